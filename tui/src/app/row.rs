@@ -154,12 +154,19 @@ pub(crate) struct Cell {
     raw: Vec<u8>,
     /// The ends of the parts in `raw`.
     ends: Vec<(usize, Role)>,
+    /// The part that is the last component of a path.
+    name: Option<usize>,
 }
 
 impl Cell {
     /// All of it.
     pub(crate) fn raw(&self) -> &[u8] {
         &self.raw
+    }
+
+    /// The place among the parts of the last component of a path.
+    pub(crate) fn name(&self) -> Option<usize> {
+        self.name
     }
 
     /// The parts.
@@ -183,6 +190,7 @@ impl Parts for Cell {
         if let Some(slash) = name.iter().rposition(|byte| *byte == b'/') {
             self.ends.push((start + slash + 1, Role::Directory));
         }
+        self.name = Some(self.ends.len());
         self.ends.push((self.raw.len(), last));
     }
 }

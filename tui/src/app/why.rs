@@ -2,15 +2,20 @@
 
 use super::App;
 use super::views::detail::Subject;
+use super::views::events::missed;
 use super::views::tree::{Failure, Seen};
 use crate::event::Body;
+use crate::event::open::Open;
 use crate::event::process::ProcessKey;
 use crate::store::{Id, Store, Stored};
-use crate::why::{self, Answer, Question};
+use crate::why::{self, AT_FDCWD, Answer, Cwd, Place, Question};
 use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::UNKNOWN;
 
 /// The answers that are kept. The oldest is forgotten, and looked up again.
 const ANSWERS: usize = 64;
@@ -20,6 +25,12 @@ const WALK: u64 = 20_000;
 
 /// Failures with other names that may come within a search: compilers try `x.h.gch` before `x.h`.
 const BETWEEN: usize = 64;
+
+/// The kept events after a row of the list among which the end of its search is looked for.
+const AHEAD: u64 = 1_000;
+
+/// The directories of a search that are kept.
+const PLACES: usize = 32;
 
 /// The time after which a search that may go on is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -58,6 +69,8 @@ pub struct Searched {
     pub name: Vec<u8>,
     /// The number of directories.
     pub places: usize,
+    /// The first of them, in order: at most [`PLACES`].
+    pub first: Vec<Place>,
     /// Where it was found.
     pub found: Option<Vec<u8>>,
     /// Whether it has ended.
@@ -79,8 +92,15 @@ pub(crate) fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
     (!matches!(name, b"" | b"." | b"..")).then_some((dir, name))
 }
 
-fn place_of<'a>(stored: &Stored<'a>) -> Option<(&'a [u8], &'a [u8])> {
-    place(&stored.event().ok()?.body)
+/// As [`place`], with the descriptor at which the directory starts.
+fn place_of<'a>(stored: &Stored<'a>) -> Option<(Place, &'a [u8])> {
+    let body = stored.event().ok()?.body;
+    let (dir, name) = place(&body)?;
+    let dirfd = match body {
+        Body::Open(open) if !dir.starts_with(b"/") => open.record.dirfd,
+        _ => AT_FDCWD,
+    };
+    Some((Place { dir: dir.to_vec(), dirfd }, name))
 }
 
 /// How an event continues a search.
@@ -88,11 +108,11 @@ enum Step {
     /// It is of another process or kind.
     Apart,
     /// It failed for the same name, in this directory.
-    Place(Vec<u8>),
+    Place(Place),
     /// It failed for another name.
     Other,
     /// It found the name, in this directory.
-    Found(Vec<u8>),
+    Found(Place),
     /// It succeeded for another name.
     End,
 }
@@ -102,49 +122,83 @@ fn step(stored: &Stored<'_>, process: ProcessKey, kind: Kind, name: &[u8]) -> St
         return Step::Apart;
     }
     match (place_of(stored).filter(|(_, last)| *last == name), stored.failed) {
-        (Some((dir, _)), true) => Step::Place(dir.to_vec()),
-        (Some((dir, _)), false) => Step::Found(dir.to_vec()),
+        (Some((place, _)), true) => Step::Place(place),
+        // What a call may have made was not found.
+        (Some((place, _)), false) if stored.event().is_ok_and(|event| missed(&event.body).is_some()) => {
+            Step::Found(place)
+        }
+        (Some(_), false) => Step::End,
         (None, true) => Step::Other,
         (None, false) => Step::End,
     }
+}
+
+/// What the search of a call that did not find its name found: the event, and the directory.
+pub(crate) fn found_later(store: &Store, id: Id) -> Option<(Id, Vec<u8>)> {
+    let stored = store.get(id).filter(|stored| stored.failed && matches!(stored.kind, Kind::Open | Kind::Exec))?;
+    let (process, event) = (stored.process?.key, stored.event().ok()?);
+    let (_, name) = place(&event.body).filter(|_| missed(&event.body) == Some(true))?;
+    let mut others = 0;
+    for after in id + 1..store.next_id().min(id.saturating_add(AHEAD)) {
+        let Some(next) = store.get(after) else { continue };
+        match step(&next, process, stored.kind, name) {
+            Step::Found(place) => return Some((after, place.dir)),
+            Step::Other if others < BETWEEN => others += 1,
+            Step::Other | Step::End => return None,
+            Step::Place(_) | Step::Apart => {}
+        }
+    }
+    None
 }
 
 /// The search that an event belongs to, if it has more than one place.
 pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
     let stored = store.get(id).filter(|stored| matches!(stored.kind, Kind::Open | Kind::Exec))?;
     let process = stored.process?.key;
-    let (dir, name) = place_of(&stored).map(|(dir, name)| (dir.to_vec(), name.to_vec()))?;
-    let mut places = FxHashSet::default();
-    places.insert(dir.clone());
+    let (own, name) = place_of(&stored).map(|(place, name)| (place, name.to_vec()))?;
+    let mut known = FxHashSet::default();
+    known.insert(own.clone());
+    let mut places = vec![own.clone()];
     let mut others = 0;
     for before in (store.first_id().max(id.saturating_sub(WALK))..id).rev() {
         match store.get(before).map(|stored| step(&stored, process, stored.kind, &name)) {
-            Some(Step::Place(dir)) if store.get(before).is_some_and(|other| other.kind == stored.kind) => {
-                places.insert(dir);
+            Some(Step::Place(place)) if store.get(before).is_some_and(|other| other.kind == stored.kind) => {
+                if known.insert(place.clone()) {
+                    places.push(place);
+                }
             }
             Some(Step::Other) if others < BETWEEN => others += 1,
             None | Some(Step::Apart | Step::Place(_)) => {}
             _ => break,
         }
     }
-    let mut found = (!stored.failed).then_some(dir);
+    places.reverse();
+    let made = stored.event().is_ok_and(|event| missed(&event.body).is_none());
+    if !stored.failed && made {
+        return None;
+    }
+    let mut found = (!stored.failed).then_some(own.dir);
     let mut ended = found.is_some();
     others = 0;
     let last = store.next_id().min(id.saturating_add(WALK));
     for after in if ended { 0..0 } else { id + 1..last } {
         let Some(next) = store.get(after) else { continue };
         match step(&next, process, stored.kind, &name) {
-            Step::Place(dir) => {
-                places.insert(dir);
+            Step::Place(place) => {
+                if known.insert(place.clone()) {
+                    places.push(place);
+                }
             }
             Step::Other if others < BETWEEN => others += 1,
             Step::Apart if next.kind == Kind::Exit && next.process.is_some_and(|its| its.key == process) => {
                 ended = true
             }
             Step::Apart => {}
-            Step::Found(dir) => {
-                places.insert(dir.clone());
-                (found, ended) = (Some(dir), true);
+            Step::Found(place) => {
+                if known.insert(place.clone()) {
+                    places.push(place.clone());
+                }
+                (found, ended) = (Some(place.dir), true);
             }
             Step::Other | Step::End => ended = true,
         }
@@ -153,7 +207,41 @@ pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
         }
     }
     let ended = ended || last < store.next_id();
-    (places.len() > 1).then_some(Searched { name, places: places.len(), found, ended })
+    let all = places.len();
+    places.truncate(PLACES);
+    (all > 1).then_some(Searched { name, places: all, first: places, found, ended })
+}
+
+/// The directory at which the path of an open starts, if it is relative: where the file was opened, less the path. `None` if the
+/// event does not show it.
+fn base<'a>(open: &Open<'a>) -> Option<Vec<u8>> {
+    let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+    let at_cwd = open.record.dirfd == AT_FDCWD && open.record.how_marks & (mark::FAULT | UNKNOWN) == 0;
+    let known = open.record.ret >= 0 && open.names.absent().is_none() && !open.names.deleted();
+    if !at_cwd || !known || open.root().is_some() || !open.path.split(|byte| *byte == b'/').all(plain) {
+        return None;
+    }
+    let mut file = Vec::new();
+    open.names.write(&mut file);
+    let above = file.strip_suffix(open.path)?.strip_suffix(b"/")?;
+    Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
+}
+
+/// The working directory at an open that failed, if other events prove it: the program started there, and the last relative path
+/// that the process opened before the event, if there is one, and the first one after it started there too.
+fn proven_base(store: &Store, id: Id) -> Option<Vec<u8>> {
+    let stored = store.get(id).filter(|stored| stored.kind == Kind::Open)?;
+    let (process, place) = (stored.process?, |of: &Stored<'_>| (of.header().tid, of.header().mnt_ns));
+    let at_exec = process.image.cwd.as_ref();
+    let base_at = |other: Id| {
+        let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
+        let its = other.process.filter(|its| its.key == process.key)?;
+        let same = Arc::ptr_eq(&its.image, &process.image) && place(&other) == place(&stored);
+        base(&other.open().filter(|_| same)?)
+    };
+    let before = (store.first_id().max(id.saturating_sub(WALK))..id).rev().find_map(base_at);
+    let after = (id + 1..store.next_id().min(id.saturating_add(WALK))).find_map(base_at)?;
+    (!at_exec.is_empty() && after == at_exec && before.is_none_or(|before| before == at_exec)).then_some(after)
 }
 
 impl App {
@@ -189,7 +277,12 @@ impl App {
             *of == id && (ended || self.now < *at + AGAIN)
         });
         if !known {
-            self.reasons.search = Some((id, self.now, searched(&self.store, id)));
+            let search = searched(&self.store, id);
+            // An answer names the places that it was looked up in.
+            if self.reasons.search(id).map(|search| search.places) != search.as_ref().map(|search| search.places) {
+                self.reasons.answers.retain(|(known, _)| *known != id);
+            }
+            self.reasons.search = Some((id, self.now, search));
         }
         // A recording has no files to look at.
         if self.replay.is_some() || self.reasons.asks(id) || self.reasons.answer(id).is_some() {
@@ -198,7 +291,18 @@ impl App {
         let Some(stored) = self.store.get(id).filter(|stored| stored.failed) else { return };
         let world = self.pipeline.world();
         let question = stored.with(world, why::question).flatten();
-        if let Some(question) = question {
+        if let Some(mut question) = question {
+            if let Some(search) = self.reasons.search(id).filter(|search| search.found.is_none()) {
+                let own = place_of(&stored).map(|(place, _)| place);
+                question.others = search.first.iter().filter(|place| Some(*place) != own.as_ref()).cloned().collect();
+                question.places = search.places;
+            }
+            let relative = |path: &[u8]| !path.starts_with(b"/");
+            if (relative(&question.path) || question.others.iter().any(|place| relative(&place.dir)))
+                && let Some(base) = proven_base(&self.store, id)
+            {
+                question.cwd = Cwd::AtEvent(base);
+            }
             self.reasons.asked = Some(id);
             self.reasons.question = Some((id, Box::new(question)));
         }
@@ -226,10 +330,13 @@ impl App {
 mod tests {
     use super::*;
     use crate::app::testing::{app, feed, keys};
-    use crate::app::{Effect, Input};
-    use crate::source::synthetic::Maker;
+    use crate::app::{Effect, Input, Tick};
+    use crate::event::names::O_CREAT;
+    use crate::source::synthetic::{Maker, payload};
     use crate::why::{Basis, Cause};
     use crossterm::event::{KeyCode, KeyEvent};
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::open::OpenRecord;
 
     fn search_of(made: &mut Maker, at: Id) -> Option<Searched> {
         let mut app = app(80, 24, 64 << 20);
@@ -248,8 +355,14 @@ mod tests {
         }
         made.open(7, "cc1", "/usr/include/stdio.h", 4);
         made.open(7, "cc1", "/a/stdio.h", -2);
-        let found =
-            Searched { name: b"stdio.h".to_vec(), places: 4, found: Some(b"/usr/include".to_vec()), ended: true };
+        let first = ["/a", "/b", "/c", "/usr/include"].map(|dir| Place { dir: dir.into(), dirfd: AT_FDCWD });
+        let found = Searched {
+            name: b"stdio.h".to_vec(),
+            places: 4,
+            first: first.to_vec(),
+            found: Some(b"/usr/include".to_vec()),
+            ended: true,
+        };
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
         // The first failure, the last one, and what was found.
@@ -258,6 +371,29 @@ mod tests {
         }
         assert_eq!(searched(app.store(), 0), None);
         assert_eq!(searched(app.store(), 11), None);
+    }
+
+    #[test]
+    fn a_miss_knows_what_its_search_found_later() {
+        let mut made = Maker::default();
+        made.open(7, "cc1", "/a/x.h", -2);
+        made.open(8, "cc1", "/z/x.h", 3);
+        made.open(7, "cc1", "/b/x.h.gch", -2);
+        made.open(7, "cc1", "/b/x.h", 4);
+        made.open(7, "cc1", "/a/y.h", -2);
+        made.open(7, "cc1", "/a/z.h", 4);
+        made.open(7, "cc1", "/b/y.h", 4);
+        made.open(7, "cc1", "/a/denied", -13);
+        made.open(7, "cc1", "/b/denied", 4);
+        made.open(7, "cc1", "/a/log", -2);
+        let record = OpenRecord { ret: 4, flags: O_CREAT, names_marks: mark::RACED, ..OpenRecord::default() };
+        made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, b"", b"/b/log"));
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        assert_eq!(found_later(app.store(), 0), Some((3, b"/b".to_vec())));
+        // Another call came between; it was refused; it may have been made.
+        assert_eq!([2, 3, 4, 7, 9].map(|id| found_later(app.store(), id)), [const { None }; 5]);
+        assert_eq!(searched(app.store(), 10), None);
     }
 
     #[test]
@@ -272,6 +408,39 @@ mod tests {
         assert!(search_of(&mut other, 0).is_some_and(|search| search.ended && search.found.is_none()));
         made.exit(7, "a", 0);
         assert!(search_of(&mut made, 1).is_some_and(|search| search.ended));
+    }
+
+    /// An open relative to the working directory, and where it led; of a failure, nowhere.
+    fn relative(made: &mut Maker, path: &str, file: &str) {
+        let ret = if file.is_empty() { -libc::ENOENT } else { 3 };
+        let names: Vec<u8> = file.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
+        let record = OpenRecord { ret, dirfd: AT_FDCWD, ..OpenRecord::default() };
+        let names = names.strip_suffix(b"\0").unwrap_or_default();
+        made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, names, path.as_bytes()));
+    }
+
+    #[test]
+    fn a_working_directory_is_proven_by_the_opens_around() {
+        let base_at = |calls: &[(&str, &str)]| {
+            let mut made = Maker::default();
+            let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
+            made.event(Slot::ExecBtf, 7, "cc1", &exec.bytes());
+            calls.iter().for_each(|(path, file)| relative(&mut made, path, file));
+            let mut app = app(80, 24, 64 << 20);
+            feed(&mut app, &mut made);
+            let missing = calls.iter().position(|(path, _)| *path == "x.h").expect("it is asked about");
+            proven_base(app.store(), missing as Id + 1).map(|base| String::from_utf8(base).expect("text"))
+        };
+        let at = Some("/w/a".to_owned());
+        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
+        assert_eq!(base_at(&[("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
+        // Nothing after it, another directory after it, or one before it.
+        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", "")]), None);
+        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/b/y.h"), ("y.h", "/w/a/y.h")]), None);
+        assert_eq!(base_at(&[("y.h", "/w/b/y.h"), ("x.h", ""), ("y.h", "/w/a/y.h")]), None);
+        // A link, and paths that do not start there.
+        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/a/z.h")]), None);
+        assert_eq!(base_at(&[("x.h", ""), ("../a/y.h", "/w/a/y.h"), ("/w/a/y.h", "/w/a/y.h")]), None);
     }
 
     #[test]
@@ -317,6 +486,39 @@ mod tests {
         assert_eq!([9, 14, 16].map(|exit| app.failed_before(exit)), [None; 3]);
         keys(&mut app, "agjjjjjj\n");
         assert!(app.reasons().search(3).is_some_and(|search| search.places == 2 && search.found.is_none()));
+    }
+
+    #[test]
+    fn the_places_of_a_search_that_found_nothing_are_asked_about() {
+        let mut made = Maker::default();
+        for at in 0..40 {
+            made.open(7, "cc1", &format!("/inc{at}/utli.h"), -2);
+        }
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));
+        let asked = |effects: Vec<Effect>| {
+            effects.into_iter().find_map(|effect| match effect {
+                Effect::Look(_, question) => Some(*question),
+                _ => None,
+            })
+        };
+        let question = asked(press(&mut app, KeyCode::Enter)).expect("it failed");
+        assert_eq!((question.path.as_slice(), question.places), (&b"/inc39/utli.h"[..], 40));
+        assert_eq!(question.others.len(), PLACES, "a bounded number");
+        assert_eq!(question.others[1].path(b"utli.h"), b"/inc1/utli.h");
+        // It goes on: what was said of it does not hold any more.
+        let answer = Answer::not_looked_up("");
+        app.update(Input::Looked(39, answer));
+        made.open(7, "cc1", "/inc40/utli.h", -2);
+        feed(&mut app, &mut made);
+        let later = app.update(Input::Tick(Tick { now: Duration::from_secs(9), usage: None }));
+        assert_eq!(asked(later).map(|question| question.places), Some(41));
+        made.open(7, "cc1", "/inc41/utli.h", 3);
+        feed(&mut app, &mut made);
+        app.update(Input::Looked(39, Answer::not_looked_up("")));
+        let found = app.update(Input::Tick(Tick { now: Duration::from_secs(19), usage: None }));
+        assert_eq!(asked(found).map(|question| question.others.len()), Some(0));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Piece, clock, duration, page, put};
 use crate::app::pane::Family;
 use crate::app::views::View;
 use crate::app::views::detail::{Detail, Size, Subject, Tab};
+use crate::app::why::Searched;
 use crate::app::{App, Extent};
 use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
@@ -338,6 +339,15 @@ impl Page<'_> {
     /// What happened, the answer first.
     fn of_event(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let mut lines = self.why(id, seen);
+        let search = self.search(id);
+        // What the search found is the answer; why one of its calls failed comes after it.
+        let found = seen.event.failed() && self.app.reasons().search(id).is_some_and(|search| search.found.is_some());
+        let search = if found {
+            lines.splice(0..0, search);
+            Vec::new()
+        } else {
+            search
+        };
         let mut result = Vec::new();
         seen.result(&mut result);
         let mut result = safe(&result, self.theme);
@@ -354,7 +364,7 @@ impl Page<'_> {
                 };
                 let result = if failed { result } else { String::new() };
                 lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
-                lines.extend(self.search(id));
+                lines.extend(search);
                 if exec.interp != exec.filename && !exec.interp.is_empty() {
                     lines.extend(self.named("script by", &safe(exec.interp, self.theme), Style::new()));
                 }
@@ -379,7 +389,7 @@ impl Page<'_> {
                     ("result", result, style),
                     ("flags", self.value(seen, "flags"), Style::new()),
                 ]));
-                lines.extend(self.search(id));
+                lines.extend(search);
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
             Body::Lost(_) => lines.extend(self.all_fields(seen)),
@@ -432,7 +442,8 @@ impl Page<'_> {
             Basis::Nothing => String::new(),
         };
         let known = answer.cause != Cause::Unknown;
-        let style = if known { self.theme.strong() } else { Style::new() };
+        let found = reasons.search(id).is_some_and(|search| search.found.is_some());
+        let style = if known && !found { self.theme.strong() } else { Style::new() };
         let text = safe(&answer.text, self.theme);
         let text = if known { text } else { format!("not known: {text}") };
         let mut lines = self.named("why", &text, style);
@@ -449,16 +460,39 @@ impl Page<'_> {
         lines
     }
 
-    /// `looked for stdio.h in 6 places, found in /usr/include`.
+    /// `stdio.h found in /usr/include after 5 places`, or `looked for stdio.h in 6 places, not found`.
     fn search(&self, id: Id) -> Vec<Line<'static>> {
         let Some(search) = self.app.reasons().search(id) else { return Vec::new() };
-        let outcome = match (&search.found, search.ended) {
-            (Some(dir), _) => format!("found in {}", safe(dir, self.theme)),
-            (None, true) => "not found".to_owned(),
-            (None, false) => "not found so far".to_owned(),
+        let (name, before) = (safe(&search.name, self.theme), search.places.saturating_sub(1));
+        let text = match (&search.found, search.ended) {
+            (Some(dir), _) => {
+                let places = if before == 1 { "place" } else { "places" };
+                format!("{name} found in {} after {before} {places}", safe(dir, self.theme))
+            }
+            (None, true) => format!("looked for {name} in {} places, not found", search.places),
+            (None, false) => format!("looked for {name} in {} places, not found so far", search.places),
         };
-        let text = format!("looked for {} in {} places, {outcome}", safe(&search.name, self.theme), search.places);
-        self.named("search", &text, Style::new())
+        let style = if search.found.is_some() { self.theme.strong() } else { Style::new() };
+        let mut lines = self.named("search", &text, style);
+        if search.found.is_none() {
+            lines.extend(self.places(search));
+        }
+        lines
+    }
+
+    /// Where a search looked: as many places as fit on a part of the pane.
+    fn places(&self, search: &Searched) -> Vec<Line<'static>> {
+        let full = self.app.detail().size() == Some(Size::Full);
+        let most = if full { usize::MAX } else { (self.height / 4).max(2) };
+        let lines = |shown: usize| {
+            let mut places: Vec<_> =
+                search.first.iter().take(shown).map(|place| safe(&place.dir, self.theme)).collect();
+            let more = search.places.saturating_sub(shown);
+            places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
+            self.named("in", &places.join(", "), Style::new())
+        };
+        let shown = (1..=search.first.len()).rev().find(|shown| lines(*shown).len() <= most);
+        lines(shown.unwrap_or(1))
     }
 
     /// The program that a process runs.
@@ -489,11 +523,11 @@ impl Page<'_> {
         let of_event = self.event().map(|stored| stored.header());
         let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
         let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
-        let cwd = self.cwd(process);
+        let (cwd_name, cwd) = self.cwd(process);
         let cgroup = of_event.and_then(|header| world.cgroup(header.cgroup, process)).unwrap_or(&process.cgroup);
         let mut lines = self.pairs(&[
             ("who", safe(who.as_bytes(), self.theme), Style::new()),
-            ("cwd", cwd, Style::new()),
+            (cwd_name, cwd, Style::new()),
             ("cgroup", safe(cgroup, self.theme), Style::new()),
         ]);
         let family = self.app.family(process);
@@ -516,8 +550,8 @@ impl Page<'_> {
         self.app.detail().row() == Some(Subject::Process(process.key))
     }
 
-    /// The working directory: at the event if it has one, otherwise at the exec.
-    fn cwd(&self, process: &Process) -> String {
+    /// The working directory, with its name: at the event if it has one, otherwise at the exec. A later chdir is not known.
+    fn cwd(&self, process: &Process) -> (&'static str, String) {
         let at_event = self.event().and_then(|stored| match stored.event().ok()?.body {
             Body::Exec(exec) if exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() => {
                 let mut path = Vec::new();
@@ -526,10 +560,11 @@ impl Page<'_> {
             }
             _ => None,
         });
-        at_event.unwrap_or_else(|| match process.image.cwd.is_empty() {
-            true => String::new(),
-            false => safe(&process.image.cwd, self.theme),
-        })
+        match at_event {
+            Some(path) => ("cwd", path),
+            None if process.image.cwd.is_empty() => ("cwd", String::new()),
+            None => ("cwd at start", safe(&process.image.cwd, self.theme)),
+        }
     }
 
     /// How a process ended, and which processes it started.

@@ -8,8 +8,10 @@ use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_t
 use crate::app::search::Pattern;
 use crate::app::views::events::Line as Rows;
 use crate::app::views::tree::Counts;
+use crate::app::why;
 use crate::event::process::ProcessKey;
 use crate::event::{Body, EventContext};
+use crate::store::Id;
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -194,25 +196,29 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
 }
 
 fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
-    let stored = app.store().get(app.events().row(rows.last)?)?;
+    let id = app.events().row(rows.last)?;
+    let stored = app.store().get(id)?;
     let base = app.time_base(rows.first);
     stored.with(app.world(), |seen| match seen.event.kind() {
         Kind::Lost => gap::line(seen, &base, width.into(), app, theme),
-        _ => event_line(seen, rows, columns, &base, app, theme),
+        _ => event_line(seen, (id, rows), columns, &base, app, theme),
     })
 }
 
 fn event_line(
     seen: &EventContext<'_>,
-    rows: &Rows,
+    (id, rows): (Id, &Rows),
     columns: &Widths,
     base: &TimeBase,
     app: &App,
     theme: Theme,
 ) -> Line<'static> {
     let mut line = Line::from(" ");
-    let remark = rows.remark();
-    let quiet = seen.event.kind() == Kind::Open;
+    // A search that found its name in a row that is hidden is no failure.
+    let found_in = why::found_later(app.store(), id).filter(|(found, _)| !app.events().has(*found));
+    let found_in = found_in.map(|(_, dir)| text::value_in(&dir, theme.charset, 256));
+    let remarks = rows.remarks(found_in.as_deref());
+    let quiet = seen.event.kind() == Kind::Open || found_in.is_some();
     let found = app.search().pattern().and_then(Pattern::marked);
     let result = columns.iter().find(|(column, _)| *column == Column::Result);
     let longer = result.map_or(0, |(column, cells)| {
@@ -228,6 +234,7 @@ fn event_line(
         };
         let style = match column {
             _ if seen.event.is_alarm() => Some(theme.loss()),
+            Column::Result | Column::Detail if found_in.is_some() => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
             Column::Pid | Column::Ppid | Column::User | Column::Comm if quiet => Some(theme.quiet()),
             Column::Comm if seen.event.kind() == Kind::Exec => Some(theme.strong()),
@@ -239,9 +246,16 @@ fn event_line(
             Column::Detail => cells.saturating_sub(longer),
             _ => *cells,
         };
-        let folded = *column == Column::Detail && !remark.is_empty();
-        // What is said of folded rows is never cut.
-        let own = if folded { room.saturating_sub(remark.len() + 2) } else { room };
+        // What is said of folded rows is never cut, and the name beside it is seen.
+        let remark = match column {
+            Column::Detail => {
+                let name = cell.name().filter(|_| app.events().sideways() == 0);
+                beside(&mut parts, name, &remarks, room, found_in.is_some(), theme)
+            }
+            _ => "",
+        };
+        let folded = !remark.is_empty();
+        let own = if folded { room.saturating_sub(text::width(remark) + 2) } else { room };
         if let (Column::Detail, Body::Exit(_), Some(process)) = (column, &seen.event.body, seen.process) {
             let at = 1 + usize::from(result.is_none()) * 2;
             process_that_ended(&mut parts, at, own, process.key, app, theme);
@@ -256,14 +270,49 @@ fn event_line(
             parts = marked(parts, pattern, theme);
         }
         if folded {
-            parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(remark.len())))));
-            parts.push(Piece::new(remark.clone(), theme.part(Role::Note)));
+            parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(text::width(remark))))));
+            parts.push(Piece::new(remark.to_owned(), theme.part(Role::Note)));
             parts = fitted(parts, room, false, theme);
         }
         parts.into_iter().for_each(|part| line.push_span(part));
         line.push_span(if *column == Column::Detail { "  " } else { " " });
     }
     line
+}
+
+/// The longest of the remarks beside which the name of a path, the part at `name`, fits. If none does, takes from the parts what stands
+/// before the name: its directories, then how it was opened, and last the result, if the remark says that it does not count.
+fn beside<'a>(
+    parts: &mut [Piece],
+    name: Option<usize>,
+    remarks: &'a [String],
+    room: usize,
+    found: bool,
+    theme: Theme,
+) -> &'a str {
+    let Some(last) = remarks.last() else { return "" };
+    let Some((at, name)) = name.and_then(|at| Some((at, parts.get(at)?.width()))) else {
+        return remarks.iter().find(|remark| text::width(remark) + 2 <= room / 2).unwrap_or(last);
+    };
+    let sign = if theme.charset == Charset::Ascii { 4 } else { 2 };
+    let width = |parts: &[Piece]| -> usize {
+        // Directories can be cut to a sign.
+        parts.iter().map(|part| if part.directories { part.width().min(sign) } else { part.width() }).sum()
+    };
+    let before = parts.get(..at).map_or(0, width);
+    let fits = |remark: &str| before + name + 2 + text::width(remark) <= room;
+    if let Some(remark) = remarks.iter().find(|remark| fits(remark)) {
+        return remark;
+    }
+    let own = room.saturating_sub(text::width(last) + 2);
+    // The result, if there is one, and the space after it.
+    let result = if parts.get(1).is_some_and(|part| part.text == " ") { 2.min(at) } else { 0 };
+    let mut from = at;
+    while from > if found { 0 } else { result } && parts.get(..at).map_or(0, width) + name > own {
+        from -= 1;
+        parts.get_mut(from).into_iter().for_each(|part| part.text.clear());
+    }
+    last
 }
 
 /// Adds to the detail of an exit: after its first `at` parts, the file that the process lacked; at the end, if there is room, how many

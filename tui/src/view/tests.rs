@@ -6,7 +6,7 @@ use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::views::detail::{Size, Subject};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
-use crate::source::synthetic::Maker;
+use crate::source::synthetic::{Maker, payload};
 use crate::text::{Charset, is_hostile};
 use crate::why::{Answer, Basis, Cause};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -282,6 +282,37 @@ fn repeats_and_searches_are_one_row_each() {
 }
 
 #[test]
+fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
+    for (width, height, wanted) in [
+        (40, 10, " 11.004 OPEN cc1      stdio.h  found"),
+        (80, 24, " 02:11.004 OPEN 48214 cc1       ENOENT  r  …/stdio.h  searched 3, found later"),
+        (160, 50, "/usr/include/x86_64-linux-gnu/stdio.h  searched 3, found in /usr/include"),
+    ] {
+        let mut app = app(width, height, MEMORY);
+        let mut made = header_search();
+        // A failure that stays one.
+        made.open(48_215, "cc1", "/a/none.h", -2);
+        made.open(48_215, "cc1", "/b/none.h", -2);
+        feed(&mut app, &mut made);
+        keys(&mut app, "e");
+        let shown = screen(&mut app);
+        let at = shown.iter().position(|line| line.contains(wanted)).unwrap_or_else(|| panic!("{}", shown.join("\n")));
+        let none = if width == 40 { "ENOENT none.h  x2" } else { "none.h  searched 2" };
+        assert!(shown.iter().any(|line| line.contains(none)), "{}", shown.join("\n"));
+        // Its result and its name are quiet.
+        let buffer = drawn(&mut app, Theme::default());
+        let row = buffer.content().chunks(usize::from(width)).nth(at).expect("the row");
+        let letter = row.iter().rposition(|cell| cell.symbol() == "h").expect("stdio.h, or the directory");
+        assert!(row[..letter].iter().filter(|cell| cell.symbol() == "E").all(|cell| cell.fg != Color::Yellow));
+        keys(&mut app, "gW");
+        let shown = screen(&mut app);
+        let search = shown.iter().position(|line| line.contains(" search    stdio.h found in"));
+        let why = shown.iter().position(|line| line.contains(" why       "));
+        assert!(search.is_some() && (search < why || why.is_none()), "{}", shown.join("\n"));
+    }
+}
+
+#[test]
 fn what_is_said_of_folded_rows_is_never_cut() {
     for (width, height) in [(40, 10), (60, 12), (80, 24), (120, 40), (160, 50)] {
         let mut app = app(width, height, MEMORY);
@@ -289,7 +320,11 @@ fn what_is_said_of_folded_rows_is_never_cut() {
         for typed in ["", "k", "jlll"] {
             keys(&mut app, typed);
             let shown = screen(&mut app).join("\n");
-            assert!(shown.contains("  searched 4") && shown.contains("  x12"), "{width}x{height}\n{shown}");
+            // Scrolled sideways, a part of the name is seen.
+            let name = if typed == "jlll" { "" } else { "/stdio.h" };
+            let whole = shown.contains(&format!("{name}  searched 4"));
+            let searched = whole || width <= 60 && shown.contains(&format!("{name}  x4"));
+            assert!(searched && shown.contains("  x12"), "{width}x{height}\n{shown}");
         }
         let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
         let footer = screen(&mut app).pop().unwrap_or_default();
@@ -825,6 +860,7 @@ fn a_failure_says_first_why_and_how_that_is_known() {
     };
     assert_eq!(line(&mut app, "why"), " why       looking it up");
     assert_eq!(line(&mut app, "search"), " search    looked for stdoi.h in 2 places, not found");
+    assert_eq!(line(&mut app, "in"), " in        /a, /b");
     assert!(line(&mut app, "tried").contains("/a/stdoi.h   result ENOENT No such file or directory"));
     assert!(line(&mut app, "then").contains("exit 1 after 10.0 s"));
     let answer = Answer {
@@ -844,6 +880,36 @@ fn a_failure_says_first_why_and_how_that_is_known() {
     keys(&mut app, "jj");
     let shown = screen(&mut app).join("\n");
     assert!(shown.contains("a name in the path has 300 bytes") && shown.contains("proven"), "{shown}");
+}
+
+#[test]
+fn as_many_places_of_a_search_are_listed_as_fit() {
+    let mut app = app(80, 24, MEMORY);
+    let mut made = Maker::default();
+    (0..40).for_each(|at| made.open(7, "cc1", &format!("/usr/lib/include-{at:02}/x.h"), -2));
+    feed(&mut app, &mut made);
+    keys(&mut app, "W");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("\n in        /usr/lib/include-00, /usr/lib/include-01, "), "{shown}");
+    assert!(shown.contains(", and 35 more\n"), "{shown}");
+    keys(&mut app, "\n");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("/usr/lib/include-31, and 8 more\n"), "{shown}");
+}
+
+#[test]
+fn a_directory_that_may_have_changed_is_named_so() {
+    let mut app = app(100, 30, MEMORY);
+    let mut made = Maker::default();
+    let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
+    made.event(Slot::ExecBtf, 7, "cc1", &exec.bytes());
+    made.open(7, "cc1", "app.conf", -2);
+    feed(&mut app, &mut made);
+    keys(&mut app, "g\n");
+    let who = |app: &mut App| screen(app).into_iter().find(|line| line.starts_with(" who ")).expect("whose it is");
+    assert!(who(&mut app).contains("   cwd /w/a"), "{}", who(&mut app));
+    keys(&mut app, "j");
+    assert!(who(&mut app).contains("   cwd at start /w/a"), "{}", who(&mut app));
 }
 
 #[test]

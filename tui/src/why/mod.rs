@@ -134,7 +134,7 @@ pub(crate) enum Call {
 pub(crate) enum Cwd {
     /// It was this one, as a path in the mount namespace.
     AtEvent(Vec<u8>),
-    /// It was this one when the process started its program. It may have changed since.
+    /// It was this one when the process started its program. It may have changed since: `chdir` has no event. It is only told.
     AtExec(Vec<u8>),
     Unknown,
 }
@@ -168,6 +168,30 @@ pub struct Question {
     pub(crate) ids: (u32, u32),
     /// What the event proves; for when the lookup finds nothing.
     pub(crate) proven: Option<Answer>,
+    /// The other places of the search that the call belongs to, if it found nothing.
+    pub(crate) others: Vec<Place>,
+    /// The number of all places of this search: no more than some are kept.
+    pub(crate) places: usize,
+}
+
+/// A directory in which a search looked for a name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Place {
+    /// As passed.
+    pub dir: Vec<u8>,
+    /// The descriptor at which it starts; [`AT_FDCWD`] if it is absolute.
+    pub(crate) dirfd: i32,
+}
+
+impl Place {
+    /// The path of a name in it.
+    pub(crate) fn path(&self, name: &[u8]) -> Vec<u8> {
+        match self.dir.as_slice() {
+            b"." => name.to_vec(),
+            dir if dir.ends_with(b"/") => [dir, name].concat(),
+            dir => [dir, b"/", name].concat(),
+        }
+    }
 }
 
 /// Whether it is an open or an exec that failed.
@@ -328,6 +352,8 @@ pub(crate) fn question(seen: &EventContext<'_>) -> Option<Question> {
         cwd,
         ids,
         proven,
+        others: Vec::new(),
+        places: 1,
     })
 }
 

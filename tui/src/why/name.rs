@@ -13,11 +13,33 @@ fn most_edits(length: usize) -> usize {
     }
 }
 
+/// How far a name is from another one: the edits, and whether its extension is another one. The nearest has the least.
+pub(crate) type Distance = (usize, bool);
+
+/// How far `name` is from `wanted`; `None` if it is not near.
+pub(crate) fn distance(wanted: &[u8], name: &[u8]) -> Option<Distance> {
+    let most = most_edits(wanted.len());
+    if name.len() > LONGEST || name.len().abs_diff(wanted.len()) > most {
+        return None;
+    }
+    let edits = match name.eq_ignore_ascii_case(wanted) {
+        true => 0,
+        false => strsim::generic_damerau_levenshtein(wanted, name),
+    };
+    (edits <= most).then(|| (edits, extension(name) != extension(wanted)))
+}
+
+/// What follows the last dot of a name, if something stands before it.
+fn extension(name: &[u8]) -> Option<&[u8]> {
+    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
+    name.get(dot + 1..)
+}
+
 /// Looks for the name that is nearest to another one.
 #[derive(Debug)]
 pub(crate) struct Nearest<'a> {
     wanted: &'a [u8],
-    best: Option<(usize, Vec<u8>)>,
+    best: Option<(Distance, Vec<u8>)>,
 }
 
 impl<'a> Nearest<'a> {
@@ -27,17 +49,9 @@ impl<'a> Nearest<'a> {
 
     /// Takes a name that exists.
     pub(crate) fn offer(&mut self, name: &[u8]) {
-        let most = most_edits(self.wanted.len());
-        if name.len() > LONGEST || name.len().abs_diff(self.wanted.len()) > most {
-            return;
-        }
-        let edits = match name.eq_ignore_ascii_case(self.wanted) {
-            true => 0,
-            false => strsim::generic_damerau_levenshtein(self.wanted, name),
-        };
-        let nearer = self.best.as_ref().is_none_or(|(best, known)| (edits, name) < (*best, known.as_slice()));
-        if edits <= most && nearer {
-            self.best = Some((edits, name.to_vec()));
+        let Some(distance) = distance(self.wanted, name) else { return };
+        if self.best.as_ref().is_none_or(|(best, known)| (distance, name) < (*best, known.as_slice())) {
+            self.best = Some((distance, name.to_vec()));
         }
     }
 
@@ -71,6 +85,10 @@ mod tests {
         check("cfg", &["cfh", "abc"], Some("cfh"));
         check("config.toml", &["totally-else", "config"], None);
         check("main.c", &[], None);
+        // At an equal distance, one with the same extension.
+        check("utli.h", &["ltli.c", "utlx.h", "util.c"], Some("utlx.h"));
+        check("utli.h", &["utli.a", "utlx.h"], Some("utlx.h"));
+        check("utli", &["utl.i", "utlx"], Some("utlx"));
         check(&"a".repeat(300), &["b"], None);
     }
 }

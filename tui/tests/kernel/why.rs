@@ -4,6 +4,7 @@ use crate::sys::{self, Actor};
 use crate::traced::{Dir, Traced, alone, n};
 use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -42,4 +43,29 @@ fn failures_are_explained_beside_their_events() {
     assert_eq!((&why["cause"], &why["proven"]), (&"too_long".into(), &true.into()), "{why}");
     assert_eq!(run.open(pid, &plain)["why"], Value::Null);
     assert!(run.kind_of("exit", pid).iter().all(|event| event.get("why").is_none()));
+}
+
+#[test]
+fn the_directory_where_a_process_started_is_not_taken_for_its_own() {
+    let _alone = alone();
+    let (start, dir) = (Dir::new(), Dir::new());
+    start.file("app.conf");
+    let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--why"]) else { return };
+    // Both are missing where they are looked for. By the time of the answer the process has ended, or is there still.
+    let script = r#"cd "$1" && exec 2>/dev/null; : < ap.conf; : < app.conf"#;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script, "sh"]).arg(dir.path()).current_dir(start.path());
+    let mut child = shell.spawn().expect("a shell");
+    let pid = child.id().cast_signed();
+    let status = child.wait().expect("ours");
+    let run = traced.stop();
+    run.check();
+    assert!(!status.success());
+    // A shell ends at the first one that it cannot open.
+    let why = run.open(pid, "ap.conf")["why"].clone();
+    let (text, component) = (why["text"].as_str().unwrap_or_default(), why["component"].as_str().unwrap_or_default());
+    let known = Path::new(component).starts_with(dir.path());
+    let unknown = why["cause"] == "unknown" && text.ends_with(&format!("(it started in {})", start.path().display()));
+    assert!(known || unknown, "{why}");
+    assert_eq!(why["near"], Value::Null, "{why}");
 }

@@ -11,7 +11,7 @@ use crate::enrich::World;
 use crate::event::EventContext;
 use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
-pub(crate) use fold::{Fold, Line};
+pub(crate) use fold::{Fold, Line, missed};
 use std::collections::BTreeSet;
 use tracetui_shared::kind::{Kind, KindSet};
 

@@ -75,6 +75,23 @@ impl Line {
             Some(Fold::Search) => format!("searched {rows}"),
         }
     }
+
+    /// What is said beside it, the longest first: [`remark`](Self::remark), and where its search found the name, if it did so in a
+    /// row that is not in the list.
+    pub(crate) fn remarks(&self, found: Option<&str>) -> Vec<String> {
+        let (remark, rows) = (self.remark(), self.last - self.first + 1);
+        match found {
+            Some(dir) => {
+                let all =
+                    |outcome: &str| if remark.is_empty() { outcome.to_owned() } else { format!("{remark}, {outcome}") };
+                let place = format!("found in {dir}");
+                vec![all(&place), all("found later"), place, "found later".to_owned(), "found".to_owned()]
+            }
+            None if remark.is_empty() => Vec::new(),
+            None if self.fold == Some(Fold::Search) => vec![remark, format!("x{rows}")],
+            None => vec![remark],
+        }
+    }
 }
 
 /// What a row and the next one have in common.
@@ -123,7 +140,7 @@ fn looks_further(body: &Body<'_>, other: &Body<'_>) -> bool {
 }
 
 /// Whether a call did not find what it looked for. `None` if it failed in another way, or may create it.
-fn missed(body: &Body<'_>) -> Option<bool> {
+pub(crate) fn missed(body: &Body<'_>) -> Option<bool> {
     let ret = match body {
         Body::Open(open) if open.flags() & names::O_CREAT == 0 => open.record.ret,
         Body::Exec(Exec { record, .. }) => record.ret,

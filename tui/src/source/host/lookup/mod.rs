@@ -14,8 +14,10 @@ mod walk;
 use super::clock;
 use super::users::AccountNames;
 use crate::why::access::Credentials;
-use crate::why::{Answer, Basis, Cause, Question, error_text};
+use crate::why::name::distance;
+use crate::why::{Answer, Basis, Call, Cause, Question, error_text};
 use std::sync::OnceLock;
+use std::time::Instant;
 use subject::Subject;
 use walk::{Stop, Walk};
 
@@ -29,11 +31,13 @@ struct Refusal {
     component: Vec<u8>,
     near: Option<Vec<u8>>,
     text: Vec<u8>,
+    /// Whether the last name of the path does not exist in its directory.
+    last: bool,
 }
 
 impl Refusal {
     fn new(errno: i32, cause: Cause, component: &[u8], text: impl Into<Vec<u8>>) -> Refusal {
-        Refusal { errno, cause, component: component.to_vec(), near: None, text: text.into() }
+        Refusal { errno, cause, component: component.to_vec(), near: None, text: text.into(), last: false }
     }
 }
 
@@ -70,14 +74,23 @@ fn name_of(names: &[(u32, String)], id: u32) -> String {
 
 /// Looks up why a call failed. It may block.
 pub(crate) fn look(question: &Question) -> Answer {
+    let begun = Instant::now();
     let mut place = None;
-    let found = match Subject::find(question) {
+    let mut found = match Subject::find(question) {
         Ok(subject) => {
             place = subject.note().map(<[u8]>::to_vec);
-            Walk::new(question, &subject, NAMES.get_or_init(Names::read)).run()
+            Walk::new(question, &subject, NAMES.get_or_init(Names::read), begun).run()
         }
         Err(why) => Err(Stop::Unsure(why)),
     };
+    if let Err(Stop::Refused(refusal)) = &mut found
+        && refusal.errno == question.errno
+        && refusal.cause == Cause::Missing
+        && !question.others.is_empty()
+    {
+        let elsewhere = look_elsewhere(question, refusal, begun);
+        place = place.or(elsewhere);
+    }
     let after = clock::now_boot().since(question.time);
     let answer = answer(question, found, after);
     match answer.cause {
@@ -85,6 +98,61 @@ pub(crate) fn look(question: &Question) -> Answer {
         Cause::Unknown => question.proven.clone().unwrap_or(Answer { place, ..answer }),
         _ => Answer { place, ..answer },
     }
+}
+
+/// Looks for the nearest name in the other places of the search too, and says it in the refusal. Each directory is read once. Returns
+/// what is to be said of where it was looked up.
+fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) -> Option<Vec<u8>> {
+    let name = question.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let own = question.path.strip_suffix(name).unwrap_or_default();
+    let own = own.strip_suffix(b"/").filter(|dir| !dir.is_empty()).unwrap_or(if own.is_empty() { b"." } else { own });
+    let rank = |near: &[u8]| distance(name, near);
+    // The name, its distance, and the directory as passed. Of equal ones, the first is the nearest.
+    let mut best =
+        refusal.near.clone().filter(|_| refusal.last).and_then(|near| Some((rank(&near)?, near, own.to_vec())));
+    let (mut checked, mut note) = (0, None);
+    for place in &question.others {
+        let call = match question.call {
+            Call::Open { flags, resolve, .. } => Call::Open { flags, resolve, dirfd: place.dirfd },
+            Call::Exec => Call::Exec,
+        };
+        let other = Question { path: place.path(name), call, others: Vec::new(), ..question.clone() };
+        let Ok(subject) = Subject::find(&other) else { continue };
+        let found = Walk::new(&other, &subject, NAMES.get_or_init(Names::read), begun).run();
+        let Err(Stop::Refused(missing)) = found else { continue };
+        if missing.errno != libc::ENOENT {
+            continue;
+        }
+        checked += 1;
+        note = note.or(subject.note().map(<[u8]>::to_vec));
+        if let Some(near) = missing.near.filter(|_| missing.last)
+            && let Some(distance) = rank(&near)
+            && best.as_ref().is_none_or(|(nearest, ..)| distance < *nearest)
+        {
+            best = Some((distance, near, place.dir.clone()));
+        }
+    }
+    let nearest = best.as_ref().map(|(_, near, dir)| [b"the nearest name is ", near.as_slice(), b" in ", dir].concat());
+    match (refusal.last, nearest) {
+        (true, nearest) => {
+            let all = match checked + 1 {
+                all if all >= question.places => all.to_string(),
+                some => format!("{some} of {}", question.places),
+            };
+            refusal.text = [b"no ", name, format!(" in {all} places").as_bytes()].concat();
+            nearest.into_iter().for_each(|text| refusal.text.extend_from_slice(&[b"; ", text.as_slice()].concat()));
+        }
+        (false, Some(nearest)) => {
+            let places = if checked == 1 { "place" } else { "places" };
+            refusal.text.extend_from_slice(format!("; in {checked} other {places}, ").as_bytes());
+            refusal.text.extend_from_slice(&nearest);
+        }
+        (false, None) => {}
+    }
+    if let Some((_, near, _)) = best.filter(|_| refusal.last) {
+        refusal.near = Some(near);
+    }
+    note
 }
 
 /// The answer from all steps that refuse, in the order in which the kernel takes them.

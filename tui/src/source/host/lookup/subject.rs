@@ -2,7 +2,7 @@
 
 use super::super::{decimal, procfs, read_bounded};
 use crate::why::access::Credentials;
-use crate::why::{Call, Cwd, Question, Who};
+use crate::why::{AT_FDCWD, Call, Cwd, Question, Who};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -53,22 +53,26 @@ impl Subject {
         if question.root.as_ref().is_some_and(|at_event| Some(at_event) != root.as_ref()) {
             return Err(b"its root directory was another one".to_vec());
         }
-        let relative = !question.path.starts_with(b"/");
-        let (cwd, started) = match &question.cwd {
-            Cwd::AtEvent(path) => {
-                (Some(path.clone()).filter(|path| !own || link(&dir, "cwd").as_ref() != Some(path)), false)
-            }
-            Cwd::AtExec(path) => (Some(path.clone()).filter(|_| !own), !own),
-            Cwd::Unknown => (None, false),
+        // A path at a descriptor does not start at the working directory.
+        let relative =
+            !question.path.starts_with(b"/") && !matches!(question.call, Call::Open { dirfd, .. } if dirfd != AT_FDCWD);
+        let cwd = match &question.cwd {
+            Cwd::AtEvent(path) if !own || link(&dir, "cwd").as_ref() != Some(path) => Some(path.clone()),
+            _ => None,
         };
         if !own && relative && cwd.is_none() {
-            return Err(b"the process ended, and its working directory is not known".to_vec());
+            // chdir(2) has no event: the directory of the exec proves nothing.
+            let mut why = b"the process ended, and its directory at the call is not known".to_vec();
+            if let Cwd::AtExec(path) = &question.cwd {
+                why.extend_from_slice(&[b" (it started in ", path.as_slice(), b")"].concat());
+            }
+            return Err(why);
         }
         // Recorded directories are paths in the mount namespace.
         if relative && cwd.is_some() && root.as_deref() != Some(b"/") {
             return Err(b"its working directory is not known from its root".to_vec());
         }
-        let mut note = note(ancestor, relative && started, question);
+        let mut note = note(ancestor, question);
         let credentials = credentials(&dir, question).unwrap_or_else(|| {
             note.get_or_insert_with(|| b"its ids are others by now".to_vec());
             if let (Some(note), true) = (&mut note, question.ids.0 != 0) {
@@ -85,19 +89,14 @@ impl Subject {
     }
 }
 
-fn note(ancestor: Option<&Who>, started: bool, question: &Question) -> Option<Vec<u8>> {
+fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
     let Some(ancestor) = ancestor else {
         // The event of an exec has the directory; that of an open does not.
-        let moves = !question.path.starts_with(b"/") && question.call != Call::Exec;
+        let moves =
+            !question.path.starts_with(b"/") && question.call != Call::Exec && !matches!(question.cwd, Cwd::AtEvent(_));
         return moves.then(|| b"from where the process is now".to_vec());
     };
-    let mut note = format!("it ended; in the root of {} ", ancestor.key.tgid.0).into_bytes();
-    note.extend_from_slice(&ancestor.comm);
-    if let (true, Cwd::AtExec(path)) = (started, &question.cwd) {
-        note.extend_from_slice(b", from the directory where it started, ");
-        note.extend_from_slice(path);
-    }
-    Some(note)
+    Some([format!("it ended; in the root of {} ", ancestor.key.tgid.0).as_bytes(), &ancestor.comm].concat())
 }
 
 /// The target of a link in a directory of /proc.

@@ -6,7 +6,7 @@ use super::super::procfs::Scanner;
 use super::{answer, look, walk::Stop};
 use crate::event::names::{O_CREAT, O_EXCL};
 use crate::event::process::ProcessKey;
-use crate::why::{AT_FDCWD, Answer, Call, Cause, Cwd, Question, Who, proven_by};
+use crate::why::{AT_FDCWD, Answer, Call, Cause, Cwd, Place, Question, Who, proven_by};
 use std::ffi::CString;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -213,9 +213,18 @@ impl Child {
             path: path.as_bytes().to_vec(),
             errno: self.errno,
             root: (!is_exec).then(|| self.link("root")),
-            cwd: if is_exec { Cwd::AtEvent(self.link("cwd")) } else { Cwd::Unknown },
+            // As recorded at the start of the program: before any chdir.
+            cwd: match is_exec {
+                true => Cwd::AtEvent(self.link("cwd")),
+                false => {
+                    let here = std::env::current_dir().expect("it is there");
+                    Cwd::AtExec(here.as_os_str().as_bytes().to_vec())
+                }
+            },
             ids: (id, id),
             proven: None,
+            others: Vec::new(),
+            places: 1,
         }
     }
 
@@ -529,7 +538,11 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("missing, and the process ended", d.s("include/stdoi.h"), R, Missing, "no stdoi.h")
             .near("stdio.h")
             .ended(),
-        open("relative, and the process ended", "stdoi.h", R, Unknown, "not known")
+        // A near name, and a file of this name, are only where it started.
+        open("relative, and the process ended", "Cargo.tmol", R, Unknown, "is not known (it started in /")
+            .after([Step::Chdir(d.c("include"))])
+            .ended(),
+        open("relative, found where it started", "Cargo.toml", R, Unknown, "is not known (it started in /")
             .after([Step::Chdir(d.c("include"))])
             .ended(),
         open("a mount that ended with the process", d.s("tmp/x"), R, Unknown, "ended").after(own("tmp", 0)).ended(),
@@ -651,6 +664,8 @@ fn another_error_than_that_of_the_event_is_no_answer() {
         cwd: Cwd::Unknown,
         ids: (0, 0),
         proven: None,
+        others: Vec::new(),
+        places: 1,
     };
     let gone = super::Refusal::new(libc::ENOENT, Cause::Missing, b"/x", "no x in /");
     let said = answer(&question, Err(Stop::Refused(Box::new(gone))), 5);
@@ -658,4 +673,55 @@ fn another_error_than_that_of_the_event_is_no_answer() {
     assert!(said.text.starts_with(b"No such file or directory by now"));
     let said = answer(&question, Ok(Vec::new()), 5);
     assert_eq!(said.cause, Cause::Unknown);
+}
+
+#[test]
+fn the_nearest_name_is_that_of_all_places_of_a_search() {
+    let d = Dir::new("places");
+    d.file("eti.h", 0o644, b"");
+    for (name, file) in [("inc", "util.h"), ("src", "util.c"), ("empty", "")] {
+        d.dir(name, 0o755);
+        if !file.is_empty() {
+            d.file(&format!("{name}/{file}"), 0o644, b"");
+        }
+    }
+    let of = |dir: &str| Place { dir: d.s(dir).into_bytes(), dirfd: AT_FDCWD };
+    let pid = std::process::id();
+    let ns = fs::read_link("/proc/self/ns/mnt").expect("a link").into_os_string().into_string().expect("text");
+    let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
+    let question = |dir: &str, others: &[&str], places: usize| Question {
+        process: who(pid),
+        tid: Tid(pid),
+        ancestors: Vec::new(),
+        mnt_ns: NsInum(ns),
+        ns_pid: Tgid(pid),
+        time: Default::default(),
+        call: Call::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD },
+        path: format!("{}/utli.h", d.s(dir)).into_bytes(),
+        errno: libc::ENOENT,
+        root: None,
+        cwd: Cwd::Unknown,
+        ids: (0, 0),
+        proven: None,
+        others: others.iter().map(|dir| of(dir)).collect(),
+        places,
+    };
+    let said = |dir: &str, others: &[&str], places| {
+        let answer = look(&question(dir, others, places));
+        assert_eq!(answer.cause, Cause::Missing, "{answer:?}");
+        String::from_utf8(answer.text).expect("text").replace(&d.s(""), "D")
+    };
+    let all = said("", &["empty", "src", "inc"], 4);
+    assert_eq!(all, "no utli.h in 4 places; the nearest name is util.h in D/inc");
+    assert_eq!(said("inc", &["src"], 2), all.replace('4', "2"));
+    assert_eq!(said("empty", &["src"], 40), "no utli.h in 2 of 40 places; the nearest name is util.c in D/src");
+    assert_eq!(said("empty", &["gone"], 2), "no utli.h in 2 places");
+    let near = said("ink", &["empty", "src"], 3);
+    assert_eq!(
+        near,
+        "no directory ink in D; the nearest name is inc; in 2 other places, the nearest name is util.c in D/src"
+    );
+    // It is there by now.
+    d.file("empty/utli.h", 0o644, b"");
+    assert_eq!(said("src", &["empty"], 2), "no utli.h in 1 of 2 places; the nearest name is util.c in D/src");
 }

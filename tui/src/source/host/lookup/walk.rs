@@ -104,8 +104,8 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(question: &'a Question, subject: &'a Subject, names: &'a Names) -> Walk<'a> {
-        Walk { question, subject, names, steps: 0, begun: Instant::now(), doubt: None }
+    pub(super) fn new(question: &'a Question, subject: &'a Subject, names: &'a Names, begun: Instant) -> Walk<'a> {
+        Walk { question, subject, names, steps: 0, begun, doubt: None }
     }
 
     /// Everything at the end of the path that refuses; or the step before it that does.
@@ -150,6 +150,9 @@ impl<'a> Walk<'a> {
                     };
                 }
                 node
+            }
+            None if !self.subject.own => {
+                return unsure(&[b"the process ended, and its directory at the call is not known"]);
             }
             None => {
                 let shown = subject::link(&self.subject.dir, "cwd").unwrap_or_default();
@@ -718,7 +721,7 @@ fn missing(dir: &Node, part: &Part, within: bool, links: &[Link]) -> Refusal {
         None => {
             let slash = if dir.path.ends_with(b"/") { b"".as_slice() } else { b"/" };
             let component = [&dir.path, slash, &part.name].concat();
-            Refusal { near, ..Refusal::new(libc::ENOENT, Cause::Missing, &component, text) }
+            Refusal { near, last: !within, ..Refusal::new(libc::ENOENT, Cause::Missing, &component, text) }
         }
     }
 }
