@@ -85,14 +85,14 @@ impl Column {
     }
 }
 
-/// The columns of a screen of this width, with their cells: no more than these rows need. The target takes the rest.
-fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
-    let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
 /// The blanks between two columns.
 fn gap(width: u16) -> usize {
     if width >= 60 { 2 } else { 1 }
 }
 
+/// The columns of a screen of this width, with their cells: no more than these rows need. The target takes the rest.
+fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
+    let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
     let (type_most, name_most, owner_most) = match width {
         0..60 => (10, 10, 14),
         60..100 => (10, 13, 16),
@@ -160,13 +160,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let visible = bpf.rows().iter().skip(bpf.first_row()).take(area.height.into());
     let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
     let columns = columns_of(area.width, &visible, app, theme);
+    let blanks = " ".repeat(gap(area.width));
     let mut title = String::from(" ");
     for (at, (column, cells)) in columns.iter().enumerate() {
         let cell = if column.is_right() { text::right } else { text::left };
-    let blanks = " ".repeat(gap(area.width));
+        title.push_str(if at > 0 { &blanks } else { "" });
         title.push_str(&cell(column.title(), *cells, theme.charset));
     }
-        title.push_str(if at > 0 { &blanks } else { "" });
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.first_row()..).zip(&visible) {
         let line = line(seen, &columns, &blanks, app, theme);
@@ -256,12 +256,12 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
             taken -= 1;
             continue;
         }
-        let piece = piece(*column, seen, app, theme);
-        let mut cells = *cells;
-        let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
         if at > 0 {
             line.push_span(blanks.to_owned());
         }
+        let piece = piece(*column, seen, app, theme);
+        let mut cells = *cells;
+        let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
         if *column == Column::Target && width > cells {
             let after = columns.get(at + 1..).unwrap_or_default();
             // The owner keeps what it needs of its column.
@@ -281,10 +281,10 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
             if owner.is_some() {
                 text.push_str(blanks);
             }
+            rest = owner;
         }
         let style = match *column {
             Column::Writes if seen.write_user() == Ok(true) => piece.style,
-            rest = owner;
             Column::Id if style.is_none() && seen.new => theme.note(),
             _ => style.unwrap_or(piece.style),
         };
@@ -367,6 +367,58 @@ fn place(attach: &AttachFacts, charset: Charset) -> String {
     let link_type = attach.link.and_then(|link| names::link_type(link.link_type));
     let link_type = link_type.map_or_else(String::new, |name| format!(" ({name})"));
     format!("{}, {}{link_type}", utf8(out), way_text(attach))
+}
+
+/// Whose program or attachment an event ended, as far as that is known.
+pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line<'static>> {
+    let Page { app, theme, .. } = *page;
+    let (world, plain) = (app.world(), Style::new());
+    let bpf = &world.bpf;
+    let (program, link) = match event.ended() {
+        Some(Made::Program(id)) => (id, None),
+        Some(Made::Link(link)) => {
+            let gone = || bpf.gone_attachments().map(|gone| &gone.facts).filter(|facts| facts.link == link).last();
+            let facts = bpf.attachment_of_link(link).or_else(gone).filter(|facts| facts.came <= at);
+            (facts.map_or(ProgId(event.record().prog_id), |facts| facts.program), facts.map(|facts| (link, facts)))
+        }
+        _ if event.op() == "detach" && event.record().ret >= 0 => (ProgId(event.record().prog_id), None),
+        _ => return Vec::new(),
+    };
+    let gone = || bpf.gone_program(program).map(|gone| &gone.facts);
+    let facts = bpf.program(program).or_else(gone).filter(|facts| program.0 != 0 && facts.loaded <= at);
+    let who = |by: Option<&BpfDoer>| {
+        by.map(|by| format!("by {}[{}] ", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)).unwrap_or_default()
+    };
+    let when = |time: BootNanos| clock(time.0, world.clock_offset(), app);
+    let mut lines = Vec::new();
+    let mut named = |name: &str, text: &str| lines.extend(page.named(name, text, plain));
+    if let Some((_, attachment)) = link {
+        named("was on", &place(&AttachFacts::from(attachment), theme.charset));
+        let by = who(bpf.attacher(attachment));
+        match attachment.came {
+            BootNanos(0) if by.is_empty() => {}
+            BootNanos(0) => named("attached", by.trim_end()),
+            came => named("attached", &format!("{by}at {}, lasted {}", when(came), duration(at.since(came)))),
+        }
+    }
+    if let Some(facts) = facts {
+        if event.ended() != Some(Made::Program(program)) {
+            let name = text::value_in(&facts.name, theme.charset, 256);
+            let prog_type = names::prog_type(facts.prog_type).unwrap_or("unknown");
+            named("program", &format!("{} {prog_type} {name}", program.0));
+        }
+        let by = who(bpf.loader(program));
+        let lived = match event.op() {
+            "unload" => format!(", lived {}", duration(at.since(facts.loaded))),
+            _ => String::new(),
+        };
+        named("loaded", &format!("{by}at {}{lived}", when(facts.loaded)));
+    }
+    let held = bpf.gone_program(program).filter(|gone| gone.facts.loaded <= at).and_then(|gone| gone.held.as_ref());
+    for holder in held.iter().flat_map(|all| &all.holders).take(1) {
+        named("was held", &format!("by {}", utf8(holder_text(&HeldBy::from(holder), theme.charset))));
+    }
+    lines
 }
 
 fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
