@@ -7,7 +7,7 @@ use crate::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
     HostFrame,
 };
-use crate::frame::state::BpfDoer;
+use crate::frame::state::{BpfDoer, BpfTold};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::header::FrameHeader;
@@ -36,6 +36,7 @@ pub struct Programs {
     left_out: u64,
     gone: Gone,
     doers: Fifo<Made, BpfDoer>,
+    told: Fifo<(ProgId, u8), BpfTold>,
     changes: u64,
 }
 
@@ -46,6 +47,21 @@ struct Ran {
     /// Runs and nanoseconds before the count of this number.
     before: (u64, u64),
     number: u64,
+    /// Runs and nanoseconds of the last count, and its number, if more is known of a count that has not ended: an inventory reads the
+    /// counters too.
+    last: Option<(u64, (u64, u64))>,
+}
+
+impl Ran {
+    /// Runs and nanoseconds of the count of this number; none without a frame of that count.
+    fn during(&self, number: u64) -> (u64, u64) {
+        let Ran { runs, before: (count, time), .. } = self;
+        match self.last {
+            _ if self.number == number => (runs.count.saturating_sub(*count), runs.time.saturating_sub(*time)),
+            Some((last, ran)) if last == number => ran,
+            _ => (0, 0),
+        }
+    }
 }
 
 /// The counts of runs.
@@ -95,6 +111,9 @@ pub struct Ended<T> {
     /// What held the program or the link at last.
     pub held: Option<BpfHolders>,
 }
+
+/// The mechanisms without a link: 1 to this number.
+const VIAS: u8 = 3;
 
 /// [`BpfDoer::via`] of a load.
 const LOADED: u8 = u8::MAX;
@@ -245,13 +264,13 @@ impl Programs {
         self.runs.get(&id).map(|ran| &ran.runs)
     }
 
-    /// How often a program runs, if runs are counted.
+    /// How often a program runs, if runs are counted: between the last two counts. `None` if it was not there during all of that time.
     pub fn rate(&self, id: ProgId) -> Option<Rate> {
-        let between = self.counting.between_ns?;
-        let ran = self.runs.get(&id).filter(|ran| ran.number + 1 == self.counting.number);
-        let (count, time) = ran.map_or((0, 0), |Ran { runs, before: (count, time), .. }| {
-            (runs.count.saturating_sub(*count), runs.time.saturating_sub(*time))
-        });
+        let Counting { number, at: Some(at), between_ns: Some(between) } = self.counting else { return None };
+        if self.program(id).is_some_and(|program| program.loaded.0 + between > at.0) {
+            return None;
+        }
+        let (count, time) = self.runs.get(&id).map_or((0, 0), |ran| ran.during(number - 1));
         let milli_runs = u128::from(count) * 1_000_000_000_000 / u128::from(between);
         Some(Rate { milli_runs: u64::try_from(milli_runs).unwrap_or(u64::MAX), mean_ns: time.checked_div(count) })
     }
@@ -299,7 +318,7 @@ impl Programs {
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
-        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes()
+        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes() + self.told.bytes()
     }
 
     /// What the last inventory could not look at, and why.
@@ -337,6 +356,29 @@ impl Programs {
         })
     }
 
+    /// Where a program was attached without a link, by the event of the call, if no detachment of it was seen.
+    pub fn told(&self, id: ProgId) -> Option<&BpfTold> {
+        let told = (1..=u8::MAX).take(VIAS.into()).filter_map(|via| self.told.get(&(id, via)));
+        told.filter(|told| !told.place.is_empty()).max_by_key(|told| told.time)
+    }
+
+    /// Who attached it there, if that was seen.
+    pub fn teller(&self, told: &BpfTold) -> Option<&BpfDoer> {
+        self.doers.get(&Made::Attached(told.program, told.via))
+    }
+
+    /// All of these, the oldest first.
+    pub(super) fn all_told(&self) -> impl Iterator<Item = &BpfTold> {
+        self.told.iter().map(|(_, told)| told)
+    }
+
+    pub(super) fn add_told(&mut self, mut told: BpfTold) {
+        told.place.truncate(limits::BPF_TOLD_PLACE);
+        let bytes = Fifo::<(ProgId, u8), BpfTold>::ENTRY + told.place.len();
+        self.told.insert((told.program, told.via), told, bytes);
+        while self.told.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    }
+
     /// Who made what, the oldest first.
     pub(super) fn doers(&self) -> impl Iterator<Item = &BpfDoer> {
         self.doers.iter().map(|(_, doer)| doer)
@@ -361,6 +403,12 @@ impl Programs {
                 key.into_iter().for_each(|key| self.end_attachment(key, header.time));
             }
             _ => {}
+        }
+        if let Some((program, via, place)) = event.told()
+            && (!place.is_empty() || self.told.contains(&(program, via)))
+        {
+            self.changes += 1;
+            self.add_told(BpfTold { program, via, time: header.time, place });
         }
         let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
         let (program, link, via) = match made {
@@ -427,15 +475,15 @@ impl Programs {
         self.changes += 1;
         let number = self.counting.number;
         // Without an earlier frame there were none.
-        let before = match self.runs.get(&runs.id) {
-            Some(ran) if ran.number == number => ran.before,
-            Some(Ran { runs, .. }) => (runs.count, runs.time),
-            None => (0, 0),
+        let (before, last) = match self.runs.get(&runs.id) {
+            Some(ran) if ran.number == number => (ran.before, ran.last),
+            Some(ran) => ((ran.runs.count, ran.runs.time), Some((ran.number, ran.during(ran.number)))),
+            None => ((0, 0), None),
         };
         self.remove_runs(runs.id);
         let bytes = 2 * size_of::<Ran>();
         if self.take_room(bytes) {
-            self.runs.insert(runs.id, Ran { runs, before, number });
+            self.runs.insert(runs.id, Ran { runs, before, number, last });
         }
     }
 

@@ -12,10 +12,12 @@ use crate::app::columns::automatic;
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
-use crate::app::views::bpf::Seen;
+use crate::app::views::bpf::{Order, Seen};
 use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
+use crate::event::bpf::{Bpf, Made, via_name};
 use crate::event::{Tables as _, names};
+use crate::frame::state::BpfDoer;
 use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -23,6 +25,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 /// A column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,13 +85,19 @@ impl Column {
     }
 }
 
+/// The blanks between two columns.
+fn gap(width: u16) -> usize {
+    if width >= 60 { 2 } else { 1 }
+}
+
 /// The columns of a screen of this width, with their cells: no more than these rows need. The target takes the rest.
 fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
     let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
     let (type_most, name_most, owner_most) = match width {
         0..60 => (10, 10, 14),
-        60..100 => (10, 13, 14),
-        100..130 => (14, 20, 20),
+        60..100 => (10, 13, 16),
+        100..120 => (14, 16, 18),
+        120..130 => (14, 20, 20),
         _ => (18, 28, 28),
     };
     let wide = |text: String| text::width(&text);
@@ -113,16 +122,20 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
             fit(chosen, usize::from(width / 2), Some(Column::Target)).collect()
         }
         None => {
-            // They are being counted, so they are shown if the owner is.
-            let counted = width >= 60 && app.world().bpf.counts_runs();
-            let names = automatic(View::Bpf, if counted { width.max(100) } else { width });
+            let mut names = automatic(View::Bpf, width);
+            // On a narrow screen the owner is more important, unless they are asked for.
+            let sorted = app.bpf().order().0 == Order::Runs && app.world().bpf.counts_runs();
+            if sorted && width >= 60 && !names.contains(&"runs") {
+                names.push("runs");
+            }
             let writes = rows.iter().any(|seen| seen.write_user() != Ok(false));
             let columns = names.into_iter().filter_map(with_cells);
             columns.filter(|(column, _)| *column != Column::Writes || writes).collect()
         }
     };
-    let used: usize = columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + 1).sum();
-    let rest = usize::from(width).saturating_sub(used + 2);
+    let used: usize =
+        columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + gap(width)).sum();
+    let rest = usize::from(width).saturating_sub(used + 1);
     columns.iter_mut().filter(|(column, _)| *column == Column::Target).for_each(|(_, cells)| *cells = rest);
     columns
 }
@@ -147,15 +160,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let visible = bpf.rows().iter().skip(bpf.first_row()).take(area.height.into());
     let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
     let columns = columns_of(area.width, &visible, app, theme);
+    let blanks = " ".repeat(gap(area.width));
     let mut title = String::from(" ");
-    for (column, cells) in &columns {
+    for (at, (column, cells)) in columns.iter().enumerate() {
         let cell = if column.is_right() { text::right } else { text::left };
+        title.push_str(if at > 0 { &blanks } else { "" });
         title.push_str(&cell(column.title(), *cells, theme.charset));
-        title.push(' ');
     }
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.first_row()..).zip(&visible) {
-        let line = line(seen, &columns, app, theme);
+        let line = line(seen, &columns, &blanks, app, theme);
         let line = if at == bpf.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
@@ -226,7 +240,7 @@ fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
     }
 }
 
-fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -> Line<'static> {
+fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, theme: Theme) -> Line<'static> {
     let style = match seen {
         Seen { hidden: Some(_), .. } => Some(theme.loss()),
         Seen { gone: Some(_), .. } => Some(theme.quiet()),
@@ -242,27 +256,32 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
             taken -= 1;
             continue;
         }
+        if at > 0 {
+            line.push_span(blanks.to_owned());
+        }
         let piece = piece(*column, seen, app, theme);
         let mut cells = *cells;
         let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
-        if *column == Column::Target {
-            for (_, more) in columns.get(at + 1..).unwrap_or_default() {
-                if width <= cells {
+        if *column == Column::Target && width > cells {
+            let after = columns.get(at + 1..).unwrap_or_default();
+            // The owner keeps what it needs of its column.
+            let owner = match after.first() {
+                Some((Column::Owner, most)) => Some(text::cut(&owner(seen, app, theme), *most, theme.charset)),
+                _ => None,
+            };
+            let needed = owner.as_ref().map_or(0, |owner| blanks.len() + text::width(owner));
+            for (_, more) in after {
+                if width + needed <= cells {
                     break;
                 }
-                cells += more + 1;
+                cells += more + blanks.len();
                 taken += 1;
             }
-            text = text::cut_middle(&text, cells, theme.charset);
-            // The owner gets what is left of the columns that were taken. A time that is cut says nothing.
-            let left = cells.saturating_sub(width + 1);
-            if taken > 0 && left > 2 && columns.get(at + 1).is_some_and(|(next, _)| *next == Column::Owner) {
-                let owner = owner(seen, app, theme);
-                if seen.gone.is_none() || text::width(&owner) <= left {
-                    text.push(' ');
-                    rest = Some(text::cut(&owner, left, theme.charset));
-                }
+            text = text::cut_middle(&text, cells.saturating_sub(needed), theme.charset);
+            if owner.is_some() {
+                text.push_str(blanks);
             }
+            rest = owner;
         }
         let style = match *column {
             Column::Writes if seen.write_user() == Ok(true) => piece.style,
@@ -275,7 +294,6 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
             parts = marked(parts, pattern, theme);
         }
         parts.into_iter().for_each(|part| line.push_span(part));
-        line.push_span(" ");
     }
     line
 }
@@ -304,8 +322,11 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         pieces.push(Piece::plain(format!("{} programs", many(tally.programs))));
     }
     let style = |count| if count > 0 { theme.note() } else { theme.quiet() };
-    pieces.push(Piece::new(format!("+{} new", many(tally.new)), style(tally.new)));
-    pieces.push(Piece::new(format!("-{} gone", many(tally.gone)), theme.quiet()));
+    let above = app.bpf().new_above();
+    let where_new = if above > 0 { format!(", {} above", many(above)) } else { String::new() };
+    pieces.push(Piece::new(format!("+{} new{where_new}", many(tally.new)), style(tally.new)));
+    let how = if app.bpf().hides_gone() { " not shown" } else { "" };
+    pieces.push(Piece::new(format!("-{} gone{how}", many(tally.gone)), theme.quiet()));
     pieces
 }
 
@@ -348,6 +369,58 @@ fn place(attach: &AttachFacts, charset: Charset) -> String {
     format!("{}, {}{link_type}", utf8(out), way_text(attach))
 }
 
+/// Whose program or attachment an event ended, as far as that is known.
+pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line<'static>> {
+    let Page { app, theme, .. } = *page;
+    let (world, plain) = (app.world(), Style::new());
+    let bpf = &world.bpf;
+    let (program, link) = match event.ended() {
+        Some(Made::Program(id)) => (id, None),
+        Some(Made::Link(link)) => {
+            let gone = || bpf.gone_attachments().map(|gone| &gone.facts).filter(|facts| facts.link == link).last();
+            let facts = bpf.attachment_of_link(link).or_else(gone).filter(|facts| facts.came <= at);
+            (facts.map_or(ProgId(event.record().prog_id), |facts| facts.program), facts.map(|facts| (link, facts)))
+        }
+        _ if event.op() == "detach" && event.record().ret >= 0 => (ProgId(event.record().prog_id), None),
+        _ => return Vec::new(),
+    };
+    let gone = || bpf.gone_program(program).map(|gone| &gone.facts);
+    let facts = bpf.program(program).or_else(gone).filter(|facts| program.0 != 0 && facts.loaded <= at);
+    let who = |by: Option<&BpfDoer>| {
+        by.map(|by| format!("by {}[{}] ", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)).unwrap_or_default()
+    };
+    let when = |time: BootNanos| clock(time.0, world.clock_offset(), app);
+    let mut lines = Vec::new();
+    let mut named = |name: &str, text: &str| lines.extend(page.named(name, text, plain));
+    if let Some((_, attachment)) = link {
+        named("was on", &place(&AttachFacts::from(attachment), theme.charset));
+        let by = who(bpf.attacher(attachment));
+        match attachment.came {
+            BootNanos(0) if by.is_empty() => {}
+            BootNanos(0) => named("attached", by.trim_end()),
+            came => named("attached", &format!("{by}at {}, lasted {}", when(came), duration(at.since(came)))),
+        }
+    }
+    if let Some(facts) = facts {
+        if event.ended() != Some(Made::Program(program)) {
+            let name = text::value_in(&facts.name, theme.charset, 256);
+            let prog_type = names::prog_type(facts.prog_type).unwrap_or("unknown");
+            named("program", &format!("{} {prog_type} {name}", program.0));
+        }
+        let by = who(bpf.loader(program));
+        let lived = match event.op() {
+            "unload" => format!(", lived {}", duration(at.since(facts.loaded))),
+            _ => String::new(),
+        };
+        named("loaded", &format!("{by}at {}{lived}", when(facts.loaded)));
+    }
+    let held = bpf.gone_program(program).filter(|gone| gone.facts.loaded <= at).and_then(|gone| gone.held.as_ref());
+    for holder in held.iter().flat_map(|all| &all.holders).take(1) {
+        named("was held", &format!("by {}", utf8(holder_text(&HeldBy::from(holder), theme.charset))));
+    }
+    lines
+}
+
 fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let Page { app, theme, .. } = *page;
     let (world, plain) = (app.world(), Style::new());
@@ -388,6 +461,14 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
                 });
                 named("address", &format!("{:#018x}{symbol}", addr.0), plain);
             }
+        }
+        None if let Some(told) = seen.told => {
+            let at = clock(told.time.0, world.clock_offset(), app);
+            let place = text::value_in(&told.place, theme.charset, 4096);
+            let name = if seen.gone.is_some() { "was on" } else { "attached" };
+            named(name, &format!("{place}, {}", via_name(told.via)), theme.strong());
+            let how = format!("known from the event at {at}: the kernel does not list such attachments");
+            named("", &how, theme.quiet());
         }
         None if seen.hidden.is_none() && seen.gone.is_none() => {
             named("attached", &seen.target(theme.charset), theme.strong())

@@ -11,7 +11,7 @@ use crate::enrich::World;
 use crate::enrich::bpf::Rate;
 use crate::event::names;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
-use crate::frame::state::BpfDoer;
+use crate::frame::state::{BpfDoer, BpfTold};
 use crate::text::{self, Charset};
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
@@ -21,6 +21,9 @@ use tracetui_shared::time::BootNanos;
 
 /// The time after a movement of the selection in which the rows keep an order that changes with the runs.
 const HELD: Duration = Duration::from_secs(3);
+
+/// The place of what is gone among the rows: hidden ones are at 0, others at 1, and what belongs to tracetui one after that.
+const RANK_GONE: u8 = 3;
 
 /// The orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -82,6 +85,8 @@ pub(crate) struct Seen<'a> {
     pub new: bool,
     /// What holds the link, and what holds the program.
     pub held: [Option<&'a BpfHolders>; 2],
+    /// Where it is attached by an event, if the inventory has no attachment.
+    pub told: Option<&'a BpfTold>,
     /// Who made the attachment, and who loaded the program, if that was seen.
     pub by: [Option<&'a BpfDoer>; 2],
     /// How often it runs now, if that is counted.
@@ -110,7 +115,8 @@ impl<'a> Seen<'a> {
             let all_seen = bpf.unseen().iter().all(|text| text.starts_with(VIEWS));
             let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
-            Seen { id, program, attachment, hidden, gone, new, held, by, rate, all_seen, unlooked }
+            let told = None;
+            Seen { id, program, attachment, hidden, gone, new, held, told, by, rate, all_seen, unlooked }
         };
         match key {
             Key::Hidden(at) => {
@@ -134,7 +140,11 @@ impl<'a> Seen<'a> {
                 let gone = at.filter(|at| !later(*at));
                 let base = base(id);
                 let rate = base.rate.filter(|_| gone.is_none());
-                (!later(facts.loaded)).then_some(Seen { gone, new, rate, ..base })
+                // The inventory had its attachments then.
+                let listed = bpf.attachments_of(id).next().is_some();
+                let told = bpf.told(id).filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
+                let by = [told.and_then(|told| bpf.teller(told)), base.by[1]];
+                (!later(facts.loaded)).then_some(Seen { gone, new, rate, told, by, ..base })
             }
         }
     }
@@ -173,6 +183,9 @@ impl<'a> Seen<'a> {
         match self.attachment {
             Some(attachment) => place_text(&AttachFacts::from(attachment), charset, &mut out),
             None if self.gone.is_some() => return "unloaded".to_owned(),
+            None if let Some(told) = self.told => {
+                return format!("{} (event)", text::value_in(&told.place, charset, 4096));
+            }
             None => {
                 let prog_type = self.program.map_or(0, |program| program.prog_type);
                 if self.unlooked {
@@ -253,6 +266,7 @@ struct Made {
     moment: Option<BootNanos>,
     order: Order,
     reverse: bool,
+    hides_gone: bool,
     changes: (u64, Option<BootNanos>),
 }
 
@@ -267,28 +281,44 @@ enum Measure {
 #[derive(Debug, Default)]
 pub(crate) struct Bpf {
     rows: Vec<Key>,
+    /// The rows that are new, ascending.
+    new_rows: Vec<usize>,
+    /// The first of the rows about what is gone.
+    first_gone: usize,
     tally: Tally,
     order: Order,
     reverse: bool,
+    hides_gone: bool,
     made: Option<Made>,
     /// The selected row; `None` selects the first one.
     cursor: Option<Key>,
+    /// Whether it is about something that is gone.
+    cursor_gone: bool,
     at: usize,
     top: usize,
+    /// Whether the first row was selected: then the list stays at its top, as long as the selected row is on the screen.
+    at_start: bool,
     moved: Option<Duration>,
 }
 
 impl Bpf {
     /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<Key>()
+        self.rows.capacity() * size_of::<Key>() + self.new_rows.capacity() * size_of::<usize>()
     }
 
-    /// Makes the rows, if something has changed, for a screen of `height` rows.
-    pub(crate) fn refresh(&mut self, moment: Option<Moment>, world: &World, height: usize, now: Duration) {
+    /// Makes the rows, if something has changed, for a screen of `height` rows. `open`: the selected row is shown in the pane, so it
+    /// stays selected also when it goes. Otherwise what goes leaves the selection to the next row: it moves below what is there.
+    pub(crate) fn refresh(
+        &mut self,
+        moment: Option<Moment>,
+        world: &World,
+        (height, open): (usize, bool),
+        now: Duration,
+    ) {
         let moment = moment.map(|moment| moment.time);
         let changes = (world.bpf.changes(), world.bpf.taken().map(|taken| taken.to));
-        let made = Made { moment, order: self.order, reverse: self.reverse, changes };
+        let made = Made { moment, order: self.order, reverse: self.reverse, hides_gone: self.hides_gone, changes };
         let held = self.order == Order::Runs && self.moved.is_some_and(|moved| now < moved + HELD);
         let same = self.made.is_some_and(|before| before == made || held && Made { changes, ..before } == made);
         if !same {
@@ -296,8 +326,13 @@ impl Bpf {
             let offset = self.at.saturating_sub(self.top);
             self.make_rows(moment, world);
             let row = self.cursor.map_or(Some(0), |cursor| self.rows.iter().position(|row| *row == cursor));
-            self.at = row.unwrap_or(self.at).min(self.rows.len().saturating_sub(1));
-            self.top = self.at.saturating_sub(offset);
+            let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
+            self.at = row.filter(|_| !went).unwrap_or(self.at).min(self.rows.len().saturating_sub(1));
+            if went && self.cursor.is_some() {
+                self.cursor = self.rows.get(self.at).copied();
+            }
+            self.cursor_gone = self.at >= self.first_gone;
+            self.top = if self.at_start { 0 } else { self.at.saturating_sub(offset) };
         }
         let most = self.rows.len().saturating_sub(height);
         self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
@@ -309,17 +344,19 @@ impl Bpf {
         let mut was_attached = FxHashSet::default();
         let mut rows = Vec::new();
         let mut tally = Tally::default();
-        let order = self.order;
+        let (order, hides_gone) = (self.order, self.hides_gone);
         let seen = |key| Seen::of(key, moment, world).map(|seen| (key, seen));
         let mut add = |tally: &mut Tally, key: Key, seen: &Seen<'_>| {
-            // What is hidden comes first, what is gone follows what is there, and what belongs to tracetui is last.
-            let rank = match (seen.hidden.is_some(), seen.own()) {
-                (true, _) => 0,
-                (false, false) => 1 + u8::from(seen.gone.is_some()),
-                (false, true) => 3 + u8::from(seen.gone.is_some()),
+            // What is hidden comes first, then what is there, then what is gone; what belongs to tracetui is the last of both.
+            let rank = match seen.hidden.is_some() {
+                true => 0,
+                false => u8::from(seen.own()) + if seen.gone.is_some() { RANK_GONE } else { 1 },
             };
-            rows.push((rank, order.measure(seen), Reverse(seen.id), key));
-            tally.new += usize::from(seen.new && seen.gone.is_none() && !seen.own());
+            let is_new = seen.new && seen.gone.is_none() && !seen.own();
+            if seen.gone.is_none() || !hides_gone {
+                rows.push((rank, order.measure(seen), Reverse(seen.id), key, is_new));
+            }
+            tally.new += usize::from(is_new);
             tally.gone += usize::from(seen.gone.is_some());
             tally.hidden += usize::from(seen.hidden.is_some());
         };
@@ -346,7 +383,9 @@ impl Bpf {
             let order = (&a.1, a.2, a.3).cmp(&(&b.1, b.2, b.3));
             a.0.cmp(&b.0).then(if self.reverse { order.reverse() } else { order })
         });
-        self.rows = rows.into_iter().map(|(.., key)| key).collect();
+        self.first_gone = rows.partition_point(|(rank, ..)| *rank < RANK_GONE);
+        self.new_rows = rows.iter().enumerate().filter(|(_, (.., new))| *new).map(|(at, _)| at).collect();
+        self.rows = rows.into_iter().map(|(_, _, _, key, _)| key).collect();
     }
 
     /// What is known of a row.
@@ -362,6 +401,16 @@ impl Bpf {
     /// Their numbers.
     pub(crate) fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// How many of the new rows are above the screen.
+    pub(crate) fn new_above(&self) -> usize {
+        self.new_rows.partition_point(|row| *row < self.top)
+    }
+
+    /// Whether what is gone is hidden.
+    pub(crate) fn hides_gone(&self) -> bool {
+        self.hides_gone
     }
 
     /// The order.
@@ -387,11 +436,12 @@ impl Bpf {
     /// Selects the first row, now and later.
     pub(crate) fn follow(&mut self) {
         (self.cursor, self.at, self.made) = (None, 0, None);
+        self.at_start = true;
     }
 
-    /// Restores the order of the start.
+    /// Restores the order of the start, and shows what is gone.
     pub(crate) fn reset_order(&mut self) {
-        (self.order, self.reverse) = Default::default();
+        (self.order, self.reverse, self.hides_gone) = Default::default();
     }
 
     /// Makes the rows again before the next screen.
@@ -403,6 +453,8 @@ impl Bpf {
     fn select(&mut self, row: usize, now: Duration) {
         self.at = row.min(self.rows.len().saturating_sub(1));
         self.cursor = self.rows.get(self.at).copied();
+        self.cursor_gone = self.at >= self.first_gone;
+        self.at_start = self.at == 0;
         self.moved = Some(now);
     }
 
@@ -411,9 +463,10 @@ impl Bpf {
         self.select(self.at, now);
     }
 
-    /// Moves the selection down by `rows`.
+    /// Moves the selection down by `rows`. The first row is then selected whatever it is.
     pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
         self.select(self.at.saturating_add_signed(rows), now);
+        self.cursor = self.cursor.filter(|_| self.at > 0);
     }
 
     /// Performs an action on a screen of `height` rows; `false` if it is none of the view.
@@ -421,6 +474,7 @@ impl Bpf {
         match action {
             Action::BpfSort => self.order = self.order.next(),
             Action::BpfReverse => self.reverse = !self.reverse,
+            Action::BpfGone => self.hides_gone = !self.hides_gone,
             _ => match motion(action, height) {
                 Some(rows) => self.move_by(rows, now),
                 None => return false,

@@ -16,7 +16,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::kind::Slot;
-use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -103,12 +103,13 @@ fn each_attachment_and_each_program_without_one_has_a_row() {
     let want: [&[&str]; 3] = [
         &["31", "tracepoint", "writer", "W", "not", "attached", "pin"],
         &["30", "kprobe", "on_unlink", "kprobe", "do_unlinkat", "tracerd[1207]"],
-        &["40", "tracepoint", "exec_tp", "tracepoint", "sched:sched_process_exec"],
+        &["40", "tracepoint", "exec_tp"],
     ];
     assert_eq!(rows.len(), 3, "{rows:#?}");
     for (row, want) in rows.iter().zip(want) {
         assert_eq!(words(row)[..want.len()], *want, "{rows:#?}");
     }
+    assert!(rows[2].ends_with("sched_process_exec  (tracetui)"), "{rows:#?}");
     // What writes to the memory of processes is red; what belongs to tracetui is dim.
     let buffer = drawn(&mut app, Theme::default());
     keys(&mut app, "j");
@@ -147,7 +148,7 @@ fn what_came_and_what_went_is_said() {
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
     keys(&mut app, "F");
-    assert_eq!(ids(&mut app), ["31", "30", "-50", "40"]);
+    assert_eq!(ids(&mut app), ["31", "30", "40", "-50"]);
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
     made.open(1, "a", "/c", 3);
     let mut app = view(120, 24, &mut made);
     // The program is there, without an attachment; and the attachment is gone.
-    assert_eq!(ids(&mut app), ["31", "30", "-30", "40"]);
+    assert_eq!(ids(&mut app), ["31", "30", "40", "-30"]);
     keys(&mut app, "1kkkj4");
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
@@ -177,7 +178,7 @@ fn what_is_hidden_is_red_and_first() {
     keys(&mut app, "jj");
     let shown = screen(&mut app);
     assert!(shown[1].contains("1 hidden"), "{}", shown[1]);
-    assert!(shown[3].contains("!7 HIDDEN") && shown[3].contains("in kallsyms, but not in next_id"), "{}", shown[3]);
+    assert!(shown[3].contains("!7  HIDDEN") && shown[3].contains("in kallsyms, but not in next_id"), "{}", shown[3]);
     let buffer = drawn(&mut app, Theme::default());
     assert!((1u16..118).all(|x| buffer[(x, 3)].symbol() == " " || buffer[(x, 3)].fg == Color::Red));
     assert!((1u16..118).any(|x| buffer[(x, 4)].symbol() != " " && buffer[(x, 4)].fg != Color::Red));
@@ -186,17 +187,22 @@ fn what_is_hidden_is_red_and_first() {
 #[test]
 fn a_long_attach_point_takes_the_room_of_other_columns() {
     let target = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
-    let mut made = inventory();
-    made.host(&held(0, 14, process(1207, "tracerd")));
-    made.host(&HostFrame::BpfAttachment(attachment(4, 30, hook::UPROBE, target)));
-    made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::UPROBE, &format!("/{}", "long/".repeat(40)))));
-    let mut app = view(80, 24, &mut made);
+    let many = || {
+        let mut made = inventory();
+        made.host(&held(0, 14, process(1207, "tracerd")));
+        made.host(&HostFrame::BpfAttachment(attachment(4, 30, hook::UPROBE, target)));
+        made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::UPROBE, &format!("/{}", "long/".repeat(40)))));
+        made
+    };
+    let mut app = view(80, 24, &mut many());
     let shown = rows(&mut app);
     let row = shown.iter().find(|row| row.contains("libssl")).expect("its row");
-    assert!(row.contains(&format!("uprobe {target}")), "{row}");
     assert!(shown.iter().any(|row| row.contains('…') && row.contains("/long/")), "{shown:#?}");
-    // The owner has what is left of its column.
-    assert!(row.ends_with(".so.3 trac…"), "{row}");
+    // The owner is whole, and the attach point has the rest of its column.
+    assert!(row.contains("  uprobe /…") && row.ends_with("libssl.so.3  tracerd[1207]"), "{row}");
+    let mut wide = view(120, 24, &mut many());
+    let row = rows(&mut wide).into_iter().find(|row| row.contains("libssl")).expect("its row");
+    assert!(row.contains(&format!("  uprobe {target}  ")) && row.contains("  tracerd[1207]"), "{row}");
     // The pane has all of it.
     keys(&mut app, "/long\n\n\n");
     let pane: String = screen(&mut app)[2..].iter().map(|line| line.trim().replace("attached", "")).collect();
@@ -259,6 +265,78 @@ fn who_attached_it_is_said_without_a_holder() {
     assert_eq!(bpf.loader(ProgId(60)).map(|by| by.tgid), Some(Tgid(70)));
     assert_eq!(bpf.attachments_of(ProgId(60)).find_map(|at| bpf.attacher(at)).map(|by| by.tgid), Some(Tgid(71)));
     assert_eq!(bpf.loader(ProgId(61)), None);
+}
+
+/// The kernel does not list what is attached to a perf event by ioctl: the event of the call says where that is.
+#[test]
+fn a_place_that_only_an_event_told_is_shown() {
+    let mut made = Maker::default();
+    let perf = |id, name: &str| BpfProgram { prog_type: 7, ..program(id, name) };
+    [60, 61].iter().for_each(|id| made.host(&HostFrame::BpfProgram(perf(*id, "interval"))));
+    taken(&mut made);
+    let mut record = BpfRecord::new_zeroed();
+    (record.call, record.has, record.prog_id, record.prog_type) = (call::PERF_IOCTL, has::PROG | has::PERF, 60, 7);
+    (record.perf_type, record.perf_config) = (1, 0);
+    made.event(Slot::BpfSysExit, 71, "bpftrace", record.as_bytes());
+    let mut app = view(80, 24, &mut made);
+    let row = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
+    assert!(row(&mut app, "60 ").contains("perf_event cpu-clock (event)"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "60 ").ends_with("by bpftrace[71]"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "61 ").contains("not attached"), "{:#?}", rows(&mut app));
+    keys(&mut app, "j\n\n");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains("attached  perf_event cpu-clock, ioctl"), "{pane}");
+    assert!(pane.contains("known from the event at 14:02:1"), "{pane}");
+    let mut again = crate::pipeline::Pipeline::default();
+    again.restore(&app.pipeline().state());
+    assert_eq!(again.world().bpf.told(ProgId(60)).map(|told| &*told.place), Some(&b"perf_event cpu-clock"[..]));
+    assert!(again.world().bpf.told(ProgId(61)).is_none());
+    // As long as it is there, and until it is detached.
+    made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(60) }));
+    (record.call, record.cmd, record.prog_id) = (call::BPF, cmd::PROG_ATTACH, 61);
+    record.has |= has::ATTR;
+    made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
+    feed(&mut app, &mut made);
+    keys(&mut app, "\x1b\x1b");
+    assert!(row(&mut app, "60 ").contains("unloaded"), "{:#?}", rows(&mut app));
+    assert!(app.world().bpf.told(ProgId(61)).is_some());
+    record.cmd = cmd::PROG_DETACH;
+    made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
+    feed(&mut app, &mut made);
+    assert!(app.world().bpf.told(ProgId(61)).is_none());
+}
+
+/// The pane of an event that ends a program or an attachment says whose it was.
+#[test]
+fn whose_program_was_unloaded_is_said() {
+    let mut made = Maker::default();
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, 60, 3);
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(60, "count") }));
+    (record.cmd, record.has, record.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 13);
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    made.host(&HostFrame::BpfAttachment(BpfAttachment {
+        news: true,
+        ..attachment(3, 60, hook::KPROBE, "do_unlinkat")
+    }));
+    taken(&mut made);
+    made.ns += 20_000_000_000;
+    (record.cmd, record.has, record.prog_id, record.ret) = (cmd::LINK_DETACH, has::LINK, 0, 0);
+    made.event(Slot::BpfSysExit, 5, "systemd", record.as_bytes());
+    (record.call, record.cmd, record.has, record.prog_id) = (call::STREAM, cmd::PROG_DETACH, has::PROG, 60);
+    made.event(Slot::BpfSysExit, 5, "systemd", record.as_bytes());
+    let mut app = app(120, 40, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "\n");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains("loaded    by bpftrace[27841] at 14:02:1") && pane.contains(", lived 20"), "{pane}");
+    keys(&mut app, "k");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains("was on    kprobe do_unlinkat, link 13 (perf_event)"), "{pane}");
+    assert!(pane.contains("attached  by bpftrace[27841] at 14:02:1") && pane.contains(", lasted 20"), "{pane}");
+    assert!(pane.contains("program   60 ") && pane.contains("loaded    by bpftrace[27841] at 14:02:1"), "{pane}");
 }
 
 #[test]
@@ -363,19 +441,150 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
     count(&mut made, &[(30, 1_000_000, 9_000_000)], true);
     feed(&mut app, &mut made);
     let row = |app: &mut App| rows(app).into_iter().find(|row| row.contains("on_unlink")).unwrap_or_default();
-    assert!(row(&mut app).ends_with("-       -"), "one count is no rate: {}", row(&mut app));
+    assert!(row(&mut app).ends_with("-        -"), "one count is no rate: {}", row(&mut app));
     count(&mut made, &[(30, 1_000_100, 9_050_000)], true);
     feed(&mut app, &mut made);
-    assert!(row(&mut app).ends_with("  50  500 ns"), "{}", row(&mut app));
+    assert!(row(&mut app).ends_with("  50   500 ns"), "{}", row(&mut app));
     let other = rows(&mut app).into_iter().find(|row| row.contains("writer")).unwrap_or_default();
-    assert!(other.ends_with("   0       -"), "{other}");
+    assert!(other.ends_with("   0        -"), "{other}");
     // What runs most comes first.
     keys(&mut app, "ssss");
     assert_eq!(ids(&mut app), ["30", "31", "40"]);
     count(&mut made, &[], false);
     feed(&mut app, &mut made);
-    assert!(row(&mut app).ends_with("-       -"), "{}", row(&mut app));
+    assert!(row(&mut app).ends_with("-        -"), "{}", row(&mut app));
     assert!(press(&mut app, '1').contains(&Effect::CountRuns(false)));
+}
+
+/// Who holds a program is seen at 80 columns, also while runs are counted, and columns do not run into each other.
+#[test]
+fn the_owner_is_seen_on_a_narrow_screen() {
+    let mut made = inventory();
+    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit_btf") }));
+    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, hook::RAW_TRACEPOINT, "io_uring_submit_req")));
+    made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::RAW_TRACEPOINT, "sched_process_exec")));
+    made.host(&held(0, 15, process(27841, "bpftrace")));
+    made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    let mut app = view(80, 24, &mut made);
+    let row = |app: &mut App, name: &str| rows(app).into_iter().find(|row| row.contains(name)).unwrap_or_default();
+    assert!(row(&mut app, "bpftrace").ends_with("_process_exec  bpftrace[27841]"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "uring_submit").ends_with("  (tracetui)"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "uring_submit").contains("  raw_trace"), "{:#?}", rows(&mut app));
+    assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
+    keys(&mut app, "ssss");
+    assert!(screen(&mut app)[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
+    assert!(row(&mut app, "_exec  bpftrace").ends_with("  bpftrace[27841]"), "{:#?}", rows(&mut app));
+}
+
+/// An inventory between two counts reads the counters too. The rate is that of the last whole count then, and never 0 for that.
+#[test]
+fn an_inventory_does_not_stop_the_rate() {
+    let mut made = inventory();
+    let mut app = view(120, 24, &mut made);
+    let row = |app: &mut App, name: &str| rows(app).into_iter().find(|row| row.contains(name)).unwrap_or_default();
+    let ran = |made: &mut Maker, id: u32, count: u64| {
+        made.ns += 1_000_000_000;
+        let time = count * 500;
+        made.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(id), count, time, skipped: 0 }));
+    };
+    let counted = |made: &mut Maker| made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    ran(&mut made, 30, 1000);
+    counted(&mut made);
+    ran(&mut made, 30, 3000);
+    counted(&mut made);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row(&mut app, "on_unlink"));
+    // Two inventories before the next count.
+    for count in [3100, 3200] {
+        ran(&mut made, 30, count);
+        feed(&mut app, &mut made);
+        assert!(row(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row(&mut app, "on_unlink"));
+    }
+    // A program that came since the last count was not counted.
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
+    ran(&mut made, 50, 700);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "fresh").ends_with(" -        -"), "{}", row(&mut app, "fresh"));
+    counted(&mut made);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "fresh").ends_with(" -        -"), "a part of a second: {}", row(&mut app, "fresh"));
+    // Three seconds passed since the count before.
+    assert!(row(&mut app, "on_unlink").contains("  66   500 ns"), "{}", row(&mut app, "on_unlink"));
+    ran(&mut made, 50, 1500);
+    counted(&mut made);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "fresh").ends_with(" 800   500 ns"), "{}", row(&mut app, "fresh"));
+    assert!(row(&mut app, "on_unlink").ends_with("   0        -"), "{}", row(&mut app, "on_unlink"));
+}
+
+/// What comes is seen: the list stays at its top while the first row is selected. Otherwise nothing moves, and it is said.
+#[test]
+fn what_is_new_is_seen_or_said() {
+    let mut made = inventory();
+    for id in 100..140 {
+        made.host(&HostFrame::BpfProgram(program(id, "old")));
+    }
+    let mut app = view(80, 24, &mut made);
+    keys(&mut app, "jjg");
+    let come = |made: &mut Maker, app: &mut App, ids: [u32; 3]| {
+        made.ns += 1_000_000_000;
+        let loaded = BootNanos(made.ns);
+        ids.iter().for_each(|id| made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(*id, "fresh") })));
+        taken(made);
+        feed(app, made);
+    };
+    come(&mut made, &mut app, [200, 201, 202]);
+    assert_eq!(ids(&mut app)[..4], ["+202", "+201", "+200", "139"]);
+    assert!(rows(&mut app)[0].starts_with('>') && screen(&mut app)[1].ends_with("+3 new  -0 gone"));
+    // The pane stays with its program; the list is at the top.
+    keys(&mut app, "\n");
+    come(&mut made, &mut app, [210, 211, 212]);
+    assert_eq!(ids(&mut app)[..2], ["+212", "+211"]);
+    assert!(screen(&mut app).iter().any(|line| line.contains("── +202 ")), "{:#?}", screen(&mut app));
+    // Elsewhere nothing moves.
+    keys(&mut app, "\x1bGkkk");
+    let before = rows(&mut app);
+    come(&mut made, &mut app, [220, 221, 222]);
+    assert_eq!(rows(&mut app), before);
+    assert!(screen(&mut app)[1].ends_with("+9 new, 9 above  -0 gone"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "g");
+    assert_eq!(ids(&mut app)[0], "+222");
+}
+
+/// What is gone is below all that is there, takes no selection along unless the pane shows it, and can be hidden.
+#[test]
+fn what_is_gone_does_not_bury_what_is_there() {
+    let mut made = inventory();
+    for id in 100..200 {
+        made.host(&HostFrame::BpfProgram(program(id, "short")));
+    }
+    let mut app = view(80, 24, &mut made);
+    keys(&mut app, "jjj");
+    let mut end = |app: &mut App, ids: std::ops::Range<u32>| {
+        made.ns += 1_000_000_000;
+        ids.for_each(|id| made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(id) })));
+        taken(&mut made);
+        feed(app, &mut made);
+    };
+    end(&mut app, 110..200);
+    assert_eq!(ids(&mut app)[..2], ["109", "108"]);
+    assert!(rows(&mut app)[3].starts_with("> 106"), "the next one: {:#?}", rows(&mut app));
+    for _ in 0..5 {
+        let gone = rows(&mut app).iter().position(|row| row.contains("gone ")).unwrap_or(usize::MAX);
+        let there = rows(&mut app).iter().rposition(|row| !row.contains("gone ")).unwrap_or_default();
+        assert!(there < gone, "{:#?}", rows(&mut app));
+        keys(&mut app, "s");
+    }
+    keys(&mut app, "\n");
+    end(&mut app, 106..107);
+    assert!(screen(&mut app).iter().any(|line| line.contains("── -106 ")), "{:#?}", screen(&mut app));
+    keys(&mut app, "\x1bga");
+    let shown = rows(&mut app);
+    assert!(shown.len() == 12 && !shown.iter().any(|row| row.contains("gone ")), "{shown:#?}");
+    assert!(screen(&mut app)[1].ends_with("-91 gone not shown"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "a");
+    assert!(rows(&mut app).iter().any(|row| row.contains("gone ")));
 }
 
 #[test]
