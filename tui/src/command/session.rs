@@ -19,7 +19,7 @@ use crate::recording::Recorder;
 use crate::recording::recorder::Failed;
 use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
 use crate::source::feed::{Feed, Scan};
-use crate::source::host::btf::Btf;
+use crate::source::host::btf::{Btf, BtfError};
 use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::clock;
 use crate::source::host::confine::{Role, STARTING, Spawner, denied, enter, hold};
@@ -574,20 +574,14 @@ fn attach(options: &TraceOptions) -> Result<Live> {
     // All else that takes a thread would panic without one: after `unshare -p` without `-f` there can be none.
     let thread = std::thread::Builder::new().spawn(|| ()).context("cannot start a thread")?;
     drop(thread.join());
-    let facts = match &options.btf {
-        None => KernelFacts::of(
-            &Btf::running().map_err(|error| anyhow!("cannot use the kernel's BTF: {error}"))?,
-            BtfOrigin::Kernel,
-        ),
-        Some(file) => {
-            let mut facts = file_facts(file)?;
-            // What a reduced file may leave out the kernel's own BTF has, where there is one.
-            facts.preemptible_tracepoints = facts
-                .preemptible_tracepoints
-                .or_else(|| KernelFacts::of(&Btf::running().ok()?, BtfOrigin::Kernel).preemptible_tracepoints);
-            facts
-        }
+    let own = Btf::running().map(|btf| KernelFacts::of(&btf, BtfOrigin::Kernel));
+    let facts = match (&options.btf, own) {
+        (None, own) => own,
+        (Some(file), Ok(own)) => Ok(file_facts(file)?.with_own(own)),
+        (Some(file), Err(BtfError::NotInKernel)) => Ok(file_facts(file)?),
+        (Some(_), Err(error)) => Err(error),
     };
+    let facts = facts.map_err(|error| anyhow!("cannot use the kernel's BTF: {error}"))?;
     let mut capture = options.capture.clone();
     if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
         capture.capture.tests |= test::TREE;

@@ -2,12 +2,13 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`load`] | loads the probe object: offsets, constants, map sizes |
+//! | [`load`] | the probe object for this kernel: offsets, constants |
+//! | [`object`] | its maps, and the loads of its programs |
 //! | [`call`], [`status`] | bpf(2), and the state of a probe |
 //! | [`attach`] | the table of programs: attach point, requirements, what is missing without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
 //! | [`tasks`] | the running processes, from an iterator program |
-//! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
+//! | [`multi`] | links of programs to the entry and the return of functions |
 //! | [`helpers`] | the helpers that the probes look for in programs |
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
@@ -32,6 +33,7 @@ pub mod ksymbols;
 mod load;
 mod loss;
 mod multi;
+mod object;
 mod programs;
 mod ring;
 mod stacks;
@@ -40,7 +42,7 @@ mod tasks;
 
 pub use changes::NAME as STREAM;
 pub(crate) use load::raise_memlock;
-pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
+pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
 pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
 
@@ -182,19 +184,17 @@ impl Live {
         let changes = named.then(|| changes::Changes::open(bpf));
         let mut names = named.then(stacks::Names::start);
         let bytes = load::for_this_kernel(options, facts)?;
-        let (mut object, btf) = load::object(&bytes, options, facts, load::Verbosity::Quiet)?;
-        let functions = multi::Functions::of(&object, &bytes);
-        let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
+        let mut object = object::ProbeObject::new(&bytes, options, facts)?;
+        let tasks = tasks::Tasks::new(&object, facts);
         let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
-        let cpus: Array<_, Plain<CpuState>> = Array::try_from(load::map(&mut object, "CPUS")?)?;
-        let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(load::map(&mut object, "HELPER_CALLS")?)?;
-        let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
+        let cpus: Array<_, Plain<CpuState>> = Array::try_from(object.take_map("CPUS")?)?;
+        let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(object.take_map("HELPER_CALLS")?)?;
+        let ring = ring::Ring::new(object.take_map("RING")?, options.ring_size)?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
-        load::freeze_maps_of_programs(&object)?;
+        object.freeze_maps()?;
         capture.begin(&options.capture)?;
-        let again = || load::object(&bytes, options, facts, load::Verbosity::Log);
-        let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again)?;
+        let attached = attach::all(&object, options.kinds, facts, options.way)?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }
@@ -209,8 +209,6 @@ impl Live {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
         let started = capture.started();
-        drop((object, btf));
-        load::give_memory_back();
         probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         changes.iter_mut().for_each(changes::Changes::begin);
