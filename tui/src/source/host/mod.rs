@@ -1,4 +1,5 @@
 //! Host data, apart from the probes.
+pub(crate) mod address;
 pub mod bpf;
 pub mod btf;
 pub mod cgroup;

@@ -49,6 +49,7 @@ pub use status::ProbeStatus;
 use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
+use crate::source::host::kallsyms;
 use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
@@ -183,6 +184,13 @@ impl Live {
         let named = bpf || !(options.stacks & options.kinds).is_empty();
         let changes = named.then(|| changes::Changes::open(bpf));
         let mut names = named.then(stacks::Names::start);
+        let calls = bpf.then(helpers::known).flatten();
+        // Events with stacks may be many from the first moment. Without addresses, the kernel is asked for each name.
+        let frequent = !(options.stacks & options.kinds & !KindSet::from(Kind::Bpf)).is_empty();
+        let waits = names.is_some() && (bpf && calls.is_none() || frequent || !kallsyms::are_shown());
+        if waits {
+            names.iter_mut().for_each(stacks::Names::begin);
+        }
         let bytes = load::for_this_kernel(options, facts)?;
         let mut object = object::ProbeObject::new(&bytes, options, facts)?;
         let tasks = tasks::Tasks::new(&object, facts);
@@ -199,9 +207,10 @@ impl Live {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
+        let symbols = names.as_mut().filter(|_| waits).and_then(|names| names.wait().ok());
         // Without them, `write_user` is unknown.
-        if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
-            helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
+        if let Some(calls) = calls.or_else(|| helpers::listed(&symbols?)) {
+            helpers.set(0, Plain(calls), 0)?;
         }
         freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
@@ -307,6 +316,12 @@ impl Live {
     /// Passes those that came and are not tracetui's to `loaded`. Returns whether any came or went.
     pub fn drain_changes(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
+    }
+
+    /// Begins to read the symbols that stacks and attach points name, unless the start did. It takes the time of a processor that
+    /// the rest of the start can use.
+    pub(super) fn begin_names(&mut self) {
+        self.names.iter_mut().for_each(stacks::Names::begin);
     }
 
     /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after
