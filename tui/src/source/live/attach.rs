@@ -50,22 +50,21 @@ fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
     facts.preemptible_tracepoints.unwrap_or_else(|| Release::running() >= Some(FIRST))
 }
 
-/// Attaches the requested groups, each in the best way that works.
+/// Attaches the requested groups, each in the best way that works. `loaded`: by [`load`].
 pub(super) fn all(
     object: &ProbeObject,
+    loaded: Vec<(&'static str, Loaded)>,
     kinds: KindSet,
     facts: &KernelFacts,
     first: Way,
 ) -> Result<Attached, StartError> {
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible(facts);
-    let order = order(first, preemptible);
     Ok(with_tracefs(|| {
         let mut attached = Attached::default();
-        let ahead = load_ahead(object, &best(kinds, order), facts, arch);
-        let mut attacher = Attacher { arch, object, ahead, facts, preemptible, into: &mut attached };
+        let mut attacher = Attacher { arch, object, loaded, facts, preemptible, into: &mut attached };
         for group in GROUPS {
-            attacher.group(group, kinds, order);
+            attacher.group(group, kinds, order(first, preemptible));
         }
         attached
     }))
@@ -78,17 +77,19 @@ fn best(kinds: KindSet, order: [Way; 3]) -> Vec<&'static Probe> {
 }
 
 /// A program in the kernel, or why it is not.
-type Loaded = Result<OwnedFd, Rejected>;
+pub(super) type Loaded = Result<OwnedFd, Rejected>;
 
-/// Loads programs in parallel: most of the start is the work of the verifier.
+/// Loads the programs of the best way of each requested group, in parallel.
 ///
 /// There are as many threads as processors, and the largest program is first: its thread has a processor to itself.
-fn load_ahead(
+pub(super) fn load(
     object: &ProbeObject,
-    probes: &[&'static Probe],
+    kinds: KindSet,
     facts: &KernelFacts,
-    arch: &Arch,
-) -> Vec<(&'static str, Loaded)> {
+    first: Way,
+) -> Result<Vec<(&'static str, Loaded)>, StartError> {
+    let arch = facts.arch.ok_or(StartError::Architecture)?;
+    let probes = best(kinds, order(first, tracepoints_are_preemptible(facts)));
     let mut wanted: Vec<(&str, ProgramKind)> = probes
         .iter()
         .filter(|probe| facts.lacks(probe.needs).is_none())
@@ -101,7 +102,7 @@ fn load_ahead(
     let load = || std::iter::from_fn(next).map(|(name, kind)| (name, object.load(name, kind))).collect::<Vec<_>>();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(load)).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+        Ok(threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect())
     })
 }
 
@@ -132,7 +133,7 @@ struct Attacher<'a> {
     arch: &'static Arch,
     object: &'a ProbeObject,
     /// Programs that were loaded, or rejected.
-    ahead: Vec<(&'static str, Loaded)>,
+    loaded: Vec<(&'static str, Loaded)>,
     facts: &'a KernelFacts,
     /// Whether programs at tracepoints can be preempted.
     preemptible: bool,
@@ -220,8 +221,8 @@ impl Attacher<'_> {
             return Err(Failure { why, remedy: None });
         }
         let kind = kind(&probe.place, self.facts, self.arch)?;
-        let loaded = match self.ahead.iter().position(|(name, _)| *name == probe.name()) {
-            Some(at) => self.ahead.swap_remove(at).1,
+        let loaded = match self.loaded.iter().position(|(name, _)| *name == probe.name()) {
+            Some(at) => self.loaded.swap_remove(at).1,
             None => self.object.load(probe.name(), kind),
         };
         let program = loaded.map_err(|rejected| refusal(probe, &rejected))?;

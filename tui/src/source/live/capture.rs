@@ -14,7 +14,7 @@
 //! shows them as children of init. A second list, taken before the roots are in the map, covers processes that are
 //! reparented while the filter is set.
 
-use super::object::ProbeObject;
+use super::object::Maps;
 use super::tasks::{Task, Tasks, Unit};
 use super::{CaptureError, Plain, Started, elements};
 use crate::capture::{CaptureFilter, NAMELESS_CGROUPS};
@@ -50,15 +50,15 @@ pub(super) struct CaptureMaps {
 }
 
 impl CaptureMaps {
-    /// Takes the maps from the object.
-    pub(super) fn of(object: &mut ProbeObject, tasks: Tasks) -> Result<CaptureMaps, StartError> {
+    /// Takes its maps.
+    pub(super) fn of(maps: &mut Maps, tasks: Tasks) -> Result<CaptureMaps, StartError> {
         Ok(CaptureMaps {
-            capture: Array::try_from(object.take_map("CAPTURE")?)?,
-            pids: HashMap::try_from(object.take_map("CAPTURE_PIDS")?)?,
-            uids: HashMap::try_from(object.take_map("CAPTURE_UIDS")?)?,
-            tree: HashMap::try_from(object.take_map("CAPTURE_TREE")?)?,
-            kin: HashMap::try_from(object.take_map("CAPTURE_KIN")?)?,
-            cgroups: HashMap::try_from(object.take_map("CAPTURE_CGROUPS")?)?,
+            capture: Array::try_from(maps.take("CAPTURE")?)?,
+            pids: HashMap::try_from(maps.take("CAPTURE_PIDS")?)?,
+            uids: HashMap::try_from(maps.take("CAPTURE_UIDS")?)?,
+            tree: HashMap::try_from(maps.take("CAPTURE_TREE")?)?,
+            kin: HashMap::try_from(maps.take("CAPTURE_KIN")?)?,
+            cgroups: HashMap::try_from(maps.take("CAPTURE_CGROUPS")?)?,
             filter: CaptureFilter::NOTHING,
             roots: FxHashMap::default(),
             tasks,

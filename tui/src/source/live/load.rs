@@ -15,7 +15,7 @@ use tracetui_shared::offsets::{
 };
 
 /// The probes, built by `scripts/build-probes.sh`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
 /// The origin of a BTF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

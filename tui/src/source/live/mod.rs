@@ -43,6 +43,7 @@ mod tasks;
 pub use changes::NAME as STREAM;
 pub(crate) use load::raise_memlock;
 pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
+pub use object::Maps;
 pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
 
@@ -53,7 +54,7 @@ use crate::source::host::kallsyms;
 use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
-use aya::maps::{Array, IterableMap as _, MapError};
+use aya::maps::{Array, IterableMap as _, MapData, MapError};
 use loss::CpuStates;
 use rustc_hash::FxHashSet;
 use std::io;
@@ -176,9 +177,8 @@ pub struct Live {
 
 impl Live {
     /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
-    /// capture filter is set before the first program is attached.
-    pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
-        load::raise_memlock();
+    /// capture filter is set before the first program is attached. `maps` were created with these options.
+    pub fn start(options: &LiveOptions, mut maps: Maps, facts: &KernelFacts) -> Result<Live, StartError> {
         let bpf = options.kinds.contains(Kind::Bpf);
         // Probes of kernel functions have addresses too.
         let named = bpf || !(options.stacks & options.kinds).is_empty();
@@ -192,17 +192,16 @@ impl Live {
             names.iter_mut().for_each(stacks::Names::begin);
         }
         let bytes = load::for_this_kernel(options, facts)?;
-        let mut object = object::ProbeObject::new(&bytes, options, facts)?;
-        let tasks = tasks::Tasks::new(&object, facts);
-        let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
-        let cpus: Array<_, Plain<CpuState>> = Array::try_from(object.take_map("CPUS")?)?;
-        let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(object.take_map("HELPER_CALLS")?)?;
-        let ring = ring::Ring::new(object.take_map("RING")?, options.ring_size)?;
-        freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
-        let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
-        object.freeze_maps()?;
-        capture.begin(&options.capture)?;
-        let attached = attach::all(&object, options.kinds, facts, options.way)?;
+        let object = object::ProbeObject::new(&bytes, &mut maps, facts)?;
+        // Most of the start is the work of the verifier. The maps are prepared meanwhile.
+        let (loaded, prepared) = std::thread::scope(|scope| {
+            let loads = scope.spawn(|| attach::load(&object, options.kinds, facts, options.way));
+            let prepared = Prepared::new(&mut maps, &object, options, facts);
+            (loads.join(), prepared)
+        });
+        let Prepared { mut capture, cpus, mut helpers, ring } = prepared?;
+        let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let attached = attach::all(&object, loaded, options.kinds, facts, options.way)?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }
@@ -406,6 +405,35 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.links.clear();
+    }
+}
+
+/// The maps that user space uses, before the first program is attached.
+struct Prepared {
+    capture: capture::CaptureMaps,
+    cpus: CpuStates,
+    helpers: Array<MapData, Plain<helpers::Calls>>,
+    ring: ring::Ring,
+}
+
+impl Prepared {
+    /// Freezes what only the programs change, and sets the capture filter.
+    fn new(
+        maps: &mut Maps,
+        object: &object::ProbeObject,
+        options: &LiveOptions,
+        facts: &KernelFacts,
+    ) -> Result<Prepared, StartError> {
+        let tasks = tasks::Tasks::new(object, facts);
+        let mut capture = capture::CaptureMaps::of(maps, tasks)?;
+        let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
+        let helpers = Array::try_from(maps.take("HELPER_CALLS")?)?;
+        let ring = ring::Ring::new(maps.take("RING")?, options.ring_size)?;
+        freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
+        let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
+        maps.freeze()?;
+        capture.begin(&options.capture)?;
+        Ok(Prepared { capture, cpus, helpers, ring })
     }
 }
 

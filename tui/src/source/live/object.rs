@@ -5,7 +5,7 @@
 
 use super::LiveOptions;
 use super::call::{bpf, unless_interrupted};
-use super::load::{KernelFacts, StartError, possible_cpus};
+use super::load::{KernelFacts, OBJECT, StartError, possible_cpus, raise_memlock};
 use crate::capture;
 use crate::source::host::maps::{NewMap, freeze, set};
 use crate::source::host::program::{NewProgram, ProgramKind};
@@ -17,8 +17,15 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
-/// The per-CPU maps that are used only if the verifier follows every iteration of a loop (`path.rs`).
-const FOR_LONG_LOOPS: [&str; 2] = ["DEEP", "DEEP_QUIET"];
+/// The map of processes whose exit was reported. It is used only if the kernel does not say which exit is the last.
+const EXITED: &str = "EXITED";
+
+/// The maps whose size depends on the kernel: [`EXITED`], and those of each CPU that are used only if the verifier follows
+/// every iteration of a loop (`path.rs`).
+const ON_FACTS: [&str; 3] = [EXITED, "DEEP", "DEEP_QUIET"];
+
+/// The declared number of elements of maps that have one for each possible CPU (`per_cpu!` in `maps.rs`).
+const PER_CPU: u32 = 0;
 
 /// The section of constants.
 const CONSTANTS: &str = ".rodata";
@@ -29,10 +36,87 @@ const LOG: usize = 16 << 20;
 /// The object, with the descriptors of the maps in its instructions.
 pub(super) struct ProbeObject {
     object: Object,
-    /// The maps that were not taken.
-    maps: HashMap<String, OwnedFd>,
     /// The BTF of the programs that call functions, and of these.
     btf: OwnedFd,
+}
+
+/// The maps of the object. Most do not depend on what the kernel has, so they are created while its BTF is read.
+///
+/// The instructions of programs contain these descriptors: drop this after the programs were loaded.
+#[derive(Debug, Default)]
+pub struct Maps {
+    left: HashMap<String, OwnedFd>,
+    /// Those of which user space has another descriptor.
+    taken: Vec<OwnedFd>,
+}
+
+impl Maps {
+    /// Creates the maps, except for those of [`ON_FACTS`].
+    ///
+    /// # Errors
+    /// If the kernel refuses one, or the size of the ring.
+    pub fn create(options: &LiveOptions) -> Result<Maps, StartError> {
+        if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
+            return Err(StartError::RingSize(options.ring_size));
+        }
+        raise_memlock();
+        let cpus = possible_cpus()?;
+        let object = Object::parse(OBJECT).map_err(StartError::object)?;
+        let mut maps = Maps::default();
+        for (name, map) in object.maps.iter().filter(|(name, _)| !ON_FACTS.contains(&name.as_str())) {
+            let elements = match (name.as_str(), map.max_entries()) {
+                ("RING", _) => options.ring_size.max(u32::try_from(page_size()).unwrap_or(0)),
+                ("CAPTURE_TREE", _) => options.tree_size,
+                ("CAPTURE_CGROUPS", _) => capture::CGROUPS_MAP,
+                (_, PER_CPU) => cpus,
+                (_, declared) => declared,
+            };
+            maps.add(name, map, elements)?;
+        }
+        Ok(maps)
+    }
+
+    /// Creates the maps of [`ON_FACTS`]. The programs refer to them, also if they do not use them.
+    fn complete(&mut self, object: &Object, facts: &KernelFacts) -> Result<(), StartError> {
+        let cpus = possible_cpus()?;
+        for name in ON_FACTS {
+            let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
+            let elements = match (name, map.max_entries()) {
+                (EXITED, _) if facts.exit_has_group_dead => 1,
+                (EXITED, declared) => declared,
+                _ if facts.may_goto => 1,
+                _ => cpus,
+            };
+            self.add(name, map, elements)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, map: &aya_obj::Map, elements: u32) -> Result<(), StartError> {
+        let created = create(name, map, elements);
+        let created = created.map_err(|error| StartError::object(format!("map {name}: {error}")))?;
+        self.left.insert(name.to_owned(), created);
+        Ok(())
+    }
+
+    /// Takes a map.
+    pub(super) fn take(&mut self, name: &str) -> Result<Map, StartError> {
+        let map = self.left.remove(name).ok_or_else(|| no_map(name))?;
+        let own = map.try_clone().map_err(StartError::object)?;
+        self.taken.push(map);
+        Ok(Map::from_map_data(MapData::from_fd(own)?)?)
+    }
+
+    /// Freezes the maps that were not taken, which only the programs change: those of records, of processes, of requests.
+    /// The constants are frozen already.
+    pub(super) fn freeze(&self) -> Result<(), StartError> {
+        let maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
+        maps.map(|(_, map)| freeze(map.as_fd())).collect::<io::Result<()>>().map_err(StartError::Freeze)
+    }
+}
+
+fn no_map(name: &str) -> StartError {
+    StartError::object(format!("the object has no map {name}"))
 }
 
 /// A program that the kernel rejected.
@@ -45,42 +129,19 @@ pub(super) struct Rejected {
 }
 
 impl ProbeObject {
-    /// Parses the object that [`for_this_kernel`](super::load::for_this_kernel) made, and creates the maps.
-    pub(super) fn new(bytes: &[u8], options: &LiveOptions, facts: &KernelFacts) -> Result<ProbeObject, StartError> {
-        if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
-            return Err(StartError::RingSize(options.ring_size));
-        }
-        let cpus = possible_cpus()?;
+    /// Parses the object that [`for_this_kernel`](super::load::for_this_kernel) made, and completes the maps.
+    pub(super) fn new(bytes: &[u8], maps: &mut Maps, facts: &KernelFacts) -> Result<ProbeObject, StartError> {
         let mut object = Object::parse(bytes).map_err(StartError::object)?;
-        let mut maps = HashMap::new();
-        let parsed: Vec<_> = object.maps.drain().collect();
-        for (name, map) in &parsed {
-            let elements = elements(name, map.max_entries(), cpus, options, facts);
-            let created =
-                create(name, map, elements).map_err(|error| StartError::object(format!("map {name}: {error}")))?;
-            maps.insert(name.clone(), created);
-        }
+        maps.complete(&object, facts)?;
+        let parsed = std::mem::take(&mut object.maps);
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
-        let relocations = parsed.iter().map(|(name, map)| (name.as_str(), maps[name].as_raw_fd(), map));
-        object.relocate_maps(relocations, &sections).map_err(StartError::object)?;
+        let descriptors = parsed.iter().map(|(name, map)| (name.as_str(), maps.left[name].as_raw_fd(), map));
+        object.relocate_maps(descriptors, &sections).map_err(StartError::object)?;
         object.relocate_calls(&sections).map_err(StartError::object)?;
         let btf = object.btf.as_ref().map(|btf| load_btf(&btf.to_bytes()));
         let btf = btf.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
         let btf = btf.map_err(|error| StartError::object(format!("BTF of the probes: {error}")))?;
-        Ok(ProbeObject { object, maps, btf })
-    }
-
-    /// Takes a map.
-    pub(super) fn take_map(&mut self, name: &str) -> Result<Map, StartError> {
-        let none = || StartError::object(format!("the object has no map {name}"));
-        Ok(Map::from_map_data(MapData::from_fd(self.maps.remove(name).ok_or_else(none)?)?)?)
-    }
-
-    /// Freezes the maps that were not taken, which only the programs change: those of records, of processes, of requests.
-    /// The constants are frozen already.
-    pub(super) fn freeze_maps(&self) -> Result<(), StartError> {
-        let maps = self.maps.iter().filter(|(name, _)| *name != CONSTANTS);
-        maps.map(|(_, map)| freeze(map.as_fd())).collect::<io::Result<()>>().map_err(StartError::Freeze)
+        Ok(ProbeObject { object, btf })
     }
 
     /// The number of instructions of a program, with those of the functions that it calls.
@@ -121,20 +182,6 @@ impl ProbeObject {
 impl Rejected {
     fn without_log(error: io::Error) -> Rejected {
         Rejected { error, log: String::new() }
-    }
-}
-
-/// The number of elements of a map. Those that are declared without one (`per_cpu!` in `maps.rs`) have one for each
-/// possible CPU.
-fn elements(name: &str, declared: u32, cpus: u32, options: &LiveOptions, facts: &KernelFacts) -> u32 {
-    match name {
-        "RING" => options.ring_size.max(u32::try_from(page_size()).unwrap_or(0)),
-        "CAPTURE_TREE" => options.tree_size,
-        "CAPTURE_CGROUPS" => capture::CGROUPS_MAP,
-        "EXITED" if facts.exit_has_group_dead => 1,
-        _ if declared != 0 => declared,
-        _ if facts.may_goto && FOR_LONG_LOOPS.contains(&name) => 1,
-        _ => cpus,
     }
 }
 
