@@ -84,14 +84,12 @@ pub struct Cast {
 }
 
 impl Cast {
-    fn of(btf: &btf::Btf) -> Option<Cast> {
-        let function = btf.func(CAST_FUNCTION)?;
-        let found = btf.structures(TYPES);
+    fn of(function: Option<u32>, found: &[Option<u32>]) -> Option<Cast> {
         let mut types = [0; TYPE_COUNT];
         for (id, found) in types.iter_mut().zip(found) {
-            *id = found?;
+            *id = (*found)?;
         }
-        Some(Cast { function, types })
+        Some(Cast { function: function?, types })
     }
 }
 
@@ -148,8 +146,11 @@ impl KernelFacts {
         }
         let known = |value: Option<u32>| value.unwrap_or(ABSENT);
         let hooked = attach_names().functions;
-        let names: Vec<_> = hooked.iter().copied().chain([tasks::ITERATOR]).collect();
+        let names: Vec<_> = hooked.iter().copied().chain([tasks::ITERATOR, CAST_FUNCTION]).collect();
         let functions = there(&names, btf.funcs(&names));
+        let names: Vec<_> = TYPES.iter().copied().chain([MAY_GOTO_MEMBER.0]).collect();
+        let structures = btf.structures(&names);
+        let (types, verifier) = structures.split_at(TYPE_COUNT);
         KernelFacts {
             offsets,
             odd,
@@ -162,9 +163,8 @@ impl KernelFacts {
             trace_flag_uprobe: consts.trace_flag_uprobe.unwrap_or(0),
             link_type_perf: known(consts.link_type_perf),
             link_type_raw_tp: known(consts.link_type_raw_tp),
-            may_goto: btf.structures(&[MAY_GOTO_MEMBER.0])[0]
-                .is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
-            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
+            may_goto: verifier[0].is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
+            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(id_of(&functions, CAST_FUNCTION), types)).flatten(),
             functions: functions.iter().map(|(name, _)| *name).filter(|name| hooked.contains(name)).collect(),
             ids: (origin == BtfOrigin::Kernel).then(|| AttachIds::of(btf, &functions)),
             arch: arch::here(),
