@@ -110,8 +110,8 @@ impl Maps {
     /// Freezes the maps that were not taken, which only the programs change: those of records, of processes, of requests.
     /// The constants are frozen already.
     pub(super) fn freeze(&self) -> Result<(), StartError> {
-        let maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
-        maps.map(|(_, map)| freeze(map.as_fd())).collect::<io::Result<()>>().map_err(StartError::Freeze)
+        let mut maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
+        maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
     }
 }
 
