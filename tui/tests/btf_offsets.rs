@@ -146,7 +146,7 @@ fn check_same_facts(full: &Btf, minimal: &Btf) {
     assert_eq!(KernelFacts::of(minimal, BtfOrigin::File).cast, None);
     let without_ids = |btf: &Btf| {
         let facts = KernelFacts::of(btf, BtfOrigin::Kernel);
-        (facts.cast.is_some(), KernelFacts { cast: None, ..facts })
+        (facts.cast.is_some(), KernelFacts { cast: None, ids: None, ..facts })
     };
     assert_eq!(without_ids(full), without_ids(minimal));
 }

@@ -19,7 +19,7 @@ use crate::recording::Recorder;
 use crate::recording::recorder::Failed;
 use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
 use crate::source::feed::{Feed, Scan};
-use crate::source::host::btf::Btf;
+use crate::source::host::btf::{Btf, BtfError};
 use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::clock;
 use crate::source::host::confine::{Role, STARTING, Spawner, denied, enter, hold};
@@ -29,7 +29,7 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::AccountNames;
 use crate::source::live::engine::LiveSource;
 use crate::source::live::inventory::Inventories;
-use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
+use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Maps, ProbeStatus, Started, Way};
 use crate::source::priority::{raise_priority, set_priority};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
@@ -571,23 +571,6 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
 
 /// Loads and attaches the probes.
 fn attach(options: &TraceOptions) -> Result<Live> {
-    // All else that takes a thread would panic without one: after `unshare -p` without `-f` there can be none.
-    let thread = std::thread::Builder::new().spawn(|| ()).context("cannot start a thread")?;
-    drop(thread.join());
-    let facts = match &options.btf {
-        None => KernelFacts::of(
-            &Btf::running().map_err(|error| anyhow!("cannot use the kernel's BTF: {error}"))?,
-            BtfOrigin::Kernel,
-        ),
-        Some(file) => {
-            let mut facts = file_facts(file)?;
-            // What a reduced file may leave out the kernel's own BTF has, where there is one.
-            facts.preemptible_tracepoints = facts
-                .preemptible_tracepoints
-                .or_else(|| KernelFacts::of(&Btf::running().ok()?, BtfOrigin::Kernel).preemptible_tracepoints);
-            facts
-        }
-    };
     let mut capture = options.capture.clone();
     if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
         capture.capture.tests |= test::TREE;
@@ -601,9 +584,29 @@ fn attach(options: &TraceOptions) -> Result<Live> {
         tree_size: MAX_TREE,
         way: Way::Auto,
     };
-    let mut live = Live::start(&live_options, &facts)?;
+    let (maps, facts) = std::thread::scope(|scope| {
+        let maps = std::thread::Builder::new().spawn_scoped(scope, || Maps::create(&live_options));
+        // All else that takes a thread would panic without one: after `unshare -p` without `-f` there can be none.
+        let maps = maps.context("cannot start a thread")?;
+        let facts = kernel_facts(options.btf.as_deref());
+        anyhow::Ok((maps.join(), facts))
+    })?;
+    let maps = maps.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let mut live = Live::start(&live_options, maps, &facts?)?;
     live.freeze_capture()?;
     Ok(live)
+}
+
+/// What the probes need to know of the kernel: from its own BTF, or as far as possible from a file.
+fn kernel_facts(file: Option<&Path>) -> Result<KernelFacts> {
+    let own = Btf::running().map(|btf| KernelFacts::of(&btf, BtfOrigin::Kernel));
+    let facts = match (file, own) {
+        (None, own) => own,
+        (Some(file), Ok(own)) => Ok(file_facts(file)?.with_own(own)),
+        (Some(file), Err(BtfError::NotInKernel)) => Ok(file_facts(file)?),
+        (Some(_), Err(error)) => Err(error),
+    };
+    facts.map_err(|error| anyhow!("cannot use the kernel's BTF: {error}"))
 }
 
 fn file_facts(file: &Path) -> Result<KernelFacts> {

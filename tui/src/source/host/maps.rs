@@ -38,25 +38,44 @@ pub(crate) struct NewMap {
     value_size: u32,
     max_entries: u32,
     map_flags: u32,
+    /// No inner map, no NUMA node.
+    unused: [u32; 2],
+    name: [u8; 16],
 }
 
 impl NewMap {
+    /// A map of a type (`enum bpf_map_type`) with so many elements.
+    pub(crate) fn new(map_type: u32, (key_size, value_size): (u32, u32), max_entries: u32) -> NewMap {
+        NewMap { map_type, key_size, value_size, max_entries, map_flags: 0, unused: [0; 2], name: [0; 16] }
+    }
+
     /// An array of one value of so many bytes.
     pub(crate) fn array(value_size: u32) -> NewMap {
         const BPF_MAP_TYPE_ARRAY: u32 = 2;
-        NewMap { map_type: BPF_MAP_TYPE_ARRAY, key_size: 4, value_size, max_entries: 1, map_flags: 0 }
+        NewMap::new(BPF_MAP_TYPE_ARRAY, (4, value_size), 1)
     }
 
     /// A ring buffer of so many bytes.
     pub(crate) fn ring(bytes: u32) -> NewMap {
         const BPF_MAP_TYPE_RINGBUF: u32 = 27;
-        NewMap { map_type: BPF_MAP_TYPE_RINGBUF, key_size: 0, value_size: 0, max_entries: bytes, map_flags: 0 }
+        NewMap::new(BPF_MAP_TYPE_RINGBUF, (0, 0), bytes)
     }
 
     /// Programs may only read it.
     pub(crate) fn read_only(self) -> NewMap {
         const BPF_F_RDONLY_PROG: u32 = 1 << 7;
         NewMap { map_flags: BPF_F_RDONLY_PROG, ..self }
+    }
+
+    /// With the flags `BPF_F_*`.
+    pub(crate) fn flags(self, map_flags: u32) -> NewMap {
+        NewMap { map_flags, ..self }
+    }
+
+    /// With a name, of which at most 15 bytes are kept.
+    pub(crate) fn named(mut self, name: &str) -> NewMap {
+        self.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+        self
     }
 
     /// Creates it.
@@ -73,6 +92,23 @@ impl NewMap {
         // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
+}
+
+/// Sets the value of an array with a single element.
+///
+/// # Errors
+/// The error of the kernel.
+///
+/// # Safety
+/// `value` must have the size of the map's values.
+pub(crate) unsafe fn set(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+    const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+    let key = 0u32;
+    let attr = [map.as_raw_fd() as u64, (&raw const key) as u64, value.as_ptr() as u64, 0];
+    // SAFETY: `attr` has the layout of the `BPF_MAP_UPDATE_ELEM` member of `union bpf_attr`. The key and the value outlive the
+    // call, and have the sizes of those of the map, as the caller guarantees.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, attr.as_ptr(), size_of_val(&attr)) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Freezes a map: no process can change it by bpf(2) any more, this one included. Programs still can

@@ -1,4 +1,5 @@
 //! Host data, apart from the probes.
+pub(crate) mod address;
 pub mod bpf;
 pub mod btf;
 pub mod cgroup;
@@ -15,7 +16,7 @@ pub(crate) mod named;
 pub(crate) mod own_id;
 pub(crate) mod privilege;
 pub(crate) mod procfs;
-mod program;
+pub(crate) mod program;
 pub(crate) mod users;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};

@@ -3,8 +3,7 @@
 //! A small program prints an address with `bpf_snprintf("%pS")` (5.13+) into a map. It is run by `BPF_PROG_TEST_RUN`, and never
 //! attached. The answer is that of the time at which it is asked.
 
-use super::maps::NewMap;
-use super::maps::freeze;
+use super::maps::{NewMap, freeze, set};
 use super::program::{self, Instruction};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
@@ -37,7 +36,6 @@ const TEXT: usize = 512;
 const FORMAT: [u8; 8] = *b"%pS\0\0\0\0\0";
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
-const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 
 /// bpf(2) with the start of `union bpf_attr`.
@@ -60,9 +58,8 @@ impl Namer {
     pub(crate) fn load() -> io::Result<Namer> {
         let format = NewMap::array(FORMAT.len() as u32).read_only().create()?;
         let out = NewMap::array(TEXT as u32).create()?;
-        let key = 0u32;
-        let mut update = [descriptor(&format), (&raw const key) as u64, FORMAT.as_ptr() as u64, 0];
-        bpf(BPF_MAP_UPDATE_ELEM, &mut update)?;
+        // SAFETY: the value has as many bytes as the array was created for.
+        unsafe { set(format.as_fd(), &FORMAT) }?;
         freeze(format.as_fd())?;
         // Only the program writes to it.
         freeze(out.as_fd())?;

@@ -1,7 +1,7 @@
-//! Small programs that query the kernel. They are not attached, except for iterators, which run when they are read.
+//! Loads programs: those of the probe object, and small ones that query the kernel.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd};
 
 /// An instruction: code, registers (source in the high four bits, destination in the low ones), offset, immediate.
 pub(super) type Instruction = (u8, u8, i16, i32);
@@ -9,71 +9,152 @@ pub(super) type Instruction = (u8, u8, i16, i32);
 /// BPF_TRACE_ITER, an attach type.
 pub(super) const TRACE_ITER: u32 = 28;
 
-/// The used start of the `BPF_PROG_LOAD` member of `union bpf_attr`.
+/// What a program attaches to. The numbers are ids in the kernel's own BTF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ProgramKind {
+    /// A tracepoint, with its arguments as they are.
+    RawTracepoint,
+    /// A tracepoint, with typed arguments: the typedef `btf_trace_NAME`.
+    BtfTracepoint(u32),
+    /// An event of tracefs.
+    Tracepoint,
+    /// The entry or the return of several functions (`BPF_TRACE_KPROBE_MULTI`).
+    Functions,
+    /// The return of a function (fexit).
+    Exit(u32),
+    /// An iterator: the function `bpf_iter_NAME`.
+    Iterator(u32),
+    /// Nothing: it is run on demand (5.14+).
+    Syscall,
+}
+
+impl ProgramKind {
+    /// The flags of the load.
+    fn flags(self) -> u32 {
+        const SLEEPABLE: u32 = 1 << 4;
+        if self == ProgramKind::Syscall { SLEEPABLE } else { 0 }
+    }
+
+    /// `enum bpf_prog_type`, `enum bpf_attach_type` (UAPI), and the id.
+    fn numbers(self) -> (u32, u32, u32) {
+        const KPROBE: u32 = 2;
+        const TRACEPOINT: u32 = 5;
+        const RAW_TRACEPOINT: u32 = 17;
+        const TRACING: u32 = 26;
+        const SYSCALL: u32 = 31;
+        const TRACE_RAW_TP: u32 = 23;
+        const TRACE_FEXIT: u32 = 25;
+        const TRACE_KPROBE_MULTI: u32 = 42;
+        match self {
+            ProgramKind::RawTracepoint => (RAW_TRACEPOINT, 0, 0),
+            ProgramKind::BtfTracepoint(id) => (TRACING, TRACE_RAW_TP, id),
+            ProgramKind::Tracepoint => (TRACEPOINT, 0, 0),
+            ProgramKind::Functions => (KPROBE, TRACE_KPROBE_MULTI, 0),
+            ProgramKind::Exit(id) => (TRACING, TRACE_FEXIT, id),
+            ProgramKind::Iterator(id) => (TRACING, TRACE_ITER, id),
+            ProgramKind::Syscall => (SYSCALL, 0, 0),
+        }
+    }
+}
+
+/// A program to load.
+pub(crate) struct NewProgram<'a> {
+    /// At most 15 bytes of it are kept. Other tools, and other copies of tracetui, list it.
+    pub(crate) name: &'a str,
+    pub(crate) kind: ProgramKind,
+    /// The instructions, 8 bytes each.
+    pub(crate) code: &'a [u8],
+    /// A BTF, and the `struct bpf_func_info` of the program and the functions that it calls.
+    pub(crate) functions: Option<(BorrowedFd<'a>, &'a [u8])>,
+}
+
+/// The `BPF_PROG_LOAD` member of `union bpf_attr`, up to `attach_btf_id`.
 #[repr(C)]
 #[derive(Default)]
 struct LoadAttr {
     prog_type: u32,
-    count: u32,
-    instructions: u64,
+    insn_cnt: u32,
+    insns: u64,
     license: u64,
-    /// No log, kernel version or flags.
-    log: [u32; 6],
-    name: [u8; 16],
-    /// No device.
-    device: u32,
-    attach_type: u32,
-    /// No BTF of its own.
-    btf: [u32; 9],
-    /// The id of the function in the kernel's BTF.
-    attach_to: u32,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: i32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
 }
 
-/// Loads a program of the type raw tracepoint. `name` has at most 15 bytes; other tools, and other copies of tracetui, list it.
+const _: () = assert!(std::mem::offset_of!(LoadAttr, attach_btf_id) == 108);
+
+impl NewProgram<'_> {
+    /// Loads it. The verifier writes to `log` if `log` is not empty.
+    ///
+    /// # Errors
+    /// If the kernel rejects it.
+    pub(crate) fn load(&self, log: &mut [u8]) -> io::Result<OwnedFd> {
+        const BPF_PROG_LOAD: libc::c_int = 5;
+        const INSTRUCTION: usize = 8;
+        /// `struct bpf_func_info`.
+        const INFO: usize = 8;
+        let count = |bytes: &[u8], size| u32::try_from(bytes.len() / size).unwrap_or(0);
+        let (prog_type, expected_attach_type, attach_btf_id) = self.kind.numbers();
+        let mut attr = LoadAttr {
+            prog_type,
+            insn_cnt: count(self.code, INSTRUCTION),
+            insns: self.code.as_ptr() as u64,
+            license: c"Dual MIT/GPL".as_ptr() as u64,
+            prog_flags: self.kind.flags(),
+            expected_attach_type,
+            attach_btf_id,
+            ..LoadAttr::default()
+        };
+        // A NUL remains at the end.
+        attr.prog_name[..15].iter_mut().zip(self.name.bytes()).for_each(|(to, byte)| *to = byte);
+        if let Some((btf, functions)) = self.functions {
+            attr.prog_btf_fd = btf.as_raw_fd();
+            attr.func_info_rec_size = INFO as u32;
+            (attr.func_info, attr.func_info_cnt) = (functions.as_ptr() as u64, count(functions, INFO));
+        }
+        if !log.is_empty() {
+            attr.log_level = 1;
+            (attr.log_buf, attr.log_size) = (log.as_mut_ptr() as u64, u32::try_from(log.len()).unwrap_or(u32::MAX));
+        }
+        // SAFETY: `attr` is live, has the layout of the `BPF_PROG_LOAD` member, and `size_of::<LoadAttr>()` is its size.
+        // What it points to outlives the call, and has the lengths that it says; `log` is writable.
+        let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
+        let fd = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+        // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// Loads a program of the type raw tracepoint. It is never attached.
 ///
 /// # Errors
 /// If the kernel rejects it.
 pub(super) fn load(name: &str, program: &[Instruction]) -> io::Result<OwnedFd> {
-    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-    load_as(name, program, LoadAttr { prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT, ..LoadAttr::default() })
+    load_as(name, program, ProgramKind::RawTracepoint)
 }
 
-/// Loads a program for an iterator: `function` is the id of `bpf_iter_NAME` in the kernel's BTF.
+/// Loads a small program.
 ///
 /// # Errors
 /// If the kernel rejects it.
-pub(super) fn load_iterator(name: &str, program: &[Instruction], function: u32) -> io::Result<OwnedFd> {
-    const BPF_PROG_TYPE_TRACING: u32 = 26;
-    let attr = LoadAttr {
-        prog_type: BPF_PROG_TYPE_TRACING,
-        attach_type: TRACE_ITER,
-        attach_to: function,
-        ..LoadAttr::default()
+pub(super) fn load_as(name: &str, program: &[Instruction], kind: ProgramKind) -> io::Result<OwnedFd> {
+    let bytes = |(code, registers, offset, immediate): &Instruction| {
+        let ([a, b], [c, d, e, f]) = (offset.to_ne_bytes(), immediate.to_ne_bytes());
+        [*code, *registers, a, b, c, d, e, f]
     };
-    load_as(name, program, attr)
-}
-
-fn load_as(name: &str, program: &[Instruction], attr: LoadAttr) -> io::Result<OwnedFd> {
-    const BPF_PROG_LOAD: libc::c_int = 5;
-    let bytes: Vec<u8> = program
-        .iter()
-        .flat_map(|(code, registers, offset, immediate)| {
-            let ([a, b], [c, d, e, f]) = (offset.to_ne_bytes(), immediate.to_ne_bytes());
-            [*code, *registers, a, b, c, d, e, f]
-        })
-        .collect();
-    let mut attr = LoadAttr {
-        count: u32::try_from(program.len()).unwrap_or(0),
-        instructions: bytes.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        ..attr
-    };
-    // A NUL remains at the end.
-    attr.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
-    // SAFETY: `attr` is live, has the layout of the `BPF_PROG_LOAD` member, and `size_of::<LoadAttr>()` is its size.
-    // The instructions and the license outlive the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
-    let fd = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let code: Vec<u8> = program.iter().flat_map(bytes).collect();
+    NewProgram { name, kind, code: &code, functions: None }.load(&mut [])
 }

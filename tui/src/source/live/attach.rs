@@ -1,44 +1,36 @@
 //! Attaches the programs of the table ([`programs`](super::programs)), each group in the best way that works.
 
 use super::Way;
-use super::call::unless_interrupted;
+use super::call::bpf;
+use super::ksymbols::open_tracepoint;
 use super::load::{Failure, KernelFacts, StartError};
-use super::multi::{self, At, Functions};
+use super::multi;
+use super::object::{ProbeObject, Rejected};
 use super::programs::{AttachPoint, GROUPS, Group, Probe, Record, order};
 use super::status::ProbeStatus;
 use crate::arch::Arch;
 use crate::source::host::btf::RUNNING;
 use crate::source::host::machine::Release;
-use aya::programs::fexit::FExitLink;
-use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::trace_point::TracePointLink;
-use aya::programs::{Program, ProgramError};
-use aya::{Btf, Ebpf};
+use crate::source::host::program::ProgramKind;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use tracetui_shared::kind::KindSet;
 
 /// An attached program; detaches when dropped.
 pub(super) struct Link {
     pub(super) program: &'static str,
-    held: LinkHandle,
-}
-
-enum LinkHandle {
-    Btf(#[allow(dead_code)] BtfTracePointLink),
-    Classic(#[allow(dead_code)] TracePointLink),
-    Exit(#[allow(dead_code)] FExitLink),
-    Functions(OwnedFd),
+    /// What the kernel detaches the program with, when it is closed.
+    held: OwnedFd,
+    at_functions: bool,
 }
 
 impl Link {
     /// The number of calls whose return the kernel did not track. Runs that it skipped are counted by the program.
     pub(super) fn missed(&self) -> u64 {
-        match &self.held {
-            LinkHandle::Functions(link) => multi::missed(link),
-            LinkHandle::Btf(_) | LinkHandle::Classic(_) | LinkHandle::Exit(_) => 0,
-        }
+        if self.at_functions { multi::missed(&self.held) } else { 0 }
     }
 }
 
@@ -50,9 +42,6 @@ pub(super) struct Attached {
     pub(super) probes: Vec<ProbeStatus>,
 }
 
-/// Loads the object again, with the verifier's log.
-type Again<'a> = &'a (dyn Fn() -> Result<(Ebpf, Option<Btf>), StartError> + Sync);
-
 /// Whether programs at tracepoints can be preempted, according to the kernel's BTF. If the BTF does not show this, the
 /// release decides: such a kernel has no BTF, and none of its symbols shows it either. (`tracepoint_srcu` is also in
 /// 5.10 to 6.12, for another purpose.)
@@ -61,26 +50,21 @@ fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
     facts.preemptible_tracepoints.unwrap_or_else(|| Release::running() >= Some(FIRST))
 }
 
-/// Attaches the requested groups, each in the best way that works.
+/// Attaches the requested groups, each in the best way that works. `loaded`: by [`load`].
 pub(super) fn all(
-    object: &mut Ebpf,
-    btf: Option<&Btf>,
-    functions: &Functions<'_>,
+    object: &ProbeObject,
+    loaded: Vec<(&'static str, Loaded)>,
     kinds: KindSet,
     facts: &KernelFacts,
     first: Way,
-    again: Again<'_>,
 ) -> Result<Attached, StartError> {
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible(facts);
-    let order = order(first, preemptible);
     Ok(with_tracefs(|| {
         let mut attached = Attached::default();
-        let ahead = load_ahead(object, btf, functions, &best(kinds, order), facts, arch);
-        let into = &mut attached;
-        let mut attacher = Attacher { arch, object, btf, functions, ahead, facts, again, preemptible, into };
+        let mut attacher = Attacher { arch, object, loaded, facts, preemptible, into: &mut attached };
         for group in GROUPS {
-            attacher.group(group, kinds, order);
+            attacher.group(group, kinds, order(first, preemptible));
         }
         attached
     }))
@@ -92,43 +76,65 @@ fn best(kinds: KindSet, order: [Way; 3]) -> Vec<&'static Probe> {
     GROUPS.iter().flat_map(of).collect()
 }
 
-/// Loads programs in parallel: most of the start is the work of the verifier. Returns those at functions. An error is
-/// not reported here: what is not loaded is loaded again where it is attached.
-fn load_ahead(
-    object: &mut Ebpf,
-    btf: Option<&Btf>,
-    functions: &Functions<'_>,
-    probes: &[&'static Probe],
+/// A program in the kernel, or why it is not.
+pub(super) type Loaded = Result<OwnedFd, Rejected>;
+
+/// Loads the programs of the best way of each requested group, in parallel.
+///
+/// There are as many threads as processors, and the largest program is first: its thread has a processor to itself.
+pub(super) fn load(
+    object: &ProbeObject,
+    kinds: KindSet,
     facts: &KernelFacts,
-    arch: &Arch,
-) -> Vec<(&'static str, OwnedFd)> {
-    let complete = |probe: &&&Probe| facts.lacks(probe.needs).is_none();
+    first: Way,
+) -> Result<Vec<(&'static str, Loaded)>, StartError> {
+    let arch = facts.arch.ok_or(StartError::Architecture)?;
+    let probes = best(kinds, order(first, tracepoints_are_preemptible(facts)));
+    let mut wanted: Vec<(&str, ProgramKind)> = probes
+        .iter()
+        .filter(|probe| facts.lacks(probe.needs).is_none())
+        .filter_map(|probe| Some((probe.name(), kind(&probe.place, facts, arch).ok()?)))
+        .collect();
+    wanted.sort_by_key(|(name, _)| object.instructions(name));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len());
+    let wanted = Mutex::new(wanted);
+    let next = || wanted.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let load = || std::iter::from_fn(next).map(|(name, kind)| (name, object.load(name, kind))).collect::<Vec<_>>();
     std::thread::scope(|scope| {
-        for (name, program) in object.programs_mut() {
-            if let Some(probe) = probes.iter().filter(complete).find(|probe| probe.name() == name) {
-                scope.spawn(move || unless_interrupted(|| load(program, btf, probe)).ok());
-            }
-        }
-        let at_functions = probes.iter().filter(complete).filter(|probe| match &probe.place {
-            AttachPoint::Functions(_, names) => facts.functions.contains(&names(arch)[0]),
-            _ => false,
-        });
-        let threads: Vec<_> = at_functions
-            .map(|probe| scope.spawn(|| functions.load(probe.name()).ok().map(|fd| (probe.name(), fd))))
-            .collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(load)).collect();
+        Ok(threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect())
     })
+}
+
+/// What a program is loaded for; an error if the kernel does not have it.
+fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch) -> Result<ProgramKind, Failure> {
+    let ids = || {
+        facts.ids.as_ref().ok_or_else(|| Failure {
+            why: format!("{RUNNING} does not exist, and this probe needs its type ids"),
+            remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
+        })
+    };
+    match place {
+        AttachPoint::Btf(names) => {
+            let ids = ids()?;
+            let none = || Failure { why: format!("this kernel has no tracepoint {}", names.join("|")), remedy: None };
+            names.iter().find_map(|name| ids.tracepoint(name)).map(ProgramKind::BtfTracepoint).ok_or_else(none)
+        }
+        AttachPoint::Exit(name) => ids()?.function(name).map(ProgramKind::Exit).ok_or_else(|| no_function(name)),
+        AttachPoint::Classic(..) => Ok(ProgramKind::Tracepoint),
+        AttachPoint::Functions(_, names) => match names(arch)[0] {
+            first if facts.functions.contains(&first) => Ok(ProgramKind::Functions),
+            first => Err(no_function(first)),
+        },
+    }
 }
 
 struct Attacher<'a> {
     arch: &'static Arch,
-    object: &'a mut Ebpf,
-    btf: Option<&'a Btf>,
-    functions: &'a Functions<'a>,
-    /// Programs at functions that are loaded.
-    ahead: Vec<(&'static str, OwnedFd)>,
+    object: &'a ProbeObject,
+    /// Programs that were loaded, or rejected.
+    loaded: Vec<(&'static str, Loaded)>,
     facts: &'a KernelFacts,
-    again: Again<'a>,
     /// Whether programs at tracepoints can be preempted.
     preemptible: bool,
     into: &'a mut Attached,
@@ -137,13 +143,13 @@ struct Attacher<'a> {
 /// The links and the status of a program.
 struct Outcome {
     status: ProbeStatus,
-    links: Vec<LinkHandle>,
+    links: Vec<Link>,
     program: Option<OwnedFd>,
 }
 
 /// A program that runs, and a note on attach points where it does not.
 struct Running {
-    links: Vec<LinkHandle>,
+    links: Vec<Link>,
     program: Option<OwnedFd>,
     note: Option<String>,
 }
@@ -172,8 +178,7 @@ impl Attacher<'_> {
             }
         }
         for outcome in best {
-            let program = outcome.status.name;
-            self.into.links.extend(outcome.links.into_iter().map(|held| Link { program, held }));
+            self.into.links.extend(outcome.links);
             self.into.programs.extend(outcome.program.map(|fd| (outcome.status.name, fd)));
             self.into.probes.push(outcome.status);
         }
@@ -215,64 +220,49 @@ impl Attacher<'_> {
         if let Some(why) = self.facts.lacks(probe.needs) {
             return Err(Failure { why, remedy: None });
         }
-        if self.btf.is_none() && matches!(probe.place, AttachPoint::Btf(_) | AttachPoint::Exit(_)) {
-            return Err(Failure {
-                why: format!("{RUNNING} does not exist, and this probe needs its type ids"),
-                remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
-            });
-        }
-        if let AttachPoint::Functions(at, names) = &probe.place {
-            return self.functions(probe, *at, names(self.arch));
-        }
-        if let AttachPoint::Exit(name) = probe.place
-            && !self.facts.functions.contains(&name)
-        {
-            return Err(no_function(name));
-        }
-        let program = program(self.object, probe).map_err(|error| plain(&error))?;
-        if program.fd().is_err() {
-            let loaded = unless_interrupted(|| load(program, self.btf, probe));
-            loaded.map_err(|error| refused(self.again, probe, &error))?;
-        }
+        let kind = kind(&probe.place, self.facts, self.arch)?;
+        let loaded = match self.loaded.iter().position(|(name, _)| *name == probe.name()) {
+            Some(at) => self.loaded.swap_remove(at).1,
+            None => self.object.load(probe.name(), kind),
+        };
+        let program = loaded.map_err(|rejected| refusal(probe, &rejected))?;
+        let (links, note) = self.attach(&program, &probe.place)?;
+        let link = |held| Link { program: probe.name(), held, at_functions: kind == ProgramKind::Functions };
         // Events that the kernel skips at a return are not counted here. Their requests have no completion and are
         // counted as such.
         let counted = !matches!(probe.place, AttachPoint::Exit(_));
-        let fd = program.fd().ok().filter(|_| counted).and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
-        let (links, note) = attach(program, &probe.place, self.arch)?;
-        Ok(Running { links, program: fd, note })
+        Ok(Running { links: links.into_iter().map(link).collect(), program: counted.then_some(program), note })
     }
 
-    /// Loads a program for functions, and attaches it to those that the kernel has.
-    fn functions(&mut self, probe: &Probe, at: At, names: &[&'static str]) -> Result<Running, Failure> {
-        let there: Vec<_> = names.iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
-        if there.first() != names.first() {
-            return Err(no_function(names[0]));
+    /// Attaches a loaded program. Returns what holds it there, and a note on attach points that the kernel lacks.
+    fn attach(&self, program: &OwnedFd, place: &AttachPoint) -> Result<(Vec<OwnedFd>, Option<String>), Failure> {
+        match place {
+            AttachPoint::Btf(_) | AttachPoint::Exit(_) => Ok((vec![attach_by_id(program)?], None)),
+            AttachPoint::Functions(at, names) => {
+                let there: Vec<_> =
+                    names(self.arch).iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
+                Ok((vec![multi::attach(program, *at, &there)?], None))
+            }
+            AttachPoint::Classic(category, names, record) => {
+                let (mut links, mut notes) = (Vec::new(), Vec::new());
+                for name in names(self.arch) {
+                    if let Some(moved) = moved(category, name, record) {
+                        return Err(moved);
+                    }
+                    match attach_to_event(program, category, name) {
+                        Ok(link) => links.push(link),
+                        Err(why) if links.is_empty() => return Err(no_tracefs(why)),
+                        Err(why) => notes.push(format!("{name}: {why}")),
+                    }
+                }
+                Ok((links, (!notes.is_empty()).then(|| notes.join("; "))))
+            }
         }
-        let program = match self.ahead.iter().position(|(name, _)| *name == probe.name()) {
-            Some(at) => self.ahead.swap_remove(at).1,
-            None => self.functions.load(probe.name()).map_err(|error| refusal(probe, &error.0, &error.1))?,
-        };
-        let link = Functions::attach(&program, at, &there)?;
-        Ok(Running { links: vec![LinkHandle::Functions(link)], program: Some(program), note: None })
     }
-}
-
-/// Loads again, for the end of the verifier's log. After EPERM there is no log, because the verifier did not run.
-fn refused(again: Again<'_>, probe: &Probe, error: &ProgramError) -> Failure {
-    if let ProgramError::LoadError { io_error, .. } = error
-        && io_error.raw_os_error() == Some(libc::EPERM)
-    {
-        return refusal(probe, io_error, "");
-    }
-    let logged =
-        again().ok().and_then(|(mut object, btf)| load(program(&mut object, probe).ok()?, btf.as_ref(), probe).err());
-    let error = logged.as_ref().unwrap_or(error);
-    let ProgramError::LoadError { io_error, verifier_log } = error else { return plain(error) };
-    refusal(probe, io_error, &verifier_log.to_string())
 }
 
 /// The error of a rejected program, with the end of the verifier's log.
-fn refusal(probe: &Probe, error: &std::io::Error, log: &str) -> Failure {
+fn refusal(probe: &Probe, Rejected { error, log }: &Rejected) -> Failure {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let remedy = (error.raw_os_error() == Some(libc::EPERM))
@@ -287,75 +277,48 @@ fn no_function(name: &str) -> Failure {
 /// The number of lines of the verifier's log that are shown.
 const LOG_LINES: usize = 6;
 
-fn plain(error: &ProgramError) -> Failure {
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !why.contains(&text) {
-            why = format!("{why}: {text}");
-        }
-        cause = error.source();
+/// Attaches a program to what its kind says.
+fn attach_by_id(program: &OwnedFd) -> Result<OwnedFd, Failure> {
+    const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+    /// `union bpf_attr` of `BPF_RAW_TRACEPOINT_OPEN` (UAPI).
+    #[repr(C)]
+    struct Open {
+        name: u64,
+        prog_fd: i32,
+        /// The structure has a multiple of 8 bytes.
+        unused: u32,
     }
-    Failure { why, remedy: None }
+    let attr = Open { name: 0, prog_fd: program.as_raw_fd(), unused: 0 };
+    // SAFETY: `attr` has the layout of `BPF_RAW_TRACEPOINT_OPEN`, and has no name.
+    let link = unsafe { bpf(BPF_RAW_TRACEPOINT_OPEN, &attr) };
+    link.map_err(|error| Failure { why: format!("bpf_raw_tracepoint_open: {error}"), remedy: None })
 }
 
-fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, ProgramError> {
-    object.program_mut(probe.name()).ok_or_else(|| ProgramError::InvalidName { name: probe.name().to_string() })
-}
-
-fn load(program: &mut Program, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
-    match (program, &probe.place, btf) {
-        (Program::BtfTracePoint(program), AttachPoint::Btf(names), Some(btf)) => {
-            let mut loaded = Err(ProgramError::UnexpectedProgramType);
-            for name in *names {
-                loaded = program.load(name, btf);
-                if !matches!(loaded, Err(ProgramError::Btf(_))) {
-                    break;
-                }
-            }
-            loaded
-        }
-        (Program::TracePoint(program), AttachPoint::Classic(..), _) => program.load(),
-        (Program::FExit(program), AttachPoint::Exit(name), Some(btf)) => program.load(name, btf),
-        _ => Err(ProgramError::UnexpectedProgramType),
+/// Attaches a program to an event of tracefs: by a link, from 5.15 on. Before, the event itself holds the program.
+fn attach_to_event(program: &OwnedFd, category: &str, name: &str) -> Result<OwnedFd, String> {
+    const BPF_LINK_CREATE: libc::c_int = 28;
+    const BPF_PERF_EVENT: u32 = 41;
+    const PERF_EVENT_IOC_SET_BPF: libc::Ioctl = 0x4004_2408;
+    let event = open_tracepoint(event_id(category, name)?).map_err(|error| format!("perf_event_open: {error}"))?;
+    let attr = [program.as_raw_fd().cast_unsigned(), event.as_raw_fd().cast_unsigned(), BPF_PERF_EVENT, 0];
+    // SAFETY: `attr` has the layout of `BPF_LINK_CREATE`: program, target, attach type, flags. Both descriptors are open.
+    match unsafe { bpf(BPF_LINK_CREATE, &attr) } {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        link => return link.map_err(|error| format!("bpf_link_create: {error}")),
+    }
+    // SAFETY: both descriptors are open, and the call takes no pointer.
+    match unsafe { libc::ioctl(event.as_raw_fd(), PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()) } {
+        0 => Ok(event),
+        _ => Err(format!("PERF_EVENT_IOC_SET_BPF: {}", io::Error::last_os_error())),
     }
 }
 
-/// Attaches a loaded program. Returns the links, and a note on attach points that the kernel lacks.
-fn attach(
-    program: &mut Program,
-    place: &AttachPoint,
-    arch: &Arch,
-) -> Result<(Vec<LinkHandle>, Option<String>), Failure> {
-    match (program, place) {
-        (Program::BtfTracePoint(program), AttachPoint::Btf(_)) => {
-            let id = program.attach().map_err(|error| plain(&error))?;
-            let link = program.take_link(id).map_err(|error| plain(&error))?;
-            Ok((vec![LinkHandle::Btf(link)], None))
-        }
-        (Program::FExit(program), AttachPoint::Exit(_)) => {
-            let id = program.attach().map_err(|error| plain(&error))?;
-            let link = program.take_link(id).map_err(|error| plain(&error))?;
-            Ok((vec![LinkHandle::Exit(link)], None))
-        }
-        (Program::TracePoint(program), AttachPoint::Classic(category, names, record)) => {
-            let (mut links, mut notes) = (Vec::new(), Vec::new());
-            for name in names(arch) {
-                if let Some(moved) = moved(category, name, record) {
-                    return Err(moved);
-                }
-                let link = program.attach(category, name).and_then(|id| program.take_link(id));
-                match link {
-                    Ok(link) => links.push(LinkHandle::Classic(link)),
-                    Err(error) if links.is_empty() => return Err(no_tracefs(plain(&error))),
-                    Err(error) => notes.push(format!("{name}: {}", plain(&error).why)),
-                }
-            }
-            Ok((links, (!notes.is_empty()).then(|| notes.join("; "))))
-        }
-        _ => Err(plain(&ProgramError::UnexpectedProgramType)),
-    }
+/// The number of an event of tracefs.
+fn event_id(category: &str, name: &str) -> Result<u64, String> {
+    let place = TRACEFS_PLACES.into_iter().find(|place| has_events(place)).ok_or("tracefs not found")?;
+    let file = format!("{place}/events/{category}/{name}/id");
+    let id = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+    id.trim().parse().map_err(|_| format!("{file}: not a number"))
 }
 
 /// The error if a field in the record of a classic tracepoint is not at the expected offset. (A missing tracepoint
@@ -381,20 +344,23 @@ pub(crate) fn has_field(format: &str, (name, at, size): &(&str, usize, usize)) -
     })
 }
 
-fn no_tracefs(failure: Failure) -> Failure {
+fn no_tracefs(why: String) -> Failure {
     let remedy = "classic tracepoints need tracefs: run as root (sudo tracetui), or mount it as root: \
                   sudo mount -t tracefs tracefs /sys/kernel/tracing";
-    Failure { remedy: Some(remedy.to_string()), ..failure }
+    Failure { why, remedy: Some(remedy.to_string()) }
 }
 
 /// The mount points of tracefs.
 const TRACEFS_PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
+fn has_events(place: &str) -> bool {
+    Path::new(place).join("events").exists()
+}
+
 /// Runs `work` where tracefs is mounted. If necessary, `work` runs in a thread with its own mount namespace, so that
 /// nothing on the system changes.
 fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let seen = || TRACEFS_PLACES.iter().any(|place| Path::new(place).join("events").exists());
-    if seen() {
+    if TRACEFS_PLACES.into_iter().any(has_events) {
         return work();
     }
     std::thread::scope(|scope| {

@@ -1,6 +1,5 @@
 //! bpf(2) as a raw system call, and retries of loads that a signal interrupted.
 
-use aya::programs::ProgramError;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -20,10 +19,10 @@ pub(super) unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedF
 
 /// Loads a program, and retries if a signal interrupted the verifier, which then fails with EAGAIN
 /// ([`do_check`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c)).
-pub(super) fn unless_interrupted<T, E: Interruptible>(mut load: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub(super) fn unless_interrupted(mut load: impl FnMut() -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
     let mut loaded = load();
     for _ in 0..INTERRUPTIONS {
-        if !loaded.as_ref().is_err_and(Interruptible::interrupted) {
+        if !loaded.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN)) {
             break;
         }
         loaded = load();
@@ -33,23 +32,3 @@ pub(super) fn unless_interrupted<T, E: Interruptible>(mut load: impl FnMut() -> 
 
 /// The number of retries of an interrupted load.
 const INTERRUPTIONS: u32 = 20;
-
-/// An error that a signal may have caused.
-pub(super) trait Interruptible {
-    /// Whether a signal may be the cause.
-    fn interrupted(&self) -> bool;
-}
-
-impl Interruptible for io::Error {
-    fn interrupted(&self) -> bool {
-        self.raw_os_error() == Some(libc::EAGAIN)
-    }
-}
-
-impl Interruptible for ProgramError {
-    /// After EAGAIN, aya retries with a log that the kernel rejects, so the error is EINVAL.
-    fn interrupted(&self) -> bool {
-        let ProgramError::LoadError { io_error, .. } = self else { return false };
-        io_error.interrupted() || io_error.raw_os_error() == Some(libc::EINVAL)
-    }
-}

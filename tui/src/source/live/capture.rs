@@ -14,13 +14,13 @@
 //! shows them as children of init. A second list, taken before the roots are in the map, covers processes that are
 //! reparented while the filter is set.
 
+use super::object::Maps;
 use super::tasks::{Task, Tasks, Unit};
-use super::{CaptureError, Plain, Started, elements, load};
+use super::{CaptureError, Plain, Started, elements};
 use crate::capture::{CaptureFilter, NAMELESS_CGROUPS};
 use crate::frame::host::Cgroup;
 use crate::source::host::maps::freeze;
 use crate::source::live::StartError;
-use aya::Ebpf;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -50,15 +50,15 @@ pub(super) struct CaptureMaps {
 }
 
 impl CaptureMaps {
-    /// Takes the maps from the object.
-    pub(super) fn of(object: &mut Ebpf, tasks: Tasks) -> Result<CaptureMaps, StartError> {
+    /// Takes its maps.
+    pub(super) fn of(maps: &mut Maps, tasks: Tasks) -> Result<CaptureMaps, StartError> {
         Ok(CaptureMaps {
-            capture: Array::try_from(load::map(object, "CAPTURE")?)?,
-            pids: HashMap::try_from(load::map(object, "CAPTURE_PIDS")?)?,
-            uids: HashMap::try_from(load::map(object, "CAPTURE_UIDS")?)?,
-            tree: HashMap::try_from(load::map(object, "CAPTURE_TREE")?)?,
-            kin: HashMap::try_from(load::map(object, "CAPTURE_KIN")?)?,
-            cgroups: HashMap::try_from(load::map(object, "CAPTURE_CGROUPS")?)?,
+            capture: Array::try_from(maps.take("CAPTURE")?)?,
+            pids: HashMap::try_from(maps.take("CAPTURE_PIDS")?)?,
+            uids: HashMap::try_from(maps.take("CAPTURE_UIDS")?)?,
+            tree: HashMap::try_from(maps.take("CAPTURE_TREE")?)?,
+            kin: HashMap::try_from(maps.take("CAPTURE_KIN")?)?,
+            cgroups: HashMap::try_from(maps.take("CAPTURE_CGROUPS")?)?,
             filter: CaptureFilter::NOTHING,
             roots: FxHashMap::default(),
             tasks,

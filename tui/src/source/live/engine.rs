@@ -74,7 +74,9 @@ impl Source for LiveSource {
         if enter(Role::Ring).is_err() {
             return;
         }
-        let LiveSource { live, inventories, cgroups, known_cgroups } = self;
+        let LiveSource { mut live, inventories, cgroups, known_cgroups } = self;
+        live.begin_names();
+        inventories.iter().for_each(Inventories::begin);
         let reader = Reader {
             live,
             inventories,

@@ -358,9 +358,28 @@ fn open_event(cpu: u32, read_format: u64) -> io::Result<OwnedFd> {
         clockid: libc::CLOCK_BOOTTIME,
         ..EventAttr::default()
     };
+    open_on(cpu, &attr)
+}
+
+/// Opens an event of tracefs, which counts nothing that is read. The program of such an event runs on all CPUs.
+pub(super) fn open_tracepoint(id: u64) -> io::Result<OwnedFd> {
+    const PERF_TYPE_TRACEPOINT: u32 = 2;
+    open_on(
+        0,
+        &EventAttr {
+            event_type: PERF_TYPE_TRACEPOINT,
+            size: size_of::<EventAttr>() as u32,
+            config: id,
+            ..EventAttr::default()
+        },
+    )
+}
+
+fn open_on(cpu: u32, attr: &EventAttr) -> io::Result<OwnedFd> {
+    let attr = std::ptr::from_ref(attr);
     // SAFETY: `attr` is live, has the layout of `struct perf_event_attr`, and says its own size. The event is for all
     // processes (−1) on one CPU, in no group (−1).
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, -1, cpu, -1, FLAG_FD_CLOEXEC) };
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attr, -1, cpu, -1, FLAG_FD_CLOEXEC) };
     match i32::try_from(fd) {
         // SAFETY: perf_event_open(2) returned this descriptor, and nothing else owns it.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),

@@ -1,29 +1,21 @@
-//! Loads the probe object: offsets, constants, map sizes; and the errors if the kernel rejects it.
+//! What the probe object needs to know of a kernel, and the object with that; the errors of the start.
 
 use super::status::ProbeStatus;
-use super::{CaptureError, LiveOptions, attach_names};
+use super::{CaptureError, LiveOptions, attach_names, tasks};
 use crate::arch::{self, Arch};
-use crate::capture;
 use crate::source::host::btf::resolve::{
     Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER,
 };
-use crate::source::host::maps::freeze;
 use crate::source::host::{btf, own_id};
-use aya::maps::{Map, MapError};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
-use aya_obj::Object;
+use aya::maps::MapError;
 use std::io;
-use std::os::fd::AsFd as _;
 use tracetui_shared::offsets::{
     ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FARTHEST, FIELD_COUNT, FIELDS, Field, SUMS,
     TYPE_COUNT, TYPES, load_placed, move_placed,
 };
 
 /// The probes, built by `scripts/build-probes.sh`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
-
-/// The per-CPU maps that are used only if the verifier follows every iteration of a loop (`path.rs`).
-const FOR_LONG_LOOPS: [&str; 2] = ["DEEP", "DEEP_QUIET"];
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
 /// The origin of a BTF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +59,9 @@ pub struct KernelFacts {
     pub cast: Option<Cast>,
     /// The functions to which programs attach and that the kernel has.
     pub functions: Vec<&'static str>,
+    /// The ids of what programs attach to. `None` with a BTF from a file, until those of the kernel's own BTF are added
+    /// ([`KernelFacts::with_own`]), and if the kernel has none.
+    pub ids: Option<AttachIds>,
     /// The architecture that this binary was built for; `None` if it is not supported.
     pub arch: Option<&'static Arch>,
     /// Whether programs at BTF tracepoints, and at the classic tracepoints of system calls, can be preempted (7.0+,
@@ -89,21 +84,47 @@ pub struct Cast {
 }
 
 impl Cast {
-    fn of(btf: &btf::Btf) -> Option<Cast> {
-        let function = btf.func(CAST_FUNCTION)?;
-        let found = btf.structures(TYPES);
+    fn of(function: Option<u32>, found: &[Option<u32>]) -> Option<Cast> {
         let mut types = [0; TYPE_COUNT];
         for (id, found) in types.iter_mut().zip(found) {
-            *id = found?;
+            *id = (*found)?;
         }
-        Some(Cast { function, types })
+        Some(Cast { function: function?, types })
     }
 }
 
-/// The functions that the kernel has.
-fn there(btf: &btf::Btf, names: Vec<&'static str>) -> Vec<&'static str> {
-    let found = btf.funcs(&names);
-    names.into_iter().zip(found).filter_map(|(name, id)| id.map(|_| name)).collect()
+/// The ids, in the kernel's own BTF, of what programs attach to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachIds {
+    tracepoints: Vec<(&'static str, u32)>,
+    functions: Vec<(&'static str, u32)>,
+}
+
+impl AttachIds {
+    fn of(btf: &btf::Btf, functions: &[(&'static str, u32)]) -> AttachIds {
+        let names = attach_names().tracepoints;
+        let tracepoints = there(&names, btf.tracepoints(&names));
+        AttachIds { tracepoints, functions: functions.to_vec() }
+    }
+
+    /// The id of the typedef of a tracepoint.
+    pub(super) fn tracepoint(&self, name: &str) -> Option<u32> {
+        id_of(&self.tracepoints, name)
+    }
+
+    /// The id of a function.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        id_of(&self.functions, name)
+    }
+}
+
+fn id_of(ids: &[(&'static str, u32)], wanted: &str) -> Option<u32> {
+    ids.iter().find(|(name, _)| *name == wanted).map(|(_, id)| *id)
+}
+
+/// The names that have an id, with it.
+fn there(names: &[&'static str], ids: Vec<Option<u32>>) -> Vec<(&'static str, u32)> {
+    names.iter().zip(ids).filter_map(|(name, id)| Some((*name, id?))).collect()
 }
 
 impl KernelFacts {
@@ -124,6 +145,12 @@ impl KernelFacts {
             }
         }
         let known = |value: Option<u32>| value.unwrap_or(ABSENT);
+        let hooked = attach_names().functions;
+        let names: Vec<_> = hooked.iter().copied().chain([tasks::ITERATOR, CAST_FUNCTION]).collect();
+        let functions = there(&names, btf.funcs(&names));
+        let names: Vec<_> = TYPES.iter().copied().chain([MAY_GOTO_MEMBER.0]).collect();
+        let structures = btf.structures(&names);
+        let (types, verifier) = structures.split_at(TYPE_COUNT);
         KernelFacts {
             offsets,
             odd,
@@ -136,16 +163,22 @@ impl KernelFacts {
             trace_flag_uprobe: consts.trace_flag_uprobe.unwrap_or(0),
             link_type_perf: known(consts.link_type_perf),
             link_type_raw_tp: known(consts.link_type_raw_tp),
-            may_goto: btf.structures(&[MAY_GOTO_MEMBER.0])[0]
-                .is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
-            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
-            functions: there(btf, attach_names().functions),
+            may_goto: verifier[0].is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
+            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(id_of(&functions, CAST_FUNCTION), types)).flatten(),
+            functions: functions.iter().map(|(name, _)| *name).filter(|name| hooked.contains(name)).collect(),
+            ids: (origin == BtfOrigin::Kernel).then(|| AttachIds::of(btf, &functions)),
             arch: arch::here(),
             preemptible_tracepoints: match btf.typedef_exists(PREEMPTIBLE_TRACEPOINTS_TYPE) {
                 false if origin == BtfOrigin::File => None,
                 exists => Some(exists),
             },
         }
+    }
+
+    /// The facts from a file, with those that only the kernel's own BTF shows: ids, and what a reduced file may leave out.
+    pub fn with_own(self, own: KernelFacts) -> KernelFacts {
+        let preemptible_tracepoints = self.preemptible_tracepoints.or(own.preemptible_tracepoints);
+        KernelFacts { ids: own.ids, preemptible_tracepoints, ..self }
     }
 
     /// The first field whose offset differs from that in `other`.
@@ -173,9 +206,6 @@ pub enum StartError {
     /// The architecture is not supported.
     #[error("cannot trace on {}: only x86-64 and aarch64 are supported", std::env::consts::ARCH)]
     Architecture,
-    /// The kernel's BTF cannot be read.
-    #[error("cannot read the kernel's BTF (/sys/kernel/btf/vmlinux): {0}")]
-    Btf(String),
     /// The kernel does not accept the size of the ring.
     #[error("invalid ring size {0}: must be a power of two, at least 4096")]
     RingSize(u32),
@@ -201,15 +231,16 @@ pub enum StartError {
     },
 }
 
-impl From<EbpfError> for StartError {
-    fn from(error: EbpfError) -> StartError {
+impl StartError {
+    /// The kernel, or the parser, rejected the object.
+    pub(super) fn object(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
         StartError::Object(error.into())
     }
 }
 
 impl From<MapError> for StartError {
     fn from(error: MapError) -> StartError {
-        StartError::Object(error.into())
+        StartError::object(error)
     }
 }
 
@@ -222,70 +253,11 @@ pub(super) struct Failure {
     pub(super) remedy: Option<String>,
 }
 
-/// Whether the verifier writes a log. It is off at first: with a log, aya reports a program that is too large as
-/// another error, and the log takes time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verbosity {
-    Quiet,
-    Log,
-}
-
 /// Raises RLIMIT_MEMLOCK, against which maps count before 5.11. Later kernels do not need this, so an error is ignored.
 pub(crate) fn raise_memlock() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: `limit` is a valid rlimit that outlives the call.
     let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-}
-
-/// Parses the object that [`for_this_kernel`] made, and creates the maps.
-pub(super) fn object(
-    bytes: &[u8],
-    options: &LiveOptions,
-    facts: &KernelFacts,
-    verbosity: Verbosity,
-) -> Result<(Ebpf, Option<Btf>), StartError> {
-    if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
-        return Err(StartError::RingSize(options.ring_size));
-    }
-    let cpus = possible_cpus()?;
-    // `EbpfLoader::new` parses the kernel's BTF for itself. The programs need it too, so both are parsed in parallel.
-    let (mut loader, btf) = std::thread::scope(|scope| {
-        let btf = scope.spawn(Btf::from_sys_fs);
-        (EbpfLoader::new(), btf.join())
-    });
-    let btf = btf.map_err(|_| StartError::Btf("the parser panicked".into()))?;
-    // If the kernel has none, offsets come from a file, and programs that need its type ids do not attach.
-    let btf = match btf {
-        Ok(btf) => Some(btf),
-        Err(_) if !kernel_has_btf() => None,
-        Err(error) => return Err(StartError::Btf(error.to_string())),
-    };
-    loader
-        .btf(btf.as_ref())
-        .verifier_log_level(match verbosity {
-            Verbosity::Quiet => VerifierLogLevel::DISABLE,
-            Verbosity::Log => VerifierLogLevel::DEBUG,
-        })
-        .map_max_entries("RING", options.ring_size)
-        .map_max_entries("CAPTURE_TREE", options.tree_size)
-        .map_max_entries("CAPTURE_CGROUPS", capture::CGROUPS_MAP);
-    let per_cpu = per_cpu_maps(bytes)?;
-    for map in &per_cpu {
-        let unused = facts.may_goto && FOR_LONG_LOOPS.contains(&map.as_str());
-        loader.map_max_entries(map, if unused { 1 } else { cpus });
-    }
-    if facts.exit_has_group_dead {
-        loader.map_max_entries("EXITED", 1);
-    }
-    let object = loader.load(bytes)?;
-    drop(loader);
-    Ok((object, btf))
-}
-
-/// The maps with one element for each possible CPU: those that are declared without a size (`per_cpu!` in `maps.rs`).
-fn per_cpu_maps(object: &[u8]) -> Result<Vec<String>, StartError> {
-    let object = Object::parse(object).map_err(|error| StartError::Object(error.into()))?;
-    Ok(object.maps.into_iter().filter(|(_, map)| map.max_entries() == 0).map(|(name, _)| name).collect())
 }
 
 /// Whether the kernel has its own BTF.
@@ -375,7 +347,7 @@ fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
     [code, registers, 0, 0, a, b, c, d]
 }
 
-fn possible_cpus() -> Result<u32, StartError> {
+pub(super) fn possible_cpus() -> Result<u32, StartError> {
     let cpus = aya::util::nr_cpus().map_err(|(call, error)| StartError::System { call, error })?;
     Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
 }
@@ -413,33 +385,6 @@ fn own_tgid() -> u32 {
     own_id::own_tgid().map_or(0, |tgid| tgid.0)
 }
 
-/// Freezes the maps that are left in the object, which only the programs change: those of records, of processes, of
-/// requests. aya has frozen the constants.
-pub(super) fn freeze_maps_of_programs(object: &Ebpf) -> Result<(), StartError> {
-    for (name, map) in object.maps() {
-        if let Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map) = map
-            && !name.starts_with('.')
-        {
-            freeze(map.fd().as_fd()).map_err(StartError::Freeze)?;
-        }
-    }
-    Ok(())
-}
-
-/// Takes a map from the object.
-pub(super) fn map(object: &mut Ebpf, name: &str) -> Result<Map, StartError> {
-    object.take_map(name).ok_or_else(|| StartError::Object(format!("the object has no map {name}").into()))
-}
-
-/// Returns the memory of the BTF parser, about 30 MB, to the system.
-pub(super) fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) takes no pointers and is thread-safe.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// The error if no probe was attached.
 pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
     let lines =
@@ -450,7 +395,7 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aya_obj::ProgramSection;
+    use aya_obj::{Object, ProgramSection};
     use tracetui_shared::kind::{KindSet, Slot};
     use tracetui_shared::offsets::NUMBER_COUNT;
 
@@ -469,6 +414,7 @@ mod tests {
             may_goto,
             cast,
             functions: Vec::new(),
+            ids: None,
             arch: arch::here(),
             preemptible_tracepoints: Some(false),
         }
@@ -619,7 +565,7 @@ mod tests {
     }
 
     /// Before 6.9 the verifier checks a function by itself only if it is global according to BTF. The programs that
-    /// call it then need BTF too. Programs at functions are loaded without BTF (`multi.rs`).
+    /// call it then need BTF too. Programs at functions are loaded without BTF.
     #[test]
     fn programs_that_call_functions_are_in_the_btf() {
         const PSEUDO_CALL: u8 = 1;

@@ -2,12 +2,13 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`load`] | loads the probe object: offsets, constants, map sizes |
+//! | [`load`] | the probe object for this kernel: offsets, constants |
+//! | [`object`] | its maps, and the loads of its programs |
 //! | [`call`], [`status`] | bpf(2), and the state of a probe |
 //! | [`attach`] | the table of programs: attach point, requirements, what is missing without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
 //! | [`tasks`] | the running processes, from an iterator program |
-//! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
+//! | [`multi`] | links of programs to the entry and the return of functions |
 //! | [`helpers`] | the helpers that the probes look for in programs |
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
@@ -17,7 +18,7 @@
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
-//! Only these files use aya. Of the threads, only the one that reads symbols outlives [`Live::start`]; the caller decides where
+//! Only these files use aya, for maps and to relocate the object. Of the threads, only the one that reads symbols outlives [`Live::start`]; the caller decides where
 //! [`Live::wait`] and [`Live::drain`] run.
 
 pub(crate) mod attach;
@@ -32,6 +33,7 @@ pub mod ksymbols;
 mod load;
 mod loss;
 mod multi;
+mod object;
 mod programs;
 mod ring;
 mod stacks;
@@ -40,17 +42,19 @@ mod tasks;
 
 pub use changes::NAME as STREAM;
 pub(crate) use load::raise_memlock;
-pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
+pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
+pub use object::Maps;
 pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
 
 use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
+use crate::source::host::kallsyms;
 use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
-use aya::maps::{Array, IterableMap as _, MapError};
+use aya::maps::{Array, IterableMap as _, MapData, MapError};
 use loss::CpuStates;
 use rustc_hash::FxHashSet;
 use std::io;
@@ -173,35 +177,39 @@ pub struct Live {
 
 impl Live {
     /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
-    /// capture filter is set before the first program is attached.
-    pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
-        load::raise_memlock();
+    /// capture filter is set before the first program is attached. `maps` were created with these options.
+    pub fn start(options: &LiveOptions, mut maps: Maps, facts: &KernelFacts) -> Result<Live, StartError> {
         let bpf = options.kinds.contains(Kind::Bpf);
         // Probes of kernel functions have addresses too.
         let named = bpf || !(options.stacks & options.kinds).is_empty();
         let changes = named.then(|| changes::Changes::open(bpf));
         let mut names = named.then(stacks::Names::start);
+        let calls = bpf.then(helpers::known).flatten();
+        // Events with stacks may be many from the first moment. Without addresses, the kernel is asked for each name.
+        let frequent = !(options.stacks & options.kinds & !KindSet::from(Kind::Bpf)).is_empty();
+        let waits = names.is_some() && (bpf && calls.is_none() || frequent || !kallsyms::are_shown());
+        if waits {
+            names.iter_mut().for_each(stacks::Names::begin);
+        }
         let bytes = load::for_this_kernel(options, facts)?;
-        let (mut object, btf) = load::object(&bytes, options, facts, load::Verbosity::Quiet)?;
-        let functions = multi::Functions::of(&object, &bytes);
-        let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
-        let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
-        let cpus: Array<_, Plain<CpuState>> = Array::try_from(load::map(&mut object, "CPUS")?)?;
-        let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(load::map(&mut object, "HELPER_CALLS")?)?;
-        let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
-        freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
-        let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
-        load::freeze_maps_of_programs(&object)?;
-        capture.begin(&options.capture)?;
-        let again = || load::object(&bytes, options, facts, load::Verbosity::Log);
-        let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again)?;
+        let object = object::ProbeObject::new(&bytes, &mut maps, facts)?;
+        // Most of the start is the work of the verifier. The maps are prepared meanwhile.
+        let (loaded, prepared) = std::thread::scope(|scope| {
+            let loads = scope.spawn(|| attach::load(&object, options.kinds, facts, options.way));
+            let prepared = Prepared::new(&mut maps, &object, options, facts);
+            (loads.join(), prepared)
+        });
+        let Prepared { mut capture, cpus, mut helpers, ring } = prepared?;
+        let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let attached = attach::all(&object, loaded, options.kinds, facts, options.way)?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
+        let symbols = names.as_mut().filter(|_| waits).and_then(|names| names.wait().ok());
         // Without them, `write_user` is unknown.
-        if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
-            helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
+        if let Some(calls) = calls.or_else(|| helpers::listed(&symbols?)) {
+            helpers.set(0, Plain(calls), 0)?;
         }
         freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
@@ -209,8 +217,6 @@ impl Live {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
         let started = capture.started();
-        drop((object, btf));
-        load::give_memory_back();
         probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         changes.iter_mut().for_each(changes::Changes::begin);
@@ -311,6 +317,12 @@ impl Live {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
     }
 
+    /// Begins to read the symbols that stacks and attach points name, unless the start did. It takes the time of a processor that
+    /// the rest of the start can use.
+    pub(super) fn begin_names(&mut self) {
+        self.names.iter_mut().for_each(stacks::Names::begin);
+    }
+
     /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after
     /// [`Live::drain_changes`].
     pub fn name_stacks(&mut self, from: usize, batch: &mut Batch) {
@@ -393,6 +405,35 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.links.clear();
+    }
+}
+
+/// The maps that user space uses, before the first program is attached.
+struct Prepared {
+    capture: capture::CaptureMaps,
+    cpus: CpuStates,
+    helpers: Array<MapData, Plain<helpers::Calls>>,
+    ring: ring::Ring,
+}
+
+impl Prepared {
+    /// Freezes what only the programs change, and sets the capture filter.
+    fn new(
+        maps: &mut Maps,
+        object: &object::ProbeObject,
+        options: &LiveOptions,
+        facts: &KernelFacts,
+    ) -> Result<Prepared, StartError> {
+        let tasks = tasks::Tasks::new(object, facts);
+        let mut capture = capture::CaptureMaps::of(maps, tasks)?;
+        let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
+        let helpers = Array::try_from(maps.take("HELPER_CALLS")?)?;
+        let ring = ring::Ring::new(maps.take("RING")?, options.ring_size)?;
+        freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
+        let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
+        maps.freeze()?;
+        capture.begin(&options.capture)?;
+        Ok(Prepared { capture, cpus, helpers, ring })
     }
 }
 

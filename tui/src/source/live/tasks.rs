@@ -11,22 +11,26 @@
 //! (pid_namespaces(7)).
 
 use super::Started;
-use super::call::{bpf, unless_interrupted};
+use super::call::bpf;
+use super::load::KernelFacts;
+use super::object::ProbeObject;
+use crate::source::host::program::ProgramKind;
 use crate::source::host::{clock, procfs};
-use aya::programs::Iter;
-use aya::{Btf, Ebpf};
 use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use tracetui_shared::capture::ProcessKey;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::record::task::TaskStart;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes as _;
 
-/// The iterator program and its type of iterator.
-const PROGRAM: (&str, &str) = ("task_starts", "task");
+/// The iterator program.
+const PROGRAM: &str = "task_starts";
+
+/// The function in the kernel's BTF that stands for its type of iterator.
+pub(super) const ITERATOR: &str = "bpf_iter_task";
 
 /// The process id of `kthreadd` in the initial pid namespace.
 const KTHREADD: u32 = 2;
@@ -56,13 +60,13 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Loads the iterator and tests it. It is used if it shows all processes, or if /proc is not usable.
-    pub(super) fn new(object: &mut Ebpf, btf: Option<&Btf>) -> Tasks {
+    pub(super) fn new(object: &ProbeObject, facts: &KernelFacts) -> Tasks {
         // The ids are those of the initial namespace, where process 2 is the parent of all kernel threads. Process 2 is
         // in no other namespace.
         let shows_all = |list: &[Task]| list.iter().any(|task| task.key.tgid == KTHREADD);
         // The list always contains the process that reads it.
         let is_best = |list: &[Task]| !list.is_empty() && (shows_all(list) || procfs::initial_self().is_err());
-        let iterator = btf.and_then(|btf| load(object, btf));
+        let iterator = load(object, facts);
         Tasks { iterator: iterator.filter(|link| of_kernel(link).is_ok_and(|list| is_best(&list))) }
     }
 
@@ -96,16 +100,10 @@ impl Tasks {
 }
 
 /// Loads the program and creates a link, which keeps the program in the kernel.
-fn load(object: &mut Ebpf, btf: &Btf) -> Option<OwnedFd> {
-    let (name, kind) = PROGRAM;
-    let program: &mut Iter = object.program_mut(name)?.try_into().ok()?;
-    unless_interrupted(|| program.load(kind, btf)).ok()?;
-    let attr = LinkCreate {
-        prog_fd: program.fd().ok()?.as_fd().as_raw_fd(),
-        target_fd: 0,
-        attach_type: BPF_TRACE_ITER,
-        flags: 0,
-    };
+fn load(object: &ProbeObject, facts: &KernelFacts) -> Option<OwnedFd> {
+    let id = facts.ids.as_ref()?.function(ITERATOR)?;
+    let program = object.load(PROGRAM, ProgramKind::Iterator(id)).ok()?;
+    let attr = LinkCreate { prog_fd: program.as_raw_fd(), target_fd: 0, attach_type: BPF_TRACE_ITER, flags: 0 };
     // SAFETY: `attr` has the layout of `BPF_LINK_CREATE`, and the program's descriptor is open during the call.
     unsafe { bpf(BPF_LINK_CREATE, &attr) }.ok()
 }

@@ -14,7 +14,7 @@ use crate::bpf::{Hidden, Inventory, Link, View};
 use crate::limits;
 use crate::source::host::btf::Btf;
 use crate::source::host::maps::{NewMap, freeze};
-use crate::source::host::program::{self, Instruction};
+use crate::source::host::program::{self, Instruction, ProgramKind};
 use rustc_hash::FxHashMap;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
@@ -226,7 +226,8 @@ impl Lister {
     fn load(name: &str, function: u32, body: &[Instruction], ring_size: u32) -> io::Result<Lister> {
         let count = NewMap::array(8).create()?;
         let ring = Ring::new(ring_size)?;
-        let program = program::load_iterator(name, &whole(body, count.as_raw_fd(), ring.map.as_raw_fd()), function)?;
+        let code = whole(body, count.as_raw_fd(), ring.map.as_raw_fd());
+        let program = program::load_as(name, &code, ProgramKind::Iterator(function))?;
         // Only the program counts.
         freeze(count.as_fd())?;
         let link = sys::link_iterator(program.as_fd())?;

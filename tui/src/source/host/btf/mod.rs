@@ -189,6 +189,12 @@ impl Btf {
         self.get(id).map(|ty| self.string(ty.name)).filter(|name| !name.is_empty())
     }
 
+    /// The ids of the typedefs of tracepoints, one per element of `names`. Programs with typed arguments attach to them.
+    pub fn tracepoints(&self, names: &[&str]) -> Vec<Option<u32>> {
+        let typedefs: Vec<String> = names.iter().map(|name| format!("btf_trace_{name}")).collect();
+        self.first_of(Group::Typedefs, &typedefs.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// The id of the typedef `name`.
     pub fn typedef(&self, name: &str) -> Option<u32> {
         self.first_of(Group::Typedefs, &[name])[0]

@@ -1,0 +1,224 @@
+//! The probe object in the kernel: its maps, and its programs when they are loaded.
+//!
+//! aya's loader is not used: it parses the kernel's BTF for itself, which takes longer than all else but the verifier,
+//! and it does not support programs at functions (`BPF_TRACE_KPROBE_MULTI`). [`aya_obj`] parses and relocates the object.
+
+use super::LiveOptions;
+use super::call::{bpf, unless_interrupted};
+use super::load::{KernelFacts, OBJECT, StartError, possible_cpus, raise_memlock};
+use crate::capture;
+use crate::source::host::maps::{NewMap, freeze, set};
+use crate::source::host::program::{NewProgram, ProgramKind};
+use aya::maps::{Map, MapData};
+use aya_obj::generated::bpf_insn;
+use aya_obj::{Function, Object};
+use rustix::param::page_size;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+
+/// The map of processes whose exit was reported. It is used only if the kernel does not say which exit is the last.
+const EXITED: &str = "EXITED";
+
+/// The maps whose size depends on the kernel: [`EXITED`], and those of each CPU that are used only if the verifier follows
+/// every iteration of a loop (`path.rs`).
+const ON_FACTS: [&str; 3] = [EXITED, "DEEP", "DEEP_QUIET"];
+
+/// The declared number of elements of maps that have one for each possible CPU (`per_cpu!` in `maps.rs`).
+const PER_CPU: u32 = 0;
+
+/// The section of constants.
+const CONSTANTS: &str = ".rodata";
+
+/// The maximum size of the verifier's log in bytes. The kernel writes only to as much of it as it needs.
+const LOG: usize = 16 << 20;
+
+/// The object, with the descriptors of the maps in its instructions.
+pub(super) struct ProbeObject {
+    object: Object,
+    /// The BTF of the programs that call functions, and of these.
+    btf: OwnedFd,
+}
+
+/// The maps of the object. Most do not depend on what the kernel has, so they are created while its BTF is read.
+///
+/// The instructions of programs contain these descriptors: drop this after the programs were loaded.
+#[derive(Debug, Default)]
+pub struct Maps {
+    left: HashMap<String, OwnedFd>,
+    /// Those of which user space has another descriptor.
+    taken: Vec<OwnedFd>,
+}
+
+impl Maps {
+    /// Creates the maps, except for those of [`ON_FACTS`].
+    ///
+    /// # Errors
+    /// If the kernel refuses one, or the size of the ring.
+    pub fn create(options: &LiveOptions) -> Result<Maps, StartError> {
+        if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
+            return Err(StartError::RingSize(options.ring_size));
+        }
+        raise_memlock();
+        let cpus = possible_cpus()?;
+        let object = Object::parse(OBJECT).map_err(StartError::object)?;
+        let mut maps = Maps::default();
+        for (name, map) in object.maps.iter().filter(|(name, _)| !ON_FACTS.contains(&name.as_str())) {
+            let elements = match (name.as_str(), map.max_entries()) {
+                ("RING", _) => options.ring_size.max(u32::try_from(page_size()).unwrap_or(0)),
+                ("CAPTURE_TREE", _) => options.tree_size,
+                ("CAPTURE_CGROUPS", _) => capture::CGROUPS_MAP,
+                (_, PER_CPU) => cpus,
+                (_, declared) => declared,
+            };
+            maps.add(name, map, elements)?;
+        }
+        Ok(maps)
+    }
+
+    /// Creates the maps of [`ON_FACTS`]. The programs refer to them, also if they do not use them.
+    fn complete(&mut self, object: &Object, facts: &KernelFacts) -> Result<(), StartError> {
+        let cpus = possible_cpus()?;
+        for name in ON_FACTS {
+            let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
+            let elements = match (name, map.max_entries()) {
+                (EXITED, _) if facts.exit_has_group_dead => 1,
+                (EXITED, declared) => declared,
+                _ if facts.may_goto => 1,
+                _ => cpus,
+            };
+            self.add(name, map, elements)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, map: &aya_obj::Map, elements: u32) -> Result<(), StartError> {
+        let created = create(name, map, elements);
+        let created = created.map_err(|error| StartError::object(format!("map {name}: {error}")))?;
+        self.left.insert(name.to_owned(), created);
+        Ok(())
+    }
+
+    /// Takes a map.
+    pub(super) fn take(&mut self, name: &str) -> Result<Map, StartError> {
+        let map = self.left.remove(name).ok_or_else(|| no_map(name))?;
+        let own = map.try_clone().map_err(StartError::object)?;
+        self.taken.push(map);
+        Ok(Map::from_map_data(MapData::from_fd(own)?)?)
+    }
+
+    /// Freezes the maps that were not taken, which only the programs change: those of records, of processes, of requests.
+    /// The constants are frozen already.
+    pub(super) fn freeze(&self) -> Result<(), StartError> {
+        let mut maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
+        maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
+    }
+}
+
+fn no_map(name: &str) -> StartError {
+    StartError::object(format!("the object has no map {name}"))
+}
+
+/// A program that the kernel rejected.
+#[derive(Debug)]
+pub(super) struct Rejected {
+    /// The error.
+    pub(super) error: io::Error,
+    /// The verifier's log; empty if the verifier did not run.
+    pub(super) log: String,
+}
+
+impl ProbeObject {
+    /// Parses the object that [`for_this_kernel`](super::load::for_this_kernel) made, and completes the maps.
+    pub(super) fn new(bytes: &[u8], maps: &mut Maps, facts: &KernelFacts) -> Result<ProbeObject, StartError> {
+        let mut object = Object::parse(bytes).map_err(StartError::object)?;
+        maps.complete(&object, facts)?;
+        let parsed = std::mem::take(&mut object.maps);
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        let descriptors = parsed.iter().map(|(name, map)| (name.as_str(), maps.left[name].as_raw_fd(), map));
+        object.relocate_maps(descriptors, &sections).map_err(StartError::object)?;
+        object.relocate_calls(&sections).map_err(StartError::object)?;
+        let btf = object.btf.as_ref().map(|btf| load_btf(&btf.to_bytes()));
+        let btf = btf.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+        let btf = btf.map_err(|error| StartError::object(format!("BTF of the probes: {error}")))?;
+        Ok(ProbeObject { object, btf })
+    }
+
+    /// The number of instructions of a program, with those of the functions that it calls.
+    pub(super) fn instructions(&self, name: &str) -> usize {
+        self.function(name).map_or(0, |function| function.instructions.len())
+    }
+
+    /// Loads a program.
+    ///
+    /// # Errors
+    /// If the kernel rejects it. It is then loaded again for the verifier's log, which takes time, except after EPERM: then
+    /// the verifier did not run.
+    pub(super) fn load(&self, name: &str, kind: ProgramKind) -> Result<OwnedFd, Rejected> {
+        let none = || io::Error::other("the object has no such program");
+        let function = self.function(name).ok_or_else(none).map_err(Rejected::without_log)?;
+        let types = function.func_info.func_info_bytes();
+        // Programs at functions have no types, unlike the functions that they call: they are loaded without any.
+        let has_types = function.func_info.func_info.first().is_some_and(|first| first.insn_off == 0);
+        let functions = has_types.then_some((self.btf.as_fd(), types.as_slice()));
+        let program = NewProgram { name, kind, code: bytes(&function.instructions), functions };
+        unless_interrupted(|| program.load(&mut [])).or_else(|error| {
+            if error.raw_os_error() == Some(libc::EPERM) {
+                return Err(Rejected::without_log(error));
+            }
+            let mut log = vec![0; LOG];
+            unless_interrupted(|| program.load(&mut log)).map_err(|_| {
+                let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
+                Rejected { error, log: String::from_utf8_lossy(text).into_owned() }
+            })
+        })
+    }
+
+    fn function(&self, name: &str) -> Option<&Function> {
+        self.object.functions.get(&self.object.programs.get(name)?.function_key())
+    }
+}
+
+impl Rejected {
+    fn without_log(error: io::Error) -> Rejected {
+        Rejected { error, log: String::new() }
+    }
+}
+
+/// Creates a map. One of constants gets its content, and is frozen: the verifier then knows the values.
+fn create(name: &str, map: &aya_obj::Map, elements: u32) -> io::Result<OwnedFd> {
+    let sizes = (map.key_size(), map.value_size());
+    let created = NewMap::new(map.map_type(), sizes, elements).flags(map.map_flags()).named(name).create()?;
+    if !map.data().is_empty() {
+        // SAFETY: the parser gives such a map values of the size of its data.
+        unsafe { set(created.as_fd(), map.data()) }?;
+        freeze(created.as_fd())?;
+    }
+    Ok(created)
+}
+
+/// The bytes of instructions.
+fn bytes(code: &[bpf_insn]) -> &[u8] {
+    // SAFETY: the structure is `repr(C)` with integers only, and has no padding: one byte twice, two bytes, four bytes.
+    unsafe { std::slice::from_raw_parts(code.as_ptr().cast(), size_of_val(code)) }
+}
+
+const _: () = assert!(size_of::<bpf_insn>() == 8);
+
+/// Loads a BTF.
+fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
+    const BPF_BTF_LOAD: libc::c_int = 18;
+    /// `union bpf_attr` of `BPF_BTF_LOAD` up to `btf_log_level` (UAPI). The kernel would write to the next word.
+    #[repr(C, packed(4))]
+    struct BtfLoad {
+        btf: u64,
+        log_buf: u64,
+        btf_size: u32,
+        log_size: u32,
+        log_level: u32,
+    }
+    let size = u32::try_from(btf.len()).unwrap_or(0);
+    let attr = BtfLoad { btf: btf.as_ptr() as u64, log_buf: 0, btf_size: size, log_size: 0, log_level: 0 };
+    // SAFETY: `attr` has the layout of `BPF_BTF_LOAD`. The BTF outlives the call.
+    unsafe { bpf(BPF_BTF_LOAD, &attr) }
+}
