@@ -227,9 +227,9 @@ fn base<'a>(open: &Open<'a>) -> Option<Vec<u8>> {
     Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
 }
 
-/// The working directory at an open that failed, if other events prove it: the program started there, and the last relative path
+/// The working directory around an open that failed, if other events show it: the program started there, and the last relative path
 /// that the process opened before the event, if there is one, and the first one after it started there too.
-fn proven_base(store: &Store, id: Id) -> Option<Vec<u8>> {
+fn base_around(store: &Store, id: Id) -> Option<Vec<u8>> {
     let stored = store.get(id).filter(|stored| stored.kind == Kind::Open)?;
     let (process, place) = (stored.process?, |of: &Stored<'_>| (of.header().tid, of.header().mnt_ns));
     let at_exec = process.image.cwd.as_ref();
@@ -299,9 +299,9 @@ impl App {
             }
             let relative = |path: &[u8]| !path.starts_with(b"/");
             if (relative(&question.path) || question.others.iter().any(|place| relative(&place.dir)))
-                && let Some(base) = proven_base(&self.store, id)
+                && let Some(base) = base_around(&self.store, id)
             {
-                question.cwd = Cwd::AtEvent(base);
+                question.cwd = Cwd::Around(base);
             }
             self.reasons.asked = Some(id);
             self.reasons.question = Some((id, Box::new(question)));
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_working_directory_is_proven_by_the_opens_around() {
+    fn a_working_directory_is_shown_by_the_opens_around() {
         let base_at = |calls: &[(&str, &str)]| {
             let mut made = Maker::default();
             let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
@@ -429,7 +429,7 @@ mod tests {
             let mut app = app(80, 24, 64 << 20);
             feed(&mut app, &mut made);
             let missing = calls.iter().position(|(path, _)| *path == "x.h").expect("it is asked about");
-            proven_base(app.store(), missing as Id + 1).map(|base| String::from_utf8(base).expect("text"))
+            base_around(app.store(), missing as Id + 1).map(|base| String::from_utf8(base).expect("text"))
         };
         let at = Some("/w/a".to_owned());
         assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);

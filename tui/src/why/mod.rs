@@ -134,6 +134,9 @@ pub(crate) enum Call {
 pub(crate) enum Cwd {
     /// It was this one, as a path in the mount namespace.
     AtEvent(Vec<u8>),
+    /// It was this one when the process started its program, and at the opens before and after the event. That is said with the
+    /// answer: the process may have been elsewhere between them.
+    Around(Vec<u8>),
     /// It was this one when the process started its program. It may have changed since: `chdir` has no event. It is only told.
     AtExec(Vec<u8>),
     Unknown,

@@ -57,7 +57,9 @@ impl Subject {
         let relative =
             !question.path.starts_with(b"/") && !matches!(question.call, Call::Open { dirfd, .. } if dirfd != AT_FDCWD);
         let cwd = match &question.cwd {
-            Cwd::AtEvent(path) if !own || link(&dir, "cwd").as_ref() != Some(path) => Some(path.clone()),
+            Cwd::AtEvent(path) | Cwd::Around(path) if !own || link(&dir, "cwd").as_ref() != Some(path) => {
+                Some(path.clone())
+            }
             _ => None,
         };
         if !own && relative && cwd.is_none() {
@@ -90,13 +92,21 @@ impl Subject {
 }
 
 fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
+    let relative = !question.path.starts_with(b"/");
     let Some(ancestor) = ancestor else {
         // The event of an exec has the directory; that of an open does not.
-        let moves =
-            !question.path.starts_with(b"/") && question.call != Call::Exec && !matches!(question.cwd, Cwd::AtEvent(_));
-        return moves.then(|| b"from where the process is now".to_vec());
+        return match &question.cwd {
+            _ if !relative || question.call == Call::Exec => None,
+            Cwd::AtEvent(_) => None,
+            Cwd::Around(_) => Some(b"from its directory before and after".to_vec()),
+            Cwd::AtExec(_) | Cwd::Unknown => Some(b"from where the process is now".to_vec()),
+        };
     };
-    Some([format!("it ended; in the root of {} ", ancestor.key.tgid.0).as_bytes(), &ancestor.comm].concat())
+    let around = match &question.cwd {
+        Cwd::Around(_) if relative => b", in its directory before and after".as_slice(),
+        _ => b"",
+    };
+    Some([format!("it ended; in the root of {} ", ancestor.key.tgid.0).as_bytes(), &ancestor.comm, around].concat())
 }
 
 /// The target of a link in a directory of /proc.
