@@ -35,7 +35,8 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
         (View::Top, "last") => 100,
         (View::Bpf, "id" | "name" | "target") => 0,
         (View::Bpf, "type" | "writes" | "owner") => 60,
-        (View::Bpf, "runs" | "mean") => 100,
+        (View::Bpf, "runs") => 100,
+        (View::Bpf, "mean") => 120,
         (View::Bpf, "jited" | "tag") => 150,
         _ => 130,
     };

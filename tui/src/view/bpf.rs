@@ -12,7 +12,7 @@ use crate::app::columns::automatic;
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
-use crate::app::views::bpf::Seen;
+use crate::app::views::bpf::{Order, Seen};
 use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
 use crate::event::{Tables as _, names};
@@ -82,13 +82,19 @@ impl Column {
     }
 }
 
+/// The blanks between two columns.
+fn gap(width: u16) -> usize {
+    if width >= 60 { 2 } else { 1 }
+}
+
 /// The columns of a screen of this width, with their cells: no more than these rows need. The target takes the rest.
 fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
     let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
     let (type_most, name_most, owner_most) = match width {
         0..60 => (10, 10, 14),
-        60..100 => (10, 13, 14),
-        100..130 => (14, 20, 20),
+        60..100 => (10, 13, 16),
+        100..120 => (14, 16, 18),
+        120..130 => (14, 20, 20),
         _ => (18, 28, 28),
     };
     let wide = |text: String| text::width(&text);
@@ -113,16 +119,20 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
             fit(chosen, usize::from(width / 2), Some(Column::Target)).collect()
         }
         None => {
-            // They are being counted, so they are shown if the owner is.
-            let counted = width >= 60 && app.world().bpf.counts_runs();
-            let names = automatic(View::Bpf, if counted { width.max(100) } else { width });
+            let mut names = automatic(View::Bpf, width);
+            // On a narrow screen the owner is more important, unless they are asked for.
+            let sorted = app.bpf().order().0 == Order::Runs && app.world().bpf.counts_runs();
+            if sorted && width >= 60 && !names.contains(&"runs") {
+                names.push("runs");
+            }
             let writes = rows.iter().any(|seen| seen.write_user() != Ok(false));
             let columns = names.into_iter().filter_map(with_cells);
             columns.filter(|(column, _)| *column != Column::Writes || writes).collect()
         }
     };
-    let used: usize = columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + 1).sum();
-    let rest = usize::from(width).saturating_sub(used + 2);
+    let used: usize =
+        columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + gap(width)).sum();
+    let rest = usize::from(width).saturating_sub(used + 1);
     columns.iter_mut().filter(|(column, _)| *column == Column::Target).for_each(|(_, cells)| *cells = rest);
     columns
 }
@@ -147,15 +157,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let visible = bpf.rows().iter().skip(bpf.first_row()).take(area.height.into());
     let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
     let columns = columns_of(area.width, &visible, app, theme);
+    let blanks = " ".repeat(gap(area.width));
     let mut title = String::from(" ");
-    for (column, cells) in &columns {
+    for (at, (column, cells)) in columns.iter().enumerate() {
         let cell = if column.is_right() { text::right } else { text::left };
+        title.push_str(if at > 0 { &blanks } else { "" });
         title.push_str(&cell(column.title(), *cells, theme.charset));
-        title.push(' ');
     }
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.first_row()..).zip(&visible) {
-        let line = line(seen, &columns, app, theme);
+        let line = line(seen, &columns, &blanks, app, theme);
         let line = if at == bpf.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
@@ -226,7 +237,7 @@ fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
     }
 }
 
-fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -> Line<'static> {
+fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, theme: Theme) -> Line<'static> {
     let style = match seen {
         Seen { hidden: Some(_), .. } => Some(theme.loss()),
         Seen { gone: Some(_), .. } => Some(theme.quiet()),
@@ -242,27 +253,32 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
             taken -= 1;
             continue;
         }
+        if at > 0 {
+            line.push_span(blanks.to_owned());
+        }
         let piece = piece(*column, seen, app, theme);
         let mut cells = *cells;
         let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
-        if *column == Column::Target {
-            for (_, more) in columns.get(at + 1..).unwrap_or_default() {
-                if width <= cells {
+        if *column == Column::Target && width > cells {
+            let after = columns.get(at + 1..).unwrap_or_default();
+            // The owner keeps what it needs of its column.
+            let owner = match after.first() {
+                Some((Column::Owner, most)) => Some(text::cut(&owner(seen, app, theme), *most, theme.charset)),
+                _ => None,
+            };
+            let needed = owner.as_ref().map_or(0, |owner| blanks.len() + text::width(owner));
+            for (_, more) in after {
+                if width + needed <= cells {
                     break;
                 }
-                cells += more + 1;
+                cells += more + blanks.len();
                 taken += 1;
             }
-            text = text::cut_middle(&text, cells, theme.charset);
-            // The owner gets what is left of the columns that were taken. A time that is cut says nothing.
-            let left = cells.saturating_sub(width + 1);
-            if taken > 0 && left > 2 && columns.get(at + 1).is_some_and(|(next, _)| *next == Column::Owner) {
-                let owner = owner(seen, app, theme);
-                if seen.gone.is_none() || text::width(&owner) <= left {
-                    text.push(' ');
-                    rest = Some(text::cut(&owner, left, theme.charset));
-                }
+            text = text::cut_middle(&text, cells.saturating_sub(needed), theme.charset);
+            if owner.is_some() {
+                text.push_str(blanks);
             }
+            rest = owner;
         }
         let style = match *column {
             Column::Writes if seen.write_user() == Ok(true) => piece.style,
@@ -275,7 +291,6 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
             parts = marked(parts, pattern, theme);
         }
         parts.into_iter().for_each(|part| line.push_span(part));
-        line.push_span(" ");
     }
     line
 }

@@ -16,7 +16,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::kind::Slot;
-use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -103,12 +103,13 @@ fn each_attachment_and_each_program_without_one_has_a_row() {
     let want: [&[&str]; 3] = [
         &["31", "tracepoint", "writer", "W", "not", "attached", "pin"],
         &["30", "kprobe", "on_unlink", "kprobe", "do_unlinkat", "tracerd[1207]"],
-        &["40", "tracepoint", "exec_tp", "tracepoint", "sched:sched_process_exec"],
+        &["40", "tracepoint", "exec_tp"],
     ];
     assert_eq!(rows.len(), 3, "{rows:#?}");
     for (row, want) in rows.iter().zip(want) {
         assert_eq!(words(row)[..want.len()], *want, "{rows:#?}");
     }
+    assert!(rows[2].ends_with("sched_process_exec  (tracetui)"), "{rows:#?}");
     // What writes to the memory of processes is red; what belongs to tracetui is dim.
     let buffer = drawn(&mut app, Theme::default());
     keys(&mut app, "j");
@@ -147,7 +148,7 @@ fn what_came_and_what_went_is_said() {
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
     keys(&mut app, "F");
-    assert_eq!(ids(&mut app), ["31", "30", "-50", "40"]);
+    assert_eq!(ids(&mut app), ["31", "30", "40", "-50"]);
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
     made.open(1, "a", "/c", 3);
     let mut app = view(120, 24, &mut made);
     // The program is there, without an attachment; and the attachment is gone.
-    assert_eq!(ids(&mut app), ["31", "30", "-30", "40"]);
+    assert_eq!(ids(&mut app), ["31", "30", "40", "-30"]);
     keys(&mut app, "1kkkj4");
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
@@ -177,7 +178,7 @@ fn what_is_hidden_is_red_and_first() {
     keys(&mut app, "jj");
     let shown = screen(&mut app);
     assert!(shown[1].contains("1 hidden"), "{}", shown[1]);
-    assert!(shown[3].contains("!7 HIDDEN") && shown[3].contains("in kallsyms, but not in next_id"), "{}", shown[3]);
+    assert!(shown[3].contains("!7  HIDDEN") && shown[3].contains("in kallsyms, but not in next_id"), "{}", shown[3]);
     let buffer = drawn(&mut app, Theme::default());
     assert!((1u16..118).all(|x| buffer[(x, 3)].symbol() == " " || buffer[(x, 3)].fg == Color::Red));
     assert!((1u16..118).any(|x| buffer[(x, 4)].symbol() != " " && buffer[(x, 4)].fg != Color::Red));
@@ -186,17 +187,22 @@ fn what_is_hidden_is_red_and_first() {
 #[test]
 fn a_long_attach_point_takes_the_room_of_other_columns() {
     let target = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
-    let mut made = inventory();
-    made.host(&held(0, 14, process(1207, "tracerd")));
-    made.host(&HostFrame::BpfAttachment(attachment(4, 30, hook::UPROBE, target)));
-    made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::UPROBE, &format!("/{}", "long/".repeat(40)))));
-    let mut app = view(80, 24, &mut made);
+    let many = || {
+        let mut made = inventory();
+        made.host(&held(0, 14, process(1207, "tracerd")));
+        made.host(&HostFrame::BpfAttachment(attachment(4, 30, hook::UPROBE, target)));
+        made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::UPROBE, &format!("/{}", "long/".repeat(40)))));
+        made
+    };
+    let mut app = view(80, 24, &mut many());
     let shown = rows(&mut app);
     let row = shown.iter().find(|row| row.contains("libssl")).expect("its row");
-    assert!(row.contains(&format!("uprobe {target}")), "{row}");
     assert!(shown.iter().any(|row| row.contains('…') && row.contains("/long/")), "{shown:#?}");
-    // The owner has what is left of its column.
-    assert!(row.ends_with(".so.3 trac…"), "{row}");
+    // The owner is whole, and the attach point has the rest of its column.
+    assert!(row.contains("  uprobe /…") && row.ends_with("libssl.so.3  tracerd[1207]"), "{row}");
+    let mut wide = view(120, 24, &mut many());
+    let row = rows(&mut wide).into_iter().find(|row| row.contains("libssl")).expect("its row");
+    assert!(row.contains(&format!("  uprobe {target}  ")) && row.contains("  tracerd[1207]"), "{row}");
     // The pane has all of it.
     keys(&mut app, "/long\n\n\n");
     let pane: String = screen(&mut app)[2..].iter().map(|line| line.trim().replace("attached", "")).collect();
@@ -363,19 +369,39 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
     count(&mut made, &[(30, 1_000_000, 9_000_000)], true);
     feed(&mut app, &mut made);
     let row = |app: &mut App| rows(app).into_iter().find(|row| row.contains("on_unlink")).unwrap_or_default();
-    assert!(row(&mut app).ends_with("-       -"), "one count is no rate: {}", row(&mut app));
+    assert!(row(&mut app).ends_with("-        -"), "one count is no rate: {}", row(&mut app));
     count(&mut made, &[(30, 1_000_100, 9_050_000)], true);
     feed(&mut app, &mut made);
-    assert!(row(&mut app).ends_with("  50  500 ns"), "{}", row(&mut app));
+    assert!(row(&mut app).ends_with("  50   500 ns"), "{}", row(&mut app));
     let other = rows(&mut app).into_iter().find(|row| row.contains("writer")).unwrap_or_default();
-    assert!(other.ends_with("   0       -"), "{other}");
+    assert!(other.ends_with("   0        -"), "{other}");
     // What runs most comes first.
     keys(&mut app, "ssss");
     assert_eq!(ids(&mut app), ["30", "31", "40"]);
     count(&mut made, &[], false);
     feed(&mut app, &mut made);
-    assert!(row(&mut app).ends_with("-       -"), "{}", row(&mut app));
+    assert!(row(&mut app).ends_with("-        -"), "{}", row(&mut app));
     assert!(press(&mut app, '1').contains(&Effect::CountRuns(false)));
+}
+
+/// Who holds a program is seen at 80 columns, also while runs are counted, and columns do not run into each other.
+#[test]
+fn the_owner_is_seen_on_a_narrow_screen() {
+    let mut made = inventory();
+    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit_btf") }));
+    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, hook::RAW_TRACEPOINT, "io_uring_submit_req")));
+    made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::RAW_TRACEPOINT, "sched_process_exec")));
+    made.host(&held(0, 15, process(27841, "bpftrace")));
+    made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    let mut app = view(80, 24, &mut made);
+    let row = |app: &mut App, name: &str| rows(app).into_iter().find(|row| row.contains(name)).unwrap_or_default();
+    assert!(row(&mut app, "bpftrace").ends_with("_process_exec  bpftrace[27841]"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "uring_submit").ends_with("  (tracetui)"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "uring_submit").contains("  raw_trace"), "{:#?}", rows(&mut app));
+    assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
+    keys(&mut app, "ssss");
+    assert!(screen(&mut app)[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
+    assert!(row(&mut app, "_exec  bpftrace").ends_with("  bpftrace[27841]"), "{:#?}", rows(&mut app));
 }
 
 #[test]
