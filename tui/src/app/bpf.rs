@@ -50,7 +50,13 @@ impl App {
                 if matches!(action, Action::BpfSort | Action::BpfReverse) {
                     let (order, reverse) = self.bpf.order();
                     self.say(format!("sorted by {}{}", order.name(), if reverse { ", reversed" } else { "" }));
+                } else if action == Action::BpfGone {
+                    let how = if self.bpf.hides_gone() { "hidden" } else { "shown, after what is there" };
+                    self.say(format!("what is gone is {how}"));
                 } else if done {
+                    if self.detail.size().is_some() {
+                        self.bpf.stay(self.now);
+                    }
                     self.detail.scroll = 0;
                 }
                 return done;

@@ -131,6 +131,7 @@ actions! {
     BpfEvents "bpf-events" "show the events of the program",
     BpfSort "bpf-sort" "sort by the next column",
     BpfReverse "bpf-reverse" "reverse the order",
+    BpfGone "bpf-gone" "hide or show what is gone",
     Columns "columns" "choose the columns of the view",
 }
 
@@ -323,6 +324,7 @@ const OF_BPF: &[Binding] = &[
     bind(Section::Bpf, &[key('p')], Action::BpfEvents, "events", "the events of the program"),
     bind(Section::Bpf, &[key('s'), f(6)], Action::BpfSort, "sort", "sort by the next column; reverse"),
     bind(Section::Bpf, &[key('S')], Action::BpfReverse, "", "sort by the next column; reverse"),
+    bind(Section::Bpf, &[key('a')], Action::BpfGone, "gone", "hide or show what is gone"),
 ];
 
 const OF_REPLAY: &[Binding] = &[

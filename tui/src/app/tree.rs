@@ -49,7 +49,8 @@ impl App {
             View::Top => self.top.refresh(height, self.now),
             View::Bpf => {
                 let moment = self.moment();
-                self.bpf.refresh(moment, self.pipeline.world(), height, self.now);
+                let open = self.detail.size().is_some();
+                self.bpf.refresh(moment, self.pipeline.world(), (height, open), self.now);
             }
         }
     }

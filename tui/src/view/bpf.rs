@@ -319,8 +319,11 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         pieces.push(Piece::plain(format!("{} programs", many(tally.programs))));
     }
     let style = |count| if count > 0 { theme.note() } else { theme.quiet() };
-    pieces.push(Piece::new(format!("+{} new", many(tally.new)), style(tally.new)));
-    pieces.push(Piece::new(format!("-{} gone", many(tally.gone)), theme.quiet()));
+    let above = app.bpf().new_above();
+    let where_new = if above > 0 { format!(", {} above", many(above)) } else { String::new() };
+    pieces.push(Piece::new(format!("+{} new{where_new}", many(tally.new)), style(tally.new)));
+    let how = if app.bpf().hides_gone() { " not shown" } else { "" };
+    pieces.push(Piece::new(format!("-{} gone{how}", many(tally.gone)), theme.quiet()));
     pieces
 }
 

@@ -217,6 +217,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
             false
         }
         Action::TimeMode | Action::FoldAll => app.view() == View::Events,
+        Action::BpfGone => app.bpf().tally().gone > 0,
         Action::Follow if replay => offers_follow,
         Action::Forward60 => !offers_follow || app.screen().0 >= 100,
         _ => true,

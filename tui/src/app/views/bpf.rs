@@ -22,6 +22,9 @@ use tracetui_shared::time::BootNanos;
 /// The time after a movement of the selection in which the rows keep an order that changes with the runs.
 const HELD: Duration = Duration::from_secs(3);
 
+/// The place of what is gone among the rows: hidden ones are at 0, others at 1, and what belongs to tracetui one after that.
+const RANK_GONE: u8 = 3;
+
 /// The orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Order {
@@ -253,6 +256,7 @@ struct Made {
     moment: Option<BootNanos>,
     order: Order,
     reverse: bool,
+    hides_gone: bool,
     changes: (u64, Option<BootNanos>),
 }
 
@@ -267,28 +271,44 @@ enum Measure {
 #[derive(Debug, Default)]
 pub(crate) struct Bpf {
     rows: Vec<Key>,
+    /// The rows that are new, ascending.
+    new_rows: Vec<usize>,
+    /// The first of the rows about what is gone.
+    first_gone: usize,
     tally: Tally,
     order: Order,
     reverse: bool,
+    hides_gone: bool,
     made: Option<Made>,
     /// The selected row; `None` selects the first one.
     cursor: Option<Key>,
+    /// Whether it is about something that is gone.
+    cursor_gone: bool,
     at: usize,
     top: usize,
+    /// Whether the first row was selected: then the list stays at its top, as long as the selected row is on the screen.
+    at_start: bool,
     moved: Option<Duration>,
 }
 
 impl Bpf {
     /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<Key>()
+        self.rows.capacity() * size_of::<Key>() + self.new_rows.capacity() * size_of::<usize>()
     }
 
-    /// Makes the rows, if something has changed, for a screen of `height` rows.
-    pub(crate) fn refresh(&mut self, moment: Option<Moment>, world: &World, height: usize, now: Duration) {
+    /// Makes the rows, if something has changed, for a screen of `height` rows. `open`: the selected row is shown in the pane, so it
+    /// stays selected also when it goes. Otherwise what goes leaves the selection to the next row: it moves below what is there.
+    pub(crate) fn refresh(
+        &mut self,
+        moment: Option<Moment>,
+        world: &World,
+        (height, open): (usize, bool),
+        now: Duration,
+    ) {
         let moment = moment.map(|moment| moment.time);
         let changes = (world.bpf.changes(), world.bpf.taken().map(|taken| taken.to));
-        let made = Made { moment, order: self.order, reverse: self.reverse, changes };
+        let made = Made { moment, order: self.order, reverse: self.reverse, hides_gone: self.hides_gone, changes };
         let held = self.order == Order::Runs && self.moved.is_some_and(|moved| now < moved + HELD);
         let same = self.made.is_some_and(|before| before == made || held && Made { changes, ..before } == made);
         if !same {
@@ -296,8 +316,13 @@ impl Bpf {
             let offset = self.at.saturating_sub(self.top);
             self.make_rows(moment, world);
             let row = self.cursor.map_or(Some(0), |cursor| self.rows.iter().position(|row| *row == cursor));
-            self.at = row.unwrap_or(self.at).min(self.rows.len().saturating_sub(1));
-            self.top = self.at.saturating_sub(offset);
+            let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
+            self.at = row.filter(|_| !went).unwrap_or(self.at).min(self.rows.len().saturating_sub(1));
+            if went && self.cursor.is_some() {
+                self.cursor = self.rows.get(self.at).copied();
+            }
+            self.cursor_gone = self.at >= self.first_gone;
+            self.top = if self.at_start { 0 } else { self.at.saturating_sub(offset) };
         }
         let most = self.rows.len().saturating_sub(height);
         self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
@@ -309,17 +334,19 @@ impl Bpf {
         let mut was_attached = FxHashSet::default();
         let mut rows = Vec::new();
         let mut tally = Tally::default();
-        let order = self.order;
+        let (order, hides_gone) = (self.order, self.hides_gone);
         let seen = |key| Seen::of(key, moment, world).map(|seen| (key, seen));
         let mut add = |tally: &mut Tally, key: Key, seen: &Seen<'_>| {
-            // What is hidden comes first, what is gone follows what is there, and what belongs to tracetui is last.
-            let rank = match (seen.hidden.is_some(), seen.own()) {
-                (true, _) => 0,
-                (false, false) => 1 + u8::from(seen.gone.is_some()),
-                (false, true) => 3 + u8::from(seen.gone.is_some()),
+            // What is hidden comes first, then what is there, then what is gone; what belongs to tracetui is the last of both.
+            let rank = match seen.hidden.is_some() {
+                true => 0,
+                false => u8::from(seen.own()) + if seen.gone.is_some() { RANK_GONE } else { 1 },
             };
-            rows.push((rank, order.measure(seen), Reverse(seen.id), key));
-            tally.new += usize::from(seen.new && seen.gone.is_none() && !seen.own());
+            let is_new = seen.new && seen.gone.is_none() && !seen.own();
+            if seen.gone.is_none() || !hides_gone {
+                rows.push((rank, order.measure(seen), Reverse(seen.id), key, is_new));
+            }
+            tally.new += usize::from(is_new);
             tally.gone += usize::from(seen.gone.is_some());
             tally.hidden += usize::from(seen.hidden.is_some());
         };
@@ -346,7 +373,9 @@ impl Bpf {
             let order = (&a.1, a.2, a.3).cmp(&(&b.1, b.2, b.3));
             a.0.cmp(&b.0).then(if self.reverse { order.reverse() } else { order })
         });
-        self.rows = rows.into_iter().map(|(.., key)| key).collect();
+        self.first_gone = rows.partition_point(|(rank, ..)| *rank < RANK_GONE);
+        self.new_rows = rows.iter().enumerate().filter(|(_, (.., new))| *new).map(|(at, _)| at).collect();
+        self.rows = rows.into_iter().map(|(_, _, _, key, _)| key).collect();
     }
 
     /// What is known of a row.
@@ -362,6 +391,16 @@ impl Bpf {
     /// Their numbers.
     pub(crate) fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// How many of the new rows are above the screen.
+    pub(crate) fn new_above(&self) -> usize {
+        self.new_rows.partition_point(|row| *row < self.top)
+    }
+
+    /// Whether what is gone is hidden.
+    pub(crate) fn hides_gone(&self) -> bool {
+        self.hides_gone
     }
 
     /// The order.
@@ -387,11 +426,12 @@ impl Bpf {
     /// Selects the first row, now and later.
     pub(crate) fn follow(&mut self) {
         (self.cursor, self.at, self.made) = (None, 0, None);
+        self.at_start = true;
     }
 
-    /// Restores the order of the start.
+    /// Restores the order of the start, and shows what is gone.
     pub(crate) fn reset_order(&mut self) {
-        (self.order, self.reverse) = Default::default();
+        (self.order, self.reverse, self.hides_gone) = Default::default();
     }
 
     /// Makes the rows again before the next screen.
@@ -403,6 +443,8 @@ impl Bpf {
     fn select(&mut self, row: usize, now: Duration) {
         self.at = row.min(self.rows.len().saturating_sub(1));
         self.cursor = self.rows.get(self.at).copied();
+        self.cursor_gone = self.at >= self.first_gone;
+        self.at_start = self.at == 0;
         self.moved = Some(now);
     }
 
@@ -411,9 +453,10 @@ impl Bpf {
         self.select(self.at, now);
     }
 
-    /// Moves the selection down by `rows`.
+    /// Moves the selection down by `rows`. The first row is then selected whatever it is.
     pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
         self.select(self.at.saturating_add_signed(rows), now);
+        self.cursor = self.cursor.filter(|_| self.at > 0);
     }
 
     /// Performs an action on a screen of `height` rows; `false` if it is none of the view.
@@ -421,6 +464,7 @@ impl Bpf {
         match action {
             Action::BpfSort => self.order = self.order.next(),
             Action::BpfReverse => self.reverse = !self.reverse,
+            Action::BpfGone => self.hides_gone = !self.hides_gone,
             _ => match motion(action, height) {
                 Some(rows) => self.move_by(rows, now),
                 None => return false,

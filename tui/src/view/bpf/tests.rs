@@ -404,6 +404,75 @@ fn the_owner_is_seen_on_a_narrow_screen() {
     assert!(row(&mut app, "_exec  bpftrace").ends_with("  bpftrace[27841]"), "{:#?}", rows(&mut app));
 }
 
+/// What comes is seen: the list stays at its top while the first row is selected. Otherwise nothing moves, and it is said.
+#[test]
+fn what_is_new_is_seen_or_said() {
+    let mut made = inventory();
+    for id in 100..140 {
+        made.host(&HostFrame::BpfProgram(program(id, "old")));
+    }
+    let mut app = view(80, 24, &mut made);
+    keys(&mut app, "jjg");
+    let come = |made: &mut Maker, app: &mut App, ids: [u32; 3]| {
+        made.ns += 1_000_000_000;
+        let loaded = BootNanos(made.ns);
+        ids.iter().for_each(|id| made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(*id, "fresh") })));
+        taken(made);
+        feed(app, made);
+    };
+    come(&mut made, &mut app, [200, 201, 202]);
+    assert_eq!(ids(&mut app)[..4], ["+202", "+201", "+200", "139"]);
+    assert!(rows(&mut app)[0].starts_with('>') && screen(&mut app)[1].ends_with("+3 new  -0 gone"));
+    // The pane stays with its program; the list is at the top.
+    keys(&mut app, "\n");
+    come(&mut made, &mut app, [210, 211, 212]);
+    assert_eq!(ids(&mut app)[..2], ["+212", "+211"]);
+    assert!(screen(&mut app).iter().any(|line| line.contains("── +202 ")), "{:#?}", screen(&mut app));
+    // Elsewhere nothing moves.
+    keys(&mut app, "\x1bGkkk");
+    let before = rows(&mut app);
+    come(&mut made, &mut app, [220, 221, 222]);
+    assert_eq!(rows(&mut app), before);
+    assert!(screen(&mut app)[1].ends_with("+9 new, 9 above  -0 gone"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "g");
+    assert_eq!(ids(&mut app)[0], "+222");
+}
+
+/// What is gone is below all that is there, takes no selection along unless the pane shows it, and can be hidden.
+#[test]
+fn what_is_gone_does_not_bury_what_is_there() {
+    let mut made = inventory();
+    for id in 100..200 {
+        made.host(&HostFrame::BpfProgram(program(id, "short")));
+    }
+    let mut app = view(80, 24, &mut made);
+    keys(&mut app, "jjj");
+    let mut end = |app: &mut App, ids: std::ops::Range<u32>| {
+        made.ns += 1_000_000_000;
+        ids.for_each(|id| made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(id) })));
+        taken(&mut made);
+        feed(app, &mut made);
+    };
+    end(&mut app, 110..200);
+    assert_eq!(ids(&mut app)[..2], ["109", "108"]);
+    assert!(rows(&mut app)[3].starts_with("> 106"), "the next one: {:#?}", rows(&mut app));
+    for _ in 0..5 {
+        let gone = rows(&mut app).iter().position(|row| row.contains("gone ")).unwrap_or(usize::MAX);
+        let there = rows(&mut app).iter().rposition(|row| !row.contains("gone ")).unwrap_or_default();
+        assert!(there < gone, "{:#?}", rows(&mut app));
+        keys(&mut app, "s");
+    }
+    keys(&mut app, "\n");
+    end(&mut app, 106..107);
+    assert!(screen(&mut app).iter().any(|line| line.contains("── -106 ")), "{:#?}", screen(&mut app));
+    keys(&mut app, "\x1bga");
+    let shown = rows(&mut app);
+    assert!(shown.len() == 12 && !shown.iter().any(|row| row.contains("gone ")), "{shown:#?}");
+    assert!(screen(&mut app)[1].ends_with("-91 gone not shown"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "a");
+    assert!(rows(&mut app).iter().any(|row| row.contains("gone ")));
+}
+
 #[test]
 fn rows_are_sorted_and_found() {
     let mut app = view(120, 24, &mut inventory());
