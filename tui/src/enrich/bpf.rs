@@ -46,6 +46,21 @@ struct Ran {
     /// Runs and nanoseconds before the count of this number.
     before: (u64, u64),
     number: u64,
+    /// Runs and nanoseconds of the last count, and its number, if more is known of a count that has not ended: an inventory reads the
+    /// counters too.
+    last: Option<(u64, (u64, u64))>,
+}
+
+impl Ran {
+    /// Runs and nanoseconds of the count of this number; none without a frame of that count.
+    fn during(&self, number: u64) -> (u64, u64) {
+        let Ran { runs, before: (count, time), .. } = self;
+        match self.last {
+            _ if self.number == number => (runs.count.saturating_sub(*count), runs.time.saturating_sub(*time)),
+            Some((last, ran)) if last == number => ran,
+            _ => (0, 0),
+        }
+    }
 }
 
 /// The counts of runs.
@@ -245,13 +260,13 @@ impl Programs {
         self.runs.get(&id).map(|ran| &ran.runs)
     }
 
-    /// How often a program runs, if runs are counted.
+    /// How often a program runs, if runs are counted: between the last two counts. `None` if it was not there during all of that time.
     pub fn rate(&self, id: ProgId) -> Option<Rate> {
-        let between = self.counting.between_ns?;
-        let ran = self.runs.get(&id).filter(|ran| ran.number + 1 == self.counting.number);
-        let (count, time) = ran.map_or((0, 0), |Ran { runs, before: (count, time), .. }| {
-            (runs.count.saturating_sub(*count), runs.time.saturating_sub(*time))
-        });
+        let Counting { number, at: Some(at), between_ns: Some(between) } = self.counting else { return None };
+        if self.program(id).is_some_and(|program| program.loaded.0 + between > at.0) {
+            return None;
+        }
+        let (count, time) = self.runs.get(&id).map_or((0, 0), |ran| ran.during(number - 1));
         let milli_runs = u128::from(count) * 1_000_000_000_000 / u128::from(between);
         Some(Rate { milli_runs: u64::try_from(milli_runs).unwrap_or(u64::MAX), mean_ns: time.checked_div(count) })
     }
@@ -427,15 +442,15 @@ impl Programs {
         self.changes += 1;
         let number = self.counting.number;
         // Without an earlier frame there were none.
-        let before = match self.runs.get(&runs.id) {
-            Some(ran) if ran.number == number => ran.before,
-            Some(Ran { runs, .. }) => (runs.count, runs.time),
-            None => (0, 0),
+        let (before, last) = match self.runs.get(&runs.id) {
+            Some(ran) if ran.number == number => (ran.before, ran.last),
+            Some(ran) => ((ran.runs.count, ran.runs.time), Some((ran.number, ran.during(ran.number)))),
+            None => ((0, 0), None),
         };
         self.remove_runs(runs.id);
         let bytes = 2 * size_of::<Ran>();
         if self.take_room(bytes) {
-            self.runs.insert(runs.id, Ran { runs, before, number });
+            self.runs.insert(runs.id, Ran { runs, before, number, last });
         }
     }
 

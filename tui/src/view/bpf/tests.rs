@@ -404,6 +404,48 @@ fn the_owner_is_seen_on_a_narrow_screen() {
     assert!(row(&mut app, "_exec  bpftrace").ends_with("  bpftrace[27841]"), "{:#?}", rows(&mut app));
 }
 
+/// An inventory between two counts reads the counters too. The rate is that of the last whole count then, and never 0 for that.
+#[test]
+fn an_inventory_does_not_stop_the_rate() {
+    let mut made = inventory();
+    let mut app = view(120, 24, &mut made);
+    let row = |app: &mut App, name: &str| rows(app).into_iter().find(|row| row.contains(name)).unwrap_or_default();
+    let ran = |made: &mut Maker, id: u32, count: u64| {
+        made.ns += 1_000_000_000;
+        let time = count * 500;
+        made.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(id), count, time, skipped: 0 }));
+    };
+    let counted = |made: &mut Maker| made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    ran(&mut made, 30, 1000);
+    counted(&mut made);
+    ran(&mut made, 30, 3000);
+    counted(&mut made);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row(&mut app, "on_unlink"));
+    // Two inventories before the next count.
+    for count in [3100, 3200] {
+        ran(&mut made, 30, count);
+        feed(&mut app, &mut made);
+        assert!(row(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row(&mut app, "on_unlink"));
+    }
+    // A program that came since the last count was not counted.
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
+    ran(&mut made, 50, 700);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "fresh").ends_with(" -        -"), "{}", row(&mut app, "fresh"));
+    counted(&mut made);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "fresh").ends_with(" -        -"), "a part of a second: {}", row(&mut app, "fresh"));
+    // Three seconds passed since the count before.
+    assert!(row(&mut app, "on_unlink").contains("  66   500 ns"), "{}", row(&mut app, "on_unlink"));
+    ran(&mut made, 50, 1500);
+    counted(&mut made);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app, "fresh").ends_with(" 800   500 ns"), "{}", row(&mut app, "fresh"));
+    assert!(row(&mut app, "on_unlink").ends_with("   0        -"), "{}", row(&mut app, "on_unlink"));
+}
+
 /// What comes is seen: the list stays at its top while the first row is selected. Otherwise nothing moves, and it is said.
 #[test]
 fn what_is_new_is_seen_or_said() {
