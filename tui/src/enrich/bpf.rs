@@ -7,7 +7,7 @@ use crate::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
     HostFrame,
 };
-use crate::frame::state::BpfDoer;
+use crate::frame::state::{BpfDoer, BpfTold};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::header::FrameHeader;
@@ -36,6 +36,7 @@ pub struct Programs {
     left_out: u64,
     gone: Gone,
     doers: Fifo<Made, BpfDoer>,
+    told: Fifo<(ProgId, u8), BpfTold>,
     changes: u64,
 }
 
@@ -110,6 +111,9 @@ pub struct Ended<T> {
     /// What held the program or the link at last.
     pub held: Option<BpfHolders>,
 }
+
+/// The mechanisms without a link: 1 to this number.
+const VIAS: u8 = 3;
 
 /// [`BpfDoer::via`] of a load.
 const LOADED: u8 = u8::MAX;
@@ -314,7 +318,7 @@ impl Programs {
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
-        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes()
+        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes() + self.told.bytes()
     }
 
     /// What the last inventory could not look at, and why.
@@ -352,6 +356,29 @@ impl Programs {
         })
     }
 
+    /// Where a program was attached without a link, by the event of the call, if no detachment of it was seen.
+    pub fn told(&self, id: ProgId) -> Option<&BpfTold> {
+        let told = (1..=u8::MAX).take(VIAS.into()).filter_map(|via| self.told.get(&(id, via)));
+        told.filter(|told| !told.place.is_empty()).max_by_key(|told| told.time)
+    }
+
+    /// Who attached it there, if that was seen.
+    pub fn teller(&self, told: &BpfTold) -> Option<&BpfDoer> {
+        self.doers.get(&Made::Attached(told.program, told.via))
+    }
+
+    /// All of these, the oldest first.
+    pub(super) fn all_told(&self) -> impl Iterator<Item = &BpfTold> {
+        self.told.iter().map(|(_, told)| told)
+    }
+
+    pub(super) fn add_told(&mut self, mut told: BpfTold) {
+        told.place.truncate(limits::BPF_TOLD_PLACE);
+        let bytes = Fifo::<(ProgId, u8), BpfTold>::ENTRY + told.place.len();
+        self.told.insert((told.program, told.via), told, bytes);
+        while self.told.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    }
+
     /// Who made what, the oldest first.
     pub(super) fn doers(&self) -> impl Iterator<Item = &BpfDoer> {
         self.doers.iter().map(|(_, doer)| doer)
@@ -376,6 +403,12 @@ impl Programs {
                 key.into_iter().for_each(|key| self.end_attachment(key, header.time));
             }
             _ => {}
+        }
+        if let Some((program, via, place)) = event.told()
+            && (!place.is_empty() || self.told.contains(&(program, via)))
+        {
+            self.changes += 1;
+            self.add_told(BpfTold { program, via, time: header.time, place });
         }
         let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
         let (program, link, via) = match made {

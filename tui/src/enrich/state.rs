@@ -28,9 +28,9 @@ impl World {
         let mut push = |frame: HostFrame| frame.push(since, out);
         push(HostFrame::CounterChanges(CounterChanges::from(self.counters.clone())));
         let bpf = self.bpf.doers().cloned().collect();
-        let bpf_left_out = self.bpf.left_out();
-        let world =
-            WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted, bpf, bpf_left_out };
+        let (bpf_left_out, bpf_told) = (self.bpf.left_out(), self.bpf.all_told().cloned().collect());
+        let (accounts, cgroups_evicted) = (self.accounts as u64, self.cgroups_evicted);
+        let world = WorldState { accounts, cgroups_evicted, bpf, bpf_left_out, bpf_told };
         StateFrame::WorldState(world).push(since, out);
         self.processes.write_state(out);
     }
@@ -43,6 +43,7 @@ impl World {
                 self.cgroups_evicted = world.cgroups_evicted;
                 self.bpf.restore_left_out(world.bpf_left_out);
                 world.bpf.iter().for_each(|doer| self.bpf.add_doer(doer.clone()));
+                world.bpf_told.iter().for_each(|told| self.bpf.add_told(told.clone()));
             }
             frame => self.processes.restore(frame),
         }

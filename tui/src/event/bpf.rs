@@ -108,6 +108,23 @@ impl<'a> Bpf<'a> {
         }
     }
 
+    /// Of a program that a system call attached without a link, or detached: the program, the mechanism as in [`Made::Attached`], and
+    /// where it is now. That is empty if it was detached.
+    pub(crate) fn told(&self) -> Option<(ProgId, u8, Vec<u8>)> {
+        let mut place = Vec::new();
+        if let Some(Made::Attached(program, via)) = self.made().filter(|_| !self.is_made()) {
+            self.write_place(None, |part, bytes| {
+                if part != Place::Op {
+                    place.extend_from_slice(bytes);
+                }
+            });
+            return Some((program, via, place));
+        }
+        let BpfRecord { prog_id, ret, .. } = self.record();
+        let via = VIA.iter().position(|known| Some(*known) == self.via()).and_then(|at| u8::try_from(at).ok())?;
+        (self.op() == "detach" && ret >= 0 && prog_id != 0 && via != 0).then_some((ProgId(prog_id), via, place))
+    }
+
     /// What it ended, if it succeeded: a program, or a link.
     pub(crate) fn ended(&self) -> Option<Made> {
         let BpfRecord { prog_id, link_id, ret, .. } = self.record();
@@ -403,6 +420,11 @@ impl<'a> Bpf<'a> {
 
 /// The mechanisms of attachments of the inventory, by number.
 const VIA: [&str; 4] = ["link", "ioctl", "prog_attach", "netlink"];
+
+/// The word of a mechanism, by its number.
+pub(crate) fn via_name(via: u8) -> &'static str {
+    VIA.get(usize::from(via)).copied().unwrap_or("unknown")
+}
 
 /// The word of a view, by its number.
 fn view_name(number: i64) -> &'static str {

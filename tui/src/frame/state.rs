@@ -117,6 +117,21 @@ wire_struct! {
         bpf: Vec<BpfDoer>,
         /// How often there was no room for a BPF program or attachment.
         bpf_left_out: u64,
+        /// Where programs were attached without a link, by the events of these calls; the oldest first.
+        bpf_told: Vec<BpfTold>,
+    }
+
+    /// Where a program was attached, by the event of the call: the kernel may not list it.
+    #[derive(Eq)]
+    BpfTold {
+        /// The program.
+        program: ProgId,
+        /// The mechanism, as in [`super::host::BpfAttachment`].
+        via: u8,
+        /// The time of the event.
+        time: BootNanos,
+        /// The place, as events name it; empty if it was detached.
+        place: Vec<u8>,
     }
 
     /// Who loaded a BPF program, or attached one.
@@ -308,7 +323,7 @@ wire_struct! {
     }
 }
 
-wire_list!(BpfDoer Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
+wire_list!(BpfDoer BpfTold Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
 
 frames! {
     /// A frame of the state that is not a host frame.

@@ -15,7 +15,9 @@ use crate::app::views::View;
 use crate::app::views::bpf::{Order, Seen};
 use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
+use crate::event::bpf::{Bpf, Made, via_name};
 use crate::event::{Tables as _, names};
+use crate::frame::state::BpfDoer;
 use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -23,6 +25,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 /// A column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -406,6 +409,14 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
                 });
                 named("address", &format!("{:#018x}{symbol}", addr.0), plain);
             }
+        }
+        None if let Some(told) = seen.told => {
+            let at = clock(told.time.0, world.clock_offset(), app);
+            let place = text::value_in(&told.place, theme.charset, 4096);
+            let name = if seen.gone.is_some() { "was on" } else { "attached" };
+            named(name, &format!("{place}, {}", via_name(told.via)), theme.strong());
+            let how = format!("known from the event at {at}: the kernel does not list such attachments");
+            named("", &how, theme.quiet());
         }
         None if seen.hidden.is_none() && seen.gone.is_none() => {
             named("attached", &seen.target(theme.charset), theme.strong())

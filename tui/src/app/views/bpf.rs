@@ -11,7 +11,7 @@ use crate::enrich::World;
 use crate::enrich::bpf::Rate;
 use crate::event::names;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
-use crate::frame::state::BpfDoer;
+use crate::frame::state::{BpfDoer, BpfTold};
 use crate::text::{self, Charset};
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
@@ -85,6 +85,8 @@ pub(crate) struct Seen<'a> {
     pub new: bool,
     /// What holds the link, and what holds the program.
     pub held: [Option<&'a BpfHolders>; 2],
+    /// Where it is attached by an event, if the inventory has no attachment.
+    pub told: Option<&'a BpfTold>,
     /// Who made the attachment, and who loaded the program, if that was seen.
     pub by: [Option<&'a BpfDoer>; 2],
     /// How often it runs now, if that is counted.
@@ -113,7 +115,8 @@ impl<'a> Seen<'a> {
             let all_seen = bpf.unseen().iter().all(|text| text.starts_with(VIEWS));
             let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
-            Seen { id, program, attachment, hidden, gone, new, held, by, rate, all_seen, unlooked }
+            let told = None;
+            Seen { id, program, attachment, hidden, gone, new, held, told, by, rate, all_seen, unlooked }
         };
         match key {
             Key::Hidden(at) => {
@@ -137,7 +140,11 @@ impl<'a> Seen<'a> {
                 let gone = at.filter(|at| !later(*at));
                 let base = base(id);
                 let rate = base.rate.filter(|_| gone.is_none());
-                (!later(facts.loaded)).then_some(Seen { gone, new, rate, ..base })
+                // The inventory had its attachments then.
+                let listed = bpf.attachments_of(id).next().is_some();
+                let told = bpf.told(id).filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
+                let by = [told.and_then(|told| bpf.teller(told)), base.by[1]];
+                (!later(facts.loaded)).then_some(Seen { gone, new, rate, told, by, ..base })
             }
         }
     }
@@ -176,6 +183,9 @@ impl<'a> Seen<'a> {
         match self.attachment {
             Some(attachment) => place_text(&AttachFacts::from(attachment), charset, &mut out),
             None if self.gone.is_some() => return "unloaded".to_owned(),
+            None if let Some(told) = self.told => {
+                return format!("{} (event)", text::value_in(&told.place, charset, 4096));
+            }
             None => {
                 let prog_type = self.program.map_or(0, |program| program.prog_type);
                 if self.unlooked {

@@ -267,6 +267,45 @@ fn who_attached_it_is_said_without_a_holder() {
     assert_eq!(bpf.loader(ProgId(61)), None);
 }
 
+/// The kernel does not list what is attached to a perf event by ioctl: the event of the call says where that is.
+#[test]
+fn a_place_that_only_an_event_told_is_shown() {
+    let mut made = Maker::default();
+    let perf = |id, name: &str| BpfProgram { prog_type: 7, ..program(id, name) };
+    [60, 61].iter().for_each(|id| made.host(&HostFrame::BpfProgram(perf(*id, "interval"))));
+    taken(&mut made);
+    let mut record = BpfRecord::new_zeroed();
+    (record.call, record.has, record.prog_id, record.prog_type) = (call::PERF_IOCTL, has::PROG | has::PERF, 60, 7);
+    (record.perf_type, record.perf_config) = (1, 0);
+    made.event(Slot::BpfSysExit, 71, "bpftrace", record.as_bytes());
+    let mut app = view(80, 24, &mut made);
+    let row = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
+    assert!(row(&mut app, "60 ").contains("perf_event cpu-clock (event)"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "60 ").ends_with("by bpftrace[71]"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "61 ").contains("not attached"), "{:#?}", rows(&mut app));
+    keys(&mut app, "j\n\n");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains("attached  perf_event cpu-clock, ioctl"), "{pane}");
+    assert!(pane.contains("known from the event at 14:02:1"), "{pane}");
+    let mut again = crate::pipeline::Pipeline::default();
+    again.restore(&app.pipeline().state());
+    assert_eq!(again.world().bpf.told(ProgId(60)).map(|told| &*told.place), Some(&b"perf_event cpu-clock"[..]));
+    assert!(again.world().bpf.told(ProgId(61)).is_none());
+    // As long as it is there, and until it is detached.
+    made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(60) }));
+    (record.call, record.cmd, record.prog_id) = (call::BPF, cmd::PROG_ATTACH, 61);
+    record.has |= has::ATTR;
+    made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
+    feed(&mut app, &mut made);
+    keys(&mut app, "\x1b\x1b");
+    assert!(row(&mut app, "60 ").contains("unloaded"), "{:#?}", rows(&mut app));
+    assert!(app.world().bpf.told(ProgId(61)).is_some());
+    record.cmd = cmd::PROG_DETACH;
+    made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
+    feed(&mut app, &mut made);
+    assert!(app.world().bpf.told(ProgId(61)).is_none());
+}
+
 #[test]
 fn what_was_not_looked_at_is_said() {
     let mut made = inventory();
