@@ -369,6 +369,58 @@ fn place(attach: &AttachFacts, charset: Charset) -> String {
     format!("{}, {}{link_type}", utf8(out), way_text(attach))
 }
 
+/// Whose program or attachment an event ended, as far as that is known.
+pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line<'static>> {
+    let Page { app, theme, .. } = *page;
+    let (world, plain) = (app.world(), Style::new());
+    let bpf = &world.bpf;
+    let (program, link) = match event.ended() {
+        Some(Made::Program(id)) => (id, None),
+        Some(Made::Link(link)) => {
+            let gone = || bpf.gone_attachments().map(|gone| &gone.facts).filter(|facts| facts.link == link).last();
+            let facts = bpf.attachment_of_link(link).or_else(gone).filter(|facts| facts.came <= at);
+            (facts.map_or(ProgId(event.record().prog_id), |facts| facts.program), facts.map(|facts| (link, facts)))
+        }
+        _ if event.op() == "detach" && event.record().ret >= 0 => (ProgId(event.record().prog_id), None),
+        _ => return Vec::new(),
+    };
+    let gone = || bpf.gone_program(program).map(|gone| &gone.facts);
+    let facts = bpf.program(program).or_else(gone).filter(|facts| program.0 != 0 && facts.loaded <= at);
+    let who = |by: Option<&BpfDoer>| {
+        by.map(|by| format!("by {}[{}] ", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)).unwrap_or_default()
+    };
+    let when = |time: BootNanos| clock(time.0, world.clock_offset(), app);
+    let mut lines = Vec::new();
+    let mut named = |name: &str, text: &str| lines.extend(page.named(name, text, plain));
+    if let Some((_, attachment)) = link {
+        named("was on", &place(&AttachFacts::from(attachment), theme.charset));
+        let by = who(bpf.attacher(attachment));
+        match attachment.came {
+            BootNanos(0) if by.is_empty() => {}
+            BootNanos(0) => named("attached", by.trim_end()),
+            came => named("attached", &format!("{by}at {}, lasted {}", when(came), duration(at.since(came)))),
+        }
+    }
+    if let Some(facts) = facts {
+        if event.ended() != Some(Made::Program(program)) {
+            let name = text::value_in(&facts.name, theme.charset, 256);
+            let prog_type = names::prog_type(facts.prog_type).unwrap_or("unknown");
+            named("program", &format!("{} {prog_type} {name}", program.0));
+        }
+        let by = who(bpf.loader(program));
+        let lived = match event.op() {
+            "unload" => format!(", lived {}", duration(at.since(facts.loaded))),
+            _ => String::new(),
+        };
+        named("loaded", &format!("{by}at {}{lived}", when(facts.loaded)));
+    }
+    let held = bpf.gone_program(program).filter(|gone| gone.facts.loaded <= at).and_then(|gone| gone.held.as_ref());
+    for holder in held.iter().flat_map(|all| &all.holders).take(1) {
+        named("was held", &format!("by {}", utf8(holder_text(&HeldBy::from(holder), theme.charset))));
+    }
+    lines
+}
+
 fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let Page { app, theme, .. } = *page;
     let (world, plain) = (app.world(), Style::new());

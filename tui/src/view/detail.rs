@@ -394,6 +394,9 @@ impl Page<'_> {
                 seen.detail(&mut detail);
                 lines.extend(self.named(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
                 lines.extend(self.named("result", &result, style));
+                if let Body::Bpf(bpf) = &seen.event.body {
+                    lines.extend(super::bpf::ended(bpf, seen.event.header.time, self));
+                }
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
         }

@@ -306,6 +306,39 @@ fn a_place_that_only_an_event_told_is_shown() {
     assert!(app.world().bpf.told(ProgId(61)).is_none());
 }
 
+/// The pane of an event that ends a program or an attachment says whose it was.
+#[test]
+fn whose_program_was_unloaded_is_said() {
+    let mut made = Maker::default();
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, 60, 3);
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(60, "count") }));
+    (record.cmd, record.has, record.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 13);
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    made.host(&HostFrame::BpfAttachment(BpfAttachment {
+        news: true,
+        ..attachment(3, 60, hook::KPROBE, "do_unlinkat")
+    }));
+    taken(&mut made);
+    made.ns += 20_000_000_000;
+    (record.cmd, record.has, record.prog_id, record.ret) = (cmd::LINK_DETACH, has::LINK, 0, 0);
+    made.event(Slot::BpfSysExit, 5, "systemd", record.as_bytes());
+    (record.call, record.cmd, record.has, record.prog_id) = (call::STREAM, cmd::PROG_DETACH, has::PROG, 60);
+    made.event(Slot::BpfSysExit, 5, "systemd", record.as_bytes());
+    let mut app = app(120, 40, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "\n");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains("loaded    by bpftrace[27841] at 14:02:1") && pane.contains(", lived 20"), "{pane}");
+    keys(&mut app, "k");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains("was on    kprobe do_unlinkat, link 13 (perf_event)"), "{pane}");
+    assert!(pane.contains("attached  by bpftrace[27841] at 14:02:1") && pane.contains(", lasted 20"), "{pane}");
+    assert!(pane.contains("program   60 ") && pane.contains("loaded    by bpftrace[27841] at 14:02:1"), "{pane}");
+}
+
 #[test]
 fn what_was_not_looked_at_is_said() {
     let mut made = inventory();
