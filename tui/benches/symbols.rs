@@ -218,7 +218,6 @@ fn print_lookups(name: &str, addresses: &[u64], mut lookup: impl FnMut(u64) -> b
 fn churn(duration: Duration) -> Result<()> {
     let (results, arrived) = mpsc::channel();
     let reader = Reader::start(move |time, change| drop(results.send((time, change))))?;
-    reader.request();
     let (time, first) = arrived.recv()?;
     let SymbolChange::Read(snapshot) = first else { return Err("the kernel hides its symbols".into()) };
     let kernel = addresses(&snapshot.table);

@@ -110,7 +110,6 @@ fn lookups_go_on_during_a_read_and_cause_none() {
     let inside = naive().into_iter().nth(1_000).expect("more symbols").0;
     let (results, arrived) = mpsc::channel();
     let reader = Reader::start(move |time, change| drop(results.send((time, change)))).expect("a thread");
-    reader.request();
     let mut name = Vec::new();
     let (mut lookups, mut replaced) = (0u64, 0);
     let began = Instant::now();

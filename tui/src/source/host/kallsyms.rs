@@ -8,8 +8,7 @@ use crate::limits::{KALLSYMS_BYTES, KALLSYMS_PAUSE, KALLSYMS_SHARE};
 use crate::symbols::{Binding, Builder, Image, ImageKind, Snapshot, SymbolChange, Unavailable};
 use memchr::{memchr, memrchr};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -37,7 +36,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread. Each read is delivered with the time at which it ended, on the thread.
+    /// Starts the thread, and requests the first read. Each read is delivered with the time at which it ended, on the
+    /// thread.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -45,6 +45,8 @@ impl Reader {
         let (requests, wanted) = sync_channel(1);
         let reads = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&reads);
+        let reader = Reader { requests, reads };
+        reader.request();
         std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
             if enter(Role::Symbols).is_err() {
                 return;
@@ -59,7 +61,7 @@ impl Reader {
                 pending = asked || wanted.recv().is_ok();
             }
         })?;
-        Ok(Reader { requests, reads })
+        Ok(reader)
     }
 
     /// Requests a read. Returns at once.
@@ -107,17 +109,6 @@ pub fn snapshot() -> Result<Snapshot, Unavailable> {
         None if text.is_empty() => Err(Unavailable::Unreadable(libc::ENODATA)),
         None => Err(why_hidden()),
     }
-}
-
-/// Whether the kernel shows the addresses of its symbols. The first of them may be 0.
-pub(crate) fn are_shown() -> bool {
-    let start = File::open("/proc/kallsyms").and_then(|mut file| {
-        let mut start = [0; PAGE as usize];
-        let read = file.read(&mut start)?;
-        Ok(start[..read].to_vec())
-    });
-    let is_shown = |line: &[u8]| Line::parse(line).is_some_and(|line| line.address != 0);
-    start.is_ok_and(|start| start.split(|byte| *byte == b'\n').any(is_shown))
 }
 
 /// A module that is loaded.
@@ -472,7 +463,6 @@ ffffffff81000020 t inside\t[m]\nffffffff81000028 d cut\t[m]\nffffffffc0000010 t 
             let _ = results.send(Instant::now());
         };
         let reader = Reader::start(report).expect("a thread");
-        reader.request();
         let wait = || arrived.recv_timeout(Duration::from_secs(120)).expect("a read");
         let first = wait();
         assert_eq!(reader.reads(), 1);

@@ -1,5 +1,4 @@
 //! Host data, apart from the probes.
-pub(crate) mod address;
 pub mod bpf;
 pub mod btf;
 pub mod cgroup;

@@ -24,24 +24,15 @@ pub(crate) enum ProgramKind {
     Exit(u32),
     /// An iterator: the function `bpf_iter_NAME`.
     Iterator(u32),
-    /// Nothing: it is run on demand (5.14+).
-    Syscall,
 }
 
 impl ProgramKind {
-    /// The flags of the load.
-    fn flags(self) -> u32 {
-        const SLEEPABLE: u32 = 1 << 4;
-        if self == ProgramKind::Syscall { SLEEPABLE } else { 0 }
-    }
-
     /// `enum bpf_prog_type`, `enum bpf_attach_type` (UAPI), and the id.
     fn numbers(self) -> (u32, u32, u32) {
         const KPROBE: u32 = 2;
         const TRACEPOINT: u32 = 5;
         const RAW_TRACEPOINT: u32 = 17;
         const TRACING: u32 = 26;
-        const SYSCALL: u32 = 31;
         const TRACE_RAW_TP: u32 = 23;
         const TRACE_FEXIT: u32 = 25;
         const TRACE_KPROBE_MULTI: u32 = 42;
@@ -52,7 +43,6 @@ impl ProgramKind {
             ProgramKind::Functions => (KPROBE, TRACE_KPROBE_MULTI, 0),
             ProgramKind::Exit(id) => (TRACING, TRACE_FEXIT, id),
             ProgramKind::Iterator(id) => (TRACING, TRACE_ITER, id),
-            ProgramKind::Syscall => (SYSCALL, 0, 0),
         }
     }
 }
@@ -113,7 +103,6 @@ impl NewProgram<'_> {
             insn_cnt: count(self.code, INSTRUCTION),
             insns: self.code.as_ptr() as u64,
             license: c"Dual MIT/GPL".as_ptr() as u64,
-            prog_flags: self.kind.flags(),
             expected_attach_type,
             attach_btf_id,
             ..LoadAttr::default()

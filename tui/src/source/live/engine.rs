@@ -74,9 +74,7 @@ impl Source for LiveSource {
         if enter(Role::Ring).is_err() {
             return;
         }
-        let LiveSource { mut live, inventories, cgroups, known_cgroups } = self;
-        live.begin_names();
-        inventories.iter().for_each(Inventories::begin);
+        let LiveSource { live, inventories, cgroups, known_cgroups } = self;
         let reader = Reader {
             live,
             inventories,

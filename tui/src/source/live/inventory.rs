@@ -53,8 +53,7 @@ pub(crate) struct Inventories {
 }
 
 impl Inventories {
-    /// Starts the thread, with the rights that it needs. It takes the first inventory when it is told to
-    /// ([`begin`](Self::begin)). The reader of the ring is woken when an inventory was taken.
+    /// Starts the thread, with the rights that it needs. The reader of the ring is woken when an inventory was taken.
     ///
     /// # Errors
     /// The reason why no inventory can be taken.
@@ -96,11 +95,6 @@ impl Inventories {
         let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
         thread.map_err(no_thread)?;
         Ok(Inventories { poke, own, loads, taken, ends, counts })
-    }
-
-    /// Takes the first inventory. It takes the time of a processor that the rest of the start can use.
-    pub(crate) fn begin(&self) {
-        self.poke.wake();
     }
 
     /// Something changed.
@@ -194,7 +188,6 @@ impl Taker {
         if enter(Role::Inventory).is_err() {
             return;
         }
-        while !self.wait(LONGEST) {}
         let mut due = Some(Instant::now());
         let mut rested = Instant::now();
         let mut last = Instant::now();

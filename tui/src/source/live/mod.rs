@@ -50,7 +50,6 @@ pub use status::ProbeStatus;
 use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
-use crate::source::host::kallsyms;
 use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
@@ -184,13 +183,6 @@ impl Live {
         let named = bpf || !(options.stacks & options.kinds).is_empty();
         let changes = named.then(|| changes::Changes::open(bpf));
         let mut names = named.then(stacks::Names::start);
-        let calls = bpf.then(helpers::known).flatten();
-        // Events with stacks may be many from the first moment. Without addresses, the kernel is asked for each name.
-        let frequent = !(options.stacks & options.kinds & !KindSet::from(Kind::Bpf)).is_empty();
-        let waits = names.is_some() && (bpf && calls.is_none() || frequent || !kallsyms::are_shown());
-        if waits {
-            names.iter_mut().for_each(stacks::Names::begin);
-        }
         let bytes = load::for_this_kernel(options, facts)?;
         let object = object::ProbeObject::new(&bytes, &mut maps, facts)?;
         // Most of the start is the work of the verifier. The maps are prepared meanwhile.
@@ -206,10 +198,9 @@ impl Live {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
-        let symbols = names.as_mut().filter(|_| waits).and_then(|names| names.wait().ok());
         // Without them, `write_user` is unknown.
-        if let Some(calls) = calls.or_else(|| helpers::listed(&symbols?)) {
-            helpers.set(0, Plain(calls), 0)?;
+        if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
+            helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
         }
         freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
@@ -315,12 +306,6 @@ impl Live {
     /// Passes those that came and are not tracetui's to `loaded`. Returns whether any came or went.
     pub fn drain_changes(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
-    }
-
-    /// Begins to read the symbols that stacks and attach points name, unless the start did. It takes the time of a processor that
-    /// the rest of the start can use.
-    pub(super) fn begin_names(&mut self) {
-        self.names.iter_mut().for_each(stacks::Names::begin);
     }
 
     /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after

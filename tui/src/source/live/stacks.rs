@@ -26,10 +26,6 @@ type Period = (BootNanos, BootNanos);
 pub(super) struct Names {
     symbols: Symbols,
     reader: Option<Reader>,
-    /// Whether the first read was requested.
-    begun: bool,
-    /// Whether it was, and has not come.
-    awaited: bool,
     /// The kernel itself, if it hides its symbols.
     namer: Option<Namer>,
     /// Why there are no names, if the kernel cannot be asked either.
@@ -47,7 +43,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Starts the thread that reads the symbols.
+    /// Begins to read the symbols.
     pub(super) fn start() -> Names {
         let (deliver, read) = channel();
         let reader = Reader::start(move |at, change| {
@@ -58,8 +54,6 @@ impl Names {
             symbols: Symbols::default(),
             // Without a thread, addresses have no names.
             reader: reader.ok(),
-            begun: false,
-            awaited: false,
             namer: None,
             unnamed: None,
             read,
@@ -72,35 +66,21 @@ impl Names {
         }
     }
 
-    /// Requests the first read, unless it was requested. It takes some 60 ms, and what needs a name waits for it.
-    pub(super) fn begin(&mut self) {
-        if !std::mem::replace(&mut self.begun, true) {
-            self.reader.iter().for_each(Reader::request);
-            self.awaited = self.reader.is_some();
-        }
-    }
-
-    /// Waits for the first read at the start. If the kernel hides its symbols, it is asked for names from then on.
+    /// Waits until the symbols are read, which takes some 60 ms.
     ///
     /// # Errors
     /// If they cannot be read.
     pub(super) fn wait(&mut self) -> Result<Snapshot, Unavailable> {
-        let first = self.first_read();
-        if let Err(why) = first {
-            // Before 5.13 there is none.
-            self.namer = Namer::load().ok();
-            self.unnamed = self.namer.is_none().then_some(why);
-        }
-        first
-    }
-
-    fn first_read(&mut self) -> Result<Snapshot, Unavailable> {
-        self.awaited = false;
         let (at, change) = self.read.recv().map_err(|_| Unavailable::NotRead)?;
         self.symbols.apply(at, change.clone());
         match change {
             SymbolChange::Read(snapshot) => Ok(snapshot),
-            SymbolChange::Unavailable(why) => Err(why),
+            SymbolChange::Unavailable(why) => {
+                // Before 5.13 there is none.
+                self.namer = Namer::load().ok();
+                self.unnamed = self.namer.is_none().then_some(why);
+                Err(why)
+            }
             _ => Err(Unavailable::NotRead),
         }
     }
@@ -116,7 +96,6 @@ impl Names {
             self.apply(at, change, batch);
         }
         while let Ok((at, change)) = self.read.try_recv() {
-            self.awaited = false;
             self.apply(at, change, batch);
         }
     }
@@ -193,11 +172,6 @@ impl Names {
     fn look_up(&mut self, address: u64, at: BootNanos, found: &mut Vec<KernelSymbol>) {
         if self.addresses.get(&address).is_some_and(|(from, to)| *from <= at && (to.0 == 0 || at < *to)) {
             return;
-        }
-        self.begin();
-        if self.awaited {
-            // An error means that there are no names.
-            let _ = self.first_read();
         }
         let symbol = match self.symbols.lookup(KernelAddr(address), at, &mut self.name) {
             Ok(symbol) => KernelSymbol {
