@@ -13,10 +13,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::thread::JoinHandleExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Buffers that are kept to be filled again.
@@ -35,7 +33,6 @@ const KICK: libc::c_int = libc::SIGURG;
 #[derive(Debug)]
 pub(super) struct Outlet {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What is written to it goes into the queue. A failure of the descriptor is the error of the next write or flush.
@@ -56,6 +53,8 @@ struct Shared {
     written: Arc<AtomicU64>,
     abandoned: AtomicBool,
     ended: AtomicBool,
+    /// The id of the thread; 0 until it runs.
+    thread: AtomicI32,
 }
 
 #[derive(Debug, Default)]
@@ -118,9 +117,12 @@ impl Outlet {
             written: Arc::default(),
             abandoned: AtomicBool::new(false),
             ended: AtomicBool::new(direct),
+            thread: AtomicI32::new(0),
         });
-        let thread = (!direct).then(|| start(&shared)).transpose()?;
-        Ok(Outlet { shared, thread })
+        if !direct {
+            start(&shared)?;
+        }
+        Ok(Outlet { shared })
     }
 
     /// Where to hand over.
@@ -193,9 +195,12 @@ impl Outlet {
 
     /// Interrupts a blocked write, so that it returns the accepted bytes.
     fn kick(&self) {
-        if let Some(thread) = self.thread.as_ref().filter(|_| !self.shared.ended.load(Ordering::Acquire)) {
-            // SAFETY: the thread was not joined, so its handle is good.
-            unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, KICK) };
+        let thread = self.shared.thread.load(Ordering::Acquire);
+        if thread != 0 && !self.shared.ended.load(Ordering::Acquire) {
+            // pthread_kill(3) of musl is tkill(2), which the thread may not call: it reaches other processes too.
+            // SAFETY: the call takes integers. Should the thread have ended just now, another one of this process may have its id,
+            // for which the handler does nothing.
+            unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), thread, KICK) };
         }
     }
 }
@@ -265,6 +270,8 @@ impl Shared {
 
     /// The thread.
     fn run(&self) {
+        // SAFETY: gettid(2) takes nothing.
+        self.thread.store(unsafe { libc::gettid() }, Ordering::Release);
         while let Some(buffer) = self.next() {
             if let Err(error) = self.write_all(&buffer) {
                 self.fail(Failure::of(&error));
@@ -362,7 +369,7 @@ fn is_memory(about: &std::fs::Metadata) -> bool {
     about.file_type().is_char_device() && libc::major(about.rdev()) == MEMORY
 }
 
-fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
+fn start(shared: &Arc<Shared>) -> io::Result<()> {
     let action: extern "C" fn(libc::c_int) = nothing;
     // SAFETY: a zeroed sigaction has no flags, so the system call that is met returns, and an empty mask; the handler does
     // nothing.
@@ -372,7 +379,7 @@ fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
         libc::sigaction(KICK, &raw const kicked, std::ptr::null_mut());
     }
     let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("writer".into()).spawn(move || shared.run())
+    std::thread::Builder::new().name("writer".into()).spawn(move || shared.run()).map(drop)
 }
 
 extern "C" fn nothing(_: libc::c_int) {}

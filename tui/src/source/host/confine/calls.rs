@@ -324,7 +324,7 @@ impl List {
 
     /// Opens files for reading.
     fn reads(&mut self) -> Result<(), Error> {
-        self.opens(libc::O_ACCMODE | NEW)
+        self.opens(libc::O_WRONLY | libc::O_RDWR | NEW)
     }
 
     /// Opens files without any of these flags.
