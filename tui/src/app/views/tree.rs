@@ -285,7 +285,9 @@ impl Tree {
             let below = if self.idle { met.sum.all - 1 } else { met.sum.active - own.active };
             let failed_below = met.sum.failed - own.failed;
             let ended_well = failed_below == 0 && met.sum.running == own.running;
-            let folded = below > 0 && met.own.fold.unwrap_or(!few && ended_well && !line.contains(&met.place));
+            let hides_match = self.shown.filtered && met.sum.matched > own.matched;
+            let quiet = ended_well && !hides_match;
+            let folded = below > 0 && met.own.fold.unwrap_or(!few && quiet && !line.contains(&met.place));
             self.rows.push(Row { place: met.place, depth: met.depth, more: 0, below, failed_below, folded, context });
             if !context {
                 let failed = met.own.failed && failed_below == 0;

@@ -176,6 +176,22 @@ fn of_many_processes_those_that_ended_well_are_folded() {
 }
 
 #[test]
+fn what_passes_the_filter_is_not_folded_away() {
+    let mut made = build();
+    for i in 0..60 {
+        start(&mut made, (100, "make"), 200 + 2 * i, &["cc", "-c"]);
+        start(&mut made, (200 + 2 * i, "cc"), 201 + 2 * i, &["as"]);
+        made.exit(201 + 2 * i, "as", 0);
+        made.exit(200 + 2 * i, "cc", 0);
+    }
+    let mut app = tree(80, 140, &mut made);
+    keys(&mut app, "fcomm=as\n");
+    work(&mut app);
+    let shown = rows(&mut app);
+    assert_eq!(shown.iter().filter(|row| row.ends_with("- as")).count(), 60, "{}", shown.join("\n"));
+}
+
+#[test]
 fn only_failed_processes_and_their_ancestors() {
     let mut app = tree(80, 24, &mut build());
     keys(&mut app, "e");
