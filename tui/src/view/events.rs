@@ -214,8 +214,10 @@ fn event_line(
     theme: Theme,
 ) -> Line<'static> {
     let mut line = Line::from(" ");
-    // A search that found its name in a row that is hidden is no failure.
-    let found_in = why::found_later(app.store(), id).filter(|(found, _)| !app.events().has(*found));
+    // A search that found its name in a row that is hidden is no failure. Without a filter, no such row is hidden.
+    let filtered = app.filter().applied().is_some() || app.only_failures();
+    let found_in = filtered.then(|| why::found_later(app.store(), id)).flatten();
+    let found_in = found_in.filter(|(found, _)| !app.events().has(*found));
     let found_in = found_in.map(|(_, dir)| text::value_in(&dir, theme.charset, 256));
     let remarks = rows.remarks(found_in.as_deref());
     let quiet = seen.event.kind() == Kind::Open || found_in.is_some();
