@@ -27,7 +27,7 @@ pub const BPF_INVENTORY: usize = 8 << 20;
 /// then forgotten.
 pub const BPF_DOERS: usize = 1024;
 
-/// Bytes of a place at which a program was attached, as an event told it. As many of them are kept as of [`BPF_DOERS`].
+/// Bytes of the attach point of an event that attached a program without a link. At most [`BPF_DOERS`] of them are kept.
 pub const BPF_TOLD_PLACE: usize = 256;
 
 /// Bytes of what holds BPF programs and links, which a trace keeps. Of what does not fit, only the number is kept.

@@ -137,7 +137,8 @@ pub(crate) enum Cwd {
     /// It was this one when the process started its program, and at the opens before and after the event. That is said with the
     /// answer: the process may have been elsewhere between them.
     Around(Vec<u8>),
-    /// It was this one when the process started its program. It may have changed since: `chdir` has no event. It is only told.
+    /// It was this one when the process started its program. It may have changed since: `chdir` has no event. It
+    /// is shown, and no answer depends on it.
     AtExec(Vec<u8>),
     Unknown,
 }

@@ -18,8 +18,8 @@
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
-//! Only these files use aya, for maps and to relocate the object. Of the threads, only the one that reads symbols outlives [`Live::start`]; the caller decides where
-//! [`Live::wait`] and [`Live::drain`] run.
+//! Only these files use aya, for maps and to relocate the object. Of the threads, only the one that reads symbols outlives
+//! [`Live::start`]; the caller decides where [`Live::wait`] and [`Live::drain`] run.
 
 pub(crate) mod attach;
 mod call;
