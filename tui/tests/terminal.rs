@@ -478,6 +478,29 @@ fn a_stopped_job_leaves_the_terminal_and_takes_it_again() {
     terminal.check_left("the end");
 }
 
+#[test]
+fn a_job_that_is_brought_to_the_foreground_takes_the_terminal_without_sigcont() {
+    let script = r#""$0" replay --no-config "$1"; echo "stopped"; bg; read line; fg; echo "ended""#;
+    // The fg of bash does not continue a job that runs.
+    let mut command = Command::new("bash");
+    command.args(["-mc", script, env!("CARGO_BIN_EXE_tracetui"), recording()]);
+    let mut terminal = Terminal::start(&mut command);
+    terminal.until("it is drawn", Terminal::is_drawn);
+    let taken = terminal.left_over();
+    terminal.send("\x1a");
+    terminal.until("the shell goes on", |terminal| terminal.text().contains("stopped"));
+    terminal.check_left("Ctrl-Z");
+    thread::sleep(Duration::from_millis(300));
+    terminal.take(Duration::ZERO);
+    terminal.check_left("the background");
+    terminal.send("\n");
+    terminal.until("it is drawn again", |terminal| terminal.is_drawn() && terminal.left_over() == taken);
+    assert!(terminal.press("jk"), "it takes keys");
+    terminal.send("q");
+    terminal.until("it has ended", |terminal| terminal.text().contains("ended"));
+    terminal.check_left("the end");
+}
+
 /// Set to where it is to panic in a process that runs [`a_dashboard_that_panics`].
 const PANICS_IN: &str = "TRACETUI_TEST_PANICS_IN";
 

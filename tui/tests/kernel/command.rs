@@ -263,6 +263,69 @@ fn sudo_variables_that_make_no_sense_are_refused() {
     assert!(String::from_utf8_lossy(&done.stderr).contains("SUDO_UID") && done.stdout.is_empty());
 }
 
+/// Makes a command lead a session whose terminal is its stdin.
+fn leads_session(command: &mut Command) {
+    let lead = || {
+        // SAFETY: both are system calls with integers.
+        match unsafe { libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY, 0) == 0 } {
+            true => Ok(()),
+            false => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec `lead` makes system calls only.
+    unsafe { command.pre_exec(lead) };
+}
+
+#[test]
+fn the_dashboard_takes_the_terminal_back_from_its_command() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let (dir, (ours, theirs)) = (Dir::new(), pty::open());
+    let done = dir.at("done");
+    let takes = format!("set -m; for i in 1 2 3 4; do sleep 0.5; done; echo > {done}; exit 3");
+    let mut command = tracetui();
+    command.args(["--no-config", "--", "sh", "-c", &takes]);
+    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+    command.stdin(to()).stdout(to()).stderr(File::create(dir.at("err")).expect("a file"));
+    leads_session(&mut command);
+    let mut child = command.spawn().expect("tracetui starts");
+    drop((command, theirs));
+    let mut screen = File::from(ours.try_clone().expect("a descriptor"));
+    let reader = std::thread::spawn(move || {
+        // The error at the end says that the other side is closed.
+        let _ = std::io::copy(&mut screen, &mut std::io::sink());
+    });
+    let own = i32::try_from(child.id()).expect("a process id");
+    let (mut taken, mut back) = (false, false);
+    let mut terminal = File::from(ours);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        // SAFETY: the descriptor is that of a terminal.
+        let front = unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) };
+        taken |= front > 0 && front != own;
+        back |= taken && front == own;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        if std::fs::exists(&done).expect("a directory") {
+            // Once the end is known, this quits. Before, a second one would end the COMMAND, which has ended.
+            let _ = terminal.write_all(b"q");
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+    };
+    drop(terminal);
+    reader.join().expect("no panic");
+    let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+    if !said.contains("account: ") {
+        return crate::traced::cannot_run(&said);
+    }
+    assert!(taken, "the COMMAND did not take the terminal: {said}");
+    assert!(back, "{said}");
+    assert_eq!(status.code(), Some(3), "{said}");
+}
+
 #[test]
 fn a_command_that_takes_the_terminal_does_not_stop_it() {
     let _alone = alone();
@@ -285,15 +348,7 @@ fn a_command_that_takes_the_terminal_does_not_stop_it() {
     shell.args(["print", "--", "sh", "-c", &takes]).env("XDG_CONFIG_HOME", "/nonexistent");
     let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
     shell.stdin(to()).stdout(to()).stderr(to());
-    let lead = || {
-        // SAFETY: both are system calls with integers.
-        match unsafe { libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY, 0) == 0 } {
-            true => Ok(()),
-            false => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: between fork and exec `lead` makes system calls only.
-    unsafe { shell.pre_exec(lead) };
+    leads_session(&mut shell);
     let running = shell.spawn().expect("sh");
     // Both have the terminal open.
     drop((shell, theirs));

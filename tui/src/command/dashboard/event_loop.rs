@@ -11,7 +11,7 @@ use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
 use crate::command::find::Finder;
 use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
-use crate::command::session::{Frames, Happening, RunningTrace};
+use crate::command::session::{self, Frames, Happening, RunningTrace};
 use crate::command::signals::{self, Second, Signals};
 use crate::command::write::{self, Opener};
 use crate::event::names;
@@ -19,7 +19,7 @@ use crate::frame::Batch;
 use crate::limits;
 use crate::pipeline::excerpt::restart;
 use crate::recording::Recorder;
-use crate::source::command::{Ended, Happened, Running};
+use crate::source::command::{Ended, Happened, HeldCommand};
 use crate::source::feed::Feed;
 use crate::source::host::clock;
 use crate::source::host::confine::Spawner;
@@ -28,10 +28,9 @@ use crate::view::theme::Theme;
 use crossterm::event::Event;
 use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
+use std::ffi::OsStr;
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 
 /// Why nothing is recorded of a replay.
 const NO_TRACE: &str = "this is a recording already; tracetui cut writes a part of it";
@@ -97,8 +96,8 @@ pub struct Place {
 pub struct Trace {
     /// The frames.
     pub feed: Feed,
-    /// The COMMAND.
-    pub command: Option<Running>,
+    /// The COMMAND. It is released once the dashboard has the terminal.
+    pub command: Option<HeldCommand>,
     /// The recording, if it is one.
     pub shown: Option<Box<dyn Shown>>,
     /// Records the frames from the start.
@@ -130,11 +129,15 @@ pub struct DashboardExit {
 ///
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
-pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
-    let Trace { feed, command, shown, recorder, opener, spawner } = trace;
+pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
+    let Trace { feed, command: held, shown, recorder, opener, spawner } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
-    // Should it fail, the COMMAND is ended and the account closed all the same.
+    // Should it fail, the account is closed all the same. The COMMAND could take the terminal, so it is released after this.
     let screen = Screen::take(look.mouse);
+    let command = session::release(held.filter(|_| screen.is_ok())).map_err(io::Error::other)?;
+    if let Some(command) = &command {
+        app.set_command(command.name().to_string_lossy());
+    }
     let mut dashboard = Loop {
         app,
         look,
@@ -144,7 +147,6 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         looker: Looker::new(spawner),
         opener,
         kept: None,
-        gone: terminal::watch()?,
         started: Instant::now(),
         next_tick: Duration::ZERO,
         apart: FRAME,
@@ -192,8 +194,6 @@ struct Loop {
     opener: Option<Opener>,
     /// The kept events that are written into a recording that began later.
     kept: Option<KeptEvents>,
-    /// Notified when the terminal is gone.
-    gone: Arc<Notify>,
     started: Instant,
     next_tick: Duration,
     /// The least time between the last screen and the next one.
@@ -229,7 +229,7 @@ async fn next_found(finder: &mut Option<Finder>) -> Option<Input> {
 impl Loop {
     async fn show(&mut self, screen: &mut Screen) -> io::Result<()> {
         let mut keys = Keys::read()?;
-        let (width, height) = screen.size()?;
+        let (width, height) = terminal::window()?;
         self.app.update(Input::Resize(width, height));
         let mut dirty = true;
         let mut drawn = None::<Instant>;
@@ -256,9 +256,17 @@ impl Loop {
     }
 
     fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
+        if self.trace.command().is_some()
+            && let Some(taker) = screen.take_back()?
+        {
+            let taker = name(OsStr::new(&taker));
+            self.app.notice(format!(
+                "{taker} took the terminal, which was taken back; tracetui record leaves it to a COMMAND"
+            ));
+        }
         let mut extent = Default::default();
         // A changed size is taken first, so that what is drawn fits.
-        let size = screen.size()?;
+        let size = terminal::window()?;
         if size != self.app.screen() {
             self.app.update(Input::Resize(size.0, size.1));
         }
@@ -287,7 +295,6 @@ impl Loop {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
             found = next_found(&mut self.finder) => Ok(found),
             looked = self.looker.next() => Ok(Some(looked)),
-            () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
             key = keys.next() => key.map(of_terminal),
             () = pause(until_tick) => Ok(Some(self.tick())),
             () = until.due() => Ok(None),

@@ -1,44 +1,52 @@
-//! What comes from the terminal: keys, pastes, the mouse, its size.
+//! What comes from the terminal: keys, pastes, the mouse, its size, and its end.
 
-use crossterm::event::{Event, EventStream};
-use futures_core::Stream;
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
+use super::terminal;
+use crossterm::event::{self, Event};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, channel};
-use tokio::task::JoinSet;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Events that are read before the loop takes them.
 const READ_AHEAD: usize = 64;
 
-/// The events of the terminal. They are read by a task of their own: each poll of crossterm's stream contends for a lock that its
-/// thread holds, so it is polled only if it was woken, and not with everything else that the loop waits for.
+/// How long the rest of a burst is waited for. Zero would leave events that are read already.
+const BURST: Duration = Duration::from_millis(1);
+
+/// How often it is asked whether the terminal is this job's again, when keys wait.
+const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// The events of the terminal. A thread of their own reads them: a read of a sequence that is not complete waits for the rest.
 pub(super) struct Keys {
     events: Receiver<io::Result<Event>>,
-    /// Ends the task when dropped.
-    _task: JoinSet<()>,
+    resized: Signal,
+    /// Ends the thread when dropped.
+    _held: OwnedFd,
 }
 
 impl Keys {
-    /// Begins to read.
+    /// Begins to read. To be called in the runtime.
     ///
     /// # Errors
-    /// If the terminal is gone.
+    /// If there is no terminal, or no thread or descriptor for it.
     pub(super) fn read() -> io::Result<Keys> {
-        // The stream panics where the terminal is gone already; this says so.
-        crossterm::event::poll(Duration::ZERO).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let mut stream = EventStream::new();
+        // As crossterm chooses it.
+        let other = if io::stdin().is_terminal() { None } else { Some(File::open("/dev/tty")?) };
+        let (dropped, held) = pipe_with(PipeFlags::CLOEXEC)?;
         let (sender, events) = channel(READ_AHEAD);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            while let Some(event) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
-                if sender.send(event).await.is_err() {
-                    return;
-                }
+        std::thread::Builder::new().name("keys".into()).spawn(move || {
+            let terminal = other.as_ref().map_or(stdio::stdin(), AsFd::as_fd);
+            if let Err(error) = pass_on(terminal, &dropped, &sender) {
+                let _ = sender.blocking_send(Err(error));
             }
-        });
-        Ok(Keys { events, _task: task })
+        })?;
+        Ok(Keys { events, resized: signal(SignalKind::window_change())?, _held: held })
     }
 
     /// Waits for the next event. Can be given up and called again.
@@ -46,11 +54,61 @@ impl Keys {
     /// # Errors
     /// If the terminal failed, or is gone.
     pub(super) async fn next(&mut self) -> io::Result<Event> {
-        self.events.recv().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
+        tokio::select! {
+            event = self.events.recv() => event.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())),
+            Some(()) = self.resized.recv() => {
+                let (width, height) = terminal::window()?;
+                Ok(Event::Resize(width, height))
+            }
+        }
     }
 
     /// An event that waits already.
     pub(super) fn waiting(&mut self) -> Option<io::Result<Event>> {
         self.events.try_recv().ok()
     }
+}
+
+/// Passes events on until `dropped` has no writer any more.
+///
+/// A read by a job in the background fails, or stops the job: then nothing is read until the terminal is this job's.
+///
+/// # Errors
+/// If the terminal failed, or is gone.
+fn pass_on(terminal: BorrowedFd<'_>, dropped: &OwnedFd, sender: &Sender<io::Result<Event>>) -> io::Result<()> {
+    let mut read = PollFlags::IN;
+    let mut timeout = None;
+    loop {
+        let mut entries = [PollFd::from_borrowed_fd(terminal, read), PollFd::new(dropped, PollFlags::empty())];
+        retry_on_intr(|| poll(&mut entries, timeout))?;
+        let [terminal, dropped] = entries.map(|entry| entry.revents());
+        if !dropped.is_empty() {
+            return Ok(());
+        }
+        if terminal.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        (read, timeout) = match terminal::in_foreground() {
+            true => (PollFlags::IN, None),
+            false => (PollFlags::empty(), Some(&BACKGROUND)),
+        };
+        if terminal.contains(PollFlags::IN) && timeout.is_none() {
+            match burst(sender) {
+                // Another job took the terminal meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) && !terminal::in_foreground() => {}
+                passed => passed?,
+            }
+        }
+    }
+}
+
+/// Passes on what was typed.
+fn burst(sender: &Sender<io::Result<Event>>) -> io::Result<()> {
+    while event::poll(BURST)? {
+        if sender.blocking_send(Ok(event::read()?)).is_err() {
+            // The loop is left, which ends the thread.
+            return Ok(());
+        }
+    }
+    Ok(())
 }

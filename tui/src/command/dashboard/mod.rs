@@ -49,13 +49,9 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         parse: language::parse,
         preferences: loaded.config.preferences.clone(),
     };
-    let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
-    let running = session::release(held)?;
-    if let Some(running) = &running {
-        app.set_command(running.name().to_string_lossy());
-    }
+    let app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let session::Session { feed, notes, spawner, .. } = started;
-    let shown = Trace { feed, command: running, shown: None, recorder, opener, spawner: Some(spawner) };
+    let shown = Trace { feed, command: held, shown: None, recorder, opener, spawner: Some(spawner) };
     let DashboardExit { line, command } = event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
     args.trace.ring_size.note().iter().chain(&notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);

@@ -6,18 +6,15 @@ use crate::limits;
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute, queue, terminal};
-use ratatui::backend::{Backend as _, CrosstermBackend};
+use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio;
-use std::io::{self, IsTerminal as _, Write};
-use std::os::fd::BorrowedFd;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
-use tokio::sync::Notify;
 
 /// Whether the terminal is in use: a panic must restore it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -113,18 +110,17 @@ impl Screen {
     /// Draws, unless a panic gave the terminal back or the terminal is another job's.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
         if !panicked() && in_foreground() {
-            let size = bounded(size(self.terminal.backend())?);
+            if !TAKEN.load(Ordering::SeqCst) {
+                // A job that runs in the background already is not continued by fg(1).
+                self.resume()?;
+            }
+            let size = bounded(size()?);
             if size != self.terminal.get_frame().area() {
                 self.terminal.resize(size)?;
             }
             self.terminal.draw(draw)?;
         }
         self.outlet.failure().map_or(Ok(()), Err)
-    }
-
-    /// Columns and rows that are drawn on.
-    pub(super) fn size(&self) -> io::Result<(u16, u16)> {
-        size(self.terminal.backend()).map(bounded).map(|size| (size.width, size.height))
     }
 
     /// Has everything drawn anew. Not by `Terminal::clear`: that asks the terminal for the cursor's place, and the answer
@@ -151,6 +147,19 @@ impl Screen {
         self.resume()
     }
 
+    /// Takes the terminal back if a process of the COMMAND put itself in the foreground (tcsetpgrp(3)) while the dashboard was shown,
+    /// as an interactive shell does: the name of that process.
+    ///
+    /// # Errors
+    /// If the terminal fails.
+    pub(super) fn take_back(&mut self) -> io::Result<Option<String>> {
+        let taker = other_job().filter(|_| TAKEN.load(Ordering::SeqCst)).and_then(started_here);
+        let Some(taker) = taker else { return Ok(None) };
+        come_to_foreground()?;
+        self.resume()?;
+        Ok(Some(taker))
+    }
+
     /// Sets up the terminal again, in any state. A job in the background waits until it is in the foreground, which
     /// continues it once more.
     pub(super) fn resume(&mut self) -> io::Result<()> {
@@ -171,16 +180,24 @@ impl Drop for Screen {
 /// A terminal whose whole screen is drawn on, as far as it is bounded.
 fn terminal(outlet: &Outlet) -> io::Result<Terminal<CrosstermBackend<Canvas>>> {
     let backend = CrosstermBackend::new(Canvas::new(outlet));
-    let viewport = Viewport::Fixed(bounded(size(&backend)?));
+    let viewport = Viewport::Fixed(bounded(size()?));
     Terminal::with_options(backend, TerminalOptions { viewport })
 }
 
 /// The size of the terminal. Asked of stdout: crossterm opens /dev/tty each time.
-fn size(backend: &CrosstermBackend<Canvas>) -> io::Result<Size> {
+fn size() -> io::Result<Size> {
     match rustix::termios::tcgetwinsize(stdio::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Ok(Size::new(size.ws_col, size.ws_row)),
-        _ => backend.size(),
+        _ => terminal::size().map(Size::from),
     }
+}
+
+/// Columns and rows that are drawn on.
+///
+/// # Errors
+/// If the terminal does not tell its size.
+pub(super) fn window() -> io::Result<(u16, u16)> {
+    size().map(bounded).map(|size| (size.width, size.height))
 }
 
 /// The part of a screen that is drawn on: a cell takes some 100 bytes, and a terminal may claim 65,535 columns and rows.
@@ -208,10 +225,57 @@ fn enter(mouse: Mouse, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// Whether the terminal is this job's. If that is not known, it is.
-fn in_foreground() -> bool {
+pub(super) fn in_foreground() -> bool {
+    other_job().is_none()
+}
+
+/// The process group in the foreground, if it is another one. 0: one of another pid namespace.
+fn other_job() -> Option<libc::pid_t> {
     // SAFETY: both take numbers and give numbers.
     let (front, own) = unsafe { (libc::tcgetpgrp(libc::STDOUT_FILENO), libc::getpgrp()) };
-    front < 0 || front == own
+    (front >= 0 && front != own).then_some(front)
+}
+
+/// Puts the process group of this process in the foreground. A job in the background is stopped by that, unless SIGTTOU is blocked.
+fn come_to_foreground() -> io::Result<()> {
+    // SAFETY: the set is a live local that sigemptyset initialises, and the mask is that of this thread, which is put back.
+    unsafe {
+        let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTTOU);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
+        let done = match libc::tcsetpgrp(libc::STDOUT_FILENO, libc::getpgrp()) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        done
+    }
+}
+
+/// The name of the leader of a process group, if tracetui started it: it descends from this process, or was orphaned since, as no
+/// job of the shell is. `None` too if that cannot be read.
+fn started_here(group: libc::pid_t) -> Option<String> {
+    // SAFETY: both give numbers.
+    let (own, session) = unsafe { (libc::getpid(), libc::getsid(0)) };
+    let (name, mut parent) = name_and_parent(group)?;
+    while parent > 1 && parent != own {
+        if parent == session {
+            return None;
+        }
+        (_, parent) = name_and_parent(parent)?;
+    }
+    (group != session).then_some(name)
+}
+
+/// The name and the parent of a process, by /proc/PID/stat (proc(5)).
+fn name_and_parent(pid: libc::pid_t) -> Option<(String, libc::pid_t)> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // The name may contain anything.
+    let (before, after) = stat.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    Some((name.to_owned(), after.split_ascii_whitespace().nth(1)?.parse().ok()?))
 }
 
 /// Restores the terminal if it is in use. Errors are ignored: it may be closed or stalled.
@@ -260,38 +324,9 @@ fn stop_job() {
     }
 }
 
-/// Says when the terminal on stdin is gone.
-///
-/// A read of such a terminal returns nothing at once, and crossterm 0.29 then reads again for ever (`try_read` in
-/// src/event/source/unix/mio.rs). So stdin becomes a pipe that stays empty, which ends that loop.
-pub(super) fn watch() -> io::Result<Arc<Notify>> {
-    let gone = Arc::new(Notify::new());
-    if !io::stdin().is_terminal() {
-        return Ok(gone);
-    }
-    // Nonblocking: a read of it returns at once.
-    let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-    let says = Arc::clone(&gone);
-    std::thread::Builder::new().name("terminal".into()).spawn(move || {
-        if hangs_up(stdio::stdin(), None) {
-            let _ = stdio::dup2_stdin(&reader);
-            // Closed, it would be readable: its end.
-            std::mem::forget(writer);
-        }
-        says.notify_one();
-    })?;
-    Ok(gone)
-}
-
 /// Whether the terminal on stdout is gone.
 pub(super) fn hung_up() -> bool {
-    hangs_up(stdio::stdout(), Some(&Timespec::default()))
-}
-
-/// Waits until a terminal hangs up; `false` if that does not happen within `timeout`, or cannot be waited for. `None` is
-/// no time limit.
-fn hangs_up(terminal: BorrowedFd<'_>, timeout: Option<&Timespec>) -> bool {
     // Errors and hang-ups are reported without being asked for.
-    let mut entry = [PollFd::from_borrowed_fd(terminal, PollFlags::empty())];
-    retry_on_intr(|| poll(&mut entry, timeout)) == Ok(1)
+    let mut entry = [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::empty())];
+    retry_on_intr(|| poll(&mut entry, Some(&Timespec::default()))) == Ok(1)
 }

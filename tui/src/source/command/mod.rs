@@ -38,7 +38,7 @@ pub(crate) enum Streams {
 
 /// A COMMAND that waits for its release. If it is dropped, it ends without an exec.
 #[derive(Debug)]
-pub(crate) struct HeldCommand {
+pub struct HeldCommand {
     process: Option<Process>,
     go: Option<PipeWriter>,
 }
@@ -147,7 +147,7 @@ impl HeldCommand {
     ///
     /// # Errors
     /// If the event loop does not accept its descriptors.
-    pub(crate) fn release(mut self) -> io::Result<Running> {
+    pub fn release(mut self) -> io::Result<Running> {
         let Some(mut process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let output = process.output.take().map(nonblocking).transpose()?;
         let pidfd = watched(process.pidfd.try_clone()?)?;
@@ -177,11 +177,6 @@ impl Running {
     /// How it ended, if known.
     pub fn end(&self) -> Option<&Ended> {
         self.ended.as_ref()
-    }
-
-    /// Waits until it has ended, and reaps it. Cancel safe.
-    pub async fn ended(&mut self) -> Ended {
-        ended(&self.process, &self.pidfd, &mut self.ended).await
     }
 
     /// Waits for its next event; forever if it has ended and its output is closed. Cancel safe.

@@ -33,7 +33,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_lseek,
     libc::SYS_close,
     libc::SYS_dup,
-    libc::SYS_dup3,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -96,7 +95,6 @@ const EVERYWHERE_HERE: &[c_long] = &[
     libc::SYS_readlink,
     libc::SYS_poll,
     libc::SYS_epoll_wait,
-    libc::SYS_dup2,
     libc::SYS_time,
     libc::SYS_fork,
     libc::SYS_vfork,
@@ -139,7 +137,8 @@ const DESCRIPTORS: &[u64] = &[
 /// Those of threads that have files to write: modes, and the lock of a recording.
 const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64];
 
-/// What a role does with terminals: reads and sets modes, asks for the size and for the job in the foreground.
+/// What a role does with terminals: reads and sets modes, asks for the size and for the job in the foreground, and takes the terminal
+/// back when a COMMAND took it.
 const TERMINAL: &[u64] = &[
     libc::TCSETS as u64,
     libc::TCSETSW as u64,
@@ -150,6 +149,7 @@ const TERMINAL: &[u64] = &[
     0x402c_542c,
     0x402c_542d,
     libc::TIOCGPGRP as u64,
+    libc::TIOCSPGRP as u64,
 ];
 
 /// `PERF_EVENT_IOC_ENABLE`, `PERF_EVENT_IOC_DISABLE`. Not `PERF_EVENT_IOC_SET_BPF`, which attaches.
