@@ -232,6 +232,7 @@ impl Reader {
         }
         // Before the probes: a load that only this saw is then one that no probe could see.
         self.live.end_changes(&mut batch);
+        self.live.follow_functions(&mut batch);
         self.held = Some(batch);
         self.live.detach();
         loop {
@@ -313,6 +314,7 @@ impl Reader {
             skips,
         });
         self.live.count_changes(batch);
+        self.live.follow_functions(batch);
         let (ring_used, ring_size) = self.live.fill();
         let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
         let changes = self.counters.changes_to(&counters);
