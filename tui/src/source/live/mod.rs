@@ -316,13 +316,13 @@ impl Live {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
     }
 
-    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after
-    /// [`Live::drain_changes`].
-    pub fn name_stacks(&mut self, from: usize, batch: &mut Batch) {
+    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need, if one is given. Call it
+    /// after [`Live::drain_changes`].
+    pub fn name_stacks(&mut self, from: Option<usize>, batch: &mut Batch) {
         let Some(names) = &mut self.names else { return };
         let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
         names.change(changes, batch);
-        names.name(from, batch);
+        from.into_iter().for_each(|from| names.name(from, batch));
     }
 
     /// Why the functions on stacks have no names; `None` if they have, or if no stacks were asked for.
