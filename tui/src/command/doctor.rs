@@ -5,7 +5,7 @@ use super::say;
 use super::session::{self, Examined, Proof};
 use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
-use crate::source::host::confine::{ROLES, Role, Trial};
+use crate::source::host::confine::{Threads, Trial};
 use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
 use crate::source::host::named::Namer;
 use crate::source::host::privilege::{self, Cause, Severity};
@@ -162,18 +162,18 @@ impl Report<'_> {
             false => "writes as modes permit: the kernel has no Landlock (5.13+), or it is turned off",
         };
         writeln!(out, "\nwhile it traces: user {}; {calls}; {writes}", trial.user)?;
-        for (threads, role) in ROLES {
-            let names: Vec<_> = role.capabilities().names().collect();
-            self.below(out, 4, "held", &format!("{} ({threads})", names.join(" ")))?;
+        for threads in &trial.threads {
+            self.below(out, 4, "held", &format!("{} ({})", held(threads), threads.names))?;
         }
-        self.below(out, 4, "denied", &trial.denied.join(", "))?;
-        match trial.allowed.as_slice() {
-            [] => Ok(()),
-            allowed => {
-                let allowed = format!("not denied: {}", allowed.join(", "));
-                writeln!(out, "    {}", self.paint.text(Look::Bad, &allowed))
-            }
+        self.below(out, 4, "denied", &trial.denied_to_all().join(", "))?;
+        for threads in trial.threads.iter().filter(|threads| !threads.able.is_empty()) {
+            self.below(out, 4, "able", &format!("{} ({})", threads.able.join(", "), threads.names))?;
         }
+        for threads in trial.threads.iter().filter(|threads| !threads.allowed.is_empty()) {
+            let allowed = format!("not denied: {} ({})", threads.allowed.join(", "), threads.names);
+            writeln!(out, "    {}", self.paint.text(Look::Bad, &allowed))?;
+        }
+        Ok(())
     }
 
     fn reasons(&self, out: &mut String, probe: &Probe, indent: usize) -> fmt::Result {
@@ -219,20 +219,32 @@ impl Report<'_> {
     }
 }
 
+/// What threads hold, in words.
+fn held(threads: &Threads) -> String {
+    let names: Vec<_> = threads.held.names().collect();
+    let names = if names.is_empty() { "no capabilities".to_owned() } else { names.join(" ") };
+    if threads.root_files { names + ", root's ids for files" } else { names }
+}
+
 fn trial_json(trial: &Trial) -> String {
-    let names = |names: Vec<&str>| names.into_iter().map(json::ascii).collect::<Vec<_>>().join(",");
-    let role = |(threads, role): (&str, Role)| {
-        let held = names(role.capabilities().names().collect());
-        format!("{{\"threads\":{},\"capabilities\":[{held}]}}", json::ascii(threads))
+    let names = |names: &[&str]| names.iter().map(|name| json::ascii(name)).collect::<Vec<_>>().join(",");
+    let threads = |threads: &Threads| {
+        format!(
+            "{{\"threads\":{},\"capabilities\":[{}],\"root_files\":{},\"able\":[{}],\"allowed\":[{}]}}",
+            json::ascii(threads.names),
+            names(&threads.held.names().collect::<Vec<_>>()),
+            threads.root_files,
+            names(&threads.able),
+            names(&threads.allowed),
+        )
     };
     format!(
-        "{{\"user\":{},\"seccomp\":{},\"landlock\":{},\"held\":[{}],\"denied\":[{}],\"allowed\":[{}]}}",
+        "{{\"user\":{},\"seccomp\":{},\"landlock\":{},\"held\":[{}],\"denied\":[{}]}}",
         trial.user,
         trial.calls,
         trial.writes,
-        ROLES.map(role).join(","),
-        names(trial.denied.clone()),
-        names(trial.allowed.clone()),
+        trial.threads.iter().map(threads).collect::<Vec<_>>().join(","),
+        names(&trial.denied_to_all()),
     )
 }
 
@@ -375,22 +387,33 @@ no working probe for: exit open fork bpf
 
     #[test]
     fn what_a_trace_gives_up_is_said() {
-        let trial = Trial {
-            user: 65_529,
-            calls: true,
-            writes: false,
-            denied: vec!["execute a program", "open a socket"],
-            allowed: vec!["read /etc/shadow"],
+        let main = Threads {
+            names: "main",
+            held: Capabilities::default().with(Capability::SysNice),
+            root_files: false,
+            denied: vec!["execute a program", "open a socket", "read /etc/shadow"],
+            able: vec![],
+            allowed: vec!["trace a process"],
         };
+        let pins = Threads {
+            names: "pins",
+            held: Capabilities::default(),
+            root_files: true,
+            denied: vec!["execute a program", "trace a process", "open a socket"],
+            able: vec!["read /etc/shadow"],
+            allowed: vec![],
+        };
+        let trial = Trial { user: 65_529, calls: true, writes: false, threads: vec![main, pins] };
         let report = Report { trial: Some(trial), ..report(&[]) };
         let text = report.text();
         for line in [
             "while it traces: user 65529; a list of system calls (seccomp); \
              writes as modes permit: the kernel has no Landlock (5.13+), or it is turned off",
             "    held:    CAP_SYS_NICE (main)",
-            "    held:    CAP_DAC_READ_SEARCH CAP_SYS_PTRACE (scan, lookups, why)",
+            "    held:    no capabilities, root's ids for files (pins)",
             "    denied:  execute a program, open a socket",
-            "    not denied: read /etc/shadow",
+            "    able:    read /etc/shadow (pins)",
+            "    not denied: trace a process (main)",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }
@@ -398,10 +421,11 @@ no working probe for: exit open fork bpf
         let confinement = &json["confinement"];
         assert_eq!((confinement["user"].as_u64(), confinement["landlock"].as_bool()), (Some(65_529), Some(false)));
         assert_eq!(confinement["held"][0]["capabilities"][0], "CAP_SYS_NICE");
-        assert_eq!(
-            (&confinement["denied"][1], &confinement["allowed"][0]),
-            (&"open a socket".into(), &"read /etc/shadow".into())
+        assert_eq!(confinement["denied"], serde_json::json!(["execute a program", "open a socket"]));
+        let expected = serde_json::json!(
+            {"threads": "pins", "capabilities": [], "root_files": true, "able": ["read /etc/shadow"], "allowed": []}
         );
+        assert_eq!(confinement["held"][1], expected);
     }
 
     #[test]

@@ -162,6 +162,8 @@ pub(super) struct RunningTrace {
     first_signal: Option<libc::c_int>,
     /// What the last inventory of BPF programs could not look at.
     unseen: Vec<String>,
+    /// The probes that see nothing, as far as that was said; `None` before the first frames.
+    silent: Option<Vec<Probe>>,
 }
 
 impl RunningTrace {
@@ -178,6 +180,7 @@ impl RunningTrace {
             not_run,
             first_signal: None,
             unseen: Vec::new(),
+            silent: None,
         }
     }
 
@@ -311,15 +314,16 @@ impl RunningTrace {
         self.recorder.iter().filter(|_| self.tapped).for_each(|recorder| recorder.state_if_due(pipeline));
     }
 
-    /// What is to be said of the frames so far: what the inventory of BPF programs cannot look at any more.
+    /// What is to be said of the frames so far: which probes see nothing any more, and what the inventory of BPF programs cannot
+    /// look at any more.
     pub(super) fn notices(&mut self, pipeline: &Pipeline) -> Vec<String> {
+        let mut notices = silenced(&mut self.silent, pipeline.world().probes());
         let now = pipeline.world().bpf.unseen();
-        if now == self.unseen {
-            return Vec::new();
+        if now != self.unseen {
+            let new = now.iter().filter(|text| !self.unseen.contains(text));
+            notices.extend(new.map(|text| format!("BPF inventory: not seen: {text}")));
+            self.unseen = now.to_vec();
         }
-        let new = now.iter().filter(|text| !self.unseen.contains(text));
-        let notices = new.map(|text| format!("BPF inventory: not seen: {text}")).collect();
-        self.unseen = now.to_vec();
         notices
     }
 
@@ -453,6 +457,30 @@ impl RunningTrace {
     }
 }
 
+/// The messages about probes that see nothing since they were last looked at, one line for each reason. What was so at the start
+/// was said then.
+fn silenced(known: &mut Option<Vec<Probe>>, probes: &[Probe]) -> Vec<String> {
+    let silent = || probes.iter().filter(|probe| !probe.attached);
+    let Some(known) = known else {
+        *known = (!probes.is_empty()).then(|| silent().cloned().collect());
+        return Vec::new();
+    };
+    if silent().eq(known.iter()) {
+        return Vec::new();
+    }
+    let new: Vec<&Probe> = silent().filter(|probe| !known.contains(probe)).collect();
+    let lines = new.chunk_by(|one, other| (&one.why, &one.remedy) == (&other.why, &other.remedy)).map(|probes| {
+        let names = probes.iter().map(|probe| probe.name.as_str()).collect::<Vec<_>>().join(", ");
+        let missing = probes.iter().map(|probe| probe.missing.as_str()).collect::<Vec<_>>().join("; ");
+        let why = probes[0].why.as_deref().unwrap_or("not attached any more");
+        let remedy = probes[0].remedy.iter().map(|remedy| format!("; {remedy}")).collect::<String>();
+        format!("{names}: {why}; not seen, and not counted: {missing}{remedy}")
+    });
+    let lines = lines.collect();
+    *known = silent().cloned().collect();
+    lines
+}
+
 /// Waits for what happens to a COMMAND; for ever if there is none.
 async fn happened(command: &mut Option<Running>) -> Happened {
     match command {
@@ -556,7 +584,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
     };
     match attach(&options) {
         Ok(mut live) => {
-            examined.probes = live.probes().iter().map(probe_frame).collect();
+            examined.probes = live.probes().iter().map(ProbeStatus::frame).collect();
             examined.seen = selftest.map(|selftest| selftest.seen(&mut live));
         }
         Err(error) => examined.causes.push(Cause {
@@ -791,7 +819,7 @@ fn first_batch(options: &TraceOptions, machine: &Machine, probes: &[ProbeStatus]
     };
     let layout = HostFrame::Layout(Layout::own());
     let host = [layout, HostFrame::Trace(trace), HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
-    let probes = probes.iter().map(|probe| HostFrame::Probe(probe_frame(probe)));
+    let probes = probes.iter().map(|probe| HostFrame::Probe(probe.frame()));
     let users = names.users().into_iter().map(HostFrame::User);
     let groups = names.groups().into_iter().map(HostFrame::Group);
     let cgroups = cgroups.into_iter().map(HostFrame::Cgroup);
@@ -799,20 +827,6 @@ fn first_batch(options: &TraceOptions, machine: &Machine, probes: &[ProbeStatus]
         frame.push(now, &mut batch);
     }
     batch
-}
-
-/// A probe's state as a frame.
-pub fn probe_frame(probe: &ProbeStatus) -> Probe {
-    Probe {
-        name: probe.name.to_owned(),
-        kinds: probe.kinds.iter().map(|kind| kind as u16).collect(),
-        attached: probe.attached,
-        how: probe.how.clone(),
-        why: probe.why.clone(),
-        missing: probe.missing.clone(),
-        remedy: probe.remedy.clone(),
-        preemptible: probe.preemptible,
-    }
 }
 
 /// The running processes, in batches of about `size` bytes. Called after the attach, so that none is missed.
@@ -852,4 +866,31 @@ pub fn exit_code(ended: &Ended) -> ExitCode {
         say(format_args!("tracetui: {why}"));
     }
     ExitCode::from(ended.status())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_that_fall_silent_are_said_once() {
+        let probe = |name: &str, attached: bool, why: Option<&str>| Probe {
+            name: name.into(),
+            attached,
+            why: why.map(str::to_owned),
+            missing: format!("what {name} sees"),
+            ..Probe::default()
+        };
+        let mut known = None;
+        let (mut a, mut b) = (probe("a", true, None), probe("b", true, None));
+        let absent = probe("c", false, Some("not here"));
+        let mut look = |a: &Probe, b: &Probe| silenced(&mut known, &[a.clone(), b.clone(), absent.clone()]);
+        assert_eq!(look(&a, &b), Vec::<String>::new(), "the start says it");
+        assert_eq!(look(&a, &b), Vec::<String>::new());
+        (a, b) = (probe("a", false, Some("off")), probe("b", false, Some("off")));
+        assert_eq!(look(&a, &b), ["a, b: off; not seen, and not counted: what a sees; what b sees"]);
+        assert_eq!(look(&a, &b), Vec::<String>::new());
+        a = Probe { why: Some("was off".into()), remedy: Some("wait".into()), ..a };
+        assert_eq!(look(&a, &b), ["a: was off; not seen, and not counted: what a sees; wait"]);
+    }
 }

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,8 +32,6 @@ pub(crate) enum Second {
 #[derive(Debug)]
 pub(crate) struct Signals {
     signals: Vec<(libc::c_int, Signal)>,
-    /// The signal that came last, and when.
-    last: Option<(libc::c_int, u64)>,
 }
 
 impl Signals {
@@ -48,10 +46,10 @@ impl Signals {
         ends().try_for_each(|number| watch(number, second))?;
         let all = ends().chain([libc::SIGXCPU]).chain(others.iter().copied());
         let take = |number| Ok((number, signal(SignalKind::from_raw(number))?));
-        Ok(Signals { signals: all.map(take).collect::<io::Result<_>>()?, last: None })
+        Ok(Signals { signals: all.map(take).collect::<io::Result<_>>()? })
     }
 
-    /// Waits for the next one, and gives its number. Can be given up and called again.
+    /// Waits for the next one that is not a repeat, and gives its number. Can be given up and called again.
     pub(crate) async fn next(&mut self) -> libc::c_int {
         let mut next = |context: &mut Context<'_>| {
             let mut came = self.signals.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
@@ -62,10 +60,8 @@ impl Signals {
         };
         loop {
             let number = poll_fn(&mut next).await;
-            let now = now();
-            let again = self.last.is_some_and(|(last, at)| last == number && now.saturating_sub(at) < REPEATS);
-            self.last = Some((number, now));
-            if !(again && ENDING.contains(&number) && BY_PROCESS.load(Ordering::Relaxed)) {
+            // The handler ran before the stream was woken.
+            if !is_watched(number) || NEW.fetch_and(!bit(number), Ordering::Relaxed) & bit(number) != 0 {
                 return number;
             }
         }
@@ -75,8 +71,11 @@ impl Signals {
 /// When the first signal came, milliseconds of CLOCK_MONOTONIC; 0: none did.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// The first signal.
-static FIRST: AtomicI32 = AtomicI32::new(0);
+/// The latest signal that is no repeat, as its number and the milliseconds of CLOCK_MONOTONIC above it.
+static LATEST: AtomicU64 = AtomicU64::new(0);
+
+/// The signals that came and are no repeats, as bits, until [`Signals::next`] gives them.
+static NEW: AtomicU32 = AtomicU32::new(0);
 
 /// How many came, without repeats.
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -101,11 +100,13 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     let by_process = info.si_code <= 0;
     BY_PROCESS.store(by_process, Ordering::Relaxed);
     let now = now().max(1);
-    match ASKED.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => FIRST.store(signal, Ordering::Relaxed),
-        Err(asked) if by_process && is_repeat(signal, now.saturating_sub(asked)) => return,
-        Err(_) => {}
+    let latest = LATEST.load(Ordering::Relaxed);
+    if by_process && is_repeat(latest, signal, now) {
+        return;
     }
+    LATEST.store(packed(signal, now), Ordering::Relaxed);
+    NEW.fetch_or(bit(signal), Ordering::Relaxed);
+    let _ = ASKED.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     // The main thread is to answer. After the note, since nothing is lent any more from then on.
     priority::take_back();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
@@ -126,9 +127,24 @@ pub(crate) fn pass_on_to(pidfd: OwnedFd) {
     let _ = COMMAND.set(pidfd);
 }
 
-/// Whether a signal from a process only repeats the first, which came so many milliseconds ago.
-fn is_repeat(signal: libc::c_int, ago: u64) -> bool {
-    ago < REPEATS && FIRST.load(Ordering::Relaxed) == signal
+/// Whether a signal from a process only repeats the latest one ([`LATEST`]).
+fn is_repeat(latest: u64, signal: libc::c_int, now: u64) -> bool {
+    latest == packed(signal, latest >> 8) && now.saturating_sub(latest >> 8) < REPEATS
+}
+
+/// A signal and when it came, in milliseconds.
+fn packed(signal: libc::c_int, at: u64) -> u64 {
+    at << 8 | u64::from(signal.cast_unsigned() & 0xff)
+}
+
+/// The bit of a signal. Those that are watched are below 32.
+fn bit(signal: libc::c_int) -> u32 {
+    1 << (signal.cast_unsigned() % u32::BITS)
+}
+
+/// Whether [`note`] handles a signal.
+fn is_watched(signal: libc::c_int) -> bool {
+    ENDING.contains(&signal) || signal == libc::SIGHUP
 }
 
 /// Whether a signal came.
@@ -192,4 +208,27 @@ fn now() -> u64 {
     // SAFETY: the pointer is to a live local.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_repeats_the_latest_one_for_a_short_time() {
+        let latest = packed(libc::SIGTERM, 1000);
+        let repeats = |signal, at| is_repeat(latest, signal, at);
+        assert!(repeats(libc::SIGTERM, 1000) && repeats(libc::SIGTERM, 1000 + REPEATS - 1));
+        assert!(!repeats(libc::SIGTERM, 1000 + REPEATS), "later it is another request");
+        assert!(!repeats(libc::SIGINT, 1000), "another signal is another request");
+        assert!(!is_repeat(0, libc::SIGTERM, 1), "the first one repeats nothing");
+    }
+
+    #[test]
+    fn every_watched_signal_has_a_bit_of_its_own() {
+        let watched = || ENDING.into_iter().chain([libc::SIGHUP]);
+        assert_eq!(watched().map(bit).fold(0, |all, bit| all | bit).count_ones() as usize, watched().count());
+        assert!(watched().all(|signal| is_watched(signal) && (1..32).contains(&signal)));
+        assert!(!is_watched(libc::SIGXCPU) && !is_watched(libc::SIGTSTP));
+    }
 }

@@ -53,9 +53,42 @@ enum Part {
 /// A key with the bytes before it, and the getter of its value.
 #[derive(Debug)]
 struct Step {
-    key: Box<[u8]>,
+    key: Key,
+    /// The key of what says why the value is not known, with the bytes before it.
+    why: Key,
     field: &'static Field,
     sub: Vec<Step>,
+}
+
+/// Bytes that are appended to every line. A copy of a fixed length is done without a call.
+#[derive(Debug)]
+struct Key {
+    /// The first bytes.
+    first: [u8; Key::SHORT],
+    /// Their number.
+    len: usize,
+    /// Further ones. Only some keys have any.
+    rest: Box<[u8]>,
+}
+
+impl Key {
+    const SHORT: usize = 24;
+
+    fn new(text: String) -> Key {
+        let (first, rest) = text.as_bytes().split_at(text.len().min(Key::SHORT));
+        let mut key = Key { first: [0; Key::SHORT], len: first.len(), rest: rest.into() };
+        key.first[..first.len()].copy_from_slice(first);
+        key
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.first);
+        out.truncate(end);
+        if !self.rest.is_empty() {
+            out.extend_from_slice(&self.rest);
+        }
+    }
 }
 
 impl Default for Json {
@@ -102,8 +135,8 @@ impl Format for Json {
 fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
     let step = |(i, field): (usize, &'static Field)| {
         let before = if i == 0 { '{' } else { ',' };
-        let key = format!("{before}\"{}\":", field.name).into_bytes().into();
-        Step { key, field, sub: plan(field.sub.iter()) }
+        let key = Key::new(format!("{before}\"{}\":", field.name));
+        Step { key, why: Key::new(format!(",\"{}_why\":\"", field.name)), field, sub: plan(field.sub.iter()) }
     };
     fields.enumerate().map(step).collect()
 }
@@ -165,7 +198,7 @@ impl Values {
             if matches!(value, Value::Omitted) {
                 continue;
             }
-            out.extend_from_slice(&step.key);
+            step.key.append_to(out);
             self.value(step, &value, seen, out);
         }
     }
@@ -174,8 +207,14 @@ impl Values {
         let name = step.field.name;
         match *value {
             Value::Omitted | Value::Null => out.extend_from_slice(b"null"),
-            Value::Unknown(why) => because(b"null", name, why, out),
-            Value::Unread(why) => because(b"\"\"", name, why, out),
+            Value::Unknown(why) => {
+                out.extend_from_slice(b"null");
+                because(step, why, out);
+            }
+            Value::Unread(why) => {
+                out.extend_from_slice(b"\"\"");
+                because(step, why, out);
+            }
             Value::Int(n) => integer(n, out),
             Value::Uint(n) => integer(n, out),
             Value::Bool(b) => out.extend_from_slice(if b { b"true" } else { b"false" }),
@@ -183,7 +222,7 @@ impl Values {
             Value::Bytes(bytes) => self.text(name, out, |out| out.extend_from_slice(bytes)),
             Value::Cut(bytes) => {
                 self.text(name, out, |out| out.extend_from_slice(bytes));
-                because(b"", name, Why::Cut, out);
+                because(step, Why::Cut, out);
             }
             Value::Pair(a, b) => self.text(name, out, |out| {
                 out.extend_from_slice(a);
@@ -198,7 +237,7 @@ impl Values {
             Value::Args(area) => self.args(name, area, out),
             Value::SomeArgs(area, why) => {
                 self.args(name, area, out);
-                because(b"", name, why, out);
+                because(step, why, out);
             }
             Value::Addr(addr) => {
                 out.extend_from_slice(b"\"0x");
@@ -219,7 +258,7 @@ impl Values {
             Value::Stack(stack) => {
                 list(stack.calls(), out, |call, out| self.call(&call, out));
                 if stack.is_cut() {
-                    because(b"", name, Why::Cut, out);
+                    because(step, Why::Cut, out);
                 }
             }
             Value::Object => self.object(&step.sub, seen, out),
@@ -297,10 +336,11 @@ fn member(name: &str, suffix: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
-fn because(value: &[u8], name: &str, why: Why, out: &mut Vec<u8>) {
-    out.extend_from_slice(value);
-    member(name, "_why", out);
-    word_in_quotes(why.word(), out);
+/// Appends why the value of a step is not known.
+fn because(step: &Step, why: Why, out: &mut Vec<u8>) {
+    step.why.append_to(out);
+    out.extend_from_slice(why.word().as_bytes());
+    out.push(b'"');
 }
 
 fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
@@ -448,6 +488,16 @@ mod tests {
         }
         assert_eq!(kept.values.threads.places.iter().flatten().count(), 1);
         assert!(kept.plans.iter().all(|parts| parts.iter().all(|part| !matches!(part, Part::OfThread(PARTS.., _)))));
+    }
+
+    #[test]
+    fn a_key_is_appended_whole() {
+        for len in [0, 1, Key::SHORT - 1, Key::SHORT, Key::SHORT + 1, 3 * Key::SHORT] {
+            let text: String = ('a'..='z').cycle().take(len).collect();
+            let mut out = b"before".to_vec();
+            Key::new(text.clone()).append_to(&mut out);
+            assert_eq!(out, format!("before{text}").into_bytes());
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 use crate::pty;
 use crate::sys::{self, Actor};
-use crate::traced::{Dir, alone, cannot_run, may_trace, n, release, tracetui, wait_at_most, with_hidden_addresses};
+use crate::traced::{
+    Dir, alone, cannot_run, doctor, emulated, may_trace, n, not_checked, release, tracetui, wait_at_most,
+    with_hidden_addresses,
+};
 use crate::trees::{Shared, fork};
 use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
@@ -336,4 +339,61 @@ fn hidden_addresses_take_nothing_away() {
         // Before 5.13 the kernel cannot be asked for names: that is said.
         assert_eq!(said.stderr.contains("kptr_restrict"), release() < (5, 13), "{}", said.stderr);
     });
+}
+
+/// Up to 7.2 `kernel.ftrace_enabled=0` silences programs at functions: those that are attached, and those that are attached later.
+#[test]
+fn function_tracing_that_is_turned_off_is_said() {
+    let _alone = alone();
+    const SETTING: &str = "/proc/sys/kernel/ftrace_enabled";
+    const OFF: &str = "function tracing is turned off (kernel.ftrace_enabled=0)";
+    const WAS_OFF: &str = "function tracing was turned off for a time (kernel.ftrace_enabled=0)";
+    if !may_trace() {
+        return;
+    }
+    if !emulated() {
+        return not_checked("kernel.ftrace_enabled: it is changed on a machine reserved for tests only");
+    }
+    let turn = |to: &str| std::fs::write(SETTING, to);
+    if turn("0").is_err() {
+        return cannot_run("this kernel does not turn function tracing off");
+    }
+    turn("1").expect("it was on");
+    let uses_functions = doctor().lines().any(|line| line.starts_with("open_multi") && !line.contains("not attached"));
+    let pid = sys::pid();
+    let filter = ["--pid", &pid.to_string()];
+    let checked = std::panic::catch_unwind(|| {
+        // More than a second each: the setting is looked at once a second.
+        let look = || std::thread::sleep(Duration::from_millis(2500));
+        let meanwhile = System::default().prints(&filter, || {
+            turn("0").expect("root may");
+            look();
+            sys::open_path("/nowhere/off");
+            turn("1").expect("root may");
+            look();
+            sys::open_path("/nowhere/on");
+        });
+        turn("0").expect("root may");
+        let before = System::default().prints(&filter, || _ = sys::open_path("/nowhere/off"));
+        (meanwhile, before)
+    });
+    turn("1").expect("root may");
+    let (meanwhile, before) = checked.expect("no panic");
+    let shown = |said: &Said, path: &str| opens(said, pid).iter().filter(|open| open["path"] == path).count();
+    assert_eq!(shown(&meanwhile, "/nowhere/on"), 1, "{}", meanwhile.stderr);
+    assert_eq!(shown(&before, "/nowhere/off"), 1, "other probes are used: {}", before.stderr);
+    if uses_functions {
+        let line = meanwhile.line(OFF);
+        assert!(line.contains("open_multi, ") && line.contains("file opens"), "{line}");
+        assert!(line.ends_with("turn it on: sudo sysctl kernel.ftrace_enabled=1"), "{line}");
+        assert!(meanwhile.line(WAS_OFF).contains("not counted"), "{}", meanwhile.stderr);
+        assert!(
+            before.stderr.contains("used instead of open_multi") && before.stderr.contains(OFF),
+            "{}",
+            before.stderr
+        );
+    } else {
+        assert_eq!(shown(&meanwhile, "/nowhere/off"), 1, "nothing is at functions: {}", meanwhile.stderr);
+        assert!(!format!("{}{}", meanwhile.stderr, before.stderr).contains("function tracing"), "{}", before.stderr);
+    }
 }

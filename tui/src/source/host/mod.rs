@@ -5,6 +5,7 @@ pub mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod confine;
 pub mod files;
+pub(crate) mod ftrace;
 pub(crate) mod invoker;
 pub mod kallsyms;
 pub(crate) mod lockdown;

@@ -10,6 +10,7 @@ use super::programs::{AttachPoint, GROUPS, Group, Probe, Record, order};
 use super::status::ProbeStatus;
 use crate::arch::Arch;
 use crate::source::host::btf::RUNNING;
+use crate::source::host::ftrace::{self, FunctionTracing};
 use crate::source::host::machine::Release;
 use crate::source::host::program::ProgramKind;
 use std::fs;
@@ -60,9 +61,10 @@ pub(super) fn all(
 ) -> Result<Attached, StartError> {
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible(facts);
+    let silent = FunctionTracing::open().is_some_and(|setting| setting.is_off());
     Ok(with_tracefs(|| {
         let mut attached = Attached::default();
-        let mut attacher = Attacher { arch, object, loaded, facts, preemptible, into: &mut attached };
+        let mut attacher = Attacher { arch, object, loaded, facts, preemptible, silent, into: &mut attached };
         for group in GROUPS {
             attacher.group(group, kinds, order(first, preemptible));
         }
@@ -137,6 +139,8 @@ struct Attacher<'a> {
     facts: &'a KernelFacts,
     /// Whether programs at tracepoints can be preempted.
     preemptible: bool,
+    /// Whether the kernel runs no programs at functions.
+    silent: bool,
     into: &'a mut Attached,
 }
 
@@ -196,6 +200,7 @@ impl Attacher<'_> {
                 optional: probe.optional,
                 remedy: None,
                 preemptible: probe.place.is_preemptible(self.preemptible),
+                at_functions: probe.place.is_at_functions(),
             },
             links: Vec::new(),
             program: None,
@@ -219,6 +224,9 @@ impl Attacher<'_> {
     fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
         if let Some(why) = self.facts.lacks(probe.needs) {
             return Err(Failure { why, remedy: None });
+        }
+        if self.silent && probe.place.is_at_functions() {
+            return Err(Failure { why: ftrace::OFF.to_owned(), remedy: Some(ftrace::REMEDY.to_owned()) });
         }
         let kind = kind(&probe.place, self.facts, self.arch)?;
         let loaded = match self.loaded.iter().position(|(name, _)| *name == probe.name()) {

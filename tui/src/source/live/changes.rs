@@ -226,6 +226,7 @@ pub(super) fn status(opened: Option<&io::Error>) -> ProbeStatus {
         optional: false,
         remedy: None,
         preemptible: false,
+        at_functions: false,
     }
 }
 

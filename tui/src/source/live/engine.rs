@@ -17,6 +17,7 @@ use crate::source::host::{cgroup::CgroupResolver, clock};
 use crate::source::priority::raise_priority;
 use crate::source::wake::Waker;
 use std::time::{Duration, Instant};
+use tracetui_shared::header::flag;
 use tracetui_shared::id::CgroupId;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::WAKE_NS;
@@ -103,9 +104,46 @@ enum Read {
 
 /// The cgroup to which a program was attached; 0 if there is none.
 fn target_cgroup(frame: &FrameRef<'_>) -> CgroupId {
-    let bpf = frame.header.kind == Kind::Bpf as u16;
-    let record = bpf.then(|| BpfRecord::read_from_prefix(frame.payload).ok()).flatten();
+    let record = is_bpf(frame).then(|| BpfRecord::read_from_prefix(frame.payload).ok()).flatten();
     CgroupId(record.map_or(0, |(record, _)| record.cgroup))
+}
+
+fn is_bpf(frame: &FrameRef<'_>) -> bool {
+    frame.header.kind == Kind::Bpf as u16
+}
+
+/// What the records from the ring ask of the host, found in one pass.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    /// Whether there are events of BPF programs.
+    bpf: bool,
+    /// Whether there are addresses: stacks, or attach points of [`bpf`](Self::bpf) events.
+    addresses: bool,
+    /// The cgroups, each where it differs from the one before.
+    cgroups: Vec<CgroupId>,
+}
+
+impl Asked {
+    /// `last`: the cgroup before, which becomes that of the last frame.
+    fn by<'a>(frames: impl Iterator<Item = FrameRef<'a>>, last: &mut CgroupId) -> Asked {
+        let mut asked = Asked::default();
+        let mut cgroup = |id: CgroupId, asked: &mut Asked| {
+            // Most frames have the same cgroup as the previous one.
+            if id != *last && id.0 != 0 {
+                *last = id;
+                asked.cgroups.push(id);
+            }
+        };
+        for frame in frames {
+            cgroup(frame.header.cgroup, &mut asked);
+            asked.addresses |= frame.header.has(flag::STACK);
+            if is_bpf(&frame) {
+                (asked.bpf, asked.addresses) = (true, true);
+                cgroup(target_cgroup(&frame), &mut asked);
+            }
+        }
+        asked
+    }
 }
 
 struct Reader {
@@ -177,10 +215,11 @@ impl Reader {
         let (before, began) = (clock::now_boot(), Instant::now());
         let quiet = self.is_quiet(began);
         let more = self.live.drain(&mut batch, self.out.budget().batch().saturating_sub(held));
-        self.inventory(held, &mut batch);
+        let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
+        self.inventory(asked.bpf, &mut batch);
         let any = batch.len() > held;
-        self.name_cgroups(held, &mut batch);
-        self.live.name_stacks(held, &mut batch);
+        self.name_cgroups(&asked.cgroups, &mut batch);
+        self.live.name_stacks(asked.addresses.then_some(held), &mut batch);
         let filled = batch.len();
         match (more, quiet) {
             (true, _) => {}
@@ -213,12 +252,12 @@ impl Reader {
     }
 
     /// Adds the programs that came or went and the inventories that were taken, and asks for another one if something changed.
-    fn inventory(&mut self, from: usize, batch: &mut Batch) {
+    fn inventory(&mut self, bpf: bool, batch: &mut Batch) {
         let inventories = self.inventories.as_ref();
         let mut loaded = |id| inventories.into_iter().for_each(|inventories| inventories.loaded(id));
         let changed = self.live.drain_changes(batch, &mut loaded);
         let Some(inventories) = inventories else { return };
-        if changed || batch.frames_from(from).any(|frame| frame.header.kind == Kind::Bpf as u16) {
+        if changed || bpf {
             inventories.set_own(&self.live.own_programs());
             inventories.changed();
         }
@@ -232,6 +271,7 @@ impl Reader {
         }
         // Before the probes: a load that only this saw is then one that no probe could see.
         self.live.end_changes(&mut batch);
+        self.live.follow_functions(&mut batch);
         self.held = Some(batch);
         self.live.detach();
         loop {
@@ -256,24 +296,14 @@ impl Reader {
         self.out.is_closed()
     }
 
-    /// Adds the path of each unknown cgroup of the frames from a byte offset on.
-    fn name_cgroups(&mut self, from: usize, batch: &mut Batch) {
-        let mut found = Vec::new();
-        for frame in batch.frames_from(from) {
-            for id in [frame.header.cgroup, target_cgroup(&frame)] {
-                // Most frames have the same cgroup as the previous one.
-                if id != self.last_cgroup && id.0 != 0 {
-                    self.last_cgroup = id;
-                    if !self.known_cgroups.contains(&id)
-                        && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
-                    {
-                        self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup.path));
-                        found.push(cgroup);
-                    }
-                }
+    /// Adds the paths of the cgroups that are not known.
+    fn name_cgroups(&mut self, ids: &[CgroupId], batch: &mut Batch) {
+        for id in ids {
+            if self.known_cgroups.contains(id) {
+                continue;
             }
-        }
-        for cgroup in found {
+            let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(*id)) else { continue };
+            self.known_cgroups.insert(*id, (), cgroup_bytes(&cgroup.path));
             if self.live.asks_for_cgroups() {
                 // An error means that the kernel side passes fewer events than it should. The display filter hides none
                 // of the others.
@@ -313,6 +343,7 @@ impl Reader {
             skips,
         });
         self.live.count_changes(batch);
+        self.live.follow_functions(batch);
         let (ring_used, ring_size) = self.live.fill();
         let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
         let changes = self.counters.changes_to(&counters);
@@ -338,7 +369,33 @@ mod tests {
     use super::*;
     use crate::enrich::World;
     use crate::frame::host::Cgroup;
+    use tracetui_shared::header::FrameHeader;
     use tracetui_shared::time::BootNanos;
+    use zerocopy::{FromZeros, IntoBytes as _};
+
+    #[test]
+    fn records_ask_for_what_they_need() {
+        let header = |kind: Kind, cgroup: u64, flags: u16| FrameHeader {
+            kind: kind as u16,
+            cgroup: CgroupId(cgroup),
+            flags,
+            ..FrameHeader::default()
+        };
+        let attached = BpfRecord { cgroup: 9, ..FromZeros::new_zeroed() };
+        let mut last = CgroupId(1);
+        let mut asked = |frames: &[(FrameHeader, &[u8])]| {
+            let mut batch = Batch::default();
+            frames.iter().for_each(|(header, payload)| batch.push(*header, payload));
+            Asked::by(batch.frames(), &mut last)
+        };
+        let ids = |ids: &[u64]| ids.iter().map(|id| CgroupId(*id)).collect::<Vec<_>>();
+        let opens = [1, 1, 0, 2, 2, 1].map(|cgroup| (header(Kind::Open, cgroup, 0), &[][..]));
+        assert_eq!(asked(&opens), Asked { cgroups: ids(&[2, 1]), ..Asked::default() });
+        let stack = asked(&[(header(Kind::Open, 1, flag::STACK), &[])]);
+        assert_eq!(stack, Asked { addresses: true, ..Asked::default() }, "the cgroup before is that of the last call");
+        let bpf = asked(&[(header(Kind::Bpf, 1, 0), attached.as_bytes())]);
+        assert_eq!(bpf, Asked { bpf: true, addresses: true, cgroups: ids(&[9]) });
+    }
 
     #[test]
     fn the_feed_and_the_world_forget_the_same_cgroups() {

@@ -50,6 +50,9 @@ pub use status::ProbeStatus;
 use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
+use crate::frame::host::HostFrame;
+use crate::source::host::clock;
+use crate::source::host::ftrace::FunctionTracing;
 use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
@@ -172,6 +175,8 @@ pub struct Live {
     names: Option<stacks::Names>,
     /// Whether stacks are asked for.
     stacks: bool,
+    /// The setting that silences the probes at functions, if there are any, and whether it was off.
+    functions: Option<(FunctionTracing, bool)>,
 }
 
 impl Live {
@@ -211,7 +216,10 @@ impl Live {
         probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         changes.iter_mut().for_each(changes::Changes::begin);
+        let at_functions = probes.iter().any(|probe| probe.attached && probe.at_functions);
+        let functions = at_functions.then(FunctionTracing::open).flatten().map(|setting| (setting, false));
         Ok(Live {
+            functions,
             ring,
             cpus,
             capture,
@@ -308,13 +316,13 @@ impl Live {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
     }
 
-    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after
-    /// [`Live::drain_changes`].
-    pub fn name_stacks(&mut self, from: usize, batch: &mut Batch) {
+    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need, if one is given. Call it
+    /// after [`Live::drain_changes`].
+    pub fn name_stacks(&mut self, from: Option<usize>, batch: &mut Batch) {
         let Some(names) = &mut self.names else { return };
         let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
         names.change(changes, batch);
-        names.name(from, batch);
+        from.into_iter().for_each(|from| names.name(from, batch));
     }
 
     /// Why the functions on stacks have no names; `None` if they have, or if no stacks were asked for.
@@ -332,6 +340,23 @@ impl Live {
     pub fn count_changes(&mut self, batch: &mut Batch) {
         self.changes.iter_mut().for_each(|changes| changes.count(batch));
         self.names.iter_mut().for_each(|names| names.follow_modules(batch));
+    }
+
+    /// Appends the state of the probes at functions if function tracing was turned off or on since the last call. Call it each
+    /// second. What is missing without an optional probe is counted, or marked in each event.
+    pub fn follow_functions(&mut self, batch: &mut Batch) {
+        let Some((setting, was_off)) = &mut self.functions else { return };
+        let off = setting.is_off();
+        if off == std::mem::replace(was_off, off) {
+            return;
+        }
+        let silenced = |probe: &&mut ProbeStatus| {
+            probe.at_functions && !probe.optional && self.links.iter().any(|link| link.program == probe.name)
+        };
+        for probe in self.probes.iter_mut().filter(silenced) {
+            probe.is_silenced(off);
+            HostFrame::Probe(probe.frame()).push(clock::now_boot(), batch);
+        }
     }
 
     /// The last of [`Live::drain_changes`] and [`Live::count_changes`]. What comes and goes afterwards is not seen.

@@ -410,6 +410,11 @@ impl AttachPoint {
         tracepoints && matches!(self, Btf(_) | Classic("syscalls", ..))
     }
 
+    /// Whether the kernel's function tracing runs the programs there.
+    pub(super) fn is_at_functions(&self) -> bool {
+        matches!(self, Exit(_) | Functions(..))
+    }
+
     /// The events that a program does not see there.
     pub(super) fn blind(&self, arch: &Arch) -> Option<String> {
         match self {

@@ -1,5 +1,7 @@
 //! The state of a probe.
 
+use crate::frame::host::Probe;
+use crate::source::host::ftrace;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
 /// The state of a probe.
@@ -23,6 +25,8 @@ pub struct ProbeStatus {
     pub remedy: Option<String>,
     /// Whether it may be preempted at its attach point between taking the time and writing the record.
     pub preemptible: bool,
+    /// Whether it is attached to functions, so that `kernel.ftrace_enabled` silences it.
+    pub at_functions: bool,
 }
 
 impl ProbeStatus {
@@ -32,6 +36,28 @@ impl ProbeStatus {
             self.attached = false;
             self.why = Some("attached, but a file open by tracetui did not trigger it".to_owned());
             self.remedy = Some("restart tracetui; if that does not help, reboot".to_owned());
+        }
+    }
+
+    /// Records that function tracing was turned off, or on again. From then on the probe counts as not attached: it did not see
+    /// all events of the trace.
+    pub(super) fn is_silenced(&mut self, off: bool) {
+        self.attached = false;
+        self.why = Some(if off { ftrace::OFF } else { ftrace::WAS_OFF }.to_owned());
+        self.remedy = off.then(|| ftrace::REMEDY.to_owned());
+    }
+
+    /// The state as a frame.
+    pub fn frame(&self) -> Probe {
+        Probe {
+            name: self.name.to_owned(),
+            kinds: self.kinds.iter().map(|kind| kind as u16).collect(),
+            attached: self.attached,
+            how: self.how.clone(),
+            why: self.why.clone(),
+            missing: self.missing.clone(),
+            remedy: self.remedy.clone(),
+            preemptible: self.preemptible,
         }
     }
 

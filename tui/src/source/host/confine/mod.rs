@@ -63,7 +63,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use tracetui_shared::id::{Gid, Uid};
-pub(crate) use trial::Trial;
+pub(crate) use trial::{Threads, Trial};
 use writes::Place;
 
 /// The user and group id of a trace that root started. `systemd` and Debian assign no ids from 65520 to 65533.
@@ -143,6 +143,13 @@ impl Role {
             Role::Sockets => NONE.with(Capability::SysAdmin).with(Capability::NetBroadcast),
             Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
         }
+    }
+}
+
+impl Role {
+    /// Whether its work takes the right to read all files: /proc of others, bpffs.
+    const fn reads_all(self) -> bool {
+        matches!(self, Role::Processes | Role::Inventory | Role::Pins)
     }
 }
 

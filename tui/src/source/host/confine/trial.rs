@@ -1,26 +1,47 @@
 //! Tries what a trace must not be able to do, for `doctor`: what the kernel really denies may differ from what was asked for.
 
-use super::{Enforced, Role, enter};
+use super::{Enforced, ROLES, Role, enter, enter_files};
+use crate::source::host::invoker::Invoker;
+use crate::source::host::machine::Capabilities;
+use rustix::thread::capabilities;
 use std::ffi::CStr;
 use std::io;
 
-/// What a thread with the role of the main thread of a trace can do.
+/// What the threads of a trace can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
-    /// Its user id.
+    /// The user id of the main thread.
     pub user: u32,
     /// Whether the kernel restricts its system calls (seccomp).
     pub calls: bool,
     /// Whether the kernel restricts where it writes (Landlock).
     pub writes: bool,
-    /// What it cannot do.
+    /// The threads.
+    pub threads: Vec<Threads>,
+}
+
+/// Threads with the same rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// Their names.
+    pub names: &'static str,
+    /// Their capabilities.
+    pub held: Capabilities,
+    /// Whether they use files with the ids of root.
+    pub root_files: bool,
+    /// What was tried and denied.
     pub denied: Vec<&'static str>,
-    /// What it can do, and should not.
+    /// What they can do because their work takes it.
+    pub able: Vec<&'static str>,
+    /// What they can do, and should not.
     pub allowed: Vec<&'static str>,
 }
 
 /// An act, and whether it was denied. None has an effect where it is allowed.
 type Act = (&'static str, fn() -> bool);
+
+/// What the right to read all files includes.
+const READ_SECRETS: &str = "read /etc/shadow";
 
 const ACTS: [Act; 6] = [
     ("execute a program", || denied(call(libc::SYS_execve, [0; 3]))),
@@ -29,25 +50,77 @@ const ACTS: [Act; 6] = [
     ("open a socket", || denied(call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0]))),
     // BPF_PROG_LOAD of nothing.
     ("load a BPF program", || denied(call(libc::SYS_bpf, [5, 0, 0]))),
-    ("read /etc/shadow", || denied(open(c"/etc/shadow", libc::O_RDONLY))),
+    (READ_SECRETS, || denied(open(c"/etc/shadow", libc::O_RDONLY))),
     ("write a file of root", || denied(open(c"/etc/passwd", libc::O_WRONLY))),
 ];
 
 impl Trial {
-    /// Tries all on a thread of its own.
+    /// Tries all on threads of their own, one for each role.
     ///
     /// # Errors
     /// If no thread can be started, or rights cannot be given up.
     pub fn run() -> io::Result<Trial> {
-        let thread = std::thread::Builder::new().spawn(|| {
-            let Enforced { writes, calls } = enter(Role::Events { signals: false })?;
-            let (denied, allowed): (Vec<Act>, Vec<Act>) = ACTS.iter().partition(|(_, is_denied)| is_denied());
-            let names = |acts: Vec<Act>| acts.into_iter().map(|(name, _)| name).collect();
-            let user = rustix::process::geteuid().as_raw();
-            Ok(Trial { user, calls, writes, denied: names(denied), allowed: names(allowed) })
-        })?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread failed")))
+        let root = rustix::process::geteuid().is_root();
+        let mut threads = Vec::new();
+        let mut main = None;
+        for (names, role) in ROLES {
+            let takes = Takes { secrets: role.reads_all(), root_files: root && role == Role::Pins };
+            let (found, enforced) = on_a_thread(names, takes, move || enter(role))?;
+            threads.push(found);
+            main = main.or(Some(enforced));
+        }
+        // Without a known user, nothing is recorded.
+        if let Ok(invoker) = Invoker::of_environment() {
+            let root = root && invoker.is_none();
+            let takes = Takes { secrets: root, root_files: root };
+            threads.push(on_a_thread("recording, opener", takes, move || enter_files(invoker.as_ref(), None))?.0);
+        }
+        let (Enforced { writes, calls }, user) = main.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Trial { user, calls, writes, threads })
     }
+
+    /// What no thread can do.
+    pub fn denied_to_all(&self) -> Vec<&'static str> {
+        let all = |name: &&str| self.threads.iter().all(|threads| threads.denied.contains(name));
+        ACTS.iter().map(|(name, _)| *name).filter(all).collect()
+    }
+}
+
+/// What the work of threads takes.
+#[derive(Clone, Copy)]
+struct Takes {
+    /// The right to read all files.
+    secrets: bool,
+    /// Root's ids for files.
+    root_files: bool,
+}
+
+/// Whether there is a file that only root reads.
+fn has_secrets() -> bool {
+    std::fs::exists("/etc/shadow").unwrap_or(false)
+}
+
+/// What a thread is denied after `enter`, and what that says, with its user id.
+fn on_a_thread<T: Send + 'static>(
+    names: &'static str,
+    Takes { secrets, root_files }: Takes,
+    enter: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<(Threads, (T, u32))> {
+    let has_secrets = has_secrets();
+    let thread = std::thread::Builder::new().spawn(move || {
+        let entered = enter()?;
+        let held = Capabilities(capabilities(None)?.effective.bits());
+        let mut threads = Threads { names, held, root_files, denied: vec![], able: vec![], allowed: vec![] };
+        for (name, is_denied) in ACTS.iter().filter(|(name, _)| has_secrets || *name != READ_SECRETS) {
+            match is_denied() {
+                true => threads.denied.push(name),
+                false if secrets && *name == READ_SECRETS => threads.able.push(name),
+                false => threads.allowed.push(name),
+            }
+        }
+        Ok((threads, (entered, rustix::process::geteuid().as_raw())))
+    })?;
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread failed")))
 }
 
 fn denied(result: io::Result<i64>) -> bool {
@@ -85,8 +158,17 @@ mod tests {
         if !trial.calls {
             return;
         }
-        assert_eq!(trial.allowed, Vec::<&str>::new());
-        assert_eq!(trial.denied.len(), ACTS.len());
+        for threads in &trial.threads {
+            assert_eq!(threads.allowed, Vec::<&str>::new(), "{threads:?}");
+            assert_eq!(threads.denied.len() + threads.able.len(), ACTS.len(), "{threads:?}");
+            assert!(!threads.denied.contains(&READ_SECRETS) || !threads.root_files, "{threads:?}");
+        }
+        let able = |name: &str| trial.threads.iter().find(|threads| threads.names == name).map(|found| &found.able);
+        assert_eq!(able("main"), Some(&vec![]));
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(able("pins"), Some(&vec![READ_SECRETS]), "they have root's ids for files");
+            assert_eq!(able("scan, lookups, why"), Some(&vec![READ_SECRETS]), "they have CAP_DAC_READ_SEARCH");
+        }
         // Each act is possible here, where nothing was given up.
         if rustix::process::geteuid().is_root() {
             let denied: Vec<_> = ACTS.iter().filter(|(_, is_denied)| is_denied()).map(|(name, _)| name).collect();
