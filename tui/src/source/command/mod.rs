@@ -358,7 +358,7 @@ mod tests {
                 }
             };
             all.extend(running.output_left());
-            assert_eq!(running.ended().await, ended, "the same, asked again");
+            assert_eq!(running.end(), Some(&ended), "it is known");
             (ended, String::from_utf8(all).expect("UTF-8"))
         })
     }
@@ -382,7 +382,8 @@ mod tests {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
             running.signal(libc::SIGTERM);
-            assert_eq!(running.ended().await, Ended::Killed(15));
+            let end = Happened::Ended(Ended::Killed(15));
+            assert_eq!(running.next().await, end);
         });
     }
 
