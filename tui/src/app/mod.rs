@@ -19,6 +19,7 @@ pub(crate) mod rates;
 pub mod replay;
 pub(crate) mod row;
 pub mod search;
+mod searches;
 pub mod summary;
 mod tree;
 mod update;
@@ -47,6 +48,7 @@ use rates::Rates;
 use replay::Replay;
 use row::{TimeBase, TimeMode};
 use search::Search;
+use searches::Searches;
 use std::sync::Arc;
 use std::time::Duration;
 use summary::Summary;
@@ -130,6 +132,7 @@ pub struct App {
     /// What the events view was before another view showed the events of a row there.
     left: Option<Left>,
     reasons: Reasons,
+    searches: Searches,
     summary: Summary,
     rates: Rates,
     view: ViewState,
@@ -325,6 +328,7 @@ impl App {
             counts_runs: false,
             left: None,
             reasons: Reasons::default(),
+            searches: Searches::default(),
             summary: Summary::default(),
             rates: Rates::default(),
             view: ViewState {
@@ -415,7 +419,11 @@ impl App {
         Memory {
             events: self.store.bytes(),
             waiting: self.pipeline.bytes(),
-            processes: self.world().processes.bytes() + self.tree.bytes() + self.top.bytes() + self.bpf.bytes(),
+            processes: self.world().processes.bytes()
+                + self.tree.bytes()
+                + self.top.bytes()
+                + self.bpf.bytes()
+                + self.searches.bytes(),
             names: self.world().bytes() - self.world().processes.bytes(),
             output: self.output.as_ref().map_or(0, Output::bytes),
             queues: self.settings.budget.queues(),

@@ -115,7 +115,22 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, tree, top, rates, summary, filter, view, replay, search, .. } = self;
+        let App {
+            pipeline,
+            store,
+            events,
+            detail,
+            tree,
+            top,
+            rates,
+            summary,
+            filter,
+            view,
+            replay,
+            search,
+            searches,
+            ..
+        } = self;
         let command = pipeline.command();
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
@@ -131,6 +146,13 @@ impl App {
             tree.append(id, seen, answer == Answer::Yes);
             if answer != Answer::No {
                 search.append(id, seen);
+            }
+            for failed in searches.take(id, seen) {
+                store.answer(*failed);
+                tree.answered(*failed, seen);
+                if let Some(failed) = store.get(*failed).filter(|failed| events.has(failed.id)) {
+                    top.answered(&failed, seen.world);
+                }
             }
             if let Some(stored) = store.get(id) {
                 if answer == Answer::Yes {

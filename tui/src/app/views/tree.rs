@@ -207,6 +207,11 @@ impl Tree {
         self.nodes.append(id, seen, matched);
     }
 
+    /// Counts a failed call no more: this event of the same process found what it did not find.
+    pub(crate) fn answered(&mut self, id: Id, by: &EventContext<'_>) {
+        by.process.into_iter().for_each(|process| self.nodes.answered(id, process.key));
+    }
+
     /// Ends the processes that have ended without an event here.
     pub(crate) fn settle(&mut self, processes: &ProcessTable) {
         self.nodes.settle(processes);
