@@ -1145,7 +1145,13 @@ fn the_header_sums_up_a_command_that_ended() {
     app.update(Input::CommandEnded("exit 2".into()));
     let header = |app: &mut App| screen(app)[0].clone();
     assert!(header(&mut app).starts_with(" ENDED  make exit 2"), "{}", header(&mut app));
-    assert!(header(&mut app).contains("2 processes, 2 opens, 2 failed"), "{}", header(&mut app));
+    let all = "2 processes, 2 opens (1 failed), 2 execs (1 failed)";
+    assert!(header(&mut app).contains(all), "{}", header(&mut app));
+    app.update(Input::Resize(80, 24));
+    assert!(header(&mut app).contains(" 2 opens (1 failed), 2 execs (1 failed)"), "{}", header(&mut app));
+    assert!(header(&mut app).ends_with("LOST 0"));
+    app.update(Input::Resize(60, 24));
+    assert!(header(&mut app).contains(" 2 opens (1 failed)"), "{}", header(&mut app));
     app.update(Input::Resize(40, 10));
     assert!(header(&mut app).starts_with(" ENDED  make exit 2") && header(&mut app).ends_with("LOST 0"));
 }
