@@ -131,11 +131,15 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     }
     let mut line = Line::from(" ");
     let mut room = usize::from(area.width).saturating_sub(1);
-    let last = labels.last().cloned().unwrap_or_default();
-    let last_width = text::width(&last.0) + text::width(&last.1) + 2;
+    let width_of = |(key, label): &(String, String)| text::width(key) + text::width(label) + 2;
+    // The keys of the view take no room from those of the help and of the report on lost events.
+    let kept = [Action::Help, Action::LossReport].map(|action| app.key_of(action));
+    let keeps = app.view() == View::Bpf && area.width >= 60;
+    let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || keeps && kept.contains(key);
     for (at, (key, label)) in labels.iter().enumerate() {
         let width = text::width(key) + text::width(label) + 2;
-        let reserve = if at + 1 == labels.len() { 0 } else { last_width };
+        let reserve: usize =
+            labels.iter().enumerate().skip(at + 1).filter(stays).map(|(_, label)| width_of(label)).sum();
         if width + reserve > room + 1 {
             continue;
         }
