@@ -1447,3 +1447,53 @@ fn columns_are_chosen_beside_the_view() {
     keys(&mut app, "\x1b");
     assert!(!screen(&mut app)[2].contains("COLUMNS"));
 }
+
+#[test]
+fn the_detail_of_a_gap_begins_with_the_answer() {
+    let mut app = app(80, 24, MEMORY);
+    let mut made = Maker::default();
+    made.open(7, "cat", "/a", 3);
+    lost(&mut made, 1204);
+    feed(&mut app, &mut made);
+    keys(&mut app, "k");
+    keys(&mut app, "G\n");
+    let shown = screen(&mut app);
+    let from = shown.iter().position(|line| line.starts_with("──")).expect("the pane") + 1;
+    let pane = &shown[from..];
+    assert_eq!(pane[0], " lost      1,204 opens: kernel ring full");
+    assert!(pane[1].starts_with(" why       the events came faster"), "{}", pane[1]);
+    assert!(
+        pane[2].starts_with(" when      37 ms, 14:02:10.965 ") && pane[2].ends_with(" 11.002, on CPU 0"),
+        "{}",
+        pane[2]
+    );
+    assert!(pane[3].starts_with(" to do     start with --ring-size 4MiB, or capture less"), "{}", pane[3]);
+    assert!(pane[4].ends_with("! shows all losses"), "{}", pane[4]);
+    // The fields are those of Raw.
+    keys(&mut app, "\t\t\t");
+    assert!(screen(&mut app).join("\n").contains(" cause     ring"));
+}
+
+#[test]
+fn values_and_durations_of_the_detail_pane_are_aligned() {
+    let mut app = app(80, 40, MEMORY);
+    let mut made = Maker::default();
+    made.exec(100, "make", &["make"], 0);
+    for pid in [101, 102] {
+        made.fork(100, "make", pid);
+        made.exit(pid, "cc", 0);
+    }
+    feed(&mut app, &mut made);
+    keys(&mut app, "g\n\t\t");
+    let shown = screen(&mut app).join("\n");
+    for pid in [101, 102] {
+        assert!(shown.contains(&format!("     {pid} exit 0      10.0 s   ")), "{shown}");
+    }
+    keys(&mut app, "\t");
+    let shown = screen(&mut app);
+    let fields =
+        shown.iter().filter(|row| row.starts_with(" exe") || row.starts_with(" cwd") || row.starts_with(" argc"));
+    let starts: Vec<_> =
+        fields.filter_map(|row| Some(row.len() - row.get(1..)?.split_once(' ')?.1.trim_start().len())).collect();
+    assert!(starts.len() > 3 && starts.iter().all(|start| *start == starts[0]), "{}", shown.join("\n"));
+}
