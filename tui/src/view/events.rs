@@ -147,6 +147,8 @@ fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
                 let mut text = Vec::new();
                 column.write(event, &mut text);
                 match seen {
+                    // What is not known is no difference.
+                    _ if text.is_empty() => {}
                     Some(seen) => *differ |= *seen != text,
                     None => *seen = Some(text),
                 }
