@@ -190,6 +190,10 @@ pub struct Extent {
     pub scroll: usize,
     /// Whether the selected row of the detail pane is not visible.
     pub row_hidden: bool,
+    /// The first line of the event list.
+    pub(crate) first: Option<Id>,
+    /// The cells of the tabs in the line of the filter, from the first on and without the last.
+    pub(crate) tabs: [(u16, u16); View::ALL.len()],
 }
 
 /// The part of the state that determines what is drawn, and how.

@@ -583,7 +583,7 @@ pub struct ScreenOptions {
     /// Colours.
     #[command(flatten)]
     pub color: ColorOption,
-    /// Enable mouse support
+    /// Enable mouse support: a click selects, the wheel scrolls
     #[arg(long)]
     pub mouse: bool,
     /// The configuration file.

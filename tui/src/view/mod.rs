@@ -42,11 +42,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(replay) => replay::header(frame, areas.header, app, replay, theme),
         None => header::draw(frame, areas.header, app, theme),
     }
-    filterline::draw(frame, areas.filter, app, theme);
-    let mut extent = Extent { scroll: app.detail().scroll, ..Extent::default() };
+    let tabs = filterline::draw(frame, areas.filter, app, theme);
+    let mut extent = Extent { scroll: app.detail().scroll, tabs, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
         let drawn = match app.view() {
-            View::Events => events::draw(frame, areas.titles, areas.list, app, theme),
+            View::Events => events::draw(frame, areas.titles, areas.list, app, theme, extent),
             View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
             View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
             View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),

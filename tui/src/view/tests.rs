@@ -3,13 +3,14 @@
 use super::theme::{Colours, Theme};
 use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
+use crate::app::views::View;
 use crate::app::views::detail::{Size, Subject};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
 use crate::source::synthetic::{Maker, payload};
 use crate::text::{Charset, is_hostile};
 use crate::why::{Answer, Basis, Cause};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -1446,6 +1447,59 @@ fn columns_are_chosen_beside_the_view() {
     assert!(lines[2].contains("COMMAND") && lines[2].ends_with("│ COLUMNS of Tree"), "{lines:#?}");
     keys(&mut app, "\x1b");
     assert!(!screen(&mut app)[2].contains("COLUMNS"));
+}
+
+#[test]
+fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
+    let click = |app: &mut App, column, row| {
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        screen(app);
+        app.update(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        work(app);
+        screen(app)
+    };
+    let mut app = opens(100, MEMORY);
+    let before = screen(&mut app);
+    let shown = click(&mut app, 30, 7);
+    assert_eq!(shown.iter().position(|line| line.starts_with('>')), Some(7), "{}", shown.join("\n"));
+    assert_eq!(shown[7][1..], before[7][1..]);
+    // What arrives meanwhile does not move what is clicked.
+    let tab = shown[1].find("3 Top").expect("a tab") as u16;
+    for (at, view) in [(tab, View::Top), (shown[1].find("2 Tree").expect("a tab") as u16, View::Tree)] {
+        click(&mut app, at, 1);
+        assert_eq!(app.view(), view);
+        let shown = click(&mut app, 5, 4);
+        assert!(shown[4].starts_with('>'), "{}", shown.join("\n"));
+        // No row, the title and the footer.
+        for row in [15, 2, 23, 0] {
+            assert_eq!(click(&mut app, 5, row)[4], shown[4]);
+        }
+    }
+    click(&mut app, 2, 1);
+    assert_eq!(app.view(), View::Events);
+    // While a filter is typed, the tabs are not there.
+    keys(&mut app, "f");
+    click(&mut app, tab, 1);
+    assert_eq!(app.view(), View::Events);
+}
+
+#[test]
+fn the_wheel_scrolls_what_is_under_it() {
+    let wheel = |app: &mut App, kind, row| {
+        app.update(Input::Mouse(MouseEvent { kind, column: 5, row, modifiers: KeyModifiers::NONE }));
+        screen(app).join("\n")
+    };
+    let mut app = opens(100, MEMORY);
+    wheel(&mut app, MouseEventKind::ScrollUp, 10);
+    assert_eq!(app.events().selected(), Some(96));
+    keys(&mut app, "\n\t\t\t");
+    let raw = screen(&mut app).join("\n");
+    let scrolled = wheel(&mut app, MouseEventKind::ScrollDown, 18);
+    assert!(raw != scrolled && app.events().selected() == Some(96), "{scrolled}");
+    keys(&mut app, "\x1b?");
+    app.update(Input::Resize(80, 10));
+    let help = screen(&mut app).join("\n");
+    assert!(help != wheel(&mut app, MouseEventKind::ScrollDown, 5) && app.overlay().is_some());
 }
 
 #[test]

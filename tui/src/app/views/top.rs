@@ -633,6 +633,14 @@ impl Top {
         self.moved = Some(now);
     }
 
+    /// Selects a row of the screen, if there is one.
+    pub(crate) fn click(&mut self, row: usize, now: Duration) {
+        let row = self.top + row;
+        if row < self.rows.len() {
+            self.select(row, now);
+        }
+    }
+
     /// Moves the selection down by `rows`.
     pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
         self.select(self.at.saturating_add_signed(rows), now);
