@@ -61,8 +61,8 @@ fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> Stri
 fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     let mut figures = Vec::new();
     if let Some(recording) = app.recording() {
-        let mb = recording.bytes as f64 / 1e6;
-        figures.push(format!("REC {} {mb:.1} MB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
+        let mib = recording.bytes as f64 / f64::from(1 << 20);
+        figures.push(format!("REC {} {mib:.1} MiB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
     } else if let Some(why) = app.why_not_recorded() {
         // The cause is what the message ends with, before its advice.
         let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
@@ -84,7 +84,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
         hidden => figures.push(format!("hidden {}", short(hidden))),
     }
     if let Some((cpu, resident)) = app.usage() {
-        figures.push(format!("self {cpu:.1}% cpu {} MB", resident / 1_000_000));
+        figures.push(format!("self {cpu:.1}% cpu {} MiB", resident >> 20));
     }
     figures
 }

@@ -203,7 +203,7 @@ fn a_recording_that_stopped_is_said_with_its_cause() {
     );
     app.update(Input::Recording("b.ttr".into()));
     app.update(Input::Tick(Tick { now: Duration::from_secs(120), usage: None }));
-    assert!(status(&mut app).starts_with(" REC b.ttr 0.0 MB"), "{}", status(&mut app));
+    assert!(status(&mut app).starts_with(" REC b.ttr 0.0 MiB"), "{}", status(&mut app));
 }
 
 #[test]
