@@ -136,8 +136,11 @@ fn moment(app: &App, width: u16, theme: Theme) -> Option<Piece> {
             let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
             format!(" AS OF {time} ")
         }
-        None if width < 110 || !app.is_of_all() => return None,
-        None => " WHOLE RECORDING ".to_owned(),
+        None if !app.is_of_all() => return None,
+        None if width >= 110 => " WHOLE RECORDING ".to_owned(),
+        // Top has no room for it beside what can be counted.
+        None if width < 60 || app.view() != View::Tree => return None,
+        None => " WHOLE ".to_owned(),
     };
     Some(Piece::new(text, theme.paused()))
 }
