@@ -243,6 +243,17 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     frame.set_cursor_position(Position::new(area.x + column, area.y));
 }
 
+/// The filter whose rows are shown while the typed one is wrong, in so many cells.
+pub(super) fn rows_of(app: &App, room: usize, theme: Theme) -> Piece {
+    const LABEL: &str = "rows of: ";
+    if app.filter().line().and(app.filter().error()).is_none() || room < LABEL.len() + 8 {
+        return Piece::default();
+    }
+    let filter = text::escape_in(app.filter().text().as_bytes(), theme.charset, room);
+    let text = if filter.is_empty() { format!("{LABEL}no filter") } else { format!("{LABEL}{filter}") };
+    Piece::new(text::cut(&text, room, theme.charset), theme.note())
+}
+
 /// The place of the error in the typed text, at least one character.
 fn wrong(app: &App) -> Option<Range<usize>> {
     let at = app.filter().line().and(app.filter().error()).filter(|_| app.filter().completion().is_none())?.at.clone();
@@ -341,7 +352,8 @@ mod tests {
         assert!(marked.iter().all(|x| red(x) == (colours == Colours::Sixteen)));
         let marked = marked.into_iter().map(|x| buffer[(x, 1)].symbol()).collect();
         let screen = screen(app);
-        (screen[1].clone(), marked, screen[8].clone())
+        let status = screen[8].split("  rows of: ").next().unwrap_or_default().trim_end();
+        (screen[1].clone(), marked, status.to_owned())
     }
 
     /// A line of this width with something at its ends.

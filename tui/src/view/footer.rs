@@ -19,7 +19,9 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         return filterline::offers(frame, area, completion, theme);
     }
     if let Some((error, _)) = filterline::error(app, area.width, theme) {
-        return ends(frame, area, &[Piece::new(format!(" {error}"), theme.alarm())], &[], theme);
+        let error = Piece::new(format!(" {error}"), theme.alarm());
+        let room = usize::from(area.width).saturating_sub(error.width() + 2);
+        return ends(frame, area, &[error], &[filterline::rows_of(app, room, theme)], theme);
     }
     if let Some(text) = app.finding_text() {
         return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
