@@ -936,7 +936,8 @@ impl App {
                 None
             }
             Some(text) => {
-                self.say(format!("copied the {what}: {}", grouped(text.len() as u64) + " bytes"));
+                let bytes = grouped(text.len() as u64);
+                self.say(format!("{what} sent to the terminal's clipboard (OSC 52): {bytes} bytes"));
                 Some(Effect::Copy(text.into_bytes()))
             }
         };

@@ -1551,3 +1551,11 @@ fn values_and_durations_of_the_detail_pane_are_aligned() {
         fields.filter_map(|row| Some(row.len() - row.get(1..)?.split_once(' ')?.1.trim_start().len())).collect();
     assert!(starts.len() > 3 && starts.iter().all(|start| *start == starts[0]), "{}", shown.join("\n"));
 }
+
+#[test]
+fn what_is_copied_is_said_to_be_sent() {
+    let mut app = opens(3, MEMORY);
+    keys(&mut app, "y");
+    let message = app.message().expect("a message");
+    assert!(message.starts_with("line sent to the terminal's clipboard (OSC 52): "), "{message}");
+}
