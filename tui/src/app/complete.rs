@@ -92,11 +92,11 @@ impl Completion {
     }
 }
 
-/// The values of a field that begin with a text: those of the newest events, the most frequent first, then others that are known.
+/// The values of a field that can be a text that was typed: those of the newest events, the most frequent first, then others that are known.
 fn values(field: &FieldName, typed: &[u8], store: &Store, world: &World) -> Vec<Offer> {
     let mut counts = Counts::default();
     count_events(field, typed, store, world, &mut counts);
-    let mut known = |value: &[u8], note: &[u8]| count(value, note, 0, typed, &mut counts);
+    let mut known = |value: &[u8], note: &[u8]| count(field, value, note, 0, typed, &mut counts);
     field.words().into_iter().for_each(|word| known(word.as_bytes(), b""));
     match (field.shape(), field.name()) {
         (Shape::User, _) => world.user_names().for_each(|name| known(name.as_bytes(), b"")),
@@ -126,7 +126,7 @@ fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, c
     for stored in (first..store.next_id()).rev().filter_map(|id| store.get(id)) {
         stored.with(world, |seen| {
             let note: &[u8] = if field.name() == "pid" { seen.event.header.comm() } else { b"" };
-            let mut add = |value: &[u8]| count(value, note, 1, typed, counts);
+            let mut add = |value: &[u8]| count(field, value, note, 1, typed, counts);
             for value in field.values(seen) {
                 match &value {
                     // A term on a list is about its elements.
@@ -153,9 +153,9 @@ fn name<'w>(shape: Shape, value: &Value<'_>, world: &'w World) -> Option<&'w str
     }
 }
 
-/// Counts a value that begins with what was typed.
-fn count(value: &[u8], note: &[u8], by: u32, typed: &[u8], counts: &mut Counts) {
-    if value.is_empty() || value.len() > LONGEST || !begins(value, typed) {
+/// Counts a value that can be what was typed.
+fn count(field: &FieldName, value: &[u8], note: &[u8], by: u32, typed: &[u8], counts: &mut Counts) {
+    if value.is_empty() || value.len() > LONGEST || !field.offers(value, typed) {
         return;
     }
     if let Some((often, _)) = counts.get_mut(value) {
@@ -228,11 +228,19 @@ mod tests {
             ("path=/usr/lo", &["\"/usr/local/\\x1b\\\\[31m\""]),
             ("arg=al", &["all"]),
             ("created=t", &["true"]),
-            // Nothing is known, or a pattern or a bound stands there.
+            // In a pattern, a value may have the text anywhere.
+            ("comm~c", &["cc1", "collect2"]),
+            ("comm!~LL", &["collect2"]),
+            ("path~stdio", &[r"/usr/include/stdio\.h"]),
+            ("path~\"a b", &[r#""/usr/include/a b,c\\*""#]),
+            ("path~\"local/", &[r"/usr/local/\x{1b}\[31m"]),
+            ("pid>4", &["48214", "48213", "48215"]),
+            ("dur>", &["100ms", "10ms", "10s", "1ms", "1s"]),
+            // Nothing is known, or the operator cannot stand there.
             ("", &[]),
-            ("comm~c", &[]),
-            ("pid>4", &[]),
             ("dur=1", &[]),
+            ("pid~4", &[]),
+            ("comm<c", &[]),
             ("nofield=x ki", &[]),
             ("comm=zz", &[]),
             ("\"ki", &[]),
@@ -250,7 +258,10 @@ mod tests {
     #[test]
     fn every_offer_is_read_as_what_it_is() {
         let app = some();
-        for text in ["", "kind=", "comm=", "user=", "path=", "err=", "pid=", "arg=", "signal="] {
+        for text in [
+            "", "kind=", "comm=", "user=", "path=", "err=", "pid=", "arg=", "signal=", "path~", "comm!~", "arg~",
+            "pid<=", "uid>", "dur>", "dur_ns<",
+        ] {
             let completion = Completion::of(text, app.store(), app.world()).unwrap_or_else(|| panic!("{text}"));
             for Offer { text: offer, .. } in completion.offers {
                 let whole = format!("{}{offer}", &text[..completion.start]);

@@ -19,6 +19,7 @@ pub(crate) mod rates;
 pub mod replay;
 pub(crate) mod row;
 pub mod search;
+mod searches;
 pub mod summary;
 mod tree;
 mod update;
@@ -47,6 +48,7 @@ use rates::Rates;
 use replay::Replay;
 use row::{TimeBase, TimeMode};
 use search::Search;
+use searches::Searches;
 use std::sync::Arc;
 use std::time::Duration;
 use summary::Summary;
@@ -130,6 +132,7 @@ pub struct App {
     /// What the events view was before another view showed the events of a row there.
     left: Option<Left>,
     reasons: Reasons,
+    searches: Searches,
     summary: Summary,
     rates: Rates,
     view: ViewState,
@@ -187,6 +190,10 @@ pub struct Extent {
     pub scroll: usize,
     /// Whether the selected row of the detail pane is not visible.
     pub row_hidden: bool,
+    /// The first line of the event list.
+    pub(crate) first: Option<Id>,
+    /// The cells of the tabs in the line of the filter, from the first on and without the last.
+    pub(crate) tabs: [(u16, u16); View::ALL.len()],
 }
 
 /// The part of the state that determines what is drawn, and how.
@@ -325,6 +332,7 @@ impl App {
             counts_runs: false,
             left: None,
             reasons: Reasons::default(),
+            searches: Searches::default(),
             summary: Summary::default(),
             rates: Rates::default(),
             view: ViewState {
@@ -415,7 +423,11 @@ impl App {
         Memory {
             events: self.store.bytes(),
             waiting: self.pipeline.bytes(),
-            processes: self.world().processes.bytes() + self.tree.bytes() + self.top.bytes() + self.bpf.bytes(),
+            processes: self.world().processes.bytes()
+                + self.tree.bytes()
+                + self.top.bytes()
+                + self.bpf.bytes()
+                + self.searches.bytes(),
             names: self.world().bytes() - self.world().processes.bytes(),
             output: self.output.as_ref().map_or(0, Output::bytes),
             queues: self.settings.budget.queues(),

@@ -503,6 +503,7 @@ impl App {
         self.source = SourceState::Live;
         self.detail.close();
         self.tree = Tree::new(self.settings.budget);
+        self.searches = Default::default();
         self.top.stop();
         self.bpf.again();
         self.search.stop();

@@ -8,8 +8,10 @@ use tracetui_shared::time::BootNanos;
 /// What the account does not have of the delivered events of a COMMAND and its descendants.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    /// Opens and execs that failed.
-    pub failed: u64,
+    /// Opens that failed.
+    pub failed_opens: u64,
+    /// Execs that failed.
+    pub failed_execs: u64,
     /// How long the COMMAND ran, in nanoseconds, from its first exec: before that it waited for the probes. `None` until its exit
     /// was delivered.
     pub lived_ns: Option<u64>,
@@ -27,6 +29,10 @@ impl Summary {
         if kind == Kind::Exec && header.tgid == command && !seen.event.failed() {
             self.began.get_or_insert(header.time);
         }
-        self.failed += u64::from(kind != Kind::Exit && seen.event.failed());
+        match kind {
+            Kind::Open => self.failed_opens += u64::from(seen.event.failed()),
+            Kind::Exec => self.failed_execs += u64::from(seen.event.failed()),
+            _ => {}
+        }
     }
 }

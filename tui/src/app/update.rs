@@ -23,7 +23,8 @@ use crate::pipeline::{Disposition, Pipeline};
 use crate::store::Id;
 use crate::store::index::Answer;
 use crate::text::{self, grouped};
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Position;
 use std::time::Duration;
 use tracetui_shared::id::{Tgid, Uid};
 use tracetui_shared::kind::Kind;
@@ -115,7 +116,22 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, tree, top, rates, summary, filter, view, replay, search, .. } = self;
+        let App {
+            pipeline,
+            store,
+            events,
+            detail,
+            tree,
+            top,
+            rates,
+            summary,
+            filter,
+            view,
+            replay,
+            search,
+            searches,
+            ..
+        } = self;
         let command = pipeline.command();
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
@@ -131,6 +147,13 @@ impl App {
             tree.append(id, seen, answer == Answer::Yes);
             if answer != Answer::No {
                 search.append(id, seen);
+            }
+            for failed in searches.take(id, seen) {
+                store.answer(*failed);
+                tree.answered(*failed, seen);
+                if let Some(failed) = store.get(*failed).filter(|failed| events.has(failed.id)) {
+                    top.answered(&failed, seen.world);
+                }
             }
             if let Some(stored) = store.get(id) {
                 if answer == Answer::Yes {
@@ -335,12 +358,26 @@ impl App {
         self.view.message = Some((text.into(), self.now + MESSAGE));
     }
 
+    /// The wheel scrolls what is under it; a click selects the row under it, or shows the view of the tab under it.
     fn mouse(&mut self, mouse: &MouseEvent) -> Effects {
-        let rows = match mouse.kind {
-            MouseEventKind::ScrollUp => -3,
-            MouseEventKind::ScrollDown => 3,
-            _ => return Vec::new(),
-        };
+        let at = Position { x: mouse.column, y: mouse.row };
+        match mouse.kind {
+            MouseEventKind::ScrollUp => self.scroll(-3, at),
+            MouseEventKind::ScrollDown => self.scroll(3, at),
+            MouseEventKind::Down(MouseButton::Left) => self.click(at),
+            _ => Vec::new(),
+        }
+    }
+
+    fn scroll(&mut self, rows: isize, at: Position) -> Effects {
+        if self.view.overlay.is_some() {
+            let action = if rows < 0 { Action::Up } else { Action::Down };
+            return (0..rows.unsigned_abs()).flat_map(|_| self.act_on_overlay(action)).collect();
+        }
+        if self.areas().detail.contains(at) {
+            self.scroll_pane(rows);
+            return vec![Effect::Redraw];
+        }
         match self.view.current {
             View::Events => self.move_by(rows),
             View::Tree => self.tree.move_by(rows, self.now),
@@ -348,6 +385,40 @@ impl App {
             View::Bpf => self.bpf.move_by(rows, self.now),
         }
         vec![Effect::Redraw]
+    }
+
+    /// While text is typed or something covers the list, a click does nothing.
+    fn click(&mut self, at: Position) -> Effects {
+        let (areas, height) = (self.areas(), self.list_height());
+        if self.is_typing() || self.view.overlay.is_some() {
+            return Vec::new();
+        }
+        let tab = || self.extent.tabs.iter().position(|(from, to)| (*from..*to).contains(&at.x));
+        if let Some(view) = Some(at).filter(|at| areas.filter.contains(*at)).and_then(|_| tab()) {
+            self.view.message = None;
+            return self.act(View::ALL[view].action());
+        }
+        if !areas.list.contains(at) {
+            return Vec::new();
+        }
+        self.view.message = None;
+        let row = usize::from(at.y - areas.list.y);
+        match self.view.current {
+            View::Events => {
+                let first = self.extent.first.unwrap_or_default();
+                self.events.select_line(first, row, height, &self.store);
+            }
+            View::Tree => self.tree.click(row, self.now),
+            View::Top => self.top.click(row, self.now),
+            View::Bpf => self.bpf.click(row, self.now),
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Whether keys are text.
+    fn is_typing(&self) -> bool {
+        let in_help = self.view.help.line.is_some();
+        in_help || self.filter.line().is_some() || self.search.line().is_some() || self.types_time()
     }
 
     fn key(&mut self, key: &KeyEvent) -> Effects {
@@ -368,8 +439,7 @@ impl App {
     }
 
     fn press(&mut self, press: Press) -> Effects {
-        let in_help = self.view.help.line.is_some();
-        let typing = in_help || self.filter.line().is_some() || self.search.line().is_some() || self.types_time();
+        let typing = self.is_typing();
         match self.keymap().lookup(press, self.scopes()) {
             // These actions also work while text is typed, by keys that are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
@@ -866,7 +936,8 @@ impl App {
                 None
             }
             Some(text) => {
-                self.say(format!("copied the {what}: {}", grouped(text.len() as u64) + " bytes"));
+                let bytes = grouped(text.len() as u64);
+                self.say(format!("{what} sent to the terminal's clipboard (OSC 52): {bytes} bytes"));
                 Some(Effect::Copy(text.into_bytes()))
             }
         };

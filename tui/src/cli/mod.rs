@@ -256,7 +256,7 @@ pub struct Replay {
     /// Screen options.
     #[command(flatten)]
     pub screen: ScreenOptions,
-    /// Memory limit for the events on the screen and process data; of a longer recording a part is loaded [default: 256MiB]
+    /// Memory limit for the events on the screen and process data; of a longer recording a part is loaded [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
     /// Filter options.
@@ -360,8 +360,8 @@ pub struct Diff {
     /// Also show the differences that may follow from others
     #[arg(long)]
     pub all: bool,
-    /// Memory limit; what does not fit is not compared, and reported as unknown
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::DIFF_MEMORY))]
+    /// Memory limit; what does not fit is not compared, and reported as unknown [default: 768 MiB]
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::DIFF_MEMORY), hide_default_value = true)]
     pub memory: ByteSize,
     /// Filter options.
     #[command(flatten)]
@@ -454,10 +454,10 @@ pub enum ReportFormat {
 /// The options of every command that traces.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceArgs {
-    /// Size of the kernel's ring buffer, rounded up to a power of two
-    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
+    /// Size of the kernel's ring buffer, rounded up to a power of two [default: 16 MiB]
+    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT, hide_default_value = true)]
     pub ring_size: RingSize,
-    /// Memory limit for kept events and process data; the oldest events are evicted [default: 256MiB]
+    /// Memory limit for kept events and process data; the oldest events are evicted [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
     /// Event kinds with the kernel stack, besides bpf; none: no kind
@@ -583,7 +583,7 @@ pub struct ScreenOptions {
     /// Colours.
     #[command(flatten)]
     pub color: ColorOption,
-    /// Enable mouse support
+    /// Enable mouse support: a click selects, the wheel scrolls
     #[arg(long)]
     pub mouse: bool,
     /// The configuration file.
@@ -742,7 +742,7 @@ mod tests {
             ("1GiB,0", "at least 1"),
             ("1GiB,x", "at least 1"),
             ("1GB,4", "1GiB"),
-            ("63KiB,4", "64KiB"),
+            ("63KiB,4", "64 KiB"),
             (",4", "whole number"),
         ] {
             check_bad(&format!("tracetui record --rotate {text}"), part);
@@ -831,9 +831,18 @@ mod tests {
         let help = parse("tracetui --help").expect_err("help");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
         let text = help.to_string();
-        let memory = format!("evicted [default: {}]", ByteSize(limits::MEMORY_DEFAULT));
-        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "16MiB", &memory] {
+        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash"] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        let sizes =
+            [("ring-size", RingSize::DEFAULT.to_string()), ("memory", ByteSize(limits::MEMORY_DEFAULT).to_string())];
+        let diff = parse("tracetui diff --help").expect_err("help").to_string();
+        let in_words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (option, size) in sizes {
+            let (_, help) = text.split_once(&format!("--{option} ")).expect(option);
+            let help = in_words(help.split(" --").next().unwrap_or_default());
+            assert!(help.contains(&format!("[default: {size}]")), "{help}");
+        }
+        assert!(in_words(&diff).contains(&format!("[default: {}]", ByteSize(limits::DIFF_MEMORY))), "{diff}");
     }
 }

@@ -68,10 +68,10 @@ fn unit_bytes(number: u64, unit: &str) -> Result<u64, SizeError> {
 }
 
 impl fmt::Display for ByteSize {
-    /// Uses the largest unit without a fraction, as in `16MiB`. The result can be parsed again.
+    /// Uses the largest unit without a fraction, as in `16 MiB`. The result can be parsed again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS.iter().find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes)) {
-            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
+            Some((unit, bytes)) => write!(f, "{} {unit}", self.0 / bytes),
             None => write!(f, "{}", self.0),
         }
     }
@@ -165,12 +165,12 @@ mod tests {
     #[test]
     fn a_ring_is_rounded_up_and_says_so() {
         check_ring("16MiB", 16 << 20, None);
-        check_ring("10MiB", 16 << 20, Some("ring size 10MiB rounded up to 16MiB (power of two)"));
-        check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128KiB (power of two)"));
-        check_ring("4096", 64 << 10, Some("ring size 4KiB rounded up to 64KiB (minimum size)"));
+        check_ring("10MiB", 16 << 20, Some("ring size 10 MiB rounded up to 16 MiB (power of two)"));
+        check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128 KiB (power of two)"));
+        check_ring("4096", 64 << 10, Some("ring size 4 KiB rounded up to 64 KiB (minimum size)"));
         check_ring("1GiB", 1 << 30, None);
         assert_eq!("2GiB".parse::<RingSize>(), Err(SizeError::Ring));
-        assert_eq!(SizeError::Ring.to_string(), "the maximum ring size is 1GiB");
+        assert_eq!(SizeError::Ring.to_string(), "the maximum ring size is 1 GiB");
     }
 
     proptest! {

@@ -181,10 +181,11 @@ const COLORS: [&str; 3] = [
     "\"plain\" is neither. A colour is one of the 16 of the terminal, a number from 0 to 255, or #rrggbb. Without colours",
     "(--color never, NO_COLOR) weights remain, and what has a background is reversed.",
 ];
-const COLUMNS: [&str; 3] = [
+const COLUMNS: [&str; 4] = [
     "The list of the columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program have half of the",
     "width; columns at the end of the list that do not fit beside it are left out. `detail` must be among those of the events, and",
-    "`target` among those of BPF. The key `C` chooses columns until tracetui ends.",
+    "`target` among those of BPF. The key `C` chooses columns until tracetui ends. `failed` counts the calls that failed, but not",
+    "those of a search that found its name later, such as a walk of PATH.",
 ];
 
 /// The words of looks.

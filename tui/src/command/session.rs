@@ -778,18 +778,7 @@ fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
     let asked = (options.kinds & KindSet::PROBED).iter();
     let kinds: Vec<&str> = asked.filter(works).map(Kind::name).collect();
-    format!(
-        "tracing: {}; ring {}",
-        kinds.join(" "),
-        spaced(&crate::cli::size::ByteSize(options.ring_size.into()).to_string())
-    )
-}
-
-/// `16MiB` as `16 MiB`.
-fn spaced(size: &str) -> String {
-    let unit = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len());
-    let (number, unit) = size.split_at(unit);
-    format!("{number} {unit}").trim_end().to_owned()
+    format!("tracing: {}; ring {}", kinds.join(" "), crate::cli::size::ByteSize(options.ring_size.into()))
 }
 
 fn note(probe: &ProbeStatus) -> Option<String> {

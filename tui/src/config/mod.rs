@@ -147,12 +147,16 @@ impl Config {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let at = error.valid_up_to();
-            ConfigError::new(at..at, "the file is not UTF-8 text")
+            ConfigError::new(at..at, "the file is not UTF-8 text").hint("save it as UTF-8")
         })?;
-        let table = DeTable::parse(text).map_err(|error| ConfigError {
-            at: error.span(),
-            message: escape(error.message()),
-            hint: None,
+        let table = DeTable::parse(text).map_err(|error| {
+            let syntax = ConfigError { at: error.span(), message: escape(error.message()), hint: None };
+            // Most are texts without their quotes.
+            let hint = match error.message() {
+                "duplicate key" => "remove one of the two",
+                _ => "the format is TOML: name = \"text\" on a line of its own; texts stand in quotes, lists in [ ]",
+            };
+            syntax.hint(hint)
         })?;
         let mut config = Config::default();
         let reader = Reader { text };
@@ -246,6 +250,11 @@ fn wrong_type(key: &Key<'_>, value: &Value<'_>, wanted: &str) -> ConfigError {
     ConfigError::new(value.span(), format!("`{}` must be {wanted}, not {}", key.get_ref(), type_of(value)))
 }
 
+/// The line to write.
+fn write(name: &str, value: &str) -> String {
+    format!("write {name} = {value}")
+}
+
 fn section<'a, 't>(key: &Key<'t>, value: &'a Value<'t>) -> Result<&'a DeTable<'t>, ConfigError> {
     let wanted = || {
         let error = wrong_type(key, value, "a section");
@@ -255,22 +264,40 @@ fn section<'a, 't>(key: &Key<'t>, value: &'a Value<'t>) -> Result<&'a DeTable<'t
 }
 
 fn flag(key: &Key<'_>, value: &Value<'_>) -> Result<bool, ConfigError> {
-    value.get_ref().as_bool().ok_or_else(|| wrong_type(key, value, "true or false"))
+    let wrong = || wrong_type(key, value, "true or false").hint(write(key.get_ref(), "true") + ", without quotes");
+    value.get_ref().as_bool().ok_or_else(wrong)
 }
 
 fn size(key: &Key<'_>, value: &Value<'_>) -> Result<ByteSize, ConfigError> {
-    let wrong = || wrong_type(key, value, "a size such as \"512MiB\"");
+    let remedy = |example: &str| write(key.get_ref(), &format!("\"{example}\""));
+    let wrong = || {
+        let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse::<u64>().ok());
+        let number = number.filter(|number| *number > 0).unwrap_or(512);
+        wrong_type(key, value, "a size such as \"512MiB\"").hint(remedy(&format!("{number}MiB")))
+    };
     let text = value.get_ref().as_str().ok_or_else(wrong)?;
-    text.parse().map_err(|error: SizeError| ConfigError::new(value.span(), format!("`{}`: {error}", key.get_ref())))
+    text.parse().map_err(|error: SizeError| {
+        let example = match &error {
+            SizeError::Unit { number, meant, .. } => format!("{number}{meant}"),
+            _ => "512MiB".to_owned(),
+        };
+        ConfigError::new(value.span(), format!("`{}`: {error}", key.get_ref())).hint(remedy(&example))
+    })
 }
 
 fn one_of<T: Copy>(key: &Key<'_>, value: &Value<'_>, all: &[(&str, T)]) -> Result<T, ConfigError> {
     let names: Vec<String> = all.iter().map(|(name, _)| format!("\"{name}\"")).collect();
     let names = names.join(", ");
-    let text = value.get_ref().as_str().ok_or_else(|| wrong_type(key, value, &format!("one of {names}")))?;
+    let first = all.first().map_or("", |(name, _)| *name);
+    let remedy = || write(key.get_ref(), &format!("\"{first}\""));
+    let wrong = || wrong_type(key, value, &format!("one of {names}")).hint(remedy());
+    let text = value.get_ref().as_str().ok_or_else(wrong)?;
     let found = all.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     found.ok_or_else(|| {
-        ConfigError::new(value.span(), format!("`{}` must be one of {names}, not \"{text}\"", key.get_ref()))
+        let near = did_you_mean(text, all.iter().map(|(name, _)| *name));
+        let error =
+            ConfigError::new(value.span(), format!("`{}` must be one of {names}, not \"{text}\"", key.get_ref()));
+        error.hint(if near.is_empty() { remedy() } else { near })
     })
 }
 
@@ -295,22 +322,30 @@ fn choice(table: &DeTable<'_>) -> Result<Columns, ConfigError> {
         };
         let (all, needed) = (columns::all(view), columns::needed(view));
         let mut list = Vec::new();
-        for (name, at) in texts(key, value, "a list of names of columns")? {
+        let example = || all.iter().take(2).copied().chain(needed).collect::<Vec<_>>();
+        let remedy = || write(key.get_ref(), &format!("{:?}", example()));
+        let named = texts(key, value, "a list of names of columns").map_err(|error| error.hint(remedy()))?;
+        for (name, at) in named {
             let Some(column) = all.iter().copied().find(|column| *column == name) else {
                 let near = did_you_mean(name, all.iter().copied());
                 let error = ConfigError::new(at, format!("unknown column `{name}`"));
                 return Err(error.hint(if near.is_empty() { format!("there are {}", all.join(", ")) } else { near }));
             };
             if list.contains(&column) {
-                return Err(ConfigError::new(at, format!("the column `{name}` stands twice")));
+                return Err(
+                    ConfigError::new(at, format!("the column `{name}` stands twice")).hint("remove one of them")
+                );
             }
             list.push(column);
         }
         match needed.filter(|needed| !list.contains(needed)) {
             Some(needed) => {
-                return Err(ConfigError::new(value.span(), format!("the column `{needed}` must be among them")));
+                let error = ConfigError::new(value.span(), format!("the column `{needed}` must be among them"));
+                return Err(error.hint(format!("add \"{needed}\" to the list")));
             }
-            None if list.is_empty() => return Err(ConfigError::new(value.span(), "a column must be among them")),
+            None if list.is_empty() => {
+                return Err(ConfigError::new(value.span(), "a column must be among them").hint(remedy()));
+            }
             None => chosen.choose(view, list),
         }
     }
@@ -333,7 +368,10 @@ impl Reader<'_> {
     }
 
     fn filter(&self, value: &Value<'_>) -> Result<Filter, ConfigError> {
-        let wrong = || ConfigError::new(value.span(), format!("`filter` must be a text, not {}", type_of(value)));
+        let wrong = || {
+            let error = ConfigError::new(value.span(), format!("`filter` must be a text, not {}", type_of(value)));
+            error.hint(write("filter", "\"comm=make err\""))
+        };
         let text = value.get_ref().as_str().ok_or_else(wrong)?;
         let (at, verbatim) = self.inside(text, value.span());
         Ok(Filter { text: text.to_owned(), at, verbatim })

@@ -2,12 +2,13 @@
 
 use super::ast::{Expr, Op, Test};
 use super::display::value_text;
-use super::eval::closed_set;
+use super::eval::{closed_set, operators};
 use super::fields::{self, Appearance};
 use super::glob;
 use super::lex::{self, Token};
 use crate::event::EventContext;
 use crate::event::describe::{Shape, Value};
+use crate::text::is_hostile;
 
 /// The unfinished end of an expression.
 #[derive(Clone, Debug)]
@@ -50,8 +51,7 @@ pub(crate) fn ending(text: &str) -> Option<Ending> {
 
 fn of_value(test: Test, without: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Option<Ending> {
     let Test { field, op, value, spots } = test;
-    // What follows the other operators is a pattern or a bound, no value.
-    let of = Of::Value(FieldName::new(field).filter(|_| op.takes_lists())?);
+    let of = Of::Value(FieldName::new(field, op).filter(FieldName::compares)?);
     Some(Ending { start: spots.value.start, typed: without(value)?, of })
 }
 
@@ -68,23 +68,36 @@ pub(crate) fn field_terms(typed: &str) -> Vec<String> {
     names.into_iter().map(|(name, shape)| format!("{name}{}", op(shape))).collect()
 }
 
-/// The name of a field, and what is known of its values.
+/// The name of a field and the operator after it, and what is known of its values.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldName {
     name: String,
+    op: Op,
     appearance: Option<Appearance>,
 }
 
 impl FieldName {
-    fn new(name: String) -> Option<FieldName> {
+    fn new(name: String, op: Op) -> Option<FieldName> {
         let appearance = fields::look(&name);
         let compares = appearance.is_some() || name == fields::TREE;
-        compares.then_some(FieldName { name, appearance })
+        compares.then_some(FieldName { name, op, appearance })
     }
 
     /// The name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the operator can stand after the name.
+    fn compares(&self) -> bool {
+        operators(self.shape()).contains(&self.op)
+    }
+
+    /// Whether a value can be what was typed of one: it begins with that, or has it anywhere if a pattern is typed. Upper and lower
+    /// case are the same.
+    pub(crate) fn offers(&self, value: &[u8], typed: &[u8]) -> bool {
+        let begins = |value: &[u8]| value.get(..typed.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(typed));
+        begins(value) || self.op.is_regex() && (1..value.len()).any(|at| begins(&value[at..]))
     }
 
     /// What can be done with it.
@@ -102,15 +115,36 @@ impl FieldName {
     pub(crate) fn words(&self) -> Vec<&'static str> {
         match self.shape() {
             Shape::Bool => vec!["true", "false"],
+            Shape::Duration if !self.op.takes_lists() => vec!["1ms", "10ms", "100ms", "1s", "10s"],
             _ => closed_set(&self.name).unwrap_or_default(),
         }
     }
 
-    /// A value as it is written after `=`: it matches this value only.
+    /// A value as it is written after the operator: `=` matches this value only, and a pattern of `~` this text.
     pub(crate) fn written(&self, value: &[u8]) -> String {
         match self.shape() {
-            Shape::Text | Shape::List => value_text(Op::Eq, &glob::escape(value)),
-            _ => value_text(Op::Eq, value),
+            _ if self.op.is_regex() => value_text(self.op, pattern(value).as_bytes()),
+            Shape::Text | Shape::List => value_text(self.op, &glob::escape(value)),
+            _ => value_text(self.op, value),
         }
     }
+}
+
+/// What has a meaning in a regular expression, outside of a class.
+const META: &str = r"\.+*?()|[]{}^$";
+
+/// A regular expression that matches these bytes.
+fn pattern(value: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in value.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                letter if is_hostile(letter) => out.push_str(&format!("\\x{{{:x}}}", u32::from(letter))),
+                letter if META.contains(letter) => out.extend(['\\', letter]),
+                letter => out.push(letter),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("(?-u:\\x{byte:02x})")));
+    }
+    out
 }

@@ -439,15 +439,20 @@ fn bad_regex(test: &Test, pattern: &str, error: &regex::Error) -> FilterError {
     failed.hint("put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes")
 }
 
-/// Refuses an operator that does not fit a shape.
-fn fits(test: &Test, shape: Shape, noun: &str) -> Result<(), FilterError> {
-    let fitting: &[Op] = match shape {
+/// The operators that fit a shape.
+pub(super) fn operators(shape: Shape) -> &'static [Op] {
+    match shape {
         Shape::Text | Shape::List => &[Op::Eq, Op::Ne, Op::Like, Op::NotLike],
         Shape::Number | Shape::Duration | Shape::User | Shape::Group => {
             &[Op::Eq, Op::Ne, Op::Lt, Op::Gt, Op::Le, Op::Ge]
         }
         Shape::Bool | Shape::Object => &[Op::Eq, Op::Ne],
-    };
+    }
+}
+
+/// Refuses an operator that does not fit a shape.
+fn fits(test: &Test, shape: Shape, noun: &str) -> Result<(), FilterError> {
+    let fitting = operators(shape);
     if fitting.contains(&test.op) {
         return Ok(());
     }

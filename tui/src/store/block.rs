@@ -18,6 +18,7 @@ struct Meta {
     offset: u32,
     kind: Kind,
     failed: bool,
+    answered: bool,
 }
 
 /// Bytes of an event beside its frame: its index entry here, and its places in the indexes of the list and of the
@@ -57,6 +58,7 @@ impl Block {
             offset: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
             kind,
             failed: seen.event.failed(),
+            answered: false,
         });
         self.bytes.extend_from_slice(frame.bytes);
     }
@@ -73,9 +75,18 @@ impl Block {
             clock_offset: meta.clock_offset,
             file: meta.file,
             failed: meta.failed,
+            answered: meta.answered,
             kind: meta.kind,
             time: meta.time,
         })
+    }
+
+    /// See [`Stored::answered`].
+    pub(super) fn answer(&mut self, id: Id) {
+        let at = id.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        if let Some(meta) = at.and_then(|at| self.metas.get_mut(at)) {
+            meta.answered = true;
+        }
     }
 
     /// Frees the unused capacity.

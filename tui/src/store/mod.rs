@@ -83,6 +83,8 @@ pub struct Stored<'a> {
     pub(crate) file: Option<FileHash>,
     /// Whether it failed.
     pub failed: bool,
+    /// Whether it failed in a search that found its name later.
+    pub answered: bool,
     /// The kind.
     pub kind: Kind,
     /// The time ([`FrameHeader::time`]).
@@ -185,6 +187,14 @@ impl Store {
         let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1)?;
         self.asked.set(at);
         self.blocks.get(at)?.get(id)
+    }
+
+    /// Records that a search found what this failed call of it did not find.
+    pub(crate) fn answer(&mut self, id: Id) {
+        let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1);
+        if let Some(block) = at.and_then(|at| self.blocks.get_mut(at)) {
+            block.answer(id);
+        }
     }
 
     /// The kept events with these ids, in order.

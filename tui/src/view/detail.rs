@@ -2,8 +2,10 @@
 
 use super::events::selected;
 use super::theme::Theme;
-use super::{Piece, clock, duration, page, put};
+use super::{Piece, clock, duration, gap, loss, page, put};
+use crate::app::keymap::Action;
 use crate::app::pane::Family;
+use crate::app::row::{TimeBase, TimeMode};
 use crate::app::views::View;
 use crate::app::views::detail::{Detail, Size, Subject, Tab};
 use crate::app::why::Searched;
@@ -11,6 +13,7 @@ use crate::app::{App, Extent};
 use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
+use crate::event::lost::{self, Lost};
 use crate::event::process::Process;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
@@ -218,12 +221,17 @@ impl Page<'_> {
 
     /// A text with a name, on as many lines as it needs.
     pub(super) fn named(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
-        let lines = text::wrap(text, self.width.saturating_sub(NAME + 2));
-        let mut first = format!(" {} ", text::left(name, NAME.max(name.len()).min(self.width), self.charset()));
+        self.named_in(NAME, name, text, style)
+    }
+
+    /// As [`named`](Self::named), with so many cells for the name.
+    fn named_in(&self, cells: usize, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
+        let lines = text::wrap(text, self.width.saturating_sub(cells + 2));
+        let mut first = format!(" {} ", text::left(name, cells.max(name.len()).min(self.width), self.charset()));
         let mut out = Vec::new();
         for line in lines {
             out.push(Line::from(vec![Span::styled(first, self.theme.note()), Span::styled(line, style)]));
-            first = " ".repeat(NAME + 2);
+            first = " ".repeat(cells + 2);
         }
         out
     }
@@ -392,7 +400,7 @@ impl Page<'_> {
                 lines.extend(search);
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
-            Body::Lost(_) => lines.extend(self.all_fields(seen)),
+            Body::Lost(lost) => lines.extend(self.gap(lost, seen)),
             Body::Exit(_) if let Some(failed) = self.app.failed_before(id) => {
                 if self.app.store().get(failed).is_some_and(|failed| failed.kind == Kind::Open) {
                     lines.extend(self.named("before", "this open failed; it may be why", self.theme.quiet()));
@@ -411,6 +419,32 @@ impl Page<'_> {
             }
         }
         lines
+    }
+
+    /// What was lost, why, when, and what to do about it.
+    fn gap(&self, lost: &Lost, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        let (app, theme, plain) = (self.app, self.theme, Style::new());
+        let what = format!("{}: {}", gap::counted(lost.record.count, lost.of()), lost.cause.clause());
+        let why = match lost.cause {
+            lost::Cause::Ring => "the events came faster than they were read from the kernel's ring",
+            lost::Cause::Probe => "the kernel did not run the program that sees them",
+            lost::Cause::Read => "they arrived, but they are not what this version reads",
+        };
+        let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
+        // The whole times, whatever the width.
+        let mut when = gap::bounds(lost, seen, &base, usize::MAX, theme);
+        if lost.record.cpu != u32::MAX {
+            when = format!("{when}, on CPU {}", lost.record.cpu);
+        }
+        let all = format!("{} shows all losses", app.key_of(Action::LossReport));
+        let remedy = loss::remedy(lost.cause, app.world().counters());
+        [
+            self.named("lost", &what, theme.loss()),
+            self.named("why", why, plain),
+            self.named("when", &when, plain),
+            self.named("to do", &format!("{remedy}; {all}"), theme.strong()),
+        ]
+        .concat()
     }
 
     fn of_kept(&self, id: Id) -> Vec<Line<'static>> {
@@ -616,7 +650,7 @@ impl Page<'_> {
     /// The kernel stack, if the event has one.
     fn stack_of(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         match crate::app::row::field(seen, "stack") {
-            Value::Stack(stack) => self.stack(&stack),
+            Value::Stack(stack) => self.stack(&stack, NAME),
             _ => Vec::new(),
         }
     }
@@ -626,40 +660,38 @@ impl Page<'_> {
         let kind = seen.event.kind();
         let own = fields_of(kind).iter();
         let listed: Vec<&Field> = if kind == Kind::Lost { own.collect() } else { own.chain(COMMON).collect() };
-        let mut lines = Vec::new();
+        let mut values: Vec<(String, Value<'_>)> = Vec::new();
         for field in listed {
             match (field.get)(seen) {
-                Value::Object => lines.extend(
-                    field
-                        .sub
-                        .iter()
-                        .flat_map(|sub| self.field(&format!("{}.{}", field.name, sub.name), &(sub.get)(seen))),
-                ),
-                value => lines.extend(self.field(field.name, &value)),
+                Value::Object => {
+                    let sub = field.sub.iter();
+                    values.extend(sub.map(|sub| (format!("{}.{}", field.name, sub.name), (sub.get)(seen))));
+                }
+                value => values.push((field.name.to_owned(), value)),
             }
         }
-        lines
+        values.retain(|(_, value)| !matches!(value, Value::Omitted | Value::Null));
+        // All values begin in one column.
+        let cells = values.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let cells = cells.min(self.width / 3).max(NAME);
+        let lines = values.iter().flat_map(|(name, value)| match value {
+            Value::Stack(stack) => self.stack(stack, cells),
+            value => self.named_in(cells, name, &value_text(value, self.theme), Style::new()),
+        });
+        lines.collect()
     }
 
-    fn field(&self, name: &str, value: &Value<'_>) -> Vec<Line<'static>> {
-        match value {
-            Value::Omitted | Value::Null => Vec::new(),
-            Value::Stack(stack) => self.stack(stack),
-            value => self.named(name, &value_text(value, self.theme), Style::new()),
-        }
-    }
-
-    /// The calls of a stack, one a line.
-    fn stack(&self, stack: &Stack<'_>) -> Vec<Line<'static>> {
+    /// The calls of a stack, one a line, with so many cells for the name.
+    fn stack(&self, stack: &Stack<'_>, cells: usize) -> Vec<Line<'static>> {
         let mut lines = Vec::new();
         for call in stack.calls() {
             let mut text = Vec::new();
             call.write(&mut text);
             let name = if lines.is_empty() { "stack" } else { "" };
-            lines.extend(self.named(name, &safe(&text, self.theme), Style::new()));
+            lines.extend(self.named_in(cells, name, &safe(&text, self.theme), Style::new()));
         }
         if stack.is_cut() {
-            lines.extend(self.named("", "(truncated)", Style::new()));
+            lines.extend(self.named_in(cells, "", "(truncated)", Style::new()));
         }
         lines
     }
@@ -714,13 +746,14 @@ impl Page<'_> {
         let below = family.children.iter().map(|entry| (own + 1, &entry.process));
         let (mut lines, mut at) = (Vec::new(), None);
         for (depth, listed) in above.chain([(own, &process)]).chain(below) {
-            let state = match world.processes.get(listed.key).map(|entry| entry.end) {
-                None => "gone".to_owned(),
-                Some(None) => "running".to_owned(),
-                Some(Some(end)) => ended(end.status),
+            let (state, lived) = match world.processes.get(listed.key).map(|entry| entry.end) {
+                None => ("gone".to_owned(), String::new()),
+                Some(None) => ("running".to_owned(), String::new()),
+                Some(Some(end)) => (ended(end.status), duration(end.time.since(listed.key.start))),
             };
             let indent = " ".repeat(depth.min(20));
-            let text = format!(" {:>7} {state:<10} {indent}{}", listed.key.tgid.0, command(listed, self.theme));
+            let pid = listed.key.tgid.0;
+            let text = format!(" {pid:>7} {state:<10} {lived:>7}  {indent}{}", command(listed, self.theme));
             let style = if depth == own { self.theme.strong() } else { Style::new() };
             let line = Line::styled(text::cut(&text, self.width, self.charset()), style);
             let is_selected = depth != own && self.is_selected(listed);

@@ -2,13 +2,13 @@
 
 use super::theme::Theme;
 use super::{Piece, fit, gap, put};
-use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_text};
 use crate::app::search::Pattern;
 use crate::app::views::events::Line as Rows;
 use crate::app::views::tree::Counts;
 use crate::app::why;
+use crate::app::{App, Extent};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, EventContext};
 use crate::store::Id;
@@ -111,9 +111,17 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
 }
 
 /// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    titles: Rect,
+    area: Rect,
+    app: &App,
+    theme: Theme,
+    extent: &mut Extent,
+) -> usize {
     let height = usize::from(area.height);
     let lines = app.events().screen(height, app.store());
+    extent.first = lines.first().and_then(|line| app.events().row(line.first));
     let cursor = app.events().cursor();
     let pid = app.store().widest_pid().to_string().len();
     let differ = if area.width >= WIDE && app.columns().is_none() { differ(app, &lines) } else { [false; 2] };
@@ -147,6 +155,8 @@ fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
                 let mut text = Vec::new();
                 column.write(event, &mut text);
                 match seen {
+                    // What is not known is no difference.
+                    _ if text.is_empty() => {}
                     Some(seen) => *differ |= *seen != text,
                     None => *seen = Some(text),
                 }

@@ -16,20 +16,27 @@ use ratatui::style::Style;
 use std::ops::Range;
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// Draws the line, with the cursor in the text that is being typed.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+/// Draws the line, with the cursor in the text that is being typed. Returns the cells of the tabs.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> Tabs {
+    let none = Tabs::default();
     if let Some(line) = app.replay().and_then(|replay| replay.line()) {
-        return typed(frame, area, "go to time> ", line, app, theme);
+        typed(frame, area, "go to time> ", line, app, theme);
+        return none;
     }
     if let Some(line) = &app.help_search().line {
-        return typed(frame, area, "search the help> ", line, app, theme);
+        typed(frame, area, "search the help> ", line, app, theme);
+        return none;
     }
     match (app.filter().line(), app.search().line()) {
         (Some(line), _) => typed(frame, area, "filter> ", line, app, theme),
         (None, Some(line)) => typed(frame, area, "/", line, app, theme),
-        (None, None) => shown(frame, area, app, theme),
+        (None, None) => return shown(frame, area, app, theme),
     }
+    none
 }
+
+/// The cells of the tabs, in the order of [`View::ALL`]: from the first on and without the last. None of a tab that is not drawn.
+type Tabs = [(u16, u16); View::ALL.len()];
 
 /// The error in the typed text, and what to do about it, as one line of this width; if that is too long, as two. The place of the
 /// error is marked in the text.
@@ -54,7 +61,7 @@ fn counts(app: &App, width: u16) -> Piece {
     Piece::plain(format!("{word}{} of {}{gaps}", short(app.events().events()), short(app.store().kept())))
 }
 
-fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> Tabs {
     // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
     // The filter is for events, not for BPF programs.
     let filter = if app.view() == View::Bpf { String::new() } else { app.filter().text() };
@@ -76,7 +83,7 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         View::Top => super::top::choice(app, area.width, theme),
         View::Bpf => super::bpf::counts(app, area.width, theme),
     };
-    let mut left = tabs(app, names, theme);
+    let (mut left, tabs) = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(filter.as_bytes(), theme.charset, usize::from(area.width));
@@ -100,6 +107,7 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     left.push(Piece::new(text, theme.note()));
     left.push(search);
     ends(frame, area, &left, &right, theme);
+    tabs.map(|(from, to)| (area.x + from, area.x + to))
 }
 
 /// The views that are named in the line.
@@ -114,7 +122,7 @@ enum Names {
 }
 
 /// The views, with their keys. The one that is shown is bold.
-fn tabs(app: &App, names: Names, theme: Theme) -> Vec<Piece> {
+fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
     let tab = |view: View| {
         let key = app.key_of(view.action());
         match (view == app.view(), names) {
@@ -125,7 +133,16 @@ fn tabs(app: &App, names: Names, theme: Theme) -> Vec<Piece> {
             (false, Names::Current) => Some(Piece::new(format!(" {key}"), theme.quiet())),
         }
     };
-    View::ALL.into_iter().filter_map(tab).collect()
+    let (mut pieces, mut tabs, mut used) = (Vec::new(), Tabs::default(), 0);
+    for (view, place) in View::ALL.into_iter().zip(&mut tabs) {
+        if let Some(piece) = tab(view) {
+            // A space stands between two.
+            let end = used + u16::try_from(piece.width()).unwrap_or(u16::MAX);
+            (*place, used) = ((used, end), end.saturating_add(1));
+            pieces.push(piece);
+        }
+    }
+    (pieces, tabs)
 }
 
 /// The pattern of the search and the place among its matches, in so many cells.
@@ -226,6 +243,17 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     frame.set_cursor_position(Position::new(area.x + column, area.y));
 }
 
+/// The filter whose rows are shown while the typed one is wrong, in so many cells.
+pub(super) fn rows_of(app: &App, room: usize, theme: Theme) -> Piece {
+    const LABEL: &str = "rows of: ";
+    if app.filter().line().and(app.filter().error()).is_none() || room < LABEL.len() + 8 {
+        return Piece::default();
+    }
+    let filter = text::escape_in(app.filter().text().as_bytes(), theme.charset, room);
+    let text = if filter.is_empty() { format!("{LABEL}no filter") } else { format!("{LABEL}{filter}") };
+    Piece::new(text::cut(&text, room, theme.charset), theme.note())
+}
+
 /// The place of the error in the typed text, at least one character.
 fn wrong(app: &App) -> Option<Range<usize>> {
     let at = app.filter().line().and(app.filter().error()).filter(|_| app.filter().completion().is_none())?.at.clone();
@@ -324,7 +352,8 @@ mod tests {
         assert!(marked.iter().all(|x| red(x) == (colours == Colours::Sixteen)));
         let marked = marked.into_iter().map(|x| buffer[(x, 1)].symbol()).collect();
         let screen = screen(app);
-        (screen[1].clone(), marked, screen[8].clone())
+        let status = screen[8].split("  rows of: ").next().unwrap_or_default().trim_end();
+        (screen[1].clone(), marked, status.to_owned())
     }
 
     /// A line of this width with something at its ends.

@@ -19,7 +19,9 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         return filterline::offers(frame, area, completion, theme);
     }
     if let Some((error, _)) = filterline::error(app, area.width, theme) {
-        return ends(frame, area, &[Piece::new(format!(" {error}"), theme.alarm())], &[], theme);
+        let error = Piece::new(format!(" {error}"), theme.alarm());
+        let room = usize::from(area.width).saturating_sub(error.width() + 2);
+        return ends(frame, area, &[error], &[filterline::rows_of(app, room, theme)], theme);
     }
     if let Some(text) = app.finding_text() {
         return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
@@ -61,8 +63,8 @@ fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> Stri
 fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     let mut figures = Vec::new();
     if let Some(recording) = app.recording() {
-        let mb = recording.bytes as f64 / 1e6;
-        figures.push(format!("REC {} {mb:.1} MB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
+        let mib = recording.bytes as f64 / f64::from(1 << 20);
+        figures.push(format!("REC {} {mib:.1} MiB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
     } else if let Some(why) = app.why_not_recorded() {
         // The cause is what the message ends with, before its advice.
         let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
@@ -84,7 +86,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
         hidden => figures.push(format!("hidden {}", short(hidden))),
     }
     if let Some((cpu, resident)) = app.usage() {
-        figures.push(format!("self {cpu:.1}% cpu {} MB", resident / 1_000_000));
+        figures.push(format!("self {cpu:.1}% cpu {} MiB", resident >> 20));
     }
     figures
 }
@@ -131,11 +133,15 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     }
     let mut line = Line::from(" ");
     let mut room = usize::from(area.width).saturating_sub(1);
-    let last = labels.last().cloned().unwrap_or_default();
-    let last_width = text::width(&last.0) + text::width(&last.1) + 2;
+    let width_of = |(key, label): &(String, String)| text::width(key) + text::width(label) + 2;
+    // The keys of the view take no room from those of the help and of the report on lost events.
+    let kept = [Action::Help, Action::LossReport].map(|action| app.key_of(action));
+    let keeps = app.view() == View::Bpf && area.width >= 60;
+    let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || keeps && kept.contains(key);
     for (at, (key, label)) in labels.iter().enumerate() {
         let width = text::width(key) + text::width(label) + 2;
-        let reserve = if at + 1 == labels.len() { 0 } else { last_width };
+        let reserve: usize =
+            labels.iter().enumerate().skip(at + 1).filter(stays).map(|(_, label)| width_of(label)).sum();
         if width + reserve > room + 1 {
             continue;
         }

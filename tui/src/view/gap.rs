@@ -42,7 +42,7 @@ pub(super) fn counted(count: u64, kind: Option<Kind>) -> String {
 }
 
 /// How long the gap is, and its bounds. The second time omits the hours and minutes that it has in common with the first.
-fn bounds(lost: &Lost, seen: &EventContext<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
+pub(super) fn bounds(lost: &Lost, seen: &EventContext<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
     let mode = if base.mode == TimeMode::Delta { TimeMode::Clock } else { base.mode };
     let time = |ns| {
         let text = time_text(ns, seen.clock_offset, &TimeBase { mode, ..*base });

@@ -37,7 +37,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let ended = ended(app, &account, theme);
     let running = ended.is_none();
     let figures = match ended {
-        Some(ended) => ended.into_iter().flat_map(|piece| fits(vec![piece])).collect(),
+        Some((name, ways)) => {
+            let name = fits(name);
+            let did = ways.into_iter().map(&mut fits).find(|did| !did.is_empty()).unwrap_or_default();
+            [name, did].concat()
+        }
         None => {
             let capture = fits(capture(app, area.width, theme));
             let mut rates = fits(rates(app, theme));
@@ -74,13 +78,13 @@ fn state(app: &App, theme: Theme) -> Piece {
     }
 }
 
-/// How the COMMAND ended, and what it did; `None` while it runs, and without one.
-fn ended(app: &App, account: &Account, theme: Theme) -> Option<Vec<Piece>> {
+/// How the COMMAND ended, and what it did, in ways from the longest to the shortest; `None` while it runs, and without one.
+fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<Vec<Piece>>)> {
     let output = app.output()?;
     let how = output.ended()?;
     let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { failed, lived_ns, .. } = *app.summary();
+    let Summary { failed_opens, failed_execs, lived_ns, .. } = *app.summary();
     let lived = lived_ns.map_or(String::new(), |ns| format!("in {}", duration(ns)));
     let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
     let delivered = |kind| captured.contains(kind).then(|| account.kind(kind).delivered);
@@ -88,10 +92,25 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<Vec<Piece>> {
         1 => "1 process".to_owned(),
         count => format!("{} processes", grouped(count)),
     });
-    let opens = delivered(Kind::Open).map(|count| counted(count, Some(Kind::Open)));
-    let failed = Some(format!("{} failed", grouped(failed)));
-    let counts: Vec<String> = [processes, opens, failed].into_iter().flatten().collect();
-    Some(vec![Piece::new(format!("{name} {how}"), style), Piece::plain(lived), Piece::plain(counts.join(", "))])
+    let calls = |kind, failed| {
+        let failed = if failed > 0 { format!(" ({} failed)", grouped(failed)) } else { String::new() };
+        delivered(kind).map(|count| format!("{}{failed}", counted(count, Some(kind))))
+    };
+    let (opens, execs) = (calls(Kind::Open, failed_opens), calls(Kind::Exec, failed_execs));
+    let said = |counts: &[&Option<String>]| counts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(", ");
+    let (all, both, first) = (said(&[&processes, &opens, &execs]), said(&[&opens, &execs]), said(&[&opens]));
+    // The longest first. What failed is more important than the time.
+    let ways = [
+        (lived.as_str(), all),
+        (&lived, both.clone()),
+        ("", both),
+        (&lived, first.clone()),
+        ("", first),
+        (&lived, String::new()),
+    ];
+    let name = vec![Piece::new(format!("{name} {how}"), style)];
+    let ways = ways.map(|(lived, counts)| vec![Piece::plain(lived.to_owned()), Piece::plain(counts)]);
+    Some((name, ways.into()))
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {

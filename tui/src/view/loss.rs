@@ -6,6 +6,7 @@ use crate::account::{Account, Shortage};
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::event::Body;
+use crate::event::lost::Cause;
 use crate::frame::host::Counters;
 use crate::store::Stored;
 use crate::text::{self, Charset, grouped};
@@ -254,14 +255,23 @@ fn memory(app: &App, account: &Account) -> Vec<String> {
     lines
 }
 
+/// What to do about a loss.
+pub(super) fn remedy(cause: Cause, counters: &Counters) -> String {
+    match cause {
+        Cause::Ring => {
+            let larger = (counters.ring_size.max(1 << 20) * 4).min(crate::limits::RING_MAX) >> 20;
+            format!("start with --ring-size {larger}MiB, or capture less: --kind, --comm, --tree, --cgroup")
+        }
+        Cause::Probe => "another tracer's program was running, or the probe recursed; stop other tracers".to_owned(),
+        Cause::Read => "a bug in tracetui, or probes of another version; please report it".to_owned(),
+    }
+}
+
 fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     let lost = account.sum().lost;
     let mut advice = Vec::new();
     if lost.ring > 0 {
-        let larger = (counters.ring_size.max(1 << 20) * 4).min(crate::limits::RING_MAX) >> 20;
-        advice.push(format!(
-            "ring full: start with --ring-size {larger}MiB, or capture less: --kind, --comm, --tree, --cgroup."
-        ));
+        advice.push(format!("ring full: {}.", remedy(Cause::Ring, counters)));
         advice.push("A display filter does not free the ring. A gap row marks the place of each loss.".to_owned());
     }
     if account.unseen > 0 {
@@ -271,12 +281,10 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
         ));
     }
     if lost.probe.saturating_sub(account.unseen) + account.unattributed_skips > 0 {
-        advice.push(
-            "skipped: another tracer's program was running, or the probe recursed; stop other tracers.".to_owned(),
-        );
+        advice.push(format!("skipped: {}.", remedy(Cause::Probe, counters)));
     }
     if lost.read > 0 {
-        advice.push("unreadable: a bug in tracetui, or probes of another version; please report it.".to_owned());
+        advice.push(format!("unreadable: {}.", remedy(Cause::Read, counters)));
     }
     if account.tree_full > 0 {
         advice.push("--tree: the tree has too many live processes; choose a smaller one.".to_owned());

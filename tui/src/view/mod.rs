@@ -42,11 +42,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(replay) => replay::header(frame, areas.header, app, replay, theme),
         None => header::draw(frame, areas.header, app, theme),
     }
-    filterline::draw(frame, areas.filter, app, theme);
-    let mut extent = Extent { scroll: app.detail().scroll, ..Extent::default() };
+    let tabs = filterline::draw(frame, areas.filter, app, theme);
+    let mut extent = Extent { scroll: app.detail().scroll, tabs, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
         let drawn = match app.view() {
-            View::Events => events::draw(frame, areas.titles, areas.list, app, theme),
+            View::Events => events::draw(frame, areas.titles, areas.list, app, theme, extent),
             View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
             View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
             View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
@@ -136,8 +136,11 @@ fn moment(app: &App, width: u16, theme: Theme) -> Option<Piece> {
             let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
             format!(" AS OF {time} ")
         }
-        None if width < 110 || !app.is_of_all() => return None,
-        None => " WHOLE RECORDING ".to_owned(),
+        None if !app.is_of_all() => return None,
+        None if width >= 110 => " WHOLE RECORDING ".to_owned(),
+        // Top has no room for it beside what can be counted.
+        None if width < 60 || app.view() != View::Tree => return None,
+        None => " WHOLE ".to_owned(),
     };
     Some(Piece::new(text, theme.paused()))
 }

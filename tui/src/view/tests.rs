@@ -3,13 +3,14 @@
 use super::theme::{Colours, Theme};
 use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
+use crate::app::views::View;
 use crate::app::views::detail::{Size, Subject};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
 use crate::source::synthetic::{Maker, payload};
 use crate::text::{Charset, is_hostile};
 use crate::why::{Answer, Basis, Cause};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -202,7 +203,7 @@ fn a_recording_that_stopped_is_said_with_its_cause() {
     );
     app.update(Input::Recording("b.ttr".into()));
     app.update(Input::Tick(Tick { now: Duration::from_secs(120), usage: None }));
-    assert!(status(&mut app).starts_with(" REC b.ttr 0.0 MB"), "{}", status(&mut app));
+    assert!(status(&mut app).starts_with(" REC b.ttr 0.0 MiB"), "{}", status(&mut app));
 }
 
 #[test]
@@ -559,7 +560,7 @@ fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
     assert_eq!(app.events().events(), 3, "the last good one is in force");
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
-    assert_eq!(shown[22], " missing term");
+    assert!(shown[22].starts_with(" missing term  ") && shown[22].ends_with("  rows of: comm=cat"), "{}", shown[22]);
     keys(&mut app, "\n");
     assert!(app.filter().line().is_some(), "it cannot be kept");
     keys(&mut app, "\x1b");
@@ -1145,7 +1146,13 @@ fn the_header_sums_up_a_command_that_ended() {
     app.update(Input::CommandEnded("exit 2".into()));
     let header = |app: &mut App| screen(app)[0].clone();
     assert!(header(&mut app).starts_with(" ENDED  make exit 2"), "{}", header(&mut app));
-    assert!(header(&mut app).contains("2 processes, 2 opens, 2 failed"), "{}", header(&mut app));
+    let all = "2 processes, 2 opens (1 failed), 2 execs (1 failed)";
+    assert!(header(&mut app).contains(all), "{}", header(&mut app));
+    app.update(Input::Resize(80, 24));
+    assert!(header(&mut app).contains(" 2 opens (1 failed), 2 execs (1 failed)"), "{}", header(&mut app));
+    assert!(header(&mut app).ends_with("LOST 0"));
+    app.update(Input::Resize(60, 24));
+    assert!(header(&mut app).contains(" 2 opens (1 failed)"), "{}", header(&mut app));
     app.update(Input::Resize(40, 10));
     assert!(header(&mut app).starts_with(" ENDED  make exit 2") && header(&mut app).ends_with("LOST 0"));
 }
@@ -1440,4 +1447,115 @@ fn columns_are_chosen_beside_the_view() {
     assert!(lines[2].contains("COMMAND") && lines[2].ends_with("│ COLUMNS of Tree"), "{lines:#?}");
     keys(&mut app, "\x1b");
     assert!(!screen(&mut app)[2].contains("COLUMNS"));
+}
+
+#[test]
+fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
+    let click = |app: &mut App, column, row| {
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        screen(app);
+        app.update(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        work(app);
+        screen(app)
+    };
+    let mut app = opens(100, MEMORY);
+    let before = screen(&mut app);
+    let shown = click(&mut app, 30, 7);
+    assert_eq!(shown.iter().position(|line| line.starts_with('>')), Some(7), "{}", shown.join("\n"));
+    assert_eq!(shown[7][1..], before[7][1..]);
+    // What arrives meanwhile does not move what is clicked.
+    let tab = shown[1].find("3 Top").expect("a tab") as u16;
+    for (at, view) in [(tab, View::Top), (shown[1].find("2 Tree").expect("a tab") as u16, View::Tree)] {
+        click(&mut app, at, 1);
+        assert_eq!(app.view(), view);
+        let shown = click(&mut app, 5, 4);
+        assert!(shown[4].starts_with('>'), "{}", shown.join("\n"));
+        // No row, the title and the footer.
+        for row in [15, 2, 23, 0] {
+            assert_eq!(click(&mut app, 5, row)[4], shown[4]);
+        }
+    }
+    click(&mut app, 2, 1);
+    assert_eq!(app.view(), View::Events);
+    // While a filter is typed, the tabs are not there.
+    keys(&mut app, "f");
+    click(&mut app, tab, 1);
+    assert_eq!(app.view(), View::Events);
+}
+
+#[test]
+fn the_wheel_scrolls_what_is_under_it() {
+    let wheel = |app: &mut App, kind, row| {
+        app.update(Input::Mouse(MouseEvent { kind, column: 5, row, modifiers: KeyModifiers::NONE }));
+        screen(app).join("\n")
+    };
+    let mut app = opens(100, MEMORY);
+    wheel(&mut app, MouseEventKind::ScrollUp, 10);
+    assert_eq!(app.events().selected(), Some(96));
+    keys(&mut app, "\n\t\t\t");
+    let raw = screen(&mut app).join("\n");
+    let scrolled = wheel(&mut app, MouseEventKind::ScrollDown, 18);
+    assert!(raw != scrolled && app.events().selected() == Some(96), "{scrolled}");
+    keys(&mut app, "\x1b?");
+    app.update(Input::Resize(80, 10));
+    let help = screen(&mut app).join("\n");
+    assert!(help != wheel(&mut app, MouseEventKind::ScrollDown, 5) && app.overlay().is_some());
+}
+
+#[test]
+fn the_detail_of_a_gap_begins_with_the_answer() {
+    let mut app = app(80, 24, MEMORY);
+    let mut made = Maker::default();
+    made.open(7, "cat", "/a", 3);
+    lost(&mut made, 1204);
+    feed(&mut app, &mut made);
+    keys(&mut app, "k");
+    keys(&mut app, "G\n");
+    let shown = screen(&mut app);
+    let from = shown.iter().position(|line| line.starts_with("──")).expect("the pane") + 1;
+    let pane = &shown[from..];
+    assert_eq!(pane[0], " lost      1,204 opens: kernel ring full");
+    assert!(pane[1].starts_with(" why       the events came faster"), "{}", pane[1]);
+    assert!(
+        pane[2].starts_with(" when      37 ms, 14:02:10.965 ") && pane[2].ends_with(" 11.002, on CPU 0"),
+        "{}",
+        pane[2]
+    );
+    assert!(pane[3].starts_with(" to do     start with --ring-size 4MiB, or capture less"), "{}", pane[3]);
+    assert!(pane[4].ends_with("! shows all losses"), "{}", pane[4]);
+    // The fields are those of Raw.
+    keys(&mut app, "\t\t\t");
+    assert!(screen(&mut app).join("\n").contains(" cause     ring"));
+}
+
+#[test]
+fn values_and_durations_of_the_detail_pane_are_aligned() {
+    let mut app = app(80, 40, MEMORY);
+    let mut made = Maker::default();
+    made.exec(100, "make", &["make"], 0);
+    for pid in [101, 102] {
+        made.fork(100, "make", pid);
+        made.exit(pid, "cc", 0);
+    }
+    feed(&mut app, &mut made);
+    keys(&mut app, "g\n\t\t");
+    let shown = screen(&mut app).join("\n");
+    for pid in [101, 102] {
+        assert!(shown.contains(&format!("     {pid} exit 0      10.0 s   ")), "{shown}");
+    }
+    keys(&mut app, "\t");
+    let shown = screen(&mut app);
+    let fields =
+        shown.iter().filter(|row| row.starts_with(" exe") || row.starts_with(" cwd") || row.starts_with(" argc"));
+    let starts: Vec<_> =
+        fields.filter_map(|row| Some(row.len() - row.get(1..)?.split_once(' ')?.1.trim_start().len())).collect();
+    assert!(starts.len() > 3 && starts.iter().all(|start| *start == starts[0]), "{}", shown.join("\n"));
+}
+
+#[test]
+fn what_is_copied_is_said_to_be_sent() {
+    let mut app = opens(3, MEMORY);
+    keys(&mut app, "y");
+    let message = app.message().expect("a message");
+    assert!(message.starts_with("line sent to the terminal's clipboard (OSC 52): "), "{message}");
 }

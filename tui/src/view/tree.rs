@@ -132,9 +132,10 @@ fn aligned(text: &str, cells: usize, right: bool, charset: Charset) -> String {
     if right { text::right(text, cells, charset) } else { text::left(text, cells, charset) }
 }
 
-/// Whether the rows differ in CGROUP.
+/// Whether the rows differ in what CGROUP shows. A process without an event has no cgroup, and is not asked.
 fn differ<'a>(rows: impl Iterator<Item = &'a Row>, app: &App) -> bool {
-    let mut cgroups = rows.filter_map(|row| app.tree().seen(row)).map(|seen| seen.cgroup);
+    let seen = rows.filter_map(|row| app.tree().seen(row));
+    let mut cgroups = seen.filter_map(|seen| app.world().cgroup(seen.cgroup, seen.process));
     let first = cgroups.next();
     cgroups.any(|cgroup| Some(cgroup) != first)
 }

@@ -463,6 +463,14 @@ impl Bpf {
         self.select(self.at, now);
     }
 
+    /// Selects a row of the screen, if there is one.
+    pub(crate) fn click(&mut self, row: usize, now: Duration) {
+        let row = self.top + row;
+        if row < self.rows.len() {
+            self.select(row, now);
+        }
+    }
+
     /// Moves the selection down by `rows`. The first row is then selected whatever it is.
     pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
         self.select(self.at.saturating_add_signed(rows), now);

@@ -413,6 +413,14 @@ impl EventList {
         }
     }
 
+    /// Selects the line that is so many lines below the one of an event, if there is one.
+    pub(crate) fn select_line(&mut self, first: Id, lines: usize, height: usize, store: &Store) {
+        let line = self.lines_down(self.place(first), store).nth(lines);
+        if let Some(id) = line.and_then(|line| self.row(line.last)) {
+            self.select(id, height, store);
+        }
+    }
+
     /// Selects the oldest line.
     pub fn go_to_start(&mut self, height: usize, store: &Store) {
         if let Some(id) = self.first(store) {

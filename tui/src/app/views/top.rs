@@ -205,7 +205,7 @@ pub(crate) struct Figures {
     pub events: u64,
     /// By kind: exec, exit, open, bpf.
     pub kinds: [u64; 4],
-    /// Those that failed.
+    /// Those that failed, without those of a search that found its name.
     pub failed: u64,
 }
 
@@ -268,6 +268,16 @@ impl Group {
             let at = second as usize % SECONDS;
             self.seconds[at] += 1;
             self.recent.iter_mut().for_each(|recent| recent[at].count(kind, failed));
+        }
+    }
+
+    /// Counts one fewer that failed at this time.
+    fn answered(&mut self, ns: u64) {
+        self.all.failed = self.all.failed.saturating_sub(1);
+        let second = ns / SECOND;
+        if second <= self.latest && second + SECONDS as u64 > self.latest {
+            let recent = self.recent.as_mut().map(|recent| &mut recent[second as usize % SECONDS]);
+            recent.into_iter().for_each(|figures| figures.failed = figures.failed.saturating_sub(1));
         }
     }
 
@@ -408,6 +418,22 @@ impl Top {
         }
     }
 
+    /// A failed call that is shown is counted as failed no more: its search found the name.
+    pub(crate) fn answered(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
+        let counted = self.running && stored.id >= self.from && self.until.is_none_or(|until| stored.id < until);
+        if !counted || self.since.is_some_and(|(since, _)| stored.id < since) {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        if self.by.of_stored(stored, world, &mut scratch) {
+            let at = self.places.get(&self.hasher.hash_one(scratch.as_slice())).copied();
+            let group = at.and_then(|at| self.groups.get_mut(at as usize));
+            group.into_iter().for_each(|group| group.answered(stored.time.0));
+        }
+        self.scratch = scratch;
+    }
+
     fn count(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
         if stored.kind == Kind::Lost {
             return;
@@ -422,7 +448,7 @@ impl Top {
             self.files.insert(file, at);
         }
         if let Some(group) = self.groups.get_mut(at as usize) {
-            group.count(stored.kind, stored.failed, ns);
+            group.count(stored.kind, stored.failed && !stored.answered, ns);
         }
     }
 
@@ -605,6 +631,14 @@ impl Top {
         self.at = row.min(self.rows.len().saturating_sub(1));
         self.cursor = self.selected().map(|group| group.value.clone());
         self.moved = Some(now);
+    }
+
+    /// Selects a row of the screen, if there is one.
+    pub(crate) fn click(&mut self, row: usize, now: Duration) {
+        let row = self.top + row;
+        if row < self.rows.len() {
+            self.select(row, now);
+        }
     }
 
     /// Moves the selection down by `rows`.

@@ -207,6 +207,11 @@ impl Tree {
         self.nodes.append(id, seen, matched);
     }
 
+    /// Counts a failed call no more: this event of the same process found what it did not find.
+    pub(crate) fn answered(&mut self, id: Id, by: &EventContext<'_>) {
+        by.process.into_iter().for_each(|process| self.nodes.answered(id, process.key));
+    }
+
     /// Ends the processes that have ended without an event here.
     pub(crate) fn settle(&mut self, processes: &ProcessTable) {
         self.nodes.settle(processes);
@@ -535,6 +540,14 @@ impl Tree {
     fn again(&mut self) {
         self.again = true;
         self.moved = None;
+    }
+
+    /// Selects a row of the screen, if there is one.
+    pub(crate) fn click(&mut self, row: usize, now: Duration) {
+        let row = self.top + row;
+        if row < self.rows.len() {
+            self.select(row, now);
+        }
     }
 
     /// Moves the selection down by `rows`.

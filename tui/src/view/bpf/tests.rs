@@ -561,6 +561,8 @@ fn what_is_gone_does_not_bury_what_is_there() {
     }
     let mut app = view(80, 24, &mut made);
     keys(&mut app, "jjj");
+    let footer = |app: &mut App| screen(app).pop().unwrap_or_default();
+    assert!(footer(&mut app).contains("! loss"), "{}", footer(&mut app));
     let mut end = |app: &mut App, ids: std::ops::Range<u32>| {
         made.ns += 1_000_000_000;
         ids.for_each(|id| made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(id) })));
@@ -569,6 +571,8 @@ fn what_is_gone_does_not_bury_what_is_there() {
     };
     end(&mut app, 110..200);
     assert_eq!(ids(&mut app)[..2], ["109", "108"]);
+    let keys_of = footer(&mut app);
+    assert!(keys_of.contains("! loss") && keys_of.contains("a gone") && keys_of.ends_with("q quit"), "{keys_of}");
     assert!(rows(&mut app)[3].starts_with("> 106"), "the next one: {:#?}", rows(&mut app));
     for _ in 0..5 {
         let gone = rows(&mut app).iter().position(|row| row.contains("gone ")).unwrap_or(usize::MAX);

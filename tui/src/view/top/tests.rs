@@ -81,6 +81,48 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     assert_eq!(counts(&mut app), of(&[("open", 200)]));
 }
 
+/// A search in three directories, of which the last one may have the name.
+fn search(made: &mut Maker, found: bool) {
+    ["/a", "/b"].iter().for_each(|dir| made.open(7, "cc1", &format!("{dir}/x.h"), -2));
+    if found {
+        made.open(7, "cc1", "/c/x.h", 4);
+    }
+}
+
+/// The last number of the first row.
+fn failed(app: &mut App) -> u64 {
+    let row = rows(app).into_iter().next().unwrap_or_default();
+    row.split_whitespace().next_back().and_then(|number| number.parse().ok()).expect("FAILED is the last column")
+}
+
+#[test]
+fn what_a_search_found_has_not_failed() {
+    let mut made = Maker::default();
+    search(&mut made, true);
+    made.open(7, "cc1", "/none", -2);
+    search(&mut made, false);
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "3");
+    assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 6)]), 3));
+    // Also if the answer comes while the view is shown, and by any window.
+    made.open(7, "cc1", "/c/x.h", 4);
+    feed(&mut app, &mut made);
+    assert_eq!(failed(&mut app), 1);
+    keys(&mut app, "W");
+    assert_eq!(failed(&mut app), 1);
+    search(&mut made, false);
+    feed(&mut app, &mut made);
+    assert_eq!(failed(&mut app), 3);
+    made.open(7, "cc1", "/c/x.h", 4);
+    feed(&mut app, &mut made);
+    assert_eq!(failed(&mut app), 1);
+    // The tree counts the same.
+    keys(&mut app, "2");
+    let row = rows(&mut app).into_iter().find(|row| row.contains("cc1")).expect("the process");
+    assert!(row.contains("     1 - "), "{row}");
+}
+
 #[test]
 fn enter_shows_the_events_of_a_row_and_escape_goes_back() {
     let mut app = top(80, 24);

@@ -3,13 +3,15 @@
 use crate::app::testing::{app, feed, keys, work};
 use crate::app::views::View;
 use crate::app::{App, Input, Tick};
+use crate::frame::host::{Cgroup, HostFrame};
 use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
-use tracetui_shared::header::flag;
+use tracetui_shared::header::{FrameHeader, flag};
+use tracetui_shared::id::CgroupId;
 use tracetui_shared::record::exec::ExecRecord;
 
 const MEMORY: u64 = 64 << 20;
@@ -85,7 +87,7 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
         &[
             "   100 running   10.0 s     1      0 v make -j8 all  (parent unknown)",
             "   101 exit 0    10.0 s     0      0 ├ v cc -c main.c",
-            "   102 exit 0    10.0 s     2      1 │ └ - /usr/lib/gcc/12/cc1 -quiet main.c",
+            "   102 exit 0    10.0 s     2      0 │ └ - /usr/lib/gcc/12/cc1 -quiet main.c",
             "   103 exit 126  10.0 s     0      0 ├ v sh -c ./link",
             ">  104 exit 126  10.0 s     0      1 │ └ ! /opt/bin/ld main.o -o app  EACCES",
             "   105 running   10.0 s     0      0 └ - sleep 9",
@@ -262,7 +264,7 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     assert_eq!(rows(&mut app).len(), 3);
     assert!(rows(&mut app)[0].contains("  1      0 v make"), "{}", rows(&mut app)[0]);
     keys(&mut app, "1jj2");
-    assert!(rows(&mut app)[2].contains("  2      1   └ - /usr"), "{:#?}", rows(&mut app));
+    assert!(rows(&mut app)[2].contains("  2      0   └ - /usr"), "{:#?}", rows(&mut app));
     keys(&mut app, "F");
     assert!(rows(&mut app)[0].contains(" 11      0 v make"), "{}", rows(&mut app)[0]);
     assert_eq!(rows(&mut app)[1..], now[1..]);
@@ -412,6 +414,24 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
         shown[2]
     );
     assert!(shown[7].contains("EACCES"), "{}", shown[7]);
+}
+
+#[test]
+fn the_column_of_cgroups_is_left_out_while_all_shown_are_the_same() {
+    for (other, shown) in [("/", false), ("/a.scope", true)] {
+        let mut made = Maker::default();
+        for (id, path) in [(5, "/"), (6, other)] {
+            made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: path.into() }));
+            made.like = FrameHeader { cgroup: CgroupId(id), ..made.like };
+            made.exec(id as u32, "a", &["a"], 0);
+        }
+        // That of another one is not known.
+        made.like = FrameHeader { cgroup: CgroupId(7), ..made.like };
+        made.exec(7, "b", &["b"], 0);
+        let mut app = tree(160, 24, &mut made);
+        let titles = screen(&mut app)[2].clone();
+        assert_eq!(titles.contains("CGROUP"), shown, "{titles}");
+    }
 }
 
 #[test]

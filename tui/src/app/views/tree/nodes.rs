@@ -41,20 +41,20 @@ pub(crate) struct Counts {
     pub execs: u64,
     /// Opens.
     pub opens: u64,
-    /// Opens and execs that failed.
+    /// Opens and execs that failed, without those of a search that found its name.
     pub failed: u64,
     /// Opens that failed.
     pub failed_opens: u64,
 }
 
 impl Counts {
-    fn of(kind: Kind, failed: bool) -> Counts {
+    fn of(kind: Kind, failed: bool, answered: bool) -> Counts {
         let calls = matches!(kind, Kind::Open | Kind::Exec);
         Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
             opens: u64::from(kind == Kind::Open),
-            failed: u64::from(calls && failed),
+            failed: u64::from(calls && failed && !answered),
             failed_opens: u64::from(kind == Kind::Open && failed),
         }
     }
@@ -497,7 +497,7 @@ impl Nodes {
         self.last = self.last.max(header.time);
         let Some(at) = self.place_of(id, process, seen.world) else { return };
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
-        let counts = Counts::of(kind, failed);
+        let counts = Counts::of(kind, failed, false);
         if let Some(travel) = &mut self.travel {
             let after = travel.after.entry(process.key).or_default();
             *after = after.and(counts);
@@ -549,6 +549,15 @@ impl Nodes {
         if changed {
             self.flag(at);
         }
+    }
+
+    /// Counts a failed call no more: a later event of the same process found what it did not find.
+    pub(super) fn answered(&mut self, id: Id, key: ProcessKey) {
+        let one = Counts { failed: 1, ..Counts::default() };
+        let after = self.travel.as_mut().filter(|travel| travel.at <= id).and_then(|travel| travel.after.get_mut(&key));
+        after.into_iter().for_each(|after| *after = after.without(one));
+        let node = self.place(key).and_then(|at| self.get_mut(at));
+        node.into_iter().for_each(|node| node.counts = node.counts.without(one));
     }
 
     /// Changes a process, and counts its bytes again.
@@ -793,7 +802,7 @@ impl Nodes {
         let mut run = None;
         for stored in store.range(travel.at.min(to)..travel.at.max(to)) {
             let Some(process) = stored.process else { continue };
-            let counts = Counts::of(stored.kind, stored.failed);
+            let counts = Counts::of(stored.kind, stored.failed, stored.answered);
             run = match run {
                 Some((key, sum)) if key == process.key => Some((key, counts.and(sum))),
                 before => {
@@ -842,7 +851,7 @@ mod tests {
         for stored in (from..until).filter_map(|id| app.store.get(id)) {
             if let Some(process) = stored.process {
                 let sum = counts.entry(process.key).or_default();
-                *sum = sum.and(Counts::of(stored.kind, stored.failed));
+                *sum = sum.and(Counts::of(stored.kind, stored.failed, stored.answered));
             }
         }
         counts
