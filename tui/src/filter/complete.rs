@@ -27,7 +27,7 @@ pub(crate) enum Of {
     /// The name of a field.
     Field,
     /// A value of a field.
-    Value(FieldName),
+    Value(Box<FieldName>),
 }
 
 /// The unfinished end of an expression; `None` if it is none that could be completed.
@@ -51,7 +51,7 @@ pub(crate) fn ending(text: &str) -> Option<Ending> {
 
 fn of_value(test: Test, without: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Option<Ending> {
     let Test { field, op, value, spots } = test;
-    let of = Of::Value(FieldName::new(field, op).filter(FieldName::compares)?);
+    let of = Of::Value(Box::new(FieldName::new(field, op).filter(FieldName::compares)?));
     Some(Ending { start: spots.value.start, typed: without(value)?, of })
 }
 
