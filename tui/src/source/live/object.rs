@@ -44,7 +44,7 @@ pub(super) struct ProbeObject {
 ///
 /// The instructions of programs contain these descriptors: drop this after the programs were loaded.
 #[derive(Debug, Default)]
-pub struct Maps {
+pub(super) struct Maps {
     left: HashMap<String, OwnedFd>,
     /// Those of which user space has another descriptor.
     taken: Vec<OwnedFd>,
@@ -55,7 +55,7 @@ impl Maps {
     ///
     /// # Errors
     /// If the kernel refuses one, or the size of the ring.
-    pub fn create(options: &LiveOptions) -> Result<Maps, StartError> {
+    pub(super) fn create(options: &LiveOptions) -> Result<Maps, StartError> {
         if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
             return Err(StartError::RingSize(options.ring_size));
         }
