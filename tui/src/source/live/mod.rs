@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`load`] | the probe object for this kernel: offsets, constants |
 //! | [`object`] | its maps, and the loads of its programs |
+//! | [`reach`] | their instructions without those that are never executed |
 //! | [`call`], [`status`] | bpf(2), and the state of a probe |
 //! | [`attach`] | the table of programs: attach point, requirements, what is missing without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
@@ -35,6 +36,7 @@ mod loss;
 mod multi;
 mod object;
 mod programs;
+mod reach;
 mod ring;
 mod stacks;
 mod status;
