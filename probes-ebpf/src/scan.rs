@@ -17,9 +17,9 @@ const INSN: u64 = 8;
 const CHUNK: usize = 64;
 /// Instructions that a program examines that may not call [`scan_further`].
 const TURNS: u32 = 256;
-/// Instructions that [`scan_piece`] examines (more where `may_goto` permits), its calls by [`scan_pieces`], and the calls of that. All together examine
-/// as many instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h, 1 million). Before 6.9
-/// the verifier walks through the sum of the three.
+/// Instructions that [`scan_piece`] examines, its calls by [`scan_pieces`], and the calls of that. All together examine as many
+/// instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h, 1 million). The verifier walks through
+/// the sum of the three. From 6.9 on `may_goto` permits more of each, and the verifier walks through few.
 const PIECE: u32 = 16;
 const PIECES: u64 = 256;
 const CALLS: u64 = 256;
@@ -90,8 +90,14 @@ pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
 #[inline(never)]
 pub extern "C" fn scan_further() -> i32 {
     let mut call = 0;
-    while call < CALLS && scan_pieces() == 0 {
-        call = opaque(call) + 1;
+    // SAFETY: `may_goto` leaves the loop.
+    unsafe {
+        loop {
+            may_turn!(call, CALLS);
+            if scan_pieces() != 0 {
+                break;
+            }
+        }
     }
     0
 }
@@ -102,11 +108,14 @@ pub extern "C" fn scan_further() -> i32 {
 #[inline(never)]
 extern "C" fn scan_pieces() -> i32 {
     let mut call = 0;
-    while call < PIECES {
-        if scan_piece() != 0 {
-            return 1;
+    // SAFETY: `may_goto` leaves the loop.
+    unsafe {
+        loop {
+            may_turn!(call, PIECES);
+            if scan_piece() != 0 {
+                return 1;
+            }
         }
-        call = opaque(call) + 1;
     }
     0
 }

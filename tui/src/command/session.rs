@@ -29,7 +29,7 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::AccountNames;
 use crate::source::live::engine::LiveSource;
 use crate::source::live::inventory::Inventories;
-use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Maps, ProbeStatus, Started, Way};
+use crate::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
 use crate::source::priority::{raise_priority, set_priority};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
@@ -612,15 +612,15 @@ fn attach(options: &TraceOptions) -> Result<Live> {
         tree_size: MAX_TREE,
         way: Way::Auto,
     };
-    let (maps, facts) = std::thread::scope(|scope| {
-        let maps = std::thread::Builder::new().spawn_scoped(scope, || Maps::create(&live_options));
+    let (begun, facts) = std::thread::scope(|scope| {
+        let begun = std::thread::Builder::new().spawn_scoped(scope, || Begun::new(&live_options));
         // All else that takes a thread would panic without one: after `unshare -p` without `-f` there can be none.
-        let maps = maps.context("cannot start a thread")?;
+        let begun = begun.context("cannot start a thread")?;
         let facts = kernel_facts(options.btf.as_deref());
-        anyhow::Ok((maps.join(), facts))
+        anyhow::Ok((begun.join(), facts))
     })?;
-    let maps = maps.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let mut live = Live::start(&live_options, maps, &facts?)?;
+    let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let mut live = Live::start(&live_options, begun, &facts?)?;
     live.freeze_capture()?;
     Ok(live)
 }

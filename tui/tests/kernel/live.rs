@@ -18,7 +18,7 @@ use tracetui::frame::Batch;
 use tracetui::frame::host::Counters;
 use tracetui::source::host::btf::Btf;
 use tracetui::source::host::cgroup::CgroupResolver;
-use tracetui::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Maps, Way};
+use tracetui::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 
@@ -49,7 +49,7 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
         }
     };
     let options = LiveOptions { ring_size: 16 << 20, kinds, stacks: Kind::Bpf.into(), capture, tree_size, way };
-    match Maps::create(&options).and_then(|maps| Live::start(&options, maps, &facts)) {
+    match Begun::new(&options).and_then(|begun| Live::start(&options, begun, &facts)) {
         Ok(live) => Some(live),
         Err(error) => {
             cannot_run(&error.to_string());

@@ -395,6 +395,7 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::live::reach::reached;
     use aya_obj::{Object, ProgramSection};
     use tracetui_shared::kind::{KindSet, Slot};
     use tracetui_shared::offsets::NUMBER_COUNT;
@@ -582,5 +583,17 @@ mod tests {
         named.sort();
         assert!(!calling.is_empty());
         assert_eq!(calling, named, "programs that call functions, and those in btf! (further.rs)");
+    }
+
+    #[test]
+    fn every_program_has_dead_code_that_goes() {
+        let mut object = Object::parse(&with_numbers(&facts(None, true), &distinct())).expect("an object");
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_calls(&sections).expect("calls of functions");
+        for (name, program) in &object.programs {
+            let function = &object.functions[&program.function_key()];
+            let left = reached(&function.instructions, &function.func_info.func_info);
+            assert!(left.is_some_and(|left| left.code.len() < function.instructions.len()), "{name}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`load`] | the probe object for this kernel: offsets, constants |
 //! | [`object`] | its maps, and the loads of its programs |
+//! | [`reach`] | their instructions without those that are never executed |
 //! | [`call`], [`status`] | bpf(2), and the state of a probe |
 //! | [`attach`] | the table of programs: attach point, requirements, what is missing without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
@@ -35,6 +36,7 @@ mod loss;
 mod multi;
 mod object;
 mod programs;
+mod reach;
 mod ring;
 mod stacks;
 mod status;
@@ -43,7 +45,6 @@ mod tasks;
 pub use changes::NAME as STREAM;
 pub(crate) use load::raise_memlock;
 pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
-pub use object::Maps;
 pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
 
@@ -58,6 +59,7 @@ use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
 use aya::maps::{Array, IterableMap as _, MapData, MapError};
 use loss::CpuStates;
+use object::Maps;
 use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -159,6 +161,29 @@ unsafe impl aya::Pod for Plain<ProcessKey> {}
 // SAFETY: numbers; all byte patterns are valid.
 unsafe impl aya::Pod for Plain<helpers::Calls> {}
 
+/// What of a start does not depend on the kernel's BTF, and is done while that is read.
+pub struct Begun {
+    maps: Maps,
+    changes: Option<io::Result<changes::Changes>>,
+    names: Option<stacks::Names>,
+}
+
+impl Begun {
+    /// Begins to follow the programs that come and go and to read the symbols, if they are asked for, and creates the maps.
+    ///
+    /// # Errors
+    /// If the kernel refuses a map, or the size of the ring.
+    pub fn new(options: &LiveOptions) -> Result<Begun, StartError> {
+        let bpf = options.kinds.contains(Kind::Bpf);
+        // Probes of kernel functions have addresses too.
+        let named = bpf || !(options.stacks & options.kinds).is_empty();
+        // In this order: no change of the symbols is missed.
+        let changes = named.then(|| changes::Changes::open(bpf));
+        let names = named.then(stacks::Names::start);
+        Ok(Begun { maps: Maps::create(options)?, changes, names })
+    }
+}
+
 /// The running probes.
 pub struct Live {
     ring: ring::Ring,
@@ -181,13 +206,10 @@ pub struct Live {
 
 impl Live {
     /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
-    /// capture filter is set before the first program is attached. `maps` were created with these options.
-    pub fn start(options: &LiveOptions, mut maps: Maps, facts: &KernelFacts) -> Result<Live, StartError> {
+    /// capture filter is set before the first program is attached. `begun` has these options.
+    pub fn start(options: &LiveOptions, begun: Begun, facts: &KernelFacts) -> Result<Live, StartError> {
+        let Begun { mut maps, changes, mut names } = begun;
         let bpf = options.kinds.contains(Kind::Bpf);
-        // Probes of kernel functions have addresses too.
-        let named = bpf || !(options.stacks & options.kinds).is_empty();
-        let changes = named.then(|| changes::Changes::open(bpf));
-        let mut names = named.then(stacks::Names::start);
         let bytes = load::for_this_kernel(options, facts)?;
         let object = object::ProbeObject::new(&bytes, &mut maps, facts)?;
         // Most of the start is the work of the verifier. The maps are prepared meanwhile.

@@ -6,11 +6,12 @@
 use super::LiveOptions;
 use super::call::{bpf, unless_interrupted};
 use super::load::{KernelFacts, OBJECT, StartError, possible_cpus, raise_memlock};
+use super::reach;
 use crate::capture;
 use crate::source::host::maps::{NewMap, freeze, set};
 use crate::source::host::program::{NewProgram, ProgramKind};
 use aya::maps::{Map, MapData};
-use aya_obj::generated::bpf_insn;
+use aya_obj::generated::{bpf_func_info, bpf_insn};
 use aya_obj::{Function, Object};
 use rustix::param::page_size;
 use std::collections::HashMap;
@@ -44,7 +45,7 @@ pub(super) struct ProbeObject {
 ///
 /// The instructions of programs contain these descriptors: drop this after the programs were loaded.
 #[derive(Debug, Default)]
-pub struct Maps {
+pub(super) struct Maps {
     left: HashMap<String, OwnedFd>,
     /// Those of which user space has another descriptor.
     taken: Vec<OwnedFd>,
@@ -55,7 +56,7 @@ impl Maps {
     ///
     /// # Errors
     /// If the kernel refuses one, or the size of the ring.
-    pub fn create(options: &LiveOptions) -> Result<Maps, StartError> {
+    pub(super) fn create(options: &LiveOptions) -> Result<Maps, StartError> {
         if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
             return Err(StartError::RingSize(options.ring_size));
         }
@@ -152,26 +153,47 @@ impl ProbeObject {
     /// Loads a program.
     ///
     /// # Errors
-    /// If the kernel rejects it. It is then loaded again for the verifier's log, which takes time, except after EPERM: then
-    /// the verifier did not run.
+    /// If the kernel rejects it, without and with the instructions that are never executed. It is then loaded again for the
+    /// verifier's log, which takes time, except after EPERM: then the verifier did not run.
     pub(super) fn load(&self, name: &str, kind: ProgramKind) -> Result<OwnedFd, Rejected> {
         let none = || io::Error::other("the object has no such program");
         let function = self.function(name).ok_or_else(none).map_err(Rejected::without_log)?;
-        let types = function.func_info.func_info_bytes();
-        // Programs at functions have no types, unlike the functions that they call: they are loaded without any.
-        let has_types = function.func_info.func_info.first().is_some_and(|first| first.insn_off == 0);
-        let functions = has_types.then_some((self.btf.as_fd(), types.as_slice()));
-        let program = NewProgram { name, kind, code: bytes(&function.instructions), functions };
-        unless_interrupted(|| program.load(&mut [])).or_else(|error| {
+        let whole = (&function.instructions, &function.func_info.func_info);
+        let left = reach::reached(whole.0, whole.1);
+        let loaded = left.map(|left| self.load_as(name, kind, &left.code, &left.functions, &mut []));
+        let loaded = match loaded {
+            Some(loaded) if !loaded.as_ref().is_err_and(|error| error.raw_os_error() != Some(libc::EPERM)) => loaded,
+            // A kernel that rejects what is left may accept the whole program.
+            _ => self.load_as(name, kind, whole.0, whole.1, &mut []),
+        };
+        loaded.or_else(|error| {
             if error.raw_os_error() == Some(libc::EPERM) {
                 return Err(Rejected::without_log(error));
             }
             let mut log = vec![0; LOG];
-            unless_interrupted(|| program.load(&mut log)).map_err(|_| {
+            self.load_as(name, kind, whole.0, whole.1, &mut log).map_err(|_| {
                 let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
                 Rejected { error, log: String::from_utf8_lossy(text).into_owned() }
             })
         })
+    }
+
+    /// Loads a program that consists of these instructions, with functions that begin at these places.
+    fn load_as(
+        &self,
+        name: &str,
+        kind: ProgramKind,
+        code: &[bpf_insn],
+        functions: &[bpf_func_info],
+        log: &mut [u8],
+    ) -> io::Result<OwnedFd> {
+        // Programs at functions have no types, unlike the functions that they call: they are loaded without any.
+        let has_types = functions.first().is_some_and(|first| first.insn_off == 0);
+        let types: Vec<u8> =
+            functions.iter().flat_map(|info| [info.insn_off, info.type_id]).flat_map(u32::to_ne_bytes).collect();
+        let functions = has_types.then_some((self.btf.as_fd(), types.as_slice()));
+        let program = NewProgram { name, kind, code: bytes(code), functions };
+        unless_interrupted(|| program.load(log))
     }
 
     fn function(&self, name: &str) -> Option<&Function> {

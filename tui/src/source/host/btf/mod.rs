@@ -11,6 +11,7 @@
 //! [include/uapi/linux/btf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/btf.h) and
 //! [Documentation/bpf/btf.rst](https://elixir.bootlin.com/linux/v6.12/source/Documentation/bpf/btf.rst).
 
+mod bytes;
 pub(crate) mod minimal;
 mod names;
 mod raw;
@@ -24,6 +25,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::{Bytes, Mapped};
 use names::StringTable;
 use raw::{Group, Index, Kind, Member, Type, check_magic, enumerator_at, header_len, section, word};
 
@@ -106,7 +108,7 @@ pub struct Damaged;
 
 /// A kernel's types.
 pub struct Btf {
-    data: Vec<u8>,
+    data: Bytes,
     strings: Range<usize>,
     index: Index,
 }
@@ -124,12 +126,12 @@ struct Enumerator {
 impl Btf {
     /// The types of the running kernel ([`RUNNING`]).
     pub fn running() -> Result<Btf, BtfError> {
-        match Btf::from_file(RUNNING) {
-            Err(BtfError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Err(BtfError::NotInKernel)
-            }
-            other => other,
-        }
+        let error = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => BtfError::NotInKernel,
+            _ => BtfError::Read { path: RUNNING.into(), source },
+        };
+        let mapped = map_running().map_err(error)?;
+        Btf::of(mapped.map_or_else(|| read(Path::new(RUNNING)).map(Bytes::Read), Ok).map_err(error)?)
     }
 
     /// Reads a file of raw BTF: a copy of [`RUNNING`] from any machine.
@@ -148,6 +150,10 @@ impl Btf {
 
     /// Parses BTF and checks the headers of all types: one pass, with at most 8 bytes of memory per type.
     pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
+        Btf::of(Bytes::Read(data))
+    }
+
+    fn of(data: Bytes) -> Result<Btf, BtfError> {
         check_magic(&data)?;
         let header = header_len(&data)?;
         let types = section("type section", &data, header, 8)?;
@@ -352,6 +358,21 @@ impl Btf {
         word(&self.data, at)
     }
 }
+
+/// Maps the BTF of the running kernel, which takes less time than to copy it. `None` if it can only be read.
+fn map_running() -> io::Result<Option<Bytes>> {
+    let file = File::open(RUNNING)?;
+    let len = file.metadata()?.len();
+    let sysfs = rustix::fs::fstatfs(&file).is_ok_and(|found| found.f_type == SYSFS);
+    if !sysfs || len > LARGEST as u64 {
+        return Ok(None);
+    }
+    // SAFETY: the file is one of sysfs.
+    Ok(unsafe { Mapped::new(&file, len as usize) }.ok().map(Bytes::Mapped))
+}
+
+/// `SYSFS_MAGIC` (include/uapi/linux/magic.h).
+const SYSFS: rustix::fs::FsWord = 0x6265_6572;
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
