@@ -437,6 +437,11 @@ impl RunningTrace {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
     }
 
+    /// Stops or continues the COMMAND and its process group.
+    pub(super) fn signal_command_group(&self, signal: libc::c_int) {
+        self.command.iter().for_each(|command| command.signal_group(signal));
+    }
+
     /// Sends the COMMAND a signal, unless it has ended.
     pub(super) fn signal_command(&self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal(signal));

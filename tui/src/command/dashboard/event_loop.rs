@@ -28,7 +28,6 @@ use crate::view::theme::Theme;
 use crossterm::event::Event;
 use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
-use std::ffi::OsStr;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -119,7 +118,7 @@ impl From<Feed> for Trace {
 pub struct DashboardExit {
     /// The message.
     pub line: ExitLine,
-    /// The status of the COMMAND, if it ended by itself.
+    /// How the COMMAND ended, unless it was not waited for.
     pub command: Option<Ended>,
 }
 
@@ -132,7 +131,7 @@ pub struct DashboardExit {
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
     let Trace { feed, command: held, shown, recorder, opener, spawner } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
-    // Should it fail, the account is closed all the same. The COMMAND could take the terminal, so it is released after this.
+    // Should it fail, the account is closed all the same. Then the COMMAND is not released.
     let screen = Screen::take(look.mouse);
     let command = session::release(held.filter(|_| screen.is_ok())).map_err(io::Error::other)?;
     if let Some(command) = &command {
@@ -162,7 +161,6 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         }
         Err(error) => (None, Err(error)),
     };
-    let command = dashboard.trace.command_end().cloned();
     // Before anything is written, which may have to wait.
     dashboard.trace.stop();
     if let Some(screen) = screen {
@@ -180,7 +178,10 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     dashboard.write_output();
     match terminal::panicked() {
         true => Err(io::Error::other("a thread panicked")),
-        false => Ok(DashboardExit { line: dashboard.app.exit_line(), command }),
+        false => {
+            let command = dashboard.trace.command_end().cloned();
+            Ok(DashboardExit { line: dashboard.app.exit_line(), command })
+        }
     }
 }
 
@@ -256,14 +257,6 @@ impl Loop {
     }
 
     fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
-        if self.trace.command().is_some()
-            && let Some(taker) = screen.take_back()?
-        {
-            let taker = name(OsStr::new(&taker));
-            self.app.notice(format!(
-                "{taker} took the terminal, which was taken back; tracetui record leaves it to a COMMAND"
-            ));
-        }
         let mut extent = Default::default();
         // A changed size is taken first, so that what is drawn fits.
         let size = terminal::window()?;
@@ -402,7 +395,11 @@ impl Loop {
                 Effect::Look(id, question) => self.looker.ask(id, question),
                 Effect::CountRuns(on) => self.trace.feed().count_runs(on),
                 Effect::Suspend => {
-                    screen.suspend()?;
+                    // It is no process of this job.
+                    self.trace.signal_command_group(libc::SIGSTOP);
+                    let resumed = screen.suspend();
+                    self.trace.signal_command_group(libc::SIGCONT);
+                    resumed?;
                     *dirty = true;
                 }
                 Effect::Clear => {

@@ -3,7 +3,7 @@
 use super::terminal;
 use crossterm::event::{self, Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio;
 use std::fs::File;
@@ -41,6 +41,8 @@ impl Keys {
         let (dropped, held) = pipe_with(PipeFlags::CLOEXEC)?;
         let (sender, events) = channel(READ_AHEAD);
         std::thread::Builder::new().name("keys".into()).spawn(move || {
+            // A job that reads in the background is stopped otherwise.
+            block_stops();
             let terminal = other.as_ref().map_or(stdio::stdin(), AsFd::as_fd);
             if let Err(error) = pass_on(terminal, &dropped, &sender) {
                 let _ = sender.blocking_send(Err(error));
@@ -71,7 +73,7 @@ impl Keys {
 
 /// Passes events on until `dropped` has no writer any more.
 ///
-/// A read by a job in the background fails, or stops the job: then nothing is read until the terminal is this job's.
+/// A read by a job in the background fails with EIO: then nothing is read until the terminal is this job's.
 ///
 /// # Errors
 /// If the terminal failed, or is gone.
@@ -88,17 +90,28 @@ fn pass_on(terminal: BorrowedFd<'_>, dropped: &OwnedFd, sender: &Sender<io::Resu
         if terminal.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        (read, timeout) = match terminal::in_foreground() {
-            true => (PollFlags::IN, None),
-            false => (PollFlags::empty(), Some(&BACKGROUND)),
-        };
-        if terminal.contains(PollFlags::IN) && timeout.is_none() {
-            match burst(sender) {
-                // Another job took the terminal meanwhile.
-                Err(error) if error.raw_os_error() == Some(libc::EIO) && !terminal::in_foreground() => {}
+        (read, timeout) = (PollFlags::IN, None);
+        if terminal.contains(PollFlags::IN) {
+            let passed = if terminal::in_foreground() { burst(sender) } else { Err(Errno::IO.into()) };
+            match passed {
+                // Whether the terminal is gone is said by poll(2).
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => {
+                    (read, timeout) = (PollFlags::empty(), Some(&BACKGROUND))
+                }
                 passed => passed?,
             }
         }
+    }
+}
+
+/// Blocks SIGTTIN in this thread: a read in the background fails then.
+fn block_stops() {
+    // SAFETY: the set is a live local that sigemptyset initialises.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTTIN);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
     }
 }
 

@@ -58,7 +58,6 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     line.not_recorded.iter().for_each(say);
     say(&line);
     say(line.account.line());
-    // One that was sent SIGTERM has not failed.
     let code = command.map_or(ExitCode::SUCCESS, |ended| session::exit_code(&ended));
     Ok(if line.not_recorded.is_some() { ExitCode::FAILURE } else { code })
 }

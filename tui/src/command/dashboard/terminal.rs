@@ -147,19 +147,6 @@ impl Screen {
         self.resume()
     }
 
-    /// Takes the terminal back if a process of the COMMAND put itself in the foreground (tcsetpgrp(3)) while the dashboard was shown,
-    /// as an interactive shell does: the name of that process.
-    ///
-    /// # Errors
-    /// If the terminal fails.
-    pub(super) fn take_back(&mut self) -> io::Result<Option<String>> {
-        let taker = other_job().filter(|_| TAKEN.load(Ordering::SeqCst)).and_then(started_here);
-        let Some(taker) = taker else { return Ok(None) };
-        come_to_foreground()?;
-        self.resume()?;
-        Ok(Some(taker))
-    }
-
     /// Sets up the terminal again, in any state. A job in the background waits until it is in the foreground, which
     /// continues it once more.
     pub(super) fn resume(&mut self) -> io::Result<()> {
@@ -226,56 +213,9 @@ fn enter(mouse: Mouse, to: &mut impl Write) -> io::Result<()> {
 
 /// Whether the terminal is this job's. If that is not known, it is.
 pub(super) fn in_foreground() -> bool {
-    other_job().is_none()
-}
-
-/// The process group in the foreground, if it is another one. 0: one of another pid namespace.
-fn other_job() -> Option<libc::pid_t> {
     // SAFETY: both take numbers and give numbers.
     let (front, own) = unsafe { (libc::tcgetpgrp(libc::STDOUT_FILENO), libc::getpgrp()) };
-    (front >= 0 && front != own).then_some(front)
-}
-
-/// Puts the process group of this process in the foreground. A job in the background is stopped by that, unless SIGTTOU is blocked.
-fn come_to_foreground() -> io::Result<()> {
-    // SAFETY: the set is a live local that sigemptyset initialises, and the mask is that of this thread, which is put back.
-    unsafe {
-        let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGTTOU);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
-        let done = match libc::tcsetpgrp(libc::STDOUT_FILENO, libc::getpgrp()) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        };
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
-        done
-    }
-}
-
-/// The name of the leader of a process group, if tracetui started it: it descends from this process, or was orphaned since, as no
-/// job of the shell is. `None` too if that cannot be read.
-fn started_here(group: libc::pid_t) -> Option<String> {
-    // SAFETY: both give numbers.
-    let (own, session) = unsafe { (libc::getpid(), libc::getsid(0)) };
-    let (name, mut parent) = name_and_parent(group)?;
-    while parent > 1 && parent != own {
-        if parent == session {
-            return None;
-        }
-        (_, parent) = name_and_parent(parent)?;
-    }
-    (group != session).then_some(name)
-}
-
-/// The name and the parent of a process, by /proc/PID/stat (proc(5)).
-fn name_and_parent(pid: libc::pid_t) -> Option<(String, libc::pid_t)> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    // The name may contain anything.
-    let (before, after) = stat.rsplit_once(')')?;
-    let (_, name) = before.split_once('(')?;
-    Some((name.to_owned(), after.split_ascii_whitespace().nth(1)?.parse().ok()?))
+    front < 0 || front == own
 }
 
 /// Restores the terminal if it is in use. Errors are ignored: it may be closed or stalled.

@@ -101,6 +101,8 @@ pub(super) struct Prepared {
     user: Option<(u32, u32, Vec<u32>)>,
     /// The descriptors of stdin, stdout and stderr.
     streams: [RawFd; 3],
+    /// Whether it has a session of its own, and so no terminal.
+    own_session: bool,
     /// The descriptor of an [`OwnId`], by which the child gets its process id.
     own_id: Option<RawFd>,
     /// The limit of open files that the shell set.
@@ -113,6 +115,7 @@ impl Prepared {
         argv: &[OsString],
         user: Option<&Invoker>,
         streams: [RawFd; 3],
+        own_session: bool,
         own_id: Option<&OwnId>,
     ) -> io::Result<Prepared> {
         let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
@@ -126,6 +129,7 @@ impl Prepared {
             environment: Strings::new(environment(user)?),
             user: user.map(|user| (user.uid.0, user.gid.0, user.groups.clone())),
             streams,
+            own_session,
             own_id: own_id.map(OwnId::fd),
             open_files: files::before(),
         })
@@ -153,6 +157,10 @@ impl Prepared {
             // Rust ignores SIGPIPE, but programs expect the default. Signal handlers need no reset: an exec removes
             // them.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            if self.own_session {
+                // It cannot fail: a child that was just forked leads no process group.
+                libc::setsid();
+            }
             // Before `change`, since the query needs the privileges that `change` drops.
             let id = self.own_id.and_then(own_id::ask).unwrap_or(0).to_ne_bytes();
             libc::write(report, id.as_ptr().cast(), id.len());

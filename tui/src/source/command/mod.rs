@@ -32,7 +32,8 @@ pub(crate) enum Streams {
     StdoutToStderr,
     /// stdin, stdout and stderr are those of tracetui.
     Inherited,
-    /// stdin is /dev/null, and [`Running::next`] returns the output, since the dashboard uses the terminal.
+    /// stdin is /dev/null, and [`Running::next`] returns the output, since the dashboard uses the terminal. The COMMAND has a session
+    /// of its own: it can neither read the terminal (/dev/tty) nor put itself in the foreground.
     Captured,
 }
 
@@ -124,7 +125,7 @@ impl HeldCommand {
             None => [0, 2, 2],
         };
         let own_id = OwnId::load().ok();
-        let prepared = Prepared::new(argv, user.as_ref(), fds, own_id.as_ref())?;
+        let prepared = Prepared::new(argv, user.as_ref(), fds, captured.is_some(), own_id.as_ref())?;
         let pid = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
         // The child now has the only write end, so a read ends when the child ends.
         drop(report);
@@ -203,6 +204,21 @@ impl Running {
     /// Sends it a signal, unless it has ended.
     pub fn signal(&self, signal: libc::c_int) {
         if self.ended.is_none() {
+            self.process.signal(signal);
+        }
+    }
+
+    /// Stops or continues its process group, unless it has ended. Up to Linux 6.8, the process alone.
+    pub fn signal_group(&self, signal: libc::c_int) {
+        /// `PIDFD_SIGNAL_PROCESS_GROUP` (include/uapi/linux/pidfd.h).
+        const GROUP: libc::c_uint = 1 << 2;
+        if self.ended.is_some() {
+            return;
+        }
+        let (call, pidfd) = (libc::SYS_pidfd_send_signal, self.process.pidfd.as_raw_fd());
+        // SAFETY: the arguments are numbers and a null pointer, which stands for no information.
+        let sent = unsafe { libc::syscall(call, pidfd, signal, std::ptr::null::<libc::siginfo_t>(), GROUP) };
+        if sent != 0 {
             self.process.signal(signal);
         }
     }

@@ -137,8 +137,7 @@ const DESCRIPTORS: &[u64] = &[
 /// Those of threads that have files to write: modes, and the lock of a recording.
 const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64];
 
-/// What a role does with terminals: reads and sets modes, asks for the size and for the job in the foreground, and takes the terminal
-/// back when a COMMAND took it.
+/// What a role does with terminals: reads and sets modes, asks for the size and for the job in the foreground.
 const TERMINAL: &[u64] = &[
     libc::TCSETS as u64,
     libc::TCSETSW as u64,
@@ -149,7 +148,6 @@ const TERMINAL: &[u64] = &[
     0x402c_542c,
     0x402c_542d,
     libc::TIOCGPGRP as u64,
-    libc::TIOCSPGRP as u64,
 ];
 
 /// `PERF_EVENT_IOC_ENABLE`, `PERF_EVENT_IOC_DISABLE`. Not `PERF_EVENT_IOC_SET_BPF`, which attaches.
