@@ -256,13 +256,15 @@ impl EventList {
         run
     }
 
-    /// What a row has in common with the row before. Nothing at every [`fold::MOST`]th row.
+    /// What a row has in common with the row before. At every [`fold::MOST`]th row, nothing if the rows before it are one long run.
     fn common(&self, at: usize, store: &Store) -> Option<Fold> {
-        if self.index.number(at).rem_euclid(fold::MOST as i64) == 0 {
+        let row = |at| self.row(at).and_then(|id| store.get(id));
+        let own = |at: usize| fold::common(&row(at.checked_sub(1)?)?, &row(at)?);
+        let divides = self.index.number(at).rem_euclid(fold::MOST as i64) == 0;
+        if divides && (at.saturating_sub(fold::LONG) + 1..at).all(|above| own(above).is_some()) {
             return None;
         }
-        let row = |at| self.row(at).and_then(|id| store.get(id));
-        fold::common(&row(at.checked_sub(1)?)?, &row(at)?)
+        own(at)
     }
 
     fn is_unfolded(&self, run: Line) -> bool {

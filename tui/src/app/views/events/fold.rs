@@ -12,8 +12,12 @@ use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
 
-/// The most rows of a line. It bounds what a screen looks at, however long the same event repeats.
+/// A line ends at every so many rows if it has more than [`LONG`] rows by then: it has fewer than the sum. That bounds what a screen
+/// looks at, however long the same event repeats.
 pub(crate) const MOST: usize = 128;
+
+/// The rows that a line may have before such an end.
+pub(crate) const LONG: usize = 64;
 
 /// What the rows of a line have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -407,6 +411,20 @@ mod tests {
             _ => None,
         });
         assert!(copied.as_deref().is_some_and(|line| line.ends_with("fd 4 r  /d/stdio.h")), "{copied:?}");
+    }
+
+    #[test]
+    fn a_search_is_one_line_at_every_row() {
+        let mut made = Maker::default();
+        // Of five rows each, so that a search lies over the 128th row.
+        for number in 0..60 {
+            for dir in ["/a", "/b", "/c", "/d"] {
+                made.open(7, "cc1", &format!("{dir}/{number}.h"), -2);
+            }
+            made.open(7, "cc1", &format!("/e/{number}.h"), 4);
+        }
+        let app = of(&mut made);
+        assert!(lines(&app).iter().all(|line| line.last - line.first == 4), "{:?}", lines(&app));
     }
 
     #[test]
