@@ -286,7 +286,7 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
     let done = dir.at("done");
     let tried = dir.at("tried");
     let takes = format!(
-        "if : > /dev/tty; then echo opened > {tried}; fi; set -m; for i in 1 2 3 4; do sleep 0.5; done; echo > {done}; exit 3"
+        "if (echo > /dev/tty); then echo opened > {tried}; fi; set -m; for i in 1 2 3 4; do sleep 0.5; done; echo > {done}; exit 3"
     );
     let mut command = tracetui();
     command.args(["--no-config", "--", "sh", "-c", &takes]);
@@ -303,7 +303,11 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
     let own = i32::try_from(child.id()).expect("a process id");
     let mut taken = false;
     let mut terminal = File::from(ours);
+    let began = std::time::Instant::now();
     let status = loop {
+        if began.elapsed().as_secs() > 120 {
+            child.kill().expect("it runs");
+        }
         if let Some(status) = child.try_wait().expect("a child") {
             break status;
         }
