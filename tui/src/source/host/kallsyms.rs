@@ -89,6 +89,14 @@ fn pause(wanted: &Receiver<()>, took: Duration) -> Option<bool> {
     }
 }
 
+/// What is kept of the symbols.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    All,
+    /// Text that comes and goes: programs, trampolines, pages.
+    Images,
+}
+
 /// Reads the symbols: [`SymbolChange::Read`] or [`SymbolChange::Unavailable`].
 pub fn read() -> SymbolChange {
     snapshot().map_or_else(SymbolChange::Unavailable, SymbolChange::Read)
@@ -99,12 +107,27 @@ pub fn read() -> SymbolChange {
 /// # Errors
 /// If they are not available.
 pub fn snapshot() -> Result<Snapshot, Unavailable> {
+    snapshot_of(Part::All)
+}
+
+/// Like [`snapshot`], but only with the images, and no symbols in the table. Half of the work.
+///
+/// # Errors
+/// If the symbols are not available.
+pub(crate) fn images() -> Result<Snapshot, Unavailable> {
+    snapshot_of(Part::Images)
+}
+
+fn snapshot_of(part: Part) -> Result<Snapshot, Unavailable> {
     let began = now_boot();
     let text = read_bounded("/proc/kallsyms", KALLSYMS_BYTES).map_err(|error| unreadable(&error))?;
     // Without modules there is no such file.
-    let modules = read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default();
+    let modules = match part {
+        Part::All => read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default(),
+        Part::Images => Vec::new(),
+    };
     let ended = now_boot();
-    match parse(&text, &modules) {
+    match parse_part(part, &text, &modules) {
         Some((builder, images)) => Ok(Snapshot { began, ended, table: Arc::new(builder.build()), images }),
         None if text.is_empty() => Err(Unavailable::Unreadable(libc::ENODATA)),
         None => Err(why_hidden()),
@@ -138,7 +161,12 @@ pub(crate) fn modules() -> BTreeSet<Module> {
 /// may contain anything, also line breaks: a line without a module is not believed after the first with one, and
 /// neither is an address of a module within the kernel.
 pub fn parse<'a>(kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, Vec<Image>)> {
-    let mut builder = Builder::with_capacity(kallsyms.len() / LINE);
+    parse_part(Part::All, kallsyms, modules)
+}
+
+fn parse_part<'a>(part: Part, kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, Vec<Image>)> {
+    let all = part == Part::All;
+    let mut builder = Builder::with_capacity(if all { kallsyms.len() / LINE } else { 0 });
     let mut images = Vec::new();
     let (mut first, mut last) = (u64::MAX, 0);
     let mut in_modules = false;
@@ -158,12 +186,14 @@ pub fn parse<'a>(kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, 
         match line.class() {
             Class::Text if transient(line.module) => images.push(line),
             Class::Text => {
-                let size = if ends_section(line.name) { Some(0) } else { None };
-                builder.symbol(line.address, size, line.name, line.module, line.binding());
                 found = true;
+                if all {
+                    let size = if ends_section(line.name) { Some(0) } else { None };
+                    builder.symbol(line.address, size, line.name, line.module, line.binding());
+                }
             }
-            Class::Data => builder.end(line.address, line.module),
-            Class::Other => {}
+            Class::Data if all => builder.end(line.address, line.module),
+            Class::Data | Class::Other => {}
         }
     }
     for (name, end) in modules.split(|byte| *byte == b'\n').filter_map(module_end) {
@@ -382,6 +412,8 @@ ffffffffc0011000 t ftrace_trampoline\t[__builtin__ftrace]
                 (0xffff_ffff_c001_1000, 4096, ImageKind::OutOfLine),
             ]
         );
+        let (builder, alone) = parse_part(Part::Images, X86.as_bytes(), b"").expect("symbols");
+        assert_eq!((alone, builder.build().len()), (images, 0));
     }
 
     #[test]

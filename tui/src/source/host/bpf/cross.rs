@@ -63,7 +63,7 @@ pub(super) fn hidden(
     if !found.is_empty() {
         std::thread::sleep(SETTLED);
         changes.update(stream);
-        let now = symbols.and_then(|_| kallsyms::snapshot().ok());
+        let now = symbols.and_then(|_| kallsyms::images().ok());
         found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, inventory, now.as_ref()));
     }
     if changes.lost { Err(Churn) } else { Ok(found) }
@@ -237,7 +237,7 @@ mod tests {
         changes.update(&mut stream);
         let id = ProgId(sys::info(prog.as_fd()).expect("a program").u32(4));
         let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
-        let symbols = kallsyms::snapshot().expect("kallsyms");
+        let symbols = kallsyms::images().expect("kallsyms");
         inventory.programs.retain(|program| program.id != id);
         let mut numbers = Numbers::default();
         let found = hidden(&inventory, newest(), &mut numbers, Some(&symbols), &mut stream).expect("no churn");

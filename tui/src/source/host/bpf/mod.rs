@@ -195,7 +195,7 @@ impl Collector {
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES);
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
-        let (mut inventory, symbols) = self.collect(own, Some(aside(kallsyms::snapshot)))?;
+        let (mut inventory, symbols) = self.collect(own, Some(aside(self.symbols())))?;
         if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
             self.layout = Some(layout);
         }
@@ -214,6 +214,11 @@ impl Collector {
         let compared = compared.map_err(|why| note("hidden programs", why)).unwrap_or_default();
         inventory.hidden = cross::joined(listed, compared);
         Ok(inventory)
+    }
+
+    /// Reads what is needed of the symbols. The names of the helpers are needed once.
+    fn symbols(&self) -> fn() -> Result<Snapshot, Unavailable> {
+        if self.helpers.is_none() { kallsyms::snapshot } else { kallsyms::images }
     }
 
     fn collect(
