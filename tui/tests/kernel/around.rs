@@ -112,7 +112,7 @@ fn without_memory_windows_begin_later() {
     let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", work]].concat();
     let Some(done) = traced(&args, |_| {}) else { return };
     let said = text(&done.stderr);
-    assert!(said.contains("--memory 4MiB is too small for --before: 1 window begins later"), "{said}");
+    assert!(said.contains("--memory 4 MiB is too small for --before: 1 window begins later"), "{said}");
     let info: Value = serde_json::from_slice(&read(&["info", &file, "--format", "json"]).stdout).expect("JSON");
     assert_eq!(info["windows"][0]["short"], true);
     let events = lines(&read(&["print", &file, "--format", "json"]).stdout);
