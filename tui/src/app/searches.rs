@@ -106,8 +106,13 @@ impl Searches {
 /// What two names of one search have in common. Compilers look for `x.h.gch` before `x.h`, and linkers take a static library in place of
 /// the other one.
 fn stem(name: &[u8]) -> &[u8] {
-    let library = name.split(|byte| *byte == b'.').next().filter(|stem| stem.starts_with(b"lib") && stem.len() > 3);
+    let library = library_stem(name).filter(|stem| stem.len() > b"lib".len());
     library.unwrap_or_else(|| name.strip_suffix(b".gch").unwrap_or(name))
+}
+
+/// The name of a library without its suffixes; `None` of another file.
+pub(super) fn library_stem(name: &[u8]) -> Option<&[u8]> {
+    name.split(|byte| *byte == b'.').next().filter(|stem| stem.starts_with(b"lib"))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Counts are those of now. Those of an earlier moment are what remains without the kept events since then ([`Travel`]).
 
+use crate::app::searches::library_stem;
 use crate::budget::Budget;
 use crate::enrich::process::ProcessTable;
 use crate::event::exit::{Ended, Exit};
@@ -155,8 +156,7 @@ fn last_component(path: &[u8]) -> &[u8] {
 /// The hash of the last component of a path; of a library without its suffix, since linkers take the static one in place of the other.
 fn hashed(path: &[u8]) -> u64 {
     let name = last_component(path);
-    let stem = name.split(|byte| *byte == b'.').next().filter(|stem| stem.starts_with(b"lib"));
-    FxBuildHasher.hash_one(stem.unwrap_or(name))
+    FxBuildHasher.hash_one(library_stem(name).unwrap_or(name))
 }
 
 /// An exec that failed.
