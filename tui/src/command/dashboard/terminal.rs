@@ -182,7 +182,7 @@ fn size() -> io::Result<Size> {
 /// Columns and rows that are drawn on.
 ///
 /// # Errors
-/// If the terminal does not tell its size.
+/// If the size of the terminal cannot be read.
 pub(super) fn window() -> io::Result<(u16, u16)> {
     size().map(bounded).map(|size| (size.width, size.height))
 }

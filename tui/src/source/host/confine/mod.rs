@@ -144,9 +144,7 @@ impl Role {
             Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
         }
     }
-}
 
-impl Role {
     /// Whether its work takes the right to read all files: /proc of others, bpffs.
     const fn reads_all(self) -> bool {
         matches!(self, Role::Processes | Role::Inventory | Role::Pins)
