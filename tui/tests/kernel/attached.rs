@@ -39,8 +39,9 @@ fn purpose(program: &str) -> &'static str {
         "exec_fail_tp" | "exec_fail_multi" => "failed execs",
         "open_tp" | "open_multi" => "opens",
         "bpf_tp" | "bpf_multi" => "bpf",
-        // Lists the processes: it runs when it is read.
-        "task_starts" => "processes",
+        // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
+        // first inventory may be under way when the trace is ready.
+        "task_starts" | "tt_programs" | "tt_links" => "lists",
         uring if uring.starts_with("uring_") => "io_uring",
         other => panic!("an unexpected program: {other}"),
     }
@@ -64,7 +65,7 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
     for table in TABLE {
         assert!(served.remove(table), "{args:?}: {table}: {programs:?}");
     }
-    served.remove("processes");
+    served.remove("lists");
     let uring = served.remove("io_uring");
     assert!(!uring || calls.contains(&"opens"), "{args:?}: no opens are wanted: {programs:?}");
     assert!(uring || !calls.contains(&"opens") || release() < (5, 19), "{args:?}: io_uring is missing: {programs:?}");
