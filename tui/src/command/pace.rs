@@ -1,12 +1,8 @@
-//! Yields CPU time to the traced processes: while the queue has room, lines can be formatted later.
+//! Yields CPU time to the traced processes: while the queue has room, events can be shown later.
 
 use super::signals::asked_to_end;
-use crate::limits;
 use crate::source::priority;
 use rustix::thread::{CapabilitySet, capabilities};
-
-/// Batches in the queue from which on the time is taken back.
-const LONG: usize = limits::BATCHES_QUEUED / 4;
 
 /// The calling thread's niceness, by the length of the queue before it.
 #[derive(Debug)]
@@ -21,11 +17,17 @@ impl Pace {
         Pace { may_lend }
     }
 
-    /// Adjusts to `queued` batches that wait. Nothing is lent any more once a signal came.
+    /// Lends from now on if none of the `queued` batches wait. The source takes it back
+    /// ([`FrameSender::busy`](crate::source::feed::FrameSender::busy)). Nothing is lent any more once a signal came.
     pub(super) fn keep(&self, queued: usize) {
-        match self.may_lend && queued < LONG && !asked_to_end() {
-            true => priority::lend(),
-            false => priority::take_back(),
+        if self.may_lend && queued == 0 && !asked_to_end() {
+            priority::lend();
         }
+    }
+
+    /// Lends nothing any more.
+    pub(super) fn end(&mut self) {
+        self.may_lend = false;
+        priority::take_back();
     }
 }

@@ -38,8 +38,9 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 /// If nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
-    let Request { filters, held, options } =
+    let Request { filters, held, mut options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
+    options.budget = options.budget.without_kept_events();
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     if held.is_some() {
@@ -200,9 +201,7 @@ impl<S: Sink> Pump<'_, S> {
     }
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
-        if self.stopped.is_none() {
-            self.pace.keep(self.trace.feed().queued());
-        }
+        self.pace.keep(self.trace.feed().queued());
         let flow = self.printer.feed(batch);
         self.trace.record_state(self.printer.pipeline());
         self.trace.notices(self.printer.pipeline()).iter().for_each(say);
@@ -224,7 +223,7 @@ impl<S: Sink> Pump<'_, S> {
 
     fn stop(&mut self, because: StopReason) {
         if self.stopped.is_none() {
-            self.pace.keep(usize::MAX);
+            self.pace.end();
             self.stopped = Some(because);
             // Before anything is said: that may have to wait.
             self.trace.stop();

@@ -5,9 +5,10 @@ use super::wake::Waker;
 use crate::budget::Budget;
 use crate::frame::Batch;
 use crate::limits;
+use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// An origin of frames: the running kernel ([`super::live`]), or a function ([`super::synthetic`]).
@@ -39,6 +40,8 @@ pub struct FrameSender {
     spares: Arc<Mutex<Vec<Batch>>>,
     control: std_mpsc::Receiver<Control>,
     budget: Budget,
+    /// Since when batches have been queued at each look.
+    behind: Cell<Option<Instant>>,
 }
 
 /// A request to a running source.
@@ -60,7 +63,7 @@ impl Feed {
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(source: impl Source, first: Vec<Batch>, scan: Option<Scan>, budget: Budget) -> io::Result<Feed> {
-        let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
+        let (out, batches) = mpsc::channel(budget.queued());
         let spares = Arc::<Mutex<Vec<Batch>>>::default();
         let (control, controls) = std_mpsc::channel();
         let (sent_first, wait_for_first) = std_mpsc::channel::<()>();
@@ -76,7 +79,8 @@ impl Feed {
             std::thread::Builder::new().name("scan".into()).spawn(run)?;
         }
         let waker = source.waker();
-        let out = FrameSender { batches: out, spares: Arc::clone(&spares), control: controls, budget };
+        let (spared, behind) = (Arc::clone(&spares), Cell::new(None));
+        let out = FrameSender { batches: out, spares: spared, control: controls, budget, behind };
         let run = move || {
             if first.into_iter().all(|batch| out.send(batch)) {
                 drop(sent_first);
@@ -146,9 +150,7 @@ impl FrameSender {
 
     /// Sends a batch, and waits while the queue is full. Returns `false` if the receiver is dropped.
     pub fn send(&self, batch: Batch) -> bool {
-        if self.batches.capacity() < limits::BATCHES_QUEUED / 2 {
-            take_back();
-        }
+        self.busy();
         batch.is_empty() || self.batches.blocking_send(batch).is_ok()
     }
 
@@ -157,9 +159,16 @@ impl FrameSender {
         self.batches.blocking_send(Batch::default()).is_ok()
     }
 
-    /// Whether batches are queued.
+    /// Whether batches are queued. Takes back the CPU time that the pipeline lends to the traced processes if the queue is half
+    /// full, or was not empty at any call for too long.
     pub fn busy(&self) -> bool {
-        self.batches.capacity() < self.batches.max_capacity()
+        let (room, most) = (self.batches.capacity(), self.batches.max_capacity());
+        let behind = (room < most).then(|| self.behind.get().unwrap_or_else(Instant::now));
+        self.behind.set(behind);
+        if room < most / 2 || behind.is_some_and(|since| since.elapsed() > limits::LENT) {
+            take_back();
+        }
+        room < most
     }
 
     /// Whether the receiver is dropped.

@@ -15,15 +15,20 @@ pub(crate) fn raise_priority() -> libc::c_int {
     niceness
 }
 
+/// Gives up a raised priority that the calling thread has from the one that started it.
+pub(crate) fn give_up_raised() {
+    set_priority(getpriority_process(None).unwrap_or(0).max(0));
+}
+
 /// The niceness of the main thread after [`lend`].
 const LENT_NICE: libc::c_int = 15;
 
 /// Whether the priority of the main thread is lowered.
 static LENT: AtomicBool = AtomicBool::new(false);
 
-/// Lowers the priority of the main thread, so that the traced processes get its CPU time. [`take_back`] restores it;
-/// the reader also does so when the queue is half full, since a batch may take longer at this niceness than the rest of
-/// the queue lasts.
+/// Lowers the priority of the main thread, so that the traced processes get its CPU time. [`take_back`] restores it: the reader
+/// of the ring does so when the queue is half full or was long not empty, since a batch may take longer at this niceness than the
+/// rest of the queue lasts.
 pub(crate) fn lend() {
     if !LENT.swap(true, Ordering::Relaxed) {
         set_niceness(Some(getpid()), LENT_NICE);
