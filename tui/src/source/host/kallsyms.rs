@@ -5,6 +5,7 @@ use super::confine::{Role, enter};
 use super::machine::{Capabilities, Capability};
 use super::{decimal, read_bounded};
 use crate::limits::{KALLSYMS_BYTES, KALLSYMS_PAUSE, KALLSYMS_SHARE};
+use crate::source::priority::give_up_raised;
 use crate::symbols::{Binding, Builder, Image, ImageKind, Snapshot, SymbolChange, Unavailable};
 use memchr::{memchr, memrchr};
 use std::collections::BTreeSet;
@@ -48,6 +49,7 @@ impl Reader {
         let reader = Reader { requests, reads };
         reader.request();
         std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
+            give_up_raised();
             if enter(Role::Symbols).is_err() {
                 return;
             }

@@ -17,6 +17,7 @@ pub(crate) mod own_id;
 pub(crate) mod privilege;
 pub(crate) mod procfs;
 pub(crate) mod program;
+pub(crate) mod symbol;
 pub(crate) mod users;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};

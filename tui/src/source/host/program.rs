@@ -24,6 +24,8 @@ pub(crate) enum ProgramKind {
     Exit(u32),
     /// An iterator: the function `bpf_iter_NAME`.
     Iterator(u32),
+    /// A program that is run by bpf(2), and may sleep.
+    Syscall,
 }
 
 impl ProgramKind {
@@ -36,6 +38,7 @@ impl ProgramKind {
         const TRACE_RAW_TP: u32 = 23;
         const TRACE_FEXIT: u32 = 25;
         const TRACE_KPROBE_MULTI: u32 = 42;
+        const SYSCALL: u32 = 31;
         match self {
             ProgramKind::RawTracepoint => (RAW_TRACEPOINT, 0, 0),
             ProgramKind::BtfTracepoint(id) => (TRACING, TRACE_RAW_TP, id),
@@ -43,7 +46,14 @@ impl ProgramKind {
             ProgramKind::Functions => (KPROBE, TRACE_KPROBE_MULTI, 0),
             ProgramKind::Exit(id) => (TRACING, TRACE_FEXIT, id),
             ProgramKind::Iterator(id) => (TRACING, TRACE_ITER, id),
+            ProgramKind::Syscall => (SYSCALL, 0, 0),
         }
+    }
+
+    /// `prog_flags` (UAPI).
+    fn flags(self) -> u32 {
+        const SLEEPABLE: u32 = 1 << 4;
+        if self == ProgramKind::Syscall { SLEEPABLE } else { 0 }
     }
 }
 
@@ -103,6 +113,7 @@ impl NewProgram<'_> {
             insn_cnt: count(self.code, INSTRUCTION),
             insns: self.code.as_ptr() as u64,
             license: c"Dual MIT/GPL".as_ptr() as u64,
+            prog_flags: self.kind.flags(),
             expected_attach_type,
             attach_btf_id,
             ..LoadAttr::default()

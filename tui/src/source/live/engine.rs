@@ -18,7 +18,7 @@ use crate::source::priority::raise_priority;
 use crate::source::wake::Waker;
 use std::time::{Duration, Instant};
 use tracetui_shared::header::flag;
-use tracetui_shared::id::CgroupId;
+use tracetui_shared::id::{CgroupId, KernelAddr};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::WAKE_NS;
 use tracetui_shared::record::bpf::BpfRecord;
@@ -86,6 +86,8 @@ impl Source for LiveSource {
             clock_offset: i64::MIN,
             counters: Counters::default(),
             held: None,
+            unnamed: None,
+            ending: false,
             next_look: Instant::now(),
             found: Instant::now(),
             settled: Instant::now(),
@@ -102,10 +104,10 @@ enum Read {
     NobodyListens,
 }
 
-/// The cgroup to which a program was attached; 0 if there is none.
-fn target_cgroup(frame: &FrameRef<'_>) -> CgroupId {
+/// The cgroup and the address to which a program was attached; 0 if there is none.
+fn target(frame: &FrameRef<'_>) -> (CgroupId, KernelAddr) {
     let record = is_bpf(frame).then(|| BpfRecord::read_from_prefix(frame.payload).ok()).flatten();
-    CgroupId(record.map_or(0, |(record, _)| record.cgroup))
+    record.map_or_else(Default::default, |(record, _)| (CgroupId(record.cgroup), KernelAddr(record.addr)))
 }
 
 fn is_bpf(frame: &FrameRef<'_>) -> bool {
@@ -138,8 +140,10 @@ impl Asked {
             cgroup(frame.header.cgroup, &mut asked);
             asked.addresses |= frame.header.has(flag::STACK);
             if is_bpf(&frame) {
-                (asked.bpf, asked.addresses) = (true, true);
-                cgroup(target_cgroup(&frame), &mut asked);
+                let (group, address) = target(&frame);
+                asked.bpf = true;
+                asked.addresses |= address.0 != 0;
+                cgroup(group, &mut asked);
             }
         }
         asked
@@ -160,6 +164,10 @@ struct Reader {
     counters: Counters,
     /// Records that were read but not sent yet.
     held: Option<Batch>,
+    /// Where in them the records begin whose addresses have no names yet, since the symbols are being read.
+    unnamed: Option<usize>,
+    /// Whether these are the last records.
+    ending: bool,
     /// No look at whether probes run before this.
     next_look: Instant,
     /// When records were last found, and the end of the last read before which no probe ran.
@@ -182,7 +190,7 @@ impl Reader {
         let mut nap = POLL;
         let mut looked = Instant::now();
         while !self.stopped() {
-            let waits = self.settled < self.found && looked < self.found + window;
+            let waits = self.unnamed.is_some() || self.settled < self.found && looked < self.found + window;
             // A failed wait does not end the loop: the next pass reads all available records.
             let ready = self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) }));
             looked = Instant::now();
@@ -214,12 +222,20 @@ impl Reader {
         let held = batch.len();
         let (before, began) = (clock::now_boot(), Instant::now());
         let quiet = self.is_quiet(began);
-        let more = self.live.drain(&mut batch, self.out.budget().batch().saturating_sub(held));
+        let room = self.out.budget().batch();
+        let more = self.live.drain(&mut batch, room.saturating_sub(held));
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
         self.inventory(asked.bpf, &mut batch);
         let any = batch.len() > held;
         self.name_cgroups(&asked.cgroups, &mut batch);
-        self.live.name_stacks(asked.addresses.then_some(held), &mut batch);
+        let unnamed = self.unnamed.take().or(asked.addresses.then_some(held));
+        if unnamed.is_some() && (self.ending || batch.len() >= room) {
+            self.live.wait_for_symbols();
+        }
+        if !self.live.name_stacks(unnamed, &mut batch) {
+            (self.unnamed, self.held) = (unnamed, Some(batch));
+            return Read::All;
+        }
         let filled = batch.len();
         match (more, quiet) {
             (true, _) => {}
@@ -229,7 +245,7 @@ impl Reader {
                 self.settled = began - VISIBLE;
             }
         }
-        if self.out.busy() && (1..self.out.budget().batch()).contains(&filled) {
+        if self.out.busy() && (1..room).contains(&filled) {
             self.held = Some(batch);
             return Read::All;
         }
@@ -265,6 +281,7 @@ impl Reader {
     }
 
     fn end(mut self) {
+        self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         if let Some(inventories) = self.inventories.take() {
             inventories.end(&mut batch);
@@ -382,6 +399,7 @@ mod tests {
             ..FrameHeader::default()
         };
         let attached = BpfRecord { cgroup: 9, ..FromZeros::new_zeroed() };
+        let function = BpfRecord { addr: 8, ..FromZeros::new_zeroed() };
         let mut last = CgroupId(1);
         let mut asked = |frames: &[(FrameHeader, &[u8])]| {
             let mut batch = Batch::default();
@@ -394,7 +412,9 @@ mod tests {
         let stack = asked(&[(header(Kind::Open, 1, flag::STACK), &[])]);
         assert_eq!(stack, Asked { addresses: true, ..Asked::default() }, "the cgroup before is that of the last call");
         let bpf = asked(&[(header(Kind::Bpf, 1, 0), attached.as_bytes())]);
-        assert_eq!(bpf, Asked { bpf: true, addresses: true, cgroups: ids(&[9]) });
+        assert_eq!(bpf, Asked { bpf: true, cgroups: ids(&[9]), ..Asked::default() });
+        let bpf = asked(&[(header(Kind::Bpf, 0, 0), function.as_bytes())]);
+        assert_eq!(bpf, Asked { bpf: true, addresses: true, ..Asked::default() });
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The helpers that the probes look for in programs.
 
 use crate::source::host::bpf::BASE;
+use crate::source::host::symbol;
 use crate::symbols::Snapshot;
+use std::io;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::record::bpf::HELPERS;
 
@@ -11,7 +13,29 @@ pub(super) type Calls = [u32; HELPERS.len()];
 /// The immediates, by the symbols of the kernel.
 pub(super) fn calls(symbols: &Snapshot) -> Calls {
     let base = symbols.kernel_symbol(BASE);
-    // The immediate has 32 bits; the kernel's text is smaller.
-    let call = |(helper, base): (KernelAddr, KernelAddr)| helper.0.wrapping_sub(base.0) as u32;
-    HELPERS.map(|helper| symbols.kernel_symbol(&format!("bpf_{helper}")).zip(base).map_or(0, call))
+    HELPERS.map(|helper| call(base, symbols.kernel_symbol(&function(helper))))
+}
+
+/// The immediates, without reading all symbols.
+///
+/// # Errors
+/// As [`symbol::addresses`].
+pub(super) fn ask() -> io::Result<Calls> {
+    let names = HELPERS.map(function);
+    // The last one is there for certain, so it tells whether the kernel answers.
+    let mut asked = [BASE; HELPERS.len() + 1];
+    asked.iter_mut().zip(&names).for_each(|(asked, name)| *asked = name);
+    let [helpers @ .., base] = symbol::addresses(asked)?;
+    let base = base.ok_or(io::ErrorKind::NotFound)?;
+    Ok(helpers.map(|helper| call(Some(base), helper)))
+}
+
+/// The kernel function of a helper.
+fn function(helper: &str) -> String {
+    format!("bpf_{helper}")
+}
+
+/// The immediate has 32 bits; the kernel's text is smaller.
+fn call(base: Option<KernelAddr>, helper: Option<KernelAddr>) -> u32 {
+    helper.zip(base).map_or(0, |(helper, base)| helper.0.wrapping_sub(base.0) as u32)
 }

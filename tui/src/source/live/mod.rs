@@ -165,11 +165,13 @@ unsafe impl aya::Pod for Plain<helpers::Calls> {}
 pub struct Begun {
     maps: Maps,
     changes: Option<io::Result<changes::Changes>>,
+    calls: Option<helpers::Calls>,
     names: Option<stacks::Names>,
 }
 
 impl Begun {
-    /// Begins to follow the programs that come and go and to read the symbols, if they are asked for, and creates the maps.
+    /// Begins to follow the programs that come and go, if they are asked for, and creates the maps. Begins to read the symbols if
+    /// the start needs them.
     ///
     /// # Errors
     /// If the kernel refuses a map, or the size of the ring.
@@ -177,10 +179,11 @@ impl Begun {
         let bpf = options.kinds.contains(Kind::Bpf);
         // Probes of kernel functions have addresses too.
         let named = bpf || !(options.stacks & options.kinds).is_empty();
-        // In this order: no change of the symbols is missed.
+        // Before the symbols are read: no change of them is missed.
         let changes = named.then(|| changes::Changes::open(bpf));
-        let names = named.then(stacks::Names::start);
-        Ok(Begun { maps: Maps::create(options)?, changes, names })
+        let calls = if named { helpers::ask().ok() } else { None };
+        let names = (named && calls.is_none()).then(stacks::Names::start);
+        Ok(Begun { maps: Maps::create(options)?, changes, calls, names })
     }
 }
 
@@ -208,7 +211,7 @@ impl Live {
     /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
     /// capture filter is set before the first program is attached. `begun` has these options.
     pub fn start(options: &LiveOptions, begun: Begun, facts: &KernelFacts) -> Result<Live, StartError> {
-        let Begun { mut maps, changes, mut names } = begun;
+        let Begun { mut maps, changes, calls, mut names } = begun;
         let bpf = options.kinds.contains(Kind::Bpf);
         let bytes = load::for_this_kernel(options, facts)?;
         let object = object::ProbeObject::new(&bytes, &mut maps, facts)?;
@@ -225,10 +228,13 @@ impl Live {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
+        let by_symbols = |names: &mut stacks::Names| names.wait().ok().map(|symbols| helpers::calls(&symbols));
         // Without them, `write_user` is unknown.
-        if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
-            helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
+        if let Some(calls) = calls.or_else(|| names.as_mut().and_then(by_symbols)) {
+            helpers.set(0, Plain(calls), 0)?;
         }
+        // To read the symbols takes as long as all else here.
+        let names = names.or_else(|| changes.is_some().then(stacks::Names::start));
         freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
         if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
@@ -339,12 +345,24 @@ impl Live {
     }
 
     /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need, if one is given. Call it
-    /// after [`Live::drain_changes`].
-    pub fn name_stacks(&mut self, from: Option<usize>, batch: &mut Batch) {
-        let Some(names) = &mut self.names else { return };
+    /// after [`Live::drain_changes`]. `false`: the symbols are not read yet, which takes some 60 ms.
+    pub fn name_stacks(&mut self, from: Option<usize>, batch: &mut Batch) -> bool {
+        let Some(names) = &mut self.names else { return true };
         let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
         names.change(changes, batch);
-        from.into_iter().for_each(|from| names.name(from, batch));
+        let Some(from) = from else { return true };
+        if names.known() {
+            names.name(from, batch);
+        }
+        names.known()
+    }
+
+    /// Waits until the symbols are read.
+    pub fn wait_for_symbols(&mut self) {
+        if let Some(names) = self.names.as_mut().filter(|names| !names.known()) {
+            // Why there are none is known from the start.
+            let _ = names.wait();
+        }
     }
 
     /// Why the functions on stacks have no names; `None` if they have, or if no stacks were asked for.

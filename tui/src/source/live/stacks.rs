@@ -31,6 +31,8 @@ pub(super) struct Names {
     /// Why there are no names, if the kernel cannot be asked either.
     unnamed: Option<Unavailable>,
     read: Receiver<(BootNanos, SymbolChange)>,
+    /// Whether the symbols were read, or cannot be.
+    known: bool,
     /// The symbols that were sent, by start and `from`.
     sent: FxHashMap<(KernelAddr, BootNanos), KernelSymbol>,
     /// The addresses whose symbols were sent, and when these symbols were there.
@@ -57,6 +59,7 @@ impl Names {
             namer: None,
             unnamed: None,
             read,
+            known: false,
             sent: FxHashMap::default(),
             addresses: FxHashMap::default(),
             bytes: 0,
@@ -71,6 +74,7 @@ impl Names {
     /// # Errors
     /// If they cannot be read.
     pub(super) fn wait(&mut self) -> Result<Snapshot, Unavailable> {
+        self.known = true;
         let (at, change) = self.read.recv().map_err(|_| Unavailable::NotRead)?;
         self.symbols.apply(at, change.clone());
         match change {
@@ -83,6 +87,11 @@ impl Names {
             }
             _ => Err(Unavailable::NotRead),
         }
+    }
+
+    /// Whether the symbols were read, or cannot be.
+    pub(super) fn known(&self) -> bool {
+        self.known
     }
 
     /// Why addresses have no names; `None` if they have.
@@ -124,6 +133,7 @@ impl Names {
             SymbolChange::ModuleUnloaded(_) | SymbolChange::Lost { .. } | SymbolChange::Read(_) => Some(0..=u64::MAX),
             _ => None,
         };
+        self.known |= matches!(change, SymbolChange::Read(_) | SymbolChange::Unavailable(_));
         self.symbols.apply(at, change);
         let Some(gone) = gone else { return };
         let open = |symbol: &&mut KernelSymbol| symbol.to.0 == 0 && !symbol.owner.is_empty();

@@ -1,0 +1,114 @@
+//! Addresses of symbols of the kernel, without reading all of them.
+//!
+//! A program of type syscall asks by `bpf_kallsyms_lookup_name` (5.16). Before 6.2 the kernel compares each of its symbols for that
+//! ([`kallsyms_lookup_name`](https://elixir.bootlin.com/linux/v6.2/source/kernel/kallsyms.c)), which takes as long as to read them.
+
+use super::machine::Release;
+use super::program::{self, Instruction, ProgramKind};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use tracetui_shared::id::KernelAddr;
+
+/// The first release whose symbols are sorted by name.
+const SORTED: Release = Release::new(6, 2);
+
+/// The `BPF_PROG_TEST_RUN` member of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct RunAttr {
+    program: u32,
+    retval: u32,
+    /// No data, repetitions or duration.
+    data: [u64; 4],
+    context_size: u32,
+    context_size_out: u32,
+    /// Read, and written after the run.
+    context: u64,
+    rest: [u64; 3],
+}
+
+const _: () = assert!(std::mem::offset_of!(RunAttr, context) == 48);
+
+/// The addresses of these symbols; `None` for one that the kernel does not have.
+///
+/// # Errors
+/// If the kernel cannot be asked, or does not answer: before 6.2, and where it hides addresses.
+pub(crate) fn addresses<const N: usize>(names: [&str; N]) -> io::Result<[Option<KernelAddr>; N]> {
+    const BPF_PROG_TEST_RUN: libc::c_int = 10;
+    if Release::running().is_none_or(|running| running < SORTED) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let program = program::load_as("tt_addresses", &asking(&names), ProgramKind::Syscall)?;
+    let mut found = [0u64; N];
+    let mut attr = RunAttr {
+        program: program.as_raw_fd() as u32,
+        context_size: size_of_val(&found) as u32,
+        context: found.as_mut_ptr() as u64,
+        ..RunAttr::default()
+    };
+    // SAFETY: `attr` is live, writable, has the layout of the `BPF_PROG_TEST_RUN` member, and `size_of::<RunAttr>()` is its size.
+    // The context is live, writable and as long as it says.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<RunAttr>()) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    match i32::from_ne_bytes(attr.retval.to_ne_bytes()) {
+        refused if refused == -libc::EPERM => Err(io::ErrorKind::PermissionDenied.into()),
+        _ => Ok(found.map(|address| (address != 0).then_some(KernelAddr(address)))),
+    }
+}
+
+/// A program that writes the addresses of the names into its context, in their order. It returns the error of the last lookup.
+fn asking(names: &[&str]) -> Vec<Instruction> {
+    const LOOKUP: i32 = 179;
+    /// Where on the stack the address is, and above which the name ends.
+    const ADDRESS: i16 = -8;
+    // r6: the context.
+    let mut program = vec![(0xbf, 0x16, 0, 0)];
+    for (index, name) in names.iter().enumerate() {
+        let mut name = name.as_bytes().to_vec();
+        name.push(0);
+        let len = name.len() as i32;
+        name.resize(name.len().next_multiple_of(8), 0);
+        let start = ADDRESS - name.len() as i16;
+        let words = name.as_chunks::<4>().0.iter().enumerate();
+        program.extend(words.map(|(at, word)| (0x62, 0x0a, start + 4 * at as i16, i32::from_ne_bytes(*word))));
+        program.extend([
+            (0x7a, 0x0a, ADDRESS, 0),
+            // The name, its length, no flags, and where the address is written, 0 if there is none.
+            (0xbf, 0xa1, 0, 0),
+            (0x07, 0x01, 0, start.into()),
+            (0xb7, 0x02, 0, len),
+            (0xb7, 0x03, 0, 0),
+            (0xbf, 0xa4, 0, 0),
+            (0x07, 0x04, 0, ADDRESS.into()),
+            (0x85, 0, 0, LOOKUP),
+            (0x79, 0xa1, ADDRESS, 0),
+            (0x7b, 0x16, 8 * index as i16, 0),
+        ]);
+    }
+    program.push((0x95, 0, 0, 0));
+    program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::host::kallsyms;
+    use std::io::Write as _;
+
+    #[test]
+    fn an_address_is_that_of_the_list() {
+        let names = ["__bpf_call_base", "tt_no_such_symbol", "bpf_probe_write_user", "bpf_send_signal"];
+        match (addresses(names), kallsyms::snapshot()) {
+            (Ok(found), Ok(listed)) => {
+                assert_eq!(found, names.map(|name| listed.kernel_symbol(name)));
+                assert!(found[0].is_some() && found[1].is_none());
+            }
+            // Written to stderr directly, because the test harness captures `eprintln!`.
+            (asked, listed) => {
+                let _ = writeln!(io::stderr(), "not compared: {:?}, {:?}", asked.err(), listed.err());
+            }
+        }
+    }
+}
