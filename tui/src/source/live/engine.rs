@@ -32,6 +32,18 @@ const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
 /// The first interval at which the ring is polled after records were found. Each further one is twice as long, up to [`POLL`].
 const SOON: Duration = Duration::from_millis(1);
 
+/// The longest pause after a read that found records, while more come: each read takes the CPU from somebody.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// Bytes of a read after which the pause may be longer than [`SOON`].
+const MANY: usize = 64 << 10;
+
+/// At this rate, the ring takes no more than this part (1/n) of its size in a pause.
+const PAUSE_SHARE: u32 = 16;
+
+/// Bytes of the smallest ring that is left alone for a pause: a burst may begin in it.
+const PAUSE_RING: u64 = 4 << 20;
+
 /// The time after which the counters of an event that was met show it: what a CPU wrote is seen by others within microseconds.
 const VISIBLE: Duration = Duration::from_micros(100);
 
@@ -88,6 +100,7 @@ impl Source for LiveSource {
             held: None,
             unnamed: None,
             ending: false,
+            read_bytes: 0,
             next_look: Instant::now(),
             found: Instant::now(),
             settled: Instant::now(),
@@ -168,6 +181,8 @@ struct Reader {
     unnamed: Option<usize>,
     /// Whether these are the last records.
     ending: bool,
+    /// Bytes of the records of the last read.
+    read_bytes: usize,
     /// No look at whether probes run before this.
     next_look: Instant,
     /// When records were last found, and the end of the last read before which no probe ran.
@@ -189,10 +204,18 @@ impl Reader {
         let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
         let mut nap = POLL;
         let mut looked = Instant::now();
+        let mut pause = None;
         while !self.stopped() {
             let waits = self.unnamed.is_some() || self.settled < self.found && looked < self.found + window;
             // A failed wait does not end the loop: the next pass reads all available records.
-            let ready = self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) }));
+            let ready = match pause.take() {
+                Some(pause) => {
+                    std::thread::sleep(pause);
+                    Ok(false)
+                }
+                None => self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) })),
+            };
+            let between = looked.elapsed();
             looked = Instant::now();
             nap = (2 * nap).min(POLL);
             match self.read() {
@@ -200,7 +223,10 @@ impl Reader {
                 // A record that is not complete yet is ready, and cannot be read.
                 Read::Nothing if ready.is_ok_and(|ready| ready) => std::thread::sleep(SOON),
                 Read::Nothing => {}
-                Read::More | Read::All => (self.found, nap) = (Instant::now(), SOON),
+                Read::More | Read::All => {
+                    (self.found, nap) = (Instant::now(), SOON);
+                    pause = pause_after(self.read_bytes, between, self.live.fill());
+                }
             }
             if counted.elapsed() >= COUNT {
                 counted = Instant::now();
@@ -224,6 +250,7 @@ impl Reader {
         let quiet = self.is_quiet(began);
         let room = self.out.budget().batch();
         let more = self.live.drain(&mut batch, room.saturating_sub(held));
+        self.read_bytes = batch.len() - held;
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
         self.inventory(asked.bpf, &mut batch);
         let any = batch.len() > held;
@@ -369,6 +396,17 @@ impl Reader {
     }
 }
 
+/// How long the ring can be left alone, after a read that found this many bytes, which came in `between`; `fill` is what it has
+/// now, and its size.
+fn pause_after(found: usize, between: Duration, (used, size): (u64, u64)) -> Option<Duration> {
+    let room = size / u64::from(PAUSE_SHARE);
+    if found == 0 || size < PAUSE_RING || used > room {
+        return None;
+    }
+    let lasts = between.mul_f64(room as f64 / found as f64);
+    (lasts > SOON).then(|| lasts.min(if found > MANY { PAUSE } else { SOON }))
+}
+
 /// The cgroups whose paths these batches contain.
 fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     let mut known = Fifo::default();
@@ -415,6 +453,19 @@ mod tests {
         assert_eq!(bpf, Asked { bpf: true, cgroups: ids(&[9]), ..Asked::default() });
         let bpf = asked(&[(header(Kind::Bpf, 0, 0), function.as_bytes())]);
         assert_eq!(bpf, Asked { bpf: true, addresses: true, ..Asked::default() });
+    }
+
+    #[test]
+    fn the_ring_is_left_alone_while_there_is_room() {
+        let ms = Duration::from_millis;
+        let ring = 16 << 20;
+        assert_eq!(pause_after(136, ms(500), (0, ring)), Some(SOON), "a single event");
+        assert_eq!(pause_after(400_000, ms(4), (0, ring)), Some(PAUSE), "100 MB/s");
+        assert_eq!(pause_after(4_000_000, ms(8), (0, ring)), Some(ms(8).mul_f64(1048576.0 / 4e6)), "500 MB/s");
+        assert_eq!(pause_after(8_000_000, ms(4), (0, ring)), None, "2 GB/s");
+        assert_eq!(pause_after(136, ms(500), (2 << 20, ring)), None, "it is not empty");
+        assert_eq!(pause_after(136, ms(500), (0, 1 << 20)), None, "a small ring");
+        assert_eq!(pause_after(0, ms(500), (0, ring)), None, "names that were missing");
     }
 
     #[test]
