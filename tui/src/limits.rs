@@ -23,11 +23,11 @@ pub const BPF_PLACES_KNOWN: usize = 16_384;
 /// Bytes of the inventory of BPF programs that a trace keeps. What does not fit is left out.
 pub const BPF_INVENTORY: usize = 8 << 20;
 
-/// Loads and attachments of BPF programs of which a trace keeps who made them, after that process has exited too. The oldest is
-/// then forgotten.
+/// Loads and attachments of BPF programs of which a trace keeps who made them, after that process has exited too; and loads and places
+/// of which it keeps what their events have. The oldest is then forgotten.
 pub const BPF_DOERS: usize = 1024;
 
-/// Bytes of the attach point of an event that attached a program without a link. At most [`BPF_DOERS`] of them are kept.
+/// Bytes of the attach point of an event that attached a program. At most [`BPF_DOERS`] of them are kept.
 pub const BPF_TOLD_PLACE: usize = 256;
 
 /// Bytes of what holds BPF programs and links, which a trace keeps. Of what does not fit, only the number is kept.
@@ -38,7 +38,7 @@ pub const BPF_UNSEEN: usize = 16;
 /// See [`BPF_UNSEEN`].
 pub const BPF_UNSEEN_TEXT: usize = 256;
 
-/// Bytes of the name of a BPF program that is hidden.
+/// Bytes of the name of a BPF program that is hidden, or that only events have.
 pub const BPF_HIDDEN_NAME: usize = 512;
 
 /// BPF programs and links that are hidden, which a trace keeps.

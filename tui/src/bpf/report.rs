@@ -382,13 +382,17 @@ pub(crate) fn hidden_text(hidden: &Hidden, charset: Charset, out: &mut Vec<u8>) 
     let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
 }
 
-/// When a program was loaded, and by whom; `user`: the name.
+/// When a program was loaded, and by whom, if that is known; `user`: the name.
 pub(crate) fn loaded(program: &ProgramFacts, clock_offset: i64, user: Option<String>) -> String {
     let mut time = Vec::new();
     rfc3339(i128::from(program.loaded.0) + i128::from(clock_offset), &mut time);
     let time = String::from_utf8(time).unwrap_or_default();
-    let user = user.unwrap_or_else(|| format!("uid {}", program.uid.0));
-    format!("loaded {}Z by {user}", time.get(..19).unwrap_or_default())
+    let by = match (user, program.uid.0) {
+        (Some(user), _) => format!(" by {user}"),
+        (None, u32::MAX) => String::new(),
+        (None, uid) => format!(" by uid {uid}"),
+    };
+    format!("loaded {}Z{by}", time.get(..19).unwrap_or_default())
 }
 
 /// Where a program is attached: `uprobe /usr/bin/bash+0x31380`.

@@ -7,11 +7,12 @@ use crate::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
     HostFrame,
 };
-use crate::frame::state::{BpfDoer, BpfTold};
+use crate::frame::state::{BpfDoer, BpfLoad, BpfTold};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::id::{LinkId, ProgId, Tgid};
+use tracetui_shared::id::{LinkId, ProgId, Tgid, Uid};
+use tracetui_shared::record::bpf::{BpfRecord, scan};
 use tracetui_shared::time::BootNanos;
 
 /// The inventory as of the last frame. What does not fit is left out.
@@ -37,6 +38,9 @@ pub struct Programs {
     gone: Gone,
     doers: Fifo<Made, BpfDoer>,
     told: Fifo<(ProgId, u8), BpfTold>,
+    /// Where programs were attached by a link. The inventory has these links, unless they come and go between two.
+    told_links: Fifo<ProgId, BpfTold>,
+    loads: Fifo<ProgId, BpfLoad>,
     changes: u64,
 }
 
@@ -124,6 +128,27 @@ fn made(doer: &BpfDoer) -> Made {
         (_, LOADED) => Made::Program(doer.program),
         (LinkId(0), via) => Made::Attached(doer.program, via),
         (link, _) => Made::Link(link),
+    }
+}
+
+/// A program as the event of its load has it.
+fn load_of(event: &Bpf<'_>, program: ProgId, time: BootNanos) -> BpfLoad {
+    let BpfRecord { prog_type, tag, prog_uid, helpers, scan, .. } = event.record();
+    BpfLoad {
+        program,
+        time,
+        prog_type: if event.knows_type() { prog_type } else { u32::MAX },
+        name: event.name().to_vec(),
+        tag: u64::from_be_bytes(tag),
+        uid: Uid(prog_uid),
+        altering: helpers as u32,
+        unknown: match scan {
+            scan::WHOLE => 0,
+            scan::NO_ADDRESSES => 1,
+            scan::CUT => 3,
+            // It was gone before it could be read.
+            _ => 5,
+        },
     }
 }
 
@@ -318,7 +343,8 @@ impl Programs {
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
-        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes() + self.told.bytes()
+        let of_events = self.doers.bytes() + self.told.bytes() + self.told_links.bytes() + self.loads.bytes();
+        self.bytes + self.holder_bytes + hidden + self.gone.bytes + of_events
     }
 
     /// What the last inventory could not look at, and why.
@@ -362,6 +388,11 @@ impl Programs {
         told.filter(|told| !told.place.is_empty()).max_by_key(|told| told.time)
     }
 
+    /// Where a program that is gone was attached at last, by the event of the call.
+    pub fn told_at_last(&self, id: ProgId) -> Option<&BpfTold> {
+        self.told(id).into_iter().chain(self.told_links.get(&id)).max_by_key(|told| told.time)
+    }
+
     /// Who attached it there, if that was seen.
     pub fn teller(&self, told: &BpfTold) -> Option<&BpfDoer> {
         self.doers.get(&Made::Attached(told.program, told.via))
@@ -369,14 +400,31 @@ impl Programs {
 
     /// All of these, the oldest first.
     pub(super) fn all_told(&self) -> impl Iterator<Item = &BpfTold> {
-        self.told.iter().map(|(_, told)| told)
+        let links = self.told_links.iter().map(|(_, told)| told);
+        self.told.iter().map(|(_, told)| told).chain(links)
     }
 
     pub(super) fn add_told(&mut self, mut told: BpfTold) {
         told.place.truncate(limits::BPF_TOLD_PLACE);
         let bytes = Fifo::<(ProgId, u8), BpfTold>::ENTRY + told.place.len();
-        self.told.insert((told.program, told.via), told, bytes);
+        match told.via {
+            0 => self.told_links.insert(told.program, told, bytes),
+            via => self.told.insert((told.program, via), told, bytes),
+        }
         while self.told.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+        while self.told_links.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    }
+
+    /// The programs that were loaded, by the events, the oldest first.
+    pub(super) fn loads(&self) -> impl Iterator<Item = &BpfLoad> {
+        self.loads.iter().map(|(_, load)| load)
+    }
+
+    pub(super) fn add_load(&mut self, mut load: BpfLoad) {
+        load.name.truncate(limits::BPF_HIDDEN_NAME);
+        let bytes = Fifo::<ProgId, BpfLoad>::ENTRY + load.name.len();
+        self.loads.insert(load.program, load, bytes);
+        while self.loads.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
     }
 
     /// Who made what, the oldest first.
@@ -394,6 +442,7 @@ impl Programs {
     pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
         match event.ended() {
             Some(Made::Program(id)) => {
+                self.meet(id);
                 let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
                 keys.into_iter().for_each(|key| self.end_attachment(key, header.time));
                 self.end_program(id, header.time);
@@ -410,6 +459,9 @@ impl Programs {
             self.changes += 1;
             self.add_told(BpfTold { program, via, time: header.time, place });
         }
+        if let Some(Made::Program(id)) = event.made() {
+            self.add_load(load_of(event, id, header.time));
+        }
         let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
         let (program, link, via) = match made {
             Made::Program(id) => (id, LinkId(0), LOADED),
@@ -418,6 +470,19 @@ impl Programs {
         };
         self.changes += 1;
         self.add_doer(BpfDoer { program, link, via, tgid: header.tgid, comm: header.comm().to_vec() });
+    }
+
+    /// Adds a program that is unloaded and that no inventory met, as the event of its load has it.
+    fn meet(&mut self, id: ProgId) {
+        let Some(load) = self.loads.get(&id) else { return };
+        // The id may have been that of another one before.
+        let met = self.programs.contains_key(&id) || self.gone_program(id).is_some_and(|gone| gone.at >= load.time);
+        if !met {
+            let BpfLoad { program: id, time: loaded, prog_type, ref name, tag, uid, altering, unknown } = *load;
+            let name = name.clone();
+            let facts = BpfProgram { id, prog_type, name, tag, uid, loaded, altering, unknown, ..Default::default() };
+            self.add_program(facts);
+        }
     }
 
     pub(super) fn add_program(&mut self, program: BpfProgram) {

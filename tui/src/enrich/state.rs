@@ -30,7 +30,8 @@ impl World {
         let bpf = self.bpf.doers().cloned().collect();
         let (bpf_left_out, bpf_told) = (self.bpf.left_out(), self.bpf.all_told().cloned().collect());
         let (accounts, cgroups_evicted) = (self.accounts as u64, self.cgroups_evicted);
-        let world = WorldState { accounts, cgroups_evicted, bpf, bpf_left_out, bpf_told };
+        let bpf_loads = self.bpf.loads().cloned().collect();
+        let world = WorldState { accounts, cgroups_evicted, bpf, bpf_left_out, bpf_told, bpf_loads };
         StateFrame::WorldState(world).push(since, out);
         self.processes.write_state(out);
     }
@@ -44,6 +45,7 @@ impl World {
                 self.bpf.restore_left_out(world.bpf_left_out);
                 world.bpf.iter().for_each(|doer| self.bpf.add_doer(doer.clone()));
                 world.bpf_told.iter().for_each(|told| self.bpf.add_told(told.clone()));
+                world.bpf_loads.iter().for_each(|load| self.bpf.add_load(load.clone()));
             }
             frame => self.processes.restore(frame),
         }

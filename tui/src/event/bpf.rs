@@ -108,11 +108,17 @@ impl<'a> Bpf<'a> {
         }
     }
 
-    /// Of a program that a system call attached without a link, or detached: the program, the mechanism as in [`Made::Attached`], and
+    /// Of a program that a system call attached, or detached without a link: the program, the mechanism (`BpfAttachment::via`), and
     /// where it is now. That is empty if it was detached.
     pub(crate) fn told(&self) -> Option<(ProgId, u8, Vec<u8>)> {
         let mut place = Vec::new();
-        if let Some(Made::Attached(program, via)) = self.made().filter(|_| !self.is_made()) {
+        let BpfRecord { prog_id, ret, .. } = self.record();
+        let attached = match self.made().filter(|_| !self.is_made()) {
+            Some(Made::Attached(program, via)) => Some((program, via)),
+            Some(Made::Link(_)) if prog_id != 0 => Some((ProgId(prog_id), 0)),
+            _ => None,
+        };
+        if let Some((program, via)) = attached {
             self.write_place(None, |part, bytes| {
                 if part != Place::Op {
                     place.extend_from_slice(bytes);
@@ -120,7 +126,6 @@ impl<'a> Bpf<'a> {
             });
             return Some((program, via, place));
         }
-        let BpfRecord { prog_id, ret, .. } = self.record();
         let via = VIA.iter().position(|known| Some(*known) == self.via()).and_then(|at| u8::try_from(at).ok())?;
         (self.op() == "detach" && ret >= 0 && prog_id != 0 && via != 0).then_some((ProgId(prog_id), via, place))
     }
@@ -134,6 +139,11 @@ impl<'a> Bpf<'a> {
             ("detach", Some("link")) if self.has(has::LINK) && link_id != 0 => Some(Made::Link(LinkId(link_id))),
             _ => None,
         }
+    }
+
+    /// Whether the type of the program is known: the kernel's own stream of programs does not have it.
+    pub(crate) fn knows_type(&self) -> bool {
+        self.has(has::PROG) && !(self.is_made() && self.record().prog_uid == u32::MAX)
     }
 
     /// Whether it is about a program, not about an attachment.

@@ -117,8 +117,31 @@ wire_struct! {
         bpf: Vec<BpfDoer>,
         /// How often there was no room for a BPF program or attachment.
         bpf_left_out: u64,
-        /// Where programs were attached without a link, by the events of these calls; the oldest first.
+        /// Where programs were attached, by the events of these calls; the oldest first.
         bpf_told: Vec<BpfTold>,
+        /// The BPF programs that were loaded, by the events; the oldest first.
+        bpf_loads: Vec<BpfLoad>,
+    }
+
+    /// A BPF program as the event of its load has it: the inventory may not meet it.
+    #[derive(Eq)]
+    BpfLoad {
+        /// The program.
+        program: ProgId,
+        /// The time of the event.
+        time: BootNanos,
+        /// Its type, as in [`super::host::BpfProgram`]; a number that no type has if it is not known.
+        prog_type: u32,
+        /// Its name.
+        name: Vec<u8>,
+        /// Its tag.
+        tag: u64,
+        /// Who loaded it; `u32::MAX` if that is not known.
+        uid: Uid,
+        /// The helpers that it calls, as in [`super::host::BpfProgram`].
+        altering: u32,
+        /// Why they are not known, as in [`super::host::BpfProgram`].
+        unknown: u8,
     }
 
     /// Where a program was attached, by the event of the call: the kernel may not list it.
@@ -323,7 +346,7 @@ wire_struct! {
     }
 }
 
-wire_list!(BpfDoer BpfTold Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
+wire_list!(BpfDoer BpfLoad BpfTold Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
 
 frames! {
     /// A frame of the state that is not a host frame.

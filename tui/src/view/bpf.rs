@@ -12,7 +12,7 @@ use crate::app::columns::automatic;
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
-use crate::app::views::bpf::{Order, Seen};
+use crate::app::views::bpf::{Order, Seen, is_of_events};
 use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
 use crate::event::bpf::{Bpf, Made, via_name};
@@ -233,7 +233,10 @@ fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
             let mean = seen.rate.and_then(|rate| rate.mean_ns);
             mean.map_or_else(unknown, |ns| Piece::plain(duration(ns)))
         }
-        Column::Size => seen.program.map_or_else(unknown, |program| Piece::plain(short(program.jited_len.into()))),
+        Column::Size => {
+            let program = seen.program.filter(|program| seen.gone.is_none() || !is_of_events(program));
+            program.map_or_else(unknown, |program| Piece::plain(short(program.jited_len.into())))
+        }
         Column::Tag => {
             seen.program.map_or_else(unknown, |program| Piece::new(format!("{:016x}", program.tag), theme.quiet()))
         }
@@ -467,8 +470,8 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             let place = text::value_in(&told.place, theme.charset, 4096);
             let name = if seen.gone.is_some() { "was on" } else { "attached" };
             named(name, &format!("{place}, {}", via_name(told.via)), theme.strong());
-            let how = format!("known from the event at {at}: the kernel does not list such attachments");
-            named("", &how, theme.quiet());
+            let why = if told.via == 0 { "no inventory met it" } else { "the kernel does not list such attachments" };
+            named("", &format!("known from the event at {at}: {why}"), theme.quiet());
         }
         None if seen.hidden.is_none() && seen.gone.is_none() => {
             named("attached", &seen.target(theme.charset), theme.strong())
@@ -525,8 +528,12 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
         named("program", &format!("{}{by}", loaded(&program, world.clock_offset(), user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
-        let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
-        named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);
+        if seen.gone.is_some() && seen.program.is_some_and(is_of_events) {
+            named("size", "not known: no inventory met the program", theme.quiet());
+        } else {
+            let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
+            named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);
+        }
         if let Some(addr) = program.addresses.first() {
             named("code at", &format!("{:#018x}", addr.0), plain);
         }

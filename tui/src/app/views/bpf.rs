@@ -85,7 +85,7 @@ pub(crate) struct Seen<'a> {
     pub new: bool,
     /// What holds the link, and what holds the program.
     pub held: [Option<&'a BpfHolders>; 2],
-    /// Where it is attached by an event, if the inventory has no attachment.
+    /// Where it is or was attached by an event, if the inventory has no attachment.
     pub told: Option<&'a BpfTold>,
     /// Who made the attachment, and who loaded the program, if that was seen.
     pub by: [Option<&'a BpfDoer>; 2],
@@ -93,8 +93,13 @@ pub(crate) struct Seen<'a> {
     pub rate: Option<Rate>,
     /// Whether the inventory looked at everything.
     pub all_seen: bool,
-    /// Whether it came after the last inventory was begun.
+    /// Whether it came after the last inventory was begun, or no inventory met it.
     pub unlooked: bool,
+}
+
+/// Whether a program is known by the events only: no inventory met it.
+pub(crate) fn is_of_events(program: &BpfProgram) -> bool {
+    program.xlated_len == 0
 }
 
 impl<'a> Seen<'a> {
@@ -142,9 +147,11 @@ impl<'a> Seen<'a> {
                 let rate = base.rate.filter(|_| gone.is_none());
                 // The inventory had its attachments then.
                 let listed = bpf.attachments_of(id).next().is_some();
-                let told = bpf.told(id).filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
+                let told = if gone.is_some() { bpf.told_at_last(id) } else { bpf.told(id) };
+                let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
                 let by = [told.and_then(|told| bpf.teller(told)), base.by[1]];
-                (!later(facts.loaded)).then_some(Seen { gone, new, rate, told, by, ..base })
+                let unlooked = base.unlooked || at.is_some() && is_of_events(facts);
+                (!later(facts.loaded)).then_some(Seen { gone, new, rate, told, by, unlooked, ..base })
             }
         }
     }
@@ -182,10 +189,10 @@ impl<'a> Seen<'a> {
         }
         match self.attachment {
             Some(attachment) => place_text(&AttachFacts::from(attachment), charset, &mut out),
-            None if self.gone.is_some() => return "unloaded".to_owned(),
             None if let Some(told) = self.told => {
                 return format!("{} (event)", text::value_in(&told.place, charset, 4096));
             }
+            None if self.gone.is_some() => return "unloaded".to_owned(),
             None => {
                 let prog_type = self.program.map_or(0, |program| program.prog_type);
                 if self.unlooked {

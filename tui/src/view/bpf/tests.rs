@@ -298,7 +298,7 @@ fn a_place_that_only_an_event_told_is_shown() {
     made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
     feed(&mut app, &mut made);
     keys(&mut app, "\x1b\x1b");
-    assert!(row(&mut app, "60 ").contains("unloaded"), "{:#?}", rows(&mut app));
+    assert!(row(&mut app, "-60 ").contains("perf_event cpu-clock (event)"), "its last place: {:#?}", rows(&mut app));
     assert!(app.world().bpf.told(ProgId(61)).is_some());
     record.cmd = cmd::PROG_DETACH;
     made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
@@ -337,6 +337,70 @@ fn whose_program_was_unloaded_is_said() {
     assert!(pane.contains("was on    kprobe do_unlinkat, link 13 (perf_event)"), "{pane}");
     assert!(pane.contains("attached  by bpftrace[27841] at 14:02:1") && pane.contains(", lasted 20"), "{pane}");
     assert!(pane.contains("program   60 ") && pane.contains("loaded    by bpftrace[27841] at 14:02:1"), "{pane}");
+}
+
+/// No inventory met a program that was loaded and unloaded between two: the events are all that is known of it.
+#[test]
+fn a_program_between_two_inventories_has_a_row() {
+    let mut made = inventory();
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has, record.prog_id, record.prog_type, record.ret) = (cmd::PROG_LOAD, has::PROG, 50, 2, 3);
+    (record.tag, record.scan) = ([0, 0, 0, 0, 0, 0, 0, 0xcd], 1);
+    record.name[..5].copy_from_slice(b"brief");
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    made.ns += 1_000_000_000;
+    made.open(1, "a", "/while", 3);
+    // One by the kernel's stream, which has no type; one that the inventory met; one that is there.
+    let stream = BpfRecord { call: call::STREAM, prog_id: 51, prog_type: 0, prog_uid: u32::MAX, scan: 0, ..record };
+    made.event(Slot::BpfSysExit, 27842, "skeleton", stream.as_bytes());
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", BpfRecord { prog_id: 52, ..record }.as_bytes());
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(52, "met") }));
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", BpfRecord { prog_id: 53, ..record }.as_bytes());
+    let mut link = BpfRecord { cmd: cmd::LINK_CREATE, has: has::PROG | has::LINK, link_id: 13, link_type: 7, ..record };
+    (link.has, link.text_len) = (link.has | has::PERF | has::KPROBE, 12);
+    made.event(Slot::BpfSysExit, 27841, "bpftrace", &[link.as_bytes(), b"do_unlinkat\0"].concat());
+    made.ns += 1_000_000_000;
+    for prog_id in [50, 51, 52] {
+        let unload = BpfRecord { call: call::STREAM, cmd: 0, prog_id, ret: 0, ..record };
+        made.event(Slot::BpfSysExit, 5, "kworker", unload.as_bytes());
+    }
+    made.open(1, "a", "/after", 3);
+    let mut app = view(120, 24, &mut made);
+    assert_eq!(ids(&mut app), ["31", "30", "40", "-52", "-51", "-50"]);
+    assert!(screen(&mut app)[1].ends_with("+0 new  -3 gone"), "{}", screen(&mut app)[1]);
+    let row = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
+    let brief = row(&mut app, "-50 ");
+    assert!(brief.contains("kprobe") && brief.contains("brief"), "{brief}");
+    assert!(brief.contains("kprobe do_unlinkat (event)") && brief.contains("gone 14:02:1"), "{brief}");
+    assert!(row(&mut app, "-51 ").contains("unknown") && row(&mut app, "-51 ").contains("unloaded"));
+    assert!(row(&mut app, "-52 ").contains("met"), "{:#?}", rows(&mut app));
+    keys(&mut app, "G\n\n");
+    let pane = screen(&mut app).join("\n");
+    for part in ["was on    kprobe do_unlinkat, link", "no inventory met it", "bpftrace[27841]", "00000000000000cd"] {
+        assert!(pane.contains(part), "{part} in\n{pane}");
+    }
+    assert!(pane.contains("size      not known"), "{pane}");
+    // At an earlier moment it was there.
+    keys(&mut app, "\x1b\x1b1/while\n\x1b4");
+    assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
+    assert_eq!(ids(&mut app), ["+50", "31", "30", "40"]);
+    assert!(row(&mut app, "+50 ").contains("not known yet"), "{:#?}", rows(&mut app));
+    // A jump begins with a saved state: what was loaded before is known.
+    let mut until = Maker::default();
+    until.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    let mut first = view(120, 24, &mut until);
+    let mut again = crate::pipeline::Pipeline::default();
+    again.restore(&first.pipeline().state());
+    until.event(Slot::BpfSysExit, 5, "kworker", BpfRecord { call: call::STREAM, cmd: 0, ret: 0, ..record }.as_bytes());
+    let rest = until.batch();
+    again.feed(rest.clone());
+    again.finish(&mut |_, _| crate::pipeline::Disposition::Delivered);
+    first.update(Input::Batch(rest));
+    first.update(Input::SourceEnded);
+    let gone = |bpf: &crate::enrich::bpf::Programs| bpf.gone_program(ProgId(50)).map(|gone| gone.facts.clone());
+    assert!(gone(&again.world().bpf).is_some_and(|facts| facts.name == b"brief"));
+    assert_eq!(gone(&again.world().bpf), gone(&first.world().bpf));
 }
 
 #[test]
