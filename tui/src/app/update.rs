@@ -912,16 +912,20 @@ impl App {
         };
         let command = match subject {
             _ if matches!(self.view.current, View::Top | View::Bpf) => None,
-            _ if self.view.current == View::Tree => {
-                self.tree.selected().and_then(|seen| copy::command_of(seen.process))
-            }
-            Some(Subject::Event(id)) => {
-                self.store.get(id).and_then(|stored| stored.with(self.world(), copy::command)).flatten()
-            }
+            _ if self.view.current == View::Tree => self.tree.selected().and_then(|seen| match seen.tried {
+                // The row shows that one, in parts; the event has all of it.
+                Some(tried) => self.command_of_event(tried.failure.id),
+                None => copy::command_of(seen.process),
+            }),
+            Some(Subject::Event(id)) => self.command_of_event(id),
             Some(Subject::Process(_)) => self.subject_process().and_then(|process| copy::command_of(&process)),
             None => None,
         };
         self.copy(command, "command")
+    }
+
+    fn command_of_event(&self, id: Id) -> Option<String> {
+        self.store.get(id).and_then(|stored| stored.with(self.world(), copy::command)).flatten()
     }
 
     fn copy(&mut self, text: Option<String>, what: &str) -> Effects {

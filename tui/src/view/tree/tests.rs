@@ -2,12 +2,13 @@
 
 use crate::app::testing::{app, feed, keys, work};
 use crate::app::views::View;
-use crate::app::{App, Input, Tick};
+use crate::app::{App, Effect, Input, Tick};
 use crate::frame::host::{Cgroup, HostFrame};
 use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 use tracetui_shared::header::{FrameHeader, flag};
@@ -350,6 +351,30 @@ fn the_keys_of_a_row_are_about_its_process() {
         assert_eq!(app.filter().text(), filter);
         assert_eq!(app.view(), View::Tree);
     }
+}
+
+/// The row of a process whose last exec failed shows what it tried, and so does the copy: all of it, also where the row has a part.
+#[test]
+fn what_is_copied_as_a_command_is_what_the_row_shows() {
+    let copied = |app: &mut App| {
+        let effects = app.update(Input::Key(KeyEvent::from(KeyCode::Char('Y'))));
+        let text = effects.into_iter().find_map(|effect| match effect {
+            Effect::Copy(text) => Some(String::from_utf8(text).expect("text")),
+            _ => None,
+        });
+        text.unwrap_or_default()
+    };
+    let mut app = tree(80, 24, &mut build());
+    keys(&mut app, "/main.o\n");
+    assert_eq!(copied(&mut app), "ld main.o -o app");
+    keys(&mut app, "/quiet\n");
+    assert_eq!(copied(&mut app), "/usr/lib/gcc/12/cc1 -quiet main.c");
+    let mut made = build();
+    let long = "x".repeat(3_000);
+    fail(&mut made, 105, "sleep", "/opt/bin/tool", format!("/opt/bin/tool\0{long}\0").as_bytes(), -2);
+    let mut app = tree(80, 24, &mut made);
+    keys(&mut app, "/tool\n");
+    assert_eq!(copied(&mut app), format!("/opt/bin/tool {long}"));
 }
 
 #[test]
