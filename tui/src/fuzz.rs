@@ -394,8 +394,12 @@ pub fn dashboard(bytes: &[u8]) {
     screen.update(Input::Batch(Batch::from_bytes(whole_frames(frames))));
     screen.update(Input::Output(frames.to_vec()));
     screen.draw();
-    for byte in pressed {
-        screen.update(Input::Key(key(*byte)));
+    // Two at a time come at once.
+    for keys in pressed.chunks(2) {
+        if let [first, _] = keys {
+            screen.update(Input::KeyOfMany(key(*first)));
+        }
+        keys.last().into_iter().for_each(|last| screen.update(Input::Key(key(*last))));
         screen.draw();
     }
     if count & 0x80 != 0 {

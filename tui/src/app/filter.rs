@@ -54,6 +54,8 @@ pub struct FilterState {
     applied: Option<Box<dyn DisplayFilter>>,
     error: Option<FilterInputError>,
     line: Option<Line>,
+    /// The texts of the line since it was last read as a filter.
+    unread: Vec<String>,
     /// What is offered to complete the line.
     completion: Option<Completion>,
     /// The text as it was before the line was opened.
@@ -84,6 +86,7 @@ impl FilterState {
             applied: None,
             error: None,
             line: None,
+            unread: Vec::new(),
             completion: None,
             before: String::new(),
             history: History::default(),
@@ -198,6 +201,7 @@ impl FilterState {
         self.applied = None;
         self.error = None;
         self.line = None;
+        self.unread.clear();
         self.completion = None;
     }
 
@@ -228,8 +232,10 @@ impl FilterState {
         Some(self.try_line(world))
     }
 
-    /// Handles a key in the line.
-    pub fn key(&mut self, press: Press, world: &World) -> Change {
+    /// Handles a key in the line. `more`: another key follows at once. Then a text is not read as a filter before
+    /// [`read`](Self::read), or before a key that needs it.
+    pub fn key(&mut self, press: Press, more: bool, world: &World) -> Change {
+        let read = if press.code == KeyCode::Enter { self.read(world) } else { Change::None };
         let Some(line) = &mut self.line else { return Change::None };
         if let Some(completion) = self.completion.take()
             && press.code == KeyCode::Esc
@@ -239,17 +245,22 @@ impl FilterState {
         }
         match line.key(press, &self.history) {
             Edited::Same => Change::None,
+            Edited::Changed if more => {
+                self.unread.push(line.text());
+                Change::None
+            }
             Edited::Changed => self.try_line(world),
             Edited::Done => {
                 if self.error.is_none() {
                     self.history.add(&self.text());
                     self.line = None;
                 }
-                Change::None
+                read
             }
             Edited::Cancelled => {
                 self.line = None;
                 self.error = None;
+                self.unread.clear();
                 let before = std::mem::take(&mut self.before);
                 // It was in force before, so it is a filter.
                 self.set(&before, world).map_or(Change::None, |()| Change::Applied)
@@ -265,18 +276,91 @@ impl FilterState {
         self.try_line(world)
     }
 
+    /// Reads the text of the line as a filter, unless that is done.
+    pub fn read(&mut self, world: &World) -> Change {
+        if self.unread.is_empty() { Change::None } else { self.try_line(world) }
+    }
+
     fn try_line(&mut self, world: &World) -> Change {
         let text = self.line.as_ref().map(Line::text).unwrap_or_default();
-        let before = self.text();
-        match self.set(&text, world) {
-            Ok(()) => {
-                self.error = None;
-                if self.text() == before { Change::None } else { Change::Applied }
+        let (before, unread) = (self.text(), std::mem::take(&mut self.unread));
+        self.error = self.set(&text, world).err();
+        if self.error.is_some() {
+            // The last text that is a filter is in effect.
+            let _ = unread.iter().rev().any(|text| self.set(text, world).is_ok());
+        }
+        if self.text() == before { Change::None } else { Change::Applied }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::testing::{app, feed, keys, work};
+    use crate::app::{App, Input};
+    use crate::source::synthetic::Maker;
+    use crossterm::event::{KeyCode, KeyEvent};
+
+    fn some() -> App {
+        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
+        for pid in 1..20 {
+            made.exec(pid, "cc1", &["cc1", "a.c"], 0);
+            made.open(pid, "make", "/usr/include/stdio.h", -2);
+            made.exit(pid, "as", 1 << 8);
+        }
+        feed(&mut app, &mut made);
+        app
+    }
+
+    /// What the user sees, apart from the error of a text that is not read yet.
+    fn state(app: &App) -> (String, String, Option<String>, Option<String>, u64, Option<u64>) {
+        let line = app.filter().line().map(|line| line.text());
+        let error = app.filter().error().map(|error| error.message.clone());
+        let search = app.search().pattern().map(|pattern| pattern.text().to_owned()).unwrap_or_default();
+        (app.filter().text(), search, line, error, app.events().events(), app.events().selected())
+    }
+
+    /// Keys that come at once have the effect that they have one by one, in every view.
+    #[test]
+    fn many_keys_at_once_are_what_each_is() {
+        for typed in [
+            "fcomm=cc1",
+            "fcomm=cc1\njjk",
+            "fcomm=make (",
+            "fcomm=make (\n",
+            "fcomm=make (\x1bj",
+            "fkind=ex\t\t",
+            "fki\tex\t\n",
+            "fcomm=zz\x1bfpid=3\n\x1b",
+            "fpid=3\nfkind=exec\n\x1b",
+            "fcomm=as\nf\u{2191}\u{2191}",
+            "fnope=1",
+            "/stdio\nn",
+            "/std[i]o",
+            "/nothing\n",
+            "/as\n\x1b/\n",
+            "/pid=7\nfpid=7\np",
+            "2/cc1\nnn1",
+            "3/mak\n\n",
+            "ecFjj\n\x1bE",
+        ] {
+            let (mut one, mut many) = (some(), some());
+            keys(&mut one, typed);
+            let press = |letter: char| {
+                KeyEvent::from(match letter {
+                    '\n' => KeyCode::Enter,
+                    '\x1b' => KeyCode::Esc,
+                    '\t' => KeyCode::Tab,
+                    '\u{2191}' => KeyCode::Up,
+                    letter => KeyCode::Char(letter),
+                })
+            };
+            let last = typed.chars().count() - 1;
+            for (at, letter) in typed.chars().enumerate() {
+                let key = press(letter);
+                many.update(if at < last { Input::KeyOfMany(key) } else { Input::Key(key) });
             }
-            Err(error) => {
-                self.error = Some(error);
-                Change::None
-            }
+            work(&mut many);
+            assert_eq!(state(&many), state(&one), "{typed:?}");
         }
     }
 }

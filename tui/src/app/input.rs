@@ -28,6 +28,8 @@ pub enum Input {
     Looked(Id, Answer),
     /// A key was pressed.
     Key(KeyEvent),
+    /// A key was pressed, and another one is the next input: a text that is typed may be read when it is whole.
+    KeyOfMany(KeyEvent),
     /// Text was pasted.
     Paste(String),
     /// A mouse event.

@@ -131,6 +131,8 @@ pub struct Search {
     pattern: Option<Pattern>,
     error: Option<String>,
     line: Option<Line>,
+    /// Whether the line is still to be read as a pattern.
+    unread: bool,
     /// The position at which the search line was opened.
     origin: Id,
     /// A row was selected since then.
@@ -236,29 +238,44 @@ impl Search {
         self.hunt = None;
     }
 
-    /// Handles a key in the line.
-    pub fn key(&mut self, press: Press, world: &World) {
+    /// Handles a key in the line. `more`: another key follows at once. Then a text is not read as a pattern before
+    /// [`read`](Self::read), or before a key that needs it.
+    pub fn key(&mut self, press: Press, more: bool, world: &World) {
         let Some(line) = &mut self.line else { return };
         match line.key(press, &self.history) {
             Edited::Same => {}
             Edited::Changed => {
-                let text = line.text();
-                self.typed(&text, world);
+                self.unread = true;
+                if !more {
+                    self.read(world);
+                }
             }
-            Edited::Done => self.done(world),
+            Edited::Done => {
+                self.read(world);
+                self.done(world);
+            }
             Edited::Cancelled => {
-                self.line = None;
+                (self.line, self.unread) = (None, false);
                 self.clear();
             }
         }
+    }
+
+    /// Reads the text of the line as a pattern and searches for it; `false` if that is done.
+    pub fn read(&mut self, world: &World) -> bool {
+        let unread = std::mem::take(&mut self.unread);
+        if let Some(text) = self.line.as_ref().filter(|_| unread).map(Line::text) {
+            self.typed(&text, world);
+        }
+        unread
     }
 
     /// Inserts pasted text in the line.
     pub fn paste(&mut self, text: &str, world: &World) {
         let Some(line) = &mut self.line else { return };
         line.paste(text);
-        let text = line.text();
-        self.typed(&text, world);
+        self.unread = true;
+        self.read(world);
     }
 
     fn typed(&mut self, text: &str, world: &World) {

@@ -1,7 +1,7 @@
 //! The actions of the process tree and of the most frequent on the rest of the state: which view is shown, and the events of a row.
 
 use super::copy;
-use super::keymap::{Action, Press};
+use super::keymap::Action;
 use super::replay::Target;
 use super::search::Pattern;
 use super::views::View;
@@ -190,12 +190,6 @@ impl App {
         }
         self.show(left.view);
         true
-    }
-
-    /// Handles a key while the pattern of a search in a view other than that of the events is typed.
-    pub(super) fn typed_in_view(&mut self, press: Press) {
-        self.search.key(press, self.pipeline.world());
-        self.found_in_view();
     }
 
     /// Selects the first row that matches what is typed.

@@ -41,6 +41,7 @@ const MESSAGE: Duration = Duration::from_secs(4);
 impl App {
     /// Handles an input and returns the actions.
     pub fn update(&mut self, input: Input) -> Effects {
+        let more = matches!(input, Input::KeyOfMany(_));
         let mut effects = match input {
             Input::Batch(batch) => self.batch(batch),
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
@@ -60,8 +61,8 @@ impl App {
                 self.looked(id, answer);
                 vec![Effect::Redraw]
             }
-            Input::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
-            Input::Key(key) => self.key(&key),
+            Input::Key(key) | Input::KeyOfMany(key) if key.kind == KeyEventKind::Release => Vec::new(),
+            Input::Key(key) | Input::KeyOfMany(key) => self.key(&key, more),
             Input::Paste(text) => self.paste(&text),
             Input::Mouse(mouse) => self.mouse(&mouse),
             Input::Resize(width, height) => self.resize(width, height),
@@ -79,6 +80,9 @@ impl App {
             Input::RecordingEnded(bytes) => self.recording_ended(bytes),
             Input::NotRecorded(why) => self.not_recorded(why),
         };
+        if !more {
+            self.read_typed();
+        }
         self.settle();
         let counts = self.view.current == View::Bpf && self.replay.is_none();
         if std::mem::replace(&mut self.counts_runs, counts) != counts {
@@ -421,16 +425,17 @@ impl App {
         in_help || self.filter.line().is_some() || self.search.line().is_some() || self.types_time()
     }
 
-    fn key(&mut self, key: &KeyEvent) -> Effects {
+    /// `more`: another key follows at once.
+    fn key(&mut self, key: &KeyEvent, more: bool) -> Effects {
         let press = keymap::pressed(key);
         self.view.message = None;
         let asked = self.asked_to_quit;
         // A terminal reports Esc and a key right after it as that key with Alt. No action is bound to Alt.
         let mut effects = match key.modifiers.contains(KeyModifiers::ALT) {
-            true => self.press(Press { code: KeyCode::Esc, ctrl: false }),
+            true => self.press(Press { code: KeyCode::Esc, ctrl: false }, more),
             false => Vec::new(),
         };
-        effects.extend(self.press(press));
+        effects.extend(self.press(press, more));
         // The next key may be meant for what this one shows.
         self.drawn = None;
         // Any other key withdraws the request to quit.
@@ -438,19 +443,19 @@ impl App {
         effects
     }
 
-    fn press(&mut self, press: Press) -> Effects {
+    fn press(&mut self, press: Press, more: bool) -> Effects {
         let typing = self.is_typing();
         match self.keymap().lookup(press, self.scopes()) {
             // These actions also work while text is typed, by keys that are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
-            _ if typing => self.typed(press),
+            _ if typing => self.typed(press, more),
             Some(action) if self.view.overlay.is_some() => self.act_on_overlay(action),
             Some(action) => self.act(action),
             None => self.unbound(press),
         }
     }
 
-    fn typed(&mut self, press: Press) -> Effects {
+    fn typed(&mut self, press: Press, more: bool) -> Effects {
         if let Some(line) = &mut self.view.help.line {
             match line.key(press, &History::default()) {
                 Edited::Same => {}
@@ -464,21 +469,39 @@ impl App {
             return self.typed_time(press);
         }
         if self.filter.line().is_some() {
-            self.typed_in_filter(press);
-        } else if self.view.current != View::Events {
-            self.typed_in_view(press);
+            self.typed_in_filter(press, more);
         } else {
-            self.search.key(press, self.pipeline.world());
-            self.work();
+            self.search.key(press, more, self.pipeline.world());
+            // While another key follows, only a key that ends the line has an effect here.
+            if !more || self.search.line().is_none() {
+                self.search_typed();
+            }
         }
         vec![Effect::Redraw]
     }
 
-    fn typed_in_filter(&mut self, press: Press) {
+    /// Selects what a search that is being typed finds first.
+    fn search_typed(&mut self) {
+        match self.view.current {
+            View::Events => _ = self.work(),
+            View::Tree | View::Top | View::Bpf => self.found_in_view(),
+        }
+    }
+
+    /// Reads what was typed by keys that followed each other at once.
+    fn read_typed(&mut self) {
+        let change = self.filter.read(self.pipeline.world());
+        self.changed(Ok(change));
+        if self.search.read(self.pipeline.world()) {
+            self.search_typed();
+        }
+    }
+
+    fn typed_in_filter(&mut self, press: Press, more: bool) {
         let world = self.pipeline.world();
         let change = match press.code {
             KeyCode::Tab | KeyCode::BackTab => self.filter.complete(press.code == KeyCode::Tab, &self.store, world),
-            _ => Some(self.filter.key(press, world)),
+            _ => Some(self.filter.key(press, more, world)),
         };
         match change {
             Some(change) => self.changed(Ok(change)),
@@ -499,10 +522,7 @@ impl App {
             self.changed(Ok(change));
         } else if self.search.line().is_some() {
             self.search.paste(text, self.pipeline.world());
-            match self.view.current {
-                View::Events => _ = self.work(),
-                View::Tree | View::Top | View::Bpf => self.found_in_view(),
-            }
+            self.search_typed();
         } else {
             let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
             self.say(format!("press {filter} or {search} first to paste into a filter or a search"));

@@ -1,6 +1,6 @@
 //! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
 
-use super::keys::Keys;
+use super::keys::{Keys, READ_AHEAD};
 use super::looker::Looker;
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
@@ -247,8 +247,7 @@ impl Loop {
             };
             let input = self.input(&mut keys, until).await?;
             let Some(input) = input else { continue };
-            let mut effects = self.take(input);
-            effects.extend(self.take_waiting(&mut keys)?);
+            let effects = self.take_waiting(input, &mut keys)?;
             match self.perform(effects, screen, &mut dirty).await? {
                 Next::Go if !terminal::panicked() => {}
                 _ => return Ok(()),
@@ -294,14 +293,23 @@ impl Loop {
         }
     }
 
-    /// Takes everything that waits already, so that the next screen shows all of it.
-    fn take_waiting(&mut self, keys: &mut Keys) -> io::Result<Effects> {
+    /// Takes an input and what waits already, so that the next screen shows all of it.
+    fn take_waiting(&mut self, first: Input, keys: &mut Keys) -> io::Result<Effects> {
         let mut effects = Vec::new();
-        while let Some(event) = keys.waiting() {
-            if let Some(input) = of_terminal(event?) {
-                effects.extend(self.take(input));
+        let mut next = Some(first);
+        for _ in 0..READ_AHEAD {
+            let Some(input) = next.take() else { break };
+            while next.is_none()
+                && let Some(event) = keys.waiting()
+            {
+                next = of_terminal(event?);
             }
+            effects.extend(self.take(match (input, &next) {
+                (Input::Key(key), Some(Input::Key(_))) => Input::KeyOfMany(key),
+                (input, _) => input,
+            }));
         }
+        effects.extend(next.into_iter().flat_map(|last| self.take(last)));
         let mut left = TAKEN;
         while left > 0 {
             // A batch takes time, and a signal is answered first.
@@ -319,7 +327,9 @@ impl Loop {
         match input {
             Input::NotRecorded(_) => self.kept = None,
             Input::SourceEnded => self.look(),
-            Input::Key(_) | Input::Paste(_) | Input::Mouse(_) | Input::Resize(..) => self.apart = KEY_FRAME,
+            Input::Key(_) | Input::KeyOfMany(_) | Input::Paste(_) | Input::Mouse(_) | Input::Resize(..) => {
+                self.apart = KEY_FRAME
+            }
             _ => {}
         }
         let busy = self.app.busy();

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// Events that are read before the loop takes them.
-const READ_AHEAD: usize = 64;
+/// Events that are read before the loop takes them, and that it takes before it draws.
+pub(super) const READ_AHEAD: usize = 256;
 
 /// How long the rest of a burst is waited for. Zero would leave events that are read already.
 const BURST: Duration = Duration::from_millis(1);
