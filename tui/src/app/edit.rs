@@ -6,8 +6,8 @@ use crossterm::event::KeyCode;
 /// The maximum number of lines in the history.
 const HISTORY: usize = 100;
 
-/// The maximum number of characters of a line.
-const LINE: usize = 4096;
+/// The maximum length of a line in bytes.
+pub(crate) const LINE: usize = 4096;
 
 /// A line with a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Line {
     back: usize,
     /// The text before a line of the history was recalled.
     typed: String,
+    /// Whether a text did not fit, and the line is as it was then.
+    cut: bool,
 }
 
 /// The effect of a key on a line.
@@ -51,6 +53,15 @@ impl Line {
         (&self.before, &self.after)
     }
 
+    /// Whether the end of what was typed or pasted was left out.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    fn room(&self) -> usize {
+        LINE.saturating_sub(self.before.len() + self.after.len())
+    }
+
     /// Handles a key.
     pub fn key(&mut self, press: Press, history: &History) -> Edited {
         match press.code {
@@ -61,24 +72,38 @@ impl Line {
         let before = self.text();
         match press.code {
             KeyCode::Char(letter) if press.ctrl => self.ctrl(letter),
-            KeyCode::Char(letter) if self.before.len() + self.after.len() < LINE => self.before.push(letter),
+            KeyCode::Char(letter) if letter.len_utf8() <= self.room() => self.before.push(letter),
+            KeyCode::Char(_) => self.cut = true,
             KeyCode::Up => self.recall(self.back + 1, history),
             KeyCode::Down => self.recall(self.back.saturating_sub(1), history),
             other => self.moved(other),
         }
-        if self.text() == before { Edited::Same } else { Edited::Changed }
+        if self.text() == before {
+            return Edited::Same;
+        }
+        self.cut = false;
+        Edited::Changed
     }
 
     /// Inserts pasted text as one line: control characters become spaces.
     pub fn paste(&mut self, text: &str) {
-        let room = LINE.saturating_sub(self.before.len() + self.after.len());
-        let text = text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter });
-        self.before.extend(text.take(room));
+        self.cut = false;
+        for letter in text.trim().chars() {
+            if letter.len_utf8() > self.room() {
+                self.cut = true;
+                return;
+            }
+            self.before.push(if letter.is_control() { ' ' } else { letter });
+        }
     }
 
     /// Replaces the text between a place, in bytes, and the cursor.
     pub(crate) fn replace(&mut self, from: usize, with: &str) {
-        if self.before.is_char_boundary(from) && from + with.len() <= LINE {
+        if !self.before.is_char_boundary(from) {
+            return;
+        }
+        self.cut = from + with.len() + self.after.len() > LINE;
+        if !self.cut {
             self.before.truncate(from);
             self.before.push_str(with);
         }
@@ -133,7 +158,7 @@ impl Line {
             self.typed = self.text();
         }
         let text = if back == 0 { self.typed.clone() } else { history.nth_back(back).to_owned() };
-        *self = Line { before: text, after: String::new(), back, typed: std::mem::take(&mut self.typed) };
+        *self = Line { before: text, after: String::new(), back, typed: std::mem::take(&mut self.typed), cut: false };
     }
 }
 
@@ -189,6 +214,25 @@ mod tests {
         check_typed("now", &[Up], ("second", ""));
         check_typed("now", &[Up, Up, Up], ("first", ""));
         check_typed("now", &[Up, Up, Down, Down, Down], ("now", ""));
+    }
+
+    /// What does not fit is left out, and the line says so until it changes.
+    #[test]
+    fn a_line_has_an_end() {
+        let mut line = Line::new(&"x".repeat(LINE - 3));
+        let press = |line: &mut Line, code| line.key(Press { code, ctrl: false }, &History::default());
+        line.paste("ä");
+        assert!(!line.is_cut() && line.text().len() == LINE - 1);
+        assert_eq!(press(&mut line, KeyCode::Char('ö')), Edited::Same);
+        assert!(line.is_cut() && line.text().len() == LINE - 1);
+        press(&mut line, KeyCode::Left);
+        assert!(line.is_cut());
+        press(&mut line, KeyCode::Backspace);
+        assert!(!line.is_cut());
+        line.paste("1234");
+        assert!(line.is_cut() && line.text().len() == LINE);
+        line.replace(0, "all");
+        assert!(!line.is_cut(), "{}", line.text().len());
     }
 
     #[test]

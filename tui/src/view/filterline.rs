@@ -5,7 +5,7 @@ use super::theme::Theme;
 use super::{Piece, ends, joined};
 use crate::app::App;
 use crate::app::complete::Completion;
-use crate::app::edit::Line;
+use crate::app::edit::{LINE, Line};
 use crate::app::keymap::Action;
 use crate::app::search::Place;
 use crate::app::views::View;
@@ -39,13 +39,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
 type Tabs = [(u16, u16); View::ALL.len()];
 
 /// The error in the typed text, and what to do about it, as one line of this width; if that is too long, as two. The place of the
-/// error is marked in the text.
+/// error is marked in the text. That the end of the text was left out is said first.
 pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
     let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
-    let Some(error) = app.filter().line().and(app.filter().error()) else {
-        return app.search().line().and(app.search().error()).map(|error| (escaped(error), String::new()));
+    let line = app.filter().line().or(app.search().line());
+    let cut = line.is_some_and(Line::is_cut).then(|| format!("cut at {} bytes", grouped(LINE as u64)));
+    let with_cut = |message: String| match &cut {
+        Some(cut) => format!("{cut}; {message}"),
+        None => message,
     };
-    let (message, hint) = (escaped(&error.message), escaped(error.hint.as_deref().unwrap_or_default()));
+    let Some(error) = app.filter().line().and(app.filter().error()) else {
+        let error = app.search().line().and(app.search().error()).map(|error| with_cut(escaped(error)));
+        return error.or(cut).map(|error| (error, String::new()));
+    };
+    let (message, hint) = (with_cut(escaped(&error.message)), escaped(error.hint.as_deref().unwrap_or_default()));
     let one = if hint.is_empty() { message.clone() } else { format!("{message}; {hint}") };
     Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
 }
@@ -359,6 +366,22 @@ mod tests {
     /// A line of this width with something at its ends.
     fn ends_of(left: &str, right: &str, width: usize) -> String {
         format!("{left:<fill$}{right}", fill = width - 1 - right.len())
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_said() {
+        let mut app = opens(80);
+        keys(&mut app, "f");
+        app.update(Input::Paste(format!("path={}", "x".repeat(LINE))));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " cut at 4,096 bytes");
+        (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
+        assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
+        keys(&mut app, " (x");
+        let status = lines(&mut app, Colours::Sixteen).2;
+        assert!(status.starts_with(" cut at 4,096 bytes; ") && status.len() > 30, "{status}");
+        keys(&mut app, "\x1b/");
+        app.update(Input::Paste("y".repeat(LINE + 1)));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " cut at 4,096 bytes");
     }
 
     #[test]
