@@ -10,9 +10,11 @@ use super::{Piece, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::columns::automatic;
 use crate::app::keymap::Action;
+use crate::app::row::Role;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::top::{By, Figures, Group, SECONDS, Window};
+use crate::event::names;
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -90,9 +92,17 @@ impl Column {
     }
 }
 
-/// The columns of a table of this width.
-fn columns_of(width: u16, chosen: Option<&[&str]>) -> Vec<Column> {
-    let names = chosen.map_or_else(|| automatic(View::Top, width), <[_]>::to_vec);
+/// The columns of a table of this width. All that is counted by errno failed, and FAILED is the part that no search answers: without
+/// a choice it comes first.
+fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
+    let names = chosen.map_or_else(
+        || {
+            let mut names = automatic(View::Top, width);
+            names.sort_by_key(|name| by == By::Errno && *name != "failed");
+            names
+        },
+        <[_]>::to_vec,
+    );
     let columns = names.into_iter().filter_map(Column::named).map(|column| (column, column.cells()));
     fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
@@ -100,7 +110,7 @@ fn columns_of(width: u16, chosen: Option<&[&str]>) -> Vec<Column> {
 /// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let top = app.top();
-    let columns = columns_of(area.width, app.columns());
+    let columns = columns_of(area.width, top.by(), app.columns());
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
     // The figures stand near what is short.
@@ -139,7 +149,12 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
     let found = app.search().pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
-    let value = vec![Piece::new(text::left(&value, room, theme.charset), theme.strong())];
+    let style = match app.top().by() {
+        By::Errno if names::is_expected(&group.value) => theme.part(Role::Expected),
+        By::Errno => theme.part(Role::Failure),
+        _ => theme.strong(),
+    };
+    let value = vec![Piece::new(text::left(&value, room, theme.charset), style)];
     let value = found.map_or(value.clone(), |pattern| marked(value, pattern, theme));
     value.into_iter().for_each(|part| line.push_span(part));
     for column in columns {

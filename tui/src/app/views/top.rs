@@ -160,9 +160,8 @@ impl By {
 }
 
 /// The orders.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
-    #[default]
     Events,
     Rate,
     Failed,
@@ -320,7 +319,8 @@ pub(crate) struct Top {
     window: Window,
     /// Events from here on are counted: the first one, and its time.
     since: Option<(Id, u64)>,
-    order: Order,
+    /// The order that the user chose.
+    order: Option<Order>,
     reverse: bool,
     groups: Vec<Group>,
     /// The groups by the hashes of their values. Values with one hash would be one group, but nobody who chooses values knows the
@@ -538,7 +538,7 @@ impl Top {
         let held = self.moved.is_some_and(|moved| now < moved + HELD) && !self.rows.is_empty();
         if !held {
             let offset = self.at.saturating_sub(self.top);
-            let (start, end, order) = (self.since_ns().unwrap_or_default(), self.now_ns(), self.order);
+            let (start, end, order) = (self.since_ns().unwrap_or_default(), self.now_ns(), self.order().0);
             let groups = (0u32..).zip(&self.groups).map(|(at, group)| (at, group, group.figures(end)));
             let measured = groups.filter(|(.., figures)| figures.events > 0).map(|(at, group, figures)| {
                 let measure = match order {
@@ -604,7 +604,9 @@ impl Top {
 
     /// The order.
     pub(crate) fn order(&self) -> (Order, bool) {
-        (self.order, self.reverse)
+        // Of errors, those count most that no search answers.
+        let usual = if self.by == By::Errno { Order::Failed } else { Order::Events };
+        (self.order.unwrap_or(usual), self.reverse)
     }
 
     /// The selected row.
@@ -664,7 +666,7 @@ impl Top {
     pub(crate) fn act(&mut self, action: Action, height: usize, now: Duration) -> bool {
         match action {
             Action::TopSort => {
-                self.order = self.order.next();
+                self.order = Some(self.order().0.next());
                 self.moved = None;
             }
             Action::TopReverse => {

@@ -123,6 +123,34 @@ fn what_a_search_found_has_not_failed() {
     assert!(row.contains("     1 - "), "{row}");
 }
 
+/// By errno, what no search answers comes first, in the columns and in the rows, and the looks are those of the list.
+#[test]
+fn errors_that_matter_come_first() {
+    let mut made = Maker::default();
+    (0..3).for_each(|_| search(&mut made, true));
+    made.open(7, "cc1", "/none", -2);
+    (0..2).for_each(|_| made.open(7, "cc1", "/secret", -13));
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "3hh");
+    let shown = screen(&mut app);
+    assert!(shown[2].starts_with(" ERRNO                    FAILED EVENTS "), "{}", shown[2]);
+    assert_eq!(counts(&mut app), of(&[("EACCES", 2), ("ENOENT", 1)]));
+    assert!(rows(&mut app)[1].contains(" 1      7 "), "{:#?}", rows(&mut app));
+    keys(&mut app, "j");
+    let buffer = drawn(&mut app, Theme::default());
+    assert_eq!(buffer[(1, 3)].fg, Color::Red);
+    keys(&mut app, "k");
+    assert_eq!(drawn(&mut app, Theme::default())[(1, 4)].fg, Color::Yellow);
+    // An order that was chosen stays.
+    keys(&mut app, "sss");
+    assert_eq!(app.message(), Some("sorted by rate"));
+    keys(&mut app, "3ll");
+    assert!(screen(&mut app)[2].contains("EVENTS               /s"), "{}", screen(&mut app)[2]);
+    keys(&mut app, "S");
+    assert_eq!(app.message(), Some("sorted by rate, reversed"));
+}
+
 #[test]
 fn enter_shows_the_events_of_a_row_and_escape_goes_back() {
     let mut app = top(80, 24);
