@@ -287,7 +287,8 @@ fn exit_detail(exit: &Exit, seen: &EventContext<'_>, out: &mut impl Parts) {
     let header = &seen.event.header;
     let failed = seen.event.failed();
     out.part(if failed { Role::Failure } else { Role::Quiet }, |out| {
-        time::short_duration(header.time.since(header.start), out);
+        let ran = seen.process.map_or_else(|| header.time.since(header.start), |process| process.ran_ns(header.time));
+        time::short_duration(ran, out);
         if exit.core() {
             out.extend_from_slice(b", core dumped");
         }

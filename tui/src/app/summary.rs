@@ -3,7 +3,6 @@
 use crate::event::EventContext;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::time::BootNanos;
 
 /// What the account does not have of the delivered events of a COMMAND and its descendants.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,11 +11,8 @@ pub struct Summary {
     pub failed_opens: u64,
     /// Execs that failed.
     pub failed_execs: u64,
-    /// How long the COMMAND ran, in nanoseconds, from its first exec: before that it waited for the probes. `None` until its exit
-    /// was delivered.
-    pub lived_ns: Option<u64>,
-    /// Its first exec.
-    began: Option<BootNanos>,
+    /// How long the COMMAND ran, in nanoseconds, as its exit says. `None` until that was delivered.
+    pub ran_ns: Option<u64>,
 }
 
 impl Summary {
@@ -24,10 +20,7 @@ impl Summary {
     pub fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
         let (kind, header) = (seen.event.kind(), &seen.event.header);
         if kind == Kind::Exit && header.tgid == command {
-            self.lived_ns = Some(header.time.since(self.began.unwrap_or(header.start)));
-        }
-        if kind == Kind::Exec && header.tgid == command && !seen.event.failed() {
-            self.began.get_or_insert(header.time);
+            self.ran_ns = seen.process.map(|process| process.ran_ns(header.time));
         }
         match kind {
             Kind::Open => self.failed_opens += u64::from(seen.event.failed()),

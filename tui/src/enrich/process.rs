@@ -316,7 +316,9 @@ impl ProcessTable {
         if let Some(known) = known {
             let same = if seed.start_exact { known.start == seed.start } else { same_tick(known.start, seed) };
             if same {
-                let seeded = Arc::new(self.seeded(known, seed));
+                // The scan does not know how long the COMMAND was held.
+                let held_ns = self.entries.get(&known).map_or(0, |entry| entry.process.held_ns);
+                let seeded = Arc::new(Process { held_ns, ..self.seeded(known, seed) });
                 if self
                     .entries
                     .get(&known)
@@ -371,6 +373,7 @@ impl ProcessTable {
             // Of a process that ended before /proc was read, only the start and the parent are known.
             origin: if seed.comm.is_empty() && seed.exe.is_empty() { Origin::Older } else { Origin::Seed },
             execs: 0,
+            held_ns: 0,
         }
     }
 
@@ -464,13 +467,19 @@ impl ProcessTable {
                 false => Origin::FirstSeen,
             },
             execs: 0,
+            held_ns: 0,
         }
+    }
+
+    /// Whether a process is the COMMAND.
+    fn is_command(&self, key: ProcessKey) -> bool {
+        self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
     }
 
     /// Whether a process whose fork was not captured belongs to the COMMAND: the COMMAND itself, which was forked
     /// before the probes were attached, or a child whose fork was lost.
     fn is_of_command(&self, key: ProcessKey, parent: Option<ProcessKey>) -> bool {
-        self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
+        self.is_command(key)
             || parent.and_then(|parent| self.entries.get(&parent)).is_some_and(|entry| entry.process.of_command)
     }
 
@@ -501,6 +510,7 @@ impl ProcessTable {
             cgroup: Arc::clone(&caller.cgroup),
             origin: Origin::Fork,
             execs: 0,
+            held_ns: 0,
             // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
             of_command: caller.of_command,
         };
@@ -523,7 +533,9 @@ impl ProcessTable {
             self.pairing.tid_not_pid += 1;
         }
         let before = self.met(header);
+        let first = before.execs == 0 && before.held_ns == 0 && self.is_command(before.key);
         let after = Arc::new(Process {
+            held_ns: if first { header.time.since(before.key.start) } else { before.held_ns },
             comm: header.comm().into(),
             image: Arc::new(Image { exe: path(exec.exe), argv: kept(exec.argv).into(), cwd: path(exec.cwd) }),
             uid: header.uid,

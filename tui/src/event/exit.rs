@@ -43,11 +43,7 @@ impl Payload<'_> for Exit {
     }
 
     fn detail(&self, header: &FrameHeader, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"ran ");
-        time::short_duration(header.time.since(header.start), out);
-        if self.core() {
-            out.extend_from_slice(b", core dumped");
-        }
+        self.write_detail(header.time.since(header.start), out);
     }
 }
 
@@ -57,6 +53,15 @@ impl Exit {
         match self.record.status & 0x7f {
             0 => Ended::Code((self.record.status >> 8) as u8),
             signal => Ended::Signal(signal),
+        }
+    }
+
+    /// The DETAIL column of a process that ran for so many nanoseconds.
+    pub(super) fn write_detail(&self, ran_ns: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"ran ");
+        time::short_duration(ran_ns, out);
+        if self.core() {
+            out.extend_from_slice(b", core dumped");
         }
     }
 
@@ -98,7 +103,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "dur_ns",
         Shape::Duration,
-        "The lifetime of the process, in nanoseconds: ns − start_ns. That of a COMMAND includes the time that it is held before its first exec.",
+        "The lifetime of the process, in nanoseconds: ns − start_ns. That of a COMMAND includes the time that it is held before its first exec; the dashboard and text leave that out.",
         |s| {
             let header = &s.event.header;
             exit(s, |_| Value::Uint(header.time.since(header.start)))

@@ -201,9 +201,10 @@ impl EventContext<'_> {
 
     /// The DETAIL column. Raw bytes, not escaped.
     pub fn detail(&self, out: &mut Vec<u8>) {
-        match &self.event.body {
-            Body::Bpf(bpf) => bpf.write_detail(bpf.cgroup_path(self.world), out),
-            body => body.detail(&self.event.header, out),
+        match (&self.event.body, self.process) {
+            (Body::Bpf(bpf), _) => bpf.write_detail(bpf.cgroup_path(self.world), out),
+            (Body::Exit(exit), Some(process)) => exit.write_detail(process.ran_ns(self.event.header.time), out),
+            (body, _) => body.detail(&self.event.header, out),
         }
     }
 

@@ -61,7 +61,17 @@ pub struct Process {
     pub origin: Origin,
     /// The number of execs.
     pub execs: u32,
+    /// How long it waited for its first exec, in nanoseconds, if it is the COMMAND: it is held until the probes are attached. 0 of
+    /// others, and before that exec.
+    pub held_ns: u64,
     /// Whether it is the COMMAND that tracetui started, or descends from it. Inherited at the fork, so it outlives the
     /// parents, and their places in the table.
     pub of_command: bool,
+}
+
+impl Process {
+    /// How long it has run at a time, in nanoseconds, without the time in which it was held.
+    pub fn ran_ns(&self, until: BootNanos) -> u64 {
+        until.since(self.key.start).saturating_sub(self.held_ns)
+    }
 }

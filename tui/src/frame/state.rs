@@ -61,6 +61,8 @@ wire_struct! {
         others: u64,
         /// The time of its last event.
         latest: BootNanos,
+        /// How long it waited for its first exec, in nanoseconds, if it is the COMMAND.
+        held_ns: u64,
     }
 
     /// A pair of keys of the process table.

@@ -411,6 +411,12 @@ impl Page<'_> {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
                 lines.extend(self.named(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
+                if let (Body::Exit(_), Some(held)) = (&seen.event.body, seen.process.map(|process| process.held_ns))
+                    && held > 0
+                {
+                    let held = format!("{} before its first exec, until the probes were attached", duration(held));
+                    lines.extend(self.named("held", &held, self.theme.quiet()));
+                }
                 lines.extend(self.named("result", &result, style));
                 if let Body::Bpf(bpf) = &seen.event.body {
                     lines.extend(super::bpf::ended(bpf, seen.event.header.time, self));
@@ -611,7 +617,7 @@ impl Page<'_> {
             None => "ended long ago".to_owned(),
             Some(None) => "still running".to_owned(),
             Some(Some(end)) => {
-                let lived = duration(end.time.since(process.key.start));
+                let lived = duration(process.ran_ns(end.time));
                 format!("{} after {lived}, at {}", ended(end.status), clock(end.time.0, offset, self.app))
             }
         };
@@ -628,7 +634,7 @@ impl Page<'_> {
         match entry.end {
             None => format!("{name} (running)"),
             Some(end) => {
-                format!("{name} ({}, {})", ended(end.status), duration(end.time.since(entry.process.key.start)))
+                format!("{name} ({}, {})", ended(end.status), duration(entry.process.ran_ns(end.time)))
             }
         }
     }
@@ -749,7 +755,7 @@ impl Page<'_> {
             let (state, lived) = match world.processes.get(listed.key).map(|entry| entry.end) {
                 None => ("gone".to_owned(), String::new()),
                 Some(None) => ("running".to_owned(), String::new()),
-                Some(Some(end)) => (ended(end.status), duration(end.time.since(listed.key.start))),
+                Some(Some(end)) => (ended(end.status), duration(listed.ran_ns(end.time))),
             };
             let indent = " ".repeat(depth.min(20));
             let pid = listed.key.tgid.0;

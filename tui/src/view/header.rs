@@ -84,8 +84,8 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     let how = output.ended()?;
     let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { failed_opens, failed_execs, lived_ns, .. } = *app.summary();
-    let lived = lived_ns.map_or(String::new(), |ns| format!("in {}", duration(ns)));
+    let Summary { failed_opens, failed_execs, ran_ns, .. } = *app.summary();
+    let lived = ran_ns.map_or(String::new(), |ns| format!("in {}", duration(ns)));
     let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
     let delivered = |kind| captured.contains(kind).then(|| account.kind(kind).delivered);
     let processes = delivered(Kind::Exit).map(|count| match count {
@@ -109,7 +109,10 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
         (&lived, String::new()),
     ];
     let name = vec![Piece::new(format!("{name} {how}"), style)];
-    let ways = ways.map(|(lived, counts)| vec![Piece::plain(lived.to_owned()), Piece::plain(counts)]);
+    let ways = ways.map(|(lived, counts)| {
+        let colon = if lived.is_empty() || counts.is_empty() { "" } else { ":" };
+        vec![Piece::plain(format!("{lived}{colon}")), Piece::plain(counts)]
+    });
     Some((name, ways.into()))
 }
 

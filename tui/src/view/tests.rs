@@ -6,7 +6,7 @@ use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::views::View;
 use crate::app::views::detail::{Size, Subject};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
-use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
+use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, ProcessSeed, Trace};
 use crate::source::synthetic::{Maker, payload};
 use crate::text::{Charset, is_hostile};
 use crate::why::{Answer, Basis, Cause};
@@ -1135,6 +1135,17 @@ fn the_header_sums_up_a_command_that_ended() {
     let command = Tgid(48_213);
     made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
     made.exec(48_213, "make", &["make"], 0);
+    feed(&mut app, &mut made);
+    // The scan of processes is read after that.
+    let (start, comm) = (made.start_of(48_213), b"make".to_vec());
+    made.host(&HostFrame::ProcessSeed(ProcessSeed {
+        tgid: command,
+        start,
+        start_exact: true,
+        comm,
+        ..Default::default()
+    }));
+    made.exec(48_213, "make", &["make"], 0);
     made.fork(48_213, "make", 48_214);
     made.exec(48_214, "ld", &["ld"], -13);
     made.open(48_214, "ld", "/a", -2);
@@ -1146,10 +1157,24 @@ fn the_header_sums_up_a_command_that_ended() {
     app.update(Input::CommandEnded("exit 2".into()));
     let header = |app: &mut App| screen(app)[0].clone();
     assert!(header(&mut app).starts_with(" ENDED  make exit 2"), "{}", header(&mut app));
-    let all = "2 processes, 2 opens (1 failed), 2 execs (1 failed)";
+    let all = "2 processes, 2 opens (1 failed), 3 execs (1 failed)";
     assert!(header(&mut app).contains(all), "{}", header(&mut app));
+    // How long it ran is one figure everywhere: without the time in which it was held.
+    assert!(header(&mut app).contains("make exit 2 in 7 ms: 2 processes, "), "{}", header(&mut app));
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("make            exit 2     7 ms  make"), "{shown}");
+    assert!(shown.contains("ld              exit 127   10.0 s"), "of others it is their life: {shown}");
+    keys(&mut app, "\n");
+    let pane = screen(&mut app).join("\n");
+    for part in ["ran 7 ms", "held      10.0 s before its first exec", "exit 2 after 7 ms"] {
+        assert!(pane.contains(part), "{part} in\n{pane}");
+    }
+    keys(&mut app, "\x1b2");
+    let tree = screen(&mut app).join("\n");
+    assert!(tree.contains("48213 exit 2      7 ms"), "{tree}");
+    keys(&mut app, "1");
     app.update(Input::Resize(80, 24));
-    assert!(header(&mut app).contains(" 2 opens (1 failed), 2 execs (1 failed)"), "{}", header(&mut app));
+    assert!(header(&mut app).contains(" 2 opens (1 failed), 3 execs (1 failed)"), "{}", header(&mut app));
     assert!(header(&mut app).ends_with("LOST 0"));
     app.update(Input::Resize(60, 24));
     assert!(header(&mut app).contains(" 2 opens (1 failed)"), "{}", header(&mut app));

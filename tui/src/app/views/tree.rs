@@ -463,7 +463,7 @@ impl Tree {
     /// The time up to which a process ran, in nanoseconds.
     pub(crate) fn lived(&self, seen: &Seen<'_>) -> u64 {
         let now = self.shown.moment.map_or(self.nodes.last, |moment| moment.time);
-        seen.end.map_or(now, |end| end.time).since(seen.process.key.start)
+        seen.process.ran_ns(seen.end.map_or(now, |end| end.time))
     }
 
     /// The order.

@@ -132,6 +132,7 @@ pub(crate) fn state_of(process: &Process) -> ProcessState {
         end: None,
         others: 0,
         latest: BootNanos(0),
+        held_ns: process.held_ns,
     }
 }
 
@@ -155,6 +156,7 @@ fn process_of(state: &ProcessState) -> Process {
             .find(|origin| *origin as u8 == state.origin)
             .unwrap_or(Origin::Older),
         execs: state.execs,
+        held_ns: state.held_ns,
         of_command: state.of_command,
     }
 }
