@@ -52,7 +52,11 @@ impl Text {
         out.push(b' ');
         let name = |out: &mut Vec<u8>| out.extend(kind.name().bytes().map(|b| b.to_ascii_uppercase()));
         column(cells::KIND, (paint, title), out, name);
-        pid(seen.event.header.tgid.0, out);
+        match seen.process {
+            Some(_) => pid(seen.event.header.tgid.0, out),
+            // Nobody did it, or nobody knows who.
+            None => out.resize(out.len() + cells::PID + 1, b' '),
+        }
         column(cells::COMM, (paint, comm), out, |out| escape(seen.event.header.comm(), mode, out));
         column(cells::RESULT, (paint, result), out, |out| escape(&self.result, mode, out));
         let detail = out.len();
@@ -221,6 +225,13 @@ mod tests {
             "14:02:11.500 BPF    48214 cc              ok      attach fentry tcp_connect prog#88 on_connect",
         );
         check(Kind::Bpf, &sample::failed_load(), "14:02:11.500 BPF    48214 cc              EPERM   load kprobe");
+    }
+
+    #[test]
+    fn a_row_without_a_process_has_no_id() {
+        let header = FrameHeader { tgid: Tgid(0), comm: Default::default(), ..sample::header(Kind::Bpf) };
+        let row = format!("14:02:11.500 BPF  {:7} {:15} ok      attach fentry tcp_connect prog#88 on_connect", "", "");
+        check_line(header, &sample::attached(), &row);
     }
 
     #[test]
