@@ -910,13 +910,21 @@ impl App {
         }
         let base = self.time_base(0);
         let line = self.aimed_at().and_then(|id| self.store.get(id)).and_then(|stored| {
+            let remark = self.remark(stored.id);
             stored.with(self.world(), |seen| {
                 let mut out = Vec::new();
                 row::line(seen, &base, &mut out);
-                copy::line(&out)
+                format!("{}{remark}", copy::line(&out))
             })
         });
         self.copy(line, "line")
+    }
+
+    /// What the list says beside the row of an event, with the space before it: of the rows that are folded into it, and of its search.
+    fn remark(&self, id: Id) -> String {
+        let found = self.found_in_hidden(id).map(|dir| copy::line(&dir));
+        let remarks = self.events.line_of(id, &self.store).map(|line| line.remarks(found.as_deref()));
+        remarks.and_then(|remarks| Some(format!("  {}", remarks.first()?))).unwrap_or_default()
     }
 
     fn copy_json(&mut self) -> Effects {

@@ -250,6 +250,15 @@ impl App {
         &self.reasons
     }
 
+    /// The directory in which the search of a call that did not find its name found it, if it did so in a row that is hidden: the call
+    /// is no failure then.
+    pub(crate) fn found_in_hidden(&self, id: Id) -> Option<Vec<u8>> {
+        // Without a filter, no such row is hidden.
+        let filtered = self.filter.applied().is_some() || self.only_failures();
+        let (found, dir) = filtered.then(|| found_later(&self.store, id)).flatten()?;
+        (!self.events.has(found)).then_some(dir)
+    }
+
     /// The call that failed before an exit that is a failure, and shows what went wrong.
     pub(crate) fn failed_before(&self, exit: Id) -> Option<Id> {
         let stored = self.store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;

@@ -7,7 +7,6 @@ use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_t
 use crate::app::search::Pattern;
 use crate::app::views::events::Line as Rows;
 use crate::app::views::tree::Counts;
-use crate::app::why;
 use crate::app::{App, Extent};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, EventContext};
@@ -224,11 +223,7 @@ fn event_line(
     theme: Theme,
 ) -> Line<'static> {
     let mut line = Line::from(" ");
-    // A search that found its name in a row that is hidden is no failure. Without a filter, no such row is hidden.
-    let filtered = app.filter().applied().is_some() || app.only_failures();
-    let found_in = filtered.then(|| why::found_later(app.store(), id)).flatten();
-    let found_in = found_in.filter(|(found, _)| !app.events().has(*found));
-    let found_in = found_in.map(|(_, dir)| text::value_in(&dir, theme.charset, 256));
+    let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
     let remarks = rows.remarks(found_in.as_deref());
     let quiet = seen.event.kind() == Kind::Open || found_in.is_some();
     let found = app.search().pattern().and_then(Pattern::marked);

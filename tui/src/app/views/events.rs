@@ -208,6 +208,13 @@ impl EventList {
         lines
     }
 
+    /// The line that an event ends, as the list shows it; `None` if another one follows it there, or it is not listed.
+    pub(crate) fn line_of(&self, id: Id, store: &Store) -> Option<Line> {
+        let at = self.place(id);
+        let line = (self.row(at) == Some(id)).then(|| self.line(at, store))?;
+        (line.last == at).then_some(line)
+    }
+
     /// The line of a row, and those below.
     fn lines_down(&self, at: usize, store: &Store) -> impl Iterator<Item = Line> {
         let next = move |at: usize| (at < self.rows()).then(|| self.line(at, store));

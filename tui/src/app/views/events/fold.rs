@@ -405,12 +405,22 @@ mod tests {
         search(&mut made);
         let mut app = of(&mut made);
         keys(&mut app, "k");
-        let effects = app.update(Input::Key(crossterm::event::KeyEvent::from(crossterm::event::KeyCode::Char('y'))));
-        let copied = effects.iter().find_map(|effect| match effect {
-            crate::app::Effect::Copy(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-            _ => None,
-        });
-        assert!(copied.as_deref().is_some_and(|line| line.ends_with("fd 4 r  /d/stdio.h")), "{copied:?}");
+        let copied = |app: &mut App, typed: &str| {
+            keys(app, typed);
+            let key = crossterm::event::KeyEvent::from(crossterm::event::KeyCode::Char('y'));
+            let copied = app.update(Input::Key(key)).into_iter().find_map(|effect| match effect {
+                crate::app::Effect::Copy(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+                _ => None,
+            });
+            copied.unwrap_or_default()
+        };
+        let line = copied(&mut app, "");
+        assert!(line.ends_with("fd 4 r  /d/stdio.h  searched 4"), "what one sees: {line}");
+        // Where the search found the name, if that row is hidden; and nothing beside one row.
+        let line = copied(&mut app, "e");
+        assert!(line.ends_with("ENOENT r  /c/stdio.h  searched 3, found in /d"), "{line}");
+        let line = copied(&mut app, "eaGk");
+        assert!(line.ends_with("fd 4 r  /d/stdio.h"), "{line}");
     }
 
     #[test]
