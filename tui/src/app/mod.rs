@@ -56,7 +56,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 use views::View;
 use views::bpf::Bpf;
-use views::detail::{Detail, Subject};
+use views::detail::{Detail, Subject, Tab};
 use views::events::EventList;
 use views::top::Top;
 use views::tree::{Moment, Tree};
@@ -194,6 +194,8 @@ pub struct Extent {
     pub(crate) first: Option<Id>,
     /// The cells of the tabs in the line of the filter, from the first on and without the last.
     pub(crate) tabs: [(u16, u16); View::ALL.len()],
+    /// The same of the tabs in the title of the detail pane. None if they are not drawn.
+    pub(crate) pane_tabs: [(u16, u16); Tab::ALL.len()],
 }
 
 /// The part of the state that determines what is drawn, and how.

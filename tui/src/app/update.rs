@@ -11,7 +11,7 @@ use super::{
 use super::{copy, row};
 use crate::app::filter::{Change, FilterInputError};
 use crate::app::replay::Replay;
-use crate::app::views::detail::{Size, Subject};
+use crate::app::views::detail::{Size, Subject, Tab};
 use crate::app::views::events::Shown;
 use crate::app::views::top::By;
 use crate::event::EventContext;
@@ -362,7 +362,7 @@ impl App {
         self.view.message = Some((text.into(), self.now + MESSAGE));
     }
 
-    /// The wheel scrolls what is under it; a click selects the row under it, or shows the view of the tab under it.
+    /// The wheel scrolls what is under it; a click selects the row under it, or shows the view or the page of the tab under it.
     fn mouse(&mut self, mouse: &MouseEvent) -> Effects {
         let at = Position { x: mouse.column, y: mouse.row };
         match mouse.kind {
@@ -401,6 +401,13 @@ impl App {
         if let Some(view) = Some(at).filter(|at| areas.filter.contains(*at)).and_then(|_| tab()) {
             self.view.message = None;
             return self.act(View::ALL[view].action());
+        }
+        let title = areas.detail.contains(at) && at.y == areas.detail.y;
+        let tab = || self.extent.pane_tabs.iter().position(|(from, to)| (*from..*to).contains(&at.x));
+        if let Some(tab) = Some(title).filter(|title| *title).and_then(|_| tab()) {
+            self.view.message = None;
+            self.detail.show(Tab::ALL[tab]);
+            return vec![Effect::Redraw];
         }
         if !areas.list.contains(at) {
             return Vec::new();

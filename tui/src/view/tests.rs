@@ -4,7 +4,7 @@ use super::theme::{Colours, Theme};
 use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::views::View;
-use crate::app::views::detail::{Size, Subject};
+use crate::app::views::detail::{Size, Subject, Tab};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, ProcessSeed, Trace};
 use crate::source::synthetic::{Maker, payload};
@@ -1502,6 +1502,22 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
     }
     click(&mut app, 2, 1);
     assert_eq!(app.view(), View::Events);
+    // The tabs of the pane, below the list and beside it.
+    for (width, title) in [(100, 12), (160, 2)] {
+        app.update(Input::Resize(width, 24));
+        keys(&mut app, "\n");
+        let shown = screen(&mut app);
+        for tab in [Tab::Files, Tab::Raw, Tab::Parents, Tab::Info] {
+            let at = shown[title].split(tab.title()).next().map_or(0, |before| before.chars().count()) as u16;
+            click(&mut app, at, title as u16);
+            assert_eq!(app.detail().tab, tab, "{}", shown[title]);
+            // Not the line below.
+            click(&mut app, at, title as u16 + 1);
+            assert_eq!(app.detail().tab, tab);
+        }
+        keys(&mut app, "\x1b");
+    }
+    app.update(Input::Resize(100, 24));
     // While a filter is typed, the tabs are not there.
     keys(&mut app, "f");
     click(&mut app, tab, 1);
