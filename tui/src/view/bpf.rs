@@ -98,7 +98,7 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
         60..100 => (10, 13, 16),
         100..120 => (14, 16, 18),
         120..130 => (14, 20, 20),
-        _ => (18, 28, 28),
+        _ => (18, LONGEST_NAME, 28),
     };
     let wide = |text: String| text::width(&text);
     let cells = |column: Column| match column {
@@ -135,10 +135,26 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
     };
     let used: usize =
         columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + gap(width)).sum();
-    let rest = usize::from(width).saturating_sub(used + 1);
-    columns.iter_mut().filter(|(column, _)| *column == Column::Target).for_each(|(_, cells)| *cells = rest);
+    // Beside the pane, a blank stands before its border.
+    let border = usize::from(width < app.screen().0);
+    let rest = usize::from(width).saturating_sub(used + 1 + border);
+    // What no attach point needs is for names that would be cut.
+    let mut spare = rest.saturating_sub(longest(&|seen| wide(seen.target(theme.charset))));
+    let names = longest(&|seen| wide(text::value_in(seen.name(), theme.charset, LONGEST_NAME)));
+    let types = longest(&|seen| seen.type_name().len());
+    let mut target = rest;
+    for (cut, most) in [(Column::Name, names), (Column::Type, types)] {
+        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == cut) {
+            let more = most.min(LONGEST_NAME).saturating_sub(*cells).min(spare);
+            (*cells, spare, target) = (*cells + more, spare - more, target - more);
+        }
+    }
+    columns.iter_mut().filter(|(column, _)| *column == Column::Target).for_each(|(_, cells)| *cells = target);
     columns
 }
+
+/// The most cells of a name, and of a type.
+const LONGEST_NAME: usize = 28;
 
 /// `+88`: `+` new, `-` gone, `!` hidden.
 fn mark_and_id(seen: &Seen<'_>) -> String {

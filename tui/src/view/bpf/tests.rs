@@ -742,4 +742,13 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     assert!(shown[3].ends_with("00000000000000ab"), "{}", shown[3]);
     keys(&mut app, "\n");
     assert!(screen(&mut app).iter().any(|line| line.contains("│── 31 tracepoint writer")));
+    // Beside the pane, names have what attach points do not need, and nothing touches the border.
+    let mut made = Maker::default();
+    let long = "a_name_of_just_28_characters";
+    made.host(&HostFrame::BpfProgram(program(51, long)));
+    let mut app = view(140, 24, &mut made);
+    keys(&mut app, "\n");
+    let shown = screen(&mut app);
+    assert!(shown[3].contains(long), "{}", shown[3]);
+    assert!(shown[2..16].iter().all(|line| line.contains(" │")), "{}", shown.join("\n"));
 }
