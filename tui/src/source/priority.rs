@@ -1,7 +1,7 @@
 //! Niceness (scheduling priority) of tracetui's threads.
 
 use rustix::process::{Pid, getpid, getpriority_process, setpriority_process};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The niceness of a thread with a deadline.
 const RAISED_NICE: libc::c_int = -10;
@@ -11,13 +11,14 @@ const RAISED_NICE: libc::c_int = -10;
 /// machine.
 pub(crate) fn raise_priority() -> libc::c_int {
     let niceness = getpriority_process(None).unwrap_or(0);
+    let _ = USUAL.compare_exchange(UNKNOWN, niceness, Ordering::Relaxed, Ordering::Relaxed);
     set_priority(RAISED_NICE.min(niceness));
     niceness
 }
 
 /// Gives up a raised priority that the calling thread has from the one that started it.
 pub(crate) fn give_up_raised() {
-    set_priority(getpriority_process(None).unwrap_or(0).max(0));
+    set_priority(usual());
 }
 
 /// The niceness of the main thread after [`lend`].
@@ -26,19 +27,30 @@ const LENT_NICE: libc::c_int = 15;
 /// Whether the priority of the main thread is lowered.
 static LENT: AtomicBool = AtomicBool::new(false);
 
+/// The niceness of the process before anything was raised or lowered.
+static USUAL: AtomicI32 = AtomicI32::new(UNKNOWN);
+const UNKNOWN: i32 = i32::MIN;
+
+fn usual() -> libc::c_int {
+    match USUAL.load(Ordering::Relaxed) {
+        UNKNOWN => 0,
+        niceness => niceness,
+    }
+}
+
 /// Lowers the priority of the main thread, so that the traced processes get its CPU time. [`take_back`] restores it: the reader
-/// of the ring does so when the queue is half full or was long not empty, since a batch may take longer at this niceness than the
+/// of the ring does so when the queue is a quarter full or was long not empty, since a batch may take longer at this niceness than the
 /// rest of the queue lasts.
 pub(crate) fn lend() {
     if !LENT.swap(true, Ordering::Relaxed) {
-        set_niceness(Some(getpid()), LENT_NICE);
+        set_niceness(Some(getpid()), LENT_NICE.max(usual()));
     }
 }
 
 /// Restores the priority of the main thread. Callable from any thread and from a signal handler.
 pub(crate) fn take_back() {
     if LENT.swap(false, Ordering::Relaxed) {
-        set_niceness(Some(getpid()), 0);
+        set_niceness(Some(getpid()), usual());
     }
 }
 

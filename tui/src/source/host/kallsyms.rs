@@ -49,7 +49,6 @@ impl Reader {
         let reader = Reader { requests, reads };
         reader.request();
         std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
-            give_up_raised();
             if enter(Role::Symbols).is_err() {
                 return;
             }
@@ -59,6 +58,8 @@ impl Reader {
                 counted.fetch_add(1, Ordering::Relaxed);
                 let change = read();
                 deliver(now_boot(), change);
+                // The first one is part of a start, which others may wait for.
+                give_up_raised();
                 let Some(asked) = pause(&wanted, now_thread().saturating_sub(began)) else { return };
                 pending = asked || wanted.recv().is_ok();
             }
@@ -102,6 +103,12 @@ enum Part {
 /// Reads the symbols: [`SymbolChange::Read`] or [`SymbolChange::Unavailable`].
 pub fn read() -> SymbolChange {
     snapshot().map_or_else(SymbolChange::Unavailable, SymbolChange::Read)
+}
+
+/// Whether there is a list of symbols.
+pub(crate) fn is_there() -> bool {
+    let first = read_bounded("/proc/kallsyms", PAGE).unwrap_or_default();
+    first.split(|byte| *byte == b'\n').next().and_then(Line::parse).is_some()
 }
 
 /// Reads the symbols.

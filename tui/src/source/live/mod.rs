@@ -54,6 +54,7 @@ use crate::frame::host::Cgroup;
 use crate::frame::host::HostFrame;
 use crate::source::host::clock;
 use crate::source::host::ftrace::FunctionTracing;
+use crate::source::host::kallsyms;
 use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
@@ -181,7 +182,8 @@ impl Begun {
         let named = bpf || !(options.stacks & options.kinds).is_empty();
         // Before the symbols are read: no change of them is missed.
         let changes = named.then(|| changes::Changes::open(bpf));
-        let calls = if named { helpers::ask().ok() } else { None };
+        // Without the list, the kernel is asked for names instead, by a program that is loaded at the start.
+        let calls = if named && kallsyms::is_there() { helpers::ask().ok() } else { None };
         let names = (named && calls.is_none()).then(stacks::Names::start);
         Ok(Begun { maps: Maps::create(options)?, changes, calls, names })
     }
@@ -403,6 +405,7 @@ impl Live {
     pub fn end_changes(&mut self, batch: &mut Batch) {
         self.drain_changes(batch, &mut |_| {});
         self.count_changes(batch);
+        self.name_stacks(None, batch);
         self.changes = None;
     }
 

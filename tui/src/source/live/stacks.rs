@@ -9,7 +9,7 @@ use crate::source::host::named::Namer;
 use crate::symbols::{Snapshot, SymbolChange, Symbols, Unavailable, Unresolved};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use tracetui_shared::header::flag;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::kind::Kind;
@@ -104,8 +104,16 @@ impl Names {
         for (at, change) in changes {
             self.apply(at, change, batch);
         }
-        while let Ok((at, change)) = self.read.try_recv() {
-            self.apply(at, change, batch);
+        loop {
+            match self.read.try_recv() {
+                Ok((at, change)) => self.apply(at, change, batch),
+                Err(TryRecvError::Empty) => return,
+                // There is no thread that reads them.
+                Err(TryRecvError::Disconnected) => {
+                    self.known = true;
+                    return;
+                }
+            }
         }
     }
 
