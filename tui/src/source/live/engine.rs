@@ -32,11 +32,12 @@ const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
 /// The first interval at which the ring is polled after records were found. Each further one is twice as long, up to [`POLL`].
 const SOON: Duration = Duration::from_millis(1);
 
-/// The longest pause after a read that found records, while more come: each read takes the CPU from somebody.
-const PAUSE: Duration = Duration::from_millis(4);
+/// The pause after a read that found many records: each read takes the CPU from somebody. A cgroup that is removed in a pause has
+/// no path.
+const PAUSE: Duration = Duration::from_micros(500);
 
-/// Bytes of a read after which the pause may be longer than [`SOON`].
-const MANY: usize = 64 << 10;
+/// Bytes of a read from which on it has found many records.
+const MANY: usize = 4 << 10;
 
 /// At this rate, the ring takes no more than this part (1/n) of its size in a pause.
 const PAUSE_SHARE: u32 = 16;
@@ -400,11 +401,8 @@ impl Reader {
 /// now, and its size.
 fn pause_after(found: usize, between: Duration, (used, size): (u64, u64)) -> Option<Duration> {
     let room = size / u64::from(PAUSE_SHARE);
-    if found == 0 || size < PAUSE_RING || used > room {
-        return None;
-    }
-    let lasts = between.mul_f64(room as f64 / found as f64);
-    (lasts > SOON).then(|| lasts.min(if found > MANY { PAUSE } else { SOON }))
+    let lasts = || between.mul_f64(room as f64 / found as f64) > PAUSE;
+    (found >= MANY && size >= PAUSE_RING && used <= room && lasts()).then_some(PAUSE)
 }
 
 /// The cgroups whose paths these batches contain.
@@ -459,13 +457,12 @@ mod tests {
     fn the_ring_is_left_alone_while_there_is_room() {
         let ms = Duration::from_millis;
         let ring = 16 << 20;
-        assert_eq!(pause_after(136, ms(500), (0, ring)), Some(SOON), "a single event");
         assert_eq!(pause_after(400_000, ms(4), (0, ring)), Some(PAUSE), "100 MB/s");
-        assert_eq!(pause_after(4_000_000, ms(8), (0, ring)), Some(ms(8).mul_f64(1048576.0 / 4e6)), "500 MB/s");
-        assert_eq!(pause_after(8_000_000, ms(4), (0, ring)), None, "2 GB/s");
-        assert_eq!(pause_after(136, ms(500), (2 << 20, ring)), None, "it is not empty");
-        assert_eq!(pause_after(136, ms(500), (0, 1 << 20)), None, "a small ring");
-        assert_eq!(pause_after(0, ms(500), (0, ring)), None, "names that were missing");
+        assert_eq!(pause_after(8_000_000, ms(2), (0, ring)), None, "4 GB/s");
+        assert_eq!(pause_after(136, ms(500), (0, ring)), None, "a single event");
+        assert_eq!(pause_after(400_000, ms(4), (2 << 20, ring)), None, "it is not empty");
+        assert_eq!(pause_after(400_000, ms(4), (0, 1 << 20)), None, "a small ring");
+        assert_eq!(pause_after(0, ms(4), (0, ring)), None, "names that were missing");
     }
 
     #[test]
