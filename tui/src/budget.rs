@@ -17,49 +17,32 @@ use tracetui_shared::id::CgroupId;
 
 /// A number of bytes and its division.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Budget {
-    bytes: u64,
-    /// Batches that wait between the source and the pipeline.
-    queued: usize,
-}
+pub struct Budget(u64);
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget::new(limits::MEMORY_DEFAULT)
+        Budget(limits::MEMORY_DEFAULT)
     }
 }
 
 impl Budget {
     /// A budget of this many bytes. Very small budgets are exceeded: a batch and an exec need room.
     pub fn new(bytes: u64) -> Budget {
-        Budget { bytes, queued: limits::BATCHES_QUEUED }
-    }
-
-    /// The same for a trace that keeps no events: more of them can wait between the source and the pipeline.
-    #[must_use]
-    pub fn without_kept_events(self) -> Budget {
-        let room = self.share(limits::QUEUE_ALONE_SHARE) / (self.batch() + limits::BATCH_SLACK);
-        Budget { queued: room.max(limits::BATCHES_QUEUED), ..self }
-    }
-
-    /// Batches that wait between the source and the pipeline. Then the source waits, and events are lost in the kernel's ring
-    /// only.
-    pub fn queued(self) -> usize {
-        self.queued
+        Budget(bytes)
     }
 
     /// All of it.
     pub fn bytes(self) -> usize {
-        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
     fn share(self, of: u64) -> usize {
-        usize::try_from(self.bytes / of).unwrap_or(usize::MAX)
+        usize::try_from(self.0 / of).unwrap_or(usize::MAX)
     }
 
     /// Bytes of a batch.
     pub fn batch(self) -> usize {
-        (self.share(limits::QUEUES_SHARE) / (limits::BATCHES_QUEUED + APART)).clamp(limits::BATCH_MIN, limits::BATCH)
+        (self.share(limits::QUEUES_SHARE) / BATCHES).clamp(limits::BATCH_MIN, limits::BATCH)
     }
 
     /// Whether a batch of this size was made by the reader, and not enlarged by a large record.
@@ -69,7 +52,7 @@ impl Budget {
 
     /// Bytes of all batches, in transit or spare.
     pub fn queues(self) -> usize {
-        (self.queued + APART) * (self.batch() + limits::BATCH_SLACK)
+        BATCHES * (self.batch() + limits::BATCH_SLACK)
     }
 
     /// Bytes of batches whose events wait to be ordered.
@@ -150,9 +133,9 @@ pub fn give_back_when_freed() {
 #[cfg(target_env = "gnu")]
 const LARGE: libc::c_int = 256 << 10;
 
-/// Batches that there can be before the pipeline has them, apart from those that wait: those that are spare, the one that is
-/// filled and the one that is held back.
-const APART: usize = limits::BATCHES_SPARE + 2;
+/// Batches that there can be before the pipeline has them: those that wait, those that are spare, the one that is filled and
+/// the one that is held back.
+const BATCHES: usize = limits::BATCHES_QUEUED + limits::BATCHES_SPARE + 2;
 
 #[cfg(test)]
 mod tests {
@@ -175,18 +158,6 @@ mod tests {
             let budget = Budget::new(mib << 20);
             assert!(all(budget) <= budget.bytes() + budget.bytes() / 16, "{mib} MiB: {}", all(budget) >> 20);
         }
-    }
-
-    #[test]
-    fn without_kept_events_more_batches_wait() {
-        for mib in [1, 32, 64, 256, 4096] {
-            let usual = Budget::new(mib << 20);
-            let alone = usual.without_kept_events();
-            let others = all(usual) - usual.queues() - usual.kept(all(usual));
-            assert!(alone.queued() >= usual.queued() && alone.batch() == usual.batch());
-            assert!(alone.queues() + others <= (20 << 20).max(alone.bytes()), "{mib} MiB");
-        }
-        assert_eq!(Budget::default().without_kept_events().queued(), 65);
     }
 
     #[test]

@@ -99,11 +99,8 @@ pub const BATCH_MIN: usize = 64 << 10;
 pub const BATCH_SLACK: usize = 32 << 10;
 
 /// Batches that wait between the ring's reader and the pipeline. Then the reader waits, and events are lost in the
-/// kernel's ring only. Where no events are kept, more wait: [`QUEUE_ALONE_SHARE`].
+/// kernel's ring only.
 pub const BATCHES_QUEUED: usize = 24;
-
-/// Share of the budget (1/n) for batches that wait in a trace that keeps no events.
-pub const QUEUE_ALONE_SHARE: u64 = 4;
 
 /// The longest time for which events wait while the traced processes get the CPU time that would show the events.
 pub const LENT: Duration = Duration::from_secs(1);
@@ -111,7 +108,7 @@ pub const LENT: Duration = Duration::from_secs(1);
 /// Wrong sums that the account lists. Further ones are omitted.
 pub const DISCREPANCIES: usize = 64;
 
-/// Spare batches while [`BATCHES_QUEUED`] wait; otherwise also as many as there is room for. Further ones, and those of unusual size, are
+/// Spare batches while the queue is full; otherwise also as many as it has room for. Further ones, and those of unusual size, are
 /// freed.
 pub const BATCHES_SPARE: usize = 8;
 

@@ -1,10 +1,14 @@
-//! Yields CPU time to the traced processes: while the queue has room, events can be shown later.
+//! Yields CPU time to the traced processes: while many events come and the queue has room, they can be shown later.
 
 use super::signals::asked_to_end;
+use crate::frame::Batch;
 use crate::source::priority;
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// The calling thread's niceness, by the length of the queue before it.
+/// Bytes of a batch that takes a time worth yielding: some 500 events. Fewer are shown at once, also on a busy machine.
+const LARGE: usize = 64 << 10;
+
+/// The calling thread's niceness, by the batches before it.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Whether what was lent can be taken back (CAP_SYS_NICE).
@@ -17,11 +21,17 @@ impl Pace {
         Pace { may_lend }
     }
 
-    /// Lends from now on if none of the `queued` batches wait. The source takes it back
-    /// ([`FrameSender::busy`](crate::source::feed::FrameSender::busy)). Nothing is lent any more once a signal came.
-    pub(super) fn keep(&self, queued: usize) {
-        if self.may_lend && queued == 0 && !asked_to_end() {
+    /// Before this batch is processed, and while `queued` others wait: lends from now on if it is large and none wait. The source
+    /// takes that back if it lasts too long ([`FrameSender::busy`](crate::source::feed::FrameSender::busy)). Nothing is lent any
+    /// more once a signal came.
+    pub(super) fn keep(&self, batch: &Batch, queued: usize) {
+        if queued > 0 || !self.may_lend {
+            return;
+        }
+        if batch.len() >= LARGE && !asked_to_end() {
             priority::lend();
+        } else {
+            priority::take_back();
         }
     }
 

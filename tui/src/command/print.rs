@@ -38,9 +38,8 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 /// If nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
-    let Request { filters, held, mut options } =
+    let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
-    options.budget = options.budget.without_kept_events();
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     if held.is_some() {
@@ -201,7 +200,7 @@ impl<S: Sink> Pump<'_, S> {
     }
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
-        self.pace.keep(self.trace.feed().queued());
+        self.pace.keep(&batch, self.trace.feed().queued());
         let flow = self.printer.feed(batch);
         self.trace.record_state(self.printer.pipeline());
         self.trace.notices(self.printer.pipeline()).iter().for_each(say);

@@ -1,7 +1,6 @@
 //! `tracetui record`: frames into a file, without a screen.
 
 use super::around::{Around, Counts, Wanted};
-use super::pace::Pace;
 use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
 use super::say::{self, say};
@@ -40,10 +39,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     }
     let matches = args.around.around.as_ref().map(|expr| matching(expr)).transpose()?;
     let beside = matches.as_ref().filter(|matches| matches.whole.names_kinds()).map_or(KindSet::NONE, |m| m.kinds);
-    let Request { filters, held, mut options } = Request::read(&args.trace, &args.run, Streams::Inherited, beside)?;
-    if matches.is_none() {
-        options.budget = options.budget.without_kept_events();
-    }
+    let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, beside)?;
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     if held.is_some() {
@@ -76,7 +72,6 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         pipeline,
         part: wanted.map(|wanted| Part::Announced(Box::new(wanted))),
         budget: options.budget,
-        pace: Pace::new(),
         most: args.max_size.map(|size| size.0),
         last_size: None,
         full: false,
@@ -124,7 +119,6 @@ struct Recording {
     /// `None`: all of it.
     part: Option<Part>,
     budget: Budget,
-    pace: Pace,
     /// Bytes of the recording.
     most: Option<u64>,
     /// Bytes that were written one batch before, if that was near `most`.
@@ -208,7 +202,6 @@ impl Recording {
     }
 
     fn take(&mut self, batch: Batch) {
-        self.pace.keep(self.trace.feed().queued());
         self.pipeline.feed(batch);
         self.begin_part();
         let Recording { trace, pipeline, part, .. } = self;
@@ -272,7 +265,6 @@ impl Recording {
             if self.progress.take().is_some() {
                 say::clear_progress();
             }
-            self.pace.end();
             self.trace.stop();
         }
     }

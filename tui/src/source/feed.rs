@@ -63,7 +63,7 @@ impl Feed {
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(source: impl Source, first: Vec<Batch>, scan: Option<Scan>, budget: Budget) -> io::Result<Feed> {
-        let (out, batches) = mpsc::channel(budget.queued());
+        let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
         let spares = Arc::<Mutex<Vec<Batch>>>::default();
         let (control, controls) = std_mpsc::channel();
         let (sent_first, wait_for_first) = std_mpsc::channel::<()>();
@@ -159,13 +159,13 @@ impl FrameSender {
         self.batches.blocking_send(Batch::default()).is_ok()
     }
 
-    /// Whether batches are queued. Takes back the CPU time that the pipeline lends to the traced processes if the queue is half
-    /// full, or was not empty at any call for too long.
+    /// Whether batches are queued. Takes back the CPU time that the pipeline lends to the traced processes if the queue is a
+    /// quarter full, or was not empty at any call for too long.
     pub fn busy(&self) -> bool {
         let (room, most) = (self.batches.capacity(), self.batches.max_capacity());
         let behind = (room < most).then(|| self.behind.get().unwrap_or_else(Instant::now));
         self.behind.set(behind);
-        if room < most / 2 || behind.is_some_and(|since| since.elapsed() > limits::LENT) {
+        if room < most - most / 4 || behind.is_some_and(|since| since.elapsed() > limits::LENT) {
             take_back();
         }
         room < most
