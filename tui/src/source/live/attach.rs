@@ -103,8 +103,12 @@ pub(super) fn load(
     let next = || wanted.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let load = || std::iter::from_fn(next).map(|(name, kind)| (name, object.load(name, kind))).collect::<Vec<_>>();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(load)).collect();
-        Ok(threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect())
+        // Without more threads, this one loads all of them.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, load).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+        let mut loaded = load();
+        loaded.extend(others.into_iter().filter_map(|thread| thread.join().ok()).flatten());
+        Ok(loaded)
     })
 }
 

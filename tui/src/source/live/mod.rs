@@ -64,6 +64,7 @@ use object::Maps;
 use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
@@ -218,10 +219,12 @@ impl Live {
         let bytes = load::for_this_kernel(options, facts)?;
         let object = object::ProbeObject::new(&bytes, &mut maps, facts)?;
         // Most of the start is the work of the verifier. The maps are prepared meanwhile.
+        let load = || attach::load(&object, options.kinds, facts, options.way);
         let (loaded, prepared) = std::thread::scope(|scope| {
-            let loads = scope.spawn(|| attach::load(&object, options.kinds, facts, options.way));
+            let loads = std::thread::Builder::new().spawn_scoped(scope, load);
             let prepared = Prepared::new(&mut maps, &object, options, facts);
-            (loads.join(), prepared)
+            // Without another thread, one after the other.
+            (loads.map_or_else(|_| Ok(load()), ScopedJoinHandle::join), prepared)
         });
         let Prepared { mut capture, cpus, mut helpers, ring } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
