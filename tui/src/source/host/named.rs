@@ -36,7 +36,6 @@ const TEXT: usize = 512;
 const FORMAT: [u8; 8] = *b"%pS\0\0\0\0\0";
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
-const BPF_PROG_TEST_RUN: libc::c_int = 10;
 
 /// bpf(2) with the start of `union bpf_attr`.
 fn bpf<const WORDS: usize>(command: libc::c_int, attr: &mut [u64; WORDS]) -> io::Result<libc::c_int> {
@@ -87,13 +86,7 @@ impl Namer {
 
     /// What the kernel says now of an address; `None` if no symbol contains it.
     pub(crate) fn name(&self, address: u64) -> Option<Named> {
-        let context = [address];
-        let mut run = [0u64; 7];
-        run[0] = descriptor(&self.program);
-        // ctx_size_in, ctx_in
-        run[5] = 8;
-        run[6] = context.as_ptr() as u64;
-        bpf(BPF_PROG_TEST_RUN, &mut run).ok()?;
+        program::run(self.program.as_raw_fd(), &mut [address]).ok()?;
         let (key, mut text) = (0u32, [0u8; TEXT]);
         let mut look = [descriptor(&self.out), (&raw const key) as u64, text.as_mut_ptr() as u64, 0];
         bpf(BPF_MAP_LOOKUP_ELEM, &mut look).ok()?;

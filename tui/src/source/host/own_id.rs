@@ -13,16 +13,6 @@ use tracetui_shared::id::Tgid;
 /// `return bpf_get_current_pid_tgid() >> 32`.
 const OWN_TGID: [Instruction; 3] = [(0x85, 0, 0, 14), (0x77, 0, 0, 32), (0x95, 0, 0, 0)];
 
-/// The `BPF_PROG_TEST_RUN` member of `union bpf_attr`.
-#[repr(C)]
-#[derive(Default)]
-struct RunAttr {
-    program: u32,
-    retval: u32,
-    /// No data, repetitions, context, flags or CPU.
-    rest: [u64; 8],
-}
-
 /// The program that returns the id of the process that runs it.
 #[derive(Debug)]
 pub(crate) struct OwnId {
@@ -52,12 +42,7 @@ impl OwnId {
 /// The id of the calling process, by the descriptor of an [`OwnId`]. It makes only one system call, so it is safe after
 /// a fork.
 pub(crate) fn ask(program: RawFd) -> Option<u32> {
-    const BPF_PROG_TEST_RUN: libc::c_int = 10;
-    let mut attr = RunAttr { program: u32::try_from(program).ok()?, ..RunAttr::default() };
-    // SAFETY: `attr` is live, writable, has the layout of the `BPF_PROG_TEST_RUN` member, and `size_of::<RunAttr>()` is
-    // its size.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<RunAttr>()) };
-    (done == 0 && attr.retval != 0).then_some(attr.retval)
+    program::run(program, &mut []).ok().filter(|id| *id != 0)
 }
 
 /// The process id of tracetui from the kernel, else from /proc; `None` if both fail.

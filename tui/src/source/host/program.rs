@@ -1,7 +1,7 @@
 //! Loads programs: those of the probe object, and small ones that query the kernel.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// An instruction: code, registers (source in the high four bits, destination in the low ones), offset, immediate.
 pub(super) type Instruction = (u8, u8, i16, i32);
@@ -136,6 +136,40 @@ impl NewProgram<'_> {
         // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
+}
+
+/// The `BPF_PROG_TEST_RUN` member of `union bpf_attr`, up to `ctx_in`.
+#[repr(C)]
+#[derive(Default)]
+struct RunAttr {
+    program: u32,
+    retval: u32,
+    /// No data, repetitions or duration.
+    data: [u64; 4],
+    context_size: u32,
+    context_size_out: u32,
+    context: u64,
+}
+
+const _: () = assert!(std::mem::offset_of!(RunAttr, context) == 48);
+
+/// Runs a program once, in the calling thread, and returns its result. A program of type syscall may change the context. It makes
+/// only one system call, so it is safe after a fork.
+///
+/// # Errors
+/// If the kernel cannot run it: before 5.10.
+pub(super) fn run(program: RawFd, context: &mut [u64]) -> io::Result<u32> {
+    const BPF_PROG_TEST_RUN: libc::c_int = 10;
+    let mut attr = RunAttr {
+        program: u32::try_from(program).map_err(|_| io::ErrorKind::InvalidInput)?,
+        context_size: u32::try_from(size_of_val(context)).map_err(|_| io::ErrorKind::InvalidInput)?,
+        context: if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 },
+        ..RunAttr::default()
+    };
+    // SAFETY: `attr` is live, writable, has the layout of the `BPF_PROG_TEST_RUN` member, and `size_of::<RunAttr>()` is its size.
+    // The context is live, writable and as long as it says.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<RunAttr>()) };
+    if done == 0 { Ok(attr.retval) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Loads a program of the type raw tracepoint. It is never attached.

@@ -12,47 +12,18 @@ use tracetui_shared::id::KernelAddr;
 /// The first release whose symbols are sorted by name.
 const SORTED: Release = Release::new(6, 2);
 
-/// The `BPF_PROG_TEST_RUN` member of `union bpf_attr`.
-#[repr(C)]
-#[derive(Default)]
-struct RunAttr {
-    program: u32,
-    retval: u32,
-    /// No data, repetitions or duration.
-    data: [u64; 4],
-    context_size: u32,
-    context_size_out: u32,
-    /// Read, and written after the run.
-    context: u64,
-    rest: [u64; 3],
-}
-
-const _: () = assert!(std::mem::offset_of!(RunAttr, context) == 48);
-
 /// The addresses of these symbols; `None` for one that the kernel does not have.
 ///
 /// # Errors
 /// If the kernel cannot be asked, or does not answer: before 6.2, and where it hides addresses.
 pub(crate) fn addresses<const N: usize>(names: [&str; N]) -> io::Result<[Option<KernelAddr>; N]> {
-    const BPF_PROG_TEST_RUN: libc::c_int = 10;
     if Release::running().is_none_or(|running| running < SORTED) {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let program = program::load_as("tt_addresses", &asking(&names), ProgramKind::Syscall)?;
     let mut found = [0u64; N];
-    let mut attr = RunAttr {
-        program: program.as_raw_fd() as u32,
-        context_size: size_of_val(&found) as u32,
-        context: found.as_mut_ptr() as u64,
-        ..RunAttr::default()
-    };
-    // SAFETY: `attr` is live, writable, has the layout of the `BPF_PROG_TEST_RUN` member, and `size_of::<RunAttr>()` is its size.
-    // The context is live, writable and as long as it says.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<RunAttr>()) };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    match i32::from_ne_bytes(attr.retval.to_ne_bytes()) {
+    let result = program::run(program.as_raw_fd(), &mut found)?;
+    match i32::from_ne_bytes(result.to_ne_bytes()) {
         refused if refused == -libc::EPERM => Err(io::ErrorKind::PermissionDenied.into()),
         _ => Ok(found.map(|address| (address != 0).then_some(KernelAddr(address)))),
     }
