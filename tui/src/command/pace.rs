@@ -22,7 +22,7 @@ impl Pace {
     }
 
     /// Before this batch is processed, and while `queued` others wait: lends from now on if it is large and none wait. The source
-    /// takes that back if it lasts too long ([`FrameSender::busy`](crate::source::feed::FrameSender::busy)). Nothing is lent any
+    /// takes that back if it lasts too long ([`FrameSender::urge`](crate::source::feed::FrameSender::urge)). Nothing is lent any
     /// more once a signal came.
     pub(super) fn keep(&self, batch: &Batch, queued: usize) {
         if queued > 0 || !self.may_lend {

@@ -40,7 +40,7 @@ pub struct FrameSender {
     spares: Arc<Mutex<Vec<Batch>>>,
     control: std_mpsc::Receiver<Control>,
     budget: Budget,
-    /// Since when batches have been queued at each look.
+    /// Since when batches were queued at each call of [`urge`](Self::urge).
     behind: Cell<Option<Instant>>,
 }
 
@@ -150,7 +150,6 @@ impl FrameSender {
 
     /// Sends a batch, and waits while the queue is full. Returns `false` if the receiver is dropped.
     pub fn send(&self, batch: Batch) -> bool {
-        self.busy();
         batch.is_empty() || self.batches.blocking_send(batch).is_ok()
     }
 
@@ -159,16 +158,20 @@ impl FrameSender {
         self.batches.blocking_send(Batch::default()).is_ok()
     }
 
-    /// Whether batches are queued. Takes back the CPU time that the pipeline lends to the traced processes if the queue is a
-    /// quarter full, or was not empty at any call for too long.
-    pub fn busy(&self) -> bool {
-        let (room, most) = (self.batches.capacity(), self.batches.max_capacity());
-        let behind = (room < most).then(|| self.behind.get().unwrap_or_else(Instant::now));
+    /// Takes back the CPU time that the pipeline lends to the traced processes if the queue is a quarter full, or was not empty at
+    /// any call for too long.
+    pub fn urge(&self) {
+        let behind = self.busy().then(|| self.behind.get().unwrap_or_else(Instant::now));
         self.behind.set(behind);
+        let (room, most) = (self.batches.capacity(), self.batches.max_capacity());
         if room < most - most / 4 || behind.is_some_and(|since| since.elapsed() > limits::LENT) {
             take_back();
         }
-        room < most
+    }
+
+    /// Whether batches are queued.
+    pub fn busy(&self) -> bool {
+        self.batches.capacity() < self.batches.max_capacity()
     }
 
     /// Whether the receiver is dropped.

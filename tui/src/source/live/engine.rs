@@ -273,6 +273,7 @@ impl Reader {
                 self.settled = began - VISIBLE;
             }
         }
+        self.out.urge();
         if self.out.busy() && (1..room).contains(&filled) {
             self.held = Some(batch);
             return Read::All;

@@ -22,7 +22,7 @@ pub(super) fn calls(symbols: &Snapshot) -> Calls {
 /// As [`symbol::addresses`].
 pub(super) fn ask() -> io::Result<Calls> {
     let names = HELPERS.map(function);
-    // The last one is there for certain, so it tells whether the kernel answers.
+    // Every kernel has `BASE`. If its address is missing, the kernel hides addresses.
     let mut asked = [BASE; HELPERS.len() + 1];
     asked.iter_mut().zip(&names).for_each(|(asked, name)| *asked = name);
     let [helpers @ .., base] = symbol::addresses(asked)?;

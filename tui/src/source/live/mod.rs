@@ -365,7 +365,7 @@ impl Live {
     /// Waits until the symbols are read.
     pub fn wait_for_symbols(&mut self) {
         if let Some(names) = self.names.as_mut().filter(|names| !names.known()) {
-            // Why there are none is known from the start.
+            // Without symbols, addresses have no names.
             let _ = names.wait();
         }
     }
