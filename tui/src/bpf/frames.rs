@@ -13,6 +13,7 @@ use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
+use tracetui_shared::record::bpf::scan;
 use tracetui_shared::time::BootNanos;
 
 /// The numbers of [`BpfAttachment::hook`]: what it hangs on. 0: the kernel does not say.
@@ -468,6 +469,27 @@ fn hidden_frame(hidden: &Hidden) -> BpfHidden {
         missing_in: hidden.missing_in as u8,
         link: link.id,
         link_type: link.link_type,
+    }
+}
+
+/// How a program with this number in [`BpfProgram::unknown`] was examined, as events have it.
+pub(crate) fn scan_of(unknown: u8) -> u8 {
+    match unknown {
+        0 => scan::WHOLE,
+        1 => scan::NO_ADDRESSES,
+        3 => scan::CUT,
+        _ => scan::NONE,
+    }
+}
+
+/// The number in [`BpfProgram::unknown`] of a program that was examined like this when it was loaded.
+pub(crate) fn unknown_of(scan: u8) -> u8 {
+    match scan {
+        scan::WHOLE => 0,
+        scan::NO_ADDRESSES => 1,
+        scan::CUT => 3,
+        // It was gone before it could be read.
+        _ => 5,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The BPF programs and attachments that exist, by the inventory.
 
+use crate::bpf::frames::unknown_of;
 use crate::event::bpf::{Bpf, Made};
 use crate::fifo::Fifo;
 use crate::frame::Batch;
@@ -12,7 +13,7 @@ use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Uid};
-use tracetui_shared::record::bpf::{BpfRecord, scan};
+use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::time::BootNanos;
 
 /// The inventory as of the last frame. What does not fit is left out.
@@ -142,13 +143,7 @@ fn load_of(event: &Bpf<'_>, program: ProgId, time: BootNanos) -> BpfLoad {
         tag: u64::from_be_bytes(tag),
         uid: Uid(prog_uid),
         altering: helpers as u32,
-        unknown: match scan {
-            scan::WHOLE => 0,
-            scan::NO_ADDRESSES => 1,
-            scan::CUT => 3,
-            // It was gone before it could be read.
-            _ => 5,
-        },
+        unknown: unknown_of(scan),
     }
 }
 
@@ -472,7 +467,7 @@ impl Programs {
         self.add_doer(BpfDoer { program, link, via, tgid: header.tgid, comm: header.comm().to_vec() });
     }
 
-    /// Adds a program that is unloaded and that no inventory met, as the event of its load has it.
+    /// Adds a program that is unloaded and that no inventory contained, as the event of its load has it.
     fn meet(&mut self, id: ProgId) {
         let Some(load) = self.loads.get(&id) else { return };
         // The id may have been that of another one before.

@@ -6,7 +6,7 @@
 //! wait for that. Unloads are known from the stream only. An attachment that only the inventory has, or has no more, is likewise an
 //! event of its own.
 
-use crate::bpf::frames::hook;
+use crate::bpf::frames::{hook, scan_of};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::fifo::Fifo;
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::bpf::{BpfRecord, HELPERS, TEXT_LEN, call, cmd, has, on, scan};
+use tracetui_shared::record::bpf::{BpfRecord, HELPERS, TEXT_LEN, call, cmd, has, on};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -420,12 +420,7 @@ fn fill(record: &mut BpfRecord, program: &BpfProgram) {
     record.has |= has::PROG;
     (record.prog_type, record.prog_uid) = (program.prog_type, program.uid.0);
     record.helpers = u64::from(program.altering) & ((1 << HELPERS.len()) - 1);
-    record.scan = match program.unknown {
-        0 => scan::WHOLE,
-        1 => scan::NO_ADDRESSES,
-        3 => scan::CUT,
-        _ => scan::NONE,
-    };
+    record.scan = scan_of(program.unknown);
     record.tag = program.tag.to_be_bytes();
     if record.symbol[0] == 0 {
         let symbol = [format!("bpf_prog_{:016x}_", program.tag).as_bytes(), &program.name].concat();

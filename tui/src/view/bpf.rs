@@ -12,7 +12,7 @@ use crate::app::columns::automatic;
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
-use crate::app::views::bpf::{Order, Seen, is_of_events};
+use crate::app::views::bpf::{Order, Seen};
 use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
 use crate::event::bpf::{Bpf, Made, via_name};
@@ -250,7 +250,7 @@ fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
             mean.map_or_else(unknown, |ns| Piece::plain(duration(ns)))
         }
         Column::Size => {
-            let program = seen.program.filter(|program| seen.gone.is_none() || !is_of_events(program));
+            let program = seen.program.filter(|_| !seen.is_of_events());
             program.map_or_else(unknown, |program| Piece::plain(short(program.jited_len.into())))
         }
         Column::Tag => {
@@ -486,7 +486,10 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             let place = text::value_in(&told.place, theme.charset, 4096);
             let name = if seen.gone.is_some() { "was on" } else { "attached" };
             named(name, &format!("{place}, {}", via_name(told.via)), theme.strong());
-            let why = if told.via == 0 { "no inventory met it" } else { "the kernel does not list such attachments" };
+            let why = match told.via {
+                0 => "no inventory contained the link",
+                _ => "the kernel has no list of such attachments",
+            };
             named("", &format!("known from the event at {at}: {why}"), theme.quiet());
         }
         None if seen.hidden.is_none() && seen.gone.is_none() => {
@@ -536,7 +539,16 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
     }
     if let Some(program) = program {
-        if let Some(text) = alters(program.calls) {
+        let text = alters(program.calls);
+        let text = match program.calls.unknown {
+            // A load is examined for some of the helpers only.
+            None if seen.is_of_events() => Some(format!(
+                "{}; others were not looked for",
+                text.as_deref().unwrap_or("none that the event of a load names")
+            )),
+            _ => text,
+        };
+        if let Some(text) = text {
             let style = if program.calls.write_user() == Ok(true) { theme.failure() } else { plain };
             named("helpers", &text, style);
         }
@@ -544,8 +556,8 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
         named("program", &format!("{}{by}", loaded(&program, world.clock_offset(), user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
-        if seen.gone.is_some() && seen.program.is_some_and(is_of_events) {
-            named("size", "not known: no inventory met the program", theme.quiet());
+        if seen.is_of_events() {
+            named("size", "not known: no inventory contained the program", theme.quiet());
         } else {
             let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
             named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);

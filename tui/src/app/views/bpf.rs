@@ -93,16 +93,21 @@ pub(crate) struct Seen<'a> {
     pub rate: Option<Rate>,
     /// Whether the inventory looked at everything.
     pub all_seen: bool,
-    /// Whether it came after the last inventory was begun, or no inventory met it.
+    /// Whether it came after the last inventory was begun, or no inventory contained it.
     pub unlooked: bool,
 }
 
-/// Whether a program is known by the events only: no inventory met it.
-pub(crate) fn is_of_events(program: &BpfProgram) -> bool {
+/// Whether no inventory contained a program, so that only the events tell of it.
+fn is_of_events(program: &BpfProgram) -> bool {
     program.xlated_len == 0
 }
 
 impl<'a> Seen<'a> {
+    /// Whether all that is known of the program is from the events of its load and its unload.
+    pub(crate) fn is_of_events(&self) -> bool {
+        self.gone.is_some() && self.program.is_some_and(is_of_events)
+    }
+
     /// `None` if there was no such thing yet at the moment, or there is none any more.
     fn of(key: Key, moment: Option<BootNanos>, world: &'a World) -> Option<Seen<'a>> {
         let later = |time: BootNanos| moment.is_some_and(|moment| time > moment);

@@ -339,7 +339,7 @@ fn whose_program_was_unloaded_is_said() {
     assert!(pane.contains("program   60 ") && pane.contains("loaded    by bpftrace[27841] at 14:02:1"), "{pane}");
 }
 
-/// No inventory met a program that was loaded and unloaded between two: the events are all that is known of it.
+/// No inventory contains a program that was loaded and unloaded between two: the events are all that is known of it.
 #[test]
 fn a_program_between_two_inventories_has_a_row() {
     let mut made = inventory();
@@ -350,7 +350,7 @@ fn a_program_between_two_inventories_has_a_row() {
     made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
     made.ns += 1_000_000_000;
     made.open(1, "a", "/while", 3);
-    // One by the kernel's stream, which has no type; one that the inventory met; one that is there.
+    // One by the kernel's stream, which has no type; one that is in the inventory; one that is there.
     let stream = BpfRecord { call: call::STREAM, prog_id: 51, prog_type: 0, prog_uid: u32::MAX, scan: 0, ..record };
     made.event(Slot::BpfSysExit, 27842, "skeleton", stream.as_bytes());
     made.event(Slot::BpfSysExit, 27841, "bpftrace", BpfRecord { prog_id: 52, ..record }.as_bytes());
@@ -377,7 +377,13 @@ fn a_program_between_two_inventories_has_a_row() {
     assert!(row(&mut app, "-52 ").contains("met"), "{:#?}", rows(&mut app));
     keys(&mut app, "G\n\n");
     let pane = screen(&mut app).join("\n");
-    for part in ["was on    kprobe do_unlinkat, link", "no inventory met it", "bpftrace[27841]", "00000000000000cd"] {
+    for part in [
+        "was on    kprobe do_unlinkat, link",
+        "no inventory contained the link",
+        "others were not looked for",
+        "bpftrace[27841]",
+        "00000000000000cd",
+    ] {
         assert!(pane.contains(part), "{part} in\n{pane}");
     }
     assert!(pane.contains("size      not known"), "{pane}");
