@@ -2,7 +2,7 @@
 //! kernel.
 //!
 //! `cargo bench --bench peers` (as root) runs every tool in interleaved rounds and prints a table; with `execs`, of execs. The
-//! arguments after that are `--rounds N`, `--calls N` (per thread), and `--tools` with the names of tools: tracetui, kind-exec
+//! arguments after that are `--rounds N`, `--calls N` (per thread), `--threads N` (of the storm), and `--tools` with the names of tools: tracetui, kind-exec
 //! (`tracetui print --kind exec`), bpftrace, opensnoop, execsnoop, perf-trace, tracexec, strace; and, into a file, record
 //! (`tracetui record`), perf, trace-cmd, sysdig. `TRACETUI_BIN` is another tracetui to measure, and `TRACETUI_OTHER` one for the
 //! tool `other`, which records too. With `cost` it
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const TRACETUI: &str = env!("CARGO_BIN_EXE_tracetui");
+/// Threads of the storm, if no number is given.
 const THREADS: usize = 2;
 /// What a tool that does not say when it traces needs to attach, and the time between ready and the storm.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -37,7 +38,9 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["storm", storm, dir, calls] => Storm::named(storm)?.run(Path::new(dir), calls.parse()?),
+        ["storm", storm, dir, calls, threads] => {
+            Storm::named(storm)?.run(Path::new(dir), calls.parse()?, threads.parse()?)
+        }
         ["execs", rest @ ..] => compare(&Options::read(Storm::Execs, rest)?),
         ["cost", rest @ ..] => cost(&Options::read(Storm::Opens, rest)?),
         ["calls", rest @ ..] => calls(&Options::read(Storm::Opens, rest)?),
@@ -121,11 +124,11 @@ impl Storm {
     }
 
     /// Runs in each thread, and prints the duration in nanoseconds.
-    fn run(self, dir: &Path, calls: usize) -> Result<()> {
+    fn run(self, dir: &Path, calls: usize, threads: usize) -> Result<()> {
         let path = |name: String| CString::new(dir.join(name).into_os_string().into_encoded_bytes()).expect("no NUL");
-        let start = std::sync::Barrier::new(THREADS + 1);
+        let start = std::sync::Barrier::new(threads + 1);
         let took = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS)
+            let threads: Vec<_> = (0..threads)
                 .map(|thread| {
                     let paths = ["there", "missing"].map(|name| path(format!("{name}{thread}")));
                     let start = &start;
@@ -156,16 +159,19 @@ struct Options {
     storm: Storm,
     rounds: usize,
     calls: usize,
+    threads: usize,
     tools: Vec<Tool>,
 }
 
 impl Options {
     fn read(storm: Storm, words: &[&str]) -> Result<Options> {
-        let mut options = Options { storm, rounds: 5, calls: storm.calls(), tools: storm.tools().to_vec() };
+        let tools = storm.tools().to_vec();
+        let mut options = Options { storm, rounds: 5, calls: storm.calls(), threads: THREADS, tools };
         for pair in words.chunks(2) {
             match pair {
                 ["--rounds", n] => options.rounds = n.parse()?,
                 ["--calls", n] => options.calls = n.parse()?,
+                ["--threads", n] => options.threads = n.parse()?,
                 ["--tools", names] => options.tools = names.split(',').map(Tool::named).collect::<Result<_>>()?,
                 other => return Err(format!("not understood: {}", other.join(" ")).into()),
             }
@@ -288,10 +294,10 @@ fn exec_all(execs: usize) {
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Result<Place> {
+    fn new(threads: usize) -> Result<Place> {
         let dir = std::env::temp_dir().join(format!("tracetui-peers-{}", std::process::id()));
         fs::create_dir(&dir)?;
-        (0..THREADS).try_for_each(|thread| File::create(dir.join(format!("there{thread}"))).map(drop))?;
+        (0..threads).try_for_each(|thread| File::create(dir.join(format!("there{thread}"))).map(drop))?;
         Ok(Place(dir))
     }
 
@@ -305,13 +311,14 @@ impl Place {
     }
 
     /// Runs the storm as a separate process.
-    fn storm(&self, storm: Storm, calls: usize) -> Result<Duration> {
-        self.storm_under(Command::new(std::env::current_exe()?), storm, calls)
+    fn storm(&self, options: &Options) -> Result<Duration> {
+        self.storm_under(Command::new(std::env::current_exe()?), options)
     }
 
     /// Runs the storm by a command that ends with the path of this program.
-    fn storm_under(&self, mut command: Command, storm: Storm, calls: usize) -> Result<Duration> {
-        let output = command.args(["storm", storm.name()]).arg(&self.0).arg(calls.to_string()).output()?;
+    fn storm_under(&self, mut command: Command, options: &Options) -> Result<Duration> {
+        command.args(["storm", options.storm.name()]).arg(&self.0);
+        let output = command.args([options.calls.to_string(), options.threads.to_string()]).output()?;
         if !output.status.success() {
             return Err(format!("the storm failed: {}", String::from_utf8_lossy(&output.stderr)).into());
         }
@@ -512,15 +519,14 @@ fn duration(time: libc::timeval) -> Duration {
 
 /// Runs the storm under a tool.
 fn under(tool: Tool, program: &Path, place: &Place, options: &Options) -> Result<Measured> {
-    let &Options { storm: kind, calls, .. } = options;
     if matches!(tool, Tool::Strace | Tool::Tracexec) {
         return started_by(tool, program, place, options);
     }
-    let running = Running::start(tool, program, place, kind)?;
+    let running = Running::start(tool, program, place, options.storm)?;
     let over = AtomicBool::new(false);
     let (storm, rss_anon_kib) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| running.most_rss_anon_kib(&over));
-        let storm = place.storm(kind, calls);
+        let storm = place.storm(options);
         over.store(true, Ordering::Relaxed);
         storm.map(|storm| (storm, watch.join().expect("no panic")))
     })?;
@@ -529,14 +535,13 @@ fn under(tool: Tool, program: &Path, place: &Place, options: &Options) -> Result
 
 /// Runs the storm under a tool that starts the process that it traces.
 fn started_by(tool: Tool, program: &Path, place: &Place, options: &Options) -> Result<Measured> {
-    let &Options { storm, calls, .. } = options;
     let mut command = Command::new(program);
     match tool {
         Tool::Tracexec => command.args(["log", "-o"]).arg(place.output()).arg("--"),
-        _ => command.args(["-f", "-e", &format!("trace={}", storm.call()), "-o"]).arg(place.output()),
+        _ => command.args(["-f", "-e", &format!("trace={}", options.storm.call()), "-o"]).arg(place.output()),
     };
     command.arg(std::env::current_exe()?);
-    Ok(Measured { storm: place.storm_under(command, storm, calls)?, ..Measured::default() })
+    Ok(Measured { storm: place.storm_under(command, options)?, ..Measured::default() })
 }
 
 /// The results of a tool.
@@ -572,7 +577,7 @@ fn compare(options: &Options) -> Result<()> {
     if let Err(error) = have_tracefs() {
         println!("no tracefs for the peers: {error}");
     }
-    let place = Place::new()?;
+    let place = Place::new(options.threads)?;
     let mut rows: Vec<Row> = Vec::new();
     for tool in &options.tools {
         match tool.program() {
@@ -581,10 +586,10 @@ fn compare(options: &Options) -> Result<()> {
         }
     }
     // The first storm warms caches and clocks, and is not measured.
-    place.storm(options.storm, options.calls)?;
+    place.storm(options)?;
     let mut untraced = Vec::new();
     for _ in 0..options.rounds {
-        untraced.push(place.storm(options.storm, options.calls)?);
+        untraced.push(place.storm(options)?);
         for row in &mut rows {
             match under(row.tool, &row.program, &place, options) {
                 Ok(measured) => row.rounds.push(measured),
@@ -597,16 +602,16 @@ fn compare(options: &Options) -> Result<()> {
 }
 
 fn print_table(options: &Options, untraced: &[Duration], rows: &[Row]) {
-    let total = THREADS * options.calls;
+    let total = options.threads * options.calls;
     let base = median(untraced.iter().map(Duration::as_secs_f64));
     let what = match options.storm {
         Storm::Opens => "opens, half of them ENOENT",
         Storm::Execs => "processes that execute /bin/true",
     };
-    println!("{THREADS} threads x {} {what}; {} interleaved rounds", options.calls, options.rounds);
+    println!("{} threads x {} {what}; {} interleaved rounds", options.threads, options.calls, options.rounds);
     let (fastest, load) = (least(untraced.iter().copied()), fs::read_to_string("/proc/loadavg").unwrap_or_default());
     println!("untraced: median {:.1} ms, fastest {:.1} ms", base * 1e3, fastest * 1e3);
-    println!("load of the machine: {} (above {THREADS} others ran too, and ratios say little)", load.trim());
+    println!("load of the machine: {} (above {} others ran too, and ratios say little)", load.trim(), options.threads);
     println!("{HEADER}");
     for row in rows {
         if row.rounds.is_empty() {
@@ -699,13 +704,13 @@ impl Drop for Stats {
 
 /// Prints the time per run of each program of tracetui, according to the kernel.
 fn cost(options: &Options) -> Result<()> {
-    let place = Place::new()?;
+    let place = Place::new(options.threads)?;
     let _stats = Stats::on()?;
     let before = programs()?;
     let running = Running::start(Tool::Tracetui, Path::new(TRACETUI), &place, options.storm)?;
     let was_there = |program: &Program| before.iter().any(|other| other.id == program.id);
     let idle = programs()?;
-    place.storm(options.storm, options.calls)?;
+    place.storm(options)?;
     println!("program            runs  ns/run");
     for program in programs()?.into_iter().filter(|program| !was_there(program)) {
         let earlier = idle.iter().find(|other| other.id == program.id);
@@ -799,7 +804,7 @@ impl Unrelated {
 /// Prints the nanoseconds that each choice of kinds adds to each unrelated call. Each figure is a pair: the loop under
 /// tracetui, and the same loop untraced before and after it.
 fn calls(options: &Options) -> Result<()> {
-    let place = Place::new()?;
+    let place = Place::new(options.threads)?;
     let file = File::open(place.0.join("there0"))?;
     let time_all = || UNRELATED.map(|unrelated| unrelated.time(file.as_raw_fd()));
     let mut added = vec![vec![Vec::new(); UNRELATED.len()]; CHOICES.len()];
