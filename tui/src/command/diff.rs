@@ -13,6 +13,7 @@ use anyhow::{Result, anyhow};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::ScopedJoinHandle;
 use tracetui_shared::kind::Kind;
 
 /// Compares two recordings.
@@ -28,8 +29,11 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     // Each on a thread of its own: most of the time is spent on reading.
     let (a, b) = std::thread::scope(|scope| {
         let read = |file: &PathBuf| read(file, &filters, args.memory.0);
-        let b = scope.spawn(move || read(b));
-        (read(a), b.join())
+        let thread = std::thread::Builder::new().spawn_scoped(scope, move || read(b));
+        let a = read(a);
+        // Without another thread, one after the other.
+        let b = thread.map_or_else(|_| Ok(read(b)), ScopedJoinHandle::join);
+        (a, b)
     });
     let (a, b) = (a?, b.map_err(|_| anyhow!("the thread that reads {} ended", name(&args.b)))??);
     let (said_a, said_b) = (a.say(), b.say());

@@ -29,7 +29,7 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::AccountNames;
 use crate::source::live::engine::LiveSource;
 use crate::source::live::inventory::Inventories;
-use crate::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
+use crate::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, StartError, Started, Way};
 use crate::source::priority::{raise_priority, set_priority};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
@@ -596,11 +596,18 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
             severity: Severity::Fatal,
             what: format!("{error:#}"),
             missing: None,
-            remedy: "the kernel rejected the probes; please report this message".into(),
+            remedy: match error.is::<StartError>() {
+                true => "the kernel rejected the probes; please report this message".into(),
+                false => "see the message; if it does not say, please report it".into(),
+            },
         }),
     }
     examined
 }
+
+/// Why a trace cannot start without threads.
+const NO_THREAD: &str =
+    "cannot start a thread (remedy: a higher ulimit -u or pids.max of the cgroup; `unshare -p` with -f)";
 
 /// Loads and attaches the probes.
 fn attach(options: &TraceOptions) -> Result<Live> {
@@ -620,7 +627,7 @@ fn attach(options: &TraceOptions) -> Result<Live> {
     let (begun, facts) = std::thread::scope(|scope| {
         let begun = std::thread::Builder::new().spawn_scoped(scope, || Begun::new(&live_options));
         // All else that takes a thread would panic without one: after `unshare -p` without `-f` there can be none.
-        let begun = begun.context("cannot start a thread")?;
+        let begun = begun.context(NO_THREAD)?;
         let facts = kernel_facts(options.btf.as_deref());
         anyhow::Ok((begun.join(), facts))
     })?;
@@ -767,11 +774,11 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         })),
     };
     if let Some(cgroups) = &mut cgroups {
-        cgroups.open_aside().context("cannot start a thread")?;
+        cgroups.open_aside().context(NO_THREAD)?;
     }
-    let spawner = Spawner::start("lookups", Role::Processes).context("cannot start a thread")?;
+    let spawner = Spawner::start("lookups", Role::Processes).context(NO_THREAD)?;
     let source = LiveSource::new(live, inventories, cgroups, &first, budget);
-    let feed = Feed::start(source, first, scan, budget).context("cannot start a thread")?;
+    let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
     // Last, since threads inherit it.
     enter(Role::Events { signals: options.signals }).context("cannot drop privileges")?;
     Ok(Session { feed, ready, notes, spawner })

@@ -370,19 +370,25 @@ fn has_events(place: &str) -> bool {
 }
 
 /// Runs `work` where tracefs is mounted. If necessary, `work` runs in a thread with its own mount namespace, so that
-/// nothing on the system changes.
+/// nothing on the system changes. Without another thread, what `work` attaches says that there is no tracefs.
 fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     if TRACEFS_PLACES.into_iter().any(has_events) {
         return work();
     }
+    let work = Mutex::new(Some(work));
+    let once = || work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work());
     std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
+        let in_namespace = || {
             // If this is not permitted, attaching reports what is missing.
             let _ = mount_tracefs();
-            work()
-        });
-        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            once()
+        };
+        match std::thread::Builder::new().spawn_scoped(scope, in_namespace) {
+            Ok(worker) => worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => once(),
+        }
     })
+    .expect("it runs once")
 }
 
 /// Gives the calling thread a mount namespace and mounts tracefs in it.

@@ -98,12 +98,18 @@ struct Sealed {
     newest: ProgId,
 }
 
-/// A thread's result, and the processor time that it used.
-type Aside<T> = JoinHandle<(T, Duration)>;
+/// What is read beside the rest.
+enum Aside<T> {
+    /// By a thread, with the processor time that it used.
+    Thread(JoinHandle<(T, Duration)>),
+    /// Already.
+    Done(T),
+}
 
-/// Runs `act` on a thread of its own.
-fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Aside<T> {
-    std::thread::spawn(|| (act(), now_thread()))
+/// Runs `act` on a thread of its own. Without another thread, at once.
+fn aside<T: Send + 'static>(act: fn() -> T) -> Aside<T> {
+    let thread = std::thread::Builder::new().spawn(move || (act(), now_thread()));
+    thread.map_or_else(|_| Aside::Done(act()), Aside::Thread)
 }
 
 /// Pages of the stream's ring of each CPU during a comparison: some 1,200 changes.
@@ -142,9 +148,14 @@ impl Collector {
     }
 
     fn joined<T>(&mut self, thread: Aside<T>) -> Option<T> {
-        let (value, took) = thread.join().ok()?;
-        self.aside += took;
-        Some(value)
+        match thread {
+            Aside::Thread(thread) => {
+                let (value, took) = thread.join().ok()?;
+                self.aside += took;
+                Some(value)
+            }
+            Aside::Done(value) => Some(value),
+        }
     }
 
     /// Loads programs now, the iterators among them, which are then part of each inventory, and none later.
