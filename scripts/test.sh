@@ -17,7 +17,7 @@ if [ "$(id -u)" != 0 ]; then
   fi
 fi
 # The optimised binary: the account must also hold where a slow reader would hide a fast kernel.
-test_binary=$(cargo test --locked --release -p tracetui --test kernel --no-run --message-format=json-render-diagnostics |
+test_binary=$(cargo test --locked --profile release-fast-build -p tracetui --test kernel --no-run --message-format=json-render-diagnostics |
   sed -n 's/.*"executable":"\([^"]*\/kernel-[^"]*\)".*/\1/p' | tail -1)
 # They take about 10 minutes. One that hangs is the last in the output.
 "${as_root[@]}" timeout --foreground --kill-after=10 40m "$test_binary" --test-threads=1
