@@ -8,7 +8,7 @@ use crate::cli;
 use crate::config::{Config, ConfigError, ENTRIES, LISTS};
 use crate::filter::{Compiled, FilterOptions, NameLookup};
 use crate::limits;
-use crate::source::host::confine::enter_files;
+use crate::source::host::confine::{Files, enter_files};
 use crate::source::host::invoker::Invoker;
 use crate::view::theme::{COLOURS, Look, Role, WEIGHTS};
 use anyhow::{Context, Result, anyhow};
@@ -108,7 +108,7 @@ enum Unread {
 fn read_as(invoker: Option<Invoker>, path: PathBuf) -> Result<Result<Vec<u8>, Unread>> {
     let Some(invoker) = invoker else { return Ok(read(&path)) };
     let thread = std::thread::Builder::new().spawn(move || -> io::Result<_> {
-        enter_files(Some(&invoker), None)?;
+        enter_files(Some(&invoker), Files::Read)?;
         Ok(read(&path))
     });
     let read = thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))?;

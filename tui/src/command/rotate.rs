@@ -11,7 +11,7 @@ use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
 use crate::recording::recorder::Files;
 use crate::source::host::clock;
-use crate::source::host::confine::enter_files;
+use crate::source::host::confine::{Files as Work, enter_files};
 use crate::source::host::invoker::Invoker;
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow};
@@ -63,7 +63,7 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         kept_on: Vec::new(),
         largest: 0,
     };
-    let prepare = move || enter_files(invoker.as_ref(), Some(&directory));
+    let prepare = move || enter_files(invoker.as_ref(), Work::Create(&directory));
     let recorder = Recorder::start_files(files, name(path), keys_of, prepare);
     recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }

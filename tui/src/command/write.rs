@@ -9,7 +9,7 @@ use crate::recording::block::FileHeader;
 use crate::recording::follow;
 use crate::recording::recorder::{Failed, Files};
 use crate::source::host::clock;
-use crate::source::host::confine::enter_files;
+use crate::source::host::confine::{Files as Work, enter_files, later_recordings};
 use crate::source::host::invoker::Invoker;
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
@@ -52,7 +52,7 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let files = OneFile { path: path.to_owned(), made, file: Some((file.try_clone()?, header)) };
     let invoker = Invoker::of_environment()?;
     let dir = directory(path).to_owned();
-    let prepare = move || enter_files(invoker.as_ref(), Some(&dir));
+    let prepare = move || enter_files(invoker.as_ref(), Work::Remove(&dir));
     Recorder::start_files(files, name.clone(), keys_of, prepare).map_err(|error| {
         // It is empty, also one that was there before. If that fails, it stays; the error that led here is what is said.
         let _ = remove(path, &file);
@@ -286,6 +286,8 @@ type Act = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub struct Opener {
     requests: mpsc::Sender<Act>,
+    /// Where it creates them.
+    directory: &'static Path,
 }
 
 impl Opener {
@@ -295,10 +297,11 @@ impl Opener {
     /// If the ids of the user cannot be taken, or no thread can be started.
     pub(super) fn start() -> Result<Opener> {
         let invoker = Invoker::of_environment()?;
+        let directory = later_recordings();
         let (requests, asked) = mpsc::channel::<Act>();
         let (ready, started) = mpsc::channel();
         let run = move || {
-            let ids = enter_files(invoker.as_ref(), Some(Path::new(".")));
+            let ids = enter_files(invoker.as_ref(), Work::Create(directory));
             let fit = ids.is_ok();
             // An error means that nobody waits any more.
             let _ = ready.send(ids);
@@ -308,10 +311,15 @@ impl Opener {
         };
         std::thread::Builder::new().name("opener".into()).spawn(run).context("cannot start a thread")?;
         started.recv().context("the thread panicked")?.context("cannot take the ids of the user")?;
-        Ok(Opener { requests })
+        Ok(Opener { requests, directory })
     }
 
-    /// Starts a recording in a new file in the working directory.
+    /// The path of a new recording with this name.
+    pub(super) fn path(&self, name: &Path) -> PathBuf {
+        if self.directory == Path::new(".") { name.to_owned() } else { self.directory.join(name) }
+    }
+
+    /// Starts a recording in a new file with such a [`path`](Self::path).
     ///
     /// # Errors
     /// If the file cannot be created in time.

@@ -446,7 +446,7 @@ impl Loop {
             self.app.update(Input::NotRecorded(NO_TRACE.to_owned()));
             return;
         };
-        let file = write::default_name(&self.app.world().host().name, clock::now_real_ns());
+        let file = opener.path(&write::default_name(&self.app.world().host().name, clock::now_real_ns()));
         match opener.record(&file).await {
             Ok(recorder) => {
                 self.record_with(Some(recorder));

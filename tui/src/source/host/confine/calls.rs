@@ -11,7 +11,7 @@
 
 #![allow(clippy::unnecessary_cast, reason = "the types of these constants differ among C libraries")]
 
-use super::Role;
+use super::{Files, Role};
 use libc::c_long;
 use seccompiler::{
     BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -167,18 +167,18 @@ mod bpf {
 
 /// What the filter of a thread is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum For {
+pub(super) enum For<'a> {
     /// A role.
     Role(Role),
     /// [`super::enter_files`].
-    Files,
+    Files(Files<'a>),
 }
 
 /// Allows the calling thread, and those that it starts, only the calls on the list. `false` if the kernel has no seccomp filters.
 ///
 /// # Errors
 /// The error of the kernel.
-pub(super) fn restrict(what: For) -> io::Result<bool> {
+pub(super) fn restrict(what: For<'_>) -> io::Result<bool> {
     count_denials();
     let done = programs(what).and_then(|programs| programs.iter().try_for_each(|program| apply_filter(program)));
     match done {
@@ -190,7 +190,7 @@ pub(super) fn restrict(what: For) -> io::Result<bool> {
 }
 
 /// Of several filters, the strictest one decides; SIGSYS is stricter than an error.
-fn programs(what: For) -> Result<[BpfProgram; 3], Error> {
+fn programs(what: For<'_>) -> Result<[BpfProgram; 3], Error> {
     let arch = std::env::consts::ARCH.try_into()?;
     let fails = |list: List, errno: i32| -> Result<BpfProgram, Error> {
         let errno = SeccompAction::Errno(errno.cast_unsigned());
@@ -240,13 +240,13 @@ fn is_null(place: u8) -> Condition {
 struct List(BTreeMap<i64, Vec<SeccompRule>>);
 
 impl List {
-    fn of(what: For) -> Result<List, Error> {
+    fn of(what: For<'_>) -> Result<List, Error> {
         let mut list = List::default();
         list.calls(EVERYWHERE);
         list.calls(EVERYWHERE_HERE);
         list.everywhere_if()?;
         match what {
-            For::Files => list.files()?,
+            For::Files(work) => list.files(work)?,
             For::Role(Role::Events { signals }) => list.events(signals)?,
             For::Role(Role::Ring) => {
                 list.reads()?;
@@ -325,6 +325,15 @@ impl List {
         self.opens(libc::O_WRONLY | libc::O_RDWR | NEW)
     }
 
+    /// Creates files that are not there yet.
+    fn creates(&mut self) -> Result<(), Error> {
+        let new = libc::O_CREAT | libc::O_EXCL;
+        self.when(libc::SYS_openat, &[masked(2, new, new)])?;
+        #[cfg(target_arch = "x86_64")]
+        self.when(libc::SYS_open, &[masked(1, new, new)])?;
+        Ok(())
+    }
+
     /// Opens files without any of these flags.
     fn opens(&mut self, without: i32) -> Result<(), Error> {
         self.when(libc::SYS_openat, &[none_of(2, without)])?;
@@ -352,8 +361,11 @@ impl List {
         Ok(())
     }
 
-    fn files(&mut self) -> Result<(), Error> {
-        self.opens(0)?;
+    fn files(&mut self, work: Files<'_>) -> Result<(), Error> {
+        self.reads()?;
+        if matches!(work, Files::Create(_)) {
+            self.creates()?;
+        }
         self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         self.calls(&[
             libc::SYS_unlinkat,

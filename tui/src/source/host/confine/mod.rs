@@ -33,12 +33,13 @@ mod calls;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod calls {
     //! Nothing is traced on this architecture.
-    pub(super) enum For {
-        Role(#[allow(dead_code, reason = "it is not read here")] super::Role),
-        Files,
+    #[allow(dead_code, reason = "they are not read here")]
+    pub(super) enum For<'a> {
+        Role(super::Role),
+        Files(super::Files<'a>),
     }
 
-    pub(super) fn restrict(_: For) -> std::io::Result<bool> {
+    pub(super) fn restrict(_: For<'_>) -> std::io::Result<bool> {
         Ok(false)
     }
 
@@ -200,27 +201,60 @@ fn leave_signals_to_main() -> io::Result<()> {
     if failed == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(failed)) }
 }
 
-/// As [`enter`], for a thread that creates files as the user who typed sudo, otherwise as root, in a directory if one is given.
+/// What a thread does with files as the user who typed sudo, otherwise as root.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Files<'a> {
+    /// Reads them.
+    Read,
+    /// Writes one that is open, and removes it if no trace begins: from this directory.
+    Remove(&'a Path),
+    /// Creates and removes files in a directory. None that exists is opened for writing.
+    Create(&'a Path),
+}
+
+impl<'a> Files<'a> {
+    fn directory(self) -> Option<&'a Path> {
+        match self {
+            Files::Read => None,
+            Files::Remove(dir) | Files::Create(dir) => Some(dir),
+        }
+    }
+}
+
+/// Where recordings are created that a trace begins later: the working directory. Landlock permits that in all directories below
+/// it too, so it is `/tmp` where the working directory is `/`, as that of a service or of a container.
+pub(crate) fn later_recordings() -> &'static Path {
+    match std::env::current_dir() {
+        Ok(dir) if dir == Path::new("/") => Path::new("/tmp"),
+        _ => Path::new("."),
+    }
+}
+
+/// As [`enter`], for a thread that works with files.
 ///
 /// # Errors
 /// As [`enter`].
-pub(crate) fn enter_files(invoker: Option<&Invoker>, dir: Option<&Path>) -> io::Result<()> {
+pub(crate) fn enter_files(invoker: Option<&Invoker>, work: Files<'_>) -> io::Result<()> {
     let Some(Invoker { uid, gid, groups, .. }) = invoker else {
         // Root itself may write into directories of others, which takes the capability.
         hold_as(Some(ROOT), NONE.with(Capability::DacOverride))?;
-        if dir.is_none_or(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
+        if work.directory().is_none_or(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
             hold(NONE)?;
         }
-        return restrict_files(dir);
+        return restrict_files(work);
     };
     hold_as(Some((*uid, *gid, groups)), NONE)?;
-    restrict_files(dir)
+    restrict_files(work)
 }
 
-fn restrict_files(dir: Option<&Path>) -> io::Result<()> {
-    writes::restrict(dir.map_or(Place::Nowhere, Place::Directory))?;
+fn restrict_files(work: Files<'_>) -> io::Result<()> {
+    writes::restrict(match work {
+        Files::Read => Place::Nowhere,
+        Files::Remove(dir) => Place::Removals(dir),
+        Files::Create(dir) => Place::Directory(dir),
+    })?;
     leave_signals_to_main()?;
-    calls::restrict(calls::For::Files).map(drop)
+    calls::restrict(calls::For::Files(work)).map(drop)
 }
 
 /// Whether only root can change the mode of a directory.
@@ -397,7 +431,7 @@ mod tests {
             name: "ana".into(),
             home: "/home/ana".into(),
         };
-        let status = status_after(move || enter_files(Some(&invoker), None));
+        let status = status_after(move || enter_files(Some(&invoker), Files::Read));
         assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t1234"));
         assert_eq!(line(&status, "Gid:"), format!("{USER}\t{USER}\t{USER}\t1235"));
         assert_eq!((line(&status, "Groups:"), hex(&status, "CapPrm:")), ("1236", 0));
@@ -408,7 +442,7 @@ mod tests {
         std::os::unix::fs::chown(&of_another, Some(1234), None).expect("root");
         let overrides = NONE.with(Capability::DacOverride).0;
         for (dir, kept) in [(own, 0), (of_another.clone(), overrides)] {
-            let status = status_after(move || enter_files(None, Some(&dir)));
+            let status = status_after(move || enter_files(None, Files::Create(&dir)));
             assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t0"));
             assert_eq!((hex(&status, "CapEff:"), hex(&status, "CapPrm:")), (kept, kept));
         }

@@ -1,6 +1,6 @@
 //! Tries what a trace must not be able to do, for `doctor`: what the kernel really denies may differ from what was asked for.
 
-use super::{Enforced, ROLES, Role, enter, enter_files};
+use super::{Enforced, Files, ROLES, Role, enter, enter_files, later_recordings};
 use crate::source::host::invoker::Invoker;
 use crate::source::host::machine::Capabilities;
 use rustix::thread::capabilities;
@@ -73,7 +73,8 @@ impl Trial {
         if let Ok(invoker) = Invoker::of_environment() {
             let root = root && invoker.is_none();
             let takes = Takes { secrets: root, root_files: root };
-            threads.push(on_a_thread("recording, opener", takes, move || enter_files(invoker.as_ref(), None))?.0);
+            let work = Files::Create(later_recordings());
+            threads.push(on_a_thread("recording, opener", takes, move || enter_files(invoker.as_ref(), work))?.0);
         }
         let (Enforced { writes, calls }, user) = main.ok_or(io::ErrorKind::NotFound)?;
         Ok(Trial { user, calls, writes, threads })

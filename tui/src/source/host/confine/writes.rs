@@ -20,6 +20,8 @@ pub(super) enum Place<'a> {
     Nowhere,
     /// The terminal. Directories are not opened either.
     Terminal,
+    /// Files that are open, and those in a directory may be removed.
+    Removals(&'a Path),
     /// Files in a directory: it may create, write and remove them.
     Directory(&'a Path),
 }
@@ -38,6 +40,7 @@ pub(super) fn restrict(place: Place<'_>) -> io::Result<bool> {
     let (path, access): (_, BitFlags<AccessFs>) = match place {
         Place::Nowhere => (None, BitFlags::EMPTY),
         Place::Terminal => (Some(Path::new("/dev/tty")), AccessFs::WriteFile | AccessFs::IoctlDev),
+        Place::Removals(dir) => (Some(dir), AccessFs::RemoveFile.into()),
         Place::Directory(dir) => {
             (Some(dir), AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile)
         }
