@@ -722,8 +722,9 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     set_priority(niceness);
     let mut live = live?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
-    // Its thread needs privileges that the others do not have.
-    let inventories = options.kinds.contains(Kind::Bpf).then(|| Inventories::start(&live)).transpose();
+    // These threads need privileges that the others do not have.
+    let streams = live.open_streams_aside().context(NO_THREAD)?;
+    let inventories = options.kinds.contains(Kind::Bpf).then(|| Inventories::start(&live, streams)).transpose();
     let inventories = inventories.unwrap_or_else(|why| {
         notes.push(format!(
             "BPF inventory: {why}; not seen: programs that are attached without a system call of their own"

@@ -501,7 +501,7 @@ const CHURN: Duration = Duration::from_secs(15);
 
 /// A stream, or the reason why there is none.
 fn stream(pages: usize) -> Option<ProgramStream> {
-    match ProgramStream::open(pages) {
+    match ProgramStream::open(pages, None) {
         Ok(stream) => Some(stream),
         Err(error) => {
             not_checked(&format!("no stream of programs: {error}"));

@@ -245,6 +245,12 @@ struct Tried {
     reopened: Option<i64>,
     lease: i64,
     owner: i64,
+    /// Opens a perf event.
+    perf: i64,
+    /// Maps memory that others may have too, for writing.
+    share: i64,
+    /// Changes the niceness of its process group.
+    group: i64,
 }
 
 /// Lets a thread try to write `file`, which belongs to root, and to create another one beside it, and so on. `victim`: a process
@@ -289,10 +295,23 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     let lease = command(libc::F_SETLEASE, libc::F_WRLCK as u64);
     let owner = command(libc::F_SETOWN, victim as u64);
     held.close(leased);
+    // A software event that counts nothing, of the thread itself.
+    let event =
+        held.put(1800, &[&[1u32, 64].map(u32::to_ne_bytes).concat()[..], &9u64.to_ne_bytes(), &[0; 48]].concat());
+    let perf = held.call(libc::SYS_perf_event_open, &[event, 0, !0, !0, 0]);
+    held.close(perf);
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    let share = held.call(libc::SYS_mmap, &[0, 4096, access as u64, kind as u64, !0, 0]);
+    if share > 0 {
+        held.call(libc::SYS_munmap, &[share as u64, 4096]);
+    }
     Some(Tried {
+        perf,
+        share,
+        group: held.call(libc::SYS_setpriority, &[libc::PRIO_PGRP as u64, 0, 0]),
         write: open(file, libc::O_WRONLY),
         write_by_openat2: by_openat2,
-        create: open(new, libc::O_WRONLY | libc::O_CREAT),
+        create: open(new, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL),
         shadow: open(shadow, libc::O_RDONLY),
         ptrace: traced,
         socket,
@@ -451,12 +470,14 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         }
         // Of any file, none is opened for reading: cgroups are opened by handle.
         assert!(tried.handle.is_none_or(is_refused) && tried.reopened.is_none_or(is_refused), "{name}: {tried:?}");
-        assert_eq!((tried.lease, tried.owner), (refused, refused), "{name}: {tried:?}");
+        assert_eq!((tried.lease, tried.owner, tried.group), (refused, refused, refused), "{name}: {tried:?}");
+        let of_streams = (is_refused(tried.perf), is_refused(tried.share));
+        assert_eq!(of_streams, (name != "streams", name != "streams"), "{name}: {tried:?}");
         // With root's ids for files, its files can be read.
         let reads_shadow = reads_all && name != "cgroups" || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
-    for thread in ["tracetui", "source", "cgroups", "lookups", "inventory", "sockets", "pins"] {
+    for thread in ["tracetui", "source", "cgroups", "lookups", "inventory", "sockets", "streams", "pins"] {
         assert!(checked.iter().any(|name| name == thread), "{thread} was not checked: {checked:?}");
     }
     assert!(!Path::new(&format!("{file}.new")).exists());
@@ -511,7 +532,11 @@ fn each_act_is_possible_for_root() {
     }
     let tried = try_all(actor.pid(), &file, victim.pid()).expect("sleep sleeps in a system call");
     let possible = [tried.write, tried.write_by_openat2, tried.create, tried.ptrace, tried.socket, tried.load];
-    let possible = possible.into_iter().chain([tried.lease, tried.owner]).chain(tried.handle).chain(tried.reopened);
+    let possible = possible
+        .into_iter()
+        .chain([tried.lease, tried.owner, tried.perf, tried.share, tried.group])
+        .chain(tried.handle)
+        .chain(tried.reopened);
     assert!(possible.min() >= Some(0), "{tried:?}");
     assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
     assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");

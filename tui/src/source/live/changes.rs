@@ -6,6 +6,7 @@ use crate::frame::Batch;
 use crate::frame::host::{HostFrame, ProgramChange, ProgramChangesLost};
 use crate::limits;
 use crate::source::host::clock;
+use crate::source::host::confine::Spawner;
 use crate::source::host::procfs::{self, INITIAL_PID_NS};
 use crate::symbols::{Image, ImageKind, SymbolChange};
 use rustc_hash::FxHashSet;
@@ -64,7 +65,7 @@ impl Changes {
     /// `programs`: whether [`read`](Self::read) and [`count`](Self::count) append frames.
     pub(super) fn open(programs: bool) -> io::Result<Changes> {
         Ok(Changes {
-            stream: ProgramStream::open(PAGES)?,
+            stream: ProgramStream::open(PAGES, None)?,
             found: Found::default(),
             programs,
             own: FxHashSet::default(),
@@ -73,6 +74,11 @@ impl Changes {
             counted_losses: 0,
             counted: clock::now_boot(),
         })
+    }
+
+    /// Who opens rings from now on.
+    pub(super) fn set_opener(&mut self, opener: Spawner) {
+        self.stream.set_opener(opener);
     }
 
     /// Forgets what happened so far, but not which programs are tracetui's.

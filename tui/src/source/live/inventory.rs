@@ -8,7 +8,7 @@ use crate::source::host::bpf::{
     Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids,
 };
 use crate::source::host::clock;
-use crate::source::host::confine::{Role, enter, hold};
+use crate::source::host::confine::{Role, Spawner, enter, hold};
 use crate::source::wake::Waker;
 use rustc_hash::FxHashSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -53,11 +53,12 @@ pub(crate) struct Inventories {
 }
 
 impl Inventories {
-    /// Starts the thread, with the rights that it needs. The reader of the ring is woken when an inventory was taken.
+    /// Starts the thread, with the rights that it needs. The reader of the ring is woken when an inventory was taken. `streams`
+    /// opens rings of changes.
     ///
     /// # Errors
     /// The reason why no inventory can be taken.
-    pub(crate) fn start(live: &Live) -> Result<Inventories, String> {
+    pub(crate) fn start(live: &Live, streams: Option<Spawner>) -> Result<Inventories, String> {
         let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
         let links = link_ids().map_err(|error| format!("cannot list BPF links: {error}"))?;
         let last = LinkId(links.last().copied().unwrap_or_default());
@@ -78,7 +79,7 @@ impl Inventories {
             reader: live.waker(),
             send,
             routes: None,
-            collector: Collector::with_threads(pins, sockets),
+            collector: Collector::with_threads(pins, sockets, streams),
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
             unsteady: false,

@@ -15,6 +15,7 @@
 //! The constants and layouts are those of
 //! [include/uapi/linux/perf_event.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h).
 
+use crate::source::host::confine::Spawner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
@@ -141,20 +142,28 @@ pub struct ProgramStream {
     /// Records that could not be decoded.
     broken: u64,
     record: Vec<u8>,
+    /// Who opens rings; `None`: the caller.
+    opener: Option<Spawner>,
 }
 
 impl ProgramStream {
-    /// Begins to follow changes. `pages`: the size of each CPU's ring, a power of two.
+    /// Begins to follow changes. `pages`: the size of each CPU's ring, a power of two. `opener` opens the rings, otherwise the
+    /// caller.
     ///
     /// # Errors
     /// If the kernel refuses: without CAP_PERFMON, or before 5.1.
-    pub fn open(pages: usize) -> io::Result<ProgramStream> {
-        let mut stream = ProgramStream { rings: Vec::new(), pages, lost: 0, broken: 0, record: Vec::new() };
+    pub fn open(pages: usize, opener: Option<Spawner>) -> io::Result<ProgramStream> {
+        let mut stream = ProgramStream { rings: Vec::new(), pages, lost: 0, broken: 0, record: Vec::new(), opener };
         stream.follow_cpus()?;
         if stream.rings.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no CPU is online"));
         }
         Ok(stream)
+    }
+
+    /// Who opens rings from now on.
+    pub fn set_opener(&mut self, opener: Spawner) {
+        self.opener = Some(opener);
     }
 
     /// Opens rings for CPUs that came online, and closes those of CPUs that went offline, after the caller drained them.
@@ -173,7 +182,9 @@ impl ProgramStream {
             if self.rings.iter().any(|ring| ring.cpu == cpu) {
                 continue;
             }
-            match Ring::open(cpu, self.pages) {
+            let pages = self.pages;
+            let open = move || Ring::open(cpu, pages);
+            match self.opener.as_ref().map_or_else(open, |opener| opener.ask("streams", open)) {
                 Ok(ring) => self.rings.push(ring),
                 // It went offline meanwhile.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
@@ -497,7 +508,7 @@ mod tests {
     /// A CPU without a ring gets one, one that is offline loses it, and nothing else changes.
     #[test]
     fn cpus_are_followed() {
-        let Ok(mut stream) = ProgramStream::open(1) else {
+        let Ok(mut stream) = ProgramStream::open(1, None) else {
             let _ = std::io::Write::write_all(&mut io::stderr(), b"not checked: no privileges\n");
             return;
         };

@@ -53,6 +53,7 @@ use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use crate::frame::host::HostFrame;
 use crate::source::host::clock;
+use crate::source::host::confine::{Role, Spawner};
 use crate::source::host::ftrace::FunctionTracing;
 use crate::source::host::kallsyms;
 use crate::source::host::maps::freeze;
@@ -373,6 +374,17 @@ impl Live {
     /// Why the functions on stacks have no names; `None` if they have, or if no stacks were asked for.
     pub fn unnamed_stacks(&self) -> Option<Unavailable> {
         self.names.as_ref().filter(|_| self.stacks).and_then(stacks::Names::unnamed)
+    }
+
+    /// Has a thread of its own open the rings of changes of programs, from now on; `None` if changes are not followed.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn open_streams_aside(&mut self) -> io::Result<Option<Spawner>> {
+        let Some(changes) = &mut self.changes else { return Ok(None) };
+        let opener = Spawner::start("streams", Role::Streams)?;
+        changes.set_opener(opener.clone());
+        Ok(Some(opener))
     }
 
     /// The programs of tracetui.

@@ -228,7 +228,7 @@ mod tests {
     /// The inventory without a program that exists: what it looks like if bpf(2) is made to leave it out.
     #[test]
     fn a_program_that_is_left_out_is_found_by_other_views() {
-        let (Ok(prog), Ok(mut stream)) = (program::load("tt_nothing", &NOTHING), ProgramStream::open(8)) else {
+        let (Ok(prog), Ok(mut stream)) = (program::load("tt_nothing", &NOTHING), ProgramStream::open(8, None)) else {
             let _ = writeln!(std::io::stderr(), "not checked: no privileges");
             return;
         };

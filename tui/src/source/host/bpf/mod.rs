@@ -39,6 +39,7 @@ mod view;
 use crate::bpf::{AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, NotScanned, Object, ProgramFacts, Unseen, Via};
 use crate::limits;
 use crate::source::host::clock::now_thread;
+use crate::source::host::confine::Spawner;
 use crate::source::host::kallsyms;
 use crate::source::live::ksymbols::ProgramStream;
 use crate::symbols::{Snapshot, Unavailable};
@@ -86,6 +87,8 @@ pub struct Collector {
     numbers: cross::Numbers,
     /// That which opens sockets.
     sockets: Option<Sockets>,
+    /// That which opens rings of changes.
+    streams: Option<Spawner>,
     /// What was learnt from programs that were loaded at the start, if none may be loaded later.
     sealed: Option<Sealed>,
 }
@@ -116,9 +119,9 @@ fn aside<T: Send + 'static>(act: fn() -> T) -> Aside<T> {
 const STREAM_PAGES: usize = 32;
 
 impl Collector {
-    /// A collector that has pins looked for, and sockets opened, by threads of their own.
-    pub(crate) fn with_threads(pins: Pins, sockets: Sockets) -> Collector {
-        Collector { pins: Some(pins), sockets: Some(sockets), ..Collector::default() }
+    /// A collector that has pins looked for, and sockets and streams opened, by threads of their own.
+    pub(crate) fn with_threads(pins: Pins, sockets: Sockets, streams: Option<Spawner>) -> Collector {
+        Collector { pins: Some(pins), sockets: Some(sockets), streams, ..Collector::default() }
     }
 
     /// See [`RouteChanges`]; `None` if there is no thread that opens it, or it cannot be opened.
@@ -204,7 +207,7 @@ impl Collector {
     /// # Errors
     /// If programs cannot be listed.
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
-        let stream = ProgramStream::open(STREAM_PAGES);
+        let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
         let (mut inventory, symbols) = self.collect(own, Some(aside(self.symbols())))?;
         if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {

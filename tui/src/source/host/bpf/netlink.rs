@@ -10,7 +10,6 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// Bytes of a read. The kernel fills at most 32 KiB of a dump at once.
@@ -65,14 +64,12 @@ impl Sockets {
 
     fn open<T: Send + 'static>(&self, namespace: Option<&File>, open: fn() -> io::Result<T>) -> io::Result<T> {
         let namespace = namespace.map(File::try_clone).transpose()?;
-        let (answer, answered) = sync_channel(1);
-        self.0.spawn("sockets", move || {
-            let entered = namespace
-                .map_or(Ok(()), |file| Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?));
-            // Nobody else has the receiver, which waits.
-            let _ = answer.send(entered.and_then(|()| open()));
-        })?;
-        answered.recv().map_err(io::Error::other)?
+        self.0.ask("sockets", move || {
+            if let Some(file) = namespace {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            }
+            open()
+        })
     }
 }
 

@@ -80,7 +80,8 @@ fn kind(target: &[u8]) -> Option<Kind> {
 impl Held {
     fn process(&mut self, pid: u32, left: &mut usize) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let process = open(format!("/proc/{pid}"), flags, Mode::empty())?;
+        // All threads have the same descriptors. Without O_PATH, the one with CAP_KILL could send the process a signal by it.
+        let process = open(format!("/proc/{pid}"), flags | OFlags::PATH, Mode::empty())?;
         self.namespace(&process, c"ns/net");
         self.descriptors(pid, Tgid(pid), left)?;
         // The links of this directory are itself, its parent, and each thread.

@@ -29,6 +29,9 @@ enum Command {
     IterCreate = 33,
 }
 
+/// A descriptor of a map with which its elements are only read.
+const BPF_F_RDONLY: u32 = 1 << 3;
+
 /// Objects with ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -157,7 +160,9 @@ pub(super) fn ids(kind: Kind, most: usize) -> io::Result<(Vec<u32>, bool)> {
 
 /// A descriptor of an object; `None` if it no longer exists.
 pub(super) fn open(kind: Kind, id: u32) -> io::Result<Option<OwnedFd>> {
-    gone(plain(kind.open(), &mut Bytes::new().with32(0, id)).and_then(owned))
+    // All threads have the same descriptors, and some may change the elements of maps.
+    let flags = if kind == Kind::Map { BPF_F_RDONLY } else { 0 };
+    gone(plain(kind.open(), &mut Bytes::new().with32(0, id).with32(8, flags)).and_then(owned))
 }
 
 /// An object that no longer exists is no error.

@@ -45,7 +45,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_getcwd,
     libc::SYS_munmap,
     libc::SYS_mremap,
-    libc::SYS_madvise,
     libc::SYS_brk,
     libc::SYS_futex,
     libc::SYS_sched_yield,
@@ -203,7 +202,7 @@ fn programs(what: For<'_>) -> Result<[BpfProgram; 3], Error> {
         unknown.calls(&[libc::SYS_openat2]);
     }
     let mut refused = List::of_processes()?;
-    if what == For::Role(Role::Handles) {
+    if matches!(what, For::Role(Role::Handles | Role::Streams)) {
         // The C library may ask for the number of processors; without an answer it takes another one.
         refused.opens(0)?;
     }
@@ -217,6 +216,11 @@ type Condition = (u8, SeccompCmpArgLen, SeccompCmpOp, u64);
 /// An int has a value. The kernel ignores the upper half of the register.
 fn is(place: u8, value: u64) -> Condition {
     (place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+/// An int has another value.
+fn is_not(place: u8, value: u64) -> Condition {
+    (place, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)
 }
 
 /// Of an int, the bits of a mask have a value.
@@ -245,12 +249,12 @@ impl List {
         list.calls(EVERYWHERE);
         list.calls(EVERYWHERE_HERE);
         list.everywhere_if()?;
+        list.maps(what == For::Role(Role::Streams))?;
         match what {
             For::Files(work) => list.files(work)?,
             For::Role(Role::Events { signals }) => list.events(signals)?,
             For::Role(Role::Ring) => {
                 list.reads()?;
-                list.calls(&[libc::SYS_perf_event_open]);
                 list.any_of(libc::SYS_bpf, 0, bpf::RING)?;
                 list.any_of(libc::SYS_ioctl, 1, PERF)?;
             }
@@ -269,8 +273,20 @@ impl List {
                 list.reads()?;
                 let (netlink, route) = (libc::AF_NETLINK as u64, libc::NETLINK_ROUTE as u64);
                 list.when(libc::SYS_socket, &[is(0, netlink), is(2, route)])?;
-                list.calls(&[libc::SYS_setsockopt, libc::SYS_bind]);
+                list.calls(&[libc::SYS_bind]);
+                // No filters. Of the timeout there are two, with the time in words of both sizes.
+                for (level, option) in [
+                    (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID),
+                    (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
+                    (libc::SOL_SOCKET, SO_RCVTIMEO_NEW),
+                ] {
+                    list.when(libc::SYS_setsockopt, &[is(1, level as u64), is(2, option as u64)])?;
+                }
                 list.enters_network_namespaces()?;
+            }
+            For::Role(Role::Streams) => {
+                list.opens(0)?;
+                list.calls(&[libc::SYS_perf_event_open]);
             }
             For::Role(Role::Pins) => {
                 list.reads()?;
@@ -302,13 +318,15 @@ impl List {
     }
 
     fn everywhere_if(&mut self) -> Result<(), Error> {
-        // No memory that is executed.
-        for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-            self.when(call, &[none_of(2, libc::PROT_EXEC)])?;
-        }
+        // No memory that is executed. What is mapped for reading may not be written later (`bpf_map_mmap`).
+        self.when(libc::SYS_mprotect, &[none_of(2, libc::PROT_EXEC)])?;
+        // MADV_HWPOISON, MADV_SOFT_OFFLINE take memory from others.
+        self.when(libc::SYS_madvise, &[is_not(2, 100), is_not(2, 101)])?;
         self.when(libc::SYS_tgkill, &[is(0, std::process::id().into())])?;
         // That of the thread itself, or of the main thread.
-        self.any_of(libc::SYS_setpriority, 1, &[0, std::process::id().into()])?;
+        for who in [0, std::process::id().into()] {
+            self.when(libc::SYS_setpriority, &[is(0, libc::PRIO_PROCESS.into()), is(1, who)])?;
+        }
         // PR_SET_VMA names memory.
         self.any_of(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, libc::PR_GET_DUMPABLE as u64, 0x5356_4d41])?;
         // No leases, owners of signals and seals.
@@ -318,6 +336,16 @@ impl List {
         let descriptors =
             [libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO, libc::FIONREAD, libc::TCGETS, libc::TIOCGWINSZ];
         self.any_of(libc::SYS_ioctl, 1, &descriptors.map(|request| request as u64))
+    }
+
+    /// Maps memory that is not executed, and that nobody else has (a BPF map, a file) if it is written.
+    fn maps(&mut self, shared: bool) -> Result<(), Error> {
+        if shared {
+            return self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC)]);
+        }
+        self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC | libc::PROT_WRITE)])?;
+        // MAP_SHARED_VALIDATE has this bit too.
+        self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC), none_of(3, libc::MAP_SHARED)])
     }
 
     /// Opens files for reading.
@@ -383,7 +411,7 @@ impl List {
 
     fn inventory(&mut self) -> Result<(), Error> {
         self.reads()?;
-        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_perf_event_open, libc::SYS_recvfrom]);
+        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_recvfrom]);
         // With an address, the kernel would not ask who opened the socket.
         self.when(libc::SYS_sendto, &[is_null(4)])?;
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;
@@ -413,6 +441,9 @@ impl List {
         values.iter().try_for_each(|value| self.when(call, &[is(place, *value)]))
     }
 }
+
+/// Of [asm-generic/socket.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/socket.h).
+const SO_RCVTIMEO_NEW: libc::c_int = 66;
 
 /// Flags of open(2) that make or empty a file; `__O_TMPFILE` without O_DIRECTORY, which it contains.
 const NEW: i32 = libc::O_CREAT | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY;

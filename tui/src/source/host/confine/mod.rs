@@ -9,6 +9,7 @@
 //! | `symbols` | [`Role::Symbols`] | SYSLOG |
 //! | `inventory`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
 //! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
+//! | `streams` | [`Role::Streams`] | PERFMON |
 //! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
 //!
@@ -90,12 +91,15 @@ pub(crate) enum Role {
     Inventory,
     /// Opens netlink sockets for [`Role::Inventory`], which cannot: the rights of who opened a socket limit what can be sent by it.
     Sockets,
+    /// Opens the rings of changes of programs, for [`Role::Ring`] and [`Role::Inventory`], which read them: with the same call one
+    /// can change the code and the data of other processes (uprobes), and only this role maps memory that others write.
+    Streams,
     /// Looks through the pins of BPF objects.
     Pins,
 }
 
 /// The roles and the threads that have them, for those who ask what a trace holds.
-pub(crate) const ROLES: [(&str, Role); 9] = [
+pub(crate) const ROLES: [(&str, Role); 10] = [
     ("main", Role::Events { signals: false }),
     ("main, with a COMMAND or a screen", Role::Events { signals: true }),
     ("source", Role::Ring),
@@ -104,6 +108,7 @@ pub(crate) const ROLES: [(&str, Role); 9] = [
     ("symbols", Role::Symbols),
     ("inventory", Role::Inventory),
     ("sockets", Role::Sockets),
+    ("streams", Role::Streams),
     ("pins", Role::Pins),
 ];
 
@@ -142,6 +147,7 @@ impl Role {
                 .with(Capability::DacReadSearch),
             // They are opened in each network namespace. Broadcasts are those of other namespaces, which are listened to.
             Role::Sockets => NONE.with(Capability::SysAdmin).with(Capability::NetBroadcast),
+            Role::Streams => NONE.with(Capability::Perfmon),
             Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
         }
     }
@@ -164,7 +170,9 @@ pub(crate) fn enter(role: Role) -> io::Result<Enforced> {
     }
     let writes = match role {
         Role::Events { .. } => writes::restrict(Place::Terminal)?,
-        Role::Ring | Role::Handles | Role::Symbols | Role::Sockets | Role::Pins => writes::restrict(Place::Nowhere)?,
+        Role::Ring | Role::Handles | Role::Symbols | Role::Sockets | Role::Streams | Role::Pins => {
+            writes::restrict(Place::Nowhere)?
+        }
         // They look into other processes, which such a restriction would forbid.
         Role::Processes | Role::Inventory => false,
     };
@@ -354,6 +362,21 @@ impl Spawner {
     pub(crate) fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let (answer, answered) = sync_channel(1);
         self.0.send((name, Box::new(run), answer)).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+
+    /// What a thread of this role answers.
+    ///
+    /// # Errors
+    /// Its error, or that it cannot be started.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        act: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (answer, answered) = sync_channel(1);
+        // Nobody else has the receiver, which waits.
+        self.spawn(name, move || drop(answer.send(act())))?;
         answered.recv().map_err(|_| gone())?
     }
 }
