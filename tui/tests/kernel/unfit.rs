@@ -177,9 +177,9 @@ fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
     let said = shows_an_open(system);
     for missing in ["missing CAP_SYS_PTRACE: ", "missing CAP_DAC_READ_SEARCH: "] {
         assert!(doctor.contains(&format!("limited: {missing}")), "{doctor}");
-        assert!(said.line(missing).ends_with("run as root: sudo tracetui"), "{}", said.stderr);
+        assert!(said.line(missing).ends_with("run as root with all capabilities: sudo tracetui"), "{}", said.stderr);
     }
-    assert!(doctor.contains("    remedy:  run as root: sudo tracetui"), "{doctor}");
+    assert!(doctor.contains("    remedy:  run as root with all capabilities: sudo tracetui"), "{doctor}");
     let instead = "used instead of exec_tp, the better probe on this kernel: ";
     assert_eq!(doctor.contains(instead), classic_preferred(), "{doctor}");
     if classic_preferred() {

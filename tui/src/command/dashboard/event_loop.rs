@@ -453,7 +453,11 @@ impl Loop {
                 self.kept = Some(self.app.kept_events());
             }
             Err(error) => {
-                let why = format!("cannot create {}: {error}", name(&file));
+                let remedy = match error.kind() {
+                    io::ErrorKind::PermissionDenied => "; start tracetui in a directory that you may write to",
+                    _ => "",
+                };
+                let why = format!("cannot create {}: {error}{remedy}", name(&file));
                 self.app.update(Input::NotRecorded(why));
             }
         }

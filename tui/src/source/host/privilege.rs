@@ -107,7 +107,7 @@ pub(crate) fn is_fatal(causes: &[Cause]) -> bool {
     causes.iter().any(|cause| cause.severity == Severity::Fatal)
 }
 
-const AS_ROOT: &str = "run as root: sudo tracetui";
+const AS_ROOT: &str = "run as root with all capabilities: sudo tracetui";
 const SETCAP: &str =
     "run as root (sudo tracetui), or grant capabilities: sudo setcap cap_bpf,cap_perfmon=ep \"$(command -v tracetui)\"";
 

@@ -60,7 +60,10 @@ impl Inventories {
     /// The reason why no inventory can be taken.
     pub(crate) fn start(live: &Live, streams: Option<Spawner>) -> Result<Inventories, String> {
         let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
-        let links = link_ids().map_err(|error| format!("cannot list BPF links: {error}"))?;
+        let links = link_ids().map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM) => "cannot list BPF links: run as root with all capabilities (CAP_SYS_ADMIN)".to_owned(),
+            _ => format!("cannot list BPF links: {error}"),
+        })?;
         let last = LinkId(links.last().copied().unwrap_or_default());
         let no_thread = |error| format!("cannot start a thread: {error}");
         let (pins, sockets) = (Pins::start().map_err(no_thread)?, Sockets::start().map_err(no_thread)?);
