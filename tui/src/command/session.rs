@@ -24,6 +24,7 @@ use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::clock;
 use crate::source::host::confine::{Role, STARTING, Spawner, denied, enter, hold};
 use crate::source::host::machine::Machine;
+use crate::source::host::own_id::own_tgid;
 use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::AccountNames;
@@ -767,11 +768,14 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
             }
             None
         }
-        false => Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
-            if enter(Role::Processes).is_ok() {
-                scan_processes(&starts, size, send);
-            }
-        })),
+        false => {
+            first.extend(options.command.map(|command| own_processes(command, &starts)));
+            Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
+                if enter(Role::Processes).is_ok() {
+                    scan_processes(&starts, size, send);
+                }
+            }))
+        }
     };
     if let Some(cgroups) = &mut cgroups {
         cgroups.open_aside().context(NO_THREAD)?;
@@ -846,12 +850,8 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
         let _ = scanner.scan(|_| None, &mut take);
     }
     for process in started {
-        let found = scanner.process(process.tgid, |_| Some(process.start.0)).filter(|seed| seed.start_exact);
-        let bare =
-            || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
-        let seed = found.or_else(|| (!process.ended).then(bare));
-        if let Some(seed) = seed
-            && !take(ProcessSeed { ppid: process.parent, parent_start: process.parent_start, ..seed })
+        if let Some(seed) = seed_of(process, &scanner)
+            && !take(seed)
         {
             break;
         }
@@ -859,6 +859,28 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
     if !batch.is_empty() {
         send(batch);
     }
+}
+
+/// tracetui and its COMMAND, which is held. The scan may find them after the first events, when the COMMAND has ended.
+fn own_processes(command: Tgid, started: &[Started]) -> Batch {
+    let mut batch = Batch::default();
+    let Ok(scanner) = Scanner::new() else { return batch };
+    let seed = |tgid| match started.iter().find(|process| process.tgid == tgid) {
+        Some(process) => seed_of(process, &scanner),
+        None => scanner.process(tgid, |_| None),
+    };
+    for seed in own_tgid().into_iter().chain([command]).filter_map(seed) {
+        HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
+    }
+    batch
+}
+
+/// A process that the kernel listed; `None` if it has ended.
+fn seed_of(process: &Started, scanner: &Scanner) -> Option<ProcessSeed> {
+    let found = scanner.process(process.tgid, |_| Some(process.start.0)).filter(|seed| seed.start_exact);
+    let bare = || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
+    let seed = found.or_else(|| (!process.ended).then(bare))?;
+    Some(ProcessSeed { ppid: process.parent, parent_start: process.parent_start, ..seed })
 }
 
 /// The exit status after a COMMAND. Prints the reason if it did not run.

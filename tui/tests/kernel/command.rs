@@ -137,6 +137,21 @@ fn the_exit_status_is_the_commands() {
 }
 
 #[test]
+fn its_failures_are_explained_after_its_end() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (near, path) = (dir.file("stdio.h"), dir.at("stdoi.h"));
+    for _ in 0..5 {
+        let script = format!("true; cat {path}; exit 3");
+        let Some(run) = print(&["--kind", "open", "--why"], &["sh", "-c", &script], |_| {}) else { return };
+        run.check();
+        let failed = run.lines().find(|event| event["path"] == path.as_str()).expect("its open");
+        let why = &failed["why"];
+        assert!(why["cause"] == "missing" && near.ends_with(why["near"].as_str().expect("a name")), "{why}");
+    }
+}
+
+#[test]
 fn it_runs_as_the_user_who_typed_sudo() {
     let _alone = alone();
     let script = "id -u; id -g; id -G; echo $HOME $USER $LOGNAME ${SUDO_UID-none}; grep -E 'CapEff|NoNewPrivs' /proc/self/status";
