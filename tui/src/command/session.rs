@@ -36,6 +36,7 @@ use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
@@ -64,6 +65,9 @@ pub struct TraceOptions {
     /// Whether tracetui sends signals: to the COMMAND, or to its job.
     pub signals: bool,
 }
+
+/// The time after which it is said that a COMMAND that was asked to end is waited for.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// The parsed options of a command that traces.
 #[derive(Debug)]
@@ -161,6 +165,10 @@ pub(super) struct RunningTrace {
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
     first_signal: Option<libc::c_int>,
+    /// When the COMMAND was asked to end.
+    asked: Option<Instant>,
+    /// Whether it was said that it is waited for.
+    said_to_wait: bool,
     /// What the last inventory of BPF programs could not look at.
     unseen: Vec<String>,
     /// The probes that see nothing, as far as that was said; `None` before the first frames.
@@ -180,6 +188,8 @@ impl RunningTrace {
             recording_failed,
             not_run,
             first_signal: None,
+            asked: None,
+            said_to_wait: false,
             unseen: Vec::new(),
             silent: None,
         }
@@ -210,27 +220,53 @@ impl RunningTrace {
     }
 
     /// Waits for what happens next, signals first. Frames are recorded as they come, and are taken only if the recorder has
-    /// room; without it once it failed. Can be given up and called again.
+    /// room; without it once it failed. Says that a COMMAND that was asked to end goes on. Can be given up and called again.
     pub(super) async fn next(&mut self, frames: Frames) -> Happening {
-        let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
-        let batch = async {
-            if let Some(recorder) = recorder {
-                recorder.ready().await?;
-            }
-            Ok::<_, Failed>(feed.next().await)
-        };
-        tokio::select! {
-            biased;
-            signal = signals.next() => {
-                self.first_signal.get_or_insert(signal);
-                Happening::Signal(signal)
-            }
-            happened = happened(command) => Happening::Command(happened),
-            batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
-                Ok(batch) => self.came(batch),
-                Err(failed) => Happening::NotRecorded(self.not_recorded(&failed)),
-            },
+        loop {
+            let overdue = self.overdue();
+            let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
+            let batch = async {
+                if let Some(recorder) = recorder {
+                    recorder.ready().await?;
+                }
+                Ok::<_, Failed>(feed.next().await)
+            };
+            return tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    self.first_signal.get_or_insert(signal);
+                    Happening::Signal(signal)
+                }
+                happened = happened(command) => Happening::Command(happened),
+                () = until(overdue) => {
+                    self.say_what_is_waited_for();
+                    continue;
+                }
+                batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
+                    Ok(batch) => self.came(batch),
+                    Err(failed) => Happening::NotRecorded(self.not_recorded(&failed)),
+                },
+            };
         }
+    }
+
+    /// When it is to be said that the COMMAND is waited for.
+    fn overdue(&self) -> Option<Instant> {
+        self.asked.filter(|_| self.command_runs() && !self.said_to_wait).map(|asked| asked + OVERDUE)
+    }
+
+    fn say_what_is_waited_for(&mut self) {
+        self.said_to_wait = true;
+        signals::end_by_next();
+        if let Some(command) = self.running_command() {
+            say(format_args!("waiting for {command} to exit; Ctrl-C ends tracetui, even if it goes on"));
+        }
+    }
+
+    /// The COMMAND that has not ended, in words: its name and its process id.
+    pub(super) fn running_command(&self) -> Option<String> {
+        let command = self.command.as_ref().filter(|command| command.end().is_none())?;
+        Some(format!("{} (pid {})", name(command.name()), command.pid()))
     }
 
     fn not_recorded(&mut self, failed: &Failed) -> String {
@@ -394,18 +430,17 @@ impl RunningTrace {
 
     /// Passes a signal on to the COMMAND, whose end then ends the trace, unless the terminal did that. `false` if tracetui is to
     /// end by itself.
-    pub(super) fn pass_on(&self, signal: libc::c_int) -> bool {
+    pub(super) fn pass_on(&mut self, signal: libc::c_int) -> bool {
         match (&self.command, signals::addressee(signal)) {
             (None, _) | (_, Addressee::Tracetui) => return false,
-            (Some(command), Addressee::CommandByUs) => command.signal(signal),
-            (Some(_), Addressee::CommandToo) => {}
+            (Some(_), Addressee::CommandByUs) => self.signal_command(signal),
+            (Some(_), Addressee::CommandToo) => self.asked_command(),
         }
         true
     }
 
-    /// Waits for the COMMAND if it still runs, and says so. Signals are passed on to it.
+    /// Waits for the COMMAND if it still runs. Signals are passed on to it.
     pub(super) async fn wait_for_command(&mut self) {
-        self.say_what_is_waited_for();
         while self.command_runs() {
             if let Happening::Signal(signal) = self.next(Frames::Left).await
                 && signals::addressee(signal) == Addressee::CommandByUs
@@ -443,23 +478,21 @@ impl RunningTrace {
         self.command.iter().for_each(|command| command.signal_group(signal));
     }
 
-    /// Sends the COMMAND a signal, unless it has ended.
-    pub(super) fn signal_command(&self, signal: libc::c_int) {
+    /// Sends the COMMAND a signal that asks it to end, unless it has ended.
+    pub(super) fn signal_command(&mut self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal(signal));
+        self.asked_command();
+    }
+
+    fn asked_command(&mut self) {
+        self.asked.get_or_insert_with(Instant::now);
     }
 
     /// Asks the source to end, and the COMMAND: nobody would see any more what it does.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&mut self) {
         raise_priority();
         self.feed.stop();
         self.signal_command(libc::SIGTERM);
-    }
-
-    /// Says that the COMMAND is waited for, if it is.
-    pub(super) fn say_what_is_waited_for(&self) {
-        if let Some(command) = self.command.as_ref().filter(|command| command.end().is_none()) {
-            say(format_args!("waiting for {} to exit", name(command.name())));
-        }
     }
 }
 
@@ -485,6 +518,14 @@ fn silenced(known: &mut Option<Vec<Probe>>, probes: &[Probe]) -> Vec<String> {
     let lines = lines.collect();
     *known = silent().cloned().collect();
     lines
+}
+
+/// Waits until a time; for ever if there is none.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for what happens to a COMMAND; for ever if there is none.

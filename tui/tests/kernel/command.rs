@@ -347,6 +347,48 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
     assert_eq!(status.code(), Some(3), "{said}");
 }
 
+/// Runs `tracetui -- sh -c SCRIPT` on a terminal until it ends: its status, and what it wrote to stderr. `None`, with a message, if it
+/// must not trace.
+fn dashboard(script: &str) -> Option<(std::process::ExitStatus, String)> {
+    if !may_trace() {
+        return None;
+    }
+    let (dir, (ours, theirs)) = (Dir::new(), pty::open());
+    let mut command = tracetui();
+    command.args(["--no-config", "--", "sh", "-c", script]);
+    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+    command.stdin(to()).stdout(to()).stderr(File::create(dir.at("err")).expect("a file"));
+    leads_session(&mut command);
+    let mut child = command.spawn().expect("tracetui starts");
+    drop((command, theirs));
+    let reader = std::thread::spawn(move || {
+        // The error at the end says that the other side is closed.
+        let _ = std::io::copy(&mut File::from(ours), &mut std::io::sink());
+    });
+    let status = crate::traced::wait_at_most(&mut child, std::time::Duration::from_secs(120));
+    reader.join().expect("no panic");
+    let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+    if !said.contains("account: ") {
+        crate::traced::cannot_run(&said);
+        return None;
+    }
+    Some((status, said))
+}
+
+#[test]
+fn one_that_does_not_end_is_waited_for_until_a_further_signal() {
+    let _alone = alone();
+    // The shell's parent is tracetui.
+    let script = "trap '' TERM INT; kill -TERM $PPID; sleep 2; kill -INT $PPID; sleep 1";
+    let waits = |said: &str| said.contains("waiting for sh (pid ") && said.contains("Ctrl-C ends tracetui");
+    if let Some(run) = print(&["--kind", "exit"], &["sh", "-c", script], |_| {}) {
+        assert_eq!((run.status.code(), waits(&run.stderr.join("\n"))), (Some(130), true), "{:?}", run.stderr);
+    }
+    if let Some((status, said)) = dashboard(script) {
+        assert_eq!((status.code(), waits(&said), said.contains(") still runs\n")), (Some(130), true, true), "{said}");
+    }
+}
+
 #[test]
 fn a_command_that_takes_the_terminal_does_not_stop_it() {
     let _alone = alone();

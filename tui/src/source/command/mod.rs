@@ -175,6 +175,11 @@ impl Running {
         &self.process.name
     }
 
+    /// The process id, as kill(1) takes it here.
+    pub fn pid(&self) -> Pid {
+        self.process.pid
+    }
+
     /// How it ended, if known.
     pub fn end(&self) -> Option<&Ended> {
         self.ended.as_ref()
