@@ -34,6 +34,7 @@ use crate::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, Prob
 use crate::source::priority::{raise_priority, set_priority};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::Pid;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ pub struct TraceOptions {
     pub command: Option<Tgid>,
     /// Whether tracetui sends signals: to the COMMAND, or to its job.
     pub signals: bool,
+    /// The process id of the COMMAND as tracetui has to name it to the kernel.
+    pub command_pid: Option<Pid>,
 }
 
 /// The time after which it is said that a COMMAND that was asked to end is waited for.
@@ -105,6 +108,7 @@ impl Request {
             filter: filters.whole.text().to_owned(),
             command: held.as_ref().map(HeldCommand::tgid),
             signals: held.is_some() || streams == Streams::Captured,
+            command_pid: held.as_ref().and_then(HeldCommand::pid),
         };
         Ok(Request { filters, held, options })
     }
@@ -473,12 +477,12 @@ impl RunningTrace {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
     }
 
-    /// Stops or continues the COMMAND and its process group.
+    /// Stops or continues the COMMAND, with the process group that it leads.
     pub(super) fn signal_command_group(&self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal_group(signal));
     }
 
-    /// Sends the COMMAND a signal that asks it to end, unless it has ended.
+    /// Sends the COMMAND, with the process group that it leads, a signal that asks it to end, unless it has ended.
     pub(super) fn signal_command(&mut self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal(signal));
         self.asked_command();
@@ -628,6 +632,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
         filter: String::new(),
         command: None,
         signals: false,
+        command_pid: None,
     };
     match attach(&options) {
         Ok(mut live) => {
@@ -825,7 +830,8 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let source = LiveSource::new(live, inventories, cgroups, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
     // Last, since threads inherit it.
-    enter(Role::Events { signals: options.signals }).context("cannot drop privileges")?;
+    let role = Role::Events { signals: options.signals, command: options.command_pid };
+    enter(role).context("cannot drop privileges")?;
     Ok(Session { feed, ready, notes, spawner })
 }
 

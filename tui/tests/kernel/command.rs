@@ -390,6 +390,29 @@ fn one_that_does_not_end_is_waited_for_until_a_further_signal() {
 }
 
 #[test]
+fn the_end_of_the_dashboard_ends_its_children_too() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let child = dir.at("child");
+    // The shell's parent is tracetui.
+    let script = format!("sleep 300 & echo $! >{child}; kill -TERM $PPID; wait");
+    let Some((status, said)) = dashboard(&script) else { return };
+    assert_eq!((status.code(), said.contains("denied")), (Some(143), false), "{said}");
+    let child: i32 = std::fs::read_to_string(child).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
+    let stat = || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    // A process that is not waited for keeps its id.
+    let lives = || !stat().is_empty() && !stat().contains(") Z ");
+    let began = std::time::Instant::now();
+    while lives() {
+        if began.elapsed().as_secs() > 10 {
+            crate::sys::kill(child, libc::SIGKILL);
+            panic!("it lives");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_command_that_takes_the_terminal_does_not_stop_it() {
     let _alone = alone();
     if !may_trace() {
