@@ -34,6 +34,8 @@ Exit status: 0 success, 1 failure, 2 usage error. With a COMMAND: its own exit
 status, 128+n if signal n killed it, 127 if it is not found, 126 if it cannot
 be executed.
 
+If you quit while COMMAND runs, its process group gets SIGTERM.
+
 Tracing needs root. `tracetui doctor` shows what is missing."
 );
 
@@ -51,7 +53,7 @@ Examples:
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
 stderr. If print ends first (after -n N, or when its reader closes the pipe),
-COMMAND gets SIGTERM.
+COMMAND gets SIGTERM, but its children do not.
 
 Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end.
@@ -76,6 +78,9 @@ Examples:
 
 The recording belongs to the user who invoked sudo. Reading it needs no
 privileges.
+
+If record ends before COMMAND (--duration, --max-size), COMMAND gets SIGTERM,
+but its children do not.
 
 If stderr is a terminal, a line shows the progress each second. There is none
 with a COMMAND or with -o -: these have the same terminal. Where `replay -` is

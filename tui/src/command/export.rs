@@ -3,7 +3,7 @@
 use super::playback::{AtEnd, Playback, Step};
 use super::print::{Flow, Lines};
 use super::say::{charset, name, say};
-use super::signals::{self, Second, Signals};
+use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
 use crate::budget::Budget;
 use crate::cli::{self, ExportFormat};
@@ -20,9 +20,6 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// `128 + SIGINT`.
-const INTERRUPTED: u8 = 130;
 
 /// Converts recordings. On failure, the files that it made are removed.
 ///

@@ -5,7 +5,7 @@ use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
 use super::say::{charset, paint, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
-use super::signals::{self, Second, Signals};
+use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
 use crate::account::Account;
 use crate::cli;
@@ -24,9 +24,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// `128 + SIGINT`: the second signal ends at once.
-pub(super) const INTERRUPTED: i32 = 130;
-
 /// How long after a signal an output that nobody reads is given up while the COMMAND still runs. One that continues has answered
 /// the signal its own way, and its output may wait again.
 const GIVING_UP: Duration = Duration::from_secs(3);
@@ -40,7 +37,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
-    let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
+    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     if held.is_some() {
         signals::write_in_background();

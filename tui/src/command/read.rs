@@ -2,9 +2,9 @@
 
 use super::explain;
 use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, SORTS_OF_TIME, Step, Stretch, missing};
-use super::print::{Flow, INTERRUPTED, Lines};
+use super::print::{Flow, Lines};
 use super::say::{charset, name, paint, say};
-use super::signals::{self, Second, Signals};
+use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
 use crate::enrich::World;
@@ -41,7 +41,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let mut playback = playback.map_err(with_tip)?;
     playback.between(args.from, args.to, clock::local_offset_now_s())?;
     if args.follow {
-        Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
+        Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     }
     let sink = match args.why {
         true => sink::explained(args.format, explain::from_events(), io::stdout(), None),

@@ -5,7 +5,7 @@ use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
 use super::say::{self, say};
 use super::session::{self, BadUsage, Frames, Happening, Request, RunningTrace, TraceOptions};
-use super::signals::{self, Second, Signals};
+use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
 use crate::budget::Budget;
 use crate::cli;
@@ -24,9 +24,6 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracetui_shared::kind::KindSet;
 
-/// `128 + SIGINT`: the second signal ends at once.
-const INTERRUPTED: i32 = 130;
-
 /// Records until a signal, until a limit is reached, or until the COMMAND has ended.
 ///
 /// # Errors
@@ -40,7 +37,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let matches = args.around.around.as_ref().map(|expr| matching(expr)).transpose()?;
     let beside = matches.as_ref().filter(|matches| matches.whole.names_kinds()).map_or(KindSet::NONE, |m| m.kinds);
     let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, beside)?;
-    let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
+    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     if held.is_some() {
         signals::write_in_background();

@@ -24,6 +24,7 @@ use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::clock;
 use crate::source::host::confine::{Role, STARTING, Spawner, denied, enter, hold};
 use crate::source::host::machine::Machine;
+use crate::source::host::own_id::own_tgid;
 use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::AccountNames;
@@ -33,8 +34,10 @@ use crate::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, Prob
 use crate::source::priority::{raise_priority, set_priority};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::Pid;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
@@ -62,7 +65,12 @@ pub struct TraceOptions {
     pub command: Option<Tgid>,
     /// Whether tracetui sends signals: to the COMMAND, or to its job.
     pub signals: bool,
+    /// The process id of the COMMAND as tracetui has to name it to the kernel.
+    pub command_pid: Option<Pid>,
 }
+
+/// The time after which it is said that a COMMAND that was asked to end is waited for.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// The parsed options of a command that traces.
 #[derive(Debug)]
@@ -100,6 +108,7 @@ impl Request {
             filter: filters.whole.text().to_owned(),
             command: held.as_ref().map(HeldCommand::tgid),
             signals: held.is_some() || streams == Streams::Captured,
+            command_pid: held.as_ref().and_then(HeldCommand::pid),
         };
         Ok(Request { filters, held, options })
     }
@@ -160,6 +169,10 @@ pub(super) struct RunningTrace {
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
     first_signal: Option<libc::c_int>,
+    /// When the COMMAND was asked to end.
+    asked: Option<Instant>,
+    /// Whether it was said that it is waited for.
+    said_to_wait: bool,
     /// What the last inventory of BPF programs could not look at.
     unseen: Vec<String>,
     /// The probes that see nothing, as far as that was said; `None` before the first frames.
@@ -179,6 +192,8 @@ impl RunningTrace {
             recording_failed,
             not_run,
             first_signal: None,
+            asked: None,
+            said_to_wait: false,
             unseen: Vec::new(),
             silent: None,
         }
@@ -209,27 +224,53 @@ impl RunningTrace {
     }
 
     /// Waits for what happens next, signals first. Frames are recorded as they come, and are taken only if the recorder has
-    /// room; without it once it failed. Can be given up and called again.
+    /// room; without it once it failed. Says that a COMMAND that was asked to end goes on. Can be given up and called again.
     pub(super) async fn next(&mut self, frames: Frames) -> Happening {
-        let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
-        let batch = async {
-            if let Some(recorder) = recorder {
-                recorder.ready().await?;
-            }
-            Ok::<_, Failed>(feed.next().await)
-        };
-        tokio::select! {
-            biased;
-            signal = signals.next() => {
-                self.first_signal.get_or_insert(signal);
-                Happening::Signal(signal)
-            }
-            happened = happened(command) => Happening::Command(happened),
-            batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
-                Ok(batch) => self.came(batch),
-                Err(failed) => Happening::NotRecorded(self.not_recorded(&failed)),
-            },
+        loop {
+            let overdue = self.overdue();
+            let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
+            let batch = async {
+                if let Some(recorder) = recorder {
+                    recorder.ready().await?;
+                }
+                Ok::<_, Failed>(feed.next().await)
+            };
+            return tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    self.first_signal.get_or_insert(signal);
+                    Happening::Signal(signal)
+                }
+                happened = happened(command) => Happening::Command(happened),
+                () = until(overdue) => {
+                    self.say_what_is_waited_for();
+                    continue;
+                }
+                batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
+                    Ok(batch) => self.came(batch),
+                    Err(failed) => Happening::NotRecorded(self.not_recorded(&failed)),
+                },
+            };
         }
+    }
+
+    /// When it is to be said that the COMMAND is waited for.
+    fn overdue(&self) -> Option<Instant> {
+        self.asked.filter(|_| self.command_runs() && !self.said_to_wait).map(|asked| asked + OVERDUE)
+    }
+
+    fn say_what_is_waited_for(&mut self) {
+        self.said_to_wait = true;
+        signals::end_by_next();
+        if let Some(command) = self.running_command() {
+            say(format_args!("waiting for {command} to exit; Ctrl-C ends tracetui, even if it goes on"));
+        }
+    }
+
+    /// The COMMAND that has not ended, in words: its name and its process id.
+    pub(super) fn running_command(&self) -> Option<String> {
+        let command = self.command.as_ref().filter(|command| command.end().is_none())?;
+        Some(format!("{} (pid {})", name(command.name()), command.pid()))
     }
 
     fn not_recorded(&mut self, failed: &Failed) -> String {
@@ -393,18 +434,17 @@ impl RunningTrace {
 
     /// Passes a signal on to the COMMAND, whose end then ends the trace, unless the terminal did that. `false` if tracetui is to
     /// end by itself.
-    pub(super) fn pass_on(&self, signal: libc::c_int) -> bool {
+    pub(super) fn pass_on(&mut self, signal: libc::c_int) -> bool {
         match (&self.command, signals::addressee(signal)) {
             (None, _) | (_, Addressee::Tracetui) => return false,
-            (Some(command), Addressee::CommandByUs) => command.signal(signal),
-            (Some(_), Addressee::CommandToo) => {}
+            (Some(_), Addressee::CommandByUs) => self.signal_command(signal),
+            (Some(_), Addressee::CommandToo) => self.asked_command(),
         }
         true
     }
 
-    /// Waits for the COMMAND if it still runs, and says so. Signals are passed on to it.
+    /// Waits for the COMMAND if it still runs. Signals are passed on to it.
     pub(super) async fn wait_for_command(&mut self) {
-        self.say_what_is_waited_for();
         while self.command_runs() {
             if let Happening::Signal(signal) = self.next(Frames::Left).await
                 && signals::addressee(signal) == Addressee::CommandByUs
@@ -437,28 +477,26 @@ impl RunningTrace {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
     }
 
-    /// Stops or continues the COMMAND and its process group.
+    /// Stops or continues the COMMAND, with the process group that it leads.
     pub(super) fn signal_command_group(&self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal_group(signal));
     }
 
-    /// Sends the COMMAND a signal, unless it has ended.
-    pub(super) fn signal_command(&self, signal: libc::c_int) {
+    /// Sends the COMMAND, with the process group that it leads, a signal that asks it to end, unless it has ended.
+    pub(super) fn signal_command(&mut self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal(signal));
+        self.asked_command();
+    }
+
+    fn asked_command(&mut self) {
+        self.asked.get_or_insert_with(Instant::now);
     }
 
     /// Asks the source to end, and the COMMAND: nobody would see any more what it does.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&mut self) {
         raise_priority();
         self.feed.stop();
         self.signal_command(libc::SIGTERM);
-    }
-
-    /// Says that the COMMAND is waited for, if it is.
-    pub(super) fn say_what_is_waited_for(&self) {
-        if let Some(command) = self.command.as_ref().filter(|command| command.end().is_none()) {
-            say(format_args!("waiting for {} to exit", name(command.name())));
-        }
     }
 }
 
@@ -484,6 +522,14 @@ fn silenced(known: &mut Option<Vec<Probe>>, probes: &[Probe]) -> Vec<String> {
     let lines = lines.collect();
     *known = silent().cloned().collect();
     lines
+}
+
+/// Waits until a time; for ever if there is none.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for what happens to a COMMAND; for ever if there is none.
@@ -586,6 +632,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
         filter: String::new(),
         command: None,
         signals: false,
+        command_pid: None,
     };
     match attach(&options) {
         Ok(mut live) => {
@@ -768,11 +815,14 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
             }
             None
         }
-        false => Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
-            if enter(Role::Processes).is_ok() {
-                scan_processes(&starts, size, send);
-            }
-        })),
+        false => {
+            first.extend(options.command.map(|command| own_processes(command, &starts)));
+            Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
+                if enter(Role::Processes).is_ok() {
+                    scan_processes(&starts, size, send);
+                }
+            }))
+        }
     };
     if let Some(cgroups) = &mut cgroups {
         cgroups.open_aside().context(NO_THREAD)?;
@@ -781,7 +831,8 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let source = LiveSource::new(live, inventories, cgroups, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
     // Last, since threads inherit it.
-    enter(Role::Events { signals: options.signals }).context("cannot drop privileges")?;
+    let role = Role::Events { signals: options.signals, command: options.command_pid };
+    enter(role).context("cannot drop privileges")?;
     Ok(Session { feed, ready, notes, spawner })
 }
 
@@ -847,12 +898,8 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
         let _ = scanner.scan(|_| None, &mut take);
     }
     for process in started {
-        let found = scanner.process(process.tgid, |_| Some(process.start.0)).filter(|seed| seed.start_exact);
-        let bare =
-            || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
-        let seed = found.or_else(|| (!process.ended).then(bare));
-        if let Some(seed) = seed
-            && !take(ProcessSeed { ppid: process.parent, parent_start: process.parent_start, ..seed })
+        if let Some(seed) = seed_of(process, &scanner)
+            && !take(seed)
         {
             break;
         }
@@ -860,6 +907,28 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
     if !batch.is_empty() {
         send(batch);
     }
+}
+
+/// tracetui and its COMMAND, which is held. The scan may find them after the first events, when the COMMAND has ended.
+fn own_processes(command: Tgid, started: &[Started]) -> Batch {
+    let mut batch = Batch::default();
+    let Ok(scanner) = Scanner::new() else { return batch };
+    let seed = |tgid| match started.iter().find(|process| process.tgid == tgid) {
+        Some(process) => seed_of(process, &scanner),
+        None => scanner.process(tgid, |_| None),
+    };
+    for seed in own_tgid().into_iter().chain([command]).filter_map(seed) {
+        HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
+    }
+    batch
+}
+
+/// A process that the kernel listed; `None` if it has ended.
+fn seed_of(process: &Started, scanner: &Scanner) -> Option<ProcessSeed> {
+    let found = scanner.process(process.tgid, |_| Some(process.start.0)).filter(|seed| seed.start_exact);
+    let bare = || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
+    let seed = found.or_else(|| (!process.ended).then(bare))?;
+    Some(ProcessSeed { ppid: process.parent, parent_start: process.parent_start, ..seed })
 }
 
 /// The exit status after a COMMAND. Prints the reason if it did not run.

@@ -18,6 +18,9 @@ const REPEATS: u64 = 250;
 /// The signals that ask tracetui to end, besides SIGHUP.
 const ENDING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 
+/// The exit status when a further signal ended tracetui at once: `128 + SIGINT`.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// What a further signal does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Second {
@@ -145,6 +148,11 @@ fn bit(signal: libc::c_int) -> u32 {
 /// Whether [`note`] handles a signal.
 fn is_watched(signal: libc::c_int) -> bool {
     ENDING.contains(&signal) || signal == libc::SIGHUP
+}
+
+/// From now on the first signal is the second one ([`Second`]): tracetui ends already, without one.
+pub(super) fn end_by_next() {
+    COUNT.fetch_max(1, Ordering::Relaxed);
 }
 
 /// Whether a signal came.

@@ -137,6 +137,21 @@ fn the_exit_status_is_the_commands() {
 }
 
 #[test]
+fn its_failures_are_explained_after_its_end() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (near, path) = (dir.file("stdio.h"), dir.at("stdoi.h"));
+    for _ in 0..5 {
+        let script = format!("true; cat {path}; exit 3");
+        let Some(run) = print(&["--kind", "open", "--why"], &["sh", "-c", &script], |_| {}) else { return };
+        run.check();
+        let failed = run.lines().find(|event| event["path"] == path.as_str()).expect("its open");
+        let why = &failed["why"];
+        assert!(why["cause"] == "missing" && near.ends_with(why["near"].as_str().expect("a name")), "{why}");
+    }
+}
+
+#[test]
 fn it_runs_as_the_user_who_typed_sudo() {
     let _alone = alone();
     let script = "id -u; id -g; id -G; echo $HOME $USER $LOGNAME ${SUDO_UID-none}; grep -E 'CapEff|NoNewPrivs' /proc/self/status";
@@ -330,6 +345,71 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
     assert!(!taken, "{said}");
     assert!(!std::fs::exists(&tried).expect("a directory"), "{said}");
     assert_eq!(status.code(), Some(3), "{said}");
+}
+
+/// Runs `tracetui -- sh -c SCRIPT` on a terminal until it ends: its status, and what it wrote to stderr. `None`, with a message, if it
+/// must not trace.
+fn dashboard(script: &str) -> Option<(std::process::ExitStatus, String)> {
+    if !may_trace() {
+        return None;
+    }
+    let (dir, (ours, theirs)) = (Dir::new(), pty::open());
+    let mut command = tracetui();
+    command.args(["--no-config", "--", "sh", "-c", script]);
+    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+    command.stdin(to()).stdout(to()).stderr(File::create(dir.at("err")).expect("a file"));
+    leads_session(&mut command);
+    let mut child = command.spawn().expect("tracetui starts");
+    drop((command, theirs));
+    let reader = std::thread::spawn(move || {
+        // The error at the end says that the other side is closed.
+        let _ = std::io::copy(&mut File::from(ours), &mut std::io::sink());
+    });
+    let status = crate::traced::wait_at_most(&mut child, std::time::Duration::from_secs(120));
+    reader.join().expect("no panic");
+    let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+    if !said.contains("account: ") {
+        crate::traced::cannot_run(&said);
+        return None;
+    }
+    Some((status, said))
+}
+
+#[test]
+fn one_that_does_not_end_is_waited_for_until_a_further_signal() {
+    let _alone = alone();
+    // The shell's parent is tracetui.
+    let script = "trap '' TERM INT; kill -TERM $PPID; sleep 2; kill -INT $PPID; sleep 1";
+    let waits = |said: &str| said.contains("waiting for sh (pid ") && said.contains("Ctrl-C ends tracetui");
+    if let Some(run) = print(&["--kind", "exit"], &["sh", "-c", script], |_| {}) {
+        assert_eq!((run.status.code(), waits(&run.stderr.join("\n"))), (Some(130), true), "{:?}", run.stderr);
+    }
+    if let Some((status, said)) = dashboard(script) {
+        assert_eq!((status.code(), waits(&said), said.contains(") still runs\n")), (Some(130), true, true), "{said}");
+    }
+}
+
+#[test]
+fn the_end_of_the_dashboard_ends_its_children_too() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let child = dir.at("child");
+    // The shell's parent is tracetui.
+    let script = format!("sleep 300 & echo $! >{child}; kill -TERM $PPID; wait");
+    let Some((status, said)) = dashboard(&script) else { return };
+    assert_eq!((status.code(), said.contains("denied")), (Some(143), false), "{said}");
+    let child: i32 = std::fs::read_to_string(child).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
+    let stat = || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    // A process that is not waited for keeps its id.
+    let lives = || !stat().is_empty() && !stat().contains(") Z ");
+    let began = std::time::Instant::now();
+    while lives() {
+        if began.elapsed().as_secs() > 10 {
+            crate::sys::kill(child, libc::SIGKILL);
+            panic!("it lives");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -120,6 +120,8 @@ pub struct DashboardExit {
     pub line: ExitLine,
     /// How the COMMAND ended, unless it was not waited for.
     pub command: Option<Ended>,
+    /// Whether a further signal ended it at once.
+    pub interrupted: bool,
 }
 
 /// Shows the dashboard until the user leaves it. Then a COMMAND that still runs is sent SIGTERM, what it wrote is written to
@@ -149,6 +151,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         started: Instant::now(),
         next_tick: Duration::ZERO,
         apart: FRAME,
+        interrupted: false,
     };
     if recorder.is_some() {
         dashboard.record_with(recorder);
@@ -180,7 +183,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         true => Err(io::Error::other("a thread panicked")),
         false => {
             let command = dashboard.trace.command_end().cloned();
-            Ok(DashboardExit { line: dashboard.app.exit_line(), command })
+            Ok(DashboardExit { line: dashboard.app.exit_line(), command, interrupted: dashboard.interrupted })
         }
     }
 }
@@ -199,6 +202,8 @@ struct Loop {
     next_tick: Duration,
     /// The least time between the last screen and the next one.
     apart: Duration,
+    /// A signal came after the screen was left.
+    interrupted: bool,
 }
 
 /// What is left to do when inputs were taken.
@@ -513,9 +518,9 @@ impl Loop {
 
     /// Takes what the source still sends; a signal ends that.
     async fn drain(&mut self) {
-        while !self.trace.source_ended() {
+        while !self.trace.source_ended() && !self.interrupted {
             match self.trace.next(Frames::Taken).await {
-                Happening::Signal(signal) if ends(signal) => return,
+                Happening::Signal(signal) if ends(signal) => self.interrupted = true,
                 happening => self.take_in(happening),
             }
         }
@@ -523,12 +528,14 @@ impl Loop {
 
     /// Waits for the end of a COMMAND, which was sent SIGTERM; a signal ends the waiting.
     async fn end_command(&mut self) {
-        self.trace.say_what_is_waited_for();
-        while self.trace.command_runs() {
+        while self.trace.command_runs() && !self.interrupted {
             match self.trace.next(Frames::Left).await {
-                Happening::Signal(signal) if ends(signal) => return,
+                Happening::Signal(signal) if ends(signal) => self.interrupted = true,
                 happening => self.take_in(happening),
             }
+        }
+        if let Some(command) = self.trace.running_command() {
+            say(format_args!("{command} still runs"));
         }
         let Some(command) = self.trace.command() else { return };
         let left = Input::Output(command.output_left());

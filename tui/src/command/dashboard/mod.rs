@@ -8,7 +8,7 @@ mod terminal;
 use super::config::Loaded;
 use super::say::{charset, name, say, wants_colours};
 use super::session::{self, HostNames, Request};
-use super::signals;
+use super::signals::{self, INTERRUPTED};
 use super::write::{self, Existing, Opener};
 use crate::app::{App, Settings, language};
 use crate::cli;
@@ -52,13 +52,18 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let session::Session { feed, notes, spawner, .. } = started;
     let shown = Trace { feed, command: held, shown: None, recorder, opener, spawner: Some(spawner) };
-    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
+    let DashboardExit { line, command, interrupted } =
+        event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
     args.trace.ring_size.note().iter().chain(&notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     line.not_recorded.iter().for_each(say);
     say(&line);
     say(line.account.line());
-    let code = command.map_or(ExitCode::SUCCESS, |ended| session::exit_code(&ended));
+    let code = match command {
+        _ if interrupted => ExitCode::from(INTERRUPTED),
+        Some(ended) => session::exit_code(&ended),
+        None => ExitCode::SUCCESS,
+    };
     Ok(if line.not_recorded.is_some() { ExitCode::FAILURE } else { code })
 }
 

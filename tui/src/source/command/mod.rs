@@ -13,7 +13,9 @@ use crate::why::image::{Elf, HEAD, Image, Interpreter, image};
 use crate::why::name::octal;
 use child::{Failed, Prepared, Stage};
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, pidfd_send_signal, waitpid,
+};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -144,6 +146,11 @@ impl HeldCommand {
         self.process.as_ref().map_or(Tgid(0), |process| process.tgid)
     }
 
+    /// The process id as kill(1) takes it here.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
     /// Releases the COMMAND to its exec.
     ///
     /// # Errors
@@ -163,7 +170,7 @@ impl Drop for HeldCommand {
         if let Some(process) = &self.process {
             // If the signal is not permitted, the closed pipe ends the process.
             drop(self.go.take());
-            process.signal(libc::SIGKILL);
+            process.signal(Signal::KILL);
             let _ = process.reap(WaitOptions::empty());
         }
     }
@@ -173,6 +180,11 @@ impl Running {
     /// The name that was typed.
     pub fn name(&self) -> &OsStr {
         &self.process.name
+    }
+
+    /// The process id, as kill(1) takes it here.
+    pub fn pid(&self) -> Pid {
+        self.process.pid
     }
 
     /// How it ended, if known.
@@ -201,24 +213,19 @@ impl Running {
         self.process.pidfd.try_clone()
     }
 
-    /// Sends it a signal, unless it has ended.
+    /// Sends it a signal, and then SIGCONT: a stopped process handles no signal other than SIGKILL. Both as
+    /// [`signal_group`](Self::signal_group) does.
     pub fn signal(&self, signal: libc::c_int) {
-        if self.ended.is_none() {
-            self.process.signal(signal);
-        }
+        self.signal_group(signal);
+        self.signal_group(libc::SIGCONT);
     }
 
-    /// Stops or continues its process group, unless it has ended. Up to Linux 6.8, the process alone.
+    /// Sends a signal to the process group that it leads, as it does in a session of its own, or to it alone. Nothing if it has
+    /// ended.
     pub fn signal_group(&self, signal: libc::c_int) {
-        /// `PIDFD_SIGNAL_PROCESS_GROUP` (include/uapi/linux/pidfd.h).
-        const GROUP: libc::c_uint = 1 << 2;
-        if self.ended.is_some() {
-            return;
-        }
-        let (call, pidfd) = (libc::SYS_pidfd_send_signal, self.process.pidfd.as_raw_fd());
-        // SAFETY: the arguments are numbers and a null pointer, which stands for no information.
-        let sent = unsafe { libc::syscall(call, pidfd, signal, std::ptr::null::<libc::siginfo_t>(), GROUP) };
-        if sent != 0 {
+        let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.ended.is_none()) else { return };
+        // It has not been waited for, so no other process and no other group has its id.
+        if kill_process_group(self.process.pid, signal).is_err() {
             self.process.signal(signal);
         }
     }
@@ -268,11 +275,9 @@ async fn written(output: &mut Option<AsyncFd<PipeReader>>) -> Vec<u8> {
 const OUTPUT_READ: usize = 16 << 10;
 
 impl Process {
-    /// Sends it a signal, and then SIGCONT: a stopped process handles no signal other than SIGKILL.
-    fn signal(&self, signal: libc::c_int) {
-        for signal in Signal::from_named_raw(signal).into_iter().chain([Signal::CONT]) {
-            let _ = pidfd_send_signal(&self.pidfd, signal);
-        }
+    fn signal(&self, signal: Signal) {
+        // An error means that it has ended.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
     /// Reaps the process; `None` if it has not ended.
@@ -400,6 +405,26 @@ mod tests {
             running.signal(libc::SIGTERM);
             let end = Happened::Ended(Ended::Killed(15));
             assert_eq!(running.next().await, end);
+        });
+    }
+
+    #[test]
+    fn its_process_group_takes_the_signal_too() {
+        let script = "(trap 'echo child; exit' TERM; echo; while :; do sleep 0.01; done)& wait";
+        let held = HeldCommand::start(&argv(&["sh", "-c", script]), Streams::Captured).expect("room");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut running = held.release().expect("released");
+            assert_eq!(running.next().await, Happened::Wrote(b"\n".to_vec()));
+            running.signal(libc::SIGTERM);
+            let (mut said, mut end) = (Vec::new(), None);
+            while said != b"child\n" || end.is_none() {
+                match running.next().await {
+                    Happened::Wrote(bytes) => said.extend(bytes),
+                    Happened::Ended(ended) => end = Some(ended),
+                }
+            }
+            assert_eq!(end, Some(Ended::Killed(15)));
         });
     }
 

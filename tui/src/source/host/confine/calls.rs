@@ -13,6 +13,7 @@
 
 use super::{Files, Role};
 use libc::c_long;
+use rustix::process::Pid;
 use seccompiler::{
     BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     apply_filter,
@@ -252,7 +253,12 @@ impl List {
         list.maps(what == For::Role(Role::Streams))?;
         match what {
             For::Files(work) => list.files(work)?,
-            For::Role(Role::Events { signals }) => list.events(signals)?,
+            For::Role(Role::Events { signals, command }) => {
+                list.events()?;
+                if signals {
+                    list.signals(command)?;
+                }
+            }
             For::Role(Role::Ring) => {
                 list.reads()?;
                 list.any_of(libc::SYS_bpf, 0, bpf::RING)?;
@@ -370,7 +376,7 @@ impl List {
         Ok(())
     }
 
-    fn events(&mut self, signals: bool) -> Result<(), Error> {
+    fn events(&mut self) -> Result<(), Error> {
         // The terminal (/dev/tty) is opened for writing.
         self.opens(NEW)?;
         self.calls(EVENTS);
@@ -379,14 +385,15 @@ impl List {
         self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         self.when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX as u64)])?;
         // To the other one of the pair, not to an address.
-        self.when(libc::SYS_sendto, &[is_null(4)])?;
-        if signals {
-            // CAP_KILL reaches only the own process group, and processes of which a descriptor is open. A directory of /proc is such
-            // a descriptor, too: Landlock keeps the thread from opening directories.
-            self.when(libc::SYS_kill, &[is(0, 0)])?;
-            self.calls(&[libc::SYS_pidfd_send_signal]);
-        }
-        Ok(())
+        self.when(libc::SYS_sendto, &[is_null(4)])
+    }
+
+    /// CAP_KILL reaches only the own process group, that of the COMMAND, and processes of which a descriptor is open. A directory of
+    /// /proc is such a descriptor, too: Landlock keeps the thread from opening directories.
+    fn signals(&mut self, command: Option<Pid>) -> Result<(), Error> {
+        self.calls(&[libc::SYS_pidfd_send_signal]);
+        let group = command.map_or(0, |command| -command.as_raw_pid());
+        self.any_of(libc::SYS_kill, 0, &[0, group.cast_unsigned().into()])
     }
 
     fn files(&mut self, work: Files<'_>) -> Result<(), Error> {

@@ -55,7 +55,7 @@ mod trial;
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -78,6 +78,8 @@ pub(crate) enum Role {
     Events {
         /// Whether there is a COMMAND or a job to be signalled.
         signals: bool,
+        /// The process id of the COMMAND, whose process group may be signalled.
+        command: Option<Pid>,
     },
     /// Empties the ring, and reads the counters.
     Ring,
@@ -100,8 +102,8 @@ pub(crate) enum Role {
 
 /// The roles and the threads that have them, for those who ask what a trace holds.
 pub(crate) const ROLES: [(&str, Role); 10] = [
-    ("main", Role::Events { signals: false }),
-    ("main, with a COMMAND or a screen", Role::Events { signals: true }),
+    ("main", Role::Events { signals: false, command: None }),
+    ("main, with a COMMAND or a screen", Role::Events { signals: true, command: None }),
     ("source", Role::Ring),
     ("cgroups", Role::Handles),
     ("scan, lookups, why", Role::Processes),
@@ -129,8 +131,8 @@ impl Role {
     /// The capabilities that it takes.
     pub(crate) const fn capabilities(self) -> Capabilities {
         match self {
-            Role::Events { signals: false } => NONE.with(Capability::SysNice),
-            Role::Events { signals: true } => NONE.with(Capability::SysNice).with(Capability::Kill),
+            Role::Events { signals: false, .. } => NONE.with(Capability::SysNice),
+            Role::Events { signals: true, .. } => NONE.with(Capability::SysNice).with(Capability::Kill),
             Role::Ring => {
                 NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
             }
@@ -410,7 +412,7 @@ mod tests {
     #[test]
     fn a_thread_has_only_what_its_role_takes() {
         let had = Machine::read().capabilities.expect("readable").0;
-        for role in [Role::Events { signals: false }, Role::Ring, Role::Processes, Role::Inventory] {
+        for role in [Role::Events { signals: false, command: None }, Role::Ring, Role::Processes, Role::Inventory] {
             let status = status_after(move || enter(role).map(drop));
             assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().0, "{role:?}");
             assert_eq!(hex(&status, "CapPrm:") & !role.capabilities().0, 0);
@@ -423,7 +425,7 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let status = status_after(|| enter(Role::Events { signals: false }).map(drop));
+        let status = status_after(|| enter(Role::Events { signals: false, command: None }).map(drop));
         let four = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
         assert_eq!((line(&status, "Uid:"), line(&status, "Gid:")), (four(USER).as_str(), four(USER).as_str()));
         assert_eq!(line(&status, "Groups:"), "");
@@ -433,7 +435,7 @@ mod tests {
     #[test]
     fn no_process_is_started_and_the_attempt_ends_nothing() {
         let thread = std::thread::spawn(|| {
-            let enforced = enter(Role::Events { signals: true }).expect("rights can always be given up");
+            let enforced = enter(Role::Events { signals: true, command: None }).expect("rights can always be given up");
             // A thread can be.
             std::thread::spawn(|| ()).join().expect("no panic");
             (enforced.calls, std::process::Command::new("true").spawn().err().and_then(|error| error.raw_os_error()))

@@ -43,7 +43,7 @@ impl Subject {
             let ancestor =
                 question.ancestors.iter().find(|who| runs(who) && same_mounts(&format!("/proc/{}", who.key.tgid.0)));
             let ancestor =
-                ancestor.ok_or(b"the process ended, and no parent in its mount namespace is left".to_vec())?;
+                ancestor.ok_or(b"the process ended, and no parent in its mount namespace is known".to_vec())?;
             (format!("/proc/{}", ancestor.key.tgid.0), Some(ancestor))
         };
         if !same_mounts(&dir) {
