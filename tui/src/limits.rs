@@ -137,8 +137,8 @@ pub const ORDER_SHARE: u64 = 4;
 /// the oldest is delivered, truncated.
 pub const ARGUMENTS_SHARE: u64 = 8;
 
-/// Share of the budget (1/n) for io_uring requests that wait for completion. At the limit the oldest is evicted: its
-/// event has no path, and is counted (`hollow`).
+/// Share of the budget (1/n) for io_uring requests that wait for completion. At the limit the oldest is counted as lost.
+/// If it completes after all, its event has no path, and is counted (`hollow`).
 pub const REQUESTS_SHARE: u64 = 32;
 
 /// Share of the budget (1/n) for the process table. At the limit ended processes are evicted, the oldest first; then

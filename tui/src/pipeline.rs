@@ -407,6 +407,9 @@ impl Pipeline {
         }
         self.requests.count(now, time, made);
         if now.last {
+            if !before.last {
+                self.requests.count_unreported(now, time, made);
+            }
             self.assembler.give_up(BootNanos(u64::MAX), made);
             for lost in self.gaps.tail(now, time) {
                 push_lost(&lost, made);

@@ -536,13 +536,16 @@ fn a_lost_request_is_not_passed_over() {
     let open = || Happens::Open { pid: 1, path: 0, ret: 3 };
     let request = |quiet| Happens::Request { pid: 1, address: 1, path: 0, quiet };
     let end = Happens::End { pid: 2, address: 1, ret: 3 };
-    let shows = [vec![request(false)], vec![end], vec![Happens::Counters, Happens::Batch, Happens::Counters]];
+    let counters = || vec![Happens::Counters, Happens::Batch, Happens::Counters];
+    let exit = Happens::Exit { pid: 1, status: 0 };
+    let after_exit = [vec![exit], counters()].concat();
+    let shows = [(true, vec![request(false)]), (true, vec![end]), (true, counters()), (false, after_exit)];
     let file = std::env::temp_dir().join(format!("tracetui-state-lost-{}", std::process::id()));
     let mut ends = [0; 20];
     ends[11] = 2;
-    for shows in shows {
+    for (quiet, shows) in shows {
         let mut happens = vec![Vec::new(); 12];
-        happens[0].push(request(true));
+        happens[0].push(request(quiet));
         happens[0].extend(shows.clone());
         happens[1].push(open());
         happens[3].push(open());

@@ -7,7 +7,7 @@ use crate::recording::index::Key;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{OpenRecord, RequestPart, uring, via};
+use tracetui_shared::record::open::{OpenRecord, RequestPart, via};
 use zerocopy::FromBytes;
 
 /// Passes on the last components of the paths in a frame. Process id and comm are keys of every frame.
@@ -21,8 +21,8 @@ pub fn keys_of(frame: &FrameRef<'_>, to: &mut dyn FnMut(Key<'_>)) {
             if is_of_uring(&frame.header) {
                 to(Key::Uring);
             }
-            if is_quiet(frame) {
-                to(Key::Quiet);
+            if frame.header.has(flag::REQUEST) {
+                to(Key::Request);
             }
         }
         Ok(Kind::Exec) => exec(frame.payload, to),
@@ -57,12 +57,6 @@ fn exec(payload: &[u8], to: &mut dyn FnMut(Key<'_>)) {
 fn is_of_uring(header: &FrameHeader) -> bool {
     let slots = [Slot::OpenUring, Slot::OpenUringTp, Slot::OpenUringQuiet];
     header.has(flag::REQUEST) || slots.contains(&Slot::try_from(header.slot).unwrap_or(Slot::OpenTp))
-}
-
-/// Whether a frame is a request whose end may have no event.
-fn is_quiet(frame: &FrameRef<'_>) -> bool {
-    let quiet = |(record, _): (OpenRecord, _)| record.uring & uring::QUIET != 0;
-    frame.header.has(flag::REQUEST) && OpenRecord::read_from_prefix(frame.payload).is_ok_and(quiet)
 }
 
 /// What follows the last slash of the path as it is shown.

@@ -510,6 +510,13 @@ impl Counters {
         rings.chain(dropped).chain(skips).fold(0, u64::saturating_add)
     }
 
+    /// Records of some slots that found no room in the ring.
+    pub fn no_room(&self, of: fn(Slot) -> bool) -> u64 {
+        let slots = || Slot::ALL.into_iter().filter(|slot| of(*slot));
+        let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
+        all.fold(0, |sum: u64, c| sum.saturating_add(c.lost_ring).saturating_add(c.lost_bookkeeping))
+    }
+
     /// The changes from these counters to others.
     pub fn changes_to(&self, now: &Counters) -> CounterChanges {
         let mut changes = Vec::new();

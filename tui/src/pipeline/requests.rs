@@ -1,7 +1,11 @@
 //! Joins an io_uring request with its completion: one event from two records.
 //!
 //! The kernel reuses the address of a completed request. A new request at the address of a waiting one therefore shows
-//! that the completion of the waiting one was not captured. Such completions are counted as lost.
+//! that the completion of the waiting one was not captured. Such completions are counted as lost. So are those of requests
+//! that still wait when their process has ended, or at the end of the trace: if the completion queue is full, the kernel
+//! sets the completion aside ([`io_cqring_event_overflow`]), and calls no tracepoint that has the request.
+//!
+//! [`io_cqring_event_overflow`]: https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.c
 
 use super::push_lost;
 use crate::budget::Budget;
@@ -11,7 +15,8 @@ use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use tracetui_shared::header::{FrameHeader, flag};
+use tracetui_shared::header::{FrameHeader, VERSION, flag};
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring};
 use tracetui_shared::time::BootNanos;
@@ -30,14 +35,29 @@ struct Waiting {
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        size_of::<Waiting>() + self.path.len()
+        size_of::<Waiting>() + size_of::<Submitter>() + self.path.len()
     }
+}
+
+/// A process, by its id and start.
+type Process = (Tgid, BootNanos);
+
+/// A process with requests that wait.
+#[derive(Debug, Default)]
+struct Submitter {
+    waiting: usize,
+    ended: Option<BootNanos>,
+}
+
+fn process_of(header: &FrameHeader) -> Process {
+    (header.tgid, header.start)
 }
 
 /// The requests that wait for their completion, by address.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     waiting: FxHashMap<u64, Waiting>,
+    submitters: FxHashMap<Process, Submitter>,
     /// The addresses and numbers of the requests, oldest first. Some of them are completed.
     order: VecDeque<(u64, u64)>,
     bytes: usize,
@@ -69,7 +89,11 @@ impl Requests {
             return false;
         }
         match Slot::try_from(frame.header.slot) {
-            Ok(Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet) => !self.end(frame, made),
+            Ok(slot) if is_end(slot) => !self.end(frame, made),
+            Ok(Slot::ExitBtf | Slot::ExitTp) => {
+                self.exit(&frame.header);
+                true
+            }
             _ => true,
         }
     }
@@ -94,17 +118,28 @@ impl Requests {
         self.sees_quiet = true;
     }
 
-    /// Passes the waiting requests to `out`, oldest first, each with its number.
+    /// Passes the waiting requests to `out`, oldest first, each with its number; then the ends of their processes, as
+    /// exits without a record.
     pub(super) fn write_state(&self, mut out: impl FnMut(u64, FrameHeader, &[u8])) {
         for (address, number) in &self.order {
             let Some(request) = self.waiting.get(address).filter(|request| request.number == *number) else { continue };
             let part = RequestPart { request: *address, place: request.place };
             out(*number, request.header, &[request.record.as_bytes(), part.as_bytes(), &request.path].concat());
         }
+        let ended = self.submitters.iter().filter_map(|(process, submitter)| Some((submitter.ended?, *process)));
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable();
+        for (time, (tgid, start)) in ended {
+            let (kind, slot) = (Kind::Exit as u16, Slot::ExitBtf as u16);
+            out(0, FrameHeader { kind, slot, version: VERSION, time, tgid, start, ..FrameHeader::default() }, &[]);
+        }
     }
 
-    /// Restores a waiting request.
+    /// Restores a waiting request, or the end of its process.
     pub(super) fn restore(&mut self, number: u64, frame: &FrameRef<'_>) {
+        if frame.header.kind == Kind::Exit as u16 {
+            return self.exit(&frame.header);
+        }
         let Some((record, part, path)) = parts(frame) else { return };
         let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         self.keep(part.request, Waiting { header: frame.header, record, place: part.place, path, number });
@@ -124,33 +159,51 @@ impl Requests {
     fn keep(&mut self, address: u64, waiting: Waiting) {
         self.order.push_back((address, waiting.number));
         self.bytes += waiting.bytes();
+        self.submitters.entry(process_of(&waiting.header)).or_default().waiting += 1;
         self.waiting.insert(address, waiting);
     }
 
-    /// Reports the requests whose completion will not be captured. These are requests that post no completion event on
-    /// success, once they have had one interval of the counters to fail, or at the end of the trace.
+    /// A process ended: its requests are executed or canceled
+    /// ([`io_uring_files_cancel`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c)).
+    fn exit(&mut self, header: &FrameHeader) {
+        if let Some(submitter) = self.submitters.get_mut(&process_of(header)) {
+            submitter.ended = Some(header.time);
+        }
+    }
+
+    /// Reports the requests whose completion will not be captured. At the end of the trace these are all that wait. Before,
+    /// these are requests that had one interval of the counters to complete since their process ended, or, if they post
+    /// no completion event on success, to fail.
     pub(super) fn count(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
         let since = std::mem::replace(&mut self.counted_at, time);
-        let until = if counters.last { BootNanos(u64::MAX) } else { since };
-        if self.sees_quiet && !counters.last {
-            return;
+        let has_ended = |process: &Process| {
+            self.submitters.get(process).and_then(|submitter| submitter.ended).is_some_and(|ended| ended < since)
+        };
+        let late = |w: &Waiting| {
+            let quiet = !self.sees_quiet && w.record.uring & uring::QUIET != 0;
+            counters.last || quiet && w.header.time < since || has_ended(&process_of(&w.header))
+        };
+        let gone: Vec<u64> = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, _)| *address).collect();
+        let gone: Vec<Waiting> = gone.into_iter().filter_map(|address| self.take(address)).collect();
+        if let Some(from) = gone.iter().map(|request| request.header.time).min() {
+            self.declare(gone.len() as u64, from, time, made);
         }
-        let late = |w: &Waiting| w.record.uring & uring::QUIET != 0 && w.header.time < until;
-        let gone = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, w)| (w.number, *address));
-        // In order of arrival, so that equal frames give equal rows.
-        let mut gone: Vec<_> = gone.collect();
-        gone.sort_unstable();
-        for (_, address) in gone {
-            if let Some(request) = self.take(address) {
-                self.declare(&request, time, made);
-            }
+    }
+
+    /// At the end of the trace, reports the requests of which nothing is known: their records found no room in the ring, and
+    /// no completion did that is counted as lost.
+    pub(super) fn count_unreported(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
+        let requests = counters.no_room(Slot::is_request).saturating_sub(self.hollow);
+        let unreported = requests.saturating_sub(counters.no_room(is_end));
+        if unreported > 0 {
+            self.declare(unreported, BootNanos(0), time, made);
         }
     }
 
     fn request(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
         let Some((record, part, path)) = parts(frame) else { return };
         if let Some(before) = self.take(part.request) {
-            self.declare(&before, frame.header.time, made);
+            self.declare(1, before.header.time, frame.header.time, made);
         }
         let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         let waiting = Waiting { header: frame.header, record, place: part.place, path, number: self.met };
@@ -174,7 +227,7 @@ impl Requests {
             Some(other) if !is_end_of(&other, &header, &record) => {
                 // The completion of that request was not captured, and the request of this completion was not captured
                 // either.
-                self.declare(&other, header.time, made);
+                self.declare(1, other.header.time, header.time, made);
                 None
             }
             request => request,
@@ -206,10 +259,17 @@ impl Requests {
     fn take(&mut self, address: u64) -> Option<Waiting> {
         let request = self.waiting.remove(&address)?;
         self.bytes -= request.bytes();
+        let process = process_of(&request.header);
+        if let Some(submitter) = self.submitters.get_mut(&process) {
+            submitter.waiting -= 1;
+            if submitter.waiting == 0 {
+                self.submitters.remove(&process);
+            }
+        }
         Some(request)
     }
 
-    /// Evicts the oldest requests above the memory limit. Their completions get no path.
+    /// Reports the oldest requests above the memory limit as lost. If they complete after all, their events have no path.
     fn shrink(&mut self, time: BootNanos, made: &mut Batch) {
         while self.bytes > self.budget.requests() || self.order.len() > 2 * self.waiting.len() + 64 {
             let Some((address, number)) = self.order.pop_front() else { break };
@@ -220,35 +280,40 @@ impl Requests {
                 self.order.push_back((address, number));
                 continue;
             }
-            if let Some(request) = self.take(address).filter(|request| request.record.uring & uring::QUIET != 0) {
-                self.declare(&request, time, made);
+            if let Some(request) = self.take(address) {
+                self.declare(1, request.header.time, time, made);
             }
         }
     }
 
-    fn declare(&mut self, request: &Waiting, time: BootNanos, made: &mut Batch) {
-        self.unseen += 1;
+    /// Counts requests as lost, the first of which was submitted at the time `from`.
+    fn declare(&mut self, count: u64, from: BootNanos, time: BootNanos, made: &mut Batch) {
+        self.unseen = self.unseen.saturating_add(count);
         let lost = LostRecord {
             of: Kind::Open as u16,
             cause: Cause::Probe as u16,
             cpu: u32::MAX,
-            count: 1,
-            from_ns: request.header.time.0,
+            count,
+            from_ns: from.0,
             to_ns: time.0,
         };
         push_lost(&lost, made);
     }
 }
 
+/// Whether the records of a slot are completions.
+fn is_end(slot: Slot) -> bool {
+    matches!(slot, Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet)
+}
+
 /// Whether a completion belongs to the waiting request at its address, as far as the records show. The process must be
 /// the same, and the arguments, which the completed request still contains. The probe must be the one that captures
 /// completions of such a request.
 fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool {
-    let of = |header: &FrameHeader| (header.tgid, header.start);
     let how = |record: &OpenRecord| (record.dirfd, record.flags, record.mode, record.resolve);
     let quiet = request.record.uring & uring::QUIET != 0;
     let comes_quietly = header.slot == Slot::OpenUringQuiet as u16;
-    of(&request.header) == of(header)
+    process_of(&request.header) == process_of(header)
         && (request.record.how_marks & UNKNOWN != 0 || how(&request.record) == how(end))
         // The kernel clears the flag of a request that fails:
         // [`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h).
@@ -272,6 +337,7 @@ fn parts<'a>(frame: &FrameRef<'a>) -> Option<(OpenRecord, RequestPart, &'a [u8])
 mod tests {
     use super::*;
     use crate::source::synthetic;
+    use tracetui_shared::counters::CpuState;
     use tracetui_shared::id::{Tgid, Uid};
     use tracetui_shared::record::mark;
     use tracetui_shared::record::open::via;
@@ -396,8 +462,67 @@ mod tests {
             requests.count(&Counters { last, ..Counters::default() }, BootNanos(second * 1000 * MS), &mut made);
             lost.push(shown(&made));
         }
-        assert_eq!(lost, [vec![], vec![], vec!["lost 1 from 1500".to_owned()], vec![]]);
-        assert_eq!((requests.unseen(), requests.waiting.len()), (1, 1));
+        assert_eq!(lost, [vec![], vec![], vec!["lost 1 from 1500".to_owned()], vec!["lost 1 from 1600".to_owned()]]);
+        assert_eq!((requests.unseen(), requests.waiting.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_request_that_waits_is_lost_once_its_process_has_ended() {
+        let count = |requests: &mut Requests, second: u64| {
+            let mut made = Batch::default();
+            requests.count(&Counters::default(), BootNanos(second * 1000 * MS), &mut made);
+            shown(&made)
+        };
+        let exit = |tgid: u32, ms: u64| {
+            let mut batch = Batch::default();
+            let header = synthetic::header(Slot::ExitBtf);
+            batch.push(FrameHeader { tgid: Tgid(tgid), time: BootNanos(ms * MS), ..header }, &[0; 8]);
+            batch
+        };
+        let whole = |requests: &mut Requests, batch: &Batch| {
+            let mut made = Batch::default();
+            assert!(batch.frames().all(|frame| requests.whole(&frame, &mut made)), "exits are events");
+            assert!(made.is_empty());
+        };
+        let (mut requests, mut batch) = (Requests::default(), Batch::default());
+        for address in [0xa0, 0xb0, 0xc0] {
+            request(&mut batch, address, address, b"set aside", 0);
+        }
+        joined(&mut requests, &batch);
+        assert_eq!(count(&mut requests, 1), [""; 0]);
+        whole(&mut requests, &exit(6, 1400));
+        whole(&mut requests, &exit(5, 1500));
+        assert_eq!(count(&mut requests, 2), [""; 0], "it may still be canceled");
+        let mut batch = Batch::default();
+        end(&mut batch, 2100, 0xb0, b"", 0);
+        assert_eq!(joined(&mut requests, &batch).len(), 1);
+        let mut state = Batch::default();
+        requests.write_state(|_, header, payload| state.push(header, payload));
+        let mut restored = Requests { counted_at: requests.counted_at, ..Requests::default() };
+        (0..).zip(state.frames()).for_each(|(number, frame)| restored.restore(number, &frame));
+        for mut requests in [requests, restored] {
+            assert_eq!(count(&mut requests, 3), ["lost 2 from 160"]);
+            assert_eq!((requests.unseen(), requests.bytes, requests.submitters.len()), (2, 0, 0));
+            assert_eq!(count(&mut requests, 4), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_request_that_found_no_room_is_lost_unless_it_completes() {
+        let (mut requests, mut batch) = (Requests::default(), Batch::default());
+        let mut counters = Counters { cpus: vec![CpuState::ZERO; 2], ..Counters::default() };
+        for cpu in &mut counters.cpus {
+            cpu.slots[Slot::UringSubmit as usize].lost_bookkeeping = 4;
+            cpu.slots[Slot::OpenUring as usize].lost_bookkeeping = 1;
+            cpu.slots[Slot::OpenUringQuiet as usize].lost_ring = 1;
+            cpu.slots[Slot::OpenSysExit as usize].lost_ring = 9;
+        }
+        end(&mut batch, 1, 0xa0, b"", 0);
+        joined(&mut requests, &batch);
+        let mut made = Batch::default();
+        requests.count_unreported(&counters, BootNanos(2 * MS), &mut made);
+        requests.count_unreported(&Counters::default(), BootNanos(2 * MS), &mut made);
+        assert_eq!((shown(&made), requests.unseen()), (vec!["lost 3 from 0".to_owned()], 3));
     }
 
     #[test]
@@ -419,6 +544,7 @@ mod tests {
         end(&mut batch, 2, 19_999 * 8, b"", 0);
         let ends = joined(&mut requests, &batch);
         assert!(ends[0].starts_with(" by 5") && ends[1].starts_with("xxx"), "the oldest were forgotten");
+        assert_eq!(requests.unseen() as usize + requests.waiting.len() + 1, 20_000, "and are counted as lost");
         for round in 0..100_000 {
             let mut batch = Batch::default();
             request(&mut batch, 3, 1 << 40, b"again", 0);

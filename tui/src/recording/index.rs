@@ -34,8 +34,8 @@ pub enum Key<'a> {
     /// An io_uring request, or its end. Process, comm and path of the event are those of the request, which may be in an earlier
     /// block. Either may show that another request was lost.
     Uring,
-    /// An io_uring request that posts no completion event on success. Later counters may show that it was lost.
-    Quiet,
+    /// An io_uring request. Later counters may show that its completion was lost.
+    Request,
     /// A report of the kernel's stream of programs: process and comm of the event are not in the frame.
     Change,
 }
@@ -54,7 +54,7 @@ impl Key<'_> {
             Key::Name(name) => of(3, name),
             Key::Uring => of(4, b""),
             Key::Change => of(5, b""),
-            Key::Quiet => of(6, b""),
+            Key::Request => of(6, b""),
         };
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -329,8 +329,8 @@ pub(super) struct Indexer {
     /// The counters of the probes so far, and the events that they say are lost.
     counters: Counters,
     lost: u64,
-    /// Counters may show that one of these requests was lost ([`Key::Quiet`]).
-    quiet: bool,
+    /// There were requests ([`Key::Request`]): counters may show that one of them was lost.
+    requests: bool,
     number: u64,
     before: Totals,
     totals: Totals,
@@ -355,7 +355,7 @@ impl Indexer {
             numbers: FxHashMap::default(),
             counters: Counters::default(),
             lost: 0,
-            quiet: false,
+            requests: false,
             number: 0,
             before: Totals::default(),
             totals: Totals::default(),
@@ -370,7 +370,7 @@ impl Indexer {
     /// For the next file of the trace: what was lost before is not lost again.
     pub(super) fn next(&self) -> Indexer {
         let (numbers, counters) = (self.numbers.clone(), self.counters.clone());
-        Indexer { numbers, counters, lost: self.lost, quiet: self.quiet, ..Indexer::new(self.keys) }
+        Indexer { numbers, counters, lost: self.lost, requests: self.requests, ..Indexer::new(self.keys) }
     }
 
     /// The sums of all blocks so far.
@@ -413,7 +413,7 @@ impl Indexer {
                 self.hashes.push(Key::Comm(header.comm()).hash());
             }
             (self.keys)(&frame, &mut |key| {
-                self.quiet |= key == Key::Quiet;
+                self.requests |= key == Key::Request;
                 self.hashes.push(key.hash());
             });
         }
@@ -447,7 +447,7 @@ impl Indexer {
         let before = self.lost;
         self.counters.apply(&changes);
         self.lost = self.lost.max(self.counters.lost());
-        self.lost > before || changes.last || self.quiet
+        self.lost > before || changes.last || self.requests
     }
 
     /// Adds the block that was looked at last. The payload of an index block, if one is due.

@@ -276,7 +276,7 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     }
     if account.unseen > 0 {
         advice.push(format!(
-            "unseen: completions of {} opens through io_uring; tracetui doctor shows the reason.",
+            "unseen: completions of {} opens through io_uring: full queue, in flight at the end, or see tracetui doctor.",
             grouped(account.unseen)
         ));
     }

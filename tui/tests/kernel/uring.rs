@@ -520,3 +520,30 @@ fn requests_that_succeed_are_not_lost_where_only_failures_are_asked_for() {
     assert_eq!(run.lines().filter(|line| line["kind"] == "lost").count(), 0, "{account}");
     crate::traced::check_nothing_lost(&account, "open");
 }
+
+/// The kernel sets a completion aside if the queue is full, and runs no tracepoint that has the request.
+#[test]
+fn opens_whose_completions_find_the_queue_full_are_shown_or_counted() {
+    const MANY: u32 = 512;
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("set aside");
+    let to_open = file.clone();
+    let acted = act_deep(0, MANY, move |ring| {
+        let path = c(to_open);
+        let nop = Sqe { opcode: NOP, ..Sqe::default() };
+        // The queue has twice as many entries as that of the requests.
+        for sqe in [nop, nop, openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)] {
+            (0..MANY).for_each(|_| ring.put(sqe));
+            ring.enter(MANY, 0);
+        }
+        vec![next_descriptor()]
+    });
+    let Some(Acted { run, pid, .. }) = acted else { return };
+    let account = run.check_sums();
+    let shown = run.kind_of("open", pid).iter().filter(|e| e["path"] == file.as_str()).count() as u64;
+    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
+    assert!(shown + lost >= u64::from(MANY), "{shown} shown: {account}");
+    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
+    assert_eq!(rows, lost, "and rows say so");
+}
