@@ -3,7 +3,10 @@
 
 use crate::pty;
 use crate::sys;
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most};
+use crate::traced::{
+    Dir, KINDS, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most,
+};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -117,7 +120,7 @@ fn a_pipe_that_nobody_reads_does_not_hold_it() {
     traced.signal(libc::SIGTERM);
     let run = traced.ended();
     let took = began.elapsed();
-    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{:?}", run.stderr);
     assert!(took < soon(), "{took:?}");
     let mut written = Vec::new();
     stdout.read_to_end(&mut written).expect("what could be written");
@@ -126,7 +129,12 @@ fn a_pipe_that_nobody_reads_does_not_hold_it() {
     let events = whole.filter(|line| !line.starts_with(b"{\"kind\":\"lost\"")).count() as u64;
     assert!(events > 0, "{:?}", run.stderr);
     check_account(&run, events);
-    assert!(run.stderr.iter().any(|line| line.contains("stdout is not being read")), "{:?}", run.stderr);
+    // Each event that is missing is said, and is not among those that a filter rejected.
+    let account = run.account();
+    let unwritten = KINDS.iter().map(|kind| n(&account["kinds"][*kind]["lost"]["unwritten"])).sum::<u64>();
+    let said = format!("stdout is not being read: {unwritten} events were not written");
+    assert!(run.stderr.contains(&said), "{said}: {:?}", run.stderr);
+    assert!(unwritten > 0 && n(&account["kinds"]["open"]["filtered"]) <= n(&account["own"]), "no filter: {account}");
 }
 
 /// Checks that the account adds up and contains `events` delivered events.
@@ -277,6 +285,11 @@ fn what_does_not_fit_on_the_disk_is_not_claimed() {
     let accounts: Vec<&String> = run.stderr.iter().filter(|line| line.starts_with("{\"account\"")).collect();
     assert_eq!(accounts.len(), 1, "{:?}", run.stderr);
     assert!(accounts[0].contains("\"delivered\":0,"), "{accounts:?}");
+    let account: Value = serde_json::from_str(accounts[0]).expect("JSON");
+    let unwritten = n(&account["account"]["kinds"]["open"]["lost"]["unwritten"]);
+    assert!(unwritten > 0, "{account}");
+    let said = format!(": {unwritten} events were not written");
+    assert!(run.stderr.iter().any(|line| line.ends_with(&said)), "{said}: {:?}", run.stderr);
 }
 
 /// The resource limits that a shell can set.
