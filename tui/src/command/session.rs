@@ -1,7 +1,7 @@
 //! The common part of all commands that trace: the options, the COMMAND, the attach, the reader thread, and the
 //! messages at the end.
 
-use super::say::{name, say};
+use super::say::{self, name, say};
 use super::selftest::SelfTest;
 use super::signals::{self, Addressee, Signals};
 use super::write;
@@ -159,6 +159,8 @@ pub(super) struct RunningTrace {
     recording_failed: bool,
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
+    /// The COMMAND writes to stderr too.
+    shares_stderr: bool,
     first_signal: Option<libc::c_int>,
     /// What the last inventory of BPF programs could not look at.
     unseen: Vec<String>,
@@ -178,13 +180,15 @@ impl RunningTrace {
             tapped: true,
             recording_failed,
             not_run,
+            shares_stderr: false,
             first_signal: None,
             unseen: Vec::new(),
             silent: None,
         }
     }
 
-    /// Releases the COMMAND, to which signals are passed on from now on, and records the frames if there is a recorder.
+    /// Releases the COMMAND, which has tracetui's stderr, and to which signals are passed on from now on, and records the frames if
+    /// there is a recorder.
     ///
     /// # Errors
     /// As [`release`].
@@ -200,7 +204,8 @@ impl RunningTrace {
             signals::pass_on_to(pidfd);
         }
         let not_run = held_one && command.is_none();
-        Ok(RunningTrace { recorder, not_run, ..RunningTrace::new(feed, command, signals) })
+        let shares_stderr = command.is_some();
+        Ok(RunningTrace { recorder, not_run, shares_stderr, ..RunningTrace::new(feed, command, signals) })
     }
 
     /// Continues with another feed.
@@ -211,7 +216,7 @@ impl RunningTrace {
     /// Waits for what happens next, signals first. Frames are recorded as they come, and are taken only if the recorder has
     /// room; without it once it failed. Can be given up and called again.
     pub(super) async fn next(&mut self, frames: Frames) -> Happening {
-        let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
+        let RunningTrace { feed, command, signals, recorder, source_ended, shares_stderr, .. } = self;
         let batch = async {
             if let Some(recorder) = recorder {
                 recorder.ready().await?;
@@ -224,7 +229,12 @@ impl RunningTrace {
                 self.first_signal.get_or_insert(signal);
                 Happening::Signal(signal)
             }
-            happened = happened(command) => Happening::Command(happened),
+            happened = happened(command) => {
+                if *shares_stderr && matches!(happened, Happened::Ended(Ended::Exited(_) | Ended::Killed(_))) {
+                    say::others_wrote();
+                }
+                Happening::Command(happened)
+            }
             batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
                 Ok(batch) => self.came(batch),
                 Err(failed) => Happening::NotRecorded(self.not_recorded(&failed)),
