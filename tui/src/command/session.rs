@@ -461,6 +461,7 @@ impl RunningTrace {
     pub(super) fn stop(&self) {
         raise_priority();
         self.feed.stop();
+        self.recorder.iter().for_each(Recorder::stopping);
         self.signal_command(libc::SIGTERM);
     }
 

@@ -147,6 +147,29 @@ fn check_account(run: &Run, events: u64) {
 }
 
 #[test]
+fn a_recording_into_a_pipe_that_nobody_reads_ends_by_one_signal() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let mut command = tracetui();
+    command.args(["record", "-o", "-"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("tracetui starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    if !reads_ready(&mut child, &mut said) {
+        return;
+    }
+    open_some(&dir, 50_000);
+    let (status, took) = ends_by(libc::SIGINT, &mut child);
+    let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
+    assert_eq!(status.code(), Some(1), "{stderr:?}");
+    assert!(took < soon(), "{took:?}");
+    assert!(stderr.iter().any(|line| line.contains("no progress for 1 s; the recording is cut")), "{stderr:?}");
+    assert!(stderr.last().is_some_and(|line| line.starts_with("account: ")), "{stderr:?}");
+}
+
+#[test]
 fn a_slow_reader_gets_everything() {
     let _alone = alone();
     let dir = Dir::new();
