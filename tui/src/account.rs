@@ -2,11 +2,11 @@
 //!
 //! Each number is counted at its source. `seen`: events that the probes met, counted before any other step. `lost`:
 //! events that did not fit into the ring (counted by the probes), that the kernel skipped, or that could not be
-//! decoded. `delivered` and `filtered` are counted when an event is delivered or rejected. No number is computed as a
+//! decoded or printed. `delivered` and `filtered` are counted when an event is delivered or rejected. No number is computed as a
 //! remainder.
 //!
 //! At the end of a trace, [`Account::prove`] checks every step ([`Discrepancy`]): events met = sent + dropped + without
-//! room; events sent = events arrived, number by number; events arrived = delivered + filtered + not decodable.
+//! room; events sent = events arrived, number by number; events arrived = delivered + filtered + not decodable + not printed.
 
 use crate::enrich::process::Pairing;
 use crate::event::lost::{Cause, LostRecord};
@@ -28,6 +28,8 @@ pub struct Counted {
     pub own: u64,
     /// Arrived, but not decodable.
     pub unread: u64,
+    /// Wanted, but their lines could not be written.
+    pub unwritten: u64,
     /// Bookkeeping records that the process table took.
     pub kept: u64,
     /// Bookkeeping records that could not be decoded.
@@ -128,12 +130,14 @@ pub struct LostBy {
     pub probe: u64,
     /// Arrived, but not decodable.
     pub read: u64,
+    /// Wanted, but could not be printed: nobody read the output, or it failed.
+    pub unwritten: u64,
 }
 
 impl LostBy {
     /// All causes.
     pub fn sum(&self) -> u64 {
-        self.ring.saturating_add(self.probe).saturating_add(self.read)
+        add(add(self.ring, self.probe), add(self.read, self.unwritten))
     }
 }
 
@@ -270,6 +274,7 @@ impl Account {
                 k.delivered = c.delivered;
                 k.filtered = add(k.filtered, add(c.filtered, add(c.kept, c.kept_unread)));
                 k.lost.read = c.unread;
+                k.lost.unwritten = c.unwritten;
             }
         }
         account
@@ -312,6 +317,7 @@ impl Account {
             sum.lost.ring = with(sum.lost.ring, kind.lost.ring);
             sum.lost.probe = with(sum.lost.probe, kind.lost.probe);
             sum.lost.read = with(sum.lost.read, kind.lost.read);
+            sum.lost.unwritten = with(sum.lost.unwritten, kind.lost.unwritten);
         }
         self.asked = self.asked | other.asked;
         for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
@@ -428,8 +434,8 @@ impl Account {
         for (_, arrived) in streams.iter().filter(|((slot, _), _)| ours(*slot) && !is_request(*slot)) {
             (wanted, kept) = (add(wanted, arrived.wanted), add(kept, arrived.bookkeeping));
         }
-        let known = add(counted.delivered, add(counted.filtered, counted.unread));
-        self.note(of, "arrived = delivered + filtered + unread", add(wanted, counted.streamed), known);
+        let known = add(add(counted.delivered, counted.filtered), add(counted.unread, counted.unwritten));
+        self.note(of, "arrived = delivered + filtered + unread + unwritten", add(wanted, counted.streamed), known);
         let known = add(counted.kept, counted.kept_unread);
         self.note(of, "arrived for bookkeeping = kept + unread", kept, known);
         let requests = streams.iter().filter(|((slot, _), _)| ours(*slot) && is_request(*slot));
@@ -496,6 +502,7 @@ impl Account {
                 ring: add(sum.lost.ring, k.lost.ring),
                 probe: add(sum.lost.probe, k.lost.probe),
                 read: add(sum.lost.read, k.lost.read),
+                unwritten: add(sum.lost.unwritten, k.lost.unwritten),
             },
         })
     }
@@ -577,7 +584,7 @@ impl Account {
             // Writing to a String cannot fail.
             let _ = write!(
                 out,
-                r#"{}"{}":{{"seen":{},"delivered":{},"filtered":{},"lost":{{"ring":{},"probe":{},"read":{}}}}}"#,
+                r#"{}"{}":{{"seen":{},"delivered":{},"filtered":{},"lost":{{"ring":{},"probe":{},"read":{}"#,
                 if i == 0 { "" } else { "," },
                 kind.name(),
                 k.seen,
@@ -587,6 +594,10 @@ impl Account {
                 k.lost.probe,
                 k.lost.read
             );
+            if k.lost.unwritten != 0 {
+                let _ = write!(out, r#","unwritten":{}"#, k.lost.unwritten);
+            }
+            out.push_str("}}");
         }
         out.push_str(r#"},"dropped":{"#);
         let dropped = Reason::ALL.into_iter().zip(self.dropped);

@@ -568,12 +568,16 @@ impl Pipeline {
         }
     }
 
-    /// Corrects the counts for an event whose line was not written after it was delivered.
-    pub fn not_delivered(&mut self, kind: Kind, cut: bool) {
-        if let Some(counted) = self.counted.of(kind) {
-            counted.delivered = counted.delivered.saturating_sub(1);
-            counted.cut = counted.cut.saturating_sub(u64::from(cut));
-            counted.filtered += 1;
+    /// Corrects the counts for events that were delivered, but whose lines were not written: they are lost if they were still
+    /// wanted, and else filtered.
+    pub fn not_delivered(&mut self, unwritten: &ByKind, wanted: bool) {
+        for kind in Kind::PROBED {
+            let (unwritten, counted) = (unwritten.get(kind), self.counted.of(kind));
+            if let Some(counted) = counted {
+                counted.delivered = counted.delivered.saturating_sub(unwritten.delivered);
+                counted.cut = counted.cut.saturating_sub(unwritten.cut);
+                *(if wanted { &mut counted.unwritten } else { &mut counted.filtered }) += unwritten.delivered;
+            }
         }
     }
 

@@ -182,7 +182,7 @@ impl Outlet {
 
     /// Drops the queued output. Only the bytes that the system accepted count as written.
     pub(super) fn abandon(&self) {
-        self.shared.fail(Failure { kind: ErrorKind::BrokenPipe, code: None });
+        self.shared.fail(Failure { kind: ErrorKind::TimedOut, code: None });
         self.shared.abandoned.store(true, Ordering::Release);
         self.shared.work.notify_all();
         let began = Instant::now();
@@ -302,7 +302,7 @@ impl Shared {
     fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.abandoned.load(Ordering::Acquire) {
-                return Err(ErrorKind::BrokenPipe.into());
+                return Err(ErrorKind::TimedOut.into());
             }
             match self.write(bytes) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),

@@ -7,7 +7,7 @@ use super::say::{charset, paint, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
-use crate::account::Account;
+use crate::account::{Account, ByKind};
 use crate::cli;
 use crate::event::EventContext;
 use crate::filter::Scratch;
@@ -87,14 +87,15 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let code = match printed {
         Ok(()) if unrecorded => ExitCode::FAILURE,
         Ok(()) => code,
+        Err(_) if given_up => {
+            say(format_args!("stdout is not being read: {unwritten} events were not written"));
+            code
+        }
         Err(error) => {
-            say(format_args!("tracetui: cannot write output: {error}"));
+            say(format_args!("tracetui: cannot write output: {error}: {unwritten} events were not written"));
             ExitCode::FAILURE
         }
     };
-    if given_up {
-        say(format_args!("stdout is not being read: {unwritten} events were not written"));
-    }
     session::remarks(&options, &account, printer.pipeline().discrepancy()).iter().for_each(say);
     match args.format {
         FormatName::Json => say(account.json()),
@@ -257,8 +258,9 @@ pub enum Flow {
 /// Batches in, lines out.
 ///
 /// After the last requested line, batches can still be fed (and must be, for an exact account): their events count as
-/// filtered. The same applies after the output is closed or has failed, and [`settle`](Self::settle) applies it to
-/// lines that were still queued. Lines in a pipe count as delivered.
+/// filtered. The same applies after the reader has closed the output: it wants no more. After the output has failed, wanted
+/// events count as lost. [`settle`](Self::settle) applies this to lines that were still queued. Lines in a pipe count as
+/// delivered.
 #[derive(Debug)]
 pub struct Printer<S> {
     pipeline: Pipeline,
@@ -272,12 +274,24 @@ pub(super) struct Lines<S> {
     /// How many events may still be printed.
     left: Option<u64>,
     error: Option<io::Error>,
-    closed: bool,
+    /// Why nothing more is written.
+    ended: Option<End>,
+    /// The events that were taken since the output failed.
+    unwritten: ByKind,
+}
+
+/// The end of an output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// Its reader wants no more.
+    Closed,
+    /// It cannot be written.
+    Failed,
 }
 
 impl<S> std::fmt::Debug for Lines<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lines").field("left", &self.left).field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("Lines").field("left", &self.left).field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
@@ -318,17 +332,20 @@ impl<S: Sink> Printer<S> {
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn output_failed(&mut self, error: io::Error) -> io::Result<Flow> {
-        if !self.lines.closed {
+        if self.lines.ended.is_none() {
             self.lines.check(Err(error));
         }
         self.lines.outcome()
     }
 
     /// At the end, subtracts events whose lines were not written from `delivered`, and returns their number.
-    pub fn settle(&mut self) -> usize {
-        let unwritten = self.lines.sink.unwritten();
-        unwritten.iter().for_each(|line| self.pipeline.not_delivered(line.kind, line.cut));
-        unwritten.len()
+    pub fn settle(&mut self) -> u64 {
+        let Printer { pipeline, lines } = self;
+        let queued = lines.sink.unwritten();
+        queued.iter().for_each(|line| lines.count_unwritten(line.kind, line.cut));
+        let unwritten = std::mem::take(&mut lines.unwritten);
+        pipeline.not_delivered(&unwritten, lines.ended != Some(End::Closed));
+        Kind::PROBED.iter().map(|kind| unwritten.get(*kind).delivered).sum()
     }
 
     /// The account, according to the latest counters.
@@ -365,7 +382,7 @@ impl<S: Sink> Printer<S> {
 impl<S: Sink> Lines<S> {
     /// Lines of the events that are wanted, at most `count`.
     pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
-        Lines { sink, wanted, left: count, error: None, closed: false }
+        Lines { sink, wanted, left: count, error: None, ended: None, unwritten: ByKind::default() }
     }
 
     /// Sets the time zone, in seconds east of UTC.
@@ -385,21 +402,32 @@ impl<S: Sink> Lines<S> {
 
     /// Queues the line of an event, if it is wanted.
     pub(super) fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
-        if self.closed || self.left == Some(0) || !(self.wanted)(seen) {
+        if self.ended == Some(End::Closed) || self.left == Some(0) || !(self.wanted)(seen) {
             return Disposition::Filtered;
         }
-        let written = self.sink.event(seen);
-        // Should its line not be written, it is taken back in the end.
-        self.check(written);
+        // If its line is not written, it is subtracted in the end.
+        if self.ended.is_some() {
+            self.count_unwritten(seen.event.kind(), seen.event.cut());
+        } else {
+            let written = self.sink.event(seen);
+            self.check(written);
+        }
         if seen.event.kind() != Kind::Lost {
             self.left = self.left.map(|left| left.saturating_sub(1));
         }
         Disposition::Delivered
     }
 
+    fn count_unwritten(&mut self, kind: Kind, cut: bool) {
+        if let Some(unwritten) = self.unwritten.of(kind) {
+            unwritten.delivered += 1;
+            unwritten.cut += u64::from(cut);
+        }
+    }
+
     /// Writes the queued lines.
     pub(super) fn flush(&mut self) {
-        if !self.closed {
+        if self.ended.is_none() {
             let flushed = self.sink.flush();
             self.check(flushed);
         }
@@ -407,7 +435,7 @@ impl<S: Sink> Lines<S> {
 
     /// Writes all that is left.
     pub(super) fn finish(&mut self) {
-        if !self.closed {
+        if self.ended.is_none() {
             let finished = self.sink.finish();
             self.check(finished);
         }
@@ -416,10 +444,8 @@ impl<S: Sink> Lines<S> {
     /// After an error nothing more is written: a line would be missing in the middle.
     fn check(&mut self, written: io::Result<()>) {
         let Err(error) = written else { return };
-        self.closed = true;
-        if error.kind() != ErrorKind::BrokenPipe {
-            self.error = Some(error);
-        }
+        self.ended = Some(if error.kind() == ErrorKind::BrokenPipe { End::Closed } else { End::Failed });
+        self.error = Some(error).filter(|_| self.ended == Some(End::Failed));
     }
 
     /// Whether to continue.
@@ -429,7 +455,7 @@ impl<S: Sink> Lines<S> {
     pub(super) fn outcome(&mut self) -> io::Result<Flow> {
         match self.error.take() {
             Some(error) => Err(error),
-            None if self.closed => Ok(Flow::Closed),
+            None if self.ended.is_some() => Ok(Flow::Closed),
             None if self.left == Some(0) => Ok(Flow::Done),
             None => Ok(Flow::Continue),
         }
@@ -439,11 +465,14 @@ impl<S: Sink> Lines<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::LostBy;
     use crate::frame::host::{Counters, HostFrame, Trace};
-    use crate::sink::{FormatName, sample, to_writer};
+    use crate::sink::{FormatName, sample, to_queue, to_writer};
     use std::cell::RefCell;
     use std::io::Write;
     use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use tracetui_shared::counters::{CpuState, SlotCounters};
     use tracetui_shared::kind::{SLOTS, Slot};
     use tracetui_shared::time::BootNanos;
@@ -629,6 +658,31 @@ mod tests {
         full.feed(last_counters(10, 0)).expect("reported once");
         assert_eq!(full.settle(), 10);
         let sum = full.account().sum();
-        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (0, 10, 0), "nothing was written");
+        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (0, 0, 0), "nothing was written");
+        assert_eq!(sum.lost, LostBy { unwritten: 10, ..LostBy::default() });
+    }
+
+    #[test]
+    fn what_is_wanted_after_the_output_failed_is_lost_and_the_rest_is_filtered() {
+        for (count, unwritten) in [(None, 13), (Some(12), 7)] {
+            let (out, written) = (Out::default(), Arc::new(AtomicU64::new(0)));
+            let sink = to_queue(FormatName::Json, out.clone(), Arc::clone(&written));
+            let even = |seen: &EventContext<'_>| seen.event.header.seq.is_multiple_of(2);
+            let mut stalled = Printer::new(asked_for_opens(), sink, Box::new(even), count);
+            stalled.feed(drained(opens(0, 20, None), 100)).expect("queued");
+            let five = out.text().split_inclusive('\n').take(5).map(str::len).sum::<usize>();
+            written.store(five as u64 + 1, Ordering::Relaxed);
+            assert!(stalled.output_failed(ErrorKind::TimedOut.into()).is_err(), "no closed pipe");
+            assert_eq!(stalled.feed(drained(opens(20, 36, None), 200)).expect("reported once"), Flow::Closed);
+            stalled.feed(last_counters(36, 0)).expect("reported once");
+            stalled.finish().expect("reported once");
+            assert_eq!(stalled.settle(), unwritten);
+            let account = stalled.account();
+            let sum = account.sum();
+            assert_eq!((sum.seen, sum.delivered, sum.filtered), (36, 5, 31 - unwritten));
+            assert_eq!(sum.lost, LostBy { unwritten, ..LostBy::default() });
+            assert_eq!(account.discrepancy(), None);
+            assert_eq!(out.lines(), 10, "nothing after the failure");
+        }
     }
 }

@@ -26,6 +26,9 @@ const LEAST: Duration = Duration::from_millis(200);
 /// Nobody read the last sentence.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
+/// The last line of stderr may have no end.
+static UNENDED: AtomicBool = AtomicBool::new(false);
+
 /// Columns of the progress on the terminal; 0: there is none.
 static PROGRESS: AtomicUsize = AtomicUsize::new(0);
 
@@ -61,10 +64,17 @@ pub fn say(text: impl std::fmt::Display) {
     if UNREAD.load(Ordering::Relaxed) {
         return;
     }
-    let bytes = [without_progress(), shown(&text.to_string())].concat();
+    let end: &[u8] = if UNENDED.swap(false, Ordering::Relaxed) { b"\n" } else { b"" };
+    let bytes = [&without_progress(), end, &shown(&text.to_string())].concat();
     if write(stdio::stderr(), &bytes, signals::asked_to_end) == Finished::Abandoned {
         UNREAD.store(true, Ordering::Relaxed);
     }
+}
+
+/// Another process wrote to stderr, perhaps a line without an end: the next message begins a new line. A terminal is read by people,
+/// who see where that is.
+pub(super) fn others_wrote() {
+    UNENDED.store(!io::stderr().is_terminal(), Ordering::Relaxed);
 }
 
 /// Puts a line of ASCII, without its end, in the place of the one before. Does not wait for the terminal.

@@ -1,7 +1,7 @@
 //! The common part of all commands that trace: the options, the COMMAND, the attach, the reader thread, and the
 //! messages at the end.
 
-use super::say::{name, say};
+use super::say::{self, name, say};
 use super::selftest::SelfTest;
 use super::signals::{self, Addressee, Signals};
 use super::write;
@@ -168,6 +168,8 @@ pub(super) struct RunningTrace {
     recording_failed: bool,
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
+    /// The COMMAND writes to stderr too.
+    shares_stderr: bool,
     first_signal: Option<libc::c_int>,
     /// When the COMMAND was asked to end.
     asked: Option<Instant>,
@@ -191,6 +193,7 @@ impl RunningTrace {
             tapped: true,
             recording_failed,
             not_run,
+            shares_stderr: false,
             first_signal: None,
             asked: None,
             said_to_wait: false,
@@ -199,7 +202,8 @@ impl RunningTrace {
         }
     }
 
-    /// Releases the COMMAND, to which signals are passed on from now on, and records the frames if there is a recorder.
+    /// Releases the COMMAND, which has tracetui's stderr, and to which signals are passed on from now on, and records the frames if
+    /// there is a recorder.
     ///
     /// # Errors
     /// As [`release`].
@@ -215,7 +219,8 @@ impl RunningTrace {
             signals::pass_on_to(pidfd);
         }
         let not_run = held_one && command.is_none();
-        Ok(RunningTrace { recorder, not_run, ..RunningTrace::new(feed, command, signals) })
+        let shares_stderr = command.is_some();
+        Ok(RunningTrace { recorder, not_run, shares_stderr, ..RunningTrace::new(feed, command, signals) })
     }
 
     /// Continues with another feed.
@@ -228,7 +233,7 @@ impl RunningTrace {
     pub(super) async fn next(&mut self, frames: Frames) -> Happening {
         loop {
             let overdue = self.overdue();
-            let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
+            let RunningTrace { feed, command, signals, recorder, source_ended, shares_stderr, .. } = self;
             let batch = async {
                 if let Some(recorder) = recorder {
                     recorder.ready().await?;
@@ -241,7 +246,12 @@ impl RunningTrace {
                     self.first_signal.get_or_insert(signal);
                     Happening::Signal(signal)
                 }
-                happened = happened(command) => Happening::Command(happened),
+                happened = happened(command) => {
+                    if *shares_stderr && matches!(happened, Happened::Ended(Ended::Exited(_) | Ended::Killed(_))) {
+                        say::others_wrote();
+                    }
+                    Happening::Command(happened)
+                }
                 () = until(overdue) => {
                     self.say_what_is_waited_for();
                     continue;
@@ -496,6 +506,7 @@ impl RunningTrace {
     pub(super) fn stop(&mut self) {
         raise_priority();
         self.feed.stop();
+        self.recorder.iter().for_each(Recorder::stopping);
         self.signal_command(libc::SIGTERM);
     }
 }

@@ -1,6 +1,7 @@
 //! The file of a recording or an export: created as the invoking user, never over something else.
 
 use super::say::say;
+use super::signals;
 use crate::cli;
 use crate::event::keys::keys_of;
 use crate::limits;
@@ -42,8 +43,9 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let header = header()?;
     if cli::is_stream(path) {
         // Others may have the file open for longer, so it is not locked.
-        let recorder = Recorder::start(file, name.clone(), &header, keys_of);
-        return Ok(recorder.with_context(|| format!("cannot write {name}"))?.to_pipe());
+        let overdue = || signals::asked_to_end() && signals::time_left(limits::PATIENCE).is_zero();
+        let recorder = Recorder::start_stream(file, name.clone(), &header, keys_of, overdue);
+        return recorder.with_context(|| format!("cannot write {name}"));
     }
     let header = locked(&file, header);
     // One that was there before is not removed.
@@ -275,7 +277,8 @@ pub(super) fn say_written(recorder: &Recorder, bytes: u64) {
 /// The message that a recording stopped.
 pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
     let name = recorder.name();
-    let text = format!("tracetui: cannot write {name}: {failed}; what was written before can be read");
+    let text =
+        format!("tracetui: cannot write {name}: {failed}; the recording is cut: what was written before can be read");
     [vec![text], recorder.remarks()].concat().join("\n")
 }
 

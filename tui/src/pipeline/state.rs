@@ -205,7 +205,7 @@ impl Pipeline {
                 KindState { kind, delivered, filtered, own, unread, kept, kept_unread, cut, streamed, stream_lost };
             StateFrame::KindState(state).push(latest, out);
             if self.excerpt.is_some() {
-                let LostBy { ring, probe, read } = lost_rows;
+                let LostBy { ring, probe, read, .. } = lost_rows;
                 StateFrame::LostRows(LostRows { kind, ring, probe, read }).push(latest, out);
             }
         }
@@ -287,7 +287,7 @@ impl Pipeline {
             }
             Some(StateFrame::LostRows(LostRows { kind, ring, probe, read })) => {
                 if let Some(counted) = Kind::try_from(kind).ok().and_then(|kind| self.counted.of(kind)) {
-                    counted.lost_rows = LostBy { ring, probe, read };
+                    counted.lost_rows = LostBy { ring, probe, read, unwritten: 0 };
                 }
             }
             Some(StateFrame::ProgramsState(programs)) => self.programs.restore(&programs),

@@ -23,8 +23,14 @@ use tracetui_shared::time::BootNanos;
 /// A write of the recording that takes longer than this has failed: the disk or the mount does not answer.
 const STALLED: Duration = Duration::from_secs(2);
 
-/// The same for a pipe: a network may pause.
-const PIPE_STALLED: Duration = Duration::from_secs(60);
+/// The same for a stream: a network may pause.
+const STREAM_STALLED: Duration = Duration::from_secs(60);
+
+/// Bytes of a write to a stream. Each one that its reader makes room for shows that it reads.
+const PIECE: usize = 4096;
+
+/// How often to look whether the output takes something.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Frames wait at most so long for a full block.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -35,9 +41,33 @@ pub struct Recorder {
     jobs: Sender<Queued>,
     shared: Arc<Shared>,
     name: String,
-    /// Since when there has been no room, and how long that may last.
-    full_since: Option<Instant>,
-    patience: Duration,
+    /// While there is no room.
+    full: Option<Stall>,
+}
+
+/// Since when an output has taken nothing.
+#[derive(Debug)]
+struct Stall {
+    since: Instant,
+    taken: u64,
+}
+
+/// A stream, written in pieces that are counted.
+struct Stream<W> {
+    out: W,
+    taken: Arc<AtomicU64>,
+}
+
+impl<W: Write> Write for Stream<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.out.write(bytes.get(..PIECE).unwrap_or(bytes))?;
+        self.taken.fetch_add(taken as u64, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 #[derive(Debug)]
@@ -62,6 +92,12 @@ struct Shared {
     room: Arc<Semaphore>,
     failure: Mutex<Option<io::Error>>,
     written: AtomicU64,
+    /// Bytes that a stream has taken.
+    taken: Arc<AtomicU64>,
+    /// For a stream: whether its reader has had the time that it has after a signal.
+    overdue: Option<fn() -> bool>,
+    /// The trace is to end.
+    stopping: AtomicBool,
     /// See [`Writer::closing`].
     closing: AtomicU64,
     /// See [`Writer::state_stored`].
@@ -140,7 +176,7 @@ pub enum Failed {
     /// The output cannot be written.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The output did not take anything for two seconds.
+    /// The output did not take anything for so many seconds.
     #[error("no progress for {0} s")]
     Stalled(u64),
 }
@@ -164,16 +200,47 @@ impl Recorder {
     /// # Errors
     /// If `prepare` fails, the first file cannot be created, or no thread can be started.
     pub fn start_files<F: Files>(
+        files: F,
+        name: String,
+        keys: KeysOf,
+        prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Recorder> {
+        Recorder::start_with(files, name, keys, prepare, Arc::default(), None)
+    }
+
+    /// Starts writing to a stream. Its reader may pause: meanwhile the events are lost, and counted. Once the trace is to end, and
+    /// `overdue` says that a signal came long enough before, a pause of [`limits::PATIENCE`] ends the recording.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_stream(
+        out: impl Write + Send + 'static,
+        name: String,
+        header: &FileHeader,
+        keys: KeysOf,
+        overdue: fn() -> bool,
+    ) -> io::Result<Recorder> {
+        let taken = Arc::default();
+        let stream = OneFile(Some((Stream { out, taken: Arc::clone(&taken) }, *header)));
+        Recorder::start_with(stream, name, keys, || Ok(()), taken, Some(overdue))
+    }
+
+    fn start_with<F: Files>(
         mut files: F,
         name: String,
         keys: KeysOf,
         prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
+        taken: Arc<AtomicU64>,
+        overdue: Option<fn() -> bool>,
     ) -> io::Result<Recorder> {
         let (jobs, todo) = channel();
         let shared = Arc::new(Shared {
             room: Arc::new(Semaphore::new(limits::BLOCKS_QUEUED)),
             failure: Mutex::new(None),
             written: AtomicU64::new(0),
+            taken,
+            overdue,
+            stopping: AtomicBool::new(false),
             closing: AtomicU64::new(0),
             state_stored: AtomicU64::new(0),
             unwritten: AtomicU64::new(0),
@@ -205,12 +272,12 @@ impl Recorder {
         };
         std::thread::Builder::new().name("recording".into()).spawn(run)?;
         start.recv().map_err(|_| io::Error::other("the thread panicked"))??;
-        Ok(Recorder { jobs, shared, name, full_since: None, patience: STALLED })
+        Ok(Recorder { jobs, shared, name, full: None })
     }
 
-    /// For a pipe, whose reader may pause: meanwhile the events are lost, and counted.
-    pub fn to_pipe(self) -> Recorder {
-        Recorder { patience: PIPE_STALLED, ..self }
+    /// The trace is to end: after a signal, the reader of a stream is not waited for as long as before.
+    pub fn stopping(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
     }
 
     /// The name of the output.
@@ -228,11 +295,12 @@ impl Recorder {
     /// # Errors
     /// If writing failed. Then the recording has ended.
     pub async fn ready(&mut self) -> Result<(), Failed> {
-        let patience = *self.full_since.get_or_insert_with(Instant::now) + self.patience;
-        let room = tokio::time::timeout_at(patience.into(), self.shared.room.acquire()).await;
+        let Recorder { shared, full, .. } = self;
+        let room = shared.patiently(full.get_or_insert_with(|| shared.stall()), shared.room.acquire()).await;
+        let room = room.map(drop);
         self.failure()?;
-        drop(room.map_err(|_| Failed::Stalled(self.patience.as_secs()))?);
-        self.full_since = None;
+        room?;
+        self.full = None;
         Ok(())
     }
 
@@ -258,7 +326,7 @@ impl Recorder {
         self.add(Job::Flush);
         let all = u32::try_from(limits::BLOCKS_QUEUED).unwrap_or(u32::MAX);
         // An error means that writing failed or takes too long, which `ready` reports.
-        let _ = tokio::time::timeout(self.patience, self.shared.room.acquire_many(all)).await;
+        let _ = self.shared.patiently(&mut self.shared.stall(), self.shared.room.acquire_many(all)).await;
         Some((size(), state))
     }
 
@@ -289,6 +357,7 @@ impl Recorder {
     /// # Errors
     /// If it cannot be written.
     pub async fn end(&self, pipeline: &Pipeline) -> Result<u64, Failed> {
+        self.stopping();
         self.add(Job::End(pipeline.state()));
         self.wait().await
     }
@@ -298,18 +367,13 @@ impl Recorder {
     pub async fn withdraw(&self) -> bool {
         let (answer, answered) = oneshot::channel();
         self.add(Job::Withdraw(answer));
-        matches!(tokio::time::timeout(self.patience, answered).await, Ok(Ok(true)))
+        matches!(self.shared.patiently(&mut self.shared.stall(), answered).await, Ok(Ok(true)))
     }
 
     /// Waits until everything is written.
     async fn wait(&self) -> Result<u64, Failed> {
-        let mut written = self.written();
-        while tokio::time::timeout(self.patience, self.shared.ended.acquire()).await.is_err() {
-            if self.written() == written {
-                return Err(Failed::Stalled(self.patience.as_secs()));
-            }
-            written = self.written();
-        }
+        let ended = self.shared.patiently(&mut self.shared.stall(), self.shared.ended.acquire()).await;
+        ended.map(drop)?;
         self.failure()?;
         Ok(self.written())
     }
@@ -387,6 +451,42 @@ fn stored(state: &Batch) -> u64 {
 }
 
 impl Shared {
+    /// What the output has taken, as far as that is known here.
+    fn taken(&self) -> u64 {
+        self.written.load(Ordering::Relaxed) + self.taken.load(Ordering::Relaxed)
+    }
+
+    /// An output that is waited for from now on.
+    fn stall(&self) -> Stall {
+        Stall { since: Instant::now(), taken: self.taken() }
+    }
+
+    /// How long the output may take nothing.
+    fn patience(&self) -> Duration {
+        match self.overdue {
+            None => STALLED,
+            Some(overdue) if self.stopping.load(Ordering::Relaxed) && overdue() => limits::PATIENCE,
+            Some(_) => STREAM_STALLED,
+        }
+    }
+
+    /// Waits as long as the output takes something.
+    async fn patiently<T>(&self, stall: &mut Stall, what: impl Future<Output = T>) -> Result<T, Failed> {
+        let mut what = std::pin::pin!(what);
+        loop {
+            if stall.taken != self.taken() {
+                *stall = self.stall();
+            }
+            let patience = self.patience();
+            let over = stall.since.elapsed() >= patience;
+            match tokio::time::timeout(if over { Duration::ZERO } else { LOOK }, &mut what).await {
+                Ok(done) => return Ok(done),
+                Err(_) if over => return Err(Failed::Stalled(patience.as_secs())),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// An empty buffer, with room for any usual batch: one that grew would be freed.
     fn spare(&self) -> Vec<u8> {
         let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();

@@ -4,7 +4,7 @@ use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::frames::Holes;
 use super::index::{Entry, Key, SUMMARY, Totals};
 use super::reader::{Ending, Hole};
-use super::recorder::Files;
+use super::recorder::{Failed, Files};
 use super::{Item, Map, Reader, Recorder, Writer, columns};
 use crate::event::keys::keys_of;
 use crate::frame::Batch;
@@ -337,6 +337,54 @@ fn recorder(disk: &Disk) -> Recorder {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
+/// A recording into a pipe, which ends after a signal that came long before. How it ended, and after what time.
+fn ended_into(pipe: std::io::PipeWriter) -> (Result<u64, Failed>, Duration) {
+    let header = FileHeader::new(ID, 7);
+    let mut recorder = Recorder::start_stream(pipe, "pipe".to_owned(), &header, keys_of, || true).expect("a thread");
+    let mut noise = Maker::default();
+    let mut began = std::time::Instant::now();
+    let ended = runtime().block_on(async {
+        for number in 0..4000u32 {
+            noise.open(number, "sh", &format!("/{:x}", u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)), 3);
+        }
+        recorder.ready().await.expect("room");
+        recorder.frames(&noise.batch());
+        began = std::time::Instant::now();
+        recorder.end(&crate::pipeline::Pipeline::default()).await
+    });
+    (ended, began.elapsed())
+}
+
+#[test]
+fn after_a_signal_a_stream_that_nobody_reads_is_given_up_and_a_slow_reader_gets_everything() {
+    let (ours, theirs) = std::io::pipe().expect("a pipe");
+    // SAFETY: fcntl(2) with these arguments takes numbers only.
+    let set = || unsafe { libc::fcntl(theirs.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    assert_eq!(set(), 4096);
+    let (ended, took) = ended_into(theirs.try_clone().expect("a descriptor"));
+    assert!(matches!(ended, Err(Failed::Stalled(1))), "{ended:?}");
+    assert!((limits::PATIENCE..4 * limits::PATIENCE).contains(&took), "{took:?}");
+    drop((ours, theirs));
+
+    let (mut ours, theirs) = std::io::pipe().expect("a pipe");
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::fcntl(theirs.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) }, 4096);
+    let reader = std::thread::spawn(move || {
+        let (mut all, mut piece) = (Vec::new(), [0; 4096]);
+        loop {
+            std::thread::sleep(Duration::from_millis(150));
+            match ours.read(&mut piece).expect("a pipe") {
+                0 => return all,
+                read => all.extend_from_slice(&piece[..read]),
+            }
+        }
+    });
+    let (ended, took) = ended_into(theirs);
+    let all = reader.join().expect("no panic");
+    assert_eq!(ended.expect("read"), all.len() as u64);
+    assert!(took > limits::PATIENCE, "a test of a slow reader: {took:?}, {} bytes", all.len());
 }
 
 #[test]

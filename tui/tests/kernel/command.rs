@@ -122,6 +122,15 @@ fn its_stdout_goes_to_our_stderr_and_its_stdin_is_ours() {
 }
 
 #[test]
+fn the_account_is_a_line_also_after_output_that_does_not_end_with_one() {
+    for script in ["printf abc", "printf abc >&2", "printf abc; kill -KILL $$"] {
+        let Some(run) = run(&["sh", "-c", script]) else { return };
+        assert!(run.stderr.iter().any(|line| line == "abc"), "{:?}", run.stderr);
+        assert!(run.stderr.last().is_some_and(|line| line.starts_with("{\"account\"")), "{:?}", run.stderr);
+    }
+}
+
+#[test]
 fn the_exit_status_is_the_commands() {
     let Some(killed) = run(&["sh", "-c", "kill -KILL $$"]) else { return };
     assert_eq!(killed.status.code(), Some(137));

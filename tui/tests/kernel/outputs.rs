@@ -3,7 +3,10 @@
 
 use crate::pty;
 use crate::sys;
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most};
+use crate::traced::{
+    Dir, KINDS, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most,
+};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -126,7 +129,13 @@ fn a_pipe_that_nobody_reads_does_not_hold_it() {
     let events = whole.filter(|line| !line.starts_with(b"{\"kind\":\"lost\"")).count() as u64;
     assert!(events > 0, "{:?}", run.stderr);
     check_account(&run, events);
-    assert!(run.stderr.iter().any(|line| line.contains("stdout is not being read")), "{:?}", run.stderr);
+    // Each event that is missing is said, and is not among those that a filter rejected.
+    let account = run.account();
+    let of = |kind: &&str| account["kinds"][*kind]["lost"]["unwritten"].as_u64();
+    let unwritten = KINDS.iter().filter_map(of).sum::<u64>();
+    let said = format!("stdout is not being read: {unwritten} events were not written");
+    assert!(run.stderr.contains(&said), "{said}: {:?}", run.stderr);
+    assert!(unwritten > 0 && n(&account["kinds"]["open"]["filtered"]) <= n(&account["own"]), "no filter: {account}");
 }
 
 /// Checks that the account adds up and contains `events` delivered events.
@@ -136,6 +145,29 @@ fn check_account(run: &Run, events: u64) {
     assert_eq!(n(&account["delivered"]), events, "{account}");
     assert_eq!(n(&account["seen"]), events + n(&account["filtered"]) + n(&account["lost"]), "{account}");
     assert!(!run.stderr.iter().any(|line| line.contains("off by")), "{:?}", run.stderr);
+}
+
+#[test]
+fn a_recording_into_a_pipe_that_nobody_reads_ends_by_one_signal() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let mut command = tracetui();
+    command.args(["record", "-o", "-"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("tracetui starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    if !reads_ready(&mut child, &mut said) {
+        return;
+    }
+    open_some(&dir, 50_000);
+    let (status, took) = ends_by(libc::SIGINT, &mut child);
+    let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
+    assert_eq!(status.code(), Some(1), "{stderr:?}");
+    assert!(took < soon(), "{took:?}");
+    assert!(stderr.iter().any(|line| line.contains("no progress for 1 s; the recording is cut")), "{stderr:?}");
+    assert!(stderr.last().is_some_and(|line| line.starts_with("account: ")), "{stderr:?}");
 }
 
 #[test]
@@ -277,6 +309,11 @@ fn what_does_not_fit_on_the_disk_is_not_claimed() {
     let accounts: Vec<&String> = run.stderr.iter().filter(|line| line.starts_with("{\"account\"")).collect();
     assert_eq!(accounts.len(), 1, "{:?}", run.stderr);
     assert!(accounts[0].contains("\"delivered\":0,"), "{accounts:?}");
+    let account: Value = serde_json::from_str(accounts[0]).expect("JSON");
+    let unwritten = n(&account["account"]["kinds"]["open"]["lost"]["unwritten"]);
+    assert!(unwritten > 0, "{account}");
+    let said = format!(": {unwritten} events were not written");
+    assert!(run.stderr.iter().any(|line| line.ends_with(&said)), "{said}: {:?}", run.stderr);
 }
 
 /// The resource limits that a shell can set.

@@ -392,7 +392,7 @@ fn check_sums(account: &Value) {
     let mut sum = [0; 4];
     for kind in KINDS {
         let k = &account["kinds"][kind];
-        let lost = n(&k["lost"]["ring"]) + n(&k["lost"]["probe"]) + n(&k["lost"]["read"]);
+        let lost = k["lost"].as_object().expect("causes").values().map(n).sum();
         let line = [n(&k["seen"]), n(&k["delivered"]), n(&k["filtered"]), lost];
         assert_eq!(line[0], line[1] + line[2] + line[3], "{kind}: seen = delivered + filtered + lost: {account}");
         sum.iter_mut().zip(line).for_each(|(sum, n)| *sum += n);
