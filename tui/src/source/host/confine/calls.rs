@@ -331,7 +331,7 @@ impl List {
         self.when(libc::SYS_tgkill, &[is(0, std::process::id().into())])?;
         // That of the thread itself, or of the main thread.
         for who in [0, std::process::id().into()] {
-            self.when(libc::SYS_setpriority, &[is(0, libc::PRIO_PROCESS.into()), is(1, who)])?;
+            self.when(libc::SYS_setpriority, &[is(0, libc::PRIO_PROCESS as u64), is(1, who)])?;
         }
         // PR_SET_VMA names memory.
         self.any_of(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, libc::PR_GET_DUMPABLE as u64, 0x5356_4d41])?;
