@@ -8,6 +8,7 @@ use crate::cli;
 use crate::config::{Config, ConfigError, ENTRIES, LISTS};
 use crate::filter::{Compiled, FilterOptions, NameLookup};
 use crate::limits;
+use crate::source::NO_THREAD;
 use crate::source::host::confine::{Files, enter_files};
 use crate::source::host::invoker::Invoker;
 use crate::view::theme::{COLOURS, Look, Role, WEIGHTS};
@@ -111,7 +112,7 @@ fn read_as(invoker: Option<Invoker>, path: PathBuf) -> Result<Result<Vec<u8>, Un
         enter_files(Some(&invoker), Files::Read)?;
         Ok(read(&path))
     });
-    let read = thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))?;
+    let read = thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))?;
     read.context("cannot take the ids of the user")
 }
 

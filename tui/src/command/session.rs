@@ -17,6 +17,7 @@ use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
 use crate::recording::recorder::Failed;
+use crate::source::NO_THREAD;
 use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
 use crate::source::feed::{Feed, Scan};
 use crate::source::host::btf::{Btf, BtfError};
@@ -656,16 +657,12 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
             missing: None,
             remedy: match error.is::<StartError>() {
                 true => "the kernel rejected the probes; please report this message".into(),
-                false => "see the message; if it does not say, please report it".into(),
+                false => "follow the message above; if it names no remedy, please report it".into(),
             },
         }),
     }
     examined
 }
-
-/// Why a trace cannot start without threads.
-const NO_THREAD: &str =
-    "cannot start a thread (remedy: a higher ulimit -u or pids.max of the cgroup; `unshare -p` with -f)";
 
 /// Loads and attaches the probes.
 fn attach(options: &TraceOptions) -> Result<Live> {

@@ -9,6 +9,7 @@ use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
 use crate::recording::follow;
 use crate::recording::recorder::{Failed, Files};
+use crate::source::NO_THREAD;
 use crate::source::host::clock;
 use crate::source::host::confine::{Files as Work, enter_files, later_recordings};
 use crate::source::host::invoker::Invoker;
@@ -211,7 +212,7 @@ fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 's
         }
         act()
     });
-    thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))
+    thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))
 }
 
 /// The directory of a file.
@@ -312,7 +313,7 @@ impl Opener {
                 act();
             }
         };
-        std::thread::Builder::new().name("opener".into()).spawn(run).context("cannot start a thread")?;
+        std::thread::Builder::new().name("opener".into()).spawn(run).context(NO_THREAD)?;
         started.recv().context("the thread panicked")?.context("cannot take the ids of the user")?;
         Ok(Opener { requests, directory })
     }

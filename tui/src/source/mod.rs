@@ -9,3 +9,7 @@ pub(crate) mod priority;
 pub mod replay;
 pub mod synthetic;
 pub mod wake;
+
+/// Why something cannot be done without another thread, and the remedy.
+pub(crate) const NO_THREAD: &str =
+    "cannot start a thread (remedy: a higher ulimit -u or pids.max of the cgroup; `unshare -p` with -f)";

@@ -97,7 +97,7 @@ pub(crate) struct Seen<'a> {
     pub unlooked: bool,
 }
 
-/// Whether no inventory contained a program, so that only the events tell of it.
+/// Whether a program is known from events only: no inventory contained it.
 fn is_of_events(program: &BpfProgram) -> bool {
     program.xlated_len == 0
 }

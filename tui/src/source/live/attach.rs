@@ -278,7 +278,7 @@ fn refusal(probe: &Probe, Rejected { error, log }: &Rejected) -> Failure {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let remedy = (error.raw_os_error() == Some(libc::EPERM))
-        .then(|| format!("allow programs at {} (a policy of the machine may refuse them)", probe.place.kind()));
+        .then(|| format!("allow BPF programs at {}: a security policy may forbid them", probe.place.kind()));
     Failure { why: format!("{}: {error}\n{tail}", probe.name()).trim_end().to_string(), remedy }
 }
 

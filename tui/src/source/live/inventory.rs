@@ -4,6 +4,7 @@
 use super::Live;
 use crate::bpf::frames::Described;
 use crate::frame::Batch;
+use crate::source::NO_THREAD;
 use crate::source::host::bpf::{
     Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids,
 };
@@ -65,7 +66,7 @@ impl Inventories {
             _ => format!("cannot list BPF links: {error}"),
         })?;
         let last = LinkId(links.last().copied().unwrap_or_default());
-        let no_thread = |error| format!("cannot start a thread: {error}");
+        let no_thread = |error| format!("{NO_THREAD}: {error}");
         let (pins, sockets) = (Pins::start().map_err(no_thread)?, Sockets::start().map_err(no_thread)?);
         let (send, taken) = channel();
         let (loads, loaded) = sync_channel(LOADS);

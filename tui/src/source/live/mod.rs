@@ -376,7 +376,7 @@ impl Live {
         self.names.as_ref().filter(|_| self.stacks).and_then(stacks::Names::unnamed)
     }
 
-    /// Has a thread of its own open the rings of changes of programs, from now on; `None` if changes are not followed.
+    /// Starts the thread that opens the rings of changes of programs from now on; `None` if changes are not followed.
     ///
     /// # Errors
     /// If it cannot be started.
