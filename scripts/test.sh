@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# All but the kernel tests, which come below.
-cargo test --workspace --locked
+# All but the kernel tests, which come below. They take about 2 minutes after the build. The output names one that hangs.
+timeout --kill-after=10 30m cargo test --workspace --locked
 
 echo "== tests that need the kernel"
 as_root=()
