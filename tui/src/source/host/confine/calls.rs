@@ -150,9 +150,6 @@ const TERMINAL: &[u64] = &[
     libc::TIOCGPGRP as u64,
 ];
 
-/// `PERF_EVENT_IOC_ENABLE`, `PERF_EVENT_IOC_DISABLE`. Not `PERF_EVENT_IOC_SET_BPF`, which attaches.
-const PERF: &[u64] = &[0x2400, 0x2401];
-
 /// Commands of bpf(2) ([include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h)). No
 /// role loads, attaches, pins, freezes or creates.
 mod bpf {
@@ -262,7 +259,6 @@ impl List {
             For::Role(Role::Ring) => {
                 list.reads()?;
                 list.any_of(libc::SYS_bpf, 0, bpf::RING)?;
-                list.any_of(libc::SYS_ioctl, 1, PERF)?;
             }
             For::Role(Role::Handles) => {
                 // A handle can be that of any file. None is read, by its path neither: see `programs`.
@@ -422,7 +418,6 @@ impl List {
         // With an address, the kernel would not ask who opened the socket.
         self.when(libc::SYS_sendto, &[is_null(4)])?;
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;
-        self.any_of(libc::SYS_ioctl, 1, PERF)?;
         self.enters_network_namespaces()
     }
 
