@@ -29,8 +29,8 @@ use tracetui_shared::kind::KindSet;
 /// # Errors
 /// If nothing can be traced, or the recording cannot be written.
 pub async fn run(args: &cli::Record) -> Result<ExitCode> {
-    let path =
-        args.output.clone().unwrap_or_else(|| write::default_name(&Machine::read().host().name, clock::now_real_ns()));
+    let unnamed = || write::free(write::default_name(&Machine::read().host().name, clock::now_real_ns()));
+    let path = args.output.clone().unwrap_or_else(unnamed);
     if args.rotate.is_some() && cli::is_stream(&path) {
         return Err(BadUsage("--rotate needs files: stdout is one stream".to_owned()).into());
     }

@@ -131,6 +131,22 @@ pub(super) fn open_output(path: &Path, existing: Existing) -> Result<File> {
     }
 }
 
+/// This path; if there is such a file, it is `NAME-2.ttr`, `NAME-3.ttr` and so on instead.
+pub(super) fn free(first: PathBuf) -> PathBuf {
+    let is_free = |name: &PathBuf| name.symlink_metadata().is_err();
+    if is_free(&first) {
+        return first;
+    }
+    let stem = first.with_extension("").into_os_string();
+    let numbered = |number: u32| {
+        let mut name = stem.clone();
+        name.push(format!("-{number}.ttr"));
+        PathBuf::from(name)
+    };
+    // After so many, the error is that the first one exists.
+    (2..100).map(numbered).find(is_free).unwrap_or(first)
+}
+
 /// The name of a recording that was given none: `HOST-YYYYmmddTHHMMSSZ.ttr`.
 pub(super) fn default_name(host: &str, real_ns: i64) -> PathBuf {
     let host: String =
@@ -363,6 +379,18 @@ mod tests {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).expect("room");
         dir
+    }
+
+    #[test]
+    fn recordings_of_the_same_second_have_different_names() {
+        let dir = dir("second");
+        let names = [(); 3].map(|()| {
+            let path = free(dir.join(default_name("a.b", 0)));
+            fs::write(&path, "").expect("room");
+            path.file_name().expect("a name").to_owned()
+        });
+        assert_eq!(names, ["a.b-19700101T000000Z.ttr", "a.b-19700101T000000Z-2.ttr", "a.b-19700101T000000Z-3.ttr"]);
+        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
