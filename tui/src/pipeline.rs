@@ -581,6 +581,23 @@ impl Pipeline {
         }
     }
 
+    /// Corrects the counts for a recording that failed: what was delivered is at most these events, by the number of their kind, and
+    /// the rest is lost. `own`: tracetui's own are among them. How many are lost.
+    pub fn recorded_only(&mut self, events: &[u64], own: bool) -> u64 {
+        let mut lost = ByKind::default();
+        for kind in Kind::PROBED {
+            let now = self.counted.get(kind);
+            // Its own came first.
+            let most = events.get(kind as usize).map_or(0, |count| count.saturating_sub(if own { now.own } else { 0 }));
+            if let Some(lost) = lost.of(kind) {
+                lost.delivered = now.delivered.saturating_sub(most);
+                lost.cut = now.cut.saturating_sub(most);
+            }
+        }
+        self.not_delivered(&lost, true);
+        Kind::PROBED.iter().map(|kind| lost.get(*kind).delivered).sum()
+    }
+
     /// A batch whose events are all delivered. The reader can reuse it.
     pub fn spare(&mut self) -> Option<Batch> {
         self.order.take_spare()

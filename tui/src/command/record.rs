@@ -79,6 +79,10 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     };
     recording.run(args.duration).await;
     let code = recording.outcome().await;
+    if let Some(events) = recording.trace.failed_after() {
+        let lost = recording.pipeline.recorded_only(events, recording.part.is_none());
+        say(format_args!("{} not recorded", counted(lost, ["event was", "events were"])));
+    }
     let account = recording.pipeline.account();
     recording.around_remarks(args.trace.memory()).into_iter().for_each(say);
     session::remarks(&options, &account, recording.pipeline.discrepancy()).iter().for_each(say);

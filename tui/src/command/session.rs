@@ -16,6 +16,7 @@ use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace, U
 use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
+use crate::recording::index::KINDS;
 use crate::recording::recorder::Failed;
 use crate::source::NO_THREAD;
 use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
@@ -166,7 +167,8 @@ pub(super) struct RunningTrace {
     recorder: Option<Recorder>,
     /// Whether frames are recorded as they come.
     tapped: bool,
-    recording_failed: bool,
+    /// The recording failed, after these events ([`Recorder::events`]).
+    failed_after: Option<[u64; KINDS]>,
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
     /// The COMMAND writes to stderr too.
@@ -184,7 +186,7 @@ pub(super) struct RunningTrace {
 
 impl RunningTrace {
     pub(super) fn new(feed: Feed, command: Option<Running>, signals: Signals) -> RunningTrace {
-        let (recorder, recording_failed, not_run) = (None, false, false);
+        let (recorder, failed_after, not_run) = (None, None, false);
         RunningTrace {
             feed,
             command,
@@ -192,7 +194,7 @@ impl RunningTrace {
             source_ended: false,
             recorder,
             tapped: true,
-            recording_failed,
+            failed_after,
             not_run,
             shares_stderr: false,
             first_signal: None,
@@ -285,8 +287,9 @@ impl RunningTrace {
     }
 
     fn not_recorded(&mut self, failed: &Failed) -> String {
-        self.recording_failed = true;
-        self.recorder.take().map_or_else(String::new, |recorder| write::failed_text(&recorder, failed))
+        let Some(recorder) = self.recorder.take() else { return String::new() };
+        self.failed_after = Some(recorder.events());
+        write::failed_text(&recorder, failed)
     }
 
     /// Frames that wait already, unless the recording has no room for them.
@@ -301,7 +304,7 @@ impl RunningTrace {
 
     /// Starts a recording. Frames go into it after [`tap`](Self::tap).
     pub(super) fn set_recorder(&mut self, recorder: Option<Recorder>) {
-        (self.recorder, self.recording_failed, self.tapped) = (recorder, false, false);
+        (self.recorder, self.failed_after, self.tapped) = (recorder, None, false);
     }
 
     /// Records the frames that come from now on.
@@ -349,7 +352,7 @@ impl RunningTrace {
         Some(match recorder.end(pipeline).await {
             Ok(bytes) => Ok((recorder, bytes)),
             Err(failed) => {
-                self.recording_failed = true;
+                self.failed_after = Some(recorder.events());
                 Err(write::failed_text(&recorder, &failed))
             }
         })
@@ -408,7 +411,12 @@ impl RunningTrace {
 
     /// Whether a recording stopped before its end.
     pub(super) fn recording_failed(&self) -> bool {
-        self.recording_failed
+        self.failed_after.is_some()
+    }
+
+    /// The events of a recording that stopped before its end, by the number of their kind.
+    pub(super) fn failed_after(&self) -> Option<&[u64; KINDS]> {
+        self.failed_after.as_ref()
     }
 
     /// Waits for frames; for ever when the source has ended.

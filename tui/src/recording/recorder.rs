@@ -7,7 +7,7 @@
 
 use super::Writer;
 use super::block::FileHeader;
-use super::index::KeysOf;
+use super::index::{KINDS, KeysOf};
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, Unfinished};
 use crate::limits;
@@ -92,6 +92,8 @@ struct Shared {
     room: Arc<Semaphore>,
     failure: Mutex<Option<io::Error>>,
     written: AtomicU64,
+    /// Events in whole blocks of the output, by the number of their kind.
+    events: Mutex<[u64; KINDS]>,
     /// Bytes that a stream has taken.
     taken: Arc<AtomicU64>,
     /// For a stream: whether its reader has had the time that it has after a signal.
@@ -238,6 +240,7 @@ impl Recorder {
             room: Arc::new(Semaphore::new(limits::BLOCKS_QUEUED)),
             failure: Mutex::new(None),
             written: AtomicU64::new(0),
+            events: Mutex::default(),
             taken,
             overdue,
             stopping: AtomicBool::new(false),
@@ -265,7 +268,8 @@ impl Recorder {
                 Ok((writer, header)) => {
                     its.written.store(writer.written(), Ordering::Relaxed);
                     let _ = started.send(Ok(()));
-                    write(Writing { begun: 0, before: 0, part: header.part, files }, writer, &todo, &its);
+                    let writing = Writing { begun: 0, before: 0, events: [0; KINDS], part: header.part, files };
+                    write(writing, writer, &todo, &its);
                 }
                 Err(error) => drop(started.send(Err(error))),
             }
@@ -288,6 +292,12 @@ impl Recorder {
     /// Bytes written so far.
     pub fn written(&self) -> u64 {
         self.shared.written.load(Ordering::Relaxed)
+    }
+
+    /// Events in the blocks that are written, by the number of their kind. After a failure, these are the ones that can be read, and
+    /// at most some more `bpf` events: several frames may become one.
+    pub fn events(&self) -> [u64; KINDS] {
+        *self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until frames can be added. Can be cancelled and called again: the time without room continues to count.
@@ -394,8 +404,9 @@ struct Writing<F> {
     files: F,
     /// Bytes of the file when its first state was written.
     begun: u64,
-    /// Bytes of the files before.
+    /// Bytes of the files before, and their events.
     before: u64,
+    events: [u64; KINDS],
     /// The number of the file.
     part: u32,
 }
@@ -432,9 +443,11 @@ impl<F: Files> Writing<F> {
                 return Err(error);
             }
         };
+        let events = writer.events();
         let (file, written) = writer.end_part(self.part, state)?;
         self.files.ended(file)?;
         self.before += written;
+        self.events.iter_mut().zip(events).for_each(|(sum, count)| *sum += count);
         self.begun = next.written();
         self.part += 1;
         Ok(next)
@@ -454,6 +467,12 @@ impl Shared {
     /// What the output has taken, as far as that is known here.
     fn taken(&self) -> u64 {
         self.written.load(Ordering::Relaxed) + self.taken.load(Ordering::Relaxed)
+    }
+
+    /// So many events are written: in the files before, and in this one.
+    fn wrote(&self, before: &[u64; KINDS], now: [u64; KINDS]) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.iter_mut().zip(before.iter().zip(now)).for_each(|(sum, (before, now))| *sum = before + now);
     }
 
     /// An output that is waited for from now on.
@@ -503,6 +522,13 @@ impl Shared {
     }
 }
 
+/// Writes what waits, and counts it, before what may fail after it.
+fn flush<F: Files>(writer: &mut Writer<F::File>, writing: &Writing<F>, shared: &Shared) -> io::Result<()> {
+    let flushed = writer.flush();
+    shared.wrote(&writing.events, writer.events());
+    flushed
+}
+
 fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &Receiver<Queued>, shared: &Shared) {
     // Bytes of frames that wait for a full block.
     let mut waiting = 0;
@@ -528,15 +554,18 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
             Some(Job::Flush) => writer.flush(),
             // It may have been asked for twice.
             Some(Job::Next(_)) if !writing.next_is_due(&writer) => Ok(()),
-            Some(Job::Next(state)) => match writing.next(writer, &state) {
-                Ok(next) => {
-                    writer = next;
-                    Ok(())
-                }
-                Err(error) => break Err(error),
+            Some(Job::Next(state)) => match flush(&mut writer, &writing, shared) {
+                Ok(()) => match writing.next(writer, &state) {
+                    Ok(next) => {
+                        writer = next;
+                        Ok(())
+                    }
+                    Err(error) => break Err(error),
+                },
+                Err(error) => Err(error),
             },
             Some(Job::End(state)) => {
-                let ended = writer.end(&state);
+                let ended = flush(&mut writer, &writing, shared).and_then(|()| writer.end(&state));
                 break ended.map(|(_, written)| shared.written.store(writing.before + written, Ordering::Relaxed));
             }
             Some(Job::Withdraw(answer)) => {
@@ -555,6 +584,7 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
             flush_at = Instant::now() + FLUSH;
         }
         shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
+        shared.wrote(&writing.events, writer.events());
         shared.closing.store(writer.closing(), Ordering::Relaxed);
         shared.state_stored.store(writer.state_stored(), Ordering::Relaxed);
         if !writer.has_waiting() {

@@ -528,6 +528,43 @@ fn a_full_disk_ends_the_recording_and_not_the_print() {
 }
 
 #[test]
+fn the_account_of_a_recording_on_a_full_disk_is_that_of_the_file() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], dir.at("small")) else { return };
+    let file = mount.at("full.ttr");
+    let storm = "while :; do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
+    for part in [&[][..], &["--around", "path=/etc/group", "--before", "1s"]] {
+        let args = [&["--kind", "exec,exit,open"], part, &["--", "sh", "-c", storm]].concat();
+        let Some(done) = record(&file, &args, |_| {}) else { return };
+        check_account_of_cut(&file, &done);
+        fs::remove_file(&file).expect("ours");
+    }
+}
+
+/// The account of a recording that failed has the events that can be read.
+fn check_account_of_cut(file: &str, done: &Output) {
+    let (said, read_back) = (text(&done.stderr), read(&["print", "--format", "json", file]));
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(read_back.status.success(), "{}", text(&read_back.stderr));
+    let account: Vec<&str> = said.lines().last().expect("the account").split_whitespace().collect();
+    let after = |word: &str| {
+        let at = account.iter().position(|this| *this == word).unwrap_or_else(|| panic!("{word}: {said}"));
+        account[at + 1].trim_end_matches(')').parse::<usize>().unwrap_or_else(|_| panic!("{word}: {said}"))
+    };
+    let shown = text(&read_back.stdout);
+    for kind in ["exec", "exit", "open"] {
+        let begins = format!(r#"{{"kind":"{kind}""#);
+        let word = if kind == "exec" { "(exec" } else { kind };
+        assert_eq!(after(word), shown.lines().filter(|line| line.starts_with(&begins)).count(), "{kind}: {said}");
+    }
+    assert_eq!(after("delivered"), shown.lines().count(), "{said}");
+    assert_eq!(after("seen"), after("delivered") + after("filtered") + after("lost"), "{said}");
+    assert!(after("delivered") > 100 && after("lost") > 0, "{said}");
+    assert!(said.contains(&format!("{} events were not recorded", after("lost"))) || after("lost") >= 1000, "{said}");
+}
+
+#[test]
 fn the_file_is_the_invoking_users() {
     let _alone = alone();
     let dir = Dir::new();
