@@ -2,11 +2,11 @@
 //!
 //! Each number is counted at its source. `seen`: events that the probes met, counted before any other step. `lost`:
 //! events that did not fit into the ring (counted by the probes), that the kernel skipped, or that could not be
-//! decoded or printed. `delivered` and `filtered` are counted when an event is delivered or rejected. No number is computed as a
-//! remainder.
+//! decoded, printed or recorded. `delivered` and `filtered` are counted when an event is delivered or rejected. No number is computed
+//! as a remainder, but for `unwritten` of a recording that failed ([`crate::pipeline::Pipeline::recorded_only`]).
 //!
 //! At the end of a trace, [`Account::prove`] checks every step ([`Discrepancy`]): events met = sent + dropped + without
-//! room; events sent = events arrived, number by number; events arrived = delivered + filtered + not decodable + not printed.
+//! room; events sent = events arrived, number by number; events arrived = delivered + filtered + not decodable + not written.
 
 use crate::enrich::process::Pairing;
 use crate::event::lost::{Cause, LostRecord};
@@ -28,7 +28,7 @@ pub struct Counted {
     pub own: u64,
     /// Arrived, but not decodable.
     pub unread: u64,
-    /// Wanted, but their lines could not be written.
+    /// Wanted, but their lines or frames could not be written.
     pub unwritten: u64,
     /// Bookkeeping records that the process table took.
     pub kept: u64,
@@ -130,7 +130,7 @@ pub struct LostBy {
     pub probe: u64,
     /// Arrived, but not decodable.
     pub read: u64,
-    /// Wanted, but could not be printed: nobody read the output, or it failed.
+    /// Wanted, but could not be printed or recorded: nobody read the output, or it failed.
     pub unwritten: u64,
 }
 

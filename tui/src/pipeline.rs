@@ -569,8 +569,8 @@ impl Pipeline {
     }
 
     /// Corrects the counts for events that were delivered, but whose lines were not written: they are lost if they were still
-    /// wanted, and else filtered.
-    pub fn not_delivered(&mut self, unwritten: &ByKind, wanted: bool) {
+    /// wanted, and else filtered. How many there are.
+    pub fn not_delivered(&mut self, unwritten: &ByKind, wanted: bool) -> u64 {
         for kind in Kind::PROBED {
             let (unwritten, counted) = (unwritten.get(kind), self.counted.of(kind));
             if let Some(counted) = counted {
@@ -579,6 +579,7 @@ impl Pipeline {
                 *(if wanted { &mut counted.unwritten } else { &mut counted.filtered }) += unwritten.delivered;
             }
         }
+        Kind::PROBED.iter().map(|kind| unwritten.get(*kind).delivered).sum()
     }
 
     /// Corrects the counts for a recording that failed: what was delivered is at most these events, by the number of their kind, and
@@ -594,8 +595,7 @@ impl Pipeline {
                 lost.cut = now.cut.saturating_sub(most);
             }
         }
-        self.not_delivered(&lost, true);
-        Kind::PROBED.iter().map(|kind| lost.get(*kind).delivered).sum()
+        self.not_delivered(&lost, true)
     }
 
     /// A batch whose events are all delivered. The reader can reuse it.

@@ -344,8 +344,7 @@ impl<S: Sink> Printer<S> {
         let queued = lines.sink.unwritten();
         queued.iter().for_each(|line| lines.count_unwritten(line.kind, line.cut));
         let unwritten = std::mem::take(&mut lines.unwritten);
-        pipeline.not_delivered(&unwritten, lines.ended != Some(End::Closed));
-        Kind::PROBED.iter().map(|kind| unwritten.get(*kind).delivered).sum()
+        pipeline.not_delivered(&unwritten, lines.ended != Some(End::Closed))
     }
 
     /// The account, according to the latest counters.

@@ -7,7 +7,7 @@
 
 use super::Writer;
 use super::block::FileHeader;
-use super::index::{KINDS, KeysOf};
+use super::index::{KINDS, KeysOf, Totals};
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, Unfinished};
 use crate::limits;
@@ -268,7 +268,7 @@ impl Recorder {
                 Ok((writer, header)) => {
                     its.written.store(writer.written(), Ordering::Relaxed);
                     let _ = started.send(Ok(()));
-                    let writing = Writing { begun: 0, before: 0, events: [0; KINDS], part: header.part, files };
+                    let writing = Writing { begun: 0, before: 0, totals: Totals::default(), part: header.part, files };
                     write(writing, writer, &todo, &its);
                 }
                 Err(error) => drop(started.send(Err(error))),
@@ -404,9 +404,9 @@ struct Writing<F> {
     files: F,
     /// Bytes of the file when its first state was written.
     begun: u64,
-    /// Bytes of the files before, and their events.
+    /// Bytes of the files before, and the sums of their blocks.
     before: u64,
-    events: [u64; KINDS],
+    totals: Totals,
     /// The number of the file.
     part: u32,
 }
@@ -443,11 +443,11 @@ impl<F: Files> Writing<F> {
                 return Err(error);
             }
         };
-        let events = writer.events();
+        let totals = self.totals.and(writer.totals());
         let (file, written) = writer.end_part(self.part, state)?;
         self.files.ended(file)?;
         self.before += written;
-        self.events.iter_mut().zip(events).for_each(|(sum, count)| *sum += count);
+        self.totals = totals;
         self.begun = next.written();
         self.part += 1;
         Ok(next)
@@ -469,10 +469,10 @@ impl Shared {
         self.written.load(Ordering::Relaxed) + self.taken.load(Ordering::Relaxed)
     }
 
-    /// So many events are written: in the files before, and in this one.
-    fn wrote(&self, before: &[u64; KINDS], now: [u64; KINDS]) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.iter_mut().zip(before.iter().zip(now)).for_each(|(sum, (before, now))| *sum = before + now);
+    /// Counts the events that are written: in the files before, and in this one.
+    fn count<F, W: Write>(&self, writing: &Writing<F>, writer: &Writer<W>) {
+        let events = writing.totals.and(writer.totals()).events;
+        *self.events.lock().unwrap_or_else(PoisonError::into_inner) = events;
     }
 
     /// An output that is waited for from now on.
@@ -525,7 +525,7 @@ impl Shared {
 /// Writes what waits, and counts it, before what may fail after it.
 fn flush<F: Files>(writer: &mut Writer<F::File>, writing: &Writing<F>, shared: &Shared) -> io::Result<()> {
     let flushed = writer.flush();
-    shared.wrote(&writing.events, writer.events());
+    shared.count(writing, writer);
     flushed
 }
 
@@ -554,16 +554,18 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
             Some(Job::Flush) => writer.flush(),
             // It may have been asked for twice.
             Some(Job::Next(_)) if !writing.next_is_due(&writer) => Ok(()),
-            Some(Job::Next(state)) => match flush(&mut writer, &writing, shared) {
-                Ok(()) => match writing.next(writer, &state) {
+            Some(Job::Next(state)) => {
+                if let Err(error) = flush(&mut writer, &writing, shared) {
+                    break Err(error);
+                }
+                match writing.next(writer, &state) {
                     Ok(next) => {
                         writer = next;
                         Ok(())
                     }
                     Err(error) => break Err(error),
-                },
-                Err(error) => Err(error),
-            },
+                }
+            }
             Some(Job::End(state)) => {
                 let ended = flush(&mut writer, &writing, shared).and_then(|()| writer.end(&state));
                 break ended.map(|(_, written)| shared.written.store(writing.before + written, Ordering::Relaxed));
@@ -584,7 +586,7 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
             flush_at = Instant::now() + FLUSH;
         }
         shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
-        shared.wrote(&writing.events, writer.events());
+        shared.count(&writing, &writer);
         shared.closing.store(writer.closing(), Ordering::Relaxed);
         shared.state_stored.store(writer.state_stored(), Ordering::Relaxed);
         if !writer.has_waiting() {

@@ -1,7 +1,7 @@
 //! Frames into blocks.
 
 use super::block::{BATCH_END, Contents, FileHeader, HEADER, Sealer};
-use super::index::{Entry, Indexer, KINDS, KeysOf, Summary};
+use super::index::{Entry, Indexer, KeysOf, Summary, Totals};
 use crate::frame::host::{Continues, HostFrame};
 use crate::frame::{Batch, Frames, HEADER as FRAME_HEADER};
 use crate::limits;
@@ -167,9 +167,9 @@ impl<W: Write> Writer<W> {
         self.written
     }
 
-    /// Events in the blocks written so far, by the number of their kind, as [`Entry::events`].
-    pub fn events(&self) -> [u64; KINDS] {
-        self.indexer.totals().events
+    /// The sums of the blocks written so far.
+    pub fn totals(&self) -> &Totals {
+        self.indexer.totals()
     }
 
     fn parts(&mut self, contents: Contents, state: &Batch) -> io::Result<()> {

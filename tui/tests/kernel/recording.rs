@@ -561,7 +561,7 @@ fn check_account_of_cut(file: &str, done: &Output) {
     assert_eq!(after("delivered"), shown.lines().count(), "{said}");
     assert_eq!(after("seen"), after("delivered") + after("filtered") + after("lost"), "{said}");
     assert!(after("delivered") > 100 && after("lost") > 0, "{said}");
-    assert!(said.contains(&format!("{} events were not recorded", after("lost"))) || after("lost") >= 1000, "{said}");
+    assert!(said.replace(',', "").contains(&format!("\n{} events were not recorded\n", after("lost"))), "{said}");
 }
 
 #[test]
