@@ -207,8 +207,8 @@ pub const AROUND_SHARE: u64 = 4;
 /// Windows of a recording that `info` lists. Further ones are only counted.
 pub const WINDOWS: usize = 10_000;
 
-/// Bytes of the smallest file of a recording in several files (`--rotate`). Each begins and ends with a state.
-pub const ROTATE_MIN: u64 = 64 << 10;
+/// The minimum of `--max-size` and `--rotate` in bytes: each file begins and ends with the state of all processes.
+pub const FILE_MIN: u64 = 64 << 10;
 
 /// Bytes of the filter of a block in the index of a recording. A block with more keys has a filter that says less.
 pub const BLOCK_FILTER: usize = 1 << 10;

@@ -185,10 +185,10 @@ pub struct Record {
     #[arg(long)]
     pub force: bool,
     /// Stop after this time, such as 10s or 1h 30m; a COMMAND gets SIGTERM
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<std::time::Duration>,
     /// Stop before the recording is larger than this; with --rotate, all files together, also removed ones
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = file_size)]
     pub max_size: Option<ByteSize>,
     /// Begin a new file when one has this size (such as 1GiB,4), and keep the newest COUNT files
     #[arg(long, value_name = "SIZE,COUNT", conflicts_with = "force")]
@@ -211,10 +211,10 @@ pub struct AroundArgs {
     #[arg(long, value_name = "EXPR")]
     pub around: Option<String>,
     /// With --around: how long before a match
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s", requires = "around")]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s", requires = "around")]
     pub before: std::time::Duration,
     /// With --around: how long after a match
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "30s", requires = "around")]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s", requires = "around")]
     pub after: std::time::Duration,
 }
 
@@ -231,10 +231,7 @@ impl FromStr for Rotate {
     type Err = String;
     fn from_str(text: &str) -> Result<Rotate, String> {
         let (size, count) = text.split_once(',').ok_or("write a size and a number of files, such as 1GiB,4")?;
-        let size: ByteSize = size.trim().parse().map_err(|error: size::SizeError| error.to_string())?;
-        if size.0 < limits::ROTATE_MIN {
-            return Err(format!("the minimum size of a file is {}", ByteSize(limits::ROTATE_MIN)));
-        }
+        let size = file_size(size.trim())?;
         let count = count.trim().parse().map_err(|_| "the number of files must be at least 1".to_owned())?;
         Ok(Rotate { size, count })
     }
@@ -262,6 +259,22 @@ pub struct Replay {
     /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
+}
+
+/// The size of a recording.
+fn file_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: size::SizeError| error.to_string())?;
+    if size.0 < limits::FILE_MIN {
+        return Err(format!(
+            "the minimum size of a file is {}; write a size such as 100MiB",
+            ByteSize(limits::FILE_MIN)
+        ));
+    }
+    Ok(size)
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::text::time::duration(text).ok_or_else(|| "write a time such as 10s, 90 (seconds) or 1h 30m".to_owned())
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
@@ -737,6 +750,8 @@ mod tests {
         let good = rotate("1GiB,4").expect("good usage");
         assert_eq!((good.size, good.count.get()), (ByteSize(1 << 30), 4));
         assert!(rotate(" 64KiB , 1 ").is_ok());
+        check_bad("tracetui record --max-size 5", "the minimum size of a file is 64 KiB; write a size such as 100MiB");
+        assert!(parse("tracetui record --max-size 64K").is_ok());
         for (text, part) in [
             ("1GiB", "1GiB,4"),
             ("1GiB,0", "at least 1"),
@@ -748,6 +763,23 @@ mod tests {
             check_bad(&format!("tracetui record --rotate {text}"), part);
         }
         check_bad("tracetui record --rotate 1GiB,4 --force", "--force");
+    }
+
+    #[test]
+    fn a_duration_without_a_unit_is_in_seconds() {
+        for (text, ms) in [("90", 90_000), ("1.5", 1_500), ("90s", 90_000), ("2m", 120_000)] {
+            let Some(Command::Record(record)) =
+                parse(&format!("tracetui record --duration {text}")).expect(text).command
+            else {
+                panic!("not record")
+            };
+            assert_eq!(record.duration, Some(std::time::Duration::from_millis(ms)), "{text}");
+        }
+        let Some(Command::Replay(replay)) = parse("tracetui replay a.ttr --from 2").expect("a moment").command else {
+            panic!("not replay")
+        };
+        assert_eq!(replay.from, Some(Moment::Since(2_000_000_000)));
+        check_bad("tracetui record --duration soon", "write a time such as 10s, 90 (seconds) or 1h 30m");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sizes: bytes, or a number of KiB, MiB or GiB.
+//! Sizes: bytes, or a number of KiB, MiB or GiB (also K, M and G).
 
 use crate::limits;
 use std::fmt;
@@ -56,7 +56,8 @@ fn unit_bytes(number: u64, unit: &str) -> Result<u64, SizeError> {
     if unit.is_empty() {
         return Ok(1);
     }
-    if let Some((_, bytes)) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
+    let is_it = |name: &str| [name, &name[..1]].iter().any(|name| name.eq_ignore_ascii_case(unit));
+    if let Some((_, bytes)) = UNITS.iter().find(|(name, _)| is_it(name)) {
         return Ok(*bytes);
     }
     let first = unit.chars().next().unwrap_or_default();
@@ -141,12 +142,15 @@ mod tests {
         check_size("16MiB", 16 << 20);
         check_size("16 mib", 16 << 20);
         check_size("2GiB", 2 << 30);
+        check_size("64K", 65536);
+        check_size("16m", 16 << 20);
+        check_size("2 G", 2 << 30);
     }
 
     #[test]
     fn what_is_no_size_says_why() {
         check_error("16MB", "unknown unit \"MB\"; did you mean 16MiB?");
-        check_error("4g", "unknown unit \"g\"; did you mean 4GiB?");
+        check_error("4gb", "unknown unit \"gb\"; did you mean 4GiB?");
         for text in ["", "MiB", "-1", "1.5GiB", "16x", "lots", "１６"] {
             check_error(text, "expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB");
         }

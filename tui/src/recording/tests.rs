@@ -436,7 +436,7 @@ impl Files for InMemory {
         Ok((disk, FileHeader::new(ID, 7).part_of([9; 8], disks.len() as u32 - 1)))
     }
     fn size(&self) -> Option<u64> {
-        Some(crate::limits::ROTATE_MIN)
+        Some(crate::limits::FILE_MIN)
     }
     fn ended(&mut self, _: Disk) -> std::io::Result<()> {
         Ok(())

@@ -1,5 +1,7 @@
 //! Times and durations as text.
 
+use std::time::Duration;
+
 /// Nanoseconds in a second.
 const SECOND: i128 = 1_000_000_000;
 
@@ -149,22 +151,17 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// Reads `1h 5m` or `90s` (since the start), `3:12` and `0.05` (the same), `14:02:11.482` (a time of day), or a date and
-    /// time (RFC 3339; UTC). A whole number alone may be anything.
+    /// Reads `1h 5m`, `90s`, `3:12` and `0.05` (since the start; a number alone is in seconds), `14:02:11.482` (a time of
+    /// day), or a date and time (RFC 3339; UTC).
     pub fn parse(text: &str) -> Option<Moment> {
         let text = text.trim();
         let since = text.strip_prefix('+').unwrap_or(text);
-        if let Ok(duration) = humantime::parse_duration(since) {
-            return u64::try_from(duration.as_nanos()).ok().map(Moment::Since);
+        if let Some(since) = duration(since) {
+            return u64::try_from(since.as_nanos()).ok().map(Moment::Since);
         }
         if let Ok(time) = humantime::parse_rfc3339_weak(text) {
             let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
             return i128::try_from(since.as_nanos()).ok().map(Moment::At);
-        }
-        if since.contains('.')
-            && let Some(ns) = seconds_of(since)
-        {
-            return Some(Moment::Since(ns));
         }
         let below = |text: &str, limit: u64| seconds_of(text).filter(|ns| *ns < limit * 1_000_000_000);
         let parts: Vec<&str> = since.split(':').collect();
@@ -205,6 +202,12 @@ impl Moment {
     }
 }
 
+/// Reads a duration such as `1h 5m`. A number alone is in seconds.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    seconds_of(text).map(Duration::from_nanos).or_else(|| humantime::parse_duration(text).ok())
+}
+
 /// Nanoseconds of a number of seconds with up to nine decimals.
 fn seconds_of(text: &str) -> Option<u64> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
@@ -227,6 +230,7 @@ mod tests {
         check("3:12", Some(Moment::Since(192 * s)));
         check("0:00.5", Some(Moment::Since(s / 2)));
         check("0.05", Some(Moment::Since(s / 20)));
+        check("2", Some(Moment::Since(2 * s)));
         check("+12.5", Some(Moment::Since(12 * s + s / 2)));
         check("14:02:11.482", Some(Moment::OfDay(50_531_482_000_000)));
         check("2026-11-20 14:02:11", Some(Moment::At(1_795_183_331_000_000_000)));
@@ -234,7 +238,7 @@ mod tests {
         for wrong in [
             "",
             "x",
-            "14",
+            "14 02",
             ".5",
             "1.",
             "1.5:00",
