@@ -71,7 +71,16 @@ impl App {
 
     /// Opens the pane at the explanation of the selected failure.
     fn show_why(&mut self) {
-        match self.aimed_at().and_then(|id| self.store.get(id)).map(|stored| (stored.failed, stored.kind)) {
+        match self.aimed_at() {
+            _ if self.view.current != View::Events => self.say("select an event that failed"),
+            Some(id) => self.explain(id),
+            None => self.say("no event selected"),
+        }
+    }
+
+    /// Opens the pane at the explanation of a failure.
+    pub(super) fn explain(&mut self, id: Id) {
+        match self.store.get(id).map(|stored| (stored.failed, stored.kind)) {
             Some((true, kind)) => {
                 self.stay();
                 if self.detail.size().is_none() {
@@ -87,7 +96,7 @@ impl App {
                 }
             }
             Some((false, _)) => self.say("the selected event did not fail"),
-            None => self.say("no event selected"),
+            None => self.say("the event was evicted from memory"),
         }
     }
 

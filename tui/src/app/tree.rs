@@ -10,10 +10,27 @@ use super::views::tree::{Row, Shown, Tree, columns};
 use super::{App, Left};
 use crate::app::filter::{Change, FilterInputError, FilterState};
 use crate::enrich::World;
+use crate::store::Id;
 
 impl App {
-    /// Shows a view.
+    /// Shows a view. The tree selects the process of the event that was selected.
     pub(super) fn show(&mut self, view: View) {
+        if (self.view.current, view) == (View::Events, View::Tree) {
+            self.select_in_tree();
+        }
+        self.switch(view);
+    }
+
+    /// Selects the process of the selected event in the tree. A list that follows the newest event has no choice of the user.
+    fn select_in_tree(&mut self) {
+        let chosen = !self.events.follows() || self.events.paused();
+        let process = self.selected().filter(|_| chosen).and_then(|stored| stored.process).map(|process| process.key);
+        if let Some(process) = process.filter(|process| self.tree.process(*process).is_some()) {
+            self.tree.go_to(process, self.now);
+        }
+    }
+
+    fn switch(&mut self, view: View) {
         // The pane of a program is no pane of an event.
         if view != View::Events || self.view.current == View::Bpf {
             self.detail.close();
@@ -132,7 +149,8 @@ impl App {
     pub(super) fn act_on_tree(&mut self, action: Action) -> bool {
         self.prepare();
         match action {
-            Action::SubtreeEvents => self.show_subtree(),
+            Action::SubtreeEvents => _ = self.show_subtree(),
+            Action::Why => self.explain_process(),
             Action::Follow => {
                 self.tree.follow();
                 if self.replay.is_some() {
@@ -155,9 +173,21 @@ impl App {
         true
     }
 
-    /// Shows the events of the selected process and of those below it: first the one that shows what went wrong.
-    fn show_subtree(&mut self) {
-        let Some(seen) = self.tree.selected() else { return self.say("no process is selected") };
+    /// Explains why the selected process failed.
+    fn explain_process(&mut self) {
+        let failed = self.tree.selected().map(|seen| (seen.cause(), seen.process.key.tgid.0));
+        match failed {
+            Some((None, pid)) => self.say(format!("process {pid} did not fail")),
+            _ => self.show_subtree().into_iter().for_each(|cause| self.explain(cause)),
+        }
+    }
+
+    /// Shows the events of the selected process and of those below it: first the one that shows what went wrong, which is returned.
+    fn show_subtree(&mut self) -> Option<Id> {
+        let Some(seen) = self.tree.selected() else {
+            self.say("no process is selected");
+            return None;
+        };
         let (process, cause) = (seen.process.key, seen.cause());
         let another = self.pipeline.follow_process(process);
         let part = format!("tree={}", process.tgid.0);
@@ -171,6 +201,7 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| replay.aim(Target::At(ns)));
             }
         }
+        cause
     }
 
     /// Goes back to the view that showed the events of a row, with the filter and the event of before. `false` if there is none, or the
@@ -188,7 +219,7 @@ impl App {
             Some(id) => self.events.select(id, self.list_height(), &self.store),
             None => self.events.follow(),
         }
-        self.show(left.view);
+        self.switch(left.view);
         true
     }
 

@@ -505,6 +505,15 @@ impl Tree {
         self.moved = Some(now);
     }
 
+    /// Selects a process, and unfolds its ancestors.
+    pub(crate) fn go_to(&mut self, process: ProcessKey, now: Duration) {
+        (self.cursor, self.moved) = (Some(process), Some(now));
+        for above in self.line_of_cursor() {
+            self.nodes.unfold(above);
+        }
+        self.again();
+    }
+
     fn reveal(&mut self, height: usize) {
         let most = self.rows.len().saturating_sub(height);
         self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);

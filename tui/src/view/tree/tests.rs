@@ -8,7 +8,7 @@ use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 use tracetui_shared::header::{FrameHeader, flag};
@@ -478,4 +478,58 @@ fn memory_is_bounded_and_what_failed_is_kept_longest() {
     assert!(app.tree().left_out() > 1_000);
     assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 1")), "{}", shown.join("\n"));
     assert!(app.memory().used() <= 8 << 20);
+}
+
+/// The selected row.
+fn selected(app: &mut App) -> String {
+    rows(app).into_iter().find(|row| row.starts_with('>')).unwrap_or_default()
+}
+
+#[test]
+fn why_explains_the_process_that_is_selected_in_the_tree() {
+    let mut app = tree(80, 30, &mut build());
+    keys(&mut app, "1gj2");
+    // Its own selection, by a click.
+    screen(&mut app);
+    let click = |row: u16| MouseEvent {
+        kind: MouseEventKind::Down(MouseButton::Left),
+        column: 20,
+        row,
+        modifiers: KeyModifiers::NONE,
+    };
+    app.update(Input::Mouse(click(3)));
+    keys(&mut app, "W");
+    assert_eq!(app.message(), Some("process 100 did not fail"));
+    assert!(app.detail().size().is_none());
+    keys(&mut app, "F");
+    assert!(selected(&mut app).contains(" 104 exit 126"), "{}", selected(&mut app));
+    keys(&mut app, "W");
+    let shown = screen(&mut app).join("\n");
+    assert_eq!(app.view(), View::Events);
+    assert!(shown.contains("── 104 sh ── EXEC EACCES"), "{shown}");
+    keys(&mut app, "\x1b\x1b");
+    assert_eq!(app.view(), View::Tree);
+    assert!(selected(&mut app).contains(" 104 exit 126"), "{}", selected(&mut app));
+}
+
+#[test]
+fn the_tree_selects_the_process_of_the_selected_event() {
+    let mut made = build();
+    made.exit(105, "sleep", 0);
+    let mut app = tree(80, 30, &mut made);
+    // The parent of the process is folded.
+    keys(&mut app, "gjh");
+    assert!(selected(&mut app).contains("> cc -c main.c"), "{}", selected(&mut app));
+    for (event, process) in [("g", " 100 "), ("gjjjjj", " 102 "), ("Gk", " 105 ")] {
+        keys(&mut app, &format!("a1{event}"));
+        let of = app.selected().expect("an event").header().tgid.0;
+        keys(&mut app, "2");
+        assert!(selected(&mut app).contains(process), "{of}: {}", selected(&mut app));
+        assert_eq!(format!(" {of} "), process);
+    }
+    // The way back to the tree keeps its selection.
+    keys(&mut app, "gj\n");
+    assert_eq!(app.view(), View::Events);
+    keys(&mut app, "\x1b");
+    assert!(selected(&mut app).contains(" 101 "), "{}", selected(&mut app));
 }

@@ -460,6 +460,13 @@ impl Nodes {
         })
     }
 
+    /// Unfolds a process that the user folded.
+    pub(super) fn unfold(&mut self, at: Place) {
+        if self.get(at).is_some_and(|node| node.fold == Some(true)) {
+            self.fold(at, false);
+        }
+    }
+
     /// Folds or unfolds a process.
     pub(super) fn fold(&mut self, at: Place, fold: bool) {
         self.get_mut(at).into_iter().for_each(|node| node.fold = Some(fold));
