@@ -98,6 +98,7 @@ impl App {
         self.settle_replay();
         self.play_from_selected();
         self.events.reveal(self.list_height(), &self.store);
+        self.hold_rows();
         if self.view.current == View::Top {
             self.count_top();
         }
@@ -170,11 +171,28 @@ impl App {
             Disposition::Delivered
         });
         self.bound_events();
+        self.evict();
+        if self.store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
+    }
+
+    /// Forgets what the store evicted.
+    fn evict(&mut self) {
         let App { store, events, detail, search, .. } = self;
         events.evict(store);
         detail.evict(store);
         search.evict(store);
-        if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
+    }
+
+    /// While the view is paused, keeps the rows on the screen and around it in memory.
+    fn hold_rows(&mut self) {
+        let rows = match self.events.paused() {
+            true => self.events.rows_to_hold(self.list_height(), &self.store),
+            false => self.store.pinned().map(|_| 0..0),
+        };
+        if let Some(rows) = rows {
+            self.store.pin(rows.filter_map(|at| self.events.row(at)));
+            self.evict();
+        }
     }
 
     /// Limits the kept events to the memory that nothing else uses.

@@ -23,10 +23,10 @@ struct Meta {
 
 /// Bytes of an event beside its frame: its index entry here, and its places in the indexes of the list and of the
 /// detail pane.
-const PER_EVENT: usize = size_of::<Meta>() + 2 * size_of::<Id>();
+pub(super) const PER_EVENT: usize = size_of::<Meta>() + 2 * size_of::<Id>();
 
 /// Consecutive events. Only the newest block grows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Block {
     first: Id,
     bytes: Vec<u8>,
@@ -61,6 +61,23 @@ impl Block {
             answered: false,
         });
         self.bytes.extend_from_slice(frame.bytes);
+    }
+
+    /// Adds a copy of an event of another block.
+    pub(super) fn copy(&mut self, stored: &Stored<'_>) {
+        let Stored { clock_offset, file, time, kind, failed, answered, .. } = *stored;
+        let offset = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.metas.push(Meta {
+            process: stored.process.cloned(),
+            clock_offset,
+            file,
+            time,
+            offset,
+            kind,
+            failed,
+            answered,
+        });
+        self.bytes.extend_from_slice(stored.bytes);
     }
 
     #[inline]

@@ -25,6 +25,8 @@ pub(crate) struct Index {
     marked: VecDeque<Id>,
     /// The id of the oldest event that has been tested.
     from: Id,
+    /// The pinned events before this one have not been tested.
+    pins_from: Id,
     /// The number of the event at position 0. An event keeps its number when others are added or evicted.
     number: i64,
 }
@@ -32,7 +34,7 @@ pub(crate) struct Index {
 impl Index {
     /// An empty index, for which no event has been tested yet.
     pub(crate) fn new(store: &Store) -> Index {
-        Index { from: store.next_id(), ..Index::default() }
+        Index { from: store.next_id(), pins_from: store.next_id(), ..Index::default() }
     }
 
     /// Adds the answer for an event that was just stored.
@@ -49,20 +51,30 @@ impl Index {
     pub(crate) fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
         let until = self.from.saturating_sub(budget as u64).max(store.first_id()).min(self.from);
         for stored in store.range(until..self.from).rev() {
-            match ask(&stored) {
-                Answer::No => continue,
-                Answer::Yes => {}
-                Answer::Marked => self.marked.push_front(stored.id),
-            }
-            self.ids.push_front(stored.id);
-            self.number -= 1;
+            self.prepend(stored.id, ask(&stored));
         }
+        self.pins_from = self.pins_from.min(until);
         self.from = until;
+        if until <= store.first_id() {
+            // They are few.
+            store.pinned_before(self.pins_from).rev().for_each(|stored| self.prepend(stored.id, ask(&stored)));
+            self.pins_from = 0;
+        }
+    }
+
+    fn prepend(&mut self, id: Id, answer: Answer) {
+        match answer {
+            Answer::No => return,
+            Answer::Yes => {}
+            Answer::Marked => self.marked.push_front(id),
+        }
+        self.ids.push_front(id);
+        self.number -= 1;
     }
 
     /// Whether older events are still untested.
     pub(crate) fn scanning(&self, store: &Store) -> bool {
-        self.from > store.first_id()
+        self.from > store.first_id() || store.pinned().is_some_and(|(first, _)| first < self.pins_from)
     }
 
     /// The oldest event that has been tested.
@@ -74,10 +86,16 @@ impl Index {
     pub(crate) fn evict(&mut self, store: &Store) {
         let first = store.first_id();
         self.from = self.from.max(first);
-        self.number += self.place(first) as i64;
+        let oldest = store.pinned().map_or(first, |(pinned, _)| pinned.min(first));
+        self.number += self.place(oldest) as i64;
         for ids in [&mut self.ids, &mut self.marked] {
             let gone = ids.partition_point(|id| *id < first);
+            let stays: Vec<Id> = ids.range(..gone).copied().filter(|id| store.get(*id).is_some()).collect();
+            if stays.len() == gone {
+                continue;
+            }
             ids.drain(..gone);
+            stays.into_iter().rev().for_each(|id| ids.push_front(id));
             // The number of kept events falls when events become larger.
             if ids.capacity() > SPARSE.max(4 * ids.len()) {
                 ids.shrink_to(2 * ids.len());

@@ -5,6 +5,7 @@
 
 mod block;
 pub(crate) mod index;
+mod pins;
 
 use crate::event::open::Open;
 use crate::event::process::Process;
@@ -12,6 +13,7 @@ use crate::event::{self, Body, DecodeError, Event, EventContext, Payload, Tables
 use crate::frame::{FrameRef, HEADER};
 use block::Block;
 use foldhash::fast::RandomState;
+use pins::Pins;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -38,6 +40,9 @@ const BLOCK: usize = 1 << 20;
 /// The minimum number of blocks with a small limit, so that an eviction removes only a part of the events.
 const BLOCKS_MIN: usize = 16;
 
+/// The part (1/n) of the limit that pinned events may take.
+const PINNED: usize = 8;
+
 /// Bytes of an entry in the table of charged objects. The table fills at most seven of eight places.
 const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 
@@ -50,6 +55,8 @@ pub struct Store {
     /// The number of the first block in `blocks`, counted from 0.
     first_block: u64,
     bound: usize,
+    /// Copies of events that stay when their blocks are evicted.
+    pins: Pins,
     /// Bytes of all blocks but the newest.
     sealed: usize,
     /// The objects that the blocks refer to. Each is charged to the newest block that refers to it.
@@ -141,6 +148,7 @@ impl Store {
             asked: Cell::new(0),
             first_block: 0,
             bound,
+            pins: Pins::default(),
             sealed: 0,
             charges: FxHashMap::default(),
             hasher: RandomState::default(),
@@ -181,6 +189,11 @@ impl Store {
     /// The event with an id; `None` if it was evicted or does not exist yet.
     #[inline]
     pub fn get(&self, id: Id) -> Option<Stored<'_>> {
+        self.in_blocks(id).or_else(|| self.pins.get(id))
+    }
+
+    #[inline]
+    fn in_blocks(&self, id: Id) -> Option<Stored<'_>> {
         if let Some(stored) = self.blocks.get(self.asked.get()).and_then(|block| block.get(id)) {
             return Some(stored);
         }
@@ -195,6 +208,29 @@ impl Store {
         if let Some(block) = at.and_then(|at| self.blocks.get_mut(at)) {
             block.answer(id);
         }
+        self.pins.answer(id);
+    }
+
+    /// Keeps copies of these events, given in order, until the next call: the last ones, as many as a part of the limit holds.
+    pub(crate) fn pin(&mut self, ids: impl DoubleEndedIterator<Item = Id>) {
+        let (mut room, mut wanted) = (self.bound / PINNED, Vec::new());
+        for stored in ids.rev().filter_map(|id| self.get(id)) {
+            let Some(rest) = room.checked_sub(Pins::weight(&stored)) else { break };
+            room = rest;
+            wanted.push(stored);
+        }
+        self.pins = Pins::of(wanted.iter().rev());
+        self.evict();
+    }
+
+    /// The first and the last event that are pinned.
+    pub(crate) fn pinned(&self) -> Option<(Id, Id)> {
+        self.pins.span()
+    }
+
+    /// The pinned events before an id that are in no block any more, in order.
+    pub(crate) fn pinned_before(&self, id: Id) -> impl DoubleEndedIterator<Item = Stored<'_>> {
+        self.pins.before(id.min(self.first_id()))
     }
 
     /// The kept events with these ids, in order.
@@ -241,7 +277,8 @@ impl Store {
 
     /// Bytes in use, including shared data (processes: estimated).
     pub fn bytes(&self) -> usize {
-        self.sealed + self.blocks.back().map_or(0, Block::bytes) + self.charges.capacity() * CHARGE
+        let newest = self.blocks.back().map_or(0, Block::bytes);
+        self.sealed + newest + self.pins.bytes() + self.charges.capacity() * CHARGE
     }
 
     /// The limit in bytes.
@@ -260,11 +297,9 @@ impl Store {
     }
 
     fn charge_process(&mut self, process: &Arc<Process>) {
-        let own = size_of::<Process>() + process.comm.len() + 16;
+        let [own, image] = weights(process);
         self.charge(Arc::as_ptr(process) as usize, own);
-        let image = &process.image;
-        let texts = image.exe.len() + image.argv.len() + image.cwd.len();
-        self.charge(Arc::as_ptr(image) as usize, size_of_val(&**image) + texts + 16);
+        self.charge(Arc::as_ptr(&process.image) as usize, image);
     }
 
     /// Moves the cost of an object to the newest block, because the object lives as long as that block.
@@ -302,6 +337,13 @@ impl Store {
             }
         }
     }
+}
+
+/// Bytes of a process, and of its image.
+fn weights(process: &Process) -> [usize; 2] {
+    let image = &process.image;
+    let texts = image.exe.len() + image.argv.len() + image.cwd.len();
+    [size_of::<Process>() + process.comm.len() + 16, size_of_val(&**image) + texts + 16]
 }
 
 #[cfg(test)]
@@ -355,6 +397,32 @@ mod tests {
             assert_eq!(path, Some(format!("/some/where/file-{id}")));
         }
         assert!(store.get(20_000).is_none());
+    }
+
+    #[test]
+    fn pinned_events_outlive_their_blocks_within_the_limit() {
+        let (mut store, world) = filled(2_000, 1 << 20);
+        let pinned = store.first_id()..store.first_id() + 30;
+        store.pin(pinned.clone());
+        let (full, _) = filled(20_000, 1 << 20);
+        let (bytes, first) = (store.pins.bytes(), store.first_id());
+        assert!(0 < bytes && bytes < (1 << 20) / PINNED);
+        (store.blocks, store.first_block, store.sealed) = (full.blocks, full.first_block, full.sealed);
+        store.evict();
+        assert!(store.first_id() > pinned.end && store.bytes() <= 1 << 20);
+        for id in pinned.clone() {
+            let path = store.get(id).and_then(|stored| stored.with(&world, |seen| open_path(seen.event)));
+            assert_eq!(path, Some(format!("/some/where/file-{id}")));
+        }
+        assert!(store.get(pinned.end).is_none());
+        let before: Vec<_> = store.pinned_before(first + 9).map(|stored| stored.id).collect();
+        assert_eq!((before, store.pinned()), ((first..first + 9).collect(), Some((first, first + 29))));
+        store.pin(std::iter::empty());
+        assert_eq!((store.get(first).map(|stored| stored.id), store.pinned()), (None, None));
+        // A part of the limit holds the newest ones.
+        store.pin(store.first_id()..store.next_id());
+        assert!(store.pins.bytes() <= (1 << 20) / PINNED);
+        assert_eq!(store.pinned().map(|(_, last)| last), Some(19_999));
     }
 
     #[test]

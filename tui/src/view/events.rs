@@ -11,7 +11,7 @@ use crate::app::{App, Extent};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, EventContext};
 use crate::store::Id;
-use crate::text::{self, Charset, short};
+use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -129,6 +129,9 @@ pub(super) fn draw(
         None => columns(area.width, pid, differ),
     };
     put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
+    if lines.first().is_some_and(|line| line.first == 0) {
+        evicted_above(frame, titles, app, theme);
+    }
     for (y, rows) in (area.y..area.bottom()).zip(&lines) {
         let Some(line) = row_line(rows, &columns, area.width, app, theme) else { break };
         let line = if cursor == Some(rows.last) { selected(&line, area.width, theme) } else { line };
@@ -138,6 +141,18 @@ pub(super) fn draw(
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
     columns.iter().filter(|(column, _)| *column != Column::Detail).count()
+}
+
+/// Says above the first row how many rows were evicted there since the pause.
+fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
+    let above = app.events().evicted().above;
+    if above == 0 || !app.events().paused() {
+        return;
+    }
+    let rows = if titles.width < 60 { "" } else { " older rows" };
+    let text = format!(" {}{rows} evicted ", short(above as u64));
+    let width = u16::try_from(text::width(&text)).unwrap_or(u16::MAX).min(titles.width);
+    put(frame, Rect { x: titles.right() - width, width, ..titles }, Line::styled(text, theme.paused()));
 }
 
 /// Whether the rows differ in CWD and in CGROUP.
@@ -166,14 +181,29 @@ fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
 }
 
 fn empty(app: &App) -> String {
+    let key = |action| app.key_of(action);
+    let filtered = app.filter().applied().is_some();
+    let failures = app.only_failures();
+    let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.shows_kind(*kind)).collect();
     match app.store().kept() {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         0 => "no events yet".to_owned(),
+        _ if app.events().paused() && !filtered && !failures => {
+            format!("no row of the pause is in memory: {} resumes", key(Action::Pause))
+        }
+        _ if !filtered && !failures && KindSet::BY_DEFAULT.iter().all(|kind| app.shows_kind(kind)) => {
+            let shows =
+                on_request.into_iter().map(|kind| format!("{} shows {}s", key(Action::Toggle(kind)), kind.name()));
+            let shows: Vec<_> = shows.chain([format!("{} evicted", grouped(app.store().evicted()))]).collect();
+            format!("no event of these kinds is in memory: {}", shows.join(", "))
+        }
         _ => {
-            let key = |action| app.key_of(action);
             let kinds: Vec<_> = KindSet::BY_DEFAULT.iter().map(|kind| key(Action::Toggle(kind))).collect();
-            let (kinds, back, reset) = (kinds.join(" "), key(Action::Back), key(Action::Reset));
-            format!("all events hidden: {back} removes a filter, {kinds} toggle kinds, {reset} resets")
+            let filter = filtered.then(|| format!("{} removes a filter", key(Action::Back)));
+            let failures = failures.then(|| format!("{} shows what did not fail", key(Action::Failures)));
+            let rest = [format!("{} toggle kinds", kinds.join(" ")), format!("{} resets", key(Action::Reset))];
+            let all: Vec<_> = filter.into_iter().chain(failures).chain(rest).collect();
+            format!("all events hidden: {}", all.join(", "))
         }
     }
 }

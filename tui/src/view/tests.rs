@@ -511,6 +511,85 @@ fn moving_up_ends_following_and_the_end_begins_it() {
 }
 
 #[test]
+fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
+    for typed in [" ", "k ", "gjjj "] {
+        let mut made = Maker::default();
+        // A quarter of this is for events.
+        let mut app = app(80, 24, 4 << 20);
+        more_opens(&mut app, &mut made, 0..1000);
+        keys(&mut app, typed);
+        let before = screen(&mut app);
+        for part in 1..21 {
+            more_opens(&mut app, &mut made, part * 1000..(part + 1) * 1000);
+        }
+        let after = screen(&mut app);
+        assert!(app.store().first_id() > 1000, "the rows are in no block");
+        assert!(app.memory().used() <= 4 << 20);
+        assert_eq!(before[3..22], after[3..22], "{}", after.join("\n"));
+        assert!(after[22].contains("+20,000 new"), "{}", after[22]);
+        // They are events as before.
+        keys(&mut app, "\n");
+        assert!(screen(&mut app).join("\n").contains("who       1000:1000"), "{}", screen(&mut app).join("\n"));
+        keys(&mut app, "\x1bfcomm=cat\n");
+        assert!(selected(&mut app).contains(" cat "), "{}", selected(&mut app));
+        keys(&mut app, "\x1b");
+        assert!(app.events().rows() > 20 && app.events().rows() < 400, "{}", app.events().rows());
+        keys(&mut app, " G");
+        assert_eq!(app.events().row(0), Some(app.store().first_id()), "the rows of the pause are let go");
+    }
+}
+
+#[test]
+fn a_paused_list_says_where_rows_were_evicted() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, 4 << 20);
+    more_opens(&mut app, &mut made, 0..1000);
+    keys(&mut app, "kkk ");
+    more_opens(&mut app, &mut made, 1000..20_000);
+    assert!(!screen(&mut app)[2].contains("evicted"), "not above the first row: {}", screen(&mut app)[2]);
+    keys(&mut app, "g");
+    let shown = screen(&mut app);
+    assert!(shown[2].ends_with(" older rows evicted"), "{}", shown[2]);
+    let rows = app.events().rows();
+    assert!(shown[2].contains(&format!(" {} older", 1000 - rows)), "{rows} in {}", shown[2]);
+    // From far above, the rows down to the pause.
+    let mut app = self::app(80, 24, 4 << 20);
+    made = Maker::default();
+    more_opens(&mut app, &mut made, 0..1000);
+    keys(&mut app, "g ");
+    more_opens(&mut app, &mut made, 1000..20_000);
+    let (shown, rows) = (screen(&mut app), app.events().rows());
+    assert!(!shown[2].contains("evicted"), "{}", shown[2]);
+    assert!(shown[22].ends_with(&format!(" {} evicted, +19,000 new", 1000 - rows)), "{}", shown[22]);
+}
+
+#[test]
+fn an_empty_list_names_only_what_hides() {
+    let empty = |app: &mut App| screen(app)[3].trim().to_owned();
+    let mut app = app(80, 24, MEMORY);
+    keys(&mut app, " ");
+    more_opens(&mut app, &mut Maker::default(), 0..3);
+    assert_eq!(empty(&mut app), "no row of the pause is in memory: Space resumes");
+    let mut app = self::app(80, 24, 4 << 20);
+    let mut made = Maker::default();
+    made.fork(100, "sh", 101);
+    feed(&mut app, &mut made);
+    assert_eq!(empty(&mut app), "no event of these kinds is in memory: K shows forks, 0 evicted");
+    keys(&mut app, "e");
+    assert!(
+        empty(&mut app).starts_with("all events hidden: e shows what did not fail, E X O B toggle"),
+        "{}",
+        empty(&mut app)
+    );
+    keys(&mut app, "efcomm=x\n");
+    assert!(
+        empty(&mut app).starts_with("all events hidden: Esc removes a filter, E X O B toggle"),
+        "{}",
+        empty(&mut app)
+    );
+}
+
+#[test]
 fn escape_peels_the_filter_part_by_part() {
     let mut app = opens(9, MEMORY);
     keys(&mut app, "p");

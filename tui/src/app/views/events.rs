@@ -13,6 +13,7 @@ use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
 pub(crate) use fold::{Fold, Line, missed};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// The conditions under which an event is shown: kind, failure, and the filter.
@@ -56,6 +57,20 @@ impl Shown<'_> {
     }
 }
 
+/// The screens above and below the shown one whose rows a pause keeps, and the most rows that it keeps.
+const HELD: (usize, usize) = (4, 4096);
+
+/// Rows evicted since the view was paused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct EvictedRows {
+    /// Above the first row.
+    pub above: usize,
+    /// Among the other rows of the pause.
+    pub between: usize,
+    /// Rows that came after the pause.
+    pub new: usize,
+}
+
 /// The number of cells that one step scrolls sideways.
 const SIDEWAYS: isize = 8;
 
@@ -70,6 +85,7 @@ pub struct EventList {
     follow: bool,
     /// Events from this one on arrived after the view was paused.
     frozen: Option<Id>,
+    evicted: EvictedRows,
     /// Events from this one on arrived after following ended.
     unseen: Id,
     /// The number of cells by which DETAIL is scrolled.
@@ -98,13 +114,39 @@ impl EventList {
 
     /// Removes events that the store evicted.
     pub fn evict(&mut self, store: &Store) {
+        let oldest = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned.min(store.first_id()));
+        let (above, rows, all) = (self.index.place(oldest), self.rows(), self.index.len());
         self.index.evict(store);
-        self.unfolded = self.unfolded.split_off(&store.first_id());
+        self.unfolded = self.unfolded.split_off(&oldest);
+        let (of_pause, all) = (rows - self.rows(), all - self.index.len());
+        self.evicted.above += above.min(of_pause);
+        self.evicted.between += of_pause.saturating_sub(above);
+        self.evicted.new += all - of_pause;
+    }
+
+    /// The positions of the rows to keep while the view is paused: those on a screen of `height` lines and around it. `None` if those
+    /// on the screen are kept.
+    pub(crate) fn rows_to_hold(&self, height: usize, store: &Store) -> Option<Range<usize>> {
+        let lines = self.screen(height, store);
+        let (first, last) = (lines.first()?.first, lines.last()?.last);
+        let is_held = |(from, to): (Id, Id)| self.row(first) >= Some(from) && self.row(last) <= Some(to);
+        if store.pinned().is_some_and(is_held) {
+            return None;
+        }
+        let (screens, most) = HELD;
+        let end = Some((last + screens * height).min(self.rows())).filter(|end| end - first < most).unwrap_or(last + 1);
+        Some(first.saturating_sub(screens * height).max(end.saturating_sub(most))..end)
+    }
+
+    /// Rows evicted since the view was paused.
+    pub(crate) fn evicted(&self) -> EvictedRows {
+        self.evicted
     }
 
     /// Filters all events again, the newest first.
     pub fn restart(&mut self, store: &Store) {
         self.index = Index::new(store);
+        self.evicted = EvictedRows::default();
     }
 
     /// Continues filtering.
@@ -338,7 +380,7 @@ impl EventList {
     /// The number of rows that were added since the view was paused, or since following ended.
     pub fn unseen(&self) -> usize {
         match self.frozen {
-            Some(frozen) => self.index.len() - self.index.place(frozen),
+            Some(frozen) => self.index.len() - self.index.place(frozen) + self.evicted.new,
             None if self.follow => 0,
             None => self.index.len() - self.index.place(self.unseen),
         }
@@ -377,6 +419,7 @@ impl EventList {
             Some(_) => None,
             None => {
                 self.unseen = store.next_id();
+                self.evicted = EvictedRows::default();
                 Some(store.next_id())
             }
         };
