@@ -62,7 +62,9 @@ pub(super) fn all(
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible(facts);
     let silent = FunctionTracing::open().is_some_and(|setting| setting.is_off());
+    let loaded = Mutex::new(loaded);
     Ok(with_tracefs(|| {
+        let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
         let mut attached = Attached::default();
         let mut attacher = Attacher { arch, object, loaded, facts, preemptible, silent, into: &mut attached };
         for group in GROUPS {
@@ -371,24 +373,25 @@ fn has_events(place: &str) -> bool {
 
 /// Runs `work` where tracefs is mounted. If necessary, `work` runs in a thread with its own mount namespace, so that
 /// nothing on the system changes. Without another thread, what `work` attaches says that there is no tracefs.
-fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    if TRACEFS_PLACES.into_iter().any(has_events) {
-        return work();
+fn with_tracefs<T: Send>(work: impl Fn() -> T + Sync) -> T {
+    match TRACEFS_PLACES.into_iter().any(has_events) {
+        true => work(),
+        false => apart(mount_tracefs, work),
     }
-    let work = Mutex::new(Some(work));
-    let once = || work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work());
-    std::thread::scope(|scope| {
-        let in_namespace = || {
+}
+
+/// Runs `prepare` and `work` on another thread, or `work` alone on this one if no thread can be started.
+fn apart<T: Send>(prepare: impl Fn() -> std::io::Result<()> + Sync, work: impl Fn() -> T + Sync) -> T {
+    let done = std::thread::scope(|scope| {
+        let prepared = || {
             // If this is not permitted, attaching reports what is missing.
-            let _ = mount_tracefs();
-            once()
+            let _ = prepare();
+            work()
         };
-        match std::thread::Builder::new().spawn_scoped(scope, in_namespace) {
-            Ok(worker) => worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(_) => once(),
-        }
-    })
-    .expect("it runs once")
+        let worker = std::thread::Builder::new().spawn_scoped(scope, prepared);
+        worker.map_or_else(|_| Ok(work()), std::thread::ScopedJoinHandle::join)
+    });
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Gives the calling thread a mount namespace and mounts tracefs in it.
@@ -408,6 +411,23 @@ fn mount_tracefs() -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The children of a thread that left its pid namespace are in another one, in which no thread of this process can be.
+    fn without_threads<T: Send + 'static>(act: fn() -> T) -> Option<T> {
+        let thread = std::thread::spawn(move || {
+            // SAFETY: unshare(2) takes an integer. It changes this thread only, which ends here.
+            (unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0).then(act)
+        });
+        thread.join().expect("no panic")
+    }
+
+    #[test]
+    fn what_needs_another_thread_is_done_without_one() {
+        let work = || (apart(|| Ok(()), || 7), std::thread::Builder::new().spawn(|| ()).is_err());
+        // Without root, the namespace is refused.
+        assert!(matches!(without_threads(work), None | Some((7, true))));
+        assert_eq!(apart(|| Err(std::io::Error::other("refused")), || 7), 7);
+    }
 
     #[test]
     fn fields_of_records_are_found_where_they_are() {
