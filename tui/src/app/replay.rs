@@ -168,6 +168,10 @@ struct Playing {
     at: u64,
     /// The time of the last step.
     then: Duration,
+    /// When the measurement of the speed began, and the position then.
+    measured: (Duration, u64),
+    /// The speed in the second before.
+    reached: Option<f64>,
     /// The row of the last step. Another row that is selected is the position from which it goes on.
     row: Option<Id>,
 }
@@ -181,6 +185,22 @@ pub enum Target {
     At(u64),
     /// The last event.
     Last,
+}
+
+impl Playing {
+    fn new(at: u64, now: Duration, row: Option<Id>) -> Playing {
+        Playing { at, then: now, measured: (now, at), reached: None, row }
+    }
+
+    /// Measures the speed once a second.
+    fn measure(&mut self, now: Duration) {
+        let (since, from) = self.measured;
+        let passed = now.saturating_sub(since);
+        if passed >= Duration::from_secs(1) {
+            self.reached = Some(self.at.saturating_sub(from) as f64 / passed.as_nanos() as f64);
+            self.measured = (now, self.at);
+        }
+    }
 }
 
 /// A bin of the density strip.
@@ -322,6 +342,12 @@ impl Replay {
         self.speed
     }
 
+    /// The speed that is reached, if it is clearly less than the chosen one: the events are not read as fast.
+    pub fn reached(&self) -> Option<f64> {
+        let Speed(by, of) = self.speed;
+        self.playing?.reached.filter(|reached| *reached < 0.8 * f64::from(by) / f64::from(of))
+    }
+
     /// Whether the loaded part begins at the start of the recording.
     pub fn from_start(&self) -> bool {
         self.from_start
@@ -374,16 +400,21 @@ impl Replay {
             false => SPEEDS.iter().rfind(|speed| order(speed).is_lt()),
         };
         self.speed = next.copied().unwrap_or(self.speed);
+        // A speed that was reached with another choice says nothing.
+        self.playing
+            .iter_mut()
+            .for_each(|playing| (playing.measured, playing.reached) = ((playing.then, playing.at), None));
     }
 
     /// The position after the time until now passed; not after `last`. `None` if it does not play.
     pub(super) fn play(&mut self, now: Duration, last: u64) -> Option<u64> {
         let Speed(by, of) = self.speed;
-        let Playing { at, then, .. } = self.playing.as_mut()?;
-        let passed = now.saturating_sub(*then).as_nanos().min(u128::from(u64::MAX)) as u64;
-        *at = at.saturating_add(passed.saturating_mul(by.into()) / u64::from(of)).min(last.max(*at));
-        *then = now;
-        Some(*at)
+        let playing = self.playing.as_mut()?;
+        let passed = now.saturating_sub(playing.then).as_nanos().min(u128::from(u64::MAX)) as u64;
+        let to = playing.at.saturating_add(passed.saturating_mul(by.into()) / u64::from(of));
+        (playing.at, playing.then) = (to.min(last.max(playing.at)), now);
+        playing.measure(now);
+        Some(playing.at)
     }
 
     /// Counts an event that is loaded.
@@ -580,7 +611,7 @@ impl App {
         let (chosen, at, now) = (self.events.chosen(), self.selected_time(), self.now);
         let playing = self.replay.as_mut().and_then(|replay| replay.playing.as_mut());
         if let (Some(playing), Some(at)) = (playing.filter(|playing| playing.row != chosen), at) {
-            *playing = Playing { at, then: now, row: chosen };
+            *playing = Playing::new(at, now, chosen);
         }
     }
 
@@ -726,7 +757,7 @@ impl App {
             let start = self.key_of(Action::Start);
             self.say(format!("the recording ends here; {start} goes to its start"));
         } else {
-            replay.playing = Some(Playing { at, then: now, row });
+            replay.playing = Some(Playing::new(at, now, row));
         }
         vec![Effect::Redraw]
     }

@@ -54,12 +54,21 @@ fn transport(app: &App, replay: &Replay, width: u16) -> String {
     let speed = match transport {
         Transport::Following => String::new(),
         Transport::Loading | Transport::Paused if replay.speed() == Speed::default() => String::new(),
-        _ => format!(" {}", replay.speed()),
+        _ => match replay.reached().map(times) {
+            Some(reached) if width < 80 => format!(" {reached}"),
+            Some(reached) => format!(" {} ({reached} reached)", replay.speed()),
+            None => format!(" {}", replay.speed()),
+        },
     };
     match width {
         0..80 => format!("{sign}{speed}"),
         _ => format!("{sign} {word}{speed}"),
     }
+}
+
+/// `12x`, `2.7x`.
+fn times(speed: f64) -> String {
+    if speed < 9.95 { format!("{speed:.1}x") } else { format!("{speed:.0}x") }
 }
 
 /// The lines of the help that explain the signs of the header and of the strip.

@@ -897,6 +897,24 @@ fn the_help_of_a_replay_explains_its_signs() {
 }
 
 #[test]
+fn a_speed_that_is_not_reached_is_not_shown_alone() {
+    let (mut app, mut made) = replay(100, 24, End::Complete, true);
+    let left = |app: &mut App| screen(app)[0].split(" 14:02").next().unwrap_or_default().to_owned();
+    keys(&mut app, "g>>>>> ");
+    assert_eq!(left(&mut app), " REPLAY  > playing 256x");
+    // Each second, three seconds of the recording are read.
+    let mut second = |app: &mut App, now| {
+        made.ns += 3_000_000_000;
+        more_opens(app, &mut made, 0..1);
+        app.update(Input::Tick(Tick { now: Duration::from_secs(now), usage: None }));
+    };
+    (2..8).for_each(|now| second(&mut app, now));
+    assert_eq!(left(&mut app), " REPLAY  > playing 256x (3.0x reached)");
+    app.update(Input::Resize(60, 24));
+    assert_eq!(left(&mut app).split("  14").next().unwrap_or_default(), " REPLAY  > 3.0x");
+}
+
+#[test]
 fn the_detail_pane_goes_to_the_parents_and_back() {
     let mut app = app(80, 30, MEMORY);
     let mut made = Maker::default();
