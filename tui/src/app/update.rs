@@ -878,6 +878,15 @@ impl App {
     /// Adds a part to the filter, and says what it did.
     pub(super) fn add_to_filter(&mut self, part: &str) {
         let before = self.filter.parts().to_vec();
+        // The key goes back one step: while something else is open, that is closed first.
+        let next = self.detail.size().is_none() && self.search.pattern().is_none();
+        if let Some(only) = before.iter().find(|only| filter::shows_only(only, part)) {
+            let remedy = match next && before.last() == Some(only) {
+                true => format!("{} removes that filter", self.key_of(Action::Back)),
+                false => format!("{} edits the filter", self.key_of(Action::EditFilter)),
+            };
+            return self.say(format!("all rows are {only}: {remedy}"));
+        }
         let added = self.filter.add(part, self.pipeline.world());
         let applied = matches!(added, Ok(Change::Applied));
         let good = added.is_ok();
@@ -892,8 +901,6 @@ impl App {
         let stays = |part: &&String| now.iter().any(|now| now == *part || *now == format!("({part})"));
         let gone: Vec<&str> = before.iter().filter(|part| !stays(part)).map(String::as_str).collect();
         let gone = if gone.is_empty() { String::new() } else { format!(" in place of {}", gone.join(" ")) };
-        // The key goes back one step: while something else is open, that is closed first.
-        let next = self.detail.size().is_none() && self.search.pattern().is_none();
         let undoes = if next { format!("  {} undoes", self.key_of(Action::Back)) } else { String::new() };
         self.say(format!("+ {part}{gone}{undoes}"));
     }

@@ -39,7 +39,7 @@ pub use eval::Scratch;
 pub use fields::{TITLES, names};
 pub use glob::Glob;
 pub use needs::Needs;
-pub(crate) use replace::gives_way;
+pub(crate) use replace::{gives_way, shows_only};
 
 use crate::enrich::World;
 use crate::event::describe::Shape;

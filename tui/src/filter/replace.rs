@@ -35,6 +35,12 @@ pub(crate) fn gives_way(old: &str, new: &str) -> bool {
     }
 }
 
+/// Whether a part of a filter shows only rows that another one hides.
+pub(crate) fn shows_only(old: &str, hidden: &str) -> bool {
+    let hides = |text: &str| parse::parse(text).ok().and_then(|expr| Some(claim(&expr)?.hides));
+    hides(old) == Some(false) && hides(hidden) == Some(true) && gives_way(old, hidden)
+}
+
 fn claim(expr: &Expr) -> Option<Claim<'_>> {
     match expr {
         Expr::Test(test) => of_tests(std::slice::from_ref(test)),
@@ -64,7 +70,7 @@ fn of_tests(tests: &[Test]) -> Option<Claim<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::gives_way;
+    use super::{gives_way, shows_only};
 
     #[test]
     fn what_contradicts_or_says_less_gives_way() {
@@ -97,6 +103,7 @@ mod tests {
             ("(", "tree=7", false),
         ] {
             assert_eq!(gives_way(old, new), gives, "{old} when {new} is added");
+            assert_eq!(shows_only(old, new), gives && new.starts_with("not"), "{old} and {new}");
         }
     }
 }
