@@ -194,6 +194,8 @@ pub struct Extent {
     pub(crate) first: Option<Id>,
     /// The cells of the tabs in the line of the filter, from the first on and without the last.
     pub(crate) tabs: [(u16, u16); View::ALL.len()],
+    /// The same of the chips of the kinds, in the order of [`Kind::DEFAULT_FIRST`].
+    pub(crate) chips: [(u16, u16); Kind::DEFAULT_FIRST.len()],
     /// The same of the tabs in the title of the detail pane. None if they are not drawn.
     pub(crate) pane_tabs: [(u16, u16); Tab::ALL.len()],
 }

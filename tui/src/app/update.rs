@@ -420,6 +420,11 @@ impl App {
             self.view.message = None;
             return self.act(View::ALL[view].action());
         }
+        let chip = || self.extent.chips.iter().position(|(from, to)| (*from..*to).contains(&at.x));
+        if let Some(kind) = Some(at).filter(|at| areas.filter.contains(*at)).and_then(|_| chip()) {
+            self.view.message = None;
+            return self.act(Action::Toggle(Kind::DEFAULT_FIRST[kind]));
+        }
         let title = areas.detail.contains(at) && at.y == areas.detail.y;
         let tab = || self.extent.pane_tabs.iter().position(|(from, to)| (*from..*to).contains(&at.x));
         if let Some(tab) = Some(title).filter(|title| *title).and_then(|_| tab()) {

@@ -16,9 +16,9 @@ use ratatui::style::Style;
 use std::ops::Range;
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// Draws the line, with the cursor in the text that is being typed. Returns the cells of the tabs.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> Tabs {
-    let none = Tabs::default();
+/// Draws the line, with the cursor in the text that is being typed. Returns the cells of the tabs and of the chips.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
+    let none = (Tabs::default(), Chips::default());
     if let Some(line) = app.replay().and_then(|replay| replay.line()) {
         typed(frame, area, "go to time> ", line, app, theme);
         return none;
@@ -35,8 +35,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
     none
 }
 
+/// The width below which a chip is a letter.
+const LETTERS: u16 = 60;
+
 /// The cells of the tabs, in the order of [`View::ALL`]: from the first on and without the last. None of a tab that is not drawn.
 type Tabs = [(u16, u16); View::ALL.len()];
+
+/// The cells of the chips, in the order of [`Kind::DEFAULT_FIRST`]. None of a chip that is not drawn.
+type Chips = [(u16, u16); Kind::DEFAULT_FIRST.len()];
 
 /// The error in the typed text, and what to do about it, as one line of this width; if that is too long, as two. The place of the
 /// error is marked in the text. That the end of the text was left out is said first.
@@ -68,7 +74,7 @@ fn counts(app: &App, width: u16) -> Piece {
     Piece::plain(format!("{word}{} of {}{gaps}", short(app.events().events()), short(app.store().kept())))
 }
 
-fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> Tabs {
+fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
     // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
     // The filter is for events, not for BPF programs.
     let filter = if app.view() == View::Bpf { String::new() } else { app.filter().text() };
@@ -81,11 +87,12 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> Tabs {
         (60.., _) => Names::Current,
         _ => Names::None,
     };
+    let chip_width = if names == Names::None { width } else { area.width };
     let right = match app.view() {
         View::Events if names == Names::None => {
-            [chips(app, width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
+            [chips(app, chip_width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
         }
-        View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
+        View::Events => [chips(app, chip_width, theme), vec![counts(app, area.width)]].concat(),
         View::Tree => super::tree::counts(app, area.width, theme),
         View::Top => super::top::choice(app, area.width, theme),
         View::Bpf => super::bpf::counts(app, area.width, theme),
@@ -114,7 +121,30 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> Tabs {
     left.push(Piece::new(text, theme.note()));
     left.push(search);
     ends(frame, area, &left, &right, theme);
-    tabs.map(|(from, to)| (area.x + from, area.x + to))
+    let chips = if app.view() == View::Events {
+        cells_of_chips(app, &right, chip_width < LETTERS, area)
+    } else {
+        Chips::default()
+    };
+    (tabs.map(|(from, to)| (area.x + from, area.x + to)), chips)
+}
+
+/// The cells of the chips, which are the first of these pieces at the right end. `letters`: the first piece has all of them.
+fn cells_of_chips(app: &App, right: &[Piece], letters: bool, area: Rect) -> Chips {
+    let width = |piece: &Piece| u16::try_from(piece.width()).unwrap_or(u16::MAX);
+    let kinds: Vec<Kind> = kinds(app).collect();
+    // A space is left at the end, and two between the pieces.
+    let used =
+        right.iter().fold(0u16, |sum, piece| sum.saturating_add(width(piece)).saturating_add(2)).saturating_sub(1);
+    let Some(mut at) = area.right().checked_sub(used) else { return Chips::default() };
+    let mut chips = Chips::default();
+    for (number, kind) in kinds.iter().enumerate() {
+        let cells = if letters { 1 } else { right.get(number).map_or(0, width) };
+        let place = Kind::DEFAULT_FIRST.iter().position(|known| known == kind).and_then(|at| chips.get_mut(at));
+        place.into_iter().for_each(|place| *place = (at, at.saturating_add(cells)));
+        at = at.saturating_add(cells + if letters { 0 } else { 2 });
+    }
+    chips
 }
 
 /// The views that are named in the line.
@@ -179,16 +209,14 @@ fn matches(app: &App) -> String {
 /// The kinds that are captured: `Exec` if shown, with its key in upper case, `exec` if hidden. Kinds that are hidden by default come
 /// last, and only if they are shown. On a narrow screen only the keys.
 fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    let captured = app.pipeline().kinds().unwrap_or(KindSet::ALL);
-    let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.shows_kind(*kind));
-    let kinds = kinds.filter(|kind| captured.contains(*kind));
+    let kinds = kinds(app);
     let chip = |kind: Kind| {
         let shown = app.shows_kind(kind);
         let text = chip_text(kind, &app.key_of(Action::Toggle(kind)), shown);
         Piece::new(text, if shown { Style::new() } else { theme.quiet() })
     };
     let mut chips: Vec<_> = match width {
-        0..60 => {
+        0..LETTERS => {
             let key = |kind: Kind| {
                 let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
                 Some(if app.shows_kind(kind) { key } else { key.to_ascii_lowercase() })
@@ -201,6 +229,13 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         chips.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
     }
     chips
+}
+
+/// The kinds that have a chip.
+fn kinds(app: &App) -> impl Iterator<Item = Kind> {
+    let captured = app.pipeline().kinds().unwrap_or(KindSet::ALL);
+    let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.shows_kind(*kind));
+    kinds.filter(move |kind| captured.contains(*kind))
 }
 
 /// The letter for a kind: its key, or if that is not an upper-case letter, the one in its name.

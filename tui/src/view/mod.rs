@@ -42,8 +42,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(replay) => replay::header(frame, areas.header, app, replay, theme),
         None => header::draw(frame, areas.header, app, theme),
     }
-    let tabs = filterline::draw(frame, areas.filter, app, theme);
-    let mut extent = Extent { scroll: app.detail().scroll, tabs, ..Extent::default() };
+    let (tabs, chips) = filterline::draw(frame, areas.filter, app, theme);
+    let mut extent = Extent { scroll: app.detail().scroll, tabs, chips, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
         let drawn = match app.view() {
             View::Events => events::draw(frame, areas.titles, areas.list, app, theme, extent),

@@ -1644,6 +1644,33 @@ fn the_wheel_scrolls_what_is_under_it() {
 }
 
 #[test]
+fn a_click_on_the_chip_of_a_kind_is_its_key() {
+    for (width, chips) in
+        [(120, ["Exec", "eXit", "Open", "Bpf"]), (80, ["Exec", "eXit", "Open", "Bpf"]), (50, ["E", "X", "O", "B"])]
+    {
+        for (chip, kind) in chips.into_iter().zip([Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]) {
+            let mut app = opens(40, MEMORY);
+            app.update(Input::Resize(width, 24));
+            let cells = |app: &mut App| {
+                let line = screen(app)[1].to_lowercase();
+                let line = line.split(" of ").next().unwrap_or_default();
+                let at = line.rfind(&chip.to_lowercase()).map(|at| line[..at].chars().count()).expect("a chip") as u16;
+                [at, at + chip.len() as u16 - 1]
+            };
+            for end in [0, 1] {
+                for is_shown in [false, true] {
+                    let (button, column) = (MouseEventKind::Down(MouseButton::Left), cells(&mut app)[end]);
+                    let click = MouseEvent { kind: button, column, row: 1, modifiers: KeyModifiers::NONE };
+                    app.update(Input::Mouse(click));
+                    work(&mut app);
+                    assert_eq!(app.shows_kind(kind), is_shown, "{chip} at {width}: {:?}", screen(&mut app)[1]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_detail_of_a_gap_begins_with_the_answer() {
     let mut app = app(80, 24, MEMORY);
     let mut made = Maker::default();
