@@ -378,7 +378,7 @@ const BEFORE_KINDS: &[Binding] = &[
 
 const AFTER_KINDS: &[Binding] = &[
     bind(Section::View, &[key('!')], Action::LossReport, "loss", "lost events; output"),
-    bind(Section::View, &[key('w'), f(7)], Action::Record, "record", "record, with what is kept"),
+    bind(Section::View, &[key('w'), f(7)], Action::Record, "record", "record on or off"),
     bind(Section::View, &[key('o')], Action::Output, "", "lost events; output"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
     bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "go back; remove filters"),

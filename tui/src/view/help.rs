@@ -100,10 +100,11 @@ fn section_lines(section: Section, rows: Vec<(String, &str)>, width: usize, them
     let mut lines = vec![Line::from(Span::styled(format!(" {}", section.title()), theme.strong()))];
     for (names, help) in rows {
         let room = width.saturating_sub(keys + 4);
-        lines.push(Line::from(vec![
-            Span::styled(format!("  {} ", text::left(&names, keys, theme.charset)), theme.note()),
-            Span::raw(text::cut(help, room, theme.charset)),
-        ]));
+        for (at, part) in text::wrap(help, room).into_iter().enumerate() {
+            let names = if at == 0 { names.as_str() } else { "" };
+            let names = Span::styled(format!("  {} ", text::left(names, keys, theme.charset)), theme.note());
+            lines.push(Line::from(vec![names, Span::raw(part)]));
+        }
     }
     lines
 }

@@ -1148,12 +1148,12 @@ fn the_help_fits_a_screen_of_80_by_24() {
 fn the_help_of_a_replay_has_no_keys_of_a_running_trace() {
     let mut app = app(80, 40, MEMORY);
     keys(&mut app, "?");
-    assert!(screen(&mut app).join("\n").contains("record, with"));
+    assert!(screen(&mut app).join("\n").contains("record on or off"));
     let mut app = self::app(80, 40, MEMORY);
     app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
     keys(&mut app, "?");
     let shown = screen(&mut app).join("\n");
-    assert!(!shown.contains("record, with") && shown.contains("Replay"), "{shown}");
+    assert!(!shown.contains("record on or off") && shown.contains("Replay"), "{shown}");
 }
 
 #[test]
@@ -1726,4 +1726,18 @@ fn what_is_copied_is_said_to_be_sent() {
     keys(&mut app, "y");
     let message = app.message().expect("a message");
     assert!(message.starts_with("line sent to the terminal's clipboard (OSC 52): "), "{message}");
+}
+
+#[test]
+fn no_help_text_is_cut() {
+    for (view, width) in
+        [1, 2, 3, 4].into_iter().flat_map(|view| [40, 80, 100, 120, 160, 200].map(|width| (view, width)))
+    {
+        for (mut app, _) in [replay(width, 200, End::Complete, true), (app(width, 200, MEMORY), Maker::default())] {
+            keys(&mut app, &format!("{view}?"));
+            let help = screen(&mut app);
+            let cut: Vec<_> = help.iter().skip(2).filter(|line| line.contains('…')).collect();
+            assert!(cut.is_empty(), "view {view} at {width}: {cut:#?}");
+        }
+    }
 }
