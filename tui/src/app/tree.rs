@@ -21,10 +21,11 @@ impl App {
         self.switch(view);
     }
 
-    /// Selects the process of the selected event in the tree. A list that follows the newest event has no choice of the user.
+    /// Selects the process of the selected event in the tree, unless the tree is that of now or of a whole recording.
     fn select_in_tree(&mut self) {
-        let chosen = !self.events.follows() || self.events.paused();
-        let process = self.selected().filter(|_| chosen).and_then(|stored| stored.process).map(|process| process.key);
+        let moment = self.moment();
+        let process =
+            self.selected().filter(|_| moment.is_some()).and_then(|stored| stored.process).map(|process| process.key);
         if let Some(process) = process.filter(|process| self.tree.process(*process).is_some()) {
             self.tree.go_to(process, self.now);
         }
