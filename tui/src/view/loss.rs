@@ -33,9 +33,14 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let title = |text: &str| Line::styled(format!(" {text}"), theme.strong());
     let mut lines = vec![title("LOST EVENTS")];
     lines.extend(app.discrepancy().into_iter().flat_map(|text| styled(&text, theme.alarm())));
-    let (verdict, is_lost) = verdict(app, &account);
+    let whole = of_recording(app, &account);
+    let is_partial = whole.is_some();
+    let ((verdict, is_lost), loaded) = match whole {
+        Some((verdict, loaded)) => ((verdict, true), Some(loaded)),
+        None => (verdict(app, &account), None),
+    };
     lines.extend(styled(&verdict, if is_lost { theme.loss() } else { theme.strong() }));
-    lines.extend(advice(&account, counters).into_iter().flat_map(said));
+    lines.extend(loaded.into_iter().chain(advice(&account, counters, is_partial)).flat_map(said));
     lines.push(Line::default());
     if room < TABLE {
         lines.extend(in_words(&account).into_iter().flat_map(said));
@@ -57,6 +62,37 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
+/// The losses of the whole recording, and those loaded so far. `None` if all are loaded, and for a running trace.
+fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
+    let recording = app.replay()?.recording();
+    let lost = recording.lost;
+    let loaded = account.sum().lost.sum().saturating_add(account.unattributed_skips);
+    if loaded >= lost {
+        return None;
+    }
+    let share = share(lost, recording.events.saturating_add(lost));
+    let verdict = format!("{} lost in this recording: {share} of all events", gap::counted(lost, None));
+    let loaded = if loaded == 0 { "none".to_owned() } else { grouped(loaded) };
+    let next = app.key_of(Action::Next);
+    let gaps = match app.events().gaps() {
+        0 => String::new(),
+        1 => ", in 1 gap".to_owned(),
+        gaps => format!(", in {} gaps", grouped(gaps as u64)),
+    };
+    Some((
+        verdict,
+        format!(
+            "Loaded so far: {loaded} of them{gaps}. {next} loads the next gap. The counts below are of the loaded part."
+        ),
+    ))
+}
+
+/// The share of lost events in percent.
+fn share(lost: u64, all: u64) -> String {
+    let tenths = u128::from(lost) * 1000 / u128::from(all.max(1));
+    if tenths == 0 { "less than 0.1 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) }
+}
+
 /// The first line, and whether something was lost.
 fn verdict(app: &App, account: &Account) -> (String, bool) {
     let sum = account.sum();
@@ -72,9 +108,8 @@ fn verdict(app: &App, account: &Account) -> (String, bool) {
     }
     let kinds = Kind::PROBED.into_iter().map(|kind| (kind, account.kind(kind).lost.sum()));
     let kinds: Vec<String> =
-        kinds.filter(|(_, lost)| *lost > 0).map(|(kind, lost)| gap::counted(lost, Some(kind))).collect();
-    let tenths = u128::from(lost) * 1000 / u128::from(sum.seen.max(1));
-    let share = if tenths == 0 { "less than 0.1 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) };
+        kinds.filter(|(_, lost)| *lost > 0).map(|(kind, lost)| lost_of(account, kind, lost)).collect();
+    let share = share(lost, sum.seen);
     let gaps = match app.events().gaps() {
         0 => String::new(),
         1 => format!(", in 1 gap ({} goes there)", app.key_of(Action::Next)),
@@ -267,7 +302,8 @@ pub(super) fn remedy(cause: Cause, counters: &Counters) -> String {
     }
 }
 
-fn advice(account: &Account, counters: &Counters) -> Vec<String> {
+/// What to do about the losses of the account. `partial`: others are not loaded.
+fn advice(account: &Account, counters: &Counters, partial: bool) -> Vec<String> {
     let lost = account.sum().lost;
     let mut advice = Vec::new();
     if lost.ring > 0 {
@@ -292,7 +328,7 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     if account.shortage != Shortage::default() {
         advice.push("memory: process and cgroup data is incomplete; start with a larger --memory.".to_owned());
     }
-    if advice.is_empty() {
+    if advice.is_empty() && !partial {
         advice.push("Nothing has to be done.".to_owned());
     }
     advice

@@ -134,6 +134,29 @@ fn without_a_loss_the_report_says_so_first() {
 }
 
 #[test]
+fn the_loss_report_of_a_replay_is_of_the_whole_recording() {
+    let (mut app, mut made) = (app(120, 40, MEMORY), Maker::default());
+    let recording = Recording { events: 1_617_000, lost: 40_124, seekable: true, ..Recording::default() };
+    app.set_replay(Replay::new(recording, Target::First, Speed::default()));
+    more_opens(&mut app, &mut made, 0..100);
+    keys(&mut app, "!");
+    let report = |app: &mut App| screen(app)[3..].join("\n");
+    let shown = report(&mut app);
+    assert!(screen(&mut app)[0].ends_with("LOST 40,124 recorded"));
+    assert!(shown.contains("40,124 events lost in this recording: 2.4 % of all events"), "{shown}");
+    assert!(shown.contains("Loaded so far: none of them. n loads the next gap."), "{shown}");
+    assert!(!shown.contains("No event was lost") && !shown.contains("Nothing has to be done"), "{shown}");
+    lost(&mut made, 1204);
+    made.lose(1204);
+    made.counters(false);
+    feed(&mut app, &mut made);
+    let shown = report(&mut app);
+    assert!(shown.contains("40,124 events lost in this recording: 2.4 % of all events"), "{shown}");
+    assert!(shown.contains("Loaded so far: 1,204 of them, in 1 gap."), "{shown}");
+    assert!(shown.contains("ring full: start with --ring-size"), "{shown}");
+}
+
+#[test]
 fn the_help_is_searched() {
     let mut app = opens(3, MEMORY);
     keys(&mut app, "?/copy");
