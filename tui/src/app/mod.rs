@@ -36,7 +36,7 @@ use crate::event::process::Process;
 use crate::frame::Batch;
 use crate::pipeline::Pipeline;
 use crate::store::{Id, Store, Stored};
-use crate::text::grouped;
+use crate::text::{counted, grouped};
 use columns::Columns;
 use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
@@ -715,11 +715,12 @@ impl App {
 
 impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} events, {} lost", grouped(self.events), grouped(self.lost))?;
+        let at_most = if self.account.bounded > 0 { "at most " } else { "" };
+        write!(f, "{}, {at_most}{} lost", counted(self.events, ["event", "events"]), grouped(self.lost))?;
         for Recorded { name, bytes, evicted } in &self.recordings {
-            write!(f, ", recorded to {name} ({} bytes)", grouped(*bytes))?;
+            write!(f, ", recorded to {name} ({})", counted(*bytes, ["byte", "bytes"]))?;
             if *evicted > 0 {
-                write!(f, " without {} events that were evicted first", grouped(*evicted))?;
+                write!(f, " without {} evicted first", counted(*evicted, ["event", "events"]))?;
             }
         }
         Ok(())

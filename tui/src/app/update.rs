@@ -22,7 +22,7 @@ use crate::frame::FrameRef;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::store::Id;
 use crate::store::index::Answer;
-use crate::text::{self, grouped};
+use crate::text::{self, counted, grouped};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use std::time::Duration;
@@ -240,7 +240,8 @@ impl App {
 
     fn recording_began(&mut self, name: String) -> Effects {
         let key = self.key_of(Action::Record);
-        self.say(format!("recording to {name}, with {} events kept so far; {key} stops", grouped(self.store.kept())));
+        let kept = counted(self.store.kept(), ["event", "events"]);
+        self.say(format!("recording to {name}, with {kept} kept so far; {key} stops"));
         self.recording = Some(Recorded { name, bytes: 0, evicted: 0 });
         self.not_recorded = None;
         vec![Effect::Redraw]
@@ -257,7 +258,8 @@ impl App {
     fn kept_evicted(&mut self, events: u64) -> Effects {
         if let Some(recording) = &mut self.recording {
             recording.evicted = events;
-            self.say(format!("{} events were evicted from memory before they were recorded", grouped(events)));
+            let evicted = counted(events, ["event was", "events were"]);
+            self.say(format!("{evicted} evicted from memory before the recording had them"));
         }
         vec![Effect::Redraw]
     }

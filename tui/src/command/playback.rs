@@ -23,7 +23,7 @@ use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
 use crate::source::replay::Recorded;
 use crate::text::time::Moment;
-use crate::text::{grouped, shell};
+use crate::text::{counted, grouped, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -960,7 +960,8 @@ impl Input {
             }
             let after = part.frames.reader().after_end();
             if after > 0 {
-                say(format_args!("{name}: {} bytes after the end do not belong to the recording", grouped(after)));
+                let bytes = counted(after, ["byte after the end does", "bytes after the end do"]);
+                say(format_args!("{name}: {bytes} not belong to the recording"));
             }
         }
         self.damaged()
@@ -1034,7 +1035,8 @@ pub(super) fn say_holes(name: &str, holes: &Holes) {
         }
     }
     if holes.others > 0 {
-        say(format_args!("{name}: {} further parts cannot be read", grouped(holes.others)));
+        let parts = counted(holes.others, ["further part", "further parts"]);
+        say(format_args!("{name}: {parts} cannot be read"));
     }
 }
 

@@ -83,16 +83,17 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let code = pump.outcome().await;
     let (given_up, unrecorded) = (pump.given_up, pump.trace.recording_failed());
     let unwritten = printer.settle();
+    let were = if unwritten == 1 { "event was" } else { "events were" };
     let account = printer.account();
     let code = match printed {
         Ok(()) if unrecorded => ExitCode::FAILURE,
         Ok(()) => code,
         Err(_) if given_up => {
-            say(format_args!("stdout is not being read: {unwritten} events were not written"));
+            say(format_args!("stdout is not being read: {unwritten} {were} not written"));
             code
         }
         Err(error) => {
-            say(format_args!("tracetui: cannot write output: {error}: {unwritten} events were not written"));
+            say(format_args!("tracetui: cannot write output: {error}: {unwritten} {were} not written"));
             ExitCode::FAILURE
         }
     };

@@ -16,7 +16,7 @@ use crate::pipeline::{Disposition, Pipeline};
 use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
 use crate::source::host::machine::Machine;
-use crate::text::grouped;
+use crate::text::counted;
 use anyhow::{Context, Result};
 use std::future::pending;
 use std::process::ExitCode;
@@ -280,11 +280,6 @@ impl Recording {
             false => self.trace.status(),
         }
     }
-}
-
-/// A number and what it is of, one or several.
-fn counted(count: u64, of: [&str; 2]) -> String {
-    format!("{} {}", grouped(count), of[usize::from(count != 1)])
 }
 
 /// Writes what was taken out of the trace since the last time.

@@ -34,7 +34,7 @@ use crate::source::live::engine::LiveSource;
 use crate::source::live::inventory::Inventories;
 use crate::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, StartError, Started, Way};
 use crate::source::priority::{raise_priority, set_priority};
-use crate::text::grouped;
+use crate::text::{counted, grouped};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Pid;
 use std::path::{Path, PathBuf};
@@ -754,12 +754,12 @@ fn shortage(account: &Account, budget: Budget) -> Vec<String> {
     let Shortage { processes, cgroups, unsettled } = account.shortage;
     let memory = size_of_memory(budget);
     let said = [
-        (processes, "live processes were evicted; their parents and commands may be missing"),
-        (cgroups, "cgroups were evicted and looked up again; paths may be missing"),
-        (unsettled, "events were delivered early; they may be out of order"),
+        (processes, ["live process was", "live processes were"], "evicted; parents and commands may be missing"),
+        (cgroups, ["cgroup was", "cgroups were"], "evicted and looked up again; paths may be missing"),
+        (unsettled, ["event was", "events were"], "delivered early; the order may be wrong"),
     ];
-    let said = said.into_iter().filter(|(count, _)| *count > 0);
-    said.map(|(count, what)| format!("--memory {memory} is too small: {count} {what}")).collect()
+    let said = said.into_iter().filter(|(count, ..)| *count > 0);
+    said.map(|(count, of, what)| format!("--memory {memory} is too small: {} {what}", counted(count, of))).collect()
 }
 
 fn size_of_memory(budget: Budget) -> ByteSize {

@@ -8,7 +8,7 @@ use super::tree::{Node, NodeId, Side};
 use crate::event::exit::{Ended, Exit};
 use crate::event::names;
 use crate::limits;
-use crate::text::{Charset, escaped, grouped, json};
+use crate::text::{Charset, counted, escaped, grouped, json};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, HashMap};
 use tracetui_shared::kind::Kind;
@@ -460,8 +460,7 @@ impl<'a> Maker<'a> {
     fn who(&self, group: &Group, process: &[u8]) -> Vec<u8> {
         match group.pairs.len() {
             0 | 1 => process.to_vec(),
-            2 => join(&[process, b" and 1 other"]),
-            more => join(&[process, format!(" and {} others", grouped(more as u64 - 1)).as_bytes()]),
+            more => join(&[process, format!(" and {}", counted(more as u64 - 1, ["other", "others"])).as_bytes()]),
         }
     }
 
@@ -469,7 +468,8 @@ impl<'a> Maker<'a> {
         let mut out =
             paths.iter().take(NAMED).map(|path| self.strings.get(*path).to_vec()).collect::<Vec<_>>().join(&b", "[..]);
         if paths.len() > NAMED {
-            out.extend_from_slice(format!(" and {} more files", grouped((paths.len() - NAMED) as u64)).as_bytes());
+            let more = counted((paths.len() - NAMED) as u64, ["more file", "more files"]);
+            out.extend_from_slice(format!(" and {more}").as_bytes());
         }
         out
     }

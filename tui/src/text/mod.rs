@@ -21,7 +21,7 @@ mod width;
 #[cfg(test)]
 pub(crate) use escape::tests::unescape;
 pub(crate) use escape::{Mode, Text, escape, escaped, is_hostile};
-pub(crate) use number::{grouped, short};
+pub(crate) use number::{counted, grouped, short};
 pub(crate) use width::{cut, cut_middle, escape_in, head, left, right, skip, value_in, width, wrap};
 
 /// The charset of the terminal.

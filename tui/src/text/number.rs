@@ -13,6 +13,11 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
+/// A count and its noun in the singular or the plural: `1 file`, `2,000 files`.
+pub(crate) fn counted(count: u64, [one, many]: [&str; 2]) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
 /// A count in at most five characters: `842`, `45.3k`, `1.2M`.
 pub(crate) fn short(count: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
@@ -29,6 +34,12 @@ pub(crate) fn short(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        let files = |count| counted(count, ["file", "files"]);
+        assert_eq!([0, 1, 2_000].map(files), ["0 files", "1 file", "2,000 files"]);
+    }
 
     #[test]
     fn counts_are_short() {

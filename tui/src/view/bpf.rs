@@ -18,7 +18,7 @@ use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
 use crate::event::bpf::{Bpf, Made, via_name};
 use crate::event::{Tables as _, names};
 use crate::frame::state::BpfDoer;
-use crate::text::{self, Charset, grouped, short};
+use crate::text::{self, Charset, counted, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -338,7 +338,11 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         pieces.push(Piece::plain(format!("{} attached", many(tally.attachments))));
     }
     if width >= 100 || width >= 60 && app.moment().is_none() {
-        pieces.push(Piece::plain(format!("{} programs", many(tally.programs))));
+        pieces.push(Piece::plain(format!(
+            "{} program{}",
+            many(tally.programs),
+            if tally.programs == 1 { "" } else { "s" }
+        )));
     }
     let style = |count| if count > 0 { theme.note() } else { theme.quiet() };
     let above = app.bpf().new_above();
@@ -518,7 +522,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
         let more = (all.count as usize).saturating_sub(all.holders.len());
         if more > 0 {
-            named("", &format!("and {} others", grouped(more as u64)), plain);
+            named("", &format!("and {}", counted(more as u64, ["other", "others"])), plain);
         }
     }
     if let Some(rate) = seen.rate {
@@ -527,11 +531,15 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     }
     if let Some(ran) = world.bpf.runs(seen.id).filter(|_| seen.id.0 != 0) {
         let mean = ran.time.checked_div(ran.count).map_or_else(String::new, |ns| {
-            format!("{} times while runs were counted, on average for {}", grouped(ran.count), duration(ns))
+            format!(
+                "{} while runs were counted, on average for {}",
+                counted(ran.count, ["time", "times"]),
+                duration(ns)
+            )
         });
         let skipped = match ran.skipped {
             0 => String::new(),
-            skipped => format!("skipped {} times", grouped(skipped)),
+            skipped => format!("skipped {}", counted(skipped, ["time", "times"])),
         };
         let both = if mean.is_empty() || skipped.is_empty() { "" } else { ", " };
         if !mean.is_empty() || !skipped.is_empty() {

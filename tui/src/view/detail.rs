@@ -18,7 +18,7 @@ use crate::event::process::Process;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
 use crate::store::{Id, Stored};
-use crate::text::{self, Charset, grouped};
+use crate::text::{self, Charset, counted, grouped};
 use crate::why::{self, Basis, Cause};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -515,13 +515,12 @@ impl Page<'_> {
     fn search(&self, id: Id) -> Vec<Line<'static>> {
         let Some(search) = self.app.reasons().search(id) else { return Vec::new() };
         let (name, before) = (safe(&search.name, self.theme), search.places.saturating_sub(1));
+        let in_places = |places: usize| counted(places as u64, ["place", "places"]);
+        let places = in_places(search.places);
         let text = match (&search.found, search.ended) {
-            (Some(dir), _) => {
-                let places = if before == 1 { "place" } else { "places" };
-                format!("{name} found in {} after {before} {places}", safe(dir, self.theme))
-            }
-            (None, true) => format!("looked for {name} in {} places, not found", search.places),
-            (None, false) => format!("looked for {name} in {} places, not found so far", search.places),
+            (Some(dir), _) => format!("{name} found in {} after {}", safe(dir, self.theme), in_places(before)),
+            (None, true) => format!("looked for {name} in {places}, not found"),
+            (None, false) => format!("looked for {name} in {places}, not found so far"),
         };
         let style = if search.found.is_some() { self.theme.strong() } else { Style::new() };
         let mut lines = self.named("search", &text, style);
@@ -657,8 +656,8 @@ impl Page<'_> {
             let what = if excerpt { "this part of a recording has none" } else { "opens are not traced" };
             return format!("not known: {what}{looking}");
         }
-        let (all, failed) = (grouped(files.len() as u64), grouped(files.failed() as u64));
-        format!("{all} opens, {failed} failed{evicted}{looking}")
+        let (all, failed) = (counted(files.len() as u64, ["open", "opens"]), grouped(files.failed() as u64));
+        format!("{all}, {failed} failed{evicted}{looking}")
     }
 
     /// The kernel stack, if the event has one.
@@ -775,7 +774,10 @@ impl Page<'_> {
             lines.push(self.row(line, is_selected));
         }
         if family.more > 0 {
-            lines.push(Line::styled(format!(" and {} more children", grouped(family.more as u64)), self.theme.quiet()));
+            lines.push(Line::styled(
+                format!(" and {}", counted(family.more as u64, ["more child", "more children"])),
+                self.theme.quiet(),
+            ));
         }
         (lines, at)
     }

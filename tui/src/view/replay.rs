@@ -5,7 +5,7 @@ use super::{Piece, clock, ends};
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::replay::{Bin, End, Number, Replay, Speed, Transport};
-use crate::text::{self, grouped};
+use crate::text::{self, counted, grouped};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
@@ -150,6 +150,6 @@ fn number(app: &App, replay: &Replay) -> String {
         Some(Number { at, of: None }) if about == 0 => format!("ev {}", grouped(at)),
         Some(Number { at, of: None }) => format!("ev {} of about {}", grouped(at), grouped(about)),
         None if about == 0 => String::new(),
-        None => format!("about {} events", grouped(about)),
+        None => format!("about {}", counted(about, ["event", "events"])),
     }
 }

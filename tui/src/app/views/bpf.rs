@@ -12,7 +12,7 @@ use crate::enrich::bpf::Rate;
 use crate::event::names;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
 use crate::frame::state::{BpfDoer, BpfTold};
-use crate::text::{self, Charset};
+use crate::text::{self, Charset, counted};
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -221,7 +221,7 @@ impl<'a> Seen<'a> {
         let Some(first) = others.next() else {
             let uncounted = self.held.iter().flatten().map(|all| u64::from(all.count)).sum::<u64>();
             if uncounted > 0 {
-                return format!("{uncounted} holders");
+                return counted(uncounted, ["holder", "holders"]);
             }
             let by = self.by.iter().flatten().next();
             return by.map_or_else(|| "-".to_owned(), |by| format!("by {}[{}]", escaped(&by.comm), by.tgid.0));
