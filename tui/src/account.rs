@@ -186,6 +186,8 @@ pub struct Account {
     pub tree_full: u64,
     /// io_uring requests without a completion: included in `lost`, cause `probe`.
     pub unseen: u64,
+    /// Reports of the kernel's own stream that were lost, included in `lost`, cause `ring`: at most as many events.
+    pub bounded: u64,
     /// Events of the trace that are in files of its recording that were not read. They are in no other count.
     pub not_read: u64,
     /// Events that came after a later one had been delivered or filtered, so that they are out of order.
@@ -233,6 +235,7 @@ impl ByKind {
             _ => &mut rows.ring,
         };
         *sum = sum.saturating_add(row.count);
+        counted.stream_lost = add(counted.stream_lost, if row.is_bound() { row.count } else { 0 });
     }
 
     /// The counts of a kind.
@@ -266,6 +269,7 @@ impl Account {
             account.unseen = add(account.unseen, c.unseen);
             account.hollow = add(account.hollow, c.hollow);
             account.missed(kind, c.unseen);
+            account.bounded = add(account.bounded, c.stream_lost);
             account.own = add(account.own, c.own);
             account.bookkeeping_lost = add(account.bookkeeping_lost, c.kept_unread);
             if let Some(k) = account.kind_mut(kind) {
@@ -331,6 +335,7 @@ impl Account {
             (&mut self.hollow, other.hollow),
             (&mut self.tree_full, other.tree_full),
             (&mut self.unseen, other.unseen),
+            (&mut self.bounded, other.bounded),
             (&mut self.not_read, other.not_read),
             (&mut self.late, other.late),
             (&mut self.shortage.processes, other.shortage.processes),
@@ -527,6 +532,7 @@ impl Account {
             sum.filtered,
             sum.lost.sum()
         );
+        line.push_str(if self.bounded > 0 { " at most" } else { "" });
         let beside = [(self.unattributed_skips, "unattributed"), (self.bookkeeping_lost, "bookkeeping")];
         // Writing to a String cannot fail.
         for (count, what) in beside.into_iter().filter(|(count, _)| *count > 0) {
@@ -596,6 +602,9 @@ impl Account {
             );
             if k.lost.unwritten != 0 {
                 let _ = write!(out, r#","unwritten":{}"#, k.lost.unwritten);
+            }
+            if *kind == Kind::Bpf && self.bounded != 0 {
+                let _ = write!(out, r#","at_most":{}"#, self.bounded);
             }
             out.push_str("}}");
         }

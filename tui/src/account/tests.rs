@@ -62,6 +62,19 @@ fn what_is_dropped_has_a_name() {
 }
 
 #[test]
+fn an_upper_bound_of_lost_events_is_marked() {
+    let mut counted = ByKind::default();
+    *counted.of(Kind::Bpf).expect("probed") = Counted { delivered: 10, stream_lost: 55_210, ..Counted::default() };
+    let account = Account::of(&Counters::default(), &counted, Pairing::default(), Kind::Bpf.into());
+    assert_eq!(account.line(), "account: seen 55210 delivered 10 filtered 0 lost 55210 at most cut 0 (bpf 10)");
+    let json: serde_json::Value = serde_json::from_str(&account.json()).expect("JSON");
+    let lost = &json["account"]["kinds"]["bpf"]["lost"];
+    assert_eq!((&lost["ring"], &lost["at_most"]), (&55_210.into(), &55_210.into()));
+    assert!(json["account"]["kinds"]["open"]["lost"]["at_most"].is_null());
+    assert_eq!(account.clone().and(&account).bounded, 110_420);
+}
+
+#[test]
 fn late_events_are_said_where_there_are_any() {
     let none = Account { asked: Kind::Open.into(), ..Account::default() };
     let some = Account { late: 3, ..none.clone() };

@@ -238,7 +238,8 @@ impl Facts {
             let then = if continues { ", the trace continues in the next file" } else { "" };
             line("file", &format!("{} of its trace{then}", grouped(u64::from(part) + 1)));
         }
-        line("lost", &grouped(account.sum().lost.sum()));
+        let at_most = if account.bounded > 0 { "at most " } else { "" };
+        line("lost", &format!("{at_most}{}", grouped(account.sum().lost.sum())));
         for window in pipeline.windows() {
             let (from, to) = span(pipeline.world(), window);
             let short = if window.short { ", begins late: no memory" } else { "" };

@@ -25,6 +25,18 @@ pub struct LostRecord {
     pub to_ns: u64,
 }
 
+impl LostRecord {
+    /// Whether the count is an upper bound: reports of the kernel's own stream, which has no CPU, may be of what is no event.
+    pub fn is_bound(&self) -> bool {
+        self.of == Kind::Bpf as u16 && self.cause == Cause::Ring as u16 && self.cpu == u32::MAX
+    }
+
+    /// The words before the count.
+    pub(crate) fn at_most(&self) -> &'static str {
+        if self.is_bound() { "at most " } else { "" }
+    }
+}
+
 /// The cause of a loss.
 #[repr(u16)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -89,6 +101,7 @@ impl Lost {
 
     /// The text of its row: `1,204 open events lost here: kernel ring full`.
     pub fn sentence(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.record.at_most().as_bytes());
         out.extend_from_slice(grouped(self.record.count).as_bytes());
         if let Some(of) = self.of() {
             out.push(b' ');

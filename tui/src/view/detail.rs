@@ -438,7 +438,8 @@ impl Page<'_> {
     /// What was lost, why, when, and what to do about it.
     fn gap(&self, lost: &Lost, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let (app, theme, plain) = (self.app, self.theme, Style::new());
-        let what = format!("{}: {}", gap::counted(lost.record.count, lost.of()), lost.cause.clause());
+        let count = gap::counted(lost.record.count, lost.of());
+        let what = format!("{}{count}: {}", lost.record.at_most(), lost.cause.clause());
         let why = match lost.cause {
             lost::Cause::Ring => "the events came faster than they were read from the kernel's ring",
             lost::Cause::Probe => "the kernel did not run the program that sees them",

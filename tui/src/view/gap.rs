@@ -27,7 +27,8 @@ pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: 
 
 /// `1,204 opens lost here · kernel ring full`.
 fn what(lost: &Lost) -> String {
-    format!("{} lost here: {}", counted(lost.record.count, lost.of()), lost.cause.clause())
+    let count = counted(lost.record.count, lost.of());
+    format!("{}{count} lost here: {}", lost.record.at_most(), lost.cause.clause())
 }
 
 /// `1,204 opens`; of several kinds: `1,204 events`.

@@ -118,13 +118,20 @@ fn verdict(app: &App, account: &Account) -> (String, bool) {
     (format!("{} lost: {share} of all events{gaps}", kinds.join(", ")), true)
 }
 
+/// `1,204 opens`, `at most 55,210 bpf events`.
+fn lost_of(account: &Account, kind: Kind, lost: u64) -> String {
+    let at_most = if kind == Kind::Bpf && account.bounded > 0 { "at most " } else { "" };
+    format!("{at_most}{}", gap::counted(lost, Some(kind)))
+}
+
 /// The gaps in the list.
 fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
     let found = app.events().newest_gaps().take(GAPS).filter_map(|id| app.store().get(id));
     let line = |stored: Stored<'_>| {
         stored.with(app.world(), |seen| {
             let Body::Lost(lost) = &seen.event.body else { return None };
-            let (record, what) = (&lost.record, gap::counted(lost.record.count, lost.of()));
+            let record = &lost.record;
+            let what = format!("{}{}", record.at_most(), gap::counted(record.count, lost.of()));
             let cpu = if record.cpu == u32::MAX { String::new() } else { format!(", CPU {}", record.cpu) };
             let text =
                 format!("  {}  {what}: {}{cpu}", clock(record.to_ns, seen.clock_offset, app), lost.cause.clause());

@@ -25,7 +25,12 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         End::Complete | End::Unknown => Piece::default(),
     };
     let recorded = area.width >= 100 || area.width >= 80 && end.text.is_empty();
-    let lost = super::header::lost(lost, 0, if recorded && lost > 0 { " recorded" } else { "" }, theme);
+    let after = match (app.account().bounded, recorded && lost > 0) {
+        (0, true) => " recorded",
+        (0, false) => "",
+        _ => " at most",
+    };
+    let lost = super::header::lost(lost, 0, after, theme);
     let right = super::by_importance([lost, end], [1, 0], area.width);
     let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(area.width) / 3);
     let host = match area.width >= 130 {
