@@ -73,18 +73,17 @@ fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
     let share = share(lost, recording.events.saturating_add(lost));
     let verdict = format!("{} lost in this recording: {share} of all events", gap::counted(lost, None));
     let loaded = if loaded == 0 { "none".to_owned() } else { grouped(loaded) };
-    let next = app.key_of(Action::Next);
+    // A filter on kinds may hide the gaps.
+    let next = match app.filter().applied().is_some_and(|filter| filter.names_kinds()) {
+        false => format!(" {} loads the next gap.", app.key_of(Action::Next)),
+        true => String::new(),
+    };
     let gaps = match app.events().gaps() {
         0 => String::new(),
         1 => ", in 1 gap".to_owned(),
         gaps => format!(", in {} gaps", grouped(gaps as u64)),
     };
-    Some((
-        verdict,
-        format!(
-            "Loaded so far: {loaded} of them{gaps}. {next} loads the next gap. The counts below are of the loaded part."
-        ),
-    ))
+    Some((verdict, format!("Loaded so far: {loaded} of them{gaps}.{next} The counts below are of the loaded part.")))
 }
 
 /// The share of lost events in percent.
