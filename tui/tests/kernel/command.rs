@@ -18,9 +18,6 @@ fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Op
     let out = dir.at("out");
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).args(args).arg("--").args(words);
-    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID"] {
-        command.env_remove(variable);
-    }
     command.stdin(Stdio::null()).stdout(File::create(&out).expect("a file")).stderr(Stdio::piped());
     change(&mut command);
     let done = command.spawn().and_then(std::process::Child::wait_with_output).expect("tracetui runs");

@@ -489,9 +489,6 @@ fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<
         return None;
     }
     let mut command = tracetui();
-    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID"] {
-        command.env_remove(variable);
-    }
     command.args(args).current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(File::create(dir.at("stderr")).expect("a file"));
     change(&mut command);

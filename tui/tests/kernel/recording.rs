@@ -13,9 +13,6 @@ pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option
     }
     let mut command = tracetui();
     command.args(args).stdin(Stdio::null());
-    for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID"] {
-        command.env_remove(name);
-    }
     change(&mut command);
     let done = command.output().expect("tracetui runs");
     let said = text(&done.stderr);

@@ -3,7 +3,7 @@
 use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load, trace};
 use crate::recording::{read, text, traced};
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked};
+use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, tracetui};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -411,8 +411,7 @@ fn a_link_without_its_interface_is_detached() {
         std::thread::sleep(INVENTORY);
         tool("ip", &["link", "del", "tt0"]);
         std::thread::sleep(INVENTORY);
-        let listed =
-            std::process::Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["bpf", "--format", "json"]).output();
+        let listed = tracetui().args(["bpf", "--format", "json"]).output();
         let listed: Value = serde_json::from_slice(&listed.expect("it runs").stdout).expect("JSON");
         let is_it = |one: &&Value| one["id"] == link_id(&link);
         let detached =

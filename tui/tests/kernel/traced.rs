@@ -19,8 +19,11 @@ use tracetui_shared::kind::Kind;
 pub(crate) fn tracetui() -> Command {
     let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
     let mut command = Command::new(program);
-    // Without the configuration of whoever runs the tests.
+    // Without the configuration of whoever runs the tests, and as if nobody had typed sudo.
     command.env("XDG_CONFIG_HOME", "/nonexistent");
+    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_HOME", "DOAS_USER", "PKEXEC_UID"] {
+        command.env_remove(variable);
+    }
     let reset = || {
         // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at
         // its start.
