@@ -205,15 +205,6 @@ fn attach_all(bpffs: &str, tracefs: &str, file: &str, cgroup: &str) -> Attached 
     all
 }
 
-/// A cgroup of the v2 hierarchy, with its path in it.
-fn new_cgroup() -> Option<(String, String)> {
-    let mount = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-    let mount = mount.into_iter().find(|mount| fs::exists(format!("{mount}/cgroup.procs")).unwrap_or(false))?;
-    let name = format!("/tt-inventory-{}", sys::pid());
-    fs::create_dir(format!("{mount}{name}")).ok()?;
-    Some((format!("{mount}{name}"), name))
-}
-
 fn json_of(path: &str) -> Value {
     serde_json::from_slice(&fs::read(path).expect("an output")).unwrap_or(Value::Null)
 }
@@ -242,9 +233,10 @@ fn every_way_of_attaching_is_in_the_inventory() {
     if !may_trace() {
         return;
     }
-    let Some((cgroup, cgroup_path)) = new_cgroup() else { return not_checked("no v2 cgroup can be made") };
     let dir = Dir::new();
-    let (bpffs, tracefs) = (dir.dir("bpffs"), dir.dir("tracefs"));
+    let (bpffs, tracefs, cgroups) = (dir.dir("bpffs"), dir.dir("tracefs"), dir.dir("cgroups"));
+    let cgroup_path = format!("/tt-inventory-{}", sys::pid());
+    let cgroup = format!("{cgroups}{cgroup_path}");
     let file = dir.at("program");
     fs::copy("/bin/true", &file).expect("a copy");
     let outer = File::open("/proc/self/ns/net").expect("a namespace");
@@ -252,7 +244,9 @@ fn every_way_of_attaching_is_in_the_inventory() {
     let actor = Actor::new(|| {
         sys::own_mounts();
         sys::mount("bpf", &bpffs, "bpf", 0);
-        sys::mount("tracefs", "/sys/kernel/tracing", "tracefs", 0);
+        sys::mount_tracefs();
+        sys::mount("cgroup2", &cgroups, "cgroup2", 0);
+        fs::create_dir(&cgroup).expect("a cgroup");
         let mut all = attach_all(&bpffs, &tracefs, &file, &cgroup);
         let into = |name: &str| File::create(output(name)).expect("a file");
         // tracetui runs in the network namespace that the test came from.
@@ -279,11 +273,11 @@ fn every_way_of_attaching_is_in_the_inventory() {
         }
         let namespace = fs::metadata("/proc/self/ns/net").expect("a namespace");
         all.ids.push(std::os::unix::fs::MetadataExt::ino(&namespace) as i64);
+        fs::remove_dir(&cgroup).expect("it is empty");
         all.ids
     });
     let pid = actor.pid;
     let mut ids = actor.run();
-    let _ = fs::remove_dir(&cgroup);
     let (namespace, status) = (ids.pop().expect("a number"), ids.pop().expect("a number"));
     let said = fs::read_to_string(output("stderr")).expect("an output");
     assert_eq!(status, 0, "{said}");
@@ -739,7 +733,7 @@ fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
     let (tracefs, output) = (dir.dir("tracefs"), dir.at("inventory"));
     let actor = Actor::new(|| {
         sys::own_mounts();
-        sys::mount("tracefs", "/sys/kernel/tracing", "tracefs", 0);
+        sys::mount_tracefs();
         let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
         // In a thread: its table of descriptors has the only descriptor of the event, its network the other program.
         let (attached, numbers) = std::sync::mpsc::channel();

@@ -1,8 +1,8 @@
 //! Long traces and large events do not fill the memory, and data that is dropped for this reason is reported.
 
-use crate::sys::{self, Actor};
+use crate::sys::{self, Actor, fork};
 use crate::traced::{Traced, alone, cannot_run, emulated, n};
-use crate::trees::{Cgroup, Shared, fork};
+use crate::trees::{Cgroup, Shared};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;

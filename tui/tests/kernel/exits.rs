@@ -1,8 +1,7 @@
 //! The ends of processes, compared with the status from waitpid(2).
 
-use crate::sys::{self, Actor, Status, c};
+use crate::sys::{self, Actor, Status, c, fork};
 use crate::traced::{Dir, Run, Traced, alone, n, not_checked};
-use crate::trees::fork;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -25,14 +25,7 @@ pub(crate) fn serve(place: &str) -> Option<Served> {
     let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
     let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
     sys::mount_with("fuse", place, "fuse", 0, &data);
-    // SAFETY: the child only serves, and leaves by _exit. The caller has no other thread.
-    let server = unsafe { libc::fork() };
-    assert!(server >= 0, "fork: {}", std::io::Error::last_os_error());
-    if server == 0 {
-        answer_all(device);
-        // SAFETY: _exit takes an integer.
-        unsafe { libc::_exit(0) };
-    }
+    let server = sys::fork(|| answer_all(device));
     let file = sys::owned(sys::open_path(&format!("{place}/file")));
     Some(Served { file, server })
 }

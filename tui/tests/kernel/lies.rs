@@ -1,9 +1,8 @@
 //! Opens that a careless probe would report with a wrong file, a wrong name, or the result of no call.
 
 use crate::arch;
-use crate::sys::{self, Actor, Pages, c};
+use crate::sys::{self, Actor, Pages, c, fork};
 use crate::traced::{Dir, Run, Traced, alone, release};
-use crate::trees::fork;
 use serde_json::Value;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Functions that only the library offers: changes of the capture filter while events are captured, a tree with little
 //! room, the exact starts of processes that are older than the trace.
 
-use crate::sys::{self, Actor, NOBODY};
+use crate::sys::{self, Actor, NOBODY, fork};
 use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked, release};
-use crate::trees::{Cgroup, Reused, Shared, fork};
+use crate::trees::{Cgroup, Reused, Shared};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering::SeqCst;

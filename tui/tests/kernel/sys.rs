@@ -1,6 +1,7 @@
 //! System calls without wrappers, so that a test knows each argument and result exactly, and processes that a test
 //! controls.
 
+use crate::traced::{Dir, alone, may_trace};
 use std::ffi::{CStr, CString};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -111,7 +112,15 @@ pub(crate) fn mount_with(source: &str, target: &str, fstype: &str, flags: u64, d
     let data = data.as_ptr().cast();
     // SAFETY: all arguments are C strings that outlive the call.
     let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data) };
-    assert_eq!(ret, 0, "mount: {}", std::io::Error::last_os_error());
+    assert_eq!(ret, 0, "mount {fstype:?} on {target:?}: {}", std::io::Error::last_os_error());
+}
+
+/// Mounts tracefs at its usual place, unless the machine has it there: the kernel refuses a second one with EBUSY.
+pub(crate) fn mount_tracefs() {
+    let place = "/sys/kernel/tracing";
+    if !std::path::Path::new(place).join("events").exists() {
+        mount("tracefs", place, "tracefs", 0);
+    }
 }
 
 /// Unmounts all file systems at a path and below.
@@ -247,6 +256,27 @@ impl Status {
     }
 }
 
+/// Forks. The child runs `act`, and exits with 0, or with 101 after a panic.
+pub(crate) fn fork(act: impl FnOnce()) -> i32 {
+    // SAFETY: the child runs the closure and leaves by _exit. glibc makes its allocator usable after fork. Tests run one
+    // at a time, so no other thread holds a lock that the closure takes.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+    if pid == 0 {
+        end_after(act);
+    }
+    pid
+}
+
+/// The rest of a child. The harness captures what a panic prints, and nobody sees the child's copy. The message therefore
+/// goes to stderr directly.
+fn end_after(act: impl FnOnce()) -> ! {
+    std::panic::set_hook(Box::new(|panic| _ = writeln!(std::io::stderr(), "child {}: {panic}", pid())));
+    let code = catch_unwind(AssertUnwindSafe(act)).map_or(101, |()| 0);
+    // SAFETY: _exit takes an integer, and ends the child without running code of the test harness.
+    unsafe { libc::_exit(code) }
+}
+
 /// A child of the test that runs a closure after [`go`](Self::go).
 pub(crate) struct Actor {
     /// Its process id.
@@ -256,20 +286,14 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    /// Forks. After [`go`](Self::go) the child runs `act`, sends the resulting numbers, and exits with 0, or with 101
-    /// after a panic.
+    /// Forks. After [`go`](Self::go) the child runs `act`, sends the resulting numbers, and ends as in [`fork`].
     pub(crate) fn new(act: impl FnOnce() -> Vec<i64>) -> Actor {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        // SAFETY: the child runs the closure and leaves by _exit. glibc makes its allocator usable after fork. Tests
-        // run one at a time, so no other thread holds a lock that the closure takes.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            drop(ours);
-            let code = catch_unwind(AssertUnwindSafe(|| child(theirs, act))).map_or(101, |()| 0);
-            // SAFETY: _exit takes an integer, and ends the child without running code of the test harness.
-            unsafe { libc::_exit(code) };
-        }
+        let end = i64::from(ours.as_raw_fd());
+        let pid = fork(|| {
+            close(end);
+            child(theirs, act);
+        });
         Actor { pid, wire: ours, waited: false }
     }
 
@@ -311,7 +335,6 @@ impl Drop for Actor {
 }
 
 fn child(mut wire: UnixStream, act: impl FnOnce() -> Vec<i64>) {
-    // The harness captures the output of panics; that of the child goes to the terminal.
     if wire.read_exact(&mut [0]).is_err() {
         return;
     }
@@ -320,8 +343,7 @@ fn child(mut wire: UnixStream, act: impl FnOnce() -> Vec<i64>) {
     }
 }
 
-/// Calls clone3(2) in a process with one thread. The child has this process id, runs `act` and ends. `Err` contains the
-/// errno if the kernel lacks the call (before 5.5) or rejects it.
+/// Like [`fork`], by clone3(2) in a process with one thread. The child has this process id. `Err` contains the errno if the kernel lacks the call (before 5.5) or rejects it.
 pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
     /// `struct clone_args` up to `set_tid_size`.
     #[derive(Default)]
@@ -342,11 +364,7 @@ pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
     let args = CloneArgs { exit_signal, set_tid, set_tid_size: 1, ..CloneArgs::default() };
     let size = size_of::<CloneArgs>() as u64;
     match call(libc::SYS_clone3, [(&raw const args) as u64, size, 0, 0, 0]) {
-        0 => {
-            act();
-            // SAFETY: _exit takes an integer and ends the child.
-            unsafe { libc::_exit(0) }
-        }
+        0 => end_after(act),
         child if child > 0 => Ok(child as i32),
         error => Err(-error as i32),
     }
@@ -371,4 +389,36 @@ pub(crate) fn owned(fd: i64) -> OwnedFd {
 /// The number of a descriptor, for system calls.
 pub(crate) fn raw(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
+}
+
+#[test]
+fn a_failing_child_shows_its_message() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let stderr = dir.file("stderr");
+    let mut child = Actor::new(|| {
+        let file = owned(openat(libc::AT_FDCWD, &c(stderr.as_str()), libc::O_WRONLY, 0));
+        assert_eq!(dup2(raw(&file) as u64, 2), 2);
+        unshare(-1);
+        vec![]
+    });
+    child.go();
+    assert_eq!(child.end().0.code(), Some(101));
+    let said = std::fs::read_to_string(stderr).expect("a file");
+    assert!(said.contains("sys.rs:") && said.contains("unshare: Invalid argument"), "{said}");
+}
+
+#[test]
+fn tracefs_may_be_mounted_already() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let child = Actor::new(|| {
+        own_mounts();
+        mount_tracefs();
+        mount_tracefs();
+        vec![]
+    });
+    child.run();
 }

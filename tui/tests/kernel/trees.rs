@@ -1,6 +1,6 @@
 //! Capture by the origin of processes: their ancestors and their cgroup.
 
-use crate::sys::{self, Actor};
+use crate::sys::{self, Actor, fork};
 use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace, n, not_checked, tracetui, wait_at_most};
 use std::fs::File;
 use std::process::Stdio;
@@ -34,19 +34,6 @@ const INSIDE: usize = 1;
 const COUNTED: u64 = 1;
 const END: u64 = 2;
 const OPENED: &str = "/nowhere/in the tree";
-
-/// Forks, calls `act` in the child and ends it.
-pub(crate) fn fork(act: impl FnOnce()) -> i32 {
-    // SAFETY: the process has one thread, and the child leaves by _exit.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0, "fork");
-    if pid == 0 {
-        act();
-        // SAFETY: _exit takes an integer and ends the child.
-        unsafe { libc::_exit(0) };
-    }
-    pid
-}
 
 fn open_counted(shared: &Shared) {
     if shared.0[PHASE].load(Ordering::SeqCst) == COUNTED {

@@ -2,12 +2,12 @@
 //! all available events.
 
 use crate::pty;
-use crate::sys::{self, Actor};
+use crate::sys::{self, Actor, fork};
 use crate::traced::{
     Dir, alone, cannot_run, doctor, emulated, may_trace, n, not_checked, release, tracetui, wait_at_most,
     with_hidden_addresses,
 };
-use crate::trees::{Shared, fork};
+use crate::trees::Shared;
 use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
