@@ -84,12 +84,12 @@ fn windows_go_into_several_files_too() {
     let _alone = alone();
     let dir = Dir::new();
     let file = dir.at("a.ttr");
-    let work = "for i in $(seq 900); do cat /etc/hostname /no/match-$i; done >/dev/null 2>&1; true";
+    let work = "for i in $(seq 2500); do cat /etc/hostname /no/match-$i; done >/dev/null 2>&1; true";
     let around = ["--around", "path=/no/match*", "--before", "1s", "--after", "1s", "--rotate", "64KiB,100"];
     let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", work]].concat();
     let Some(done) = traced(&args, |_| {}) else { return };
     let said = text(&done.stderr);
-    assert!(done.status.success() && said.contains("--around: 900 matches in 1 window"), "{said}");
+    assert!(done.status.success() && said.contains("--around: 2500 matches in 1 window"), "{said}");
     let entries = fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("readable").path());
     let mut files: Vec<String> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
     files.sort();

@@ -1,7 +1,7 @@
 //! `-- COMMAND`: its user, its start, its events, and its end.
 
 use crate::pty;
-use crate::traced::{Dir, Run, alone, may_trace, n, tracetui};
+use crate::traced::{Dir, Run, alone, may_trace, n, neutral, tracetui};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -435,9 +435,9 @@ fn a_command_that_takes_the_terminal_does_not_stop_it() {
     // The shell of a session, which runs tracetui as a job: one that can be stopped.
     let (tracer, status) = (dir.at("tracer"), dir.at("status"));
     let takes = format!("set -m; echo $PPID >{tracer}; for i in 1 2 3 4; do sleep 0.5; done; exit 3");
-    let mut shell = Command::new("sh");
+    let mut shell = neutral("sh");
     shell.args(["-c", "set -m; \"$@\"; echo $? >$0", &status]).arg(tracetui().get_program());
-    shell.args(["print", "--", "sh", "-c", &takes]).env("XDG_CONFIG_HOME", "/nonexistent");
+    shell.args(["print", "--", "sh", "-c", &takes]);
     let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
     shell.stdin(to()).stdout(to()).stderr(to());
     leads_session(&mut shell);

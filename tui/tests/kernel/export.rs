@@ -1,13 +1,13 @@
 //! Exports of a recording have the events of the recording.
 
 use crate::recording::{read, record, text};
-use crate::traced::{Dir, alone, tracetui};
+use crate::traced::{Dir, alone, neutral, tracetui};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Command, Output};
+use std::process::Output;
 
 const WORK: &str = "for i in 1 2 3; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; done; \
                     cat \"$(printf 'bad\\377name')\" 2>/dev/null; (exit 3); kill -9 $$";
@@ -137,7 +137,7 @@ fn an_export_that_fails_leaves_what_was_there() {
     let device = read(&["export", &file, "--format", "parquet", "-o", "/dev/full", "--force"]);
     assert_eq!(device.status.code(), Some(1));
     let out = dir.at("limited");
-    let done = Command::new("sh")
+    let done = neutral("sh")
         .args(["-c", "ulimit -f 1; exec \"$0\" \"$@\""])
         .arg(tracetui().get_program())
         .args(["export", &file, "--format", "json", "-o", &out])

@@ -83,7 +83,8 @@ fn a_recording_that_is_followed_gives_what_it_gives_in_the_end() {
     let recorded = end(recorder, 60);
     assert!(recorded.status.success(), "{}", text(&recorded.stderr));
     let printed = read(&["print", "--format", "json", &file]);
-    assert!(text(&printed.stdout).lines().count() > 500);
+    // Each of the 25 rounds makes at least ten.
+    assert!(text(&printed.stdout).lines().count() > 250);
     for follower in followers {
         let followed = end(follower, 10);
         assert!(followed.status.success() && followed.stdout == printed.stdout);

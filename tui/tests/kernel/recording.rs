@@ -1,6 +1,6 @@
 //! Recordings: what is recorded is what was printed, and nothing that happens to the file costs more than its last block.
 
-use crate::traced::{Dir, Mount, alone, cannot_run, may_trace, tracetui};
+use crate::traced::{Dir, Mount, alone, cannot_run, may_trace, neutral, tracetui};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::{Command, Output, Stdio};
@@ -48,7 +48,7 @@ fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     // Not every shell replaces itself by the last command. `timeout` would then move to a process group of its own, in the background
     // of the terminal, where what it starts is stopped.
     let script = format!("exec timeout --foreground --kill-after=5 30 {}", line.join(" "));
-    let mut command = Command::new("script");
+    let mut command = neutral("script");
     command.args(["-qefc", &script, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut child) = child else {

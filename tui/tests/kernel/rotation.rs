@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Opens, some of which fail, for some files of the smallest size.
-const WORK: &str = "for i in $(seq 900); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
+const WORK: &str = "for i in $(seq 2500); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
 
 /// The recordings in a directory, in the order of their names.
 fn files(dir: &str) -> Vec<String> {

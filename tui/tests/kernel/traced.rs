@@ -3,6 +3,7 @@
 use crate::sys;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,12 +19,7 @@ use tracetui_shared::kind::Kind;
 /// The program under test: the one in `TRACETUI_BIN`, or the one that was built with the tests.
 pub(crate) fn tracetui() -> Command {
     let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
-    let mut command = Command::new(program);
-    // Without the configuration of whoever runs the tests, and as if nobody had typed sudo.
-    command.env("XDG_CONFIG_HOME", "/nonexistent");
-    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_HOME", "DOAS_USER", "PKEXEC_UID"] {
-        command.env_remove(variable);
-    }
+    let mut command = neutral(program);
     let reset = || {
         // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at
         // its start.
@@ -35,6 +31,16 @@ pub(crate) fn tracetui() -> Command {
     };
     // SAFETY: between fork and exec `reset` only calls signal(2), which is async-signal-safe.
     unsafe { command.pre_exec(reset) };
+    command
+}
+
+/// A command in which tracetui has no configuration, and does not know who typed sudo to run the tests.
+pub(crate) fn neutral(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
+    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_HOME", "DOAS_USER", "PKEXEC_UID"] {
+        command.env_remove(variable);
+    }
     command
 }
 
