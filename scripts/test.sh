@@ -1,14 +1,28 @@
 #!/usr/bin/env bash
 # Runs every test. Those that need the kernel run as root (sudo when you are not); where that is refused they say so.
+# The last lines of the output name what was not checked on this machine, and why: the harness calls such a test "ok".
 # usage: scripts/test.sh        TRACETUI_REQUIRE_KERNEL=1: fail when the kernel tests cannot run
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+log=$(mktemp)
+not_checked() {
+  echo "== not checked on this machine"
+  awk '/^test .* \.\.\. / { test = $2 ": " }
+    match($0, /(cannot run|not checked): .*/) { print "  " test substr($0, RSTART, RLENGTH); found = 1 }
+    /(ok|FAILED)$/ { test = "" }
+    END { if (!found) print "  nothing: every test ran" }' "$log"
+  rm -f "$log"
+}
+trap not_checked EXIT
+# The log is a pipe for cargo, which would then leave out the colours.
+[ -t 1 ] && export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-always}
 
 # All but the kernel tests, which come below. They take about 3 minutes after the build. One that hangs is named in the output, and
 # stopped if there is no terminal: timeout(1) would keep Ctrl-C from the tests.
 limit=()
 [ -t 0 ] || limit=(timeout --kill-after=10 30m)
-"${limit[@]}" cargo test --workspace --locked
+"${limit[@]}" cargo test --workspace --locked 2>&1 | tee "$log"
 
 echo "== tests that need the kernel"
 as_root=()
@@ -23,4 +37,4 @@ fi
 test_binary=$(cargo test --locked --profile release-fast-build -p tracetui --test kernel --no-run --message-format=json-render-diagnostics |
   sed -n 's/.*"executable":"\([^"]*\/kernel-[^"]*\)".*/\1/p' | tail -1)
 # They take about 10 minutes. One that hangs is the last in the output.
-"${as_root[@]}" timeout --foreground --kill-after=10 40m "$test_binary" --test-threads=1
+"${as_root[@]}" timeout --foreground --kill-after=10 40m "$test_binary" --test-threads=1 2>&1 | tee -a "$log"
