@@ -54,3 +54,11 @@ pub mod symbols;
 pub(crate) mod text;
 pub mod view;
 pub mod why;
+
+/// Reports what the running test does not check here, and why. The message bypasses the output capture of the harness.
+#[cfg(test)]
+fn not_checked(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("not checked: {}: {why}\n", thread.name().unwrap_or("a thread"));
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+}

@@ -96,7 +96,8 @@ fn under_sudo_no_message_shows_what_only_root_may_read() {
     fs::write(&secret, "root:hash\n").expect("room");
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("ours");
     if fs::metadata(&secret).is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) != 0) {
-        println!("not checked: it needs root");
+        let line = b"not checked: under_sudo_no_message_shows_what_only_root_may_read: it needs root\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), line);
         return;
     }
     let run = |args: &[&str]| {

@@ -421,7 +421,7 @@ mod tests {
 
     /// `None`, with a message, if there is no v2 hierarchy.
     fn resolver() -> Option<CgroupResolver> {
-        CgroupResolver::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()
+        CgroupResolver::new().inspect_err(|why| crate::not_checked(&why.to_string())).ok()
     }
 
     #[test]
@@ -458,7 +458,7 @@ mod tests {
         fn new(resolver: &CgroupResolver, name: &str) -> Option<Made> {
             let path = resolver.mount.point.join(format!("{}-{name}", std::process::id()));
             let made = fs::create_dir(&path);
-            made.inspect_err(|why| eprintln!("did nothing: cannot make a cgroup: {why}")).ok().map(|()| Made(path))
+            made.inspect_err(|why| crate::not_checked(&format!("no cgroup: {why}"))).ok().map(|()| Made(path))
         }
 
         fn id(&self) -> CgroupId {

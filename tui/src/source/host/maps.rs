@@ -151,7 +151,7 @@ mod tests {
         let answers = (ring_buffer(), are_locked());
         assert_eq!(getrlimit(Resource::Memlock), before);
         match answers {
-            (None, None) => eprintln!("NOT CHECKED: this user may make no map"),
+            (None, None) => crate::not_checked("this user may make no map"),
             (ring, _) => assert_eq!(ring, Some(true), "no kernel that tracetui runs on lacks it"),
         }
     }

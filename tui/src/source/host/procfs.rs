@@ -462,10 +462,10 @@ mod tests {
 
     /// `None`, with a message, if the ids of this process differ from those in /proc.
     fn scanner() -> Option<Scanner> {
-        let scanner = Scanner::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()?;
+        let scanner = Scanner::new().inspect_err(|why| crate::not_checked(&why.to_string())).ok()?;
         let ours = pid_namespace("/proc/self/ns/pid");
         if ours != Some(INITIAL_PID_NS) {
-            eprintln!("did nothing: our ids are those of pid namespace {ours:?}");
+            crate::not_checked(&format!("the process ids are those of pid namespace {ours:?}"));
             return None;
         }
         Some(scanner)

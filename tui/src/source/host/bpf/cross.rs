@@ -219,7 +219,6 @@ fn still_there(hidden: &Hidden, inventory: &Inventory, symbols: Option<&Snapshot
 mod tests {
     use super::super::Collector;
     use super::*;
-    use std::io::Write as _;
     use std::time::Instant;
 
     /// Longer than the kernel takes to free a program.
@@ -229,8 +228,7 @@ mod tests {
     #[test]
     fn a_program_that_is_left_out_is_found_by_other_views() {
         let (Ok(prog), Ok(mut stream)) = (program::load("tt_nothing", &NOTHING), ProgramStream::open(8, None)) else {
-            let _ = writeln!(std::io::stderr(), "not checked: no privileges");
-            return;
+            return crate::not_checked("no privileges");
         };
         let mut changes = Changes::default();
         // It was loaded before.

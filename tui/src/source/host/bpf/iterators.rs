@@ -455,14 +455,13 @@ mod tests {
     use super::*;
     use crate::source::host::bpf::Collector;
     use rustc_hash::FxHashSet;
-    use std::io::Write as _;
 
     fn iterators(most: usize) -> Option<Iterators> {
         let loaded = Layout::of_kernel().and_then(|layout| Iterators::load(&layout, most));
         match loaded {
             Ok(Some(iterators)) => Some(iterators),
             other => {
-                let _ = writeln!(std::io::stderr(), "not checked: no iterators: {:?}", other.err());
+                crate::not_checked(&format!("no iterators: {:?}", other.err()));
                 None
             }
         }

@@ -157,7 +157,7 @@ mod tests {
     fn what_a_trace_must_not_do_is_denied() {
         let trial = Trial::run().expect("rights can always be given up");
         if !trial.calls {
-            return;
+            return crate::not_checked("system calls cannot be restricted");
         }
         for threads in &trial.threads {
             assert_eq!(threads.allowed, Vec::<&str>::new(), "{threads:?}");

@@ -9,7 +9,7 @@ use crate::event::process::ProcessKey;
 use crate::why::{AT_FDCWD, Answer, Call, Cause, Cwd, Place, Question, Who, proven_by};
 use std::ffi::CString;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -608,8 +608,7 @@ fn execs(d: &Dir) -> Vec<Case> {
 fn real_failures_are_explained() {
     // SAFETY: no arguments.
     if unsafe { libc::geteuid() } != 0 {
-        let _ = writeln!(std::io::stderr(), "not checked: needs root, for other users and mounts");
-        return;
+        return crate::not_checked("it needs root, for other users and mounts");
     }
     let d = Dir::new("why");
     build(&d);
@@ -627,7 +626,7 @@ fn real_failures_are_explained() {
             // Some settings of the kernel, and file systems without ACLs.
             let optional = case.says.contains("protected_") || case.says.contains("ACL") && acl.is_err();
             assert!(optional, "{}: it did not fail", case.name);
-            let _ = writeln!(std::io::stderr(), "not checked: {}: not refused on this machine", case.name);
+            crate::not_checked(&format!("{}: this machine does not refuse it", case.name));
             continue;
         };
         let text = String::from_utf8_lossy(&answer.text).into_owned();
