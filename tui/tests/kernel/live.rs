@@ -210,8 +210,10 @@ fn another_filter_takes_force_while_events_flow() {
         not_checked("--cgroup: no cgroup v2 hierarchy");
     }
     let mut root = Actor::new(move || {
-        let child = fork(|| stage.act(Child));
-        stage.0.at(CHILD).store(child as u64, SeqCst);
+        let child = fork(|| {
+            stage.0.at(CHILD).store(sys::pid() as u64, SeqCst);
+            stage.act(Child);
+        });
         while stage.phase() == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
