@@ -92,7 +92,7 @@ fn windows_go_into_several_files_too() {
     let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", work]].concat();
     let Some(done) = traced(&args, |_| {}) else { return };
     let said = text(&done.stderr);
-    assert!(done.status.success() && said.contains("--around: 2500 matches in 1 window"), "{said}");
+    assert!(done.status.success() && said.contains("--around: 2,500 matches in 1 window"), "{said}");
     let entries = fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("readable").path());
     let mut files: Vec<String> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
     files.sort();
