@@ -47,10 +47,11 @@ mod tests {
     use super::*;
     use crate::app::Input;
     use crate::app::testing::{CLOCK_OFFSET, app};
-    use crate::frame::host::{Clock, HostFrame};
+    use crate::frame::host::{Clock, HostFrame, Trace};
     use crate::pipeline::excerpt::restart;
     use crate::pipeline::{Disposition, Pipeline};
     use crate::source::synthetic::Maker;
+    use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Kind;
 
     fn made(maker: &mut Maker, from: u32) -> Batch {
@@ -135,6 +136,26 @@ mod tests {
         let differ = live.iter().zip(&replayed).find(|(live, replayed)| live != replayed);
         assert_eq!((differ, replayed.len()), (None, live.len()));
         check_account(&recorded);
+    }
+
+    #[test]
+    fn the_life_of_command_begins_with_its_first_exec() {
+        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
+        let command = Tgid(100);
+        made.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
+        made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
+        made.exec(100, "make", &["make"], 0);
+        made.exit(100, "make", 0);
+        let batch = made.batch();
+        app.update(Input::Batch(batch.clone()));
+        let mut kept = app.kept_events();
+        let recorded = kept.next(&app).0;
+        for batch in [batch, recorded] {
+            let lines = lines(&[batch]);
+            let line: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
+            // It was held for ten seconds.
+            assert_eq!((&line["kind"], &line["dur_ns"]), (&"exit".into(), &1_000_000.into()), "{line}");
+        }
     }
 
     /// Under a filter, what is counted as delivered is what was delivered.

@@ -284,11 +284,9 @@ fn open_detail(open: &Open<'_>, out: &mut impl Parts) {
 
 /// How long the process ran, and its command.
 fn exit_detail(exit: &Exit, seen: &EventContext<'_>, out: &mut impl Parts) {
-    let header = &seen.event.header;
     let failed = seen.event.failed();
     out.part(if failed { Role::Failure } else { Role::Quiet }, |out| {
-        let ran = seen.process.map_or_else(|| header.time.since(header.start), |process| process.ran_ns(header.time));
-        time::short_duration(ran, out);
+        time::short_duration(seen.ran_ns(), out);
         if exit.core() {
             out.extend_from_slice(b", core dumped");
         }

@@ -103,11 +103,8 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "dur_ns",
         Shape::Duration,
-        "The lifetime of the process, in nanoseconds: ns − start_ns. That of a COMMAND includes the time that it is held before its first exec; the dashboard and text leave that out.",
-        |s| {
-            let header = &s.event.header;
-            exit(s, |_| Value::Uint(header.time.since(header.start)))
-        },
+        "The lifetime of the process, in nanoseconds: ns − start_ns. The life of COMMAND begins with its first exec: until then tracetui holds it.",
+        |s| exit(s, |_| Value::Uint(s.ran_ns())),
     ),
     STACK,
 ];

@@ -203,9 +203,15 @@ impl EventContext<'_> {
     pub fn detail(&self, out: &mut Vec<u8>) {
         match (&self.event.body, self.process) {
             (Body::Bpf(bpf), _) => bpf.write_detail(bpf.cgroup_path(self.world), out),
-            (Body::Exit(exit), Some(process)) => exit.write_detail(process.ran_ns(self.event.header.time), out),
+            (Body::Exit(exit), _) => exit.write_detail(self.ran_ns(), out),
             (body, _) => body.detail(&self.event.header, out),
         }
+    }
+
+    /// How long its process had run, in nanoseconds, without the time in which COMMAND was held.
+    pub(crate) fn ran_ns(&self) -> u64 {
+        let header = &self.event.header;
+        self.process.map_or_else(|| header.time.since(header.start), |process| process.ran_ns(header.time))
     }
 
     /// The event's time by the wall clock: nanoseconds since 1970-01-01 UTC.
