@@ -5,6 +5,8 @@ use super::keymap::Action;
 use super::views::View;
 use super::views::detail::{Subject, Tab};
 use crate::enrich::process::Entry;
+use crate::event::Body;
+use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
 use crate::store::Id;
 use std::sync::Arc;
@@ -88,16 +90,20 @@ impl App {
                 }
                 self.detail.return_to_event();
                 self.detail.show(Tab::Info);
-                if kind == Kind::Exit {
+                if kind == Kind::Exit && self.cause_of(id).is_none() {
                     let (tree, failed) = (self.key_of(Action::OnlyTree), self.key_of(Action::Failures));
-                    self.say(format!(
-                        "the program or a signal decides this: {tree} and {failed} show what failed before"
-                    ));
+                    let who = if self.killed(id) { "a signal killed it" } else { "the program chose this status" };
+                    self.say(format!("{who}; {tree}, then {failed}, shows what failed in it"));
                 }
             }
             Some((false, _)) => self.say("the selected event did not fail"),
             None => self.say("the event was evicted from memory"),
         }
+    }
+
+    fn killed(&self, exit: Id) -> bool {
+        let body = self.store.get(exit).and_then(|stored| Some(stored.event().ok()?.body));
+        matches!(body, Some(Body::Exit(exit)) if matches!(exit.ended(), Ended::Signal(_)))
     }
 
     fn step_tab(&mut self, by: usize) {

@@ -1,5 +1,6 @@
 //! Event rates over the last seconds.
 
+use crate::event::Event;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
@@ -11,13 +12,18 @@ const SECONDS: usize = 10;
 /// seconds with such a rate.
 const MANY: (u64, usize) = (2_000, 3);
 
+/// Counts in the order of [`Kind::PROBED`], and of failed execs, which start no program.
+type Counts = [u64; FAILED_EXECS + 1];
+
+const FAILED_EXECS: usize = Kind::PROBED.len();
+
 /// Events per second, by kind.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    /// The counts since the last full second, in the order of [`Kind::PROBED`].
-    counting: [u64; Kind::PROBED.len()],
+    /// The counts since the last full second.
+    counting: Counts,
     /// The counts of each full second, newest last.
-    seconds: VecDeque<[u64; Kind::PROBED.len()]>,
+    seconds: VecDeque<Counts>,
     since: Duration,
     /// CLOCK_BOOTTIME of the first event, ns.
     start_ns: Option<u64>,
@@ -30,11 +36,13 @@ impl Rates {
     }
 
     /// Counts an event.
-    pub fn count(&mut self, kind: Kind, boot_ns: u64) {
+    pub fn count(&mut self, event: &Event<'_>, boot_ns: u64) {
         self.start_ns.get_or_insert(boot_ns);
-        if let Some(at) = kind.place() {
-            self.counting[at] += 1;
-        }
+        let at = match event.kind() {
+            Kind::Exec if event.failed() => Some(FAILED_EXECS),
+            kind => kind.place(),
+        };
+        at.and_then(|at| self.counting.get_mut(at)).into_iter().for_each(|count| *count += 1);
     }
 
     /// Sets the current time; `true` if a second has passed.
@@ -54,7 +62,7 @@ impl Rates {
         true
     }
 
-    /// Events of a kind in the last second.
+    /// Events of a kind in the last second; of execs, those that succeeded.
     pub fn of(&self, kind: Kind) -> u64 {
         self.seconds.back().zip(kind.place()).map_or(0, |(second, at)| second[at])
     }

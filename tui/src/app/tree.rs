@@ -176,7 +176,7 @@ impl App {
 
     /// Explains why the selected process failed.
     fn explain_process(&mut self) {
-        let failed = self.tree.selected().map(|seen| (seen.cause(), seen.process.key.tgid.0));
+        let failed = self.tree.selected().map(|seen| (seen.shows(), seen.process.key.tgid.0));
         match failed {
             Some((None, pid)) => self.say(format!("process {pid} did not fail")),
             _ => self.show_subtree().into_iter().for_each(|cause| self.explain(cause)),
@@ -189,7 +189,7 @@ impl App {
             self.say("no process is selected");
             return None;
         };
-        let (process, cause) = (seen.process.key, seen.cause());
+        let (process, cause) = (seen.process.key, self.tree.cause(&seen).0.map(|failure| failure.id).or(seen.shows()));
         let another = self.pipeline.follow_process(process);
         let part = format!("tree={}", process.tgid.0);
         let applied = self.show_events(|filter, world| filter.add_in_place("tree=", &part, world));

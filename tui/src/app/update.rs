@@ -141,7 +141,7 @@ impl App {
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
-            rates.count(seen.event.kind(), frame.header.time.0);
+            rates.count(seen.event, frame.header.time.0);
             command.into_iter().for_each(|command| summary.count(seen, command));
             if let Some(replay) = replay {
                 replay.count(seen);
@@ -149,14 +149,17 @@ impl App {
             let id = store.push(seen, frame);
             let answer = shown.answer(seen);
             events.append(id, answer);
-            tree.append(id, seen, answer == Answer::Yes);
+            let taken = searches.take(id, seen);
+            tree.append(id, seen, answer == Answer::Yes, taken.cause);
             if answer != Answer::No {
                 search.append(id, seen);
             }
-            for failed in searches.take(id, seen) {
+            for (failed, kind) in taken.answered {
                 store.answer(*failed);
                 tree.answered(*failed, seen);
-                if let Some(failed) = store.get(*failed).filter(|failed| events.has(failed.id)) {
+                summary.answered(*kind);
+                // This event is not counted yet.
+                if let Some(failed) = store.get(*failed).filter(|failed| failed.id < id && events.has(failed.id)) {
                     top.answered(&failed, seen.world);
                 }
             }

@@ -1,9 +1,10 @@
 //! What the detail pane says of the selected event: why it failed, and the search that it belongs to.
 
 use super::App;
+use super::searches::{Failure, LIBRARY, argument};
 use super::views::detail::Subject;
 use super::views::events::missed;
-use super::views::tree::{Failure, Seen};
+use super::views::tree::Seen;
 use crate::event::Body;
 use crate::event::open::Open;
 use crate::event::process::ProcessKey;
@@ -77,6 +78,39 @@ pub struct Searched {
     pub ended: bool,
 }
 
+/// Why a process exited.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Reason {
+    /// The failed call.
+    pub(crate) id: Id,
+    /// Whether the error is no part of ordinary work.
+    pub(crate) real: bool,
+    /// The name of the process that made the call.
+    by: Vec<u8>,
+    /// If that is a descendant of the process, the names from the child to it.
+    pub(crate) line: Vec<Vec<u8>>,
+    /// Whether the name of the process stands before the words.
+    named: bool,
+    /// `zlibx.h not found`, `EACCES /etc/shadow`: the path as passed, and its last name.
+    words: [Vec<u8>; 2],
+}
+
+impl Reason {
+    /// What failed, with the name of the process: the whole path, and its last name only.
+    pub(crate) fn with_name(&self) -> [Vec<u8>; 2] {
+        self.words.each_ref().map(|words| [self.by.as_slice(), b": ", words].concat())
+    }
+
+    /// The same in a row of the process that exited.
+    pub(crate) fn in_row(&self) -> [Vec<u8>; 2] {
+        let from: &[u8] = if self.line.is_empty() { b"" } else { b"from " };
+        match self.named {
+            true => self.with_name().map(|words| [from, words.as_slice()].concat()),
+            false => self.words.clone(),
+        }
+    }
+}
+
 /// What an open or an exec looked for: the directory and the last name of the path as passed. `None` if that is no name to look for.
 pub(crate) fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
     let path = match body {
@@ -90,6 +124,19 @@ pub(crate) fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
         None => (&b"."[..], path),
     };
     (!matches!(name, b"" | b"." | b"..")).then_some((dir, name))
+}
+
+/// What failed, in words: with the path as passed, and with its last name only. A name that was looked for in several places has no path,
+/// and a library is as the arguments name it.
+fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
+    let name = place(body).map_or(path, |(_, name)| name);
+    let library = argument(path, argv).filter(|arg| arg.starts_with(LIBRARY));
+    let whole = if failure.searched { name } else { path };
+    [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
+        _ if what.is_empty() => failure.err.as_bytes().to_vec(),
+        Some(true) => [what, b" not found"].concat(),
+        _ => [failure.err.as_bytes(), b" ", what].concat(),
+    })
 }
 
 /// As [`place`], with the descriptor at which the directory starts.
@@ -259,28 +306,44 @@ impl App {
         (!self.events.has(found)).then_some(dir)
     }
 
-    /// The call that failed before an exit that is a failure, and shows what went wrong.
-    pub(crate) fn failed_before(&self, exit: Id) -> Option<Id> {
+    /// The failed call that an exit names as its cause.
+    pub(crate) fn cause_of(&self, exit: Id) -> Option<Reason> {
         let stored = self.store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;
-        Some(self.tree.process(stored.process?.key)?.failure()?.id).filter(|id| self.store.get(*id).is_some())
+        self.reason(&self.tree.process(stored.process?.key)?)
     }
 
-    /// The path that an open that failed was for, as passed; of one that was not found, only the name: it may have been looked for in
-    /// several directories. `None` if it was an exec, or the event is not kept.
-    pub(crate) fn open_that_failed(&self, process: &Seen<'_>, failure: Failure) -> Option<&[u8]> {
-        let body = self.store.get(failure.id)?.event().ok()?.body;
-        match &body {
-            Body::Open(_) if process.lacked == Some(failure) => Some(place(&body)?.1),
-            Body::Open(open) => Some(open.path),
-            _ => None,
-        }
+    /// What a process exited for, in words. `None` if it is not known, or the event is not kept.
+    pub(crate) fn reason(&self, process: &Seen<'_>) -> Option<Reason> {
+        let (failure, line) = self.tree.cause(process);
+        let (failure, of) = (failure?, line.last().unwrap_or(process));
+        let (stored, err) = (self.store.get(failure.id)?, failure.err.as_bytes());
+        let body = stored.event().ok()?.body;
+        let words = match &body {
+            Body::Open(open) => words(&body, open.path, failure, &of.process.image.argv),
+            Body::Exec(exec) => words(&body, exec.filename, failure, &of.process.image.argv),
+            Body::Bpf(bpf) => {
+                let mut subject = [err, b" "].concat();
+                bpf.subject(&mut subject);
+                [subject.clone(), subject]
+            }
+            _ => return None,
+        };
+        let comm = |seen: &Seen<'_>| seen.process.comm.to_vec();
+        Some(Reason {
+            id: failure.id,
+            real: failure.real,
+            by: comm(of),
+            line: line.iter().map(comm).collect(),
+            named: !line.is_empty() || stored.kind == Kind::Exec,
+            words,
+        })
     }
 
     /// Looks at the event in the detail pane: asks why it failed, and finds its search.
     pub(super) fn look_at_subject(&mut self) {
         let subject = self.subject().filter(|_| self.detail.size().is_some());
         let Some(Subject::Event(id)) = subject else { return };
-        let id = self.failed_before(id).unwrap_or(id);
+        let id = self.cause_of(id).map_or(id, |reason| reason.id);
         let known = self.reasons.search.as_ref().is_some_and(|(of, at, search)| {
             let ended = search.as_ref().is_some_and(|search| search.ended);
             *of == id && (ended || self.now < *at + AGAIN)
@@ -464,7 +527,8 @@ mod tests {
         made.exit(8, "sh", 1 << 8);
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
-        assert_eq!((app.failed_before(3), app.failed_before(6), app.failed_before(1)), (Some(1), None, None));
+        let cause = |exit| app.cause_of(exit).map(|reason| reason.id);
+        assert_eq!((cause(3), cause(6), cause(1)), (Some(1), None, None));
         keys(&mut app, "gjjj\n");
         assert!(app.reasons().asks(1));
     }
@@ -491,8 +555,9 @@ mod tests {
         made.exit(10, "c", 9);
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
-        assert_eq!(app.failed_before(6), Some(3));
-        assert_eq!([9, 14, 16].map(|exit| app.failed_before(exit)), [None; 3]);
+        let cause = |exit| app.cause_of(exit).map(|reason| reason.id);
+        assert_eq!(cause(6), Some(3));
+        assert_eq!([9, 14, 16].map(cause), [None; 3]);
         keys(&mut app, "agjjjjjj\n");
         assert!(app.reasons().search(3).is_some_and(|search| search.places == 2 && search.found.is_none()));
     }

@@ -186,7 +186,7 @@ const COLUMNS: [&str; 4] = [
     "The list of the columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program have half of the",
     "width; columns at the end of the list that do not fit beside it are left out. `detail` must be among those of the events, and",
     "`target` among those of BPF. The key `C` chooses columns until tracetui ends. `failed` counts the calls that failed, but not",
-    "those of a search that found its name later, such as a walk of PATH.",
+    "those that a later call answered, such as a walk of PATH that found its name.",
 ];
 
 /// The words of looks.

@@ -90,7 +90,7 @@ pub struct Stored<'a> {
     pub(crate) file: Option<FileHash>,
     /// Whether it failed.
     pub failed: bool,
-    /// Whether it failed in a search that found its name later.
+    /// Whether it failed, but a later call answered it, or it needs no answer.
     pub answered: bool,
     /// The kind.
     pub kind: Kind,

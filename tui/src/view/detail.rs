@@ -409,22 +409,21 @@ impl Page<'_> {
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
             Body::Lost(lost) => lines.extend(self.gap(lost, seen)),
-            Body::Exit(_) if let Some(failed) = self.app.failed_before(id) => {
-                if self.app.store().get(failed).is_some_and(|failed| failed.kind == Kind::Open) {
-                    lines.extend(self.named("before", "this open failed; it may be why", self.theme.quiet()));
+            Body::Exit(_) if let Some(reason) = self.app.cause_of(id) => {
+                let [words, _] = reason.with_name();
+                lines.extend(self.named("cause", &safe(&words, self.theme), self.theme.strong()));
+                if reason.line.len() > 1 {
+                    let line: Vec<_> = reason.line.iter().map(|comm| safe(comm, self.theme)).collect();
+                    lines.extend(self.named("from", &line.join(self.arrow()), self.theme.quiet()));
                 }
-                lines.extend(self.of_kept(failed));
+                lines.extend(self.held(seen));
+                lines.extend(self.of_kept(reason.id));
             }
             _ => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
                 lines.extend(self.named(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
-                if let (Body::Exit(_), Some(held)) = (&seen.event.body, seen.process.map(|process| process.held_ns))
-                    && held > 0
-                {
-                    let held = format!("{} before its first exec, until the probes were attached", duration(held));
-                    lines.extend(self.named("held", &held, self.theme.quiet()));
-                }
+                lines.extend(self.held(seen));
                 lines.extend(self.named("result", &result, style));
                 if let Body::Bpf(bpf) = &seen.event.body {
                     lines.extend(super::bpf::ended(bpf, seen.event.header.time, self));
@@ -460,6 +459,19 @@ impl Page<'_> {
             self.named("to do", &format!("{remedy}; {all}"), theme.strong()),
         ]
         .concat()
+    }
+
+    /// How long the COMMAND was held before it ran, if this is its exit.
+    fn held(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        let held =
+            seen.process.map(|process| process.held_ns).filter(|held| *held > 0 && seen.event.kind() == Kind::Exit);
+        let text = held.map(|held| format!("{} before its first exec, until the probes were attached", duration(held)));
+        text.map(|text| self.named("held", &text, self.theme.quiet())).unwrap_or_default()
+    }
+
+    /// What stands between a process and its child.
+    fn arrow(&self) -> &'static str {
+        if self.charset() == Charset::Utf8 { " › " } else { " > " }
     }
 
     fn of_kept(&self, id: Id) -> Vec<Line<'static>> {
@@ -582,7 +594,7 @@ impl Page<'_> {
             ("cgroup", safe(cgroup, self.theme), Style::new()),
         ]);
         let family = self.app.family(process);
-        let arrow = if self.charset() == Charset::Utf8 { " › " } else { " > " };
+        let arrow = self.arrow();
         let mut chain: Vec<_> = family.ancestors.iter().map(|p| (safe(&p.comm, self.theme), arrow)).collect();
         chain.push((safe(&process.comm, self.theme), ""));
         let selected = family.ancestors.iter().position(|ancestor| self.is_selected(ancestor));
@@ -657,8 +669,12 @@ impl Page<'_> {
             let what = if excerpt { "this part of a recording has none" } else { "opens are not traced" };
             return format!("not known: {what}{looking}");
         }
-        let (all, failed) = (counted(files.len() as u64, ["open", "opens"]), grouped(files.failed() as u64));
-        format!("{all}, {failed} failed{evicted}{looking}")
+        let tries = match files.failed() {
+            0 => String::new(),
+            1 => ", 1 try that found nothing".to_owned(),
+            tries => format!(", {} tries that found nothing", grouped(tries as u64)),
+        };
+        format!("{}{tries}{evicted}{looking}", counted(files.len() as u64, ["open", "opens"]))
     }
 
     /// The kernel stack, if the event has one.

@@ -352,20 +352,16 @@ fn beside<'a>(
     last
 }
 
-/// Adds to the detail of an exit: after its first `at` parts, the file that the process lacked; at the end, if there is room, how many
-/// files it opened.
+/// Adds to the detail of an exit: after its first `at` parts, what it exited for; at the end, if there is room, how many files it opened.
 fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: ProcessKey, app: &App, theme: Theme) {
     let Some(process) = app.tree().process(process) else { return };
-    if let Some(failure) = process.failure()
-        && let Some(path) = app.open_that_failed(&process, failure)
-    {
-        let role = if failure.real { Role::Failure } else { Role::Expected };
-        // That it is missing is a fact, and that it is the cause is not.
-        let what = if process.lacked == Some(failure) { "last missing" } else { failure.err };
-        let text = format!("  {what} {}", text::value_in(path, theme.charset, 64));
+    if let Some(reason) = app.reason(&process) {
+        let role = if reason.real { Role::Failure } else { Role::Expected };
+        let [text, _] = reason.in_row();
+        let text = format!("  {}", text::value_in(&text, theme.charset, 80));
         parts.insert(at.min(parts.len()), Piece::new(text, theme.part(role)));
     }
-    let Counts { opens, failed_opens: failed, .. } = process.counts;
+    let Counts { opens, failed, .. } = process.counts;
     let width: usize = parts.iter().map(Piece::width).sum();
     let all = format!("  {} open{}", short(opens), if opens == 1 { "" } else { "s" });
     let with_failed = if failed > 0 { format!("{all}, {} failed", short(failed)) } else { all.clone() };

@@ -100,7 +100,7 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     let (opens, execs) = (calls(Kind::Open, failed_opens), calls(Kind::Exec, failed_execs));
     let said = |counts: &[&Option<String>]| counts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(", ");
     let (all, both, first) = (said(&[&processes, &opens, &execs]), said(&[&opens, &execs]), said(&[&opens]));
-    // The longest first. What failed is more important than the time.
+    // The longest first. What failed is more important than the time, and the cause more than the counts.
     let ways = [
         (lived.as_str(), all),
         (&lived, both.clone()),
@@ -109,12 +109,29 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
         ("", first),
         (&lived, String::new()),
     ];
-    let name = vec![Piece::new(format!("{name} {how}"), style)];
-    let ways = ways.map(|(lived, counts)| {
-        let colon = if lived.is_empty() || counts.is_empty() { "" } else { ":" };
-        vec![Piece::plain(format!("{lived}{colon}")), Piece::plain(counts)]
+    let causes = cause(app, theme);
+    let bare = ("", String::new());
+    let timed = || ways.iter().filter(|(lived, _)| !lived.is_empty()).chain([&bare]);
+    let with_cause =
+        causes.iter().flat_map(|cause| timed().map(move |(lived, counts)| (*lived, counts, cause.as_str())));
+    let without = ways.iter().map(|(lived, counts)| (*lived, counts, ""));
+    let all = with_cause.chain(without).map(|(lived, counts, cause)| {
+        let colon = if lived.is_empty() || counts.is_empty() && cause.is_empty() { "" } else { ":" };
+        let end = if counts.is_empty() || cause.is_empty() { "" } else { ";" };
+        let alone = lived.is_empty() && !cause.is_empty();
+        let cause = Piece::new(if alone { format!("({cause})") } else { cause.to_owned() }, theme.failure());
+        vec![Piece::plain(format!("{lived}{colon}")), Piece::plain(format!("{counts}{end}")), cause]
     });
-    Some((name, ways.into()))
+    let all = all.collect();
+    Some((vec![Piece::new(format!("{name} {how}"), style)], all))
+}
+
+/// What the COMMAND exited for, in words from the longest to the shortest.
+fn cause(app: &App, theme: Theme) -> Vec<String> {
+    let process = app.summary().process.and_then(|process| app.tree().process(process));
+    let reason = process.and_then(|process| app.reason(&process));
+    let words = reason.map(|reason| reason.with_name().map(|words| text::escape_in(&words, theme.charset, 4096)));
+    words.into_iter().flatten().collect()
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {

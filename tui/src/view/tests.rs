@@ -17,6 +17,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use std::time::Duration;
 use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
 use tracetui_shared::time::BootNanos;
@@ -235,7 +236,7 @@ fn the_main_screen_at_80_columns() {
     feed(&mut app, &mut build());
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let mut want = vec![
-        " LIVE  exec 3 · exit 2 · open 2 · bpf 0 /s                            ▂  LOST 0",
+        " LIVE  exec 2 · exit 2 · open 2 · bpf 0 /s                            ▂  LOST 0",
         " 1 Events  2 Tree  3 Top  4 BPF │         Exec  eXit  Open  Bpf  7 of 7 + 1 gap",
         "      TIME KIND   PID COMM      RESULT  DETAIL",
         " 02:11.001 EXEC 48213 make      ok      make -j8 all",
@@ -245,7 +246,7 @@ fn the_main_screen_at_80_columns() {
         " ╌ 1,204 opens lost here: kernel ring full · 37 ms, 02:10.968 – 11.005 · ! why ╌",
         " 02:11.006 EXIT 48214 cc        exit 0  10.0 s  cc -O2 -c main.c  1 open",
         " 02:11.007 EXEC 48217 ld        EACCES  ld main.o",
-        ">02:11.008 EXIT 48217 ld        exit 127 10.0 s",
+        ">02:11.008 EXIT 48217 ld        exit 127 10.0 s  ld: EACCES",
     ];
     want.extend([""; 11]);
     want.push(" kept 7, 4 of 64 MiB · hidden 0                                       following");
@@ -951,7 +952,7 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     feed(&mut app, &mut made);
     keys(&mut app, "\n");
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("files     2 opens, 1 failed"), "{shown}");
+    assert!(shown.contains("files     2 opens, 1 try that found nothing"), "{shown}");
     assert!(shown.contains("chain     init › cat"), "{shown}");
     keys(&mut app, "\t");
     assert!(screen(&mut app).join("\n").contains("ENOENT   r  /f/1"));
@@ -1250,6 +1251,105 @@ fn the_commands_output_is_shown_and_followed() {
     assert!(screen(&mut app).join("\n").contains("make ended: exit 2"));
 }
 
+/// A build that fails for want of a header, of which make's exit is the last event.
+fn failed_build() -> Maker {
+    let mut made = Maker::default();
+    made.host(&HostFrame::Trace(Trace {
+        kinds: KindSet::BY_DEFAULT.bits(),
+        command: Tgid(100),
+        filter: String::new(),
+    }));
+    made.exec(100, "make", &["make"], 0);
+    made.fork(100, "make", 101);
+    made.exec(101, "cc", &["cc", "-c", "main.c"], 0);
+    made.fork(101, "cc", 102);
+    made.exec(102, "cc1", &["cc1", "main.c"], 0);
+    made.open(102, "cc1", "/usr/include/stdio.h", 3);
+    made.open(102, "cc1", "/usr/lib/gcc/include/zlibx.h", -2);
+    made.open(102, "cc1", "/usr/include/zlibx.h", -2);
+    made.open(102, "cc1", "/src/main.c", 3);
+    made.exit(102, "cc1", 1 << 8);
+    made.exit(101, "cc", 1 << 8);
+    made.open(100, "make", "/usr/share/locale/de/LC_MESSAGES/make.mo", -2);
+    made.exit(100, "make", 2 << 8);
+    made
+}
+
+#[test]
+fn an_exit_is_explained_by_the_child_that_failed_for_it() {
+    let mut app = app(80, 24, MEMORY);
+    app.set_command("make");
+    feed(&mut app, &mut failed_build());
+    app.update(Input::CommandEnded("exit 2".into()));
+    let shown = screen(&mut app);
+    let ended = " ENDED  make exit 2 in 12 ms: cc1: zlibx.h not found ";
+    assert!(shown[0].starts_with(ended) && shown[0].ends_with("LOST 0"), "{}", shown[0]);
+    let row =
+        |start: &str| shown.iter().find(|row| row.contains("EXIT") && row.contains(start)).cloned().unwrap_or_default();
+    assert!(row(" 102 ").contains(" s  zlibx.h not found  cc1 main.c"), "{}", row(" 102 "));
+    for exit in [" 101 ", " 100 "] {
+        assert!(row(exit).contains("s  from cc1: zlibx.h not found"), "{}", row(exit));
+    }
+    // The selected row has the answer.
+    keys(&mut app, "kjW");
+    let pane = screen(&mut app).join("\n");
+    for part in
+        ["── 100 make ── EXIT", "cause     cc1: zlibx.h not found", "from      cc › cc1", "looked for zlibx.h in 2"]
+    {
+        assert!(pane.contains(part), "{part} in\n{pane}");
+    }
+    assert!(!pane.contains("chose this status"), "{pane}");
+    app.update(Input::Resize(120, 24));
+    let ended = " ENDED  make exit 2 in 12 ms: 3 processes, 5 opens (2 failed), 3 execs; cc1: zlibx.h not found ";
+    assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
+}
+
+#[test]
+fn an_exit_without_a_cause_names_none() {
+    let mut app = app(120, 24, MEMORY);
+    app.set_command("cargo");
+    let mut made = Maker::default();
+    let command = Tgid(100);
+    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
+    made.exec(100, "cargo", &["cargo"], 0);
+    made.fork(100, "cargo", 101);
+    made.exec(101, "rustc", &["rustc"], 0);
+    made.open(101, "rustc", "/dev/tty", -6);
+    made.exit(101, "rustc", 1 << 8);
+    // It starts another one after this one failed, so it does not exit for it.
+    made.fork(100, "cargo", 102);
+    made.open(102, "cargo", "/none", -2);
+    made.exit(102, "cargo", 1 << 8);
+    let start = BootNanos(made.ns + 1);
+    let child = payload::fork((100, made.start_of(100)), (103, start));
+    made.event(Slot::ForkBtf, 100, "cargo", &child);
+    let header = FrameHeader { start, ..made.header(Slot::ExitBtf, 103, "cargo") };
+    made.made.push(header, &payload::exit(0));
+    made.exit(100, "cargo", 101 << 8);
+    feed(&mut app, &mut made);
+    app.update(Input::CommandEnded("exit 101".into()));
+    let header = screen(&mut app)[0].clone();
+    assert!(header.contains(": 4 processes, 2 opens (1 failed), 2 execs  "), "{header}");
+    keys(&mut app, "kjW");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("the program chose this status; P, then e, shows what failed in it"), "{shown}");
+    assert!(!shown.contains("cause "), "{shown}");
+}
+
+#[test]
+fn failed_execs_are_not_among_the_execs_a_second() {
+    let mut app = app(80, 24, MEMORY);
+    let mut made = Maker::default();
+    for _ in 0..6 {
+        made.exec(7, "env", &["ls"], -2);
+    }
+    made.exec(7, "env", &["ls"], 0);
+    app.update(Input::Batch(made.batch()));
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    assert!(screen(&mut app)[0].starts_with(" LIVE  exec 1 · exit 0 "), "{}", screen(&mut app)[0]);
+    assert_eq!(app.rates().all(), 7);
+}
+
 #[test]
 fn the_header_sums_up_a_command_that_ended() {
     let mut app = app(120, 24, MEMORY);
@@ -1271,7 +1371,7 @@ fn the_header_sums_up_a_command_that_ended() {
     made.exec(48_213, "make", &["make"], 0);
     made.fork(48_213, "make", 48_214);
     made.exec(48_214, "ld", &["ld"], -13);
-    made.open(48_214, "ld", "/a", -2);
+    made.open(48_214, "ld", "/a/c", -2);
     made.open(48_214, "ld", "/b", 3);
     made.exit(48_214, "ld", 127 << 8);
     made.exit(48_213, "make", 2 << 8);
@@ -1280,16 +1380,16 @@ fn the_header_sums_up_a_command_that_ended() {
     app.update(Input::CommandEnded("exit 2".into()));
     let header = |app: &mut App| screen(app)[0].clone();
     assert!(header(&mut app).starts_with(" ENDED  make exit 2"), "{}", header(&mut app));
-    let all = "2 processes, 2 opens (1 failed), 3 execs (1 failed)";
+    let all = "2 processes, 2 opens (1 failed), 3 execs (1 failed); make: /a/c not found";
     assert!(header(&mut app).contains(all), "{}", header(&mut app));
     // How long it ran is one figure everywhere: without the time in which it was held.
     assert!(header(&mut app).contains("make exit 2 in 7 ms: 2 processes, "), "{}", header(&mut app));
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("make            exit 2     7 ms  make"), "{shown}");
+    assert!(shown.contains("make            exit 2     7 ms  from make: /a/c not found  make"), "{shown}");
     assert!(shown.contains("ld              exit 127   10.0 s"), "of others it is their life: {shown}");
     keys(&mut app, "\n");
     let pane = screen(&mut app).join("\n");
-    for part in ["ran 7 ms", "held      10.0 s before its first exec", "exit 2 after 7 ms"] {
+    for part in ["held      10.0 s before its first exec", "exit 2 after 7 ms"] {
         assert!(pane.contains(part), "{part} in\n{pane}");
     }
     keys(&mut app, "\x1b2");
@@ -1297,10 +1397,10 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(tree.contains("48213 exit 2      7 ms"), "{tree}");
     keys(&mut app, "1");
     app.update(Input::Resize(80, 24));
-    assert!(header(&mut app).contains(" 2 opens (1 failed), 3 execs (1 failed)"), "{}", header(&mut app));
+    assert!(header(&mut app).contains(" in 7 ms: make: /a/c not found"), "{}", header(&mut app));
     assert!(header(&mut app).ends_with("LOST 0"));
     app.update(Input::Resize(60, 24));
-    assert!(header(&mut app).contains(" 2 opens (1 failed)"), "{}", header(&mut app));
+    assert!(header(&mut app).contains(" make exit 2 (make: /a/c not found) "), "{}", header(&mut app));
     app.update(Input::Resize(40, 10));
     assert!(header(&mut app).starts_with(" ENDED  make exit 2") && header(&mut app).ends_with("LOST 0"));
 }

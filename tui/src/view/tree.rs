@@ -261,16 +261,17 @@ fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
 /// What stands after the command: the call that failed, and what is hidden below.
 fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Vec<Piece> {
     let mut remarks = Vec::new();
-    if let Some(failure) = seen.failure() {
-        let role = if failure.real { Role::Failure } else { Role::Expected };
-        // That it is missing is a fact, and that it is the cause is not.
-        let mut text = if seen.lacked == Some(failure) { "last missing".to_owned() } else { failure.err.to_owned() };
-        if let Some(path) = app.open_that_failed(seen, failure) {
-            let room = room.saturating_sub(text.len() + 1);
-            let path = text::value_in(path, theme.charset, 4096);
-            text = format!("{text} {}", text::cut_middle(&path, room, theme.charset));
-        }
-        remarks.push(Piece::new(text.trim_end().to_owned(), theme.part(role)));
+    if let Some(tried) = seen.failure().filter(|failure| seen.tried.is_some_and(|tried| tried.failure.id == failure.id))
+    {
+        // The command is what it tried to execute.
+        let role = if tried.real { Role::Failure } else { Role::Expected };
+        remarks.push(Piece::new(tried.err.to_owned(), theme.part(role)));
+    } else if let Some(reason) = app.reason(seen) {
+        let role = if reason.real { Role::Failure } else { Role::Expected };
+        let words = reason.in_row().map(|words| text::value_in(&words, theme.charset, 4096));
+        let fits = words.iter().find(|words| text::width(words) <= room).or(words.last());
+        let text = fits.map(|words| text::cut_middle(words, room, theme.charset)).unwrap_or_default();
+        remarks.push(Piece::new(text, theme.part(role)));
     }
     if row.folded {
         let failed = if row.failed_below > 0 { format!(", {} failed", row.failed_below) } else { String::new() };

@@ -204,7 +204,7 @@ pub(crate) struct Figures {
     pub events: u64,
     /// By kind: exec, exit, open, bpf.
     pub kinds: [u64; 4],
-    /// Those that failed, without those of a search that found its name.
+    /// Calls that failed and that nothing answered.
     pub failed: u64,
 }
 
@@ -448,7 +448,9 @@ impl Top {
             self.files.insert(file, at);
         }
         if let Some(group) = self.groups.get_mut(at as usize) {
-            group.count(stored.kind, stored.failed && !stored.answered, ns);
+            // An exit is no call: what failed before it is counted.
+            let failed = stored.failed && !stored.answered && stored.kind != Kind::Exit;
+            group.count(stored.kind, failed, ns);
         }
     }
 

@@ -6,13 +6,14 @@ pub(crate) mod columns;
 mod nodes;
 
 use crate::app::keymap::Action;
+use crate::app::searches::Failure;
 use crate::app::views::{motion, next_match};
 use crate::budget::Budget;
 use crate::enrich::process::ProcessTable;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
 use crate::store::{Id, Store};
-pub(crate) use nodes::{Counts, Failure, Moment, Seen};
+pub(crate) use nodes::{Counts, Moment, Seen};
 use nodes::{Flags, Nodes, Place};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const HELD: Duration = Duration::from_secs(3);
 
 /// The time between two orders by counts.
 const SORTED: Duration = Duration::from_secs(1);
+
+/// The descendants among which the cause of an exit is looked for.
+const LINE: usize = 64;
 
 /// The levels whose lines are drawn.
 const LEVELS: u16 = 64;
@@ -202,9 +206,9 @@ impl Tree {
         self.nodes.bytes()
     }
 
-    /// Adds an event that was just stored. `matched`: it passes the filter.
-    pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool) {
-        self.nodes.append(id, seen, matched);
+    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: of an exit, the failed call.
+    pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
+        self.nodes.append(id, seen, matched, cause);
     }
 
     /// Counts a failed call no more: this event of the same process found what it did not find.
@@ -458,6 +462,17 @@ impl Tree {
     /// A process as it is now. `None` if it is not in the tree.
     pub(crate) fn process(&self, key: ProcessKey) -> Option<Seen<'_>> {
         self.nodes.seen(self.nodes.place(key)?, None)
+    }
+
+    /// The failed call that a process exited for, and the processes from the child that failed for it to the one that made the call. The
+    /// call is `None` if the last of these processes has none.
+    pub(crate) fn cause(&self, of: &Seen<'_>) -> (Option<Failure>, Vec<Seen<'_>>) {
+        let (mut cause, mut next, mut line) = (of.failure(), of.from, Vec::new());
+        while let Some(child) = next.and_then(|child| self.process(child)).filter(|_| line.len() < LINE) {
+            (cause, next) = (child.failure(), child.from);
+            line.push(child);
+        }
+        (cause, line)
     }
 
     /// The time up to which a process ran, in nanoseconds.

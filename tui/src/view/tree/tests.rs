@@ -89,7 +89,7 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
             "   100 running   10.0 s     1      0 v make -j8 all  (parent unknown)",
             "   101 exit 0    10.0 s     0      0 ├ v cc -c main.c",
             "   102 exit 0    10.0 s     2      0 │ └ - /usr/lib/gcc/12/cc1 -quiet main.c",
-            "   103 exit 126  10.0 s     0      0 ├ v sh -c ./link",
+            "   103 exit 126  10.0 s     0      0 ├ v sh -c ./link  from sh: EACCES ld",
             ">  104 exit 126  10.0 s     0      1 │ └ ! /opt/bin/ld main.o -o app  EACCES",
             "   105 running   10.0 s     0      0 └ - sleep 9",
         ],
@@ -99,7 +99,11 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
     let red =
         |y: u16| (0..80u16).filter(|x| buffer[(*x, y)].fg == Color::Red).map(|x| buffer[(x, y)].symbol()).collect();
     let red: Vec<String> = (3..9).map(red).collect();
-    assert_eq!(red, ["v ", "", "", "exit 126├ v ", "", ""], "the selected row has the colour of the selection");
+    assert_eq!(
+        red,
+        ["v ", "", "", "exit 126├ v from sh: EACCES ld", "", ""],
+        "the selected row has the colour of the selection"
+    );
     keys(&mut app, "k");
     let buffer = drawn(&mut app, Theme::default());
     let red: String =

@@ -2,19 +2,17 @@
 //!
 //! Counts are those of now. Those of an earlier moment are what remains without the kept events since then ([`Travel`]).
 
-use crate::app::searches::library_stem;
+use crate::app::searches::{Failure, ended_soon};
 use crate::budget::Budget;
 use crate::enrich::process::ProcessTable;
 use crate::event::exit::{Ended, Exit};
 use crate::event::process::{Origin, Process, ProcessKey};
-use crate::event::{Body, EventContext, Payload, Tables, names};
+use crate::event::{Body, EventContext, Payload, Tables};
 use crate::limits;
 use crate::store::{Id, Store};
-use memchr::memmem;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use tracetui_shared::id::{CgroupId, Tgid};
 use tracetui_shared::kind::Kind;
@@ -42,21 +40,18 @@ pub(crate) struct Counts {
     pub execs: u64,
     /// Opens.
     pub opens: u64,
-    /// Opens and execs that failed, without those of a search that found its name.
+    /// Opens, execs and BPF calls that failed and that nothing answered.
     pub failed: u64,
-    /// Opens that failed.
-    pub failed_opens: u64,
 }
 
 impl Counts {
     fn of(kind: Kind, failed: bool, answered: bool) -> Counts {
-        let calls = matches!(kind, Kind::Open | Kind::Exec);
+        let calls = matches!(kind, Kind::Open | Kind::Exec | Kind::Bpf);
         Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
             opens: u64::from(kind == Kind::Open),
             failed: u64::from(calls && failed && !answered),
-            failed_opens: u64::from(kind == Kind::Open && failed),
         }
     }
 
@@ -66,7 +61,6 @@ impl Counts {
             execs: with(self.execs, other.execs),
             opens: with(self.opens, other.opens),
             failed: with(self.failed, other.failed),
-            failed_opens: with(self.failed_opens, other.failed_opens),
         }
     }
 
@@ -98,67 +92,6 @@ impl End {
     }
 }
 
-/// An open or an exec that failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Failure {
-    /// The event.
-    pub id: Id,
-    /// The error.
-    pub err: &'static str,
-    /// Whether it is no part of ordinary work.
-    pub real: bool,
-}
-
-impl Failure {
-    fn of(id: Id, ret: i32) -> Failure {
-        let err = names::err(ret).unwrap_or("failed");
-        Failure { id, err, real: !names::is_expected(err.as_bytes()) }
-    }
-}
-
-/// The last name that a process tried to open and did not find.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Lacked {
-    failure: Failure,
-    /// The hash of the last component of the path as passed.
-    name: u64,
-    /// Opens of other names that succeeded since.
-    others: u32,
-}
-
-/// Opens that may succeed between a file that was not found and the exit because of it: compilers read the source again for the
-/// message.
-const AFTERWARDS: u32 = 2;
-
-impl Lacked {
-    /// What a process lacks after an open of this path, which may have failed.
-    fn after(lacked: Option<Lacked>, path: &[u8], failure: Option<Failure>) -> Option<Lacked> {
-        let Some(failure) = failure else {
-            let lacked = lacked.filter(|lacked| lacked.others < AFTERWARDS && lacked.name != hashed(path))?;
-            return Some(Lacked { others: lacked.others + 1, ..lacked });
-        };
-        let name = last_component(path);
-        // What programs open that need not be there: message catalogs, files of the user's preferences, what shells run at their end;
-        // and what is not a file.
-        let optional = name.first() == Some(&b'.') || memmem::find(name, b"logout").is_some();
-        let optional = optional || memmem::find(path, b"/LC_MESSAGES/").is_some() || path.starts_with(b"/proc/");
-        if failure.real || optional {
-            return lacked;
-        }
-        Some(Lacked { failure, name: hashed(path), others: 0 })
-    }
-}
-
-fn last_component(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|byte| *byte == b'/').map_or(path, |slash| path.get(slash + 1..).unwrap_or_default())
-}
-
-/// The hash of the last component of a path; of a library without its suffix, since linkers take the static one in place of the other.
-fn hashed(path: &[u8]) -> u64 {
-    let name = last_component(path);
-    FxBuildHasher.hash_one(library_stem(name).unwrap_or(name))
-}
-
 /// An exec that failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Tried {
@@ -182,10 +115,10 @@ pub(super) struct Node {
     end: Option<End>,
     /// The last failed exec after which no other one succeeded.
     tried: Option<Tried>,
-    /// The last open that failed for a reason that is no part of ordinary work.
-    missed: Option<Failure>,
-    /// See [`Seen::lacked`].
-    lacked: Option<Lacked>,
+    /// See [`Seen::cause`].
+    cause: Option<Failure>,
+    /// See [`Seen::from`]. Until the process ends: its last child that failed, if it started no other one since, and the time.
+    from: Option<(ProcessKey, BootNanos)>,
     pub cgroup: CgroupId,
     /// Whether it has an event that passes the filter.
     pub matched: bool,
@@ -216,8 +149,8 @@ impl Node {
             counts: Counts::default(),
             end: None,
             tried: None,
-            missed: None,
-            lacked: None,
+            cause: None,
+            from: None,
             cgroup: CgroupId(0),
             matched: false,
             fold: None,
@@ -297,11 +230,10 @@ pub(crate) struct Seen<'a> {
     pub end: Option<End>,
     /// The last failed exec after which no other one succeeded.
     pub tried: Option<&'a Tried>,
-    /// The last open that failed for a reason that is no part of ordinary work.
-    pub missed: Option<Failure>,
-    /// The last open of a name that was not found, if the process exited soon after it with a code other than 0, and none of its
-    /// children failed in between.
-    pub lacked: Option<Failure>,
+    /// The failed call that the process exited for.
+    pub cause: Option<Failure>,
+    /// The child that failed before the process exited with a code other than 0, if that was the last thing that failed.
+    pub from: Option<ProcessKey>,
     /// The cgroup of its last event.
     pub cgroup: CgroupId,
 }
@@ -314,15 +246,16 @@ impl Seen<'_> {
             || self.tried.is_some_and(|tried| tried.failure.real)
     }
 
-    /// The call that shows what went wrong: the last exec that failed, if it was no part of ordinary work or the process failed; or an
-    /// open.
+    /// The call that shows what went wrong: the one that the process exited for, or an exec that failed for a reason that is no part of
+    /// ordinary work.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real || self.failed());
-        tried.or(self.missed).or(self.lacked)
+        let ended_well = self.end.and_then(|end| end.status).is_none_or(|status| status == 0);
+        let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real && ended_well);
+        self.cause.or(tried)
     }
 
     /// The event that shows what went wrong: the failed call, or the exit.
-    pub(crate) fn cause(&self) -> Option<Id> {
+    pub(crate) fn shows(&self) -> Option<Id> {
         self.failure().map(|failure| failure.id).or_else(|| self.end.filter(|_| self.failed())?.id)
     }
 }
@@ -488,17 +421,14 @@ impl Nodes {
             counts: after.filter(|_| moment.is_some()).map_or(node.counts, |after| node.counts.without(*after)),
             end,
             tried: node.tried.as_ref().filter(|tried| known(&tried.failure)),
-            missed: node.missed.filter(known),
-            lacked: node
-                .lacked
-                .map(|lacked| lacked.failure)
-                .filter(|failure| known(failure) && end.is_some_and(End::is_error)),
+            cause: node.cause.filter(|_| end.is_some()),
+            from: node.from.filter(|_| end.is_some_and(End::is_error)).map(|(child, _)| child),
             cgroup: node.cgroup,
         })
     }
 
-    /// Adds an event that was just stored. `matched`: it passes the filter.
-    pub(super) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool) {
+    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: of an exit, the failed call.
+    pub(super) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
         let header = &seen.event.header;
         let Some(process) = seen.process else { return };
         self.last = self.last.max(header.time);
@@ -516,11 +446,6 @@ impl Nodes {
         node.counts = node.counts.and(counts);
         node.cgroup = header.cgroup;
         match &seen.event.body {
-            Body::Open(open) => {
-                let failure = failed.then(|| Failure::of(id, open.record.ret));
-                node.missed = failure.filter(|failure| failure.real).or(node.missed);
-                node.lacked = Lacked::after(node.lacked, open.path, failure);
-            }
             Body::Exec(exec) if exec.failed() => {
                 let rest = exec.argv.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
                 let args = exec.argv.get(rest..).unwrap_or_default();
@@ -542,6 +467,7 @@ impl Nodes {
                 self.flag(at);
             }
             Body::Exit(exit) => {
+                node.cause = cause;
                 self.end(at, End { time: header.time, status: Some(exit.record.status), id: Some(id) });
             }
             Body::Fork(fork) => {
@@ -563,8 +489,11 @@ impl Nodes {
         let one = Counts { failed: 1, ..Counts::default() };
         let after = self.travel.as_mut().filter(|travel| travel.at <= id).and_then(|travel| travel.after.get_mut(&key));
         after.into_iter().for_each(|after| *after = after.without(one));
-        let node = self.place(key).and_then(|at| self.get_mut(at));
-        node.into_iter().for_each(|node| node.counts = node.counts.without(one));
+        let Some(at) = self.place(key) else { return };
+        self.changed(at, |node| {
+            node.counts = node.counts.without(one);
+            node.tried = node.tried.take().filter(|tried| tried.failure.id != id);
+        });
     }
 
     /// Changes a process, and counts its bytes again.
@@ -577,16 +506,28 @@ impl Nodes {
     }
 
     fn end(&mut self, at: Place, end: End) {
+        let child =
+            self.get(at).and_then(|node| node.from).filter(|(child, time)| self.is_last(at, *child, *time, end));
         let Some(node) = self.get_mut(at).filter(|node| node.end.is_none()) else { return };
         node.end = Some(end);
+        node.from = child;
+        node.cause = node.cause.filter(|_| child.is_none());
         let key = node.process.key;
         if end.status != Some(0) {
-            // What the parent does next, it may do because of that.
             let parent = self.parent(at).and_then(|parent| self.get_mut(parent));
-            parent.into_iter().for_each(|parent| parent.lacked = None);
+            // After a child failed, others may be killed because of that.
+            let parent = parent.filter(|parent| parent.from.is_none() || end.is_error());
+            parent.into_iter().for_each(|parent| parent.from = Some((key, end.time)));
         }
         self.ended[usize::from(end.status != Some(0))].push_back(key);
         self.flag(at);
+    }
+
+    /// Whether a process that ends may exit because of a child that failed: no call of its own failed after that.
+    fn is_last(&self, at: Place, child: ProcessKey, time: BootNanos, end: End) -> bool {
+        let failed = self.place(child).and_then(|child| self.get(child)?.end?.id);
+        let own = self.get(at).and_then(|node| node.cause).map(|cause| cause.id);
+        end.is_error() && own <= failed && self.get(at).is_some_and(|node| ended_soon(&node.process, time, end.time))
     }
 
     /// Ends the processes that have ended without an event here, since the capture filter leaves it out.
@@ -656,6 +597,10 @@ impl Nodes {
         if self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES {
             self.left_out += 1;
             return None;
+        }
+        if let Some(parent) = parent.and_then(|parent| self.get_mut(parent)) {
+            // It went on after a child that failed.
+            parent.from = parent.from.filter(|(_, failed)| key.start <= *failed);
         }
         let at = match self.free.pop() {
             Some(at) => at,
