@@ -11,12 +11,13 @@
 use crate::further::{self, further};
 use crate::maps::{per_cpu, this_cpu};
 use crate::read::{
-    any, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, rd, read_kernel, set, store_word, typed,
-    typed_as, typed_word,
+    any, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, rd, rd_field, read_kernel, read_kernel_str, set,
+    store_word, typed, typed_as, typed_word,
 };
 use aya_ebpf::maps::Array;
+use core::mem::offset_of;
 use tracetui_shared::offsets::{Member, field, sum};
-use tracetui_shared::record::mark;
+use tracetui_shared::record::{FileSystem, mark};
 
 /// Limit of names in bytes, each with its NUL.
 pub const NAMES_MAX: u64 = 4096;
@@ -57,6 +58,13 @@ pub struct Walk {
     at_leaf: u64,
     marks: u64,
     turns: u64,
+    /// Offset in the buffer of the first name.
+    start: u64,
+    /// The first mount of the caller's mount namespace, or 0 ([`top_of`]).
+    top: u64,
+    /// The place at which the walk began.
+    from_dentry: u64,
+    from_mnt: u64,
     scratch: [u64; DENTRY / 8],
 }
 
@@ -190,7 +198,8 @@ pub unsafe fn is_top(top: u64, place: Place) -> bool {
 ///
 /// Only a walk that ends at `top` yields a path of the caller's namespace, whether or not it meets the caller's root.
 /// `chroot` accepts a directory of another namespace, or of a mount that is in none (`open_tree`), and files outside of
-/// the caller's root can be opened by a descriptor.
+/// the caller's root can be opened by a descriptor. Of another path, the names are those within its file system
+/// ([`walk_inside`]), and a [`FileSystem`] follows them.
 #[inline(always)]
 pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     w: *mut Walk,
@@ -212,20 +221,20 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
         set(&raw mut (*w).root_off, NOT_MET);
         set(&raw mut (*w).at_leaf, 1);
         set(&raw mut (*w).marks, u64::from(mark::CUT));
+        set(&raw mut (*w).start, start);
+        set(&raw mut (*w).top, top);
+        set(&raw mut (*w).from_dentry, from.dentry);
+        set(&raw mut (*w).from_mnt, from.mnt);
         enter_mount(w, from.mnt);
         set(&raw mut (*w).turns, 0);
         if !climb::<MASK>(w, buf) && konst!(MayGoto) == 0 {
             climb_further::<MASK, PREEMPTIBLE>(w, buf);
         }
+        let marks = get(&raw const (*w).marks) as u8;
         let mut root = get(&raw const (*w).root_off);
-        let mut marks = get(&raw const (*w).marks) as u8;
-        if marks & (mark::CUT | mark::PSEUDO) == 0 {
-            let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(field::MountMnt));
-            // If the first mount is not known, the walk must have met the caller's root.
-            if if top == 0 { root == NOT_MET } else { last != top } {
-                root = NOT_MET;
-                marks |= mark::UNREACHABLE;
-            }
+        if marks & mark::UNREACHABLE != 0 {
+            root = NOT_MET;
+            put_file_system::<MASK>(w, buf);
         }
         Names { end: get(&raw const (*w).off), root: if root == NOT_MET { None } else { Some(root) }, marks }
     }
@@ -257,6 +266,7 @@ unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, 
     // them.
     unsafe {
         let before = get(&raw const (*w).off);
+        let marks = get(&raw const (*w).marks);
         read_kernel((&raw mut (*deep).walk).cast(), STATE, w as u64);
         if PREEMPTIBLE {
             walk_further_quiet()
@@ -264,6 +274,9 @@ unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, 
             walk_further()
         };
         read_kernel(w.cast(), STATE, (&raw const (*deep).walk) as u64);
+        // A walk that began anew there has all its names there.
+        let anew = (marks ^ get(&raw const (*w).marks)) & u64::from(mark::UNREACHABLE) != 0;
+        let before = if anew { get(&raw const (*w).start) } else { before };
         let names = at_most(get(&raw const (*w).off).wrapping_sub(before), NAMES_MAX);
         let from = (&raw const (*deep).buf) as u64 + (before & MASK);
         read_kernel(buf.add((before & MASK) as usize), names, from);
@@ -312,8 +325,7 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
             }
             let parent = get(&raw const (*w).mount_parent);
             if parent.wrapping_add(offset(field::MountMnt)) == vfsmount || parent == 0 {
-                unmark(w, mark::CUT);
-                return false;
+                return walk_inside(w);
             }
             set(&raw mut (*w).dentry, get(&raw const (*w).mountpoint));
             enter_mount(w, parent.wrapping_add(offset(field::MountMnt)));
@@ -329,8 +341,7 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
         let at_leaf = || !FURTHER && get(&raw const (*w).at_leaf) != 0;
         let is_top = || opaque(parent) == dentry || opaque(parent) == 0;
         if !at_leaf() && is_top() {
-            unmark(w, mark::CUT);
-            return false;
+            return walk_inside(w);
         }
         let fits = take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
         if seq & 1 != 0 || seq_of(dentry) != seq {
@@ -348,6 +359,58 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
         }
         set(&raw mut (*w).dentry, parent);
         fits
+    }
+}
+
+/// Ends the walk; `false`. If it did not end at the first mount of the caller's mount namespace, or did not meet the
+/// caller's root where that mount is not known, it begins anew, without regard to mounts: `true`. It then ends at the
+/// root of the file system.
+#[inline(always)]
+unsafe fn walk_inside(w: *mut Walk) -> bool {
+    // SAFETY: `w` is in a map value, which the verifier checks.
+    unsafe {
+        let top = get(&raw const (*w).top);
+        let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(field::MountMnt));
+        let arrived = if top == 0 { get(&raw const (*w).root_off) != NOT_MET } else { last == top };
+        if arrived || get(&raw const (*w).marks) & u64::from(mark::UNREACHABLE) != 0 {
+            unmark(w, mark::CUT);
+            return false;
+        }
+        mark_as(w, mark::UNREACHABLE);
+        set(&raw mut (*w).off, get(&raw const (*w).start));
+        set(&raw mut (*w).limit, get(&raw const (*w).limit) - size_of::<FileSystem>() as u64);
+        set(&raw mut (*w).dentry, get(&raw const (*w).from_dentry));
+        set(&raw mut (*w).vfsmount, get(&raw const (*w).from_mnt));
+        set(&raw mut (*w).mount_root, 0);
+        set(&raw mut (*w).mount_parent, 0);
+        set(&raw mut (*w).turns, 0);
+        true
+    }
+}
+
+/// Appends the [`FileSystem`] of the place at which the walk began.
+#[inline(always)]
+unsafe fn put_file_system<const MASK: u64>(w: *mut Walk, buf: *mut u8) {
+    const BYTES: u64 = size_of::<FileSystem>() as u64;
+    // SAFETY: `NAME_SLACK` bytes follow any masked offset in `buf`. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
+    unsafe {
+        let sb: u64 = rd_field(get(&raw const (*w).from_dentry), field::DentrySb);
+        if sb == 0 {
+            return;
+        }
+        let mount = get(&raw const (*w).from_mnt).wrapping_sub(offset(field::MountMnt));
+        let off = get(&raw const (*w).off);
+        let dst = buf.add((off & MASK) as usize);
+        let device: u32 = rd_field(sb, field::SbDev);
+        let mount_id: u32 = rd_field(mount, field::MountId);
+        store_word(dst, u64::from(FileSystem::MARK) | u64::from(device) << 32);
+        store_word(dst.add(8), mount_id.into());
+        store_word(dst.add(16), 0);
+        store_word(dst.add(24), 0);
+        let name: u64 = rd_field(rd_field(sb, field::SbType), field::FsTypeName);
+        read_kernel_str(dst.add(offset_of!(FileSystem, name)), FileSystem::NAME_MAX as u64, name);
+        set(&raw mut (*w).off, off + BYTES);
     }
 }
 

@@ -145,7 +145,7 @@ wanted() {
       core:programs::*_script_shows_* | core:programs::*_at_a_descriptor_is_named_* | core:programs::*_in_memory_* | \
       core:programs::*_changes_the_user_* | core:programs::*_the_kernel_starts_* | core:execs::*_what_was_asked_* | \
       core:*_32_bit_* | core:*_x32_* | core:execs::*_kills_* | core:hostile::the_longest_* | core:hostile::megabytes_* | \
-      core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | \
+      core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | core:paths::*_detached_* | \
       core:paths::deleted_* | core:paths::*_changed_root_* | core:paths::*_by_its_handle_* | core:paths::*_another_thread_* | \
       core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::several_* | \
       core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | \

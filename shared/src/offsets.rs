@@ -171,6 +171,10 @@ fields! {
     DentryHashPprev = "dentry" "d_hash.pprev";
     DentrySb = "dentry" "d_sb";
     SbMagic = "super_block" "s_magic";
+    SbDev = "super_block" "s_dev";
+    SbType = "super_block" "s_type";
+    FsTypeName = "file_system_type" "name";
+    MountId = "mount" "mnt_id";
     MountMnt = "mount" "mnt";
     MountParent = "mount" "mnt_parent";
     MountMountpoint = "mount" "mnt_mountpoint";
@@ -302,11 +306,11 @@ widths! {
         BprmArgc TaskSeccompMode FilesCount FdtableMaxFds FileFlags FileMode DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
-        UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId;
+        UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
-        FilePrivate FileCount FileRef PathMnt PathDentry DentryParent DentryName DentryHashPprev DentrySb SbMagic MountParent
+        FilePrivate FileCount FileRef PathMnt PathDentry DentryParent DentryName DentryHashPprev DentrySb SbMagic SbType FsTypeName MountParent
         MountMountpoint VfsmountRoot NsproxyMntNs MntNsRoot UpidNs CssSetDflCgrp CgroupKn KernfsNodeId ProgTag ProgAux
         AuxProg AuxUser AuxAttachFuncName LinkProg RawTpLinkBtp RawEventMapTp PerfLinkFile PerfEventProg
         PerfEventTpEvent PerfEventAttrConfig TraceCallClass TraceCallName TraceClassSystem TracepointName

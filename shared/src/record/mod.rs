@@ -4,7 +4,9 @@
 //! fields.
 //!
 //! **Names** are the form in which the probes carry an absolute path: the components, leaf first, each followed by NUL,
-//! up to the root of the caller's mount namespace. `lib\0` `usr\0` is `/usr/lib`; user space reverses them.
+//! up to the root of the caller's mount namespace. `lib\0` `usr\0` is `/usr/lib`; user space reverses them. If the file
+//! is not in that namespace ([`mark::UNREACHABLE`]), they lead up to the root of its file system, and a [`FileSystem`]
+//! follows them.
 
 pub mod bpf;
 pub mod exec;
@@ -14,6 +16,32 @@ pub mod open;
 pub mod stack;
 pub mod task;
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The file system of a file that is not in the caller's mount namespace, at the end of its names. It begins with a byte
+/// that no name contains, so it is distinguished from the names of older recordings, which end without it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FileSystem {
+    /// [`FileSystem::MARK`].
+    pub mark: u32,
+    /// `super_block.s_dev`: 12 bits of the major number, then 20 bits of the minor number.
+    pub device: u32,
+    /// `mount.mnt_id` (fs/mount.h).
+    pub mount_id: u32,
+    /// `file_system_type.name`, NUL-terminated.
+    pub name: [u8; FileSystem::NAME_MAX],
+}
+
+impl FileSystem {
+    /// The first four bytes.
+    pub const MARK: u32 = b'/' as u32;
+    /// Limit of the name of a type in bytes with its NUL.
+    pub const NAME_MAX: usize = 20;
+}
+
+const _: () = assert!(size_of::<FileSystem>() == 32);
+
 /// Defects of a walk from a dentry to the root, or of the read of a string. Bits of `*_marks` fields.
 pub mod mark {
     /// The walk ran out of levels or of room: the path lacks its beginning.
@@ -21,7 +49,8 @@ pub mod mark {
     /// The file no longer has a name (`d_unhashed`,
     /// [`include/linux/dcache.h`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/dcache.h)).
     pub const DELETED: u8 = 2;
-    /// The walk did not end at the first mount of the caller's mount namespace: the file is not in it.
+    /// The walk did not end at the first mount of the caller's mount namespace: the file is not in it. The names are those
+    /// within its file system.
     pub const UNREACHABLE: u8 = 4;
     /// The read of user memory faulted.
     pub const FAULT: u8 = 8;

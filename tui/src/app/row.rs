@@ -272,11 +272,7 @@ fn open_detail(open: &Open<'_>, out: &mut impl Parts) {
         out.extend_from_slice(access.as_bytes());
         out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
     });
-    let opened = open.record.ret >= 0;
-    out.path(Role::Plain, |out| match open.names.absent() {
-        None if opened => open.names.write(out),
-        _ => out.extend_from_slice(open.path),
-    });
+    out.path(Role::Plain, |out| open.file().write(out));
     if let Some(remark) = open.remark() {
         out.part(Role::Note, text(remark));
     }
@@ -328,7 +324,7 @@ fn user(seen: &EventContext<'_>, out: &mut Vec<u8>) {
 /// Appends the working directory: at the event if known, otherwise at the exec of the process.
 fn cwd(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     match (&seen.event.body, seen.process) {
-        (Body::Exec(exec), _) if exec.cwd.absent().is_none() => exec.cwd.write(out),
+        (Body::Exec(exec), _) if exec.cwd.is_known() => exec.cwd.write(out),
         (_, Some(process)) => out.extend_from_slice(&process.image.cwd),
         _ => {}
     }

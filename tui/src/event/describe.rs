@@ -86,6 +86,8 @@ pub enum Value<'a> {
     Addr(u64),
     /// A program's tag.
     Tag([u8; 8]),
+    /// A device as the kernel numbers it: `major:minor`.
+    Device(u32),
     /// Nanoseconds since 1970-01-01 UTC.
     Time(i128),
     /// Constant words.
@@ -126,6 +128,7 @@ impl<'a> Value<'a> {
             Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, &mut out),
             Value::Addr(addr) => out.extend_from_slice(format!("{addr:#018x}").as_bytes()),
             Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),
+            Value::Device(number) => out.extend_from_slice(device(*number).as_bytes()),
             Value::Time(ns) => time::rfc3339(*ns, &mut out),
             Value::Words(words) => out.extend_from_slice(words.join(",").as_bytes()),
             Value::Stack(stack) => {
@@ -147,6 +150,11 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+}
+
+/// A device as `major:minor` (`MINORBITS`, include/linux/kdev_t.h).
+pub(crate) fn device(number: u32) -> String {
+    format!("{}:{}", number >> 20, number & 0xf_ffff)
 }
 
 /// The arguments in an argument area: each up to its NUL.

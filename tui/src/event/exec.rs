@@ -1,6 +1,7 @@
 //! `exec`: a program was started, or failed to start.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
+use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::stack::STACK;
 use super::{Body, Components, EventContext, Parts, Payload, names};
 use tracetui_shared::header::FrameHeader;
@@ -29,8 +30,8 @@ impl<'a> Payload<'a> for Exec<'a> {
         let (record, mut parts) = Parts::fixed::<ExecRecord>(payload)?;
         let filename = parts.next(record.filename_len.into())?;
         let interp = parts.next(record.interp_len.into())?;
-        let exe = Components { bytes: parts.next(record.exe_len.into())?, marks: record.exe_marks };
-        let cwd = Components { bytes: parts.next(record.cwd_len.into())?, marks: record.cwd_marks };
+        let exe = Components::new(parts.next(record.exe_len.into())?, record.exe_marks);
+        let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
         Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
     }
 
@@ -107,6 +108,8 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("exe", Shape::Text, "The absolute path of the executed file: mm->exe_file.", |s| {
         exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
     }),
+    FS_PATH,
+    FS,
     Field::new("exe_deleted", Shape::Bool, "Whether this file was deleted: dentry.d_hash.pprev is null.", |s| {
         exec(s, |e| Value::Bool(e.exe.deleted()))
     }),
@@ -134,6 +137,8 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("cwd", Shape::Text, "The working directory: fs->pwd.", |s| {
         exec(s, |e| names_value(e.cwd, e.record.cwd_len, false))
     }),
+    CWD_FS_PATH,
+    CWD_FS,
     Field::new("cwd_deleted", Shape::Bool, "Whether this directory was deleted.", |s| {
         exec(s, |e| Value::Bool(e.cwd.deleted()))
     }),

@@ -36,7 +36,7 @@ fn open(payload: &[u8], to: &mut dyn FnMut(Key<'_>)) {
         rest = rest.get(size_of::<RequestPart>()..).unwrap_or_default();
     }
     let Some((names, path)) = rest.split_at_checked(record.names_len.into()) else { return };
-    let leaf = leaf_of(Components { bytes: names, marks: record.names_marks });
+    let leaf = leaf_of(Components::new(names, record.names_marks));
     to(Key::Name(leaf));
     let asked = last_of(path.get(..record.path_len.into()).unwrap_or(path));
     if asked != leaf {

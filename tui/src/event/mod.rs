@@ -8,6 +8,7 @@ pub mod describe;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod fork;
+pub(crate) mod inside;
 pub mod keys;
 pub(crate) mod lost;
 pub(crate) mod names;
@@ -20,10 +21,10 @@ use crate::frame::host::{Host, KernelSymbol};
 use describe::{Field, Why};
 use process::{Process, ProcessKey};
 use std::sync::Arc;
-use tracetui_shared::header::{FrameHeader, VERSION, flag};
+use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
-use tracetui_shared::record::{self, mark};
+use tracetui_shared::record::{self, FileSystem, mark};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
@@ -257,19 +258,46 @@ pub struct Components<'a> {
     pub bytes: &'a [u8],
     /// [`mark`]s.
     pub marks: u8,
+    /// The file system, if the file is not in the caller's mount namespace: the components end at its root.
+    pub fs: Option<FileSystem>,
 }
 
 impl<'a> Components<'a> {
+    /// The names in a record.
+    pub fn new(names: &'a [u8], marks: u8) -> Components<'a> {
+        let of_fs = FileSystem::read_from_suffix(names).ok();
+        match of_fs.filter(|(_, fs)| marks & mark::UNREACHABLE != 0 && fs.mark == FileSystem::MARK) {
+            Some((bytes, fs)) => Components { bytes: &names[..bytes.len()], marks, fs: Some(fs) },
+            None => Components { bytes: names, marks, fs: None },
+        }
+    }
+
+    /// Whether there is a path, or one in a file system.
+    pub(crate) fn is_known(&self) -> bool {
+        self.absent().is_none() || self.inside().is_some()
+    }
+
+    /// The file system and the path in it, of a file that is not in the caller's mount namespace.
+    pub fn inside(&self) -> Option<(FileSystem, Components<'a>)> {
+        let fs = self.fs.filter(|_| self.absent() == Some(Why::Unreachable) && self.marks & mark::CUT == 0)?;
+        Some((fs, Components { marks: 0, fs: None, ..*self }))
+    }
+
+    /// The reason, if there is no such path of a file that is unreachable.
+    pub(crate) fn why_not_inside(&self) -> Why {
+        if self.marks & mark::CUT != 0 { Why::Cut } else { Why::NotCollected }
+    }
+
     /// The reason, if there is no path.
     pub fn absent(&self) -> Option<Why> {
         match self.marks {
             m if m & mark::RACED != 0 => Some(Why::Raced),
             m if m & mark::FAULT != 0 => Some(Why::Fault),
+            m if m & mark::UNREACHABLE != 0 => Some(Why::Unreachable),
             m if m & mark::CUT != 0 => Some(Why::Cut),
             m if m & mark::NOT_COLLECTED != 0 => Some(Why::NotCollected),
             // Files of nsfs and pidfs, and pipes, have no names of their own.
             m if m & mark::PSEUDO != 0 => matches!(self.bytes, [] | b"\0" | b"/\0").then_some(Why::NotCollected),
-            m if m & mark::UNREACHABLE != 0 => Some(Why::Unreachable),
             _ => None,
         }
     }
@@ -280,8 +308,12 @@ impl<'a> Components<'a> {
     }
 
     /// Appends the path: `/` and the components, root first. A file outside the directory tree is its bare name
-    /// (`pipe:`, `memfd:x`).
+    /// (`pipe:`, `memfd:x`). Before the path in a file system, its type and device are in brackets.
     pub fn write(&self, out: &mut Vec<u8>) {
+        if let Some(fs) = &self.fs {
+            let device = describe::device(fs.device);
+            out.extend_from_slice(&[b"[", until_nul(&fs.name), b" ", device.as_bytes(), b"]"].concat());
+        }
         let names = self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes);
         if self.marks & mark::PSEUDO != 0 {
             return out.extend_from_slice(names);

@@ -1,6 +1,7 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
+use super::inside::{FS, FS_PATH};
 use super::stack::STACK;
 use crate::arch;
 
@@ -24,7 +25,7 @@ impl<'a> Payload<'a> for Open<'a> {
     #[inline]
     fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
         let (record, mut parts) = Parts::fixed::<OpenRecord>(payload)?;
-        let mut names = Components { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
+        let mut names = Components::new(parts.next(record.names_len.into())?, record.names_marks);
         let path = parts.next(record.path_len.into())?;
         if names.marks & mark::SHARED != 0 && !is_as_asked(names, path, &record) {
             names.marks |= mark::RACED;
@@ -51,10 +52,7 @@ impl<'a> Payload<'a> for Open<'a> {
         let access = names::access_letters(self.flags());
         out.extend_from_slice(access.as_bytes());
         out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
-        match self.file() {
-            File::Opened(names) => names.write(out),
-            File::Asked(path) => out.extend_from_slice(path),
-        }
+        self.file().write(out);
         if let Some(remark) = self.remark() {
             out.extend_from_slice(remark.as_bytes());
         }
@@ -70,10 +68,20 @@ pub(crate) enum File<'a> {
     Asked(&'a [u8]),
 }
 
+impl File<'_> {
+    /// Appends the path.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            File::Opened(names) => names.write(out),
+            File::Asked(path) => out.extend_from_slice(path),
+        }
+    }
+}
+
 impl<'a> Open<'a> {
     /// What names the file.
     pub(crate) fn file(&self) -> File<'a> {
-        match self.record.ret >= 0 && self.names.absent().is_none() {
+        match self.record.ret >= 0 && self.names.is_known() {
             true => File::Opened(self.names),
             false => File::Asked(self.path),
         }
@@ -88,7 +96,7 @@ impl<'a> Open<'a> {
     /// The caller's root, if it is not the root of its mount namespace.
     pub fn root(&self) -> Option<Components<'a>> {
         let above = self.names.bytes.get(self.record.root_off.into()..).filter(|names| !names.is_empty())?;
-        Some(Components { bytes: above, marks: 0 })
+        Some(Components::new(above, 0))
     }
 
     fn by_openat2(&self) -> bool {
@@ -182,6 +190,8 @@ pub(crate) const FIELDS: &[Field] = &[
             })
         },
     ),
+    FS_PATH,
+    FS,
     Field::new("deleted", Shape::Bool, "Whether the opened file was deleted: dentry.d_hash.pprev is null.", |s| {
         open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted()))
     }),

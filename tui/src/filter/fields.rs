@@ -40,14 +40,14 @@ impl Appearance {
 }
 
 /// Paths whose last component is a key in the index of a recording ([`crate::event::keys`]).
-pub(super) const IN_INDEX: [&str; 4] = ["path", "abs_path", "filename", "exe"];
+pub(super) const IN_INDEX: [&str; 5] = ["path", "abs_path", "fs_path", "filename", "exe"];
 
 /// What a name means for a kind, where that is not the field of the same name.
 fn meaning(name: &str, kind: Kind) -> Option<&'static [&'static str]> {
     Some(match (name, kind) {
         // Of an exec: the file as loaded, or as asked. Of an open: as asked, or as opened.
-        ("path", Kind::Exec) => &["exe", "filename"],
-        ("path", Kind::Open) => &["path", "abs_path"],
+        ("path", Kind::Exec) => &["exe", "filename", "fs_path"],
+        ("path", Kind::Open) => &["path", "abs_path", "fs_path"],
         ("arg", _) => &["argv"],
         ("dur", _) => &["dur_ns"],
         ("prog", _) => &["prog.name"],

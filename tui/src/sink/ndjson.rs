@@ -249,6 +249,9 @@ impl Values {
                 hex(&tag, out);
                 out.push(b'"');
             }
+            Value::Device(number) => {
+                self.text(name, out, |out| out.extend_from_slice(describe::device(number).as_bytes()))
+            }
             Value::Time(ns) => {
                 out.push(b'"');
                 self.time.write(ns, out);

@@ -16,7 +16,7 @@ use crate::event::exit::{Ended, Exit};
 use crate::event::lost::{self, Lost};
 use crate::event::process::Process;
 use crate::event::stack::Stack;
-use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
+use crate::event::{Body, Components, EventContext, Payload, Tables as _, fields_of, names};
 use crate::store::{Id, Stored};
 use crate::text::{self, Charset, counted, grouped};
 use crate::why::{self, Basis, Cause};
@@ -376,7 +376,7 @@ impl Page<'_> {
             Body::Exec(exec) => {
                 let (name, path) = match failed {
                     true => ("tried", safe(exec.filename, self.theme)),
-                    false => ("ran", self.value(seen, "exe")),
+                    false => ("ran", self.place(seen, exec.exe, "exe")),
                 };
                 let result = if failed { result } else { String::new() };
                 lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
@@ -396,7 +396,7 @@ impl Page<'_> {
             Body::Open(open) => {
                 let (name, path) = match failed {
                     true => ("tried", safe(open.path, self.theme)),
-                    false => ("opened", self.value(seen, "abs_path")),
+                    false => ("opened", self.place(seen, open.names, "abs_path")),
                 };
                 let path = if path == "-" || path.starts_with('(') { safe(open.path, self.theme) } else { path };
                 let result = if failed { result } else { format!("fd {result}") };
@@ -675,6 +675,14 @@ impl Page<'_> {
             tries => format!(", {} tries that found nothing", grouped(tries as u64)),
         };
         format!("{}{tries}{evicted}{looking}", counted(files.len() as u64, ["open", "opens"]))
+    }
+
+    /// The path of a file, or the one in its file system if it is not in the caller's mount namespace.
+    fn place(&self, seen: &EventContext<'_>, names: Components<'_>, field: &str) -> String {
+        match names.inside() {
+            Some(_) => safe(&Value::Path(names).text().unwrap_or_default(), self.theme),
+            None => self.value(seen, field),
+        }
     }
 
     /// The kernel stack, if the event has one.

@@ -563,6 +563,83 @@ fn a_detached_mount_is_unreachable() {
         assert!(ret >= 0 && event["ret"] == ret, "{ret} {event}");
         assert_eq!((&event["abs_path"], &event["abs_path_why"]), (&Value::Null, &"unreachable".into()), "{event}");
     }
+    let kept = run.one("open", pid, |e| e["path"] == "kept");
+    assert_eq!((&kept["fs_path"], &kept["fs"]["type"]), (&"/kept".into(), &"tmpfs".into()), "{kept}");
+}
+
+/// The mount id of a descriptor, from /proc/self/fdinfo.
+fn mount_id(fd: i32) -> i64 {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
+    let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).expect("every file has a mount");
+    line.trim().parse().expect("a number")
+}
+
+/// Every way to a file of a detached mount: a directory below the root of its file system, and another file system below that.
+#[test]
+fn a_file_of_a_detached_mount_has_its_path_in_the_file_system() {
+    const DEEP: usize = 90;
+    let _alone = alone();
+    let dir = Dir::new();
+    let (tree, inner) = (dir.dir("tree"), dir.dir("tree/inner"));
+    let program = format!("{tree}/program");
+    std::fs::copy("/bin/true", &program).expect("a copy");
+    // More levels than a program walks by itself before 6.9.
+    let deep = "deep/".repeat(DEEP);
+    std::fs::create_dir_all(format!("{tree}/{deep}")).expect("directories");
+    std::fs::write(format!("{tree}/{deep}file"), b"").expect("a file");
+    let device = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(&tree).expect("it is there"));
+    let (to_clone, deep_file) = (tree.clone(), format!("{deep}file"));
+    let Some(traced) = Traced::start(&["--kind", "open,exec"]) else { return };
+    let actor = Actor::new(move || {
+        const OPEN_TREE_CLONE: u64 = 1;
+        const AT_RECURSIVE: u64 = 0x8000;
+        sys::own_mounts();
+        sys::mount("tmpfs", &inner, "tmpfs", 0);
+        std::fs::write(format!("{inner}/file"), b"").expect("a file");
+        let (path, here) = (c(to_clone), libc::AT_FDCWD as u64);
+        let flags = OPEN_TREE_CLONE | AT_RECURSIVE;
+        let root = sys::call(libc::SYS_open_tree, [here, path.as_ptr() as u64, flags, 0, 0]) as i32;
+        assert!(root >= 0, "{root}");
+        let by_proc = sys::open_path(&format!("/proc/self/fd/{root}/program"));
+        let below = sys::openat(root, &c("inner/file"), libc::O_RDONLY, 0);
+        let at_root = sys::openat(root, &c("."), libc::O_RDONLY, 0);
+        // SAFETY: fchdir(2) takes an integer.
+        assert_eq!(unsafe { libc::fchdir(root) }, 0);
+        let by_cwd = sys::open_path(&deep_file);
+        let mut child = std::process::Command::new(format!("/proc/self/fd/{root}/program")).spawn().expect("a program");
+        child.wait().expect("a status");
+        let ids = [root, below as i32].map(mount_id);
+        vec![by_proc, below, at_root, by_cwd, child.id().into(), ids[0], ids[1], root.into()]
+    });
+    let pid = actor.pid;
+    let rets = actor.run();
+    let run = traced.stop();
+    run.check();
+    let &[by_proc, below, at_root, by_cwd, child, mount, mount_below, root] = &rets[..] else { panic!("{rets:?}") };
+    let open = |path: String, ret: i64| {
+        let event = run.one("open", pid, |e| e["path"] == *path && e["ret"] == ret);
+        assert!(ret >= 0 && event["abs_path_why"] == "unreachable", "{event}");
+        event
+    };
+    let number = format!("{}:{}", libc::major(device), libc::minor(device));
+    // What is mounted at / may be a directory of the file system.
+    let inside = |event: &Value, at: &str, end: &str| {
+        let path = event[format!("{at}fs_path")].as_str().expect("a path");
+        assert!(path.ends_with(&format!("/tree{end}")), "{path} {event}");
+        let fs = &event[format!("{at}fs")];
+        assert_eq!((&fs["device"], &fs["mount_id"]), (&Value::from(&*number), &mount.into()), "{event}");
+        assert!(fs["type"].as_str().is_some_and(|kind| !kind.is_empty()), "{event}");
+    };
+    inside(&open(format!("/proc/self/fd/{root}/program"), by_proc), "", "/program");
+    inside(&open(".".into(), at_root), "", "");
+    inside(&open(format!("{deep}file"), by_cwd), "", &format!("/{deep}file"));
+    let below = open("inner/file".into(), below);
+    assert_eq!((&below["fs_path"], &below["fs"]["type"]), (&"/file".into(), &"tmpfs".into()), "{below}");
+    assert_eq!(below["fs"]["mount_id"], mount_below, "{below}");
+    let exec = run.one("exec", child as i32, |e| e["ret"] == 0);
+    assert_eq!((&exec["exe_why"], &exec["cwd_why"]), (&"unreachable".into(), &"unreachable".into()), "{exec}");
+    inside(&exec, "", "/program");
+    inside(&exec, "cwd_", "");
 }
 
 /// chroot(2) accepts a directory of a mount that is in no mount namespace. A path from that root is not a path of the
@@ -601,6 +678,7 @@ fn a_root_outside_of_the_mount_namespace_is_unreachable() {
     let opened = run.open(pid, &file);
     assert!(opened["ret"] == rets[0] && rets[0] >= 0, "{opened}");
     unreachable(&opened, "abs_path");
+    assert!(opened["fs_path"].as_str().is_some_and(|path| path.ends_with("/file")), "{opened}");
     unreachable(&opened, "root");
     let missing = run.open(pid, "/is missing");
     assert_eq!(missing["err"], "ENOENT", "{missing}");
@@ -609,7 +687,9 @@ fn a_root_outside_of_the_mount_namespace_is_unreachable() {
     assert_eq!(exec["ret"], 0, "{exec}");
     unreachable(&exec, "exe");
     unreachable(&exec, "cwd");
+    assert!(exec["fs_path"].as_str().is_some_and(|path| path.ends_with("/cat")), "{exec}");
     let back = run.open(pid, "/proc/self/stat");
+    assert_eq!((&back["fs_path"], &back["fs"]), (&Value::Null, &Value::Null), "{back}");
     assert_eq!((&back["root"], &back["root_why"]), (&Value::Null, &Value::Null), "{back}");
     assert!(back["abs_path"].as_str().is_some_and(|path| path.ends_with("/stat")), "{back}");
 }

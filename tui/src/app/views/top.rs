@@ -6,7 +6,7 @@ use crate::app::row;
 use crate::app::views::events::EventList;
 use crate::app::views::{motion, next_match};
 use crate::enrich::World;
-use crate::event::open::{File, Open};
+use crate::event::open::Open;
 use crate::event::{Body, EventContext, Tables};
 use crate::filter;
 use crate::limits;
@@ -106,7 +106,7 @@ impl By {
             By::Cgroup => out.extend_from_slice(&row::field(seen, "cgroup").text().unwrap_or_default()),
             By::Path | By::Dir => match &seen.event.body {
                 Body::Open(open) => return self.of_open(open, out),
-                Body::Exec(exec) if exec.record.ret == 0 && exec.exe.absent().is_none() => exec.exe.write(out),
+                Body::Exec(exec) if exec.record.ret == 0 && exec.exe.is_known() => exec.exe.write(out),
                 Body::Exec(exec) => out.extend_from_slice(exec.filename),
                 _ => return false,
             },
@@ -116,10 +116,7 @@ impl By {
 
     /// Appends the path of an open, or its directory. `false` if it has none.
     fn of_open(self, open: &Open<'_>, out: &mut Vec<u8>) -> bool {
-        match open.file() {
-            File::Opened(names) => names.write(out),
-            File::Asked(path) => out.extend_from_slice(path),
-        }
+        open.file().write(out);
         self.of_path(out)
     }
 

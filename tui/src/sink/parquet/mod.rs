@@ -56,6 +56,14 @@ const WITH_WHY: &[&str] = &[
     "cwd",
     "path",
     "abs_path",
+    "fs_path",
+    "cwd_fs_path",
+    "fs_type",
+    "fs_device",
+    "fs_mount_id",
+    "cwd_fs_type",
+    "cwd_fs_device",
+    "cwd_fs_mount_id",
     "created",
     "root",
     "dirfd",
@@ -92,6 +100,8 @@ const WITH_HEX: &[&str] = &[
     "cwd",
     "path",
     "abs_path",
+    "fs_path",
+    "cwd_fs_path",
     "created",
     "root",
     "prog_name",
@@ -462,7 +472,7 @@ impl Row<'_> {
             Value::Word(word) => self.text(step.column, None, word.as_bytes()),
             Value::Unread(_) => self.text(step.column, None, b""),
             Value::Bytes(bytes) | Value::Cut(bytes) => self.text(step.column, step.hex, bytes),
-            Value::Pair(..) | Value::AttachPoint(_) | Value::Addr(_) | Value::Tag(_) => {
+            Value::Pair(..) | Value::AttachPoint(_) | Value::Addr(_) | Value::Tag(_) | Value::Device(_) => {
                 self.text(step.column, step.hex, &value.text().unwrap_or_default());
             }
             Value::Path(path) => self.put_together(step, |out| path.write(out)),

@@ -732,10 +732,7 @@ fn title(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     match &seen.event.body {
         Body::Open(open) => {
             prefix(out);
-            match open.record.ret >= 0 && open.names.absent().is_none() {
-                true => open.names.write(out),
-                false => out.extend_from_slice(open.path),
-            }
+            open.file().write(out);
         }
         Body::Exec(exec) => {
             prefix(out);

@@ -124,7 +124,8 @@ fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_
             let shown = |open: &Open<'_>| {
                 (open.record.ret, open.remark(), names::access_letters(open.flags()), truncates(open))
             };
-            let same_file = one.path == other.path && one.names.bytes == other.names.bytes;
+            let same_file =
+                one.path == other.path && (one.names.bytes, one.names.fs) == (other.names.bytes, other.names.fs);
             shown(one) == shown(other) && same_file && (is_placed(one) || missed(body) == Some(true))
         }
         _ => row.frame().payload == next.frame().payload,
@@ -133,7 +134,7 @@ fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_
 
 /// Whether the file is known: a relative path alone may be another file each time, since the working directory may change.
 fn is_placed(open: &Open<'_>) -> bool {
-    open.path.first() == Some(&b'/') || open.record.ret >= 0 && open.names.absent().is_none()
+    open.path.first() == Some(&b'/') || open.record.ret >= 0 && open.names.is_known()
 }
 
 /// Whether the first one did not find a name, and the second one looks for it elsewhere. Other failures, such as EACCES, always have a

@@ -1,0 +1,92 @@
+//! The place of a file that is not in the caller's mount namespace: its file system, and its path in there.
+
+use super::describe::{Field, Shape, Value, Why};
+use super::{Body, Components, EventContext};
+use tracetui_shared::header::until_nul;
+use tracetui_shared::record::FileSystem;
+
+/// The file of an event: the opened or the executed one.
+fn file<'a>(seen: &EventContext<'a>) -> Option<&'a Components<'a>> {
+    match &seen.event.body {
+        Body::Open(open) if open.record.ret >= 0 => Some(&open.names),
+        Body::Exec(exec) => Some(&exec.exe),
+        _ => None,
+    }
+}
+
+/// The working directory of an `exec`.
+fn cwd<'a>(seen: &EventContext<'a>) -> Option<&'a Components<'a>> {
+    match &seen.event.body {
+        Body::Exec(exec) => Some(&exec.cwd),
+        _ => None,
+    }
+}
+
+fn unreachable<'a>(names: Option<&'a Components<'a>>) -> Option<&'a Components<'a>> {
+    names.filter(|names| names.absent() == Some(Why::Unreachable))
+}
+
+fn path<'a>(names: Option<&'a Components<'a>>) -> Value<'a> {
+    match unreachable(names).map(|names| names.inside().ok_or(names.why_not_inside())) {
+        None => Value::Null,
+        Some(Err(why)) => Value::Unknown(why),
+        Some(Ok((_, names))) => Value::Path(names),
+    }
+}
+
+fn of_system<'a>(names: Option<&'a Components<'a>>, get: impl FnOnce(&'a FileSystem) -> Value<'a>) -> Value<'a> {
+    match unreachable(names).map(|names| names.fs.as_ref().ok_or(names.why_not_inside())) {
+        None => Value::Null,
+        Some(Err(why)) => Value::Unknown(why),
+        Some(Ok(fs)) => get(fs),
+    }
+}
+
+macro_rules! fields {
+    ($of:ident) => {
+        &[
+            Field::new("type", Shape::Text, "The type: super_block.s_type->name.", |s| {
+                of_system($of(s), |fs| Value::Bytes(until_nul(&fs.name)))
+            }),
+            Field::new(
+                "device",
+                Shape::Text,
+                "The device, as major:minor: super_block.s_dev, the number in /proc/PID/mountinfo.",
+                |s| of_system($of(s), |fs| Value::Device(fs.device)),
+            ),
+            Field::new("mount_id", Shape::Number, "The mount: mount.mnt_id, as in /proc/PID/fdinfo.", |s| {
+                of_system($of(s), |fs| Value::Uint(fs.mount_id.into()))
+            }),
+        ]
+    };
+}
+
+/// `fs_path`.
+pub(crate) const FS_PATH: Field = Field::new(
+    "fs_path",
+    Shape::Text,
+    "The path in the file system of a file that is unreachable, from the root of that file system; else null.",
+    |s| path(file(s)),
+);
+
+/// `fs`.
+pub(crate) const FS: Field = Field {
+    name: "fs",
+    shape: Shape::Object,
+    doc: "The file system of a file that is unreachable; else null.",
+    get: |s| of_system(file(s), |_| Value::Object),
+    sub: fields!(file),
+};
+
+/// `cwd_fs_path`.
+pub(crate) const CWD_FS_PATH: Field =
+    Field::new("cwd_fs_path", Shape::Text, "The same as `fs_path`, for the working directory.", |s| path(cwd(s)));
+
+/// `cwd_fs`.
+pub(crate) const CWD_FS: Field = Field {
+    name: "cwd_fs",
+    shape: Shape::Object,
+    doc: "The same as `fs`, for the working directory.",
+    get: |s| of_system(cwd(s), |_| Value::Object),
+    sub: fields!(cwd),
+};
