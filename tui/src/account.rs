@@ -192,6 +192,8 @@ pub struct Account {
     pub not_read: u64,
     /// Events that came after a later one had been delivered or filtered, so that they are out of order.
     pub late: u64,
+    /// Processes that ran before the trace and whose arguments could not be read in time.
+    pub processes_unread: u64,
     /// Data that did not fit into memory.
     pub shortage: Shortage,
     /// Events that did not pair up.
@@ -338,6 +340,7 @@ impl Account {
             (&mut self.bounded, other.bounded),
             (&mut self.not_read, other.not_read),
             (&mut self.late, other.late),
+            (&mut self.processes_unread, other.processes_unread),
             (&mut self.shortage.processes, other.shortage.processes),
             (&mut self.shortage.cgroups, other.shortage.cgroups),
             (&mut self.shortage.unsettled, other.shortage.unsettled),
@@ -559,6 +562,16 @@ impl Account {
         line
     }
 
+    /// The message about processes whose arguments could not be read in time.
+    pub fn unread_text(&self) -> Option<String> {
+        let processes = match self.processes_unread {
+            0 => return None,
+            1 => "1 process".to_owned(),
+            all => format!("{} processes", crate::text::grouped(all)),
+        };
+        Some(format!("running processes: the memory of {processes} did not answer; their arguments are unknown"))
+    }
+
     /// The same as a JSON object.
     pub fn json(&self) -> String {
         format!("{{\"account\":{}}}", self.object())
@@ -614,8 +627,8 @@ impl Account {
         out.push_str(&dropped.join(","));
         let _ = write!(
             out,
-            r#"}},"hollow":{},"not_read":{},"late":{},"discrepancies":["#,
-            self.hollow, self.not_read, self.late
+            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"discrepancies":["#,
+            self.hollow, self.not_read, self.late, self.processes_unread
         );
         // Nothing in these texts needs an escape.
         let sums = self.discrepancies.iter();

@@ -63,6 +63,8 @@ pub struct Pipeline {
     /// The layout of the records, if it is not that of this version.
     layout: Option<Layout>,
     unframed: u64,
+    /// Processes whose arguments the scan could not read in time.
+    unread: u64,
     /// Whether the ring was empty when the last batch was read.
     drained: bool,
     /// Events that were delivered before they could be ordered.
@@ -167,6 +169,7 @@ impl Pipeline {
             unsettled: self.unsettled,
         };
         account.late = self.late.0;
+        account.processes_unread = self.unread;
         account
     }
 
@@ -354,6 +357,7 @@ impl Pipeline {
             HostFrame::Hole(_) if !self.world.counters().last => self.gaps.hole(),
             HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
+            HostFrame::Scanned(scanned) => self.unread = scanned.unread,
             HostFrame::Continues(_) => self.continues = true,
             HostFrame::Window(window) => self.window(window),
             // tracetui's own programs are no events.

@@ -12,7 +12,7 @@ use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace, Unfinished};
+use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Scanned, Trace, Unfinished};
 use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
@@ -129,7 +129,11 @@ pub(crate) fn release(held: Option<HeldCommand>) -> Result<Option<Running>> {
 pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Option<String>) -> Vec<String> {
     let doubtful = doubtful_btf(options, account).map(str::to_owned);
     let more = shortage(account, options.budget);
-    [discrepancy, doubtful, overgrown_tree(account), denied()].into_iter().flatten().chain(more).collect()
+    [discrepancy, doubtful, overgrown_tree(account), account.unread_text(), denied()]
+        .into_iter()
+        .flatten()
+        .chain(more)
+        .collect()
 }
 
 /// What happens while a trace runs.
@@ -905,7 +909,12 @@ fn first_batch(options: &TraceOptions, machine: &Machine, probes: &[ProbeStatus]
 fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) -> bool) {
     let Ok(scanner) = Scanner::new() else { return };
     let mut batch = Batch::default();
+    let mut unread = 0;
     let mut take = |seed: ProcessSeed| {
+        if scanner.unread() > unread {
+            unread = scanner.unread();
+            HostFrame::Scanned(Scanned { unread }).push(clock::now_boot(), &mut batch);
+        }
         HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
         batch.len() < size || send(std::mem::take(&mut batch))
     };

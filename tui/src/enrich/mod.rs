@@ -105,6 +105,7 @@ impl World {
             | HostFrame::Unreadable(_)
             | HostFrame::StatePart(_)
             | HostFrame::Excerpt(_)
+            | HostFrame::Scanned(_)
             | HostFrame::Unfinished(_)
             | HostFrame::Restart(_)
             | HostFrame::ProgramChange(_)

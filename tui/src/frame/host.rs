@@ -166,6 +166,12 @@ wire_struct! {
         frames: Vec<u8>,
     }
 
+    /// The process scan could not read the arguments of another process.
+    Scanned {
+        /// The number of such processes so far.
+        unread: u64,
+    }
+
     /// A part of a trace that was kept because of what happened in it. What is between two windows was left out on purpose.
     Window {
         /// Where it begins.
@@ -643,6 +649,8 @@ frames! {
         BpfCounted = 93;
         /// Every event up to a time was read.
         Settled = 94;
+        /// What the process scan could not read.
+        Scanned = 95;
     }
 }
 

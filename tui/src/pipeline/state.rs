@@ -5,7 +5,7 @@ use super::command::CommandTree;
 use super::{Pipeline, programs, push_lost};
 use crate::account::{Counted, LostBy, Shortage};
 use crate::event::lost::{Cause, LostRecord};
-use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart, Unfinished};
+use crate::frame::host::{FIRST_KIND, HostFrame, Layout, Scanned, StatePart, Unfinished};
 use crate::frame::state::{KindState, LostRows, PendingFrames, PendingLayout, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::kind::Kind;
@@ -88,7 +88,7 @@ impl Pipeline {
         known.world.probes().iter().for_each(|probe| self.attached(probe));
         self.asked = known.asked.or(self.asked.take());
         self.excerpt = known.excerpt.or(self.excerpt.take());
-        (self.layout, self.command) = (known.layout, known.command);
+        (self.layout, self.command, self.unread) = (known.layout, known.command, known.unread);
         let before = std::mem::replace(&mut self.world, known.world);
         self.count(before.counters(), time, &mut made);
         self.order.add_made(made);
@@ -187,6 +187,9 @@ impl Pipeline {
         }
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);
+        }
+        if self.unread > 0 {
+            HostFrame::Scanned(Scanned { unread: self.unread }).push(latest, out);
         }
         if let Some(excerpt) = &self.excerpt {
             HostFrame::Excerpt(excerpt.clone()).push(latest, out);

@@ -68,8 +68,7 @@ impl Feed {
         let (control, controls) = std_mpsc::channel();
         let (sent_first, wait_for_first) = std_mpsc::channel::<()>();
         if let Some(scan) = scan {
-            // A weak sender: the stop of the trace must not wait for the scan, which a process can block (for example
-            // by a FUSE page in its command line).
+            // A weak sender: the stop of the trace must not wait for the scan.
             let out = out.downgrade();
             let run = move || {
                 // Nothing is ever sent. The call returns when the other end is dropped.

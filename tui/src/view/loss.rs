@@ -266,7 +266,15 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         grouped(account.cut),
         grouped(account.own)
     );
-    skips.into_iter().chain(books).chain(tree).chain(dropped).chain(late).chain([others]).collect()
+    skips
+        .into_iter()
+        .chain(books)
+        .chain(tree)
+        .chain(account.unread_text())
+        .chain(dropped)
+        .chain(late)
+        .chain([others])
+        .collect()
 }
 
 /// The usage of `--memory`, and the data for which there was no room.

@@ -1,9 +1,11 @@
 //! Names that can break a terminal, a parser or a probe. They are complete in JSON and escaped in text.
 
+use crate::fuse;
 use crate::sys::{self, Actor, Pages, c, page};
-use crate::traced::{Dir, Traced, alone, n};
+use crate::traced::{Dir, Traced, alone, n, not_checked};
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -294,4 +296,60 @@ fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
     let got = exec["argv"].as_array().expect("a list");
     let prefix = got.iter().skip(1).zip(&argv).all(|(got, arg)| arg.starts_with(got.as_str().expect("text")));
     assert!(prefix && got.len() > 1, "what is there is the beginning: {} arguments", got.len());
+}
+
+/// A process whose memory is locked for ever, because it waits for a FUSE file system that never answers: no one can read its
+/// arguments. The processes after it are known.
+#[test]
+fn a_process_whose_memory_does_not_answer_delays_no_other() {
+    let _alone = alone();
+    if !std::path::Path::new("/dev/fuse").exists() {
+        return not_checked("memory that does not answer: there is no /dev/fuse");
+    }
+    let dir = Dir::new();
+    let place = dir.dir("fuse");
+    let (mut told, tell) = std::io::pipe().expect("a pipe");
+    let (go, mut say_go) = std::io::pipe().expect("a pipe");
+    let mut silent = Actor::new(move || {
+        sys::own_mounts();
+        let Some(served) = fuse::serve(&place) else { return vec![] };
+        fuse::lock_memory(&served, tell, go);
+        vec![]
+    });
+    silent.go();
+    let mut id = [0; 4];
+    let mut next_id = || told.read_exact(&mut id).map(|()| i32::from_le_bytes(id));
+    let Ok(writer) = next_id() else {
+        return not_checked("memory that does not answer: /dev/fuse has no device");
+    };
+    let reader = next_id().expect("the actor tells");
+    fuse::wait_for_call(silent.pid, reader, libc::SYS_pread64);
+    say_go.write_all(&[0]).expect("the actor listens");
+    fuse::wait_for_call(silent.pid, writer, libc::SYS_mmap);
+    // The parent has no events: only the scan knows it.
+    let (mut opens, mut tell) = std::io::pipe().expect("a pipe");
+    let mut later = Actor::new(move || {
+        let mut opener = Actor::new(move || {
+            tell.write_all(&[0]).expect("the test listens");
+            // SAFETY: prctl(2) takes integers.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            loop {
+                sys::close(sys::open_path("/dev/null"));
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        opener.go();
+        loop {
+            std::thread::park();
+        }
+    });
+    later.go();
+    opens.read_exact(&mut [0]).expect("it opens files");
+    // Not a filter that the kernel could apply, which knows all processes.
+    let tree = format!("tree={} or path=/nowhere", later.pid);
+    let Some(traced) = Traced::start(&["--kind", "open", "--filter", &tree, "-n", "1"]) else { return };
+    let run = traced.ended();
+    assert_eq!(run.status.code(), Some(0), "{}", run.stderr.join("\n"));
+    assert!(run.stderr.iter().any(|line| line.contains("did not answer")), "{}", run.stderr.join("\n"));
+    assert_eq!(run.lines().map(|event| event["ppid"].clone()).collect::<Vec<_>>(), [later.pid]);
 }

@@ -3,6 +3,8 @@
 //! A process is read through one descriptor of its /proc directory, so that all fields belong to the same process. If
 //! its id is reused, reads fail (ESRCH). Processes that end during the scan are omitted: the trace has their exit. Data
 //! that cannot be read (hidepid, another user's process without CAP_SYS_PTRACE) is left empty.
+//!
+//! Only the arguments are in the memory of the process, which can delay their read for ever ([`Arguments`]).
 
 use super::{clock, decimal, read_bounded};
 use crate::frame::host::ProcessSeed;
@@ -11,11 +13,14 @@ use rustc_hash::FxHashMap;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 use rustix::param::clock_ticks_per_second;
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 use tracetui_shared::id::{Gid, NsInum, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
@@ -84,9 +89,59 @@ pub(crate) fn pid_namespace(link: &str) -> Option<NsInum> {
     decimal(inum).map(NsInum)
 }
 
+/// How long the scan waits for the arguments of a process.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Limit of the threads that wait for arguments in vain. After that, no more arguments are read.
+const STUCK: usize = 8;
+
+/// Reads arguments on another thread. A page of them may be of a file system that never answers (FUSE), and a thread of the
+/// process that waits for such a page holds the lock of the memory. A thread that takes too long is left behind: its wait
+/// ends with that of the process, or with tracetui.
+#[derive(Debug, Default)]
+struct Arguments {
+    reader: Option<(Sender<File>, Receiver<Vec<u8>>)>,
+    stuck: usize,
+    unread: u64,
+}
+
+impl Arguments {
+    /// The arguments of a process; empty if they cannot be read. They are counted if they take too long.
+    fn read(&mut self, dir: &ProcessDir) -> Vec<u8> {
+        let Ok(file) = dir.open_file(c"cmdline") else { return Vec::new() };
+        let read = self.reader().and_then(|(files, answers)| {
+            files.send(file).ok()?;
+            answers.recv_timeout(PATIENCE).ok()
+        });
+        if read.is_none() {
+            self.unread += 1;
+            self.stuck += usize::from(self.reader.take().is_some());
+        }
+        terminated(read.unwrap_or_default())
+    }
+
+    /// The thread that reads; `None` if too many are stuck, or if it cannot be started.
+    fn reader(&mut self) -> Option<&(Sender<File>, Receiver<Vec<u8>>)> {
+        if self.reader.is_none() && self.stuck < STUCK {
+            let (files, todo) = channel();
+            let (done, answers) = channel();
+            let run = move || {
+                // It ends when nobody waits for it any more.
+                while let Ok(file) = todo.recv()
+                    && done.send(read_file(file, limits::KEPT_ARGV).unwrap_or_default()).is_ok()
+                {}
+            };
+            std::thread::Builder::new().name("arguments".into()).spawn(run).ok()?;
+            self.reader = Some((files, answers));
+        }
+        self.reader.as_ref()
+    }
+}
+
 /// Reads processes from /proc.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Scanner {
+    arguments: RefCell<Arguments>,
     tick_ns: u64,
     /// The offset that tracetui's time namespace adds to the start times in /proc. If it is not a whole number of
     /// ticks, start times from /proc do not match the clock ticks of the probes; only exact ones match.
@@ -98,7 +153,12 @@ impl Scanner {
     pub(crate) fn new() -> Result<Scanner, Unusable> {
         initial_self()?;
         let tick_ns = 1_000_000_000 / clock_ticks_per_second();
-        Ok(Scanner { tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
+        Ok(Scanner { arguments: RefCell::default(), tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
+    }
+
+    /// The number of processes whose arguments took too long.
+    pub(crate) fn unread(&self) -> u64 {
+        self.arguments.borrow().unread
     }
 
     /// Passes every process to `take`, parents before their children, until `take` returns `false`. Processes are read
@@ -163,7 +223,7 @@ impl Scanner {
             gid,
             comm: stat.comm,
             exe: dir.link(c"exe"),
-            argv: arguments(dir.read(c"cmdline", limits::KEPT_ARGV).unwrap_or_default()),
+            argv: self.arguments.borrow_mut().read(&dir),
             cwd: dir.link(c"cwd"),
             cgroup: dir.read(c"cgroup", CGROUPS_MAX).map(|text| cgroup(&text).to_vec()).unwrap_or_default(),
             kernel_thread: stat.kernel_thread,
@@ -290,7 +350,7 @@ pub(crate) fn cgroup(text: &[u8]) -> &[u8] {
 }
 
 /// Appends a missing NUL to the last argument: the process may have overwritten its arguments, or they are truncated.
-fn arguments(mut cmdline: Vec<u8>) -> Vec<u8> {
+fn terminated(mut cmdline: Vec<u8>) -> Vec<u8> {
     if cmdline.last().is_some_and(|last| *last != 0) {
         cmdline.push(0);
     }
@@ -326,6 +386,24 @@ fn parents_first(kin: &[Kin]) -> Vec<Tgid> {
     order
 }
 
+/// The first `most` bytes of a file. A read of a /proc file returns all available data, so a short read is the last one.
+fn read_file(mut file: File, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; most.min(FIELDS_MAX)];
+    let mut len = 0;
+    loop {
+        match file.read(&mut bytes[len..]) {
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if len < bytes.len() || len == most {
+            bytes.truncate(len);
+            return Ok(bytes);
+        }
+        bytes.resize(most.min(len * 2), 0);
+    }
+}
+
 /// An open directory /proc/PID.
 struct ProcessDir(File);
 
@@ -336,24 +414,13 @@ impl ProcessDir {
         Ok(ProcessDir(File::options().read(true).custom_flags(flags).open(&path)?))
     }
 
-    /// The first `most` bytes of a file. A read of a /proc file returns all available data, so a short read is the last
-    /// one.
+    fn open_file(&self, name: &CStr) -> io::Result<File> {
+        Ok(File::from(openat(&self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
+    }
+
+    /// The first `most` bytes of a file.
     fn read(&self, name: &CStr, most: usize) -> io::Result<Vec<u8>> {
-        let mut file = File::from(openat(&self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
-        let mut bytes = vec![0; most.min(FIELDS_MAX)];
-        let mut len = 0;
-        loop {
-            match file.read(&mut bytes[len..]) {
-                Ok(read) => len += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            if len < bytes.len() || len == most {
-                bytes.truncate(len);
-                return Ok(bytes);
-            }
-            bytes.resize(most.min(len * 2), 0);
-        }
+        read_file(self.open_file(name)?, most)
     }
 
     /// The target of a link, unchanged (that of a deleted file ends with ` (deleted)`); empty if it cannot be read.
@@ -436,9 +503,9 @@ mod tests {
 
     #[test]
     fn every_argument_is_followed_by_nul() {
-        assert_eq!(arguments(b"a\0b\0".to_vec()), b"a\0b\0");
-        assert_eq!(arguments(b"nginx: worker".to_vec()), b"nginx: worker\0");
-        assert_eq!(arguments(Vec::new()), b"");
+        assert_eq!(terminated(b"a\0b\0".to_vec()), b"a\0b\0");
+        assert_eq!(terminated(b"nginx: worker".to_vec()), b"nginx: worker\0");
+        assert_eq!(terminated(Vec::new()), b"");
     }
 
     #[test]
@@ -453,7 +520,7 @@ mod tests {
 
     #[test]
     fn the_exact_start_counts_only_within_the_tick() {
-        let scanner = Scanner { tick_ns: 10, boot_offset_ns: 100 };
+        let scanner = Scanner { arguments: RefCell::default(), tick_ns: 10, boot_offset_ns: 100 };
         assert_eq!(scanner.start(50, Some(BootNanos(409))), (BootNanos(409), true));
         assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
         assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));
