@@ -80,6 +80,15 @@ pub fn perf_event(perf_type: u32, config: u64) -> Option<&'static str> {
     }
 }
 
+/// The event of a unit that has a single one (6.5+), as [`perf_event`] names it.
+pub(crate) fn clock(unit: &[u8]) -> Option<&'static str> {
+    match unit {
+        b"cpu_clock" => Some("cpu-clock"),
+        b"task_clock" => Some("task-clock"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +102,6 @@ mod tests {
         );
         assert_eq!(perf_event(1, 5 << 32), Some("cpu-clock"), "the upper half is the unit");
         assert_eq!((perf_event(0, 10), perf_event(4, 0)), (None, None));
+        assert_eq!((clock(b"cpu_clock"), clock(b"cpu")), (Some("cpu-clock"), None));
     }
 }

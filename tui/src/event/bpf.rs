@@ -393,7 +393,8 @@ impl<'a> Bpf<'a> {
         }
         if self.has(has::PERF)
             && self.target2.is_empty()
-            && let Some(name) = place::perf_event(record.perf_type, record.perf_config)
+            && let Some(name) =
+                place::perf_event(record.perf_type, record.perf_config).or_else(|| place::clock(self.target))
         {
             return Value::Word(name);
         }

@@ -262,6 +262,7 @@ pub(crate) const FIELDS: &[Field] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracetui_shared::record::FileSystem;
     use zerocopy::IntoBytes;
 
     #[track_caller]
@@ -276,6 +277,31 @@ mod tests {
         };
         let payload = [record.as_bytes(), names, path].concat();
         assert_eq!(Open::decode(&payload).expect("whole").names.absent(), absent, "{path:?}");
+    }
+
+    fn unreachable(names: &[u8], marks: u8) -> Components<'_> {
+        Components::new(names, mark::UNREACHABLE | marks)
+    }
+
+    #[test]
+    fn an_unreachable_file_is_named_by_its_file_system() {
+        let mut fs = FileSystem { mark: FileSystem::MARK, device: 8 << 20 | 1, mount_id: 63, name: [0; 20] };
+        fs.name[..4].copy_from_slice(b"ext4");
+        let names = [b"file\0dir\0", fs.as_bytes()].concat();
+        let (bare, cut) = (unreachable(b"file\0dir\0", 0), unreachable(&names, mark::CUT));
+        let whole = unreachable(&names, 0);
+        let mut shown = Vec::new();
+        whole.write(&mut shown);
+        assert_eq!((shown, whole.leaf(), whole.fs), (b"[ext4 8:1]/dir/file".to_vec(), &b"file"[..], Some(fs)));
+        let root = unreachable(fs.as_bytes(), 0);
+        assert_eq!(Value::Path(root.inside().expect("at the root").1).text().as_deref(), Some(&b"/"[..]));
+        for names in [whole, cut, bare] {
+            assert_eq!(names.absent(), Some(Why::Unreachable));
+        }
+        assert_eq!((bare.inside(), bare.why_not_inside()), (None, Why::NotCollected), "an older recording");
+        assert_eq!((cut.inside(), cut.why_not_inside()), (None, Why::Cut));
+        let raced = unreachable(&names, mark::RACED);
+        assert_eq!((raced.absent(), raced.inside()), (Some(Why::Raced), None));
     }
 
     #[test]
