@@ -74,7 +74,7 @@ pub(crate) const FS: Field = Field {
     name: "fs",
     shape: Shape::Object,
     doc: "The file system of a file that is unreachable; else null.",
-    get: |s| of_system(file(s), |_| Value::Object),
+    get: |s| unreachable(file(s)).map_or(Value::Null, |_| Value::Object),
     sub: fields!(file),
 };
 
@@ -87,6 +87,6 @@ pub(crate) const CWD_FS: Field = Field {
     name: "cwd_fs",
     shape: Shape::Object,
     doc: "The same as `fs`, for the working directory.",
-    get: |s| of_system(cwd(s), |_| Value::Object),
+    get: |s| unreachable(cwd(s)).map_or(Value::Null, |_| Value::Object),
     sub: fields!(cwd),
 };

@@ -508,12 +508,12 @@ mod tests {
         check_line(
             Kind::Open,
             &sample::opened(b"/usr/include/stdio.h"),
-            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
+            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","fs_path":null,"fs":null,"deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
         );
         check_line(
             Kind::Exec,
             &sample::execed(b"cc\0-O2\0\0main.c\0"),
-            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001"#,
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001"#,
         );
         check_line(
             Kind::Exit,
