@@ -736,7 +736,9 @@ impl Part {
         let unreadable = Unreadable::default();
         let from = FileFrom::new(file.clone(), offset, unreadable.clone());
         let from = if at_end == AtEnd::Wait { from.following() } else { from };
-        let frames = FrameReader::of(Reader::resume(Box::new(from) as Box<dyn Read + Send>, header, offset));
+        let holes = from.holes();
+        let reader = Reader::resume(Box::new(from) as Box<dyn Read + Send>, header, offset).over_holes(holes);
+        let frames = FrameReader::of(reader);
         let frames = if at_end == AtEnd::Wait { frames.following() } else { frames };
         let (path, name) = (path.to_owned(), name(path));
         Part { path, name, file: Some(file), unreadable, frames, writing, at_end, blocks: 0, elsewhere: 0 }

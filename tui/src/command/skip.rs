@@ -112,7 +112,9 @@ impl Skip {
         }
         let Some(at) = self.place.state.filter(|state| *state >= read) else { return Ok(Over::Nothing) };
         let from = FileFrom::new(self.file.clone(), at, self.unreadable.clone());
-        let mut reader = Reader::resume(Box::new(from) as Box<dyn Read + Send>, *self.file.header(), at);
+        let holes = from.holes();
+        let reader = Reader::resume(Box::new(from) as Box<dyn Read + Send>, *self.file.header(), at);
+        let mut reader = reader.over_holes(holes);
         reader.limit_states(pipeline.budget().state());
         match reader.next() {
             Ok(Some(Item::State(state))) if pipeline.pass_over(&state) => {

@@ -16,6 +16,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Time between two looks at a file that is followed.
@@ -185,6 +186,24 @@ impl RecordingFile {
         }
     }
 
+    /// Where the next data begins, from an offset on; the end of the file if only a hole follows. On file systems without holes,
+    /// the offset.
+    pub(super) fn data_from(&self, at: u64) -> u64 {
+        // Before the seek: what a writer appends afterwards is not passed over.
+        let Ok(size) = length(&self.file) else { return at };
+        match seek(&*self.file, SeekFrom::Data(at)) {
+            Ok(data) => data.max(at),
+            Err(Errno::NXIO) => size.max(at),
+            Err(_) => at,
+        }
+    }
+
+    /// Where the next hole begins, from an offset on: the offset in a hole, the end of the file if none follows. `None` if the file
+    /// system does not say.
+    pub(super) fn hole_from(&self, at: u64) -> Option<u64> {
+        seek(&*self.file, SeekFrom::Hole(at)).ok()
+    }
+
     /// Whether it ends as a recording does.
     fn has_summary(&self) -> io::Result<bool> {
         let Some(at) = self.size.checked_sub(SUMMARY as u64) else { return Ok(false) };
@@ -203,15 +222,44 @@ impl RecordingFile {
 #[derive(Debug)]
 pub struct FileFrom {
     file: RecordingFile,
-    at: u64,
+    at: Arc<AtomicU64>,
     follows: bool,
     /// It may have been changed since it was looked at.
     waited: bool,
-    /// The bytes before `at`, at most [`LAST`], if it is followed.
+    /// The bytes that were read last, at most [`LAST`], if it is followed, and where they end.
     last: Vec<u8>,
+    last_end: u64,
     /// Bytes in a row that could not be read.
     row: u64,
     unreadable: Unreadable,
+}
+
+/// The place of a [`FileFrom`], which its reader moves over holes.
+#[derive(Debug)]
+pub struct Sparse {
+    file: RecordingFile,
+    at: Arc<AtomicU64>,
+    /// Where the next hole begins.
+    hole: u64,
+}
+
+impl Sparse {
+    /// Moves over the hole at this place; its bytes.
+    pub(super) fn pass(&mut self) -> u64 {
+        let at = self.at.load(Ordering::Relaxed);
+        let data = self.file.data_from(at);
+        self.at.store(data, Ordering::Relaxed);
+        data - at
+    }
+
+    /// Bytes of data before the next hole, as far as the file system says.
+    pub(super) fn data(&mut self) -> u64 {
+        let at = self.at.load(Ordering::Relaxed);
+        if self.hole <= at {
+            self.hole = self.file.hole_from(at).unwrap_or(u64::MAX);
+        }
+        self.hole.saturating_sub(at)
+    }
 }
 
 /// Bytes that are read again after a wait. A file that was cut and written on has zeros there, also if it is longer than before.
@@ -220,7 +268,13 @@ const LAST: usize = 64;
 impl FileFrom {
     /// Reads from an offset on, in bytes.
     pub fn new(file: RecordingFile, at: u64, unreadable: Unreadable) -> FileFrom {
-        FileFrom { file, at, follows: false, waited: false, last: Vec::new(), row: 0, unreadable }
+        let (at, last) = (Arc::new(at.into()), Vec::new());
+        FileFrom { file, at, follows: false, waited: false, last, last_end: 0, row: 0, unreadable }
+    }
+
+    /// A way to move it over the holes of a sparse file.
+    pub fn holes(&self) -> Sparse {
+        Sparse { file: self.file.clone(), at: Arc::clone(&self.at), hole: 0 }
     }
 
     /// Waits for more at the end.
@@ -230,11 +284,12 @@ impl FileFrom {
 
     fn read_on(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         // A page that the disk cannot read is no longer than the file.
-        let left = self.file.size_now()?.saturating_sub(self.at);
+        let at = self.at.load(Ordering::Relaxed);
+        let left = self.file.size_now()?.saturating_sub(at);
         let most = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let bytes = bytes.get_mut(..most).unwrap_or_default();
         let mut bad = 0;
-        let read = self.file.read_at(self.at, bytes, &mut |offset, length| {
+        let read = self.file.read_at(at, bytes, &mut |offset, length| {
             self.unreadable.add(offset, length);
             bad += length;
         })?;
@@ -242,8 +297,9 @@ impl FileFrom {
         if self.row > limits::UNREADABLE {
             return Err(Errno::IO.into());
         }
-        self.at += read as u64;
+        self.at.store(at + read as u64, Ordering::Relaxed);
         if self.follows {
+            self.last_end = at + read as u64;
             self.last.extend_from_slice(bytes.get(read.saturating_sub(LAST)..read).unwrap_or_default());
             self.last.drain(..self.last.len().saturating_sub(LAST));
         }
@@ -255,7 +311,7 @@ impl FileFrom {
         self.file.check()?;
         let (mut bytes, mut whole) = ([0; LAST], true);
         let bytes = bytes.get_mut(..self.last.len()).unwrap_or_default();
-        let from = self.at.saturating_sub(bytes.len() as u64);
+        let from = self.last_end.saturating_sub(bytes.len() as u64);
         self.file.read_at(from, bytes, &mut |_, _| whole = false)?;
         match whole && *bytes != *self.last {
             true => Err(io::Error::other("it was cut or overwritten while it was read")),

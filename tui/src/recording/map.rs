@@ -320,12 +320,12 @@ impl<'a> Window<'a> {
             if starts == 0 {
                 return Ok(None);
             }
-            let mut candidates = (0..starts).filter(|at| bytes[*at] == BLOCK_MAGIC[0]);
+            let mut candidates = memchr::memmem::find_iter(bytes, &BLOCK_MAGIC).take_while(|at| *at < starts);
             let found = candidates.find_map(|at| Some((from + at as u64, BlockHeader::read(&bytes[at..], file)?)));
             if found.is_some() {
                 return Ok(found);
             }
-            from = self.after_hole(from + starts as u64)?;
+            from = self.file.data_from(from + starts as u64);
         }
         Ok(None)
     }
@@ -336,25 +336,15 @@ impl<'a> Window<'a> {
         if let Some(skipped) = known.filter(|skipped| skipped.saturating_add(HEADER) <= self.bytes.len()) {
             return Ok(&self.bytes[skipped..]);
         }
-        self.bytes.resize(self.ahead.max(HEADER), 0);
+        let data = self.file.hole_from(from).map_or(u64::MAX, |hole| hole - from);
+        let most = usize::try_from(data).unwrap_or(usize::MAX).min(self.ahead);
+        // Beyond the end of the data, a header may begin in its last bytes.
+        self.bytes.resize(most.max(2 * HEADER), 0);
         self.ahead = (2 * self.ahead).min(limits::BLOCK);
         let length = read_at(self.file, from, &mut self.bytes)?;
         self.bytes.truncate(length);
         self.at = from;
         Ok(&self.bytes)
-    }
-
-    /// The next place with data, if a hole of a sparse file begins here. A header may begin in the bytes before.
-    fn after_hole(&self, from: u64) -> io::Result<u64> {
-        if self.ahead < limits::BLOCK {
-            return Ok(from);
-        }
-        match rustix::fs::seek(self.file.file(), rustix::fs::SeekFrom::Data(from)) {
-            Ok(data) => Ok(data.max(from)),
-            // No data up to the end.
-            Err(rustix::io::Errno::NXIO) => Ok(u64::MAX),
-            Err(_) => Ok(from),
-        }
     }
 }
 

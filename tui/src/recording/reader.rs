@@ -3,6 +3,7 @@
 use super::block::{
     BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, FileHeader, HEADER, NotARecording, Unsealer,
 };
+use super::follow::Sparse;
 use crate::budget::Budget;
 use crate::frame::{Batch, FrameRef, Frames};
 use crate::limits;
@@ -95,7 +96,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`OpenError`].
     pub fn new(input: R) -> Result<Reader<R>, OpenError> {
-        let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0 };
+        let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0, holes: None };
         input.fill(HEADER)?;
         let header = FileHeader::read(input.available())?;
         input.skip(HEADER);
@@ -104,7 +105,14 @@ impl<R: Read> Reader<R> {
 
     /// Reads on at a block, `offset` bytes from the start of a file with this header.
     pub fn resume(reader: R, header: FileHeader, offset: u64) -> Reader<R> {
-        Reader::of(Input { reader, bytes: Vec::new(), start: 0, offset }, header)
+        Reader::of(Input { reader, bytes: Vec::new(), start: 0, offset, holes: None }, header)
+    }
+
+    /// Passes over the holes of a sparse file without reading them.
+    #[must_use]
+    pub fn over_holes(mut self, holes: Sparse) -> Reader<R> {
+        self.input.holes = Some(holes);
+        self
     }
 
     fn of(input: Input<R>, header: FileHeader) -> Reader<R> {
@@ -295,8 +303,8 @@ impl<R: Read> Reader<R> {
             let file = self.header.short_id();
             let bytes = self.input.available();
             let length = bytes.len();
-            let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == BLOCK_MAGIC[0]).map(|(at, _)| at);
-            let found = starts.into_iter().find(|at| BlockHeader::read(&bytes[*at..], file).is_some());
+            let mut starts = memchr::memmem::find_iter(bytes, &BLOCK_MAGIC);
+            let found = starts.find(|at| BlockHeader::read(&bytes[*at..], file).is_some());
             // Nothing after the summary belongs to it, also if it is a copy of its blocks.
             if let Some(at) = found.filter(|_| !self.summed) {
                 self.input.skip(at);
@@ -307,8 +315,10 @@ impl<R: Read> Reader<R> {
             // The last bytes may be the first ones of a header.
             let looked_at = length.saturating_sub(HEADER - 1);
             self.input.skip(looked_at);
+            let passed = self.input.pass_hole();
             let left = self.input.available().len();
-            if self.fill(left + limits::BLOCK)? == left {
+            let next = left + self.input.data();
+            if self.fill_to(next, next)? == left && !passed {
                 let rest = self.input.offset + left as u64 - offset;
                 self.input.offset = offset;
                 self.ends(rest);
@@ -319,7 +329,11 @@ impl<R: Read> Reader<R> {
 
     /// Reads on ([`Input::fill`]). After the summary a file does not grow, whoever has a lock on it.
     fn fill(&mut self, wanted: usize) -> io::Result<usize> {
-        match self.input.fill(wanted) {
+        self.fill_to(wanted, wanted.max(READ))
+    }
+
+    fn fill_to(&mut self, wanted: usize, most: usize) -> io::Result<usize> {
+        match self.input.fill_to(wanted, most) {
             Err(error) if self.summed && error.kind() == io::ErrorKind::WouldBlock => Ok(self.input.available().len()),
             filled => filled,
         }
@@ -364,6 +378,8 @@ struct Input<R> {
     start: usize,
     /// The offset of the first available byte in the file.
     offset: u64,
+    /// Of a file: its holes.
+    holes: Option<Sparse>,
 }
 
 impl<R: Read> Input<R> {
@@ -373,13 +389,18 @@ impl<R: Read> Input<R> {
 
     /// Reads until so many bytes are available, or the input ends; how many are. Reads ahead if it can do so without waiting.
     fn fill(&mut self, wanted: usize) -> io::Result<usize> {
+        self.fill_to(wanted, wanted.max(READ))
+    }
+
+    /// [`Self::fill`], with at most so many bytes.
+    fn fill_to(&mut self, wanted: usize, most: usize) -> io::Result<usize> {
         if self.available().len() >= wanted {
             return Ok(self.available().len());
         }
         self.bytes.drain(..self.start);
         self.start = 0;
         let mut length = self.bytes.len();
-        self.bytes.resize(wanted.max(READ), 0);
+        self.bytes.resize(most, 0);
         let result = loop {
             if length >= wanted {
                 break Ok(length);
@@ -398,5 +419,22 @@ impl<R: Read> Input<R> {
     fn skip(&mut self, bytes: usize) {
         self.start += bytes;
         self.offset += bytes as u64;
+    }
+
+    /// Passes over a hole if one follows and the available bytes are zeros too.
+    fn pass_hole(&mut self) -> bool {
+        let zeros = self.available().iter().all(|byte| *byte == 0);
+        let passed = self.holes.as_mut().filter(|_| zeros).map_or(0, Sparse::pass);
+        if passed > 0 {
+            self.skip(self.available().len());
+            self.offset += passed;
+        }
+        passed > 0
+    }
+
+    /// Bytes to read next while no block is found: no more than a few of a hole.
+    fn data(&mut self) -> usize {
+        let data = self.holes.as_mut().map_or(u64::MAX, Sparse::data);
+        usize::try_from(data).unwrap_or(usize::MAX).clamp(HEADER, limits::BLOCK)
     }
 }

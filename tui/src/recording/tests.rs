@@ -16,6 +16,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
@@ -756,4 +758,57 @@ fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
         let error = read_on(&mut reader, &mut frames, &mut holes).expect_err("another file").to_string();
         assert!(error.contains(part), "{what}: {error}");
     }
+}
+
+/// A reader that counts the bytes it reads.
+struct Counted(FileFrom, Arc<AtomicU64>);
+
+impl Read for Counted {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.0.read(bytes)?;
+        self.1.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[test]
+fn holes_of_a_sparse_file_are_not_read() {
+    const HOLE: u64 = 1 << 30;
+    let (whole, expected) = recording(2);
+    let header = FileHeader::read(&whole).expect("a header");
+    let first = BlockHeader::read(&whole[HEADER..], header.short_id()).expect("a block");
+    let half = HEADER + HEADER + first.padded();
+    let followed = Followed::new("sparse");
+    let mut blocks = None;
+    let mut check = |parts: &[(u64, &[u8])], size: u64, holes: usize, after: u64| {
+        let file = &followed.file;
+        file.set_len(0).expect("ours");
+        parts.iter().for_each(|(at, bytes)| file.write_all_at(bytes, *at).expect("room"));
+        file.set_len(size).expect("room");
+        let from = FileFrom::new(followed.opened(), HEADER as u64, Unreadable::default());
+        let (sparse, bytes) = (from.holes(), Arc::new(AtomicU64::new(0)));
+        let counted = Counted(from, Arc::clone(&bytes));
+        let mut reader = Reader::resume(counted, header, HEADER as u64).over_holes(sparse);
+        let (mut frames, mut found) = (Vec::new(), 0);
+        while let Some(item) = reader.next().expect("readable") {
+            match item {
+                Item::Batch(batch) => frames.extend_from_slice(batch.bytes()),
+                Item::Hole(_) => found += 1,
+                Item::State(_) | Item::End(_) => {}
+            }
+        }
+        assert!(frames == expected, "{size}");
+        assert_eq!((reader.ending(), reader.after_end()), (Some(Ending::Complete), after));
+        assert_eq!((reader.offset(), found), (size, holes));
+        assert!(bytes.load(Ordering::Relaxed) < 4 << 20, "{bytes:?} of {size}");
+        let map = Map::of(followed.opened()).expect("a recording");
+        assert_eq!(map.totals().blocks, blocks.get_or_insert(map.totals().blocks).to_owned());
+    };
+    let length = whole.len() as u64;
+    check(&[(0, &whole)], length + HOLE, 0, HOLE);
+    check(&[(0, &whole[..half]), (HOLE, &whole[half..])], HOLE + length - half as u64, 1, 0);
+    // Data that is no block, in between.
+    let junk: Vec<_> = (1..8).map(|at| (at * HOLE / 8, &b"TTRBTTRB"[..])).collect();
+    let parts = [&[(0, &whole[..half])], &junk[..], &[(HOLE, &whole[half..])]].concat();
+    check(&parts, HOLE + length - half as u64, 1, 0);
 }
