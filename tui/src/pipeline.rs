@@ -9,6 +9,7 @@ pub mod excerpt;
 mod gaps;
 mod order;
 mod programs;
+pub mod redact;
 mod requests;
 mod state;
 #[cfg(test)]

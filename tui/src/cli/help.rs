@@ -92,13 +92,17 @@ pub(super) const CUT: &str = concat!(
     filters!(),
     "
 
-OUT has the events that pass, lost rows, what is known of the processes of these
-events, and the text of the filter. Nothing of other processes is in it, but
-their ids as parents. Times count from the start of the recording.
+OUT has the events that pass, lost rows and the text of the filter. Of processes
+it has the arguments, paths and names that these events show, and no others;
+of parents without an event, only ids. In the filter, values that the events may
+not have (after not and or) are replaced by …. --redact replaces what a regex
+matches in each text, and says how many matches it replaced. It sees one path,
+argument or name at a time. Times count from the start of the recording.
 
 Examples:
   tracetui cut build.ttr -o ld.ttr --comm ld --from 14:02:11 --to 14:02:20
-  tracetui cut build.ttr -o failures.ttr --failed"
+  tracetui cut build.ttr -o failures.ttr --failed
+  tracetui cut build.ttr -o public.ttr --redact '/home/[^/]+' --redact 'token=.*'"
 );
 
 /// After `tracetui replay --help`.

@@ -301,6 +301,9 @@ pub struct Cut {
     /// Last time, like --from
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub to: Option<Moment>,
+    /// Replace what matches in any text by …: arguments, paths, names; repeatable
+    #[arg(long, value_name = "REGEX")]
+    pub redact: Vec<String>,
     /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,

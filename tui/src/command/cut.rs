@@ -2,19 +2,22 @@
 
 use super::playback::{AtEnd, Playback, Played, Step};
 use super::say::{name, say};
+use super::session::BadUsage;
 use super::signals;
 use super::write::{self, Existing};
 use crate::budget::Budget;
 use crate::cli;
 use crate::event::keys::keys_of;
-use crate::filter::FilterOptions;
+use crate::filter::{self, FilterOptions};
 use crate::limits;
 use crate::pipeline::excerpt::Excerpt;
+use crate::pipeline::redact::Redact;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Writer;
 use crate::source::host::clock;
-use crate::text::grouped;
+use crate::text::{grouped, shell};
 use anyhow::{Context, Result, anyhow, bail};
+use regex::bytes::Regex;
 use std::fs::File;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
@@ -26,10 +29,11 @@ use tracetui_shared::kind::KindSet;
 pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     signals::ignore_file_size();
     let filters = FilterOptions::from(&args.filters);
+    let redact = redact(&args.redact)?;
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
     playback.between(args.from, args.to, clock::local_offset_now_s())?;
-    let mut cut = Cut::new(args, &playback, budget)?;
+    let mut cut = Cut::new(args, &playback, budget, redact)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {
         // If that fails, the file stays; the error that led here is what is said.
@@ -38,8 +42,22 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let written = result?;
     let damaged = playback.remarks();
     let none = if written.0 == 0 { ": nothing passes the filter and the times" } else { "" };
-    say(format_args!("{}: {} events, {} bytes{none}", name(&args.output), grouped(written.0), grouped(written.1)));
+    let (events, bytes) = (grouped(written.0), grouped(written.1));
+    let replaced = match args.redact.is_empty() {
+        true => String::new(),
+        false => format!("; replacements: {}", grouped(cut.excerpt.replacements())),
+    };
+    say(format_args!("{}: {events} events, {bytes} bytes{none}{replaced}", name(&args.output)));
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The regexes of `--redact`.
+fn redact(patterns: &[String]) -> Result<Option<Redact>> {
+    let regex = |pattern: &String| {
+        Regex::new(pattern).map_err(|error| BadUsage(format!("--redact {}: {error}", shell::word(pattern.as_bytes()))))
+    };
+    let patterns = patterns.iter().map(regex).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(patterns).filter(|patterns| !patterns.is_empty()).map(Redact::new))
 }
 
 /// The recording that is written.
@@ -53,7 +71,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(args: &cli::Cut, playback: &Playback, budget: Budget) -> Result<Cut> {
+    fn new(args: &cli::Cut, playback: &Playback, budget: Budget, redact: Option<Redact>) -> Result<Cut> {
         let mut recordings = playback.recordings().iter();
         let Some(first) = recordings.next() else { bail!("no recording was named") };
         let boot = |recording: &super::playback::Recording| recording.start().host().boot_id.clone();
@@ -75,10 +93,15 @@ impl Cut {
         })?;
         let mut reader = Pipeline::default();
         reader.set_budget(budget);
+        let filter = filter::without_texts(&first.filter_text());
+        let excerpt = Excerpt::new(world, kinds, &filter).only_shown();
         Ok(Cut {
             writer: Some(writer),
             file,
-            excerpt: Excerpt::new(world, kinds, &first.filter_text()).without_other_processes(),
+            excerpt: match redact {
+                Some(redact) => excerpt.redacted(redact),
+                None => excerpt,
+            },
             reader,
             events: 0,
         })

@@ -498,7 +498,7 @@ pub(crate) enum Place {
 
 /// The name in a program's symbol `bpf_prog_TAG_NAME`
 /// ([`bpf_get_prog_name`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/core.c)); empty if it is none.
-fn full_name(symbol: &[u8]) -> &[u8] {
+pub(crate) fn full_name(symbol: &[u8]) -> &[u8] {
     const TAG_DIGITS: usize = 16;
     let after = symbol.strip_prefix(b"bpf_prog_").and_then(|rest| rest.get(TAG_DIGITS..));
     after.and_then(|rest| rest.strip_prefix(b"_")).unwrap_or_default()

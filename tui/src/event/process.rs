@@ -28,7 +28,7 @@ pub enum Origin {
 }
 
 /// The program of a process; shared between the entries of a process and its children until an exec.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Image {
     /// The program's file; empty when not known.
     pub exe: Box<[u8]>,

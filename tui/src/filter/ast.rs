@@ -1,5 +1,7 @@
 //! An expression.
 
+use super::fields;
+use crate::pipeline::redact::REDACTED;
 use std::ops::Range;
 
 /// An expression. `Display` writes text that parses to the same.
@@ -60,6 +62,19 @@ impl Expr {
         }
     }
 
+    /// Replaces the values of texts that an event may pass without having them. `has`: what passes has what a term says.
+    pub(super) fn hide_texts(&mut self, has: bool) {
+        match self {
+            Expr::All(parts) => parts.iter_mut().for_each(|part| part.hide_texts(has)),
+            Expr::Any(parts) => parts.iter_mut().for_each(|part| part.hide_texts(false)),
+            Expr::Not(inner) => inner.hide_texts(false),
+            Expr::Test(test) => test.hide_text(has),
+            Expr::List(tests) => tests.iter_mut().for_each(|test| test.hide_text(false)),
+            Expr::Word(word) if !has => *word = REDACTED.into(),
+            Expr::Word(_) | Expr::Failed => {}
+        }
+    }
+
     /// The parts that are ANDed at the top.
     pub(super) fn into_parts(self) -> Vec<Expr> {
         match self {
@@ -92,6 +107,15 @@ pub(super) struct Test {
     pub(super) value: Vec<u8>,
     /// Its place in the text.
     pub(super) spots: Spots,
+}
+
+impl Test {
+    fn hide_text(&mut self, has: bool) {
+        let has = has && !matches!(self.op, Op::Ne | Op::NotLike);
+        if !has && fields::is_outside(&self.field) {
+            self.value = REDACTED.into();
+        }
+    }
 }
 
 /// Where the pieces of a term stand in the text. No part of what the term says, so all compare equal.

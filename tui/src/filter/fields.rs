@@ -100,6 +100,13 @@ pub(super) fn look(name: &str) -> Option<Appearance> {
     shape.map(|shape| Appearance { shape, by_kind })
 }
 
+/// Whether the values of a field are texts from outside: names, paths, arguments.
+pub(super) fn is_outside(name: &str) -> bool {
+    let word = ["kind", "err", "signal"].contains(&name);
+    !word
+        && names().get(name).is_none_or(|shape| matches!(shape, Shape::Text | Shape::List | Shape::User | Shape::Group))
+}
+
 /// Whether a filter may name it.
 pub(super) fn known(name: &str) -> bool {
     name == TREE

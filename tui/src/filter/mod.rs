@@ -48,6 +48,19 @@ use ast::{Expr, Op};
 use eval::{Compiler, Node};
 use tracetui_shared::id::Tgid;
 
+/// The text of a filter without names, paths and arguments that the events which pass it may not have: the values of terms under
+/// `not` and `or`. A filter that cannot be parsed is replaced as a whole.
+pub fn without_texts(text: &str) -> String {
+    match parse::parse(text) {
+        Ok(mut expr) => {
+            let before = expr.clone();
+            expr.hide_texts(true);
+            if expr == before { text.to_owned() } else { expr.to_string() }
+        }
+        Err(_) => crate::pipeline::redact::REDACTED.to_owned(),
+    }
+}
+
 /// Maps the names of users and groups to ids, when a filter is parsed.
 pub trait NameLookup {
     /// The user of that name.

@@ -1734,3 +1734,19 @@ fn names_of_users_and_groups_can_be_written_as_ids() {
         assert!(Filter::parse(want, &NoNames).is_ok(), "{want}");
     }
 }
+
+#[test]
+fn a_filter_tells_only_what_its_events_have() {
+    for (text, shown) in [
+        ("comm=cc1  path~\\.h$", "comm=cc1  path~\\.h$"),
+        ("kind=open not err=ENOENT", "kind=open not err=ENOENT"),
+        ("not arg=SECRET pid=7", "not arg=… pid=7"),
+        ("path!=SECRET", "path!=…"),
+        ("uid=0 (comm=SECRET or SECRET or err)", "uid=0 (comm=… or … or err)"),
+        ("comm=sh,SECRET dur>2s", "comm=…,… dur>2s"),
+        ("(comm=a) (!SECRET)", "comm=a not …"),
+        ("no=such field (", "…"),
+    ] {
+        assert_eq!(super::without_texts(text), shown, "{text}");
+    }
+}

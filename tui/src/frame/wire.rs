@@ -10,6 +10,8 @@ pub(super) trait Wire: Sized {
     fn put(&self, out: &mut Vec<u8>);
     /// Removes the value from the front; `None` if the bytes end within it.
     fn take(bytes: &mut &[u8]) -> Option<Self>;
+    /// Passes on each text in it, to be changed.
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>));
 }
 
 macro_rules! wire_int {
@@ -23,6 +25,7 @@ macro_rules! wire_int {
                 *bytes = rest;
                 Some(Self::from_le_bytes(*head))
             }
+            fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
         }
     )* };
 }
@@ -37,6 +40,7 @@ macro_rules! wire_id {
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 Wire::take(bytes).map($id)
             }
+            fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
         }
     )* };
 }
@@ -49,6 +53,7 @@ impl Wire for bool {
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         u8::take(bytes).map(|b| b != 0)
     }
+    fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
 }
 
 impl Wire for String {
@@ -58,6 +63,11 @@ impl Wire for String {
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         take_bytes(bytes).map(|b| String::from_utf8_lossy(b).into_owned())
     }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut bytes = std::mem::take(self).into_bytes();
+        change(&mut bytes);
+        *self = String::from_utf8_lossy(&bytes).into_owned();
+    }
 }
 
 impl Wire for Vec<u8> {
@@ -66,6 +76,9 @@ impl Wire for Vec<u8> {
     }
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         take_bytes(bytes).map(<[u8]>::to_vec)
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        change(self);
     }
 }
 
@@ -78,6 +91,9 @@ impl<T: Wire> Wire for Option<T> {
     }
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         if bool::take(bytes)? { T::take(bytes).map(Some) } else { Some(None) }
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.iter_mut().for_each(|value| value.each_text(change));
     }
 }
 
@@ -102,6 +118,9 @@ macro_rules! wire_list {
                     list.push(<$element>::take(bytes)?);
                 }
                 Some(list)
+            }
+            fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+                self.iter_mut().for_each(|element| element.each_text(change));
             }
         }
     )* };
@@ -132,6 +151,9 @@ macro_rules! wire_struct {
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 Some($name { $($field: if bytes.is_empty() { Default::default() } else { $crate::frame::wire::Wire::take(bytes)? },)* })
             }
+            fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+                $($crate::frame::wire::Wire::each_text(&mut self.$field, change);)*
+            }
         }
     )* };
 }
@@ -150,6 +172,13 @@ macro_rules! frames {
                 match frame.header.kind {
                     $($kind => <$name as $crate::frame::wire::Wire>::take(&mut payload).map($all::$name),)*
                     _ => None,
+                }
+            }
+
+            /// Passes on each text in the frame, to be changed.
+            pub fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+                match self {
+                    $($all::$name(frame) => $crate::frame::wire::Wire::each_text(frame, change),)*
                 }
             }
 

@@ -1,12 +1,14 @@
-//! Events taken out of a trace, as a trace of their own: with what is known of their processes, and nothing of others.
+//! Events taken out of a trace, as a trace of their own: with what is known of their processes, and nothing of others. On request
+//! ([`Excerpt::only_shown`]), with nothing of their processes that the events do not show.
 //!
 //! The frames are those of the events, in the order in which they were delivered. What an event says of its process, its user
 //! and its cgroup beyond its record goes before it or with it, the first time that it is needed. A pipeline that is fed these
 //! frames delivers the same events.
 
+use super::redact::Redact;
 use crate::enrich::World;
 use crate::enrich::process::state::state_of;
-use crate::event::process::{Origin, Process, ProcessKey};
+use crate::event::process::{Image, Process, ProcessKey};
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext};
 use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
@@ -33,8 +35,44 @@ pub struct Excerpt {
     cgroups: FxHashSet<CgroupId>,
     /// The symbols as a reader knows them, by address and `from`: size, `to`.
     symbols: FxHashMap<(KernelAddr, BootNanos), (u64, BootNanos)>,
-    /// Nothing of processes without an event in the excerpt may be in it.
-    secluded: bool,
+    /// What the events show, if nothing else may be in the excerpt.
+    shown: Option<Shown>,
+    redact: Option<Redact>,
+}
+
+/// Texts of processes that events of an excerpt show.
+#[derive(Debug, Default)]
+struct Shown {
+    images: FxHashSet<Arc<Image>>,
+    comms: FxHashSet<Box<[u8]>>,
+}
+
+impl Shown {
+    /// A process without texts that neither this event nor an earlier one shows. `known` is the process as a reader knows it.
+    fn of(&mut self, seen: &EventContext<'_>, process: &Process, known: Option<&Process>, executed: bool) -> Process {
+        let header = &seen.event.header;
+        if self.images.len().max(self.comms.len()) >= limits::DEAD_PROCESSES {
+            *self = Shown::default();
+        }
+        if !self.comms.contains(header.comm()) {
+            self.comms.insert(header.comm().into());
+        }
+        if executed {
+            self.images.insert(Arc::clone(&process.image));
+        }
+        let mut process = process.clone();
+        if !self.comms.contains(&process.comm) {
+            process.comm = known.map_or_else(|| header.comm().into(), |known| known.comm.clone());
+        }
+        if !self.images.contains(&process.image) {
+            process.image = Arc::default();
+        }
+        let shows_cgroup = seen.world.cgroup(header.cgroup, &process) == Some(&*process.cgroup);
+        if !shows_cgroup && known.is_none_or(|known| known.cgroup != process.cgroup) {
+            process.cgroup = Arc::default();
+        }
+        process
+    }
 }
 
 impl Excerpt {
@@ -57,14 +95,37 @@ impl Excerpt {
             groups: FxHashSet::default(),
             cgroups: FxHashSet::default(),
             symbols: FxHashMap::default(),
-            secluded: false,
+            shown: None,
+            redact: None,
         }
     }
 
-    /// Leaves out the program, the arguments and the name that a forked process has from its parent until it executes
-    /// something, unless the parent has an event in the excerpt.
-    pub fn without_other_processes(self) -> Excerpt {
-        Excerpt { secluded: true, ..self }
+    /// Leaves out names, programs, arguments, directories and cgroups of processes that no event in the excerpt shows.
+    pub fn only_shown(self) -> Excerpt {
+        Excerpt { shown: Some(Shown::default()), ..self }
+    }
+
+    /// Redacts all texts. Call it before the first event.
+    pub fn redacted(mut self, redact: Redact) -> Excerpt {
+        self.redact = Some(redact);
+        for frame in std::mem::take(&mut self.batch).frames() {
+            if let Some(host) = HostFrame::decode(&frame) {
+                self.put(host, frame.header.time);
+            }
+        }
+        self
+    }
+
+    /// The number of texts that were redacted.
+    pub fn replacements(&self) -> u64 {
+        self.redact.as_ref().map_or(0, Redact::count)
+    }
+
+    fn put(&mut self, mut frame: HostFrame, time: BootNanos) {
+        if let Some(redact) = &mut self.redact {
+            frame.each_text(&mut |text| redact.text(text));
+        }
+        frame.push(time, &mut self.batch);
     }
 
     /// Adds an event. They come in the order in which they were delivered.
@@ -73,15 +134,21 @@ impl Excerpt {
             self.names(seen, process);
         }
         self.symbols(seen);
-        let header = FrameHeader { flags: frame.header.flags | flag::EXCERPT, ..frame.header };
+        let (header, redacted) = self.redact.as_mut().map(|redact| redact.event(frame)).unzip();
+        let payload = redacted.as_deref().unwrap_or(frame.payload);
+        let header = header.unwrap_or(frame.header);
+        let header = FrameHeader { flags: header.flags | flag::EXCERPT, ..header };
         self.latest = self.latest.max(header.time);
         match self.told(seen) {
-            None => self.batch.push(header, frame.payload),
+            None => self.batch.push(header, payload),
             Some(told) => {
-                let mut trailer = Batch::default();
-                StateFrame::Told(told).push(header.time, &mut trailer);
-                let length = (frame.payload.len() as u32).to_le_bytes();
-                let payload = [frame.payload, trailer.bytes(), &length].concat();
+                let (mut told, mut trailer) = (StateFrame::Told(told), Batch::default());
+                if let Some(redact) = &mut self.redact {
+                    told.each_text(&mut |text| redact.text(text));
+                }
+                told.push(header.time, &mut trailer);
+                let length = (payload.len() as u32).to_le_bytes();
+                let payload = [payload, trailer.bytes(), &length].concat();
                 self.batch.push(FrameHeader { flags: header.flags | flag::TOLD, ..header }, &payload);
             }
         }
@@ -89,7 +156,7 @@ impl Excerpt {
 
     /// Adds a host frame.
     pub fn push(&mut self, frame: &HostFrame) {
-        frame.push(self.latest, &mut self.batch);
+        self.put(frame.clone(), self.latest);
     }
 
     /// Bytes of the frames since the last batch.
@@ -109,23 +176,20 @@ impl Excerpt {
         let clock_offset = seen.clock_offset;
         let new_clock = std::mem::replace(&mut self.clock_offset, clock_offset) != clock_offset;
         let process = seen.process.and_then(|process| {
-            let known =
-                self.known.get(&process.key).is_some_and(|known| Arc::ptr_eq(known, process) || known == process);
             let executed = matches!(&seen.event.body, Body::Exec(exec) if exec.record.ret == 0);
-            if known && !executed {
+            let known = self.known.get(&process.key);
+            let process = match &mut self.shown {
+                Some(shown) => Arc::new(shown.of(seen, process, known.map(|known| &**known), executed)),
+                None => Arc::clone(process),
+            };
+            if !executed && known.is_some_and(|known| Arc::ptr_eq(known, &process) || *known == process) {
                 return None;
             }
             if self.known.len() >= limits::DEAD_PROCESSES {
                 self.known.clear();
             }
-            self.known.insert(process.key, Arc::clone(process));
-            let mut state = state_of(process);
-            let inherited = process.execs == 0 && process.origin == Origin::Fork;
-            let from_other = !process.maker.is_some_and(|maker| self.known.contains_key(&maker));
-            if self.secluded && inherited && from_other {
-                (state.exe, state.argv, state.cwd) = Default::default();
-                state.comm = seen.event.header.comm().to_vec();
-            }
+            let mut state = state_of(&process);
+            self.known.insert(process.key, process);
             if executed {
                 // The event itself says the rest.
                 state.execs = state.execs.saturating_sub(1);
@@ -152,37 +216,37 @@ impl Excerpt {
             let Some(symbol) = symbol.or_else(ended) else { continue };
             let known = self.symbols.insert((symbol.addr, symbol.from), (symbol.size, symbol.to));
             if known != Some((symbol.size, symbol.to)) {
-                HostFrame::KernelSymbol(symbol.clone()).push(seen.event.header.time, &mut self.batch);
+                self.put(HostFrame::KernelSymbol(symbol.clone()), seen.event.header.time);
             }
         }
     }
 
     /// The names of users, groups and cgroups of an event, the first time that they are met.
     fn names(&mut self, seen: &EventContext<'_>, process: &Process) {
-        let Excerpt { batch, users, groups, cgroups, .. } = self;
         let header = &seen.event.header;
-        for uid in [header.uid, process.uid] {
-            if users.insert(uid)
+        let own = self.shown.is_none();
+        for uid in [Some(header.uid), Some(process.uid).filter(|_| own)].into_iter().flatten() {
+            if self.users.insert(uid)
                 && let Some(name) = seen.world.user(uid)
             {
-                HostFrame::User(User { uid, name: name.to_owned() }).push(header.time, batch);
+                self.put(HostFrame::User(User { uid, name: name.to_owned() }), header.time);
             }
         }
-        for gid in [header.gid, process.gid] {
-            if groups.insert(gid)
+        for gid in [Some(header.gid), Some(process.gid).filter(|_| own)].into_iter().flatten() {
+            if self.groups.insert(gid)
                 && let Some(name) = seen.world.group(gid)
             {
-                HostFrame::Group(Group { gid, name: name.to_owned() }).push(header.time, batch);
+                self.put(HostFrame::Group(Group { gid, name: name.to_owned() }), header.time);
             }
         }
         let id = header.cgroup;
-        if cgroups.insert(id)
+        if self.cgroups.insert(id)
             && let Some(path) = seen.world.cgroup_of_id(id)
         {
-            HostFrame::Cgroup(Cgroup { id, path: path.to_vec() }).push(header.time, batch);
+            self.put(HostFrame::Cgroup(Cgroup { id, path: path.to_vec() }), header.time);
         }
-        if cgroups.len() > limits::CGROUPS / 2 {
-            cgroups.clear();
+        if self.cgroups.len() > limits::CGROUPS / 2 {
+            self.cgroups.clear();
         }
     }
 }

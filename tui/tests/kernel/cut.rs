@@ -78,6 +78,14 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
     // The forked shells of `(exit $i)` have the arguments of their parent, and execute nothing.
     check_same(&whole, &cut, &["--filter", "kind=exit exit=3"]);
     assert!(!has(&cut, b"SECRET"), "nothing of the parent of a forked process");
+    check_same(&whole, &cut, &["--filter", "kind=open not path~SECRET"]);
+    assert!(
+        !has(&cut, b"SECRET"),
+        "neither the arguments of a process whose exec is left out, nor those of the filter"
+    );
+    let done = read(&["cut", "--force", &whole, "-o", &cut, "--redact", "SECRET-[a-z]+", "--redact", "SECRET"]);
+    assert!(done.status.success() && text(&done.stderr).contains("; replacements: "), "{}", text(&done.stderr));
+    assert!(!has(&cut, b"SECRET") && has(&cut, "…".as_bytes()), "redacted");
 }
 
 #[test]
