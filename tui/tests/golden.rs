@@ -1,11 +1,14 @@
 //! Recordings of every version of the format are read as they were when they were written. They stay here for ever.
 
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use serde_json::Value;
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tracetui::recording::block::{FileHeader, HEADER};
+use tracetui::recording::{Item, Reader};
 use zerocopy::IntoBytes as _;
 
 fn tracetui(args: &[&str]) -> Output {
@@ -281,4 +284,177 @@ fn the_example_is_a_recording() {
     let printed = tracetui(&["print", example.to_str().expect("UTF-8"), "--filter", "err or kind=bpf"]);
     let lines = String::from_utf8_lossy(&printed.stdout);
     assert!(lines.contains("config.h") && lines.contains("attach tracepoint"), "{lines}");
+}
+
+/// The recording of a failed build in assets.
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// A directory for the files of a test.
+fn dir_of(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("tracetui-golden-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir(&dir).expect("room");
+    dir
+}
+
+/// All frames and states of a recording, and the bytes of the file.
+fn all_of(file: &str) -> Vec<u8> {
+    let bytes = fs::read(file).expect("the recording");
+    let mut reader = Reader::new(&bytes[..]).expect("a recording");
+    let mut all = Vec::new();
+    while let Some(item) = reader.next().expect("readable") {
+        match item {
+            Item::Batch(batch) | Item::State(batch) | Item::End(batch) => all.extend_from_slice(batch.bytes()),
+            Item::Hole(hole) => panic!("{hole:?}"),
+        }
+    }
+    [all, bytes].concat()
+}
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
+}
+
+/// Cuts the example, checks that the cut is sound, and returns its frames, its events as JSON, and what was said.
+fn cut(out: &Path, args: &[&str]) -> (Vec<u8>, String, String) {
+    let out = out.to_str().expect("UTF-8");
+    let done = tracetui(&[&["cut", &example(), "-o", out, "--force"], args].concat());
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{said}");
+    let info: Value = serde_json::from_slice(&tracetui(&["info", out, "--format", "json"]).stdout).expect("JSON");
+    assert_eq!((&info["account"]["discrepancies"], &info["account"]["lost"]), (&serde_json::json!([]), &0.into()));
+    let events = tracetui(&["print", out, "--format", "json"]).stdout;
+    (all_of(out), String::from_utf8(events).expect("JSON"), said)
+}
+
+#[test]
+fn a_cut_has_no_argument_or_path_that_its_events_do_not_show() {
+    let dir = dir_of("cut");
+    let out = dir.join("cut.ttr");
+    let execs = tracetui(&["print", &example(), "--format", "json", "--kind", "exec"]).stdout;
+    let execs: Vec<Value> = execs.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let mut texts: Vec<String> = Vec::new();
+    for exec in &execs {
+        texts.extend(exec["argv"].as_array().expect("a list").iter().filter_map(text));
+        texts.extend(["exe", "cwd", "filename", "comm"].into_iter().filter_map(|name| text(&exec[name])));
+    }
+    // Shorter ones may be a part of anything.
+    texts.retain(|text| text.len() > 5);
+    let mut absent = 0;
+    for args in
+        [&["--kind", "open"][..], &["--kind", "exit"], &["--failed"], &["--filter", "kind=exit not arg~nightly"]]
+    {
+        let (frames, events, _) = cut(&out, args);
+        assert!(!events.is_empty());
+        let mut shown = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON").to_string());
+        let shown = shown.by_ref().collect::<Vec<_>>().join("\n");
+        for text in texts.iter().filter(|text| !shown.contains(text.as_str())) {
+            assert!(!has(&frames, text), "{args:?}: {text}");
+            absent += 1;
+        }
+    }
+    assert!(absent > 30, "{absent}");
+    fs::remove_dir_all(&dir).expect("ours");
+}
+
+#[test]
+fn redacted_texts_are_in_no_frame() {
+    let dir = dir_of("redact");
+    let out = dir.join("cut.ttr");
+    let (whole, all, _) = cut(&out, &[]);
+    let secrets = ["/home/ana", "nightly", "bpftrace", "libc.so", "make"];
+    assert!(secrets.iter().all(|secret| has(&whole, secret)));
+    let options = secrets.map(|secret| ["--redact", secret]);
+    let (frames, events, said) = cut(&out, options.as_flattened());
+    assert_eq!(secrets.iter().find(|secret| has(&frames, secret)), None);
+    assert_eq!(events.lines().count(), all.lines().count());
+    // Paths in the frames have their last component first.
+    assert!(
+        !has(&frames, "ana\0home") && said.contains("; replacements: ") && !said.contains("replacements: 0"),
+        "{said}"
+    );
+    let (_, same, said) = cut(&out, &["--redact", "no such text"]);
+    assert!(same == all && said.contains("replacements: 0"), "{said}");
+    let odd = tracetui(&["cut", &example(), "-o", "x", "--redact", "("]);
+    assert_eq!(odd.status.code(), Some(2));
+    fs::remove_dir_all(&dir).expect("ours");
+}
+
+#[test]
+fn events_of_several_recordings_name_their_host() {
+    let dir = dir_of("several");
+    let (example, other) = (example(), recordings()[0].to_str().expect("UTF-8").to_owned());
+    let lines = |args: &[&str]| {
+        let done = tracetui(args);
+        let text = String::from_utf8(done.stdout).expect("UTF-8");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let json = lines(&["print", "--format", "json", &example, &other]);
+    let one = lines(&["print", "--format", "json", &example]);
+    let info: Value = serde_json::from_str(&lines(&["info", "--format", "json", &example])[0]).expect("JSON");
+    let ends = format!(r#","host":{},"boot_id":{}}}"#, info["host"], info["boot_id"]);
+    let of_example: Vec<_> = json.iter().filter_map(|line| line.strip_suffix(&ends)).collect();
+    assert!(of_example.iter().zip(&one).all(|(line, one)| one.strip_suffix('}') == Some(line)));
+    assert!(of_example.len() == one.len() && json.len() > one.len());
+    let csv = lines(&["print", "--format", "csv", &example, &other]);
+    let alone = lines(&["print", "--format", "csv", &example]);
+    assert_eq!(csv[0], format!("{},host,boot_id", alone[0]));
+    for (format, printed) in [("json", &json), ("csv", &csv)] {
+        let out = dir.join(format);
+        let out = out.to_str().expect("UTF-8");
+        assert!(tracetui(&["export", "--format", format, "-o", out, &example, &other]).status.success());
+        let exported = fs::read_to_string(out).expect("the export");
+        assert!(exported.lines().eq(printed), "{format}");
+    }
+    fs::remove_dir_all(&dir).expect("ours");
+}
+
+#[test]
+fn info_names_the_command_and_how_it_ended() {
+    let info = |file: &str| String::from_utf8(tracetui(&["info", file]).stdout).expect("UTF-8");
+    assert!(info(&example()).contains("\ncommand   /bin/sh /home/ana/nightly.sh (exit 0)\n"), "{}", info(&example()));
+    let json: Value =
+        serde_json::from_slice(&tracetui(&["info", "--format", "json", &example()]).stdout).expect("JSON");
+    let command = serde_json::json!({"argv": ["/bin/sh", "/home/ana/nightly.sh"], "exit_code": 0, "signal": null});
+    assert_eq!(json["command"], command);
+    let dir = dir_of("command");
+    let out = dir.join("cut.ttr");
+    cut(&out, &[]);
+    let out = out.to_str().expect("UTF-8");
+    assert!(!info(out).contains("\ncommand "));
+    let json: Value = serde_json::from_slice(&tracetui(&["info", "--format", "json", out]).stdout).expect("JSON");
+    assert_eq!(json.get("command"), Some(&Value::Null));
+    fs::remove_dir_all(&dir).expect("ours");
+}
+
+#[test]
+fn a_parquet_file_says_whether_its_recording_is_complete() {
+    let dir = dir_of("parquet");
+    let (killed, out) = (dir.join("killed.ttr"), dir.join("out.parquet"));
+    let whole = fs::read(example()).expect("the example");
+    fs::write(&killed, &whole[..whole.len() / 2]).expect("room");
+    for (file, complete, command) in
+        [(example(), "true", "nightly.sh"), (killed.to_str().expect("UTF-8").to_owned(), "false", "")]
+    {
+        let out = out.to_str().expect("UTF-8");
+        assert!(tracetui(&["export", "--force", "--format", "parquet", "-o", out, &file]).status.success());
+        let reader = SerializedFileReader::new(fs::File::open(out).expect("the export")).expect("a Parquet file");
+        let metadata = reader.metadata().file_metadata().key_value_metadata().expect("metadata").clone();
+        let value = |name: &str| {
+            let found = metadata.iter().find(|entry| entry.key == format!("tracetui.{name}"));
+            found.and_then(|entry| entry.value.clone()).expect("a value")
+        };
+        let names =
+            ["version", "host", "boot_id", "complete", "account", "filter", "start", "end", "command", "labels"];
+        assert_eq!(names.map(|name| value(name).is_empty()), names.map(|name| name == "filter"));
+        assert_eq!(value("complete"), complete);
+        let account: Value = serde_json::from_str(&value("account")).expect("JSON");
+        assert_eq!(account["delivered"], reader.metadata().file_metadata().num_rows());
+        assert!(value("command").contains(command) && value("start") < value("end"));
+    }
+    fs::remove_dir_all(&dir).expect("ours");
 }

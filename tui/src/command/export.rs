@@ -1,6 +1,6 @@
 //! `tracetui export`: recordings as files for other programs.
 
-use super::playback::{AtEnd, Playback, Step};
+use super::playback::{AtEnd, Playback, Played, Recording, Step};
 use super::print::{Flow, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
@@ -13,6 +13,7 @@ use crate::sink::parquet::Parquet;
 use crate::sink::perfetto::{Perfetto, Room};
 use crate::sink::{self, FormatName, Sink};
 use crate::source::host::clock;
+use crate::text::time::rfc3339;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::RefCell;
 use std::fs::File;
@@ -44,7 +45,13 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
 fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> Result<ExitCode> {
     let mut lines = Lines::new(sink(format, out)?, Box::new(|_| true), None);
     lines.set_charset(charset());
-    while playback.step(&mut |played| lines.take(played.context))? == Step::More {
+    let mut times: Option<(i128, i128)> = None;
+    let mut take = |played: &Played<'_>, lines: &mut Lines<_>| {
+        let now = played.context.unix_nanos();
+        times = Some(times.map_or((now, now), |(first, last)| (first.min(now), last.max(now))));
+        lines.take(played.context)
+    };
+    while playback.step(&mut |played| take(played, &mut lines))? == Step::More {
         if lines.outcome().with_context(|| out.cannot_write())? == Flow::Closed {
             return Ok(ExitCode::SUCCESS);
         }
@@ -52,6 +59,9 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
             out.remove();
             return Ok(ExitCode::from(INTERRUPTED));
         }
+    }
+    if format == ExportFormat::Parquet {
+        lines.set_metadata(metadata(playback, times));
     }
     lines.finish();
     lines.outcome().with_context(|| out.cannot_write())?;
@@ -66,8 +76,8 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
 
 fn sink<'o>(format: ExportFormat, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
     Ok(match format {
-        ExportFormat::Json => sink::to_writer(FormatName::Json, out.file(0)?),
-        ExportFormat::Csv => sink::to_writer(FormatName::Csv, out.file(0)?),
+        ExportFormat::Json => lines_of(FormatName::Json, out)?,
+        ExportFormat::Csv => lines_of(FormatName::Csv, out)?,
         ExportFormat::Parquet => Box::new(Parquet::new(out.file(0)?).with_context(|| out.cannot_write())?),
         ExportFormat::Perfetto => {
             let room = if out.is_stdout() { Room::ALL } else { Room::OF_UI };
@@ -80,6 +90,41 @@ fn sink<'o>(format: ExportFormat, out: &'o Output<'_>) -> Result<Box<dyn Sink + 
             Box::new(Perfetto::new(Box::new(files), room))
         }
     })
+}
+
+fn lines_of<'o>(format: FormatName, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
+    Ok(match out.inputs {
+        [_, _, ..] => sink::of_several(format, out.file(0)?),
+        _ => sink::to_writer(format, out.file(0)?),
+    })
+}
+
+/// What a Parquet file says of the recordings, which were read to their end, and of the time of its events. Values that differ
+/// between recordings are separated by commas.
+fn metadata(playback: &Playback, times: Option<(i128, i128)>) -> Vec<(&'static str, String)> {
+    let each = |value: &dyn Fn(&Recording) -> String| {
+        let mut values: Vec<String> = playback.recordings().iter().map(value).collect();
+        values.sort();
+        values.dedup();
+        values.join(",")
+    };
+    let time = |ns: Option<i128>| {
+        let mut text = Vec::new();
+        ns.into_iter().for_each(|ns| rfc3339(ns, &mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    vec![
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("host", each(&|recording| recording.start().host().name.clone())),
+        ("boot_id", each(&|recording| recording.start().host().boot_id.clone())),
+        ("complete", playback.is_complete().to_string()),
+        ("account", playback.account().object()),
+        ("filter", each(&Recording::filter_text)),
+        ("start", time(times.map(|(first, _)| first))),
+        ("end", time(times.map(|(_, last)| last))),
+        ("command", each(&Recording::command_json)),
+        ("labels", "{}".to_owned()),
+    ]
 }
 
 /// The files of an export.

@@ -8,7 +8,10 @@ use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
 use crate::enrich::World;
+use crate::enrich::process::Ran;
 use crate::event::EventContext;
+use crate::event::describe::args;
+use crate::event::exit::{Ended, Exit};
 use crate::filter::{Compiled, FilterOptions, Needs, Scratch};
 use crate::frame::Batch;
 use crate::frame::FrameRef;
@@ -23,7 +26,7 @@ use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
 use crate::source::replay::Recorded;
 use crate::text::time::Moment;
-use crate::text::{counted, grouped, shell};
+use crate::text::{counted, grouped, json, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -35,6 +38,7 @@ use std::path::{Path, PathBuf};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::time::BootNanos;
 
 /// Recordings that are read together, merged by wall-clock time.
@@ -284,6 +288,11 @@ impl Playback {
         self.recordings.iter().fold(false, |damaged, recording| recording.remarks() | damaged)
     }
 
+    /// Whether nothing is missing from the recordings that were read to their end.
+    pub fn is_complete(&self) -> bool {
+        !self.ended_early() && !self.recordings.iter().any(Recording::damaged)
+    }
+
     /// Whether a recording ends early.
     pub fn ended_early(&self) -> bool {
         self.recordings.iter().any(|recording| recording.input.ended_early())
@@ -443,6 +452,25 @@ impl Recording {
     /// The options with which it was recorded.
     pub fn trace(&self) -> &Trace {
         &self.trace
+    }
+
+    /// The arguments of the COMMAND and how it ended, as far as is known; `None` without a COMMAND.
+    pub fn command(&self) -> Option<(&[u8], Option<Ended>)> {
+        let Ran { argv, status } = self.pipeline.world().processes.ran();
+        let ended = status.map(|status| Exit { record: ExitRecord { status, signal_flags: 0 } }.ended());
+        (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv, ended))
+    }
+
+    /// [`Self::command`] as JSON.
+    pub fn command_json(&self) -> String {
+        let Some((argv, ended)) = self.command() else { return "null".to_owned() };
+        let argv: Vec<_> = args(argv).map(|arg| json::ascii(&String::from_utf8_lossy(arg))).collect();
+        let (code, signal) = match ended {
+            Some(Ended::Code(code)) => (code.to_string(), "null".to_owned()),
+            Some(ended) => ("null".to_owned(), json::ascii(&ended.to_string())),
+            None => ("null".to_owned(), "null".to_owned()),
+        };
+        format!(r#"{{"argv":[{}],"exit_code":{code},"signal":{signal}}}"#, argv.join(","))
     }
 
     /// The kinds that were recorded, and those of them that this reading wants.

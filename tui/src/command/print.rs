@@ -56,6 +56,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
             explain::live(started.spawner.clone()),
             outlet.inlet(),
             Some(outlet.progress()),
+            false,
         ),
         false => sink::to_queue(args.format, outlet.inlet(), outlet.progress()),
     };
@@ -388,6 +389,11 @@ impl<S: Sink> Lines<S> {
     /// Sets the time zone, in seconds east of UTC.
     pub(super) fn set_zone(&mut self, seconds: i32) {
         self.sink.set_zone(seconds);
+    }
+
+    /// Sets what the output says of its recordings.
+    pub(super) fn set_metadata(&mut self, values: Vec<(&'static str, String)>) {
+        self.sink.set_metadata(values);
     }
 
     /// Sets the charset of the output.

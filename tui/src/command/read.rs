@@ -9,6 +9,8 @@ use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
 use crate::enrich::World;
 use crate::event::EventContext;
+use crate::event::describe::Value;
+use crate::event::exit::Ended;
 use crate::filter::FilterOptions;
 use crate::frame::host::{Probe, Window};
 use crate::limits;
@@ -43,8 +45,10 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     if args.follow {
         Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     }
+    let several = args.recordings.len() > 1;
     let sink = match args.why {
-        true => sink::explained(args.format, explain::from_events(), io::stdout(), None),
+        true => sink::explained(args.format, explain::from_events(), io::stdout(), None, several),
+        false if several => sink::of_several(args.format, io::stdout()),
         false => sink::to_writer(args.format, io::stdout()),
     };
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
@@ -248,6 +252,15 @@ impl Facts {
         }
         let filter = Some(clean(&recording.trace().filter)).filter(|filter| !filter.is_empty());
         line("filter", filter.as_deref().unwrap_or("none"));
+        if let Some((argv, ended)) = recording.command() {
+            let ended = match ended {
+                Some(Ended::Code(code)) => format!("exit {code}"),
+                Some(ended) => format!("killed by {ended}"),
+                None => "its end was not recorded".to_owned(),
+            };
+            let argv = Value::Args(argv).text().unwrap_or_default();
+            line("command", &format!("{} ({ended})", clean(&String::from_utf8_lossy(&argv))));
+        }
         let probes = pipeline.world().probes();
         let failed: Vec<_> = probes.iter().filter(|probe| !probe.attached).map(|probe| clean(&probe.name)).collect();
         let attached = probes.len() - failed.len();
@@ -311,7 +324,7 @@ impl Facts {
         let account_json = account.object();
         format!(
             "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
+             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\"command\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
             text(recording.name()),
             version,
@@ -326,6 +339,7 @@ impl Facts {
             events.join(","),
             probes.collect::<Vec<_>>().join(","),
             text(&recording.trace().filter),
+            recording.command_json(),
             bytes,
             blocks,
         )

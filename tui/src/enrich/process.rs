@@ -126,6 +126,15 @@ impl Pairing {
     }
 }
 
+/// What the table keeps of the COMMAND, even if its process was evicted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ran {
+    /// The arguments of its first exec, each followed by NUL; empty if it had none.
+    pub argv: Vec<u8>,
+    /// Its status as reported by wait(2), once it ended.
+    pub status: Option<u32>,
+}
+
 /// The live processes, and the latest [`limits::DEAD_PROCESSES`] ended ones, within the memory limit
 /// ([`limits::PROCESSES_SHARE`]).
 #[derive(Debug, Default)]
@@ -142,6 +151,7 @@ pub struct ProcessTable {
     pairing: Pairing,
     /// The process id of the COMMAND, and the identity of its process once it is known: the id may be reused later.
     command: Option<(Tgid, Option<ProcessKey>)>,
+    ran: Ran,
     /// The processes that the ids in `tree=ID` denote; `None` until a process has the id.
     roots: FxHashMap<Tgid, Option<ProcessKey>>,
     /// The keys of processes from the scan whose exact start became known: old key, new key. The `parent` of an entry
@@ -194,6 +204,11 @@ impl ProcessTable {
     /// Sets the process of the COMMAND, before its first event.
     pub fn set_command(&mut self, command: Tgid) {
         self.command = Some((command, None));
+    }
+
+    /// What is known of the COMMAND.
+    pub fn ran(&self) -> &Ran {
+        &self.ran
     }
 
     /// Sets the ids in `tree=ID` terms. An id denotes the process that has it now, or had it last; if none is known,
@@ -380,6 +395,15 @@ impl ProcessTable {
     /// Applies an event, and returns its process at that time (exec: after the exec). `None` for a row without a
     /// process.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
+        match &event.body {
+            Body::Exec(exec) if self.ran.argv.is_empty() && self.is_command(key_of(&event.header)) => {
+                self.ran.argv = kept(exec.argv).into();
+            }
+            Body::Exit(exit) if self.is_command(key_of(&event.header)) => {
+                self.ran.status.get_or_insert(exit.record.status);
+            }
+            _ => {}
+        }
         match &event.body {
             Body::Lost(_) => None,
             // Reported by the kernel's stream of programs, which does not say who did it.

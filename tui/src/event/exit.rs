@@ -23,6 +23,18 @@ pub enum Ended {
     Signal(u32),
 }
 
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Code(code) => write!(f, "{code}"),
+            Ended::Signal(signal) => match names::signal(*signal) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "signal {signal}"),
+            },
+        }
+    }
+}
+
 impl Payload<'_> for Exit {
     fn decode(payload: &[u8]) -> Option<Exit> {
         Parts::fixed::<ExitRecord>(payload).map(|(record, _)| Exit { record })
@@ -33,13 +45,7 @@ impl Payload<'_> for Exit {
     }
 
     fn result(&self, out: &mut Vec<u8>) {
-        match self.ended() {
-            Ended::Code(code) => out.extend_from_slice(code.to_string().as_bytes()),
-            Ended::Signal(signal) => match names::signal(signal) {
-                Some(name) => out.extend_from_slice(name.as_bytes()),
-                None => out.extend_from_slice(format!("signal {signal}").as_bytes()),
-            },
-        }
+        out.extend_from_slice(self.ended().to_string().as_bytes());
     }
 
     fn detail(&self, header: &FrameHeader, out: &mut Vec<u8>) {

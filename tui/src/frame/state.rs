@@ -107,6 +107,10 @@ wire_struct! {
         command: Option<Key>,
         /// The counters of the account's `pairing`, in the same order.
         pairing: Vec<u64>,
+        /// The arguments of the first exec of the COMMAND, each followed by NUL.
+        command_argv: Vec<u8>,
+        /// The status of the COMMAND as reported by wait(2), if it ended.
+        command_status: Option<u32>,
     }
 
     /// The other state of the host tables.

@@ -25,6 +25,8 @@ pub struct Csv {
     raw: Vec<u8>,
     shown: Vec<u8>,
     charset: Charset,
+    /// The last two columns are the host and the boot.
+    host: bool,
 }
 
 impl Default for Csv {
@@ -44,7 +46,14 @@ impl Csv {
             raw: Vec::new(),
             shown: Vec::new(),
             charset: Charset::Utf8,
+            host: false,
         }
+    }
+
+    /// Adds the columns `host` and `boot_id` at the end.
+    #[must_use]
+    pub(crate) fn with_host(self) -> Csv {
+        Csv { host: true, ..self }
     }
 
     fn value(&mut self, value: Value<'_>, out: &mut Vec<u8>) {
@@ -77,7 +86,8 @@ impl Csv {
 impl Format for Csv {
     fn head(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(FIELDS.join(",").as_bytes());
-        out.extend_from_slice(b",result,detail,json\r\n");
+        out.extend_from_slice(b",result,detail,json");
+        out.extend_from_slice(if self.host { b",host,boot_id\r\n" } else { b"\r\n" });
     }
 
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -99,6 +109,13 @@ impl Format for Csv {
         self.raw.shrink_to(limits::SCRATCH);
         self.shown.clear();
         self.shown.shrink_to(limits::SCRATCH);
+        if self.host {
+            let host = seen.world.host();
+            for text in [&host.name, &host.boot_id] {
+                out.push(b',');
+                self.shown(out, |raw| raw.extend_from_slice(text.as_bytes()));
+            }
+        }
         out.extend_from_slice(b"\r\n");
     }
 

@@ -76,8 +76,10 @@ pub(crate) struct ExplainedJson {
 }
 
 impl ExplainedJson {
-    pub(crate) fn new(explain: Explain) -> ExplainedJson {
-        ExplainedJson { json: Json::new(), explain, strings: Strings::default() }
+    /// `several`: the events are of several recordings.
+    pub(crate) fn new(explain: Explain, several: bool) -> ExplainedJson {
+        let json = if several { Json::new().with_host() } else { Json::new() };
+        ExplainedJson { json, explain, strings: Strings::default() }
     }
 
     fn answer(&mut self, answer: &Answer, out: &mut Vec<u8>) {
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn opens_and_execs_have_a_reason_and_others_have_none() {
-        let mut json = ExplainedJson::new(explain(Basis::Checked(400)));
+        let mut json = ExplainedJson::new(explain(Basis::Checked(400)), false);
         let mut reasons = 0;
         for (header, payload) in sample::all() {
             sample::with_seen(header, &payload, |seen| {

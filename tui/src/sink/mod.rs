@@ -52,6 +52,9 @@ pub trait Sink {
     /// Sets whether text is coloured. Other formats never are.
     fn set_paint(&mut self, _paint: Paint) {}
 
+    /// Sets what the output says of its recordings, by name. Only Parquet has a place for it.
+    fn set_metadata(&mut self, _: Vec<(&'static str, String)>) {}
+
     /// The events that were taken but not written. Call it after the last write.
     fn unwritten(&mut self) -> Vec<Unwritten> {
         Vec::new()
@@ -85,6 +88,9 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     }
     fn set_paint(&mut self, paint: Paint) {
         (**self).set_paint(paint);
+    }
+    fn set_metadata(&mut self, values: Vec<(&'static str, String)>) {
+        (**self).set_metadata(values);
     }
     fn unwritten(&mut self) -> Vec<Unwritten> {
         (**self).unwritten()
@@ -127,10 +133,11 @@ pub(crate) fn explained<'w>(
     explain: explained::Explain,
     queue: impl Write + 'w,
     written: Option<Arc<AtomicU64>>,
+    several: bool,
 ) -> Box<dyn Sink + 'w> {
     use explained::{ExplainedJson, ExplainedText};
     match format {
-        FormatName::Json => Box::new(Lines { written, ..Lines::new(ExplainedJson::new(explain), queue) }),
+        FormatName::Json => Box::new(Lines { written, ..Lines::new(ExplainedJson::new(explain, several), queue) }),
         _ => Box::new(Lines { written, ..Lines::new(ExplainedText::new(explain), queue) }),
     }
 }
@@ -141,6 +148,15 @@ pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink +
         FormatName::Text => Box::new(Lines::new(text::Text::default(), out)),
         FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), out)),
         FormatName::Csv => Box::new(Lines::new(csv::Csv::new(), out)),
+    }
+}
+
+/// Like [`to_writer`], for events of several recordings: JSON and CSV name the host and the boot of each event.
+pub fn of_several<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
+    match format {
+        FormatName::Text => to_writer(format, out),
+        FormatName::Json => Box::new(Lines::new(ndjson::Json::new().with_host(), out)),
+        FormatName::Csv => Box::new(Lines::new(csv::Csv::new().with_host(), out)),
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Json {
     /// The parts of each kind, by the number of the kind.
     plans: Vec<Vec<Part>>,
     values: Values,
+    /// Each object ends with the host and the boot.
+    host: bool,
 }
 
 /// Steps that follow each other.
@@ -108,14 +110,29 @@ impl Json {
             }
             plans[at] = parts(plan(describe::fields(kind)));
         }
-        Json { plans, values: Values::default() }
+        Json { plans, values: Values::default(), host: false }
+    }
+
+    /// Adds the keys `host` and `boot_id`.
+    #[must_use]
+    pub(crate) fn with_host(self) -> Json {
+        Json { host: true, ..self }
     }
 
     /// Appends the object of the event.
     pub fn object(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let Json { plans, values } = self;
+        let Json { plans, values, host } = self;
         if let Some(parts) = plans.get(usize::from(seen.event.kind() as u16)) {
             values.event(parts, seen, out);
+        }
+        if *host {
+            let host = seen.world.host();
+            out.pop_if(|last| *last == b'}');
+            for (key, text) in [(&b",\"host\":"[..], &host.name), (b",\"boot_id\":", &host.boot_id)] {
+                out.extend_from_slice(key);
+                values.strings.write(out, |out| out.extend_from_slice(text.as_bytes()));
+            }
+            out.push(b'}');
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Saves the process table as frames and restores it ([`crate::frame::state`]).
 
-use super::{End, Entry, Pairing, ProcessTable, kept};
+use super::{End, Entry, Pairing, ProcessTable, Ran, kept};
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::frame::Batch;
 use crate::frame::state::{EndState, InexactStart, Key, KeyPair, ProcessLists, ProcessState, StateFrame, TableState};
@@ -42,6 +42,8 @@ impl ProcessTable {
             evicted_until: self.evicted_until,
             command: self.command.and_then(|(_, met)| met).map(Key::from),
             pairing: self.pairing.each().map(|(_, count)| count).to_vec(),
+            command_argv: self.ran.argv.clone(),
+            command_status: self.ran.status,
         };
         StateFrame::TableState(table).push(self.since, out);
     }
@@ -81,6 +83,7 @@ impl ProcessTable {
                     *met = table.command.as_ref().map(ProcessKey::from);
                 }
                 self.pairing = Pairing::of(&table.pairing);
+                self.ran = Ran { argv: kept(&table.command_argv).into(), status: table.command_status };
             }
             _ => {}
         }

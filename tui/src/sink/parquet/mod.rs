@@ -124,6 +124,8 @@ pub struct Parquet<'w> {
     count: usize,
     rows: u64,
     scratch: Scratch,
+    /// The key/value metadata of the file, by names without `tracetui.`.
+    metadata: Vec<(&'static str, String)>,
 }
 
 /// The columns `host`, `boot_id` and `user`.
@@ -205,6 +207,7 @@ impl<'w> Parquet<'w> {
             count: 0,
             rows: 0,
             scratch: Scratch::default(),
+            metadata: Vec::new(),
         })
     }
 
@@ -268,12 +271,22 @@ impl<'w> Parquet<'w> {
             // TypeDefinedOrder
             Struct::write(&mut orders, |order| order.structure(1, |_| {}));
         }
+        let mut metadata = Vec::new();
+        for (name, value) in &self.metadata {
+            Struct::write(&mut metadata, |entry| {
+                entry.binary(1, format!("tracetui.{name}").as_bytes());
+                entry.binary(2, value.as_bytes());
+            });
+        }
         let mut footer = Vec::new();
         Struct::write(&mut footer, |file| {
             file.i32(1, 2);
             file.written(2, elements, &schema);
             file.i64(3, self.rows as i64);
             file.written(4, self.count, &self.groups);
+            if !self.metadata.is_empty() {
+                file.written(5, self.metadata.len(), &metadata);
+            }
             file.binary(6, concat!("tracetui version ", env!("CARGO_PKG_VERSION")).as_bytes());
             file.written(7, self.columns.len(), &orders);
         });
@@ -316,6 +329,10 @@ impl Sink for Parquet<'_> {
     fn finish(&mut self) -> io::Result<()> {
         self.end_group()?;
         self.footer()
+    }
+
+    fn set_metadata(&mut self, values: Vec<(&'static str, String)>) {
+        self.metadata = values;
     }
 }
 

@@ -237,3 +237,24 @@ proptest! {
         prop_assert_eq!(found, times.iter().map(expected).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn the_documented_number_of_columns_is_right() {
+    let (file, _) = written(&sample::host(), &[]);
+    let columns = reader(file).metadata().file_metadata().schema_descr().root_schema().get_fields().len();
+    let text = include_str!("../../../../docs/EXPORT.md");
+    assert!(text.contains(&format!("Every file has all {columns} columns")), "docs/EXPORT.md: the file has {columns}");
+}
+
+#[test]
+fn the_file_has_its_metadata() {
+    let mut file = Vec::new();
+    let mut sink = Parquet::new(&mut file).expect("a vector takes all");
+    sink.set_metadata(vec![("host", "a".to_owned()), ("complete", "false".to_owned())]);
+    sink.finish().expect("a vector takes all");
+    drop(sink);
+    let reader = reader(file.into());
+    let found = reader.metadata().file_metadata().key_value_metadata().expect("metadata");
+    let found: Vec<_> = found.iter().map(|entry| (entry.key.as_str(), entry.value.as_deref())).collect();
+    assert_eq!(found, [("tracetui.host", Some("a")), ("tracetui.complete", Some("false"))]);
+}
