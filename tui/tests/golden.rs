@@ -350,8 +350,8 @@ fn a_cut_has_no_argument_or_path_that_its_events_do_not_show() {
     {
         let (frames, events, _) = cut(&out, args);
         assert!(!events.is_empty());
-        let mut shown = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON").to_string());
-        let shown = shown.by_ref().collect::<Vec<_>>().join("\n");
+        let shown = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON").to_string());
+        let shown = shown.collect::<Vec<_>>().join("\n");
         for text in texts.iter().filter(|text| !shown.contains(text.as_str())) {
             assert!(!has(&frames, text), "{args:?}: {text}");
             absent += 1;
