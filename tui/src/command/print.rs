@@ -141,7 +141,7 @@ impl<S: Sink> Pump<'_, S> {
                     match happening {
                         Happening::Signal(signal) => self.signalled(signal),
                         Happening::Command(Happened::Ended(_)) => self.stop(StopReason::Command),
-                        Happening::Command(Happened::Wrote(_)) => {}
+                        Happening::Command(Happened::Wrote(_) | Happened::Stopped(_)) => {}
                         Happening::Frames(batch) => result = result.and(self.print(batch)),
                         Happening::NotRecorded(why) => say(why),
                         Happening::SourceEnded => break,

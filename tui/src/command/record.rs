@@ -147,7 +147,7 @@ impl Recording {
                 happening = self.trace.next(Frames::Taken) => match happening {
                     Happening::Signal(signal) if self.trace.pass_on(signal) => {}
                     Happening::Signal(_) | Happening::Command(Happened::Ended(_)) => self.stop(),
-                    Happening::Command(Happened::Wrote(_)) => {}
+                    Happening::Command(Happened::Wrote(_) | Happened::Stopped(_)) => {}
                     Happening::Frames(batch) if self.full => self.trace.feed().recycle(batch),
                     Happening::Frames(batch) => {
                         self.take(batch);

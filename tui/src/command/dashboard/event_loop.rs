@@ -604,6 +604,8 @@ fn ends(signal: libc::c_int) -> bool {
 fn of_command(happened: Happened) -> Input {
     match happened {
         Happened::Wrote(bytes) => Input::Output(bytes),
+        // Only where the user's terminal is relayed.
+        Happened::Stopped(_) => Input::Output(Vec::new()),
         Happened::Ended(Ended::Killed(signal)) => {
             let name = names::signal(u32::from(signal)).map(str::to_owned);
             Input::CommandEnded(name.unwrap_or_else(|| format!("signal {signal}")))

