@@ -21,6 +21,7 @@ pub mod print;
 mod progress;
 pub mod read;
 pub mod record;
+mod relay;
 pub mod replay;
 mod rotate;
 pub mod say;

@@ -6,11 +6,12 @@
 //!
 //! Regular files need no thread: a write to them does not wait for a reader.
 
+use super::relay;
 use crate::limits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -44,6 +45,8 @@ struct Shared {
     file: File,
     /// Written by the producer itself.
     direct: bool,
+    /// Lines of tracetui's own, for a terminal that may be raw.
+    lines: bool,
     state: Mutex<State>,
     /// For the thread: there is something to do.
     work: Condvar,
@@ -99,7 +102,7 @@ impl Outlet {
     /// # Errors
     /// When the system has no descriptor or no thread left.
     pub(super) fn to(fd: BorrowedFd<'_>) -> io::Result<Outlet> {
-        Outlet::new(File::from(fd.try_clone_to_owned()?))
+        Outlet::with(File::from(fd.try_clone_to_owned()?), fd.is_terminal())
     }
 
     /// The way to a file.
@@ -107,10 +110,15 @@ impl Outlet {
     /// # Errors
     /// As [`to`](Self::to).
     pub(super) fn new(file: File) -> io::Result<Outlet> {
+        Outlet::with(file, false)
+    }
+
+    fn with(file: File, lines: bool) -> io::Result<Outlet> {
         let direct = file.metadata().is_ok_and(|about| about.is_file() || is_memory(&about));
         let shared = Arc::new(Shared {
             file,
             direct,
+            lines,
             state: Mutex::default(),
             work: Condvar::new(),
             changed: tokio::sync::Notify::new(),
@@ -254,12 +262,27 @@ impl Shared {
 
     /// One write, counted.
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = (&self.file).write(bytes)?;
+        let written = match self.lines && relay::is_raw() {
+            true => self.write_line(bytes)?,
+            false => (&self.file).write(bytes)?,
+        };
         if written == 0 && !bytes.is_empty() {
             return Err(ErrorKind::WriteZero.into());
         }
         self.written.fetch_add(written as u64, Ordering::Release);
         Ok(written)
+    }
+
+    /// One write of a line, or of its end: a raw terminal needs a CR too.
+    fn write_line(&self, bytes: &[u8]) -> io::Result<usize> {
+        match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(0) => match (&self.file).write(b"\r\n")? {
+                1 => Err(ErrorKind::Interrupted.into()),
+                written => Ok(written.min(1)),
+            },
+            Some(end) => (&self.file).write(bytes.get(..end).unwrap_or_default()),
+            None => (&self.file).write(bytes),
+        }
     }
 
     /// The first failure stays.

@@ -5,7 +5,6 @@ use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
 use super::say::{charset, paint, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
-use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
 use crate::account::{Account, ByKind};
 use crate::cli;
@@ -37,11 +36,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
-    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
-    signals::ignore_file_size();
-    if held.is_some() {
-        signals::write_in_background();
-    }
+    let signals = session::signals(held.is_some())?;
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }
@@ -212,7 +207,7 @@ impl<S: Sink> Pump<'_, S> {
     }
 
     /// Ends the trace; a COMMAND ends it by its own end, so the signal is passed on to it, unless the terminal did that. The
-    /// second signal ends the process ([`Second::Ends`]).
+    /// second signal ends the process ([`session::signals`]).
     fn signalled(&mut self, signal: libc::c_int) {
         self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
         if !self.trace.pass_on(signal) {

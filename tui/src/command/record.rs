@@ -5,7 +5,6 @@ use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
 use super::say::{self, say};
 use super::session::{self, BadUsage, Frames, Happening, Request, RunningTrace, TraceOptions};
-use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
 use crate::budget::Budget;
 use crate::cli;
@@ -17,7 +16,7 @@ use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
 use crate::source::host::machine::Machine;
 use crate::text::counted;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::future::pending;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,12 +35,10 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     }
     let matches = args.around.around.as_ref().map(|expr| matching(expr)).transpose()?;
     let beside = matches.as_ref().filter(|matches| matches.whole.names_kinds()).map_or(KindSet::NONE, |m| m.kinds);
-    let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, beside)?;
-    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
-    signals::ignore_file_size();
-    if held.is_some() {
-        signals::write_in_background();
-    }
+    // Its output would damage a recording on stdout.
+    let streams = if cli::is_stream(&path) { Streams::StdoutToStderr } else { Streams::Inherited };
+    let Request { filters, held, options } = Request::read(&args.trace, &args.run, streams, beside)?;
+    let signals = session::signals(held.is_some())?;
     args.trace.ring_size.note().into_iter().for_each(say);
     let recorder = match args.rotate {
         Some(rotate) => rotate::start(&path, rotate)?,

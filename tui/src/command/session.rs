@@ -1,9 +1,10 @@
 //! The common part of all commands that trace: the options, the COMMAND, the attach, the reader thread, and the
 //! messages at the end.
 
+use super::relay::{Relay, stop_job};
 use super::say::{self, name, say};
 use super::selftest::SelfTest;
-use super::signals::{self, Addressee, Signals};
+use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write;
 use crate::account::{Account, Shortage};
 use crate::budget::{self, Budget};
@@ -125,6 +126,20 @@ pub(crate) fn release(held: Option<HeldCommand>) -> Result<Option<Running>> {
     held.map(HeldCommand::release).transpose().context("cannot start the command")
 }
 
+/// The signals of a command without a screen. The second one that asks it to end ends it at once.
+///
+/// # Errors
+/// When a handler cannot be set.
+pub(super) fn signals(has_command: bool) -> Result<Signals> {
+    let job: &[libc::c_int] = if has_command { &[libc::SIGTSTP, libc::SIGCONT, libc::SIGWINCH] } else { &[] };
+    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), job).context("cannot handle signals")?;
+    signals::ignore_file_size();
+    if has_command {
+        signals::run_in_background();
+    }
+    Ok(signals)
+}
+
 /// The messages before the account at the end, one line each.
 pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Option<String>) -> Vec<String> {
     let doubtful = doubtful_btf(options, account).map(str::to_owned);
@@ -165,6 +180,8 @@ pub(super) enum Frames {
 pub(super) struct RunningTrace {
     feed: Feed,
     command: Option<Running>,
+    /// The user's terminal, if the COMMAND has one of its own.
+    relay: Option<Relay>,
     signals: Signals,
     source_ended: bool,
     /// The recording; `None` after it ended or failed.
@@ -194,6 +211,7 @@ impl RunningTrace {
         RunningTrace {
             feed,
             command,
+            relay: None,
             signals,
             source_ended: false,
             recorder,
@@ -221,13 +239,14 @@ impl RunningTrace {
         recorder: Option<Recorder>,
     ) -> Result<RunningTrace> {
         let held_one = held.is_some();
-        let command = release(held)?;
+        let mut command = release(held)?;
+        let relay = command.as_mut().map(Relay::start).transpose().context("cannot use the terminal")?.flatten();
         if let Some(pidfd) = command.as_ref().and_then(|command| command.pidfd().ok()) {
             signals::pass_on_to(pidfd);
         }
         let not_run = held_one && command.is_none();
         let shares_stderr = command.is_some();
-        Ok(RunningTrace { recorder, not_run, shares_stderr, ..RunningTrace::new(feed, command, signals) })
+        Ok(RunningTrace { relay, recorder, not_run, shares_stderr, ..RunningTrace::new(feed, command, signals) })
     }
 
     /// Continues with another feed.
@@ -240,7 +259,9 @@ impl RunningTrace {
     pub(super) async fn next(&mut self, frames: Frames) -> Happening {
         loop {
             let overdue = self.overdue();
-            let RunningTrace { feed, command, signals, recorder, source_ended, shares_stderr, .. } = self;
+            let RunningTrace {
+                feed, command, relay, signals, recorder, source_ended, shares_stderr, said_to_wait, ..
+            } = self;
             let batch = async {
                 if let Some(recorder) = recorder {
                     recorder.ready().await?;
@@ -250,10 +271,13 @@ impl RunningTrace {
             return tokio::select! {
                 biased;
                 signal = signals.next() => {
+                    if self.minds_job(signal) {
+                        continue;
+                    }
                     self.first_signal.get_or_insert(signal);
                     Happening::Signal(signal)
                 }
-                happened = happened(command) => {
+                happened = happened(command, relay, *said_to_wait) => {
                     if *shares_stderr && matches!(happened, Happened::Ended(Ended::Exited(_) | Ended::Killed(_))) {
                         say::others_wrote();
                     }
@@ -269,6 +293,30 @@ impl RunningTrace {
                 },
             };
         }
+    }
+
+    /// Answers a signal of the shell's job control, or of the terminal: `true` if it was one. A COMMAND with a terminal is stopped
+    /// first, and stops tracetui by that; one without has no parent in its session, and so ignores Ctrl-Z.
+    fn minds_job(&mut self, signal: libc::c_int) -> bool {
+        let RunningTrace { command, relay, shares_stderr: true, .. } = self else { return false };
+        let command = command.as_ref().filter(|command| command.end().is_none());
+        match (signal, relay, command) {
+            (libc::SIGTSTP, Some(_), Some(command)) => command.signal_group(signal),
+            (libc::SIGTSTP, _, command) => {
+                command.iter().for_each(|command| command.signal_group(libc::SIGSTOP));
+                stop_job(signal);
+                command.iter().for_each(|command| command.signal_group(libc::SIGCONT));
+            }
+            (libc::SIGCONT, Some(relay), Some(command)) => relay.continued(command),
+            (libc::SIGWINCH, _, command) => command.iter().for_each(|command| command.follow_size()),
+            (libc::SIGCONT, ..) => {}
+            (_, Some(relay), _) => {
+                relay.signalled();
+                return false;
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// When it is to be said that the COMMAND is waited for.
@@ -455,22 +503,20 @@ impl RunningTrace {
         self.command.as_mut()
     }
 
-    /// Passes a signal on to the COMMAND, whose end then ends the trace, unless the terminal did that. `false` if tracetui is to
-    /// end by itself.
+    /// Passes a signal on to the COMMAND, whose end then ends the trace. `false` if tracetui is to end by itself.
     pub(super) fn pass_on(&mut self, signal: libc::c_int) -> bool {
-        match (&self.command, signals::addressee(signal)) {
-            (None, _) | (_, Addressee::Tracetui) => return false,
-            (Some(_), Addressee::CommandByUs) => self.signal_command(signal),
-            (Some(_), Addressee::CommandToo) => self.asked_command(),
+        let passed = self.command.is_some() && signals::is_for_command(signal);
+        if passed {
+            self.signal_command(signal);
         }
-        true
+        passed
     }
 
     /// Waits for the COMMAND if it still runs. Signals are passed on to it.
     pub(super) async fn wait_for_command(&mut self) {
         while self.command_runs() {
             if let Happening::Signal(signal) = self.next(Frames::Left).await
-                && signals::addressee(signal) == Addressee::CommandByUs
+                && signals::is_for_command(signal)
             {
                 self.signal_command(signal);
             }
@@ -508,10 +554,6 @@ impl RunningTrace {
     /// Sends the COMMAND, with the process group that it leads, a signal that asks it to end, unless it has ended.
     pub(super) fn signal_command(&mut self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal(signal));
-        self.asked_command();
-    }
-
-    fn asked_command(&mut self) {
         self.asked.get_or_insert_with(Instant::now);
     }
 
@@ -556,11 +598,12 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Waits for what happens to a COMMAND; for ever if there is none.
-async fn happened(command: &mut Option<Running>) -> Happened {
-    match command {
-        Some(command) => command.next().await,
-        None => std::future::pending().await,
+/// Waits for what happens to a COMMAND; for ever if there is none. `ends`: Ctrl-C ends tracetui.
+async fn happened(command: &mut Option<Running>, relay: &mut Option<Relay>, ends: bool) -> Happened {
+    match (command, relay) {
+        (Some(command), Some(relay)) => relay.next(command, ends).await,
+        (Some(command), None) => command.next().await,
+        (None, _) => std::future::pending().await,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Termination signals.
 
+use super::relay;
 use crate::source::priority;
 use rustix::process::{self, pidfd_send_signal};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -83,16 +84,13 @@ static NEW: AtomicU32 = AtomicU32::new(0);
 /// How many came, without repeats.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Whether the latest signal came from a process. One that the terminal sends reaches the COMMAND as well.
-static BY_PROCESS: AtomicBool = AtomicBool::new(false);
-
 /// The COMMAND's pidfd.
 static COMMAND: OnceLock<OwnedFd> = OnceLock::new();
 
 fn watch(signal: libc::c_int, second: Second) -> io::Result<()> {
     let note = move |info: &libc::siginfo_t| note(signal, info, second);
-    // SAFETY: the handler touches atomic numbers and calls clock_gettime, setpriority, pidfd_send_signal and _exit: all are
-    // safe in a signal handler.
+    // SAFETY: the handler touches atomic numbers and calls clock_gettime, setpriority, pidfd_send_signal, tcgetpgrp, ioctl and
+    // _exit: all are safe in a signal handler.
     unsafe { signal_hook_registry::register_sigaction(signal, note) }?;
     Ok(())
 }
@@ -101,7 +99,6 @@ fn watch(signal: libc::c_int, second: Second) -> io::Result<()> {
 fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
     let by_process = info.si_code <= 0;
-    BY_PROCESS.store(by_process, Ordering::Relaxed);
     let now = now().max(1);
     let latest = LATEST.load(Ordering::Relaxed);
     if by_process && is_repeat(latest, signal, now) {
@@ -114,12 +111,13 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     priority::take_back();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
         if let Some(command) = COMMAND.get() {
-            let sent = process::Signal::from_named_raw(signal).filter(|_| by_process);
+            let sent = process::Signal::from_named_raw(signal);
             // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them, and may be stopped.
             for signal in sent.into_iter().chain([process::Signal::TERM, process::Signal::CONT]) {
                 let _ = pidfd_send_signal(command, signal);
             }
         }
+        relay::restore();
         // SAFETY: ends the process: nothing of it runs any more.
         unsafe { libc::_exit(status) };
     }
@@ -168,24 +166,15 @@ pub(super) fn time_left(of: Duration) -> Duration {
     }
 }
 
-/// Who has to answer a signal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Addressee {
-    /// tracetui only: its CPU time limit is reached (`ulimit -t`).
-    Tracetui,
-    /// A process sent it to tracetui: it must be forwarded to the COMMAND.
-    CommandByUs,
-    /// The terminal sent it, to the COMMAND too.
-    CommandToo,
+/// Whether a signal is for the COMMAND, which has a session of its own. SIGXCPU is not: tracetui's CPU time is over (`ulimit -t`).
+pub(super) fn is_for_command(signal: libc::c_int) -> bool {
+    signal != libc::SIGXCPU
 }
 
-/// Who has to answer the latest signal when there is a COMMAND.
-pub(super) fn addressee(signal: libc::c_int) -> Addressee {
-    match signal {
-        libc::SIGXCPU => Addressee::Tracetui,
-        _ if BY_PROCESS.load(Ordering::Relaxed) => Addressee::CommandByUs,
-        _ => Addressee::CommandToo,
-    }
+/// Sends this process SIGINT.
+pub(super) fn interrupt() {
+    // SAFETY: raise takes a number.
+    unsafe { libc::raise(libc::SIGINT) };
 }
 
 /// A file that reaches the limit of the shell (`ulimit -f`) is an error of the write, not the end of the process. To be called
@@ -195,11 +184,14 @@ pub(crate) fn ignore_file_size() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// A COMMAND on the same terminal that takes it for itself (tcsetpgrp(3)), and sets `tostop`, does not stop tracetui when that
-/// writes to it (SIGTTOU). To be called after the COMMAND was forked: it would inherit this.
-pub(crate) fn write_in_background() {
+/// tracetui writes messages to the terminal of another job too (SIGTTOU), and a read from it is an error (SIGTTIN). To be called
+/// after the COMMAND was forked: it would inherit this.
+pub(crate) fn run_in_background() {
     // SAFETY: no handler is set.
-    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+    unsafe {
+        libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+        libc::signal(libc::SIGTTIN, libc::SIG_IGN);
+    }
 }
 
 fn hangup_is_ignored() -> bool {

@@ -1,6 +1,7 @@
 //! The terminal: set up for the dashboard, and restored on exit, on a panic and during a suspend.
 
 use crate::command::outlet::{Inlet, Outlet, Patience};
+use crate::command::relay::stop_job;
 use crate::command::{say, signals};
 use crate::limits;
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
@@ -143,7 +144,7 @@ impl Screen {
     /// Gives the terminal back, stops the job, and takes the terminal again when the job is continued.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         restore();
-        stop_job();
+        stop_job(libc::SIGTSTP);
         self.resume()
     }
 
@@ -249,19 +250,6 @@ fn restore_on_panic() {
             report(info);
         }));
     });
-}
-
-/// Stops the process group as Ctrl-Z in a cooked terminal does: the shell sees the whole job stopped, sudo included.
-fn stop_job() {
-    // SAFETY: the zeroed sigaction is SIG_DFL with no flags and an empty mask; both pointers are to live locals, and
-    // the handler that is put back is the one that was there. kill takes no pointers.
-    unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
-        let mut ours: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(libc::SIGTSTP, &default, &mut ours);
-        libc::kill(0, libc::SIGTSTP);
-        libc::sigaction(libc::SIGTSTP, &ours, std::ptr::null_mut());
-    }
 }
 
 /// Whether the terminal on stdout is gone.

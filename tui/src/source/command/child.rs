@@ -1,6 +1,11 @@
-//! The code between the fork and the exec. Other threads may have held locks at the fork, so this code does not
-//! allocate, lock or panic: it makes system calls on prepared data.
+//! The code between the fork and the exec, and the monitor. Other threads may have held locks at the fork, so this code
+//! does not allocate, lock or panic: it makes system calls on prepared data.
+//!
+//! A COMMAND with a terminal of its own has a monitor: the leader of its session, and its parent. Without a parent in the
+//! session, the kernel would ignore Ctrl-Z for it. The monitor moves the COMMAND between the foreground and the background
+//! of its terminal, and reports how it stops and ends. It keeps three descriptors and no privileges.
 
+use crate::source::host::confine::{MonitorCalls, USER};
 use crate::source::host::files;
 use crate::source::host::invoker::{self, Invoker};
 use crate::source::host::own_id::{self, OwnId};
@@ -20,6 +25,42 @@ pub(super) const REPORT: usize = 5;
 
 /// The size of the process id that the child sends before anything else; 0 if the id is unknown.
 pub(super) const ID: usize = 4;
+
+/// The byte on the pipe `control` that continues the COMMAND in the foreground of its terminal.
+pub(super) const FRONT: u8 = b'f';
+
+/// The same in the background.
+pub(super) const BACK: u8 = b'b';
+
+/// The size of a report of the monitor: a [`Report`] (one byte) and its value (four bytes).
+pub(super) const REPORTED: usize = 5;
+
+/// What the monitor reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Report {
+    /// The process id of the COMMAND, as kill(1) takes it here.
+    Started = 1,
+    /// The signal that stopped it.
+    Stopped = 2,
+    /// The status that it exited with.
+    Exited = 3,
+    /// The signal that killed it.
+    Killed = 4,
+}
+
+impl Report {
+    fn write(self, value: i32) -> [u8; REPORTED] {
+        let [a, b, c, d] = value.to_ne_bytes();
+        [self as u8, a, b, c, d]
+    }
+
+    pub(super) fn read([report, a, b, c, d]: [u8; REPORTED]) -> Option<(Report, i32)> {
+        let known = [Report::Started, Report::Stopped, Report::Exited, Report::Killed];
+        let report = known.into_iter().find(|known| *known as u8 == report)?;
+        Some((report, i32::from_ne_bytes([a, b, c, d])))
+    }
+}
 
 /// The search path without `PATH`, as in execvp(3) of glibc and musl.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -90,6 +131,21 @@ impl Strings {
     }
 }
 
+/// The data that the monitor needs.
+pub(super) struct Monitor {
+    /// The slave of the terminal.
+    pub(super) slave: RawFd,
+    /// Where it is told to continue the COMMAND. It exits at its end.
+    pub(super) control: RawFd,
+    /// Where it reports.
+    pub(super) reports: RawFd,
+    /// Whether the COMMAND starts in the foreground of the terminal.
+    pub(super) front: bool,
+    /// Whether tracetui is root.
+    pub(super) root: bool,
+    pub(super) calls: MonitorCalls,
+}
+
 /// The data that the child needs.
 pub(super) struct Prepared {
     /// The files to try, in order.
@@ -101,8 +157,11 @@ pub(super) struct Prepared {
     user: Option<(u32, u32, Vec<u32>)>,
     /// The descriptors of stdin, stdout and stderr.
     streams: [RawFd; 3],
-    /// Whether it has a session of its own, and so no terminal.
-    own_session: bool,
+    monitor: Option<Monitor>,
+    /// Whether no descriptor of tracetui's shell stays open, beside the streams.
+    closes: bool,
+    /// The descriptors that are open, without `/proc` none: for kernels without close_range(2).
+    open: Vec<RawFd>,
     /// The descriptor of an [`OwnId`], by which the child gets its process id.
     own_id: Option<RawFd>,
     /// The limit of open files that the shell set.
@@ -110,12 +169,13 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares the child for `argv`.
+    /// Prepares the child for `argv`. `term`: what the variable TERM is set to.
     pub(super) fn new(
         argv: &[OsString],
         user: Option<&Invoker>,
         streams: [RawFd; 3],
-        own_session: bool,
+        monitor: Option<Monitor>,
+        term: Option<&str>,
         own_id: Option<&OwnId>,
     ) -> io::Result<Prepared> {
         let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
@@ -126,25 +186,52 @@ impl Prepared {
             files: Strings::new(files(name)?),
             by_shell,
             argv,
-            environment: Strings::new(environment(user)?),
+            environment: Strings::new(environment(user, term)?),
+            closes: user.is_some(),
             user: user.map(|user| (user.uid.0, user.gid.0, user.groups.clone())),
             streams,
-            own_session,
+            monitor,
+            open: open_descriptors(),
             own_id: own_id.map(OwnId::fd),
             open_files: files::before(),
         })
     }
 
-    /// Forks. The child writes its process id to `report` and waits for a byte from `hold`, the read end of `go`. If it
+    /// Forks the child, or the monitor that forks it. The child has a session of its own, or a process group in that of the
+    /// monitor. It writes its process id to `report` and waits for a byte from `hold`, the read end of `go`. If it
     /// cannot execute the file, it writes the reason to `report`. The descriptor of the [`OwnId`] must still be open.
     pub(super) fn fork(mut self, hold: RawFd, go: RawFd, report: RawFd) -> io::Result<libc::pid_t> {
         // SAFETY: other threads may hold locks at the fork. The child only runs `run`, which takes no locks and never
         // returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
-            // SAFETY: fork(2) returned 0, so this is the child, which is what `run` requires.
-            0 => unsafe { self.run(hold, go, report) },
+            // SAFETY: fork(2) returned 0, so this is the child, which is what `start` requires.
+            0 => unsafe { self.start(hold, go, report) },
             pid => Ok(pid),
+        }
+    }
+
+    /// The code after the fork. Call it only in the child of a fork.
+    unsafe fn start(&mut self, hold: RawFd, go: RawFd, report: RawFd) -> ! {
+        // It cannot fail: a process that was just forked leads no process group.
+        // SAFETY: the calls are async-signal-safe, and the sets are live locals. The child of clone(2) without flags is
+        // that of fork(2), but runs no handlers of the C library, which may lock. In it, `run` may be called.
+        unsafe {
+            libc::setsid();
+            let Some(monitor) = &self.monitor else { self.run(hold, go, report) };
+            libc::ioctl(monitor.slave, libc::TIOCSCTTY, 0);
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&raw mut all);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
+                -1 => libc::_exit(1),
+                0 => {
+                    libc::sigprocmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+                    libc::setpgid(0, 0);
+                    self.run(hold, go, report)
+                }
+                child => monitor.run(child as libc::pid_t, &self.open),
+            }
         }
     }
 
@@ -157,10 +244,6 @@ impl Prepared {
             // Rust ignores SIGPIPE, but programs expect the default. Signal handlers need no reset: an exec removes
             // them.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            if self.own_session {
-                // It cannot fail: a child that was just forked leads no process group.
-                libc::setsid();
-            }
             // Before `change`, since the query needs the privileges that `change` drops.
             let id = self.own_id.and_then(own_id::ask).unwrap_or(0).to_ne_bytes();
             libc::write(report, id.as_ptr().cast(), id.len());
@@ -200,6 +283,9 @@ impl Prepared {
                     return Err(Failed::last(Stage::Streams));
                 }
             }
+            if self.closes {
+                close_at_exec(&self.open);
+            }
         }
         Ok(())
     }
@@ -228,6 +314,138 @@ impl Prepared {
         }
         Failed { stage: Stage::Exec, errno: errno_of }
     }
+}
+
+impl Monitor {
+    /// The code of the monitor. Call it only in the child of a fork, with all signals blocked.
+    unsafe fn run(&self, child: libc::pid_t, open: &[RawFd]) -> ! {
+        // SAFETY: all calls are async-signal-safe, on memory that was prepared before the fork or is a live local.
+        unsafe {
+            libc::setpgid(child, child);
+            if self.front {
+                libc::tcsetpgrp(self.slave, child);
+            }
+            // tracetui's own descriptors are above 2.
+            for (from, to) in [self.slave, self.control, self.reports].into_iter().zip(0..) {
+                libc::dup2(from, to);
+            }
+            close_all(open);
+            send(Report::Started, child);
+            self.give_up();
+            let mut children: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut children, libc::SIGCHLD);
+            let signals = libc::signalfd(-1, &raw const children, 0);
+            self.calls.restrict();
+            watch(child, signals)
+        }
+    }
+
+    /// Gives up all privileges. The user of the COMMAND can neither signal nor trace this process.
+    unsafe fn give_up(&self) {
+        // SAFETY: the system calls take numbers, and empty capabilities that are live locals.
+        unsafe {
+            if self.root {
+                libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>());
+                libc::syscall(libc::SYS_setresgid, USER, USER, USER);
+                libc::syscall(libc::SYS_setresuid, USER, USER, USER);
+            }
+            // _LINUX_CAPABILITY_VERSION_3, of this process.
+            let (header, none) = ([0x2008_0522_u32, 0], [0_u32; 6]);
+            libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr());
+            libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        }
+    }
+}
+
+/// Reports what happens to the COMMAND, and continues it as told, until tracetui closes the other end.
+///
+/// Until then it is not reaped, so no other process has its id. Descriptors: 0 is the terminal, 1 `control`, 2 `reports`.
+unsafe fn watch(child: libc::pid_t, signals: RawFd) -> ! {
+    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: all calls are async-signal-safe, on live locals of the sizes passed.
+    unsafe {
+        loop {
+            let mut ready = [entry(1), entry(signals)];
+            libc::poll(ready.as_mut_ptr(), 2, -1);
+            if ready[1].revents != 0 {
+                let mut info: libc::signalfd_siginfo = std::mem::zeroed();
+                libc::read(signals, (&raw mut info).cast(), size_of_val(&info));
+                look(child);
+            }
+            let mut told = 0u8;
+            if ready[0].revents == 0 {
+                continue;
+            }
+            match libc::read(1, (&raw mut told).cast(), 1) {
+                1 => {
+                    libc::tcsetpgrp(0, if told == FRONT { child } else { libc::getpid() });
+                    libc::kill(-child, libc::SIGCONT);
+                }
+                -1 if errno() == libc::EINTR => {}
+                _ => {
+                    let mut info: libc::siginfo_t = std::mem::zeroed();
+                    libc::waitid(libc::P_PID, child.cast_unsigned(), &raw mut info, libc::WEXITED | libc::WNOHANG);
+                    libc::_exit(0)
+                }
+            }
+        }
+    }
+}
+
+/// Reports a stop or the end.
+unsafe fn look(child: libc::pid_t) {
+    // SAFETY: `info` is a live local. After waitid(2) it is that of a child, or zeroed.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let id = child.cast_unsigned();
+        libc::waitid(libc::P_PID, id, &raw mut info, libc::WSTOPPED | libc::WNOHANG);
+        if info.si_pid() != 0 {
+            send(Report::Stopped, info.si_status());
+        }
+        info = std::mem::zeroed();
+        libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT);
+        if info.si_pid() == 0 {
+            return;
+        }
+        // Its descendants are not in the foreground then, so that the end of this process does not hang up on them.
+        libc::tcsetpgrp(0, libc::getpid());
+        let report = if info.si_code == libc::CLD_EXITED { Report::Exited } else { Report::Killed };
+        send(report, info.si_status());
+    }
+}
+
+/// Sends a report of the monitor.
+unsafe fn send(report: Report, value: i32) {
+    let bytes = report.write(value);
+    // SAFETY: the array is a live local of this length. The pipe has room: each report is read.
+    unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// Closes all descriptors above 2.
+unsafe fn close_all(open: &[RawFd]) {
+    // SAFETY: the calls take numbers. Nothing after this uses these descriptors.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) != 0 {
+            open.iter().for_each(|fd| _ = libc::close(*fd));
+        }
+    }
+}
+
+/// Has an exec close all descriptors above 2.
+unsafe fn close_at_exec(open: &[RawFd]) {
+    // SAFETY: the calls take numbers.
+    unsafe {
+        // Kernels before 5.11 have no such flag.
+        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
+            open.iter().for_each(|fd| _ = libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC));
+        }
+    }
+}
+
+/// The open descriptors above 2.
+fn open_descriptors() -> Vec<RawFd> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect()
 }
 
 /// Waits for the release. Returns `false` if the other end is closed.
@@ -268,9 +486,14 @@ fn files(name: &OsStr) -> io::Result<Vec<CString>> {
     directories.map(file).collect()
 }
 
-/// tracetui's environment with the variables of the user, as if the command had been run without sudo.
-fn environment(user: Option<&Invoker>) -> io::Result<Vec<CString>> {
+/// tracetui's environment with the variables of the user, as if the command had been run without sudo, and with TERM if
+/// the terminal is another one.
+fn environment(user: Option<&Invoker>, term: Option<&str>) -> io::Result<Vec<CString>> {
     let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
+    if let Some(term) = term {
+        variables.retain(|(name, _)| name != "TERM");
+        variables.push(("TERM".into(), term.into()));
+    }
     if let Some(user) = user {
         let replaced = |name: &OsStr| {
             let own = ["HOME", "USER", "LOGNAME"].iter().chain(&invoker::VARIABLES);
@@ -311,12 +534,12 @@ mod tests {
             name: "ana".into(),
             home: "/home/ana".into(),
         };
-        let all = environment(Some(&user)).expect("no NUL");
-        for wanted in [c"HOME=/home/ana", c"USER=ana", c"LOGNAME=ana"] {
+        let all = environment(Some(&user), Some("tt")).expect("no NUL");
+        for wanted in [c"HOME=/home/ana", c"USER=ana", c"LOGNAME=ana", c"TERM=tt"] {
             assert_eq!(all.iter().filter(|line| line.as_c_str() == wanted).count(), 1);
         }
         assert!(!all.iter().any(|line| line.as_bytes().starts_with(b"SUDO_")));
-        assert_eq!(environment(None).expect("no NUL").len(), env::vars_os().count());
+        assert_eq!(environment(None, None).expect("no NUL").len(), env::vars_os().count());
     }
 
     #[test]

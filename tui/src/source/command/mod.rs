@@ -3,23 +3,33 @@
 //!
 //! It is forked before tracetui drops privileges and raises limits, so it has the same ones as in the shell. [`child`]
 //! contains the code between the fork and the exec; all data for it is prepared before the fork.
+//!
+//! It has a session of its own, so it reaches no terminal of others. Where tracetui's stdin is a terminal, and in the dashboard,
+//! it also has a terminal of its own ([`pty`]).
 
 mod child;
+pub(crate) mod pty;
 
 use super::host::invoker::Invoker;
 use super::host::own_id::OwnId;
+use crate::source::host::confine::MonitorCalls;
 use crate::source::host::procfs;
 use crate::why::image::{Elf, HEAD, Image, Interpreter, image};
 use crate::why::name::octal;
-use child::{Failed, Prepared, Stage};
-use rustix::fs::{OFlags, fcntl_setfl};
+use child::{Failed, Prepared, Report, Stage};
+use pty::Pty;
+use rustix::fs::{FileType, OFlags, fcntl_setfl, fstat};
+use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, pidfd_send_signal, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpgrp, kill_process_group, pidfd_open, pidfd_send_signal,
+    waitpid,
 };
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::tcgetpgrp;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -27,16 +37,50 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tracetui_shared::id::Tgid;
 
-/// The destination of the COMMAND's standard streams.
+/// The destination of the COMMAND's standard streams. Where stdin is a terminal, those that are this terminal are its own one
+/// instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Streams {
     /// stdout goes to tracetui's stderr, since its stdout contains the events.
     StdoutToStderr,
     /// stdin, stdout and stderr are those of tracetui.
     Inherited,
-    /// stdin is /dev/null, and [`Running::next`] returns the output, since the dashboard uses the terminal. The COMMAND has a session
-    /// of its own: it can neither read the terminal (/dev/tty) nor put itself in the foreground.
+    /// All three are a terminal of its own: the dashboard uses the user's.
     Captured,
+}
+
+impl Streams {
+    /// The descriptors of the COMMAND, with the slave of its terminal, if it has one.
+    fn descriptors(self, slave: Option<RawFd>) -> [RawFd; 3] {
+        let stdout = if self == Streams::StdoutToStderr { 2 } else { 1 };
+        let Some(slave) = slave else { return [0, stdout, 2] };
+        let users = pty::device(stdin());
+        let own = |number: RawFd| self == Streams::Captured || pty::device(standard(number)) == users;
+        [0, stdout, 2].map(|number| if own(number) { slave } else { number })
+    }
+}
+
+/// One of the standard streams.
+fn standard(number: RawFd) -> BorrowedFd<'static> {
+    match number {
+        0 => stdin(),
+        1 => stdout(),
+        _ => stderr(),
+    }
+}
+
+/// Whether the process groups of others may use the terminal too, as `tracetui … | less` does: then the COMMAND gets the
+/// foreground when it reads from its terminal.
+fn in_pipeline() -> bool {
+    let is_pipe = |fd| {
+        fstat(fd).is_ok_and(|file| matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket))
+    };
+    is_pipe(stdout()) || is_pipe(stderr())
+}
+
+/// Whether the terminal on stdin is this job's. If that is not known, it is.
+pub(crate) fn in_foreground() -> bool {
+    tcgetpgrp(stdin()).is_ok_and(|front| front == getpgrp()) || tcgetpgrp(stdin()).is_err()
 }
 
 /// A COMMAND that waits for its release. If it is dropped, it ends without an exec.
@@ -55,17 +99,52 @@ struct Process {
     pidfd: OwnedFd,
     /// Receives the process id of the child, then the reason if there is no exec. An exec closes the other end.
     failure: PipeReader,
-    output: Option<PipeReader>,
+    /// Its parent, if it has a terminal of its own. Without one, tracetui is.
+    monitor: Option<Monitor>,
+}
+
+/// The process between tracetui and a COMMAND with a terminal ([`child`]), and the terminal.
+#[derive(Debug)]
+struct Monitor {
+    pid: Pid,
+    control: PipeWriter,
+    reports: PipeReader,
+    master: OwnedFd,
+    /// Whether the COMMAND starts in the foreground.
+    front: bool,
+    /// Whether the COMMAND is continued when the terminal stops it: nobody else could.
+    continues: bool,
+}
+
+/// What happened to the process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Change {
+    Stopped(libc::c_int),
+    Ended(Ended),
 }
 
 /// A released COMMAND.
 #[derive(Debug)]
 pub struct Running {
     process: Process,
-    pidfd: AsyncFd<OwnedFd>,
-    output: Option<AsyncFd<PipeReader>>,
+    /// Readable when something happened to the process.
+    changed: AsyncFd<OwnedFd>,
+    terminal: Option<Terminal>,
     ended: Option<Ended>,
     end_delivered: bool,
+    /// Whether output is read.
+    reads: bool,
+}
+
+/// The terminal of a released COMMAND.
+#[derive(Debug)]
+struct Terminal {
+    master: AsyncFd<OwnedFd>,
+    /// The keys that it did not take yet.
+    keys: Vec<u8>,
+    buffer: Vec<u8>,
+    /// Nobody has the slave open any more.
+    closed: bool,
 }
 
 /// An event of a COMMAND.
@@ -119,27 +198,46 @@ impl HeldCommand {
         let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
         let (failure, report) = io::pipe()?;
-        let captured = match streams {
-            Streams::Captured => Some((io::pipe()?, std::fs::File::open("/dev/null")?)),
-            Streams::StdoutToStderr | Streams::Inherited => None,
+        let captured = streams == Streams::Captured;
+        let has_terminal = captured || pty::device(stdin()).is_some();
+        let watch = match has_terminal {
+            true => Some((Pty::open(user.as_ref())?, io::pipe()?, io::pipe()?)),
+            false => None,
         };
-        let fds = match &captured {
-            Some(((_, output), null)) => [null.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()],
-            None if streams == Streams::Inherited => [0, 1, 2],
-            None => [0, 2, 2],
-        };
+        let front = captured || in_foreground() && !in_pipeline();
+        let monitor = watch.as_ref().map(|(pty, (control, _), (_, reports))| child::Monitor {
+            slave: pty.slave.as_raw_fd(),
+            control: control.as_raw_fd(),
+            reports: reports.as_raw_fd(),
+            front,
+            root: rustix::process::geteuid().is_root(),
+            calls: MonitorCalls::prepare(),
+        });
+        let fds = streams.descriptors(monitor.as_ref().map(|monitor| monitor.slave));
         let own_id = OwnId::load().ok();
-        let prepared = Prepared::new(argv, user.as_ref(), fds, captured.is_some(), own_id.as_ref())?;
-        let pid = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
-        // The child now has the only write end, so a read ends when the child ends.
+        let term = captured.then_some(TERM);
+        let prepared = Prepared::new(argv, user.as_ref(), fds, monitor, term, own_id.as_ref())?;
+        let child = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
+        let child = Pid::from_raw(child).ok_or(io::ErrorKind::NotFound)?;
+        // The child now has the only write end, so a read ends when the child ends. So it is with the reports of the monitor.
         drop(report);
-        let tgid = written_tgid(&failure).unwrap_or_else(|| initial_tgid(pid));
-        let output = captured.map(|((output, _), _)| output);
+        let monitor = watch.map(|(Pty { master, .. }, (_, control), (reports, _))| Monitor {
+            pid: child,
+            control,
+            reports,
+            master,
+            front,
+            continues: captured,
+        });
+        let pid = match &monitor {
+            Some(monitor) => monitor.started()?,
+            None => child,
+        };
+        let tgid = written_tgid(&failure).unwrap_or_else(|| initial_tgid(pid.as_raw_pid()));
         let name = argv.first().cloned().unwrap_or_default();
         // If `pidfd_open` fails, `go` is dropped, and the child ends.
-        let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        let process = Process { pid, tgid, name, pidfd, failure, output };
+        let process = Process { pid, tgid, name, pidfd, failure, monitor };
         Ok(HeldCommand { process: Some(process), go: Some(go) })
     }
 
@@ -154,19 +252,29 @@ impl HeldCommand {
     }
 
     /// Sets the size of its terminal, before its exec reads it.
-    pub(crate) fn resize(&self, _columns: u16, _rows: u16) {}
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let monitor = self.process.as_ref().and_then(|process| process.monitor.as_ref());
+        monitor.iter().for_each(|monitor| pty::resize(&monitor.master, columns, rows));
+    }
 
     /// Releases the COMMAND to its exec.
     ///
     /// # Errors
     /// If the event loop does not accept its descriptors.
     pub fn release(mut self) -> io::Result<Running> {
-        let Some(mut process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
-        let output = process.output.take().map(nonblocking).transpose()?;
-        let pidfd = watched(process.pidfd.try_clone()?)?;
+        let Some(process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
+        let changed = match &process.monitor {
+            Some(monitor) => {
+                fcntl_setfl(&monitor.reports, OFlags::NONBLOCK)?;
+                monitor.reports.try_clone()?.into()
+            }
+            None => process.pidfd.try_clone()?,
+        };
+        let changed = watched(changed, Interest::READABLE)?;
+        let terminal = process.monitor.as_ref().map(Terminal::new).transpose()?;
         // An error means that the COMMAND was killed before. The wait reports that.
         let _ = self.go.take().map(|mut go| go.write_all(&[child::GO]));
-        Ok(Running { process, pidfd, output, ended: None, end_delivered: false })
+        Ok(Running { process, changed, terminal, ended: None, end_delivered: false, reads: true })
     }
 }
 
@@ -176,7 +284,12 @@ impl Drop for HeldCommand {
             // If the signal is not permitted, the closed pipe ends the process.
             drop(self.go.take());
             process.signal(Signal::KILL);
-            let _ = process.reap(WaitOptions::empty());
+            // The monitor reports the end before it exits.
+            while let Some(Change::Stopped(_)) = process.change(WaitOptions::empty()) {}
+        }
+        if let Some(Monitor { pid, control, .. }) = self.process.take().and_then(|process| process.monitor) {
+            drop(control);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
         }
     }
 }
@@ -197,24 +310,77 @@ impl Running {
         self.ended.as_ref()
     }
 
-    /// Waits for its next event; forever if it has ended and its output is closed. Cancel safe.
+    /// Waits for its next event; forever if it has ended and its output is closed. Meanwhile its terminal takes the keys that were
+    /// sent. Cancel safe.
     pub async fn next(&mut self) -> Happened {
-        let Running { process, pidfd, output, ended: end, end_delivered } = self;
-        tokio::select! {
-            biased;
-            bytes = written(output) => Happened::Wrote(bytes),
-            end = ended(process, pidfd, end), if !*end_delivered => {
-                *end_delivered = true;
-                Happened::Ended(end)
+        loop {
+            let Running { process, changed, terminal, ended: end, end_delivered, reads } = self;
+            let types = terminal.as_ref().is_some_and(|terminal| !terminal.keys.is_empty());
+            tokio::select! {
+                biased;
+                change = change(process, changed, end), if !*end_delivered => match change {
+                    Change::Ended(end) => {
+                        *end_delivered = true;
+                        return Happened::Ended(end);
+                    }
+                    Change::Stopped(signal) if !self.process.continues() => return Happened::Stopped(signal),
+                    // A process asked for that: another one will continue it.
+                    Change::Stopped(libc::SIGSTOP) => {}
+                    Change::Stopped(_) => self.resume(true),
+                },
+                bytes = written(terminal, *reads, types), if *reads || types => if !bytes.is_empty() {
+                    return Happened::Wrote(bytes);
+                },
+                else => std::future::pending().await,
             }
         }
     }
 
+    /// Whether it has a terminal that the user's terminal is relayed to.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.process.monitor.is_some() && !self.process.continues()
+    }
+
+    /// Whether it started in the foreground of its terminal.
+    pub(crate) fn starts_in_front(&self) -> bool {
+        self.process.monitor.as_ref().is_some_and(|monitor| monitor.front)
+    }
+
+    /// Whether its output is read from now on.
+    pub(crate) fn read(&mut self, reads: bool) {
+        self.reads = reads;
+    }
+
+    /// Continues it after a stop, or moves it, to the foreground or the background of its terminal.
+    pub(crate) fn resume(&self, front: bool) {
+        if let Some(monitor) = self.process.monitor.as_ref().filter(|_| self.ended.is_none()) {
+            // An error means that it was killed.
+            let _ = (&monitor.control).write_all(&[if front { child::FRONT } else { child::BACK }]);
+        }
+    }
+
+    /// Gives its terminal the size of the terminal on stdin.
+    pub(crate) fn follow_size(&self) {
+        self.process.monitor.iter().for_each(|monitor| pty::follow(&monitor.master));
+    }
+
+    /// Whether its terminal took most of the keys that were sent.
+    pub(crate) fn takes_keys(&self) -> bool {
+        self.terminal.as_ref().is_some_and(|terminal| terminal.keys.len() < KEYS_QUEUED / 2)
+    }
+
     /// Queues keys for its terminal. [`next`](Self::next) writes them. Keys beyond a bound are dropped.
-    pub fn send(&mut self, _keys: Vec<u8>) {}
+    pub fn send(&mut self, mut keys: Vec<u8>) {
+        if let Some(terminal) = &mut self.terminal {
+            keys.truncate(KEYS_QUEUED.saturating_sub(terminal.keys.len()));
+            terminal.keys.append(&mut keys);
+        }
+    }
 
     /// Sets the size of its terminal.
-    pub fn resize(&self, _columns: u16, _rows: u16) {}
+    pub fn resize(&self, columns: u16, rows: u16) {
+        self.process.monitor.iter().for_each(|monitor| pty::resize(&monitor.master, columns, rows));
+    }
 
     /// A pidfd of the process.
     ///
@@ -244,46 +410,121 @@ impl Running {
     /// The available output, without waiting.
     pub fn output_left(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
-        if let Some(output) = &mut self.output {
-            // Data from before the end is read. An error only means that another process still holds the pipe open.
-            let _ = output.get_mut().take(crate::limits::COMMAND_OUTPUT as u64).read_to_end(&mut all);
+        if let Some(terminal) = &mut self.terminal {
+            while all.len() < crate::limits::COMMAND_OUTPUT
+                && let Ok(read @ 1..) = read_all(terminal.master.get_ref(), &mut terminal.buffer)
+            {
+                all.extend_from_slice(&terminal.buffer[..read]);
+            }
         }
         all
     }
 }
 
-async fn ended(process: &Process, pidfd: &AsyncFd<OwnedFd>, ended: &mut Option<Ended>) -> Ended {
+async fn change(process: &Process, changed: &AsyncFd<OwnedFd>, ended: &mut Option<Ended>) -> Change {
     loop {
         if let Some(ended) = ended {
-            return ended.clone();
+            return Change::Ended(ended.clone());
         }
         // This fails only when the event loop shuts down.
-        let Ok(mut ready) = pidfd.readable().await else { continue };
-        match process.reap(WaitOptions::NOHANG) {
-            Some(end) => *ended = Some(end),
+        let Ok(mut ready) = changed.readable().await else { continue };
+        match process.change(WaitOptions::NOHANG) {
+            Some(Change::Ended(end)) => *ended = Some(end),
+            Some(stopped) => return stopped,
             None => ready.clear_ready_matching(Ready::READABLE),
         }
     }
 }
 
-/// Waits for output. Never returns if all write ends are closed or the output is not captured.
-async fn written(output: &mut Option<AsyncFd<PipeReader>>) -> Vec<u8> {
-    while let Some(pipe) = output {
-        let mut bytes = vec![0; OUTPUT_READ];
-        let read = pipe.async_io_mut(Interest::READABLE, |pipe| pipe.read(&mut bytes)).await;
-        match read {
-            Ok(0) | Err(_) => *output = None,
-            Ok(read) => {
-                bytes.truncate(read);
-                return bytes;
-            }
+/// Waits for output if `reads`, and until the terminal takes keys if `types`: then there may be no output. Never returns if there is
+/// no terminal or nobody has it open.
+async fn written(terminal: &mut Option<Terminal>, reads: bool, types: bool) -> Vec<u8> {
+    let Some(Terminal { master, keys, buffer, closed }) = terminal else { return std::future::pending().await };
+    let read = async {
+        match *closed || !reads {
+            true => std::future::pending().await,
+            false => master.async_io(Interest::READABLE, |master| read_all(master, buffer)).await,
+        }
+    };
+    let wrote = master.async_io(Interest::WRITABLE, |master| Ok(rustix::io::write(master, keys)?));
+    tokio::select! {
+        read = read => match read {
+            Ok(read @ 1..) => return buffer[..read].to_vec(),
+            Ok(0) | Err(_) => *closed = true,
+        },
+        wrote = wrote, if types => match wrote {
+            Ok(wrote) => drop(keys.drain(..wrote)),
+            // It is gone.
+            Err(_) => keys.clear(),
+        },
+    }
+    Vec::new()
+}
+
+/// Reads what is there, as far as the buffer has room.
+fn read_all(from: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut all = 0;
+    while all < buffer.len() {
+        match rustix::io::read(from, &mut buffer[all..]) {
+            Ok(0) => break,
+            Ok(read) => all += read,
+            Err(Errno::INTR) => {}
+            Err(error) if all == 0 => return Err(error.into()),
+            Err(_) => break,
         }
     }
-    std::future::pending().await
+    Ok(all)
 }
 
 /// The maximum of bytes of output per read.
-const OUTPUT_READ: usize = 16 << 10;
+const OUTPUT_READ: usize = 64 << 10;
+
+/// The maximum of bytes of keys that the terminal did not take.
+const KEYS_QUEUED: usize = 256 << 10;
+
+/// The terminal that the dashboard shows.
+const TERM: &str = "xterm-256color";
+
+impl Terminal {
+    fn new(monitor: &Monitor) -> io::Result<Terminal> {
+        let master = watched(monitor.master.try_clone()?, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Terminal { master, keys: Vec::new(), buffer: vec![0; OUTPUT_READ], closed: false })
+    }
+}
+
+impl Monitor {
+    /// Waits for the process id of the COMMAND.
+    fn started(&self) -> io::Result<Pid> {
+        let pid = match self.report() {
+            Some((Report::Started, pid)) => Pid::from_raw(pid),
+            _ => None,
+        };
+        pid.ok_or_else(|| io::Error::other("no process can be created"))
+    }
+
+    /// The next report; `None` if there is none yet, and at the end.
+    fn report(&self) -> Option<(Report, i32)> {
+        let mut bytes = [0; child::REPORTED];
+        (&self.reports).read_exact(&mut bytes).ok()?;
+        Report::read(bytes)
+    }
+
+    /// What happened to the COMMAND. Without its monitor, it lost its terminal.
+    fn change(&self) -> Option<Change> {
+        let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+        let mut bytes = [0; child::REPORTED];
+        match (&self.reports).read(&mut bytes) {
+            Ok(0) => Some(Change::Ended(Ended::Killed(byte(libc::SIGHUP)))),
+            Ok(_) => match Report::read(bytes)? {
+                (Report::Stopped, signal) => Some(Change::Stopped(signal)),
+                (Report::Exited, status) => Some(Change::Ended(Ended::Exited(byte(status & 0xff)))),
+                (Report::Killed, signal) => Some(Change::Ended(Ended::Killed(byte(signal)))),
+                (Report::Started, _) => None,
+            },
+            Err(_) => None,
+        }
+    }
+}
 
 impl Process {
     fn signal(&self, signal: Signal) {
@@ -291,10 +532,20 @@ impl Process {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Reaps the process; `None` if it has not ended.
-    fn reap(&self, options: WaitOptions) -> Option<Ended> {
-        let (_, status) = waitpid(Some(self.pid), options).ok().flatten()?;
-        Some(self.not_run().unwrap_or_else(|| of_wait(status)))
+    /// What happened to the process, if anything did. Its end is reaped.
+    fn change(&self, options: WaitOptions) -> Option<Change> {
+        let change = match &self.monitor {
+            Some(monitor) => monitor.change()?,
+            None => Change::Ended(of_wait(waitpid(Some(self.pid), options).ok().flatten()?.1)),
+        };
+        Some(match change {
+            Change::Ended(end) => Change::Ended(self.not_run().unwrap_or(end)),
+            stopped => stopped,
+        })
+    }
+
+    fn continues(&self) -> bool {
+        self.monitor.as_ref().is_some_and(|monitor| monitor.continues)
     }
 
     /// The reason that the child reported if there was no exec.
@@ -357,15 +608,9 @@ fn initial_tgid(pid: libc::pid_t) -> Tgid {
     Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
 }
 
-fn watched<T: AsRawFd + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: a type that converts to `OwnedFd` owns its descriptor, which stays open and unchanged until it is
-    // dropped.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
-}
-
-fn nonblocking(pipe: PipeReader) -> io::Result<AsyncFd<PipeReader>> {
-    fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
-    watched(pipe)
+fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` owns its descriptor, which stays open and unchanged until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ const DESCRIPTORS: &[u64] = &[
 /// Those of threads that have files to write: modes, and the lock of a recording.
 const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64];
 
-/// What a role does with terminals: reads and sets modes, asks for the size and for the job in the foreground.
+/// What a role does with terminals: reads and sets modes and sizes, and asks for the job in the foreground.
 const TERMINAL: &[u64] = &[
     libc::TCSETS as u64,
     libc::TCSETSW as u64,
@@ -148,6 +148,9 @@ const TERMINAL: &[u64] = &[
     0x402c_542c,
     0x402c_542d,
     libc::TIOCGPGRP as u64,
+    libc::TIOCGDEV as u64,
+    // That of a COMMAND's terminal.
+    libc::TIOCSWINSZ as u64,
 ];
 
 /// Commands of bpf(2) ([include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h)). No
@@ -169,6 +172,23 @@ pub(super) enum For<'a> {
     Role(Role),
     /// [`super::enter_files`].
     Files(Files<'a>),
+}
+
+/// The filter of the process that watches over a COMMAND with a terminal: it waits, continues the COMMAND, and moves it to
+/// the foreground.
+pub(super) struct MonitorCalls(BpfProgram);
+
+impl MonitorCalls {
+    /// Prepares the filter. It is empty, and has no effect, where it cannot be made.
+    pub(super) fn prepare() -> MonitorCalls {
+        MonitorCalls(List::of_monitor().unwrap_or_default())
+    }
+
+    /// Applies it. It does not allocate: this may be called after a fork.
+    pub(super) fn restrict(&self) {
+        // Where the kernel has no filters, the monitor runs without one.
+        let _ = apply_filter(&self.0);
+    }
 }
 
 /// Allows the calling thread, and those that it starts, only the calls on the list. `false` if the kernel has no seccomp filters.
@@ -297,6 +317,26 @@ impl List {
             }
         }
         Ok(list)
+    }
+
+    fn of_monitor() -> Result<BpfProgram, Error> {
+        let mut list = List::default();
+        list.calls(&[
+            libc::SYS_read,
+            libc::SYS_write,
+            libc::SYS_ppoll,
+            libc::SYS_waitid,
+            libc::SYS_getpid,
+            libc::SYS_exit_group,
+            libc::SYS_restart_syscall,
+        ]);
+        #[cfg(target_arch = "x86_64")]
+        list.calls(&[libc::SYS_poll]);
+        list.when(libc::SYS_kill, &[is(1, libc::SIGCONT as u64)])?;
+        list.any_of(libc::SYS_ioctl, 1, &[libc::TIOCSPGRP as u64])?;
+        let errno = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+        let filter = SeccompFilter::new(list.0, errno, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
+        Ok(filter.try_into()?)
     }
 
     /// The calls that start a process, or a thread in other namespaces. They fail without SIGSYS: the C library has all signals

@@ -11,6 +11,7 @@
 //! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
 //! | `streams` | [`Role::Streams`] | PERFMON |
 //! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
+//! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
 //!
 //! Credentials belong to a thread. The functions of the C library change those of all threads, so the system calls are made
@@ -46,6 +47,16 @@ mod calls {
 
     pub(super) fn denied() -> Option<String> {
         None
+    }
+
+    pub(super) struct MonitorCalls;
+
+    impl MonitorCalls {
+        pub(super) fn prepare() -> MonitorCalls {
+            MonitorCalls
+        }
+
+        pub(super) fn restrict(&self) {}
     }
 }
 mod writes;
@@ -191,6 +202,21 @@ pub(crate) struct Enforced {
     pub(crate) writes: bool,
     /// That no other system calls are made (seccomp).
     pub(crate) calls: bool,
+}
+
+/// The system calls of the process that watches over a COMMAND with a terminal.
+pub(crate) struct MonitorCalls(calls::MonitorCalls);
+
+impl MonitorCalls {
+    /// Prepares the filter.
+    pub(crate) fn prepare() -> MonitorCalls {
+        MonitorCalls(calls::MonitorCalls::prepare())
+    }
+
+    /// Forbids all others to the calling thread, if the kernel can. Safe after a fork.
+    pub(crate) fn restrict(&self) {
+        self.0.restrict();
+    }
 }
 
 /// What is to be said of system calls that a filter denied; `None` if there were none.
