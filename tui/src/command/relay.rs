@@ -9,7 +9,7 @@ use super::outlet::Outlet;
 use super::signals;
 use crate::limits;
 use crate::source::command::pty::device;
-use crate::source::command::{Ended, Happened, Running, in_foreground};
+use crate::source::command::{Ended, Happened, Running, in_foreground, in_pipeline};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
@@ -41,6 +41,8 @@ pub(super) struct Relay {
     interactive: bool,
     /// Whether the terminal is raw and its keys are read.
     front: bool,
+    /// Whether the COMMAND's terminal has the modes of the user's. While tracetui was in the background, the shell had its own.
+    modes_known: bool,
     /// How the COMMAND ended, until its output is written.
     ended: Option<Ended>,
 }
@@ -60,8 +62,8 @@ impl Relay {
         // SAFETY: the descriptor is owned, and stays open and unchanged until it is dropped.
         let keys = unsafe { AsyncFd::register_with_interest(stdin().try_clone_to_owned()?, Interest::READABLE) }?;
         let interactive = command.starts_in_front();
-        let mut relay = Relay { keys, outlet, interactive, front: false, ended: None };
-        relay.front = interactive && in_foreground() && make_raw();
+        let mut relay = Relay { keys, outlet, interactive, front: false, modes_known: in_foreground(), ended: None };
+        relay.front = relay.comes_to_front(command);
         if relay.front != interactive {
             command.resume(relay.front);
         }
@@ -115,16 +117,28 @@ impl Relay {
             restore();
             stop_job(signal);
         }
-        self.front = self.interactive && in_foreground() && make_raw();
+        self.front = self.comes_to_front(command);
         command.resume(self.front);
     }
 
     /// The job was continued, perhaps in the background, and perhaps the shell set its own modes.
     pub(super) fn continued(&mut self, command: &Running) {
-        let before = std::mem::replace(&mut self.front, self.interactive && in_foreground() && make_raw());
+        let before = self.front;
+        self.front = self.comes_to_front(command);
         if before != self.front {
             command.resume(self.front);
         }
+    }
+
+    /// Makes the terminal raw if the COMMAND is to have the foreground, and can have it.
+    fn comes_to_front(&mut self, command: &Running) -> bool {
+        if !self.interactive || !in_foreground() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.modes_known, true) {
+            command.copy_modes();
+        }
+        make_raw(!in_pipeline())
     }
 
     /// A signal came. After the end of the COMMAND, it is not waited any longer for a terminal that takes nothing.
@@ -178,14 +192,17 @@ pub(super) fn is_raw() -> bool {
     !COOKED.load(Ordering::Acquire).is_null()
 }
 
-/// Makes the terminal raw. `false` if it is gone.
-fn make_raw() -> bool {
+/// Makes the terminal raw; its output only if this job writes to it alone. `false` if it is gone.
+fn make_raw(alone: bool) -> bool {
     let Ok(now) = tcgetattr(stdin()) else { return false };
     let cooked = COOKED.load(Ordering::Acquire);
     // SAFETY: what is not null was made by `Box::into_raw` and is never freed.
     let cooked = unsafe { cooked.as_ref() }.unwrap_or(&now);
     let mut raw = cooked.clone();
     raw.make_raw();
+    if !alone {
+        raw.output_modes = cooked.output_modes;
+    }
     raw.special_codes[SpecialCodeIndex::VMIN] = 0;
     raw.special_codes[SpecialCodeIndex::VTIME] = 0;
     if !is_raw() {

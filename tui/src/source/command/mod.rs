@@ -71,7 +71,7 @@ fn standard(number: RawFd) -> BorrowedFd<'static> {
 
 /// Whether the process groups of others may use the terminal too, as `tracetui … | less` does: then the COMMAND gets the
 /// foreground when it reads from its terminal.
-fn in_pipeline() -> bool {
+pub(crate) fn in_pipeline() -> bool {
     let is_pipe = |fd| {
         fstat(fd).is_ok_and(|file| matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket))
     };
@@ -357,6 +357,11 @@ impl Running {
             // An error means that it was killed.
             let _ = (&monitor.control).write_all(&[if front { child::FRONT } else { child::BACK }]);
         }
+    }
+
+    /// Gives its terminal the modes of the terminal on stdin.
+    pub(crate) fn copy_modes(&self) {
+        self.process.monitor.iter().for_each(|monitor| pty::copy_modes(&monitor.master));
     }
 
     /// Gives its terminal the size of the terminal on stdin.

@@ -38,10 +38,7 @@ impl Pty {
         let pty =
             open().map_err(|error: io::Error| io::Error::other(format!("no terminal for it: {error}; {REMEDY}")))?;
         pty.give_to(user);
-        // Without a terminal on stdin, the modes of a new one are sensible.
-        if let Ok(modes) = tcgetattr(stdin()) {
-            tcsetattr(&pty.slave, OptionalActions::Now, &modes)?;
-        }
+        copy_modes(&pty.master);
         follow(&pty.master);
         Ok(pty)
     }
@@ -54,6 +51,13 @@ impl Pty {
         let _ = fchown(&self.slave, user, group);
         let mode = if group.is_some() { Mode::RUSR | Mode::WUSR | Mode::WGRP } else { Mode::RUSR | Mode::WUSR };
         let _ = fchmod(&self.slave, mode);
+    }
+}
+
+/// Sets the modes of the terminal of a master to those of the terminal on stdin. Without one, those of a new terminal are sensible.
+pub(super) fn copy_modes(master: impl AsFd) {
+    if let Ok(modes) = tcgetattr(stdin()) {
+        let _ = tcsetattr(master, OptionalActions::Now, &modes);
     }
 }
 
