@@ -626,22 +626,38 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
+    fn start(words: &[&str]) -> HeldCommand {
+        HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process")
+    }
+
     /// Runs a command to its end. Returns how it ended, and its output.
     fn run(words: &[&str]) -> (Ended, String) {
-        let held = HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process");
+        type_into(words, &[])
+    }
+
+    /// Runs a command to its end. Each time that it writes a prompt (`>`), the next keys are sent.
+    fn type_into(words: &[&str], keys: &[&[u8]]) -> (Ended, String) {
+        let mut keys = keys.iter();
+        let held = start(words);
+        held.resize(90, 30);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut running = held.release().expect("released");
             let mut all = Vec::new();
             let ended = loop {
                 match running.next().await {
-                    Happened::Wrote(bytes) => all.extend(bytes),
+                    Happened::Wrote(bytes) => {
+                        let prompts = bytes.iter().filter(|byte| **byte == b'>').count();
+                        keys.by_ref().take(prompts).for_each(|keys| running.send(keys.to_vec()));
+                        all.extend(bytes);
+                    }
                     Happened::Ended(ended) => break ended,
+                    Happened::Stopped(signal) => panic!("signal {signal} is answered"),
                 }
             };
             all.extend(running.output_left());
             assert_eq!(running.end(), Some(&ended), "it is known");
-            (ended, String::from_utf8(all).expect("UTF-8"))
+            (ended, String::from_utf8(all).expect("UTF-8").replace("\r\n", "\n"))
         })
     }
 
@@ -677,13 +693,14 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut running = held.release().expect("released");
-            assert_eq!(running.next().await, Happened::Wrote(b"\n".to_vec()));
+            assert_eq!(running.next().await, Happened::Wrote(b"\r\n".to_vec()));
             running.signal(libc::SIGTERM);
             let (mut said, mut end) = (Vec::new(), None);
-            while said != b"child\n" || end.is_none() {
+            while said != b"child\r\n" || end.is_none() {
                 match running.next().await {
                     Happened::Wrote(bytes) => said.extend(bytes),
                     Happened::Ended(ended) => end = Some(ended),
+                    Happened::Stopped(signal) => panic!("signal {signal} is answered"),
                 }
             }
             assert_eq!(end, Some(Ended::Killed(15)));
@@ -691,8 +708,49 @@ mod tests {
     }
 
     #[test]
-    fn stdin_is_empty_and_a_closed_pipe_kills_again() {
-        assert_eq!(run(&["cat"]), (Ended::Exited(0), String::new()));
+    fn it_has_a_terminal_of_its_own() {
+        let own = |number: &str| format!("[ $(tty) = $(readlink /proc/$$/fd/{number}) ] || exit 2; ");
+        let script = [&own("0"), &own("1"), &own("2"), "stty size; echo $TERM"].concat();
+        assert_eq!(run(&["sh", "-c", &script]), (Ended::Exited(0), "30 90\nxterm-256color\n".into()));
+        // It is the controlling one, and the COMMAND is in its foreground.
+        let script = "read -r line < /dev/tty; set -- $(cat /proc/$$/stat); [ $5 = $8 ] && echo $line $(($5 == $1))";
+        let (ended, said) = type_into(&["sh", "-c", &format!("printf '>'; {script}")], &[b"word\r"]);
+        assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">word\nword 1\n"));
+    }
+
+    #[test]
+    fn keys_are_signals_to_it() {
+        let (ended, _) = type_into(&["sh", "-c", "printf '>'; exec sleep 1000"], &[&[3]]);
+        assert_eq!(ended, Ended::Killed(2));
+        // Nobody could continue it after Ctrl-Z, so it is continued at once.
+        let script = "trap 'printf \">\"' CONT; kill -TSTP $$; read -r line; echo \"$line\"";
+        let (ended, said) = type_into(&["sh", "-c", script], &[b"on\r"]);
+        assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">on\non\n"));
+    }
+
+    #[test]
+    fn more_keys_than_it_reads_wait() {
+        let script = "stty raw -echo; printf '>'; sleep 0.2; head -c 100000 | cksum";
+        let keys = [b'k'; 100_000];
+        let expected = std::process::Command::new("sh")
+            .args(["-c", "head -c 100000 /dev/zero | tr '\\0' k | cksum"])
+            .output()
+            .expect("a shell");
+        let (ended, said) = type_into(&["sh", "-c", script], &[&keys]);
+        assert_eq!(ended, Ended::Exited(0));
+        assert_eq!(said.trim_start_matches('>'), String::from_utf8_lossy(&expected.stdout), "raw, so without CR");
+    }
+
+    #[test]
+    fn the_monitor_keeps_no_other_descriptors() {
+        // Only root may look. The last one, for signals, may be opened later.
+        let (_, said) = run(&["sh", "-c", "echo $(ls /proc/$PPID/fd)"]);
+        assert!("0 1 2 3\n".starts_with(said.trim_end()) || !rustix::process::geteuid().is_root(), "{said}");
+    }
+
+    #[test]
+    fn the_end_of_input_ends_it_and_a_closed_pipe_kills_again() {
+        assert_eq!(type_into(&["sh", "-c", "printf '>'; cat"], &[&[4]]), (Ended::Exited(0), ">".into()));
         let (ended, said) = run(&["sh", "-c", "grep SigIgn /proc/self/status"]);
         let ignored = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
         assert_eq!((ended, ignored.expect("hex") >> (libc::SIGPIPE - 1) & 1), (Ended::Exited(0), 0));
