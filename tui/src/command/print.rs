@@ -5,7 +5,7 @@ use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
 use super::say::{charset, paint, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
-use super::write::{self, Existing};
+use super::write;
 use crate::account::{Account, ByKind};
 use crate::cli;
 use crate::event::EventContext;
@@ -40,7 +40,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }
-    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
+    let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
     let started = write::or_withdraw(session::start(&options), recorder.as_ref()).await?;
     started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.

@@ -181,7 +181,9 @@ async fn typed(keys: &AsyncFd<OwnedFd>) -> Vec<u8> {
         let Ok(mut ready) = keys.readable().await else { return std::future::pending().await };
         match rustix::io::read(keys.get_ref(), &mut bytes) {
             Ok(read @ 1..) => return bytes.get(..read).unwrap_or_default().to_vec(),
-            // The terminal is gone, or another job's.
+            // The terminal is gone. That cannot be cleared.
+            Ok(_) | Err(_) if ready.ready().is_read_closed() => return std::future::pending().await,
+            // It is another job's, or another process was faster.
             Ok(_) | Err(_) => ready.clear_ready(),
         }
     }

@@ -1,6 +1,7 @@
 //! The file of a recording or an export: created as the invoking user, never over something else.
 
 use super::say::say;
+use super::session::BadUsage;
 use super::signals;
 use crate::cli;
 use crate::event::keys::keys_of;
@@ -32,6 +33,18 @@ pub(super) enum Existing {
     RefuseAlways,
     /// A regular file is replaced.
     Replace,
+}
+
+/// As [`start`], beside what is written to stdout.
+///
+/// # Errors
+/// As [`start`], or if it is to be written to stdout too.
+pub(super) fn start_beside(path: &Path) -> Result<Recorder> {
+    if cli::is_stream(path) {
+        let why = "-w -: stdout has the events already; write to a file, or use record -o -";
+        return Err(BadUsage(why.to_owned()).into());
+    }
+    start(path, Existing::RefuseAlways)
 }
 
 /// Starts a recording in a file, or on stdout (`-`). Before privileges are dropped.

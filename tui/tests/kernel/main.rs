@@ -13,6 +13,7 @@ mod attachments;
 mod bpf;
 mod bpf_inventory;
 mod command;
+mod command_terminal;
 mod confine;
 mod crowd;
 mod cut;

@@ -9,7 +9,7 @@ use super::config::Loaded;
 use super::say::{charset, name, say, wants_colours};
 use super::session::{self, HostNames, Request};
 use super::signals::{self, INTERRUPTED};
-use super::write::{self, Existing, Opener};
+use super::write::{self, Opener};
 use crate::app::{App, Settings, language};
 use crate::cli;
 use crate::config::Config;
@@ -37,7 +37,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let trace = cli::TraceArgs { memory: args.trace.memory.or(loaded.config.memory), ..args.trace.clone() };
     let Request { filters, held, options } = Request::read(&trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();
-    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
+    let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
     let opener = Some(Opener::start()?);
     let started = write::or_withdraw(session::start(&options), recorder.as_ref()).await?;
     let settings = Settings {

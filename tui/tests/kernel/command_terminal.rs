@@ -1,0 +1,266 @@
+//! The terminal of a COMMAND: its own, and the user's, which `print` and `record` relay to it.
+
+use crate::command::{leads_session, print};
+use crate::pty;
+use crate::traced::{Dir, alone, cannot_run, may_trace, neutral, tracetui};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+
+/// A shell that leads a session on a terminal, and runs a script with job control. Its argument `$0` is tracetui.
+struct Shell {
+    child: Child,
+    terminal: File,
+    shown: Vec<u8>,
+    /// What was looked at.
+    seen: usize,
+}
+
+impl Shell {
+    /// `None`, with a message, if tracetui must not trace.
+    fn run(script: &str) -> Option<Shell> {
+        if !may_trace() {
+            return None;
+        }
+        let (ours, theirs) = pty::open();
+        let mut shell = neutral("sh");
+        shell.args(["-c", &format!("set -m; {script}; echo the end")]).arg(tracetui().get_program());
+        let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+        shell.stdin(to()).stdout(to()).stderr(to());
+        leads_session(&mut shell);
+        let child = shell.spawn().expect("sh");
+        let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0 };
+        drop(theirs);
+        match shell.expect("tracing: ") {
+            true => Some(shell),
+            false => {
+                cannot_run(&shell.text());
+                None
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.shown).replace("\r\n", "\n")
+    }
+
+    /// Waits until this is shown, after what was expected before. `false` if the shell ended.
+    fn expect(&mut self, text: &str) -> bool {
+        loop {
+            let new = &self.shown[self.seen..];
+            if let Some(at) = new.windows(text.len()).position(|part| part == text.as_bytes()) {
+                self.seen += at + text.len();
+                return true;
+            }
+            let mut ready = [PollFd::new(&self.terminal, PollFlags::IN)];
+            let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
+            assert_eq!(poll(&mut ready, Some(&patience)), Ok(1), "{text:?} is not shown: {}", self.text());
+            let mut bytes = vec![0; 1 << 16];
+            match self.terminal.read(&mut bytes) {
+                Ok(read @ 1..) => self.shown.extend_from_slice(&bytes[..read]),
+                _ => return false,
+            }
+        }
+    }
+
+    #[track_caller]
+    fn shows(&mut self, text: &str) {
+        assert!(self.expect(text), "{text:?} is not shown: {}", self.text());
+    }
+
+    fn types(&mut self, keys: &[u8]) {
+        self.terminal.write_all(keys).expect("a terminal");
+    }
+
+    /// All that was shown, with CR LF as LF.
+    fn end(mut self) -> String {
+        self.shows("the end");
+        self.child.wait().expect("a child");
+        self.text()
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_is_neither_the_shells_nor_can_it_reach_that() {
+    let _alone = alone();
+    // TIOCSTI works on the controlling terminal only. These signals reach its own session only.
+    let own = "tty; ls -l /proc/$$/fd; kill -TSTP 0; cut -d\" \" -f6,7 /proc/$$/stat; kill -INT 0";
+    let script =
+        format!("tty; cut -d' ' -f6,7 /proc/$$/stat; $0 print --kind exec -- sh -c '{own}'; jobs; echo status $?");
+    let Some(shell) = Shell::run(&script) else { return };
+    let shown = shell.end();
+    // The COMMAND stopped its process group, and with it the job, but nothing else.
+    assert!(shown.contains("Stopped"), "{shown}");
+    let ttys: Vec<&str> = shown.lines().filter(|line| line.starts_with("/dev/pts/")).collect();
+    assert!(ttys.len() == 2 && ttys[0] != ttys[1], "{shown}");
+    assert_eq!(shown.matches(&format!("-> {}\n", ttys[0])).count(), 0, "{shown}");
+}
+
+#[test]
+fn ctrl_z_stops_the_job_and_fg_continues_it() {
+    let _alone = alone();
+    let command = "echo ready; read -r line; echo got $line; exit 3";
+    let script =
+        format!("$0 print --kind exec -- sh -c '{command}'; echo stopped $?; stty -a; fg; echo ended $?; stty -a");
+    let Some(mut shell) = Shell::run(&script) else { return };
+    shell.shows("ready");
+    shell.types(&[0x1a]);
+    shell.shows("stopped 14");
+    shell.shows(" icanon ");
+    shell.shows("print");
+    shell.types(b"word\r");
+    shell.shows("got word");
+    shell.shows("account: ");
+    shell.shows("ended 3");
+    shell.shows(" icanon ");
+    shell.end();
+}
+
+#[test]
+fn ctrl_c_is_for_the_command() {
+    let _alone = alone();
+    let command = "trap \"echo caught; exit 4\" INT; echo ready; while :; do sleep 0.1; done";
+    let script = format!("trap : INT; $0 print --kind bpf -- sh -c '{command}'; echo status $?");
+    let Some(mut shell) = Shell::run(&script) else { return };
+    shell.shows("ready");
+    shell.types(&[3]);
+    shell.shows("caught");
+    shell.shows("account: ");
+    shell.shows("status 4");
+    shell.end();
+}
+
+#[test]
+fn one_in_the_background_stops_when_it_reads() {
+    let _alone = alone();
+    let script =
+        "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line' & wait; jobs; fg; echo status $?";
+    let Some(mut shell) = Shell::run(script) else { return };
+    shell.shows("Stopped");
+    shell.types(b"word\r");
+    shell.shows("got word");
+    shell.shows("status 0");
+    shell.end();
+}
+
+#[test]
+fn its_modes_and_its_size_are_the_users_and_those_are_restored() {
+    let _alone = alone();
+    let script =
+        "stty rows 30 columns 90 -ixon erase ^H; echo A; stty -a; $0 print --kind bpf -- stty -a; echo B; stty -a";
+    let Some(shell) = Shell::run(script) else { return };
+    let shown = shell.end();
+    let modes: Vec<&str> =
+        shown.split("speed ").skip(1).map(|part| part.split("echoke").next().expect("text")).collect();
+    assert!(modes.len() == 3 && modes[0].contains("rows 30; columns 90") && modes[0].contains("-ixon"), "{shown}");
+    assert_eq!((modes[0], modes[0]), (modes[1], modes[2]), "{shown}");
+}
+
+#[test]
+fn a_new_size_reaches_it() {
+    let _alone = alone();
+    let command = "trap \"stty size; exit\" WINCH; echo ready; while :; do sleep 0.1; done";
+    let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else {
+        return;
+    };
+    shell.shows("ready");
+    let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&shell.terminal, size).expect("a terminal");
+    shell.shows("33 77");
+    shell.end();
+}
+
+#[test]
+fn all_that_it_writes_arrives() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.at("lines");
+    let lines: String = (0..400_000).map(|number| format!("{number:09}\n")).collect();
+    std::fs::write(&path, &lines).expect("a file");
+    let Some(shell) = Shell::run(&format!("$0 print --kind bpf -- cat {path}")) else { return };
+    let shown = shell.end();
+    assert!(shown.contains(&lines), "{} bytes of {}", shown.len(), lines.len());
+}
+
+#[test]
+fn its_end_is_not_held_up_by_others_and_a_hangup_ends_it() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let pid = dir.at("pid");
+    let daemon = format!("setsid sleep 300 & echo $! > {pid}; printf daemon");
+    let script = format!(
+        "$0 print --kind bpf -- sh -c '{daemon}'; exec $0 print --kind bpf -- sh -c 'echo ready; exec sleep 300'"
+    );
+    let Some(mut shell) = Shell::run(&script) else { return };
+    shell.shows("account: ");
+    let left: i32 = std::fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
+    crate::sys::kill(left, libc::SIGKILL);
+    shell.shows("ready");
+    shell.terminal = File::open("/dev/null").expect("a file");
+    let ended = crate::traced::wait_at_most(&mut shell.child, std::time::Duration::from_secs(60));
+    assert!(!ended.success(), "{ended}");
+}
+
+#[test]
+fn descriptors_of_root_are_not_inherited_by_another_user() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let secret = File::open(dir.file("secret")).expect("a file");
+    let number = secret.as_raw_fd();
+    for (user, inherits) in [(Some("65534"), false), (None, true)] {
+        let script = "if [ -e /proc/$$/fd/77 ]; then echo open; else echo closed; fi";
+        let run = print(&["--kind", "bpf"], &["sh", "-c", script], |command| {
+            if let Some(user) = user {
+                command.env("SUDO_UID", user).env("SUDO_GID", user);
+            }
+            let inherit = move || match crate::sys::dup2(number as u64, 77) {
+                77 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            };
+            // SAFETY: between fork and exec the closure makes one system call.
+            unsafe { command.pre_exec(inherit) };
+        });
+        let Some(run) = run else { return };
+        let expected = if inherits { "open" } else { "closed" };
+        assert!(run.stderr.iter().any(|line| line == expected), "{user:?}: {:?}", run.stderr);
+    }
+}
+
+#[test]
+fn a_recording_on_stdout_has_nothing_of_it() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let mut command = tracetui();
+    command.args(["record", "-o", "-", "--", "sh", "-c", "echo text of the COMMAND"]).stdin(Stdio::null());
+    let done = command.output().expect("tracetui runs");
+    let said = String::from_utf8_lossy(&done.stderr);
+    if !said.contains("tracing: ") {
+        return cannot_run(&said);
+    }
+    assert!(said.contains("\ntext of the COMMAND\n"), "{said}");
+    let path = Dir::new();
+    let file = path.at("recording");
+    std::fs::write(&file, &done.stdout).expect("a file");
+    let read = tracetui().args(["info", &file]).output().expect("tracetui runs");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+}
+
+#[test]
+fn a_recording_beside_lines_on_stdout_is_refused() {
+    let done =
+        tracetui().args(["print", "-w", "-", "--", "true"]).stdin(Stdio::null()).output().expect("tracetui runs");
+    assert_eq!((done.status.code(), done.stdout.len()), (Some(2), 0), "{}", String::from_utf8_lossy(&done.stderr));
+}
