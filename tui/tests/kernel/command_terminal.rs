@@ -56,6 +56,7 @@ impl Shell {
                 self.seen += at + text.len();
                 return true;
             }
+            self.seen += new.len().saturating_sub(text.len());
             let mut ready = [PollFd::new(&self.terminal, PollFlags::IN)];
             let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
             assert_eq!(poll(&mut ready, Some(&patience)), Ok(1), "{text:?} is not shown: {}", self.text());
