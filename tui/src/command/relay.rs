@@ -43,6 +43,8 @@ pub(super) struct Relay {
     front: bool,
     /// Whether the COMMAND's terminal has the modes of the user's. While tracetui was in the background, the shell had its own.
     modes_known: bool,
+    /// The signal that stopped the COMMAND, until its output is written.
+    stopped: Option<libc::c_int>,
     /// How the COMMAND ended, until its output is written.
     ended: Option<Ended>,
 }
@@ -62,7 +64,8 @@ impl Relay {
         // SAFETY: the descriptor is owned, and stays open and unchanged until it is dropped.
         let keys = unsafe { AsyncFd::register_with_interest(stdin().try_clone_to_owned()?, Interest::READABLE) }?;
         let interactive = command.starts_in_front();
-        let mut relay = Relay { keys, outlet, interactive, front: false, modes_known: in_foreground(), ended: None };
+        let mut relay =
+            Relay { keys, outlet, interactive, front: false, modes_known: in_foreground(), stopped: None, ended: None };
         relay.front = relay.comes_to_front(command);
         if relay.front != interactive {
             command.resume(relay.front);
@@ -79,18 +82,25 @@ impl Relay {
                 self.front = false;
                 return Happened::Ended(ended);
             }
+            if let Some(signal) = self.stopped.take() {
+                self.stop(signal, command);
+            }
             command.read(self.ended.is_none() && command.end().is_none() && !self.outlet.full());
             let reads_keys = self.front && command.takes_keys();
             tokio::select! {
                 biased;
-                happened = command.next() => match happened {
-                    Happened::Wrote(bytes) => return self.wrote(bytes),
-                    Happened::Stopped(signal) => self.stopped(signal, command),
-                    Happened::Ended(ended) => {
-                        self.ended = Some(ended);
-                        return self.wrote(command.output_left());
+                happened = command.next() => {
+                    match happened {
+                        Happened::Wrote(bytes) => return self.wrote(bytes),
+                        Happened::Stopped(signal) => self.stopped = Some(signal),
+                        Happened::Ended(ended) => self.ended = Some(ended),
                     }
-                },
+                    // What it wrote before that. Others may go on writing.
+                    let left = command.output_left();
+                    if !left.is_empty() {
+                        return self.wrote(left);
+                    }
+                }
                 keys = typed(&self.keys), if reads_keys => {
                     if ends && keys.contains(&INTERRUPT) {
                         signals::interrupt();
@@ -109,7 +119,7 @@ impl Relay {
     }
 
     /// The COMMAND was stopped: stops this job too, unless the COMMAND only waits for the foreground, and tracetui has it.
-    fn stopped(&mut self, signal: libc::c_int, command: &Running) {
+    fn stop(&mut self, signal: libc::c_int, command: &Running) {
         let asks = matches!(signal, libc::SIGTTIN | libc::SIGTTOU);
         self.interactive |= asks;
         if !(asks && in_foreground()) {
