@@ -135,7 +135,11 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the account is closed all the same. Then the COMMAND is not released.
     let screen = Screen::take(look.mouse);
-    let command = session::release(held.filter(|_| screen.is_ok())).map_err(io::Error::other)?;
+    let held = held.filter(|_| screen.is_ok());
+    if let (Some(held), Ok((columns, rows))) = (&held, terminal::window()) {
+        held.resize(columns, rows);
+    }
+    let command = session::release(held).map_err(io::Error::other)?;
     if let Some(command) = &command {
         app.set_command(command.name().to_string_lossy());
     }
