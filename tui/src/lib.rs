@@ -10,6 +10,7 @@
 //! | [`capture`] | the capture filter of the kernel side: compiled by [`filter`], installed by [`source`] |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |
 //! | [`symbols`] | the symbols of the kernel, through time |
+//! | `terminal` | the screen of COMMAND's terminal, from the bytes that it writes; keys as bytes for it |
 //! | [`enrich`] | maintains processes, users, cgroups and clocks from events and host frames |
 //! | [`filter`] | the filter language, and the part that the kernel applies |
 //! | [`pipeline`] | decode → enrich → filter → store or sink: read it first |
@@ -51,6 +52,7 @@ pub mod sink;
 pub mod source;
 pub(crate) mod store;
 pub mod symbols;
+pub(crate) mod terminal;
 pub(crate) mod text;
 pub mod view;
 pub mod why;

@@ -170,11 +170,24 @@ pub const KEPT_SHARE: u64 = 4;
 /// Bytes of a buffer that is kept between events. A larger one, after a long exec, is freed.
 pub const SCRATCH: usize = 256 << 10;
 
-/// Bytes of the output of a COMMAND during the dashboard. At the limit the oldest lines are dropped and counted.
+/// Bytes of the lines above the screen of COMMAND's terminal. At the limit the oldest lines are dropped and counted.
 pub const COMMAND_OUTPUT: usize = 1 << 20;
 
 /// Bytes per row of the output of a COMMAND. A longer line is split.
 pub const COMMAND_LINE: usize = 4096;
+
+/// The same for the terminal of a recording, whose states contain these lines.
+pub const COMMAND_OUTPUT_RECORDED: usize = 128 << 10;
+
+/// Bytes of COMMAND's output in a recording. The rest is counted, and not recorded.
+pub const OUTPUT_RECORDED: u64 = 64 << 20;
+
+/// Bytes of COMMAND's output in one frame.
+pub const OUTPUT_FRAME: usize = 64 << 10;
+
+/// Bytes of COMMAND's output that a replay keeps, to show the screen of an earlier time. At the limit the oldest output can only be
+/// shown as a whole.
+pub const OUTPUT_REPLAYED: usize = 16 << 20;
 
 /// Bytes of queued output. At the limit the pipeline waits, and then the ring's reader.
 pub const OUTPUT_QUEUED: usize = 256 << 10;

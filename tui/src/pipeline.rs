@@ -26,6 +26,7 @@ use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe
 use crate::frame::state::StateFrame;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
+use crate::terminal::Terminal;
 use assemble::Assembler;
 use command::{CommandTree, Owner};
 use gaps::Gaps;
@@ -139,6 +140,11 @@ impl Pipeline {
     /// The tables as of the last delivered event.
     pub fn world(&self) -> &World {
         &self.world
+    }
+
+    /// Sets COMMAND's terminal, whose later output is in the frames.
+    pub(crate) fn set_terminal(&mut self, terminal: &Terminal) {
+        self.world.set_terminal(terminal);
     }
 
     /// The account as of the last counters. After [`finish`](Self::finish) it is proved.

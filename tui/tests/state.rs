@@ -11,8 +11,8 @@ use tracetui::event::EventContext;
 use tracetui::event::keys::keys_of;
 use tracetui::filter::FilterOptions;
 use tracetui::frame::host::{
-    BpfAttachment, BpfHolder, BpfHolders, BpfProgram, BpfProgramGone, BpfRuns, Cgroup, Clock, Host, HostFrame, Probe,
-    ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
+    BpfAttachment, BpfHolder, BpfHolders, BpfProgram, BpfProgramGone, BpfRuns, Cgroup, Clock, CommandOutput, Host,
+    HostFrame, Probe, ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
 };
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Disposition, Pipeline};
@@ -60,9 +60,22 @@ enum Happens {
     Attached { key: u32, id: u32, link: u32, news: bool, gone: bool },
     Attaches { pid: u32, id: u32, link: u32, gone: bool },
     Back(u64),
+    Wrote { number: usize, columns: u16 },
     Drained,
     Batch,
 }
+
+/// What a COMMAND writes.
+const WRITTEN: [&[u8]; 8] = [
+    b"line\r\n",
+    b"\x1b[1;31mred\x1b[m and so on, until the line is longer than the screen\r\n",
+    b"\x1b[?1049h\x1b[2;3r\x1b[Halternate",
+    b"\x1b[?1049l",
+    "\u{65e5}\u{672c}".as_bytes(),
+    b"\xe6\x97",
+    b"\x1b[3",
+    b"\n\n\n\n\n\n\n\n\n\n",
+];
 
 fn happens() -> impl Strategy<Value = Happens> {
     let pid = || 1u32..9;
@@ -96,6 +109,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (pid(), 0u32..9, 0u32..4, any::<bool>())
             .prop_map(|(pid, id, link, gone)| Happens::Attaches { pid, id, link, gone }),
         1 => (0u64..30).prop_map(Happens::Back),
+        2 => (0..WRITTEN.len(), 19u16..22).prop_map(|(number, columns)| Happens::Wrote { number, columns }),
         1 => Just(Happens::Drained),
         4 => Just(Happens::Batch),
     ]
@@ -286,6 +300,11 @@ impl Story {
                 maker.host(&HostFrame::ProgramChangesLost(ProgramChangesLost { count, since: BootNanos(maker.ns) }));
             }
             Happens::Back(ms) => maker.ns -= ms * 1_000_000,
+            Happens::Wrote { number, columns } => {
+                let output =
+                    CommandOutput { columns, rows: 5, bytes: WRITTEN[number].to_vec(), missing: number as u64 };
+                maker.host(&HostFrame::CommandOutput(output));
+            }
             Happens::Drained => maker.made.set_drained_at(BootNanos(maker.ns)),
             Happens::Batch => {
                 let batch = std::mem::take(&mut maker.made);

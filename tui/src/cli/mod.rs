@@ -447,6 +447,9 @@ pub struct Run {
     /// Run COMMAND as the user who invoked sudo; trace only it and its descendants
     #[arg(last = true, value_name = "COMMAND [ARG]")]
     pub command: Vec<OsString>,
+    /// Do not record what COMMAND writes to its terminal
+    #[arg(long)]
+    pub no_output: bool,
 }
 
 /// A BTF file to use instead of the kernel's own.

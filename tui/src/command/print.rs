@@ -66,7 +66,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     printer.set_paint(paint(args.color));
     say(&started.ready);
     let mut pump = Pump {
-        trace: RunningTrace::start(started.feed, held, signals, recorder)?,
+        trace: RunningTrace::start(started.feed, held, signals, recorder)?.with_output(&args.run),
         printer: &mut printer,
         outlet,
         stopped: None,
@@ -135,8 +135,7 @@ impl<S: Sink> Pump<'_, S> {
                 happening = self.trace.next(if self.outlet.full() { Frames::Left } else { Frames::Taken }) => {
                     match happening {
                         Happening::Signal(signal) => self.signalled(signal),
-                        Happening::Command(Happened::Ended(_)) => self.stop(StopReason::Command),
-                        Happening::Command(Happened::Wrote(_) | Happened::Stopped(_)) => {}
+                        Happening::Command(happened) => result = result.and(self.happened(&happened)),
                         Happening::Frames(batch) => result = result.and(self.print(batch)),
                         Happening::NotRecorded(why) => say(why),
                         Happening::SourceEnded => break,
@@ -150,6 +149,15 @@ impl<S: Sink> Pump<'_, S> {
         self.write_out().await;
         // Also what failed since.
         result.and(self.went_on())
+    }
+
+    fn happened(&mut self, happened: &Happened) -> io::Result<()> {
+        let wrote = if let Happened::Wrote(bytes) = happened { bytes.as_slice() } else { &[] };
+        let printed = self.trace.record_output(wrote).map_or(Ok(()), |batch| self.print(batch));
+        if let Happened::Ended(_) = happened {
+            self.stop(StopReason::Command);
+        }
+        printed
     }
 
     /// Waits until everything is written, the output fails, or it stalls after a signal.

@@ -57,7 +57,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     });
     say(&started.ready);
     let (tapped, excerpted) = if wanted.is_none() { (Some(recorder), None) } else { (None, Some(recorder)) };
-    let mut trace = RunningTrace::start(started.feed, held, signals, tapped)?;
+    let mut trace = RunningTrace::start(started.feed, held, signals, tapped)?.with_output(&args.run);
     if excerpted.is_some() {
         trace.set_recorder(excerpted);
     }
@@ -143,8 +143,8 @@ impl Recording {
             tokio::select! {
                 happening = self.trace.next(Frames::Taken) => match happening {
                     Happening::Signal(signal) if self.trace.pass_on(signal) => {}
-                    Happening::Signal(_) | Happening::Command(Happened::Ended(_)) => self.stop(),
-                    Happening::Command(Happened::Wrote(_) | Happened::Stopped(_)) => {}
+                    Happening::Signal(_) => self.stop(),
+                    Happening::Command(happened) => self.happened(&happened),
                     Happening::Frames(batch) if self.full => self.trace.feed().recycle(batch),
                     Happening::Frames(batch) => {
                         self.take(batch);
@@ -172,6 +172,18 @@ impl Recording {
         write_part(trace, pipeline, around, reader);
         reader.finish(&mut |_, _| Disposition::Delivered);
         trace.end_recording(reader).await;
+    }
+
+    fn happened(&mut self, happened: &Happened) {
+        let wrote = if let Happened::Wrote(bytes) = happened { bytes.as_slice() } else { &[] };
+        if !self.full
+            && let Some(batch) = self.trace.record_output(wrote)
+        {
+            self.take(batch);
+        }
+        if let Happened::Ended(_) = happened {
+            self.stop();
+        }
     }
 
     /// Begins with a part of the trace once the machine is known.

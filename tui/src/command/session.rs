@@ -13,7 +13,9 @@ use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Scanned, Trace, Unfinished};
+use crate::frame::host::{
+    Cgroup, CommandOutput, HostFrame, Layout, Probe, ProcessSeed, Scanned, Trace, Unfinished,
+};
 use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
@@ -38,6 +40,8 @@ use crate::source::priority::{raise_priority, set_priority};
 use crate::text::{counted, grouped};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Pid;
+use rustix::stdio::stdin;
+use rustix::termios::tcgetwinsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -199,10 +203,54 @@ pub(super) struct RunningTrace {
     asked: Option<Instant>,
     /// Whether it was said that it is waited for.
     said_to_wait: bool,
+    /// COMMAND's output, if it is recorded.
+    output: Option<RecordedOutput>,
     /// What the last inventory of BPF programs could not look at.
     unseen: Vec<String>,
     /// The probes that see nothing, as far as that was said; `None` before the first frames.
     silent: Option<Vec<Probe>>,
+}
+
+/// COMMAND's output, as far as it is recorded.
+#[derive(Debug, Default)]
+struct RecordedOutput {
+    /// Columns and rows of the terminal.
+    window: (u16, u16),
+    /// Bytes that were recorded.
+    bytes: u64,
+    /// Bytes that were not, and are not in a frame yet.
+    missing: u64,
+    /// Whether it was said that bytes are missing.
+    said: Option<bool>,
+}
+
+impl RecordedOutput {
+    /// The frames of what COMMAND wrote. What is missing is counted now and then, and when nothing was written.
+    fn frames(&mut self, bytes: &[u8]) -> Batch {
+        let room = limits::OUTPUT_RECORDED.saturating_sub(self.bytes);
+        let (kept, missing) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        self.bytes += kept.len() as u64;
+        self.missing += missing.len() as u64;
+        let (time, (columns, rows), mut batch) = (clock::now_boot(), self.window, Batch::default());
+        let mut push = |bytes: &[u8], missing| {
+            HostFrame::CommandOutput(CommandOutput { columns, rows, bytes: bytes.to_vec(), missing })
+                .push(time, &mut batch);
+        };
+        kept.chunks(limits::OUTPUT_FRAME).for_each(|part| push(part, 0));
+        if self.missing >= limits::OUTPUT_FRAME as u64 || self.missing > 0 && (bytes.is_empty() || self.said.is_none())
+        {
+            push(&[], std::mem::take(&mut self.missing));
+            self.said.get_or_insert(false);
+        }
+        batch
+    }
+
+    /// What is to be said once the limit is reached.
+    fn remark(&mut self) -> Option<String> {
+        let said = self.said.as_mut().filter(|said| !**said)?;
+        *said = true;
+        Some(format!("COMMAND's output is not recorded any more: the limit is {} MiB", limits::OUTPUT_RECORDED >> 20))
+    }
 }
 
 impl RunningTrace {
@@ -222,6 +270,7 @@ impl RunningTrace {
             first_signal: None,
             asked: None,
             said_to_wait: false,
+            output: None,
             unseen: Vec::new(),
             silent: None,
         }
@@ -247,6 +296,28 @@ impl RunningTrace {
         let not_run = held_one && command.is_none();
         let shares_stderr = command.is_some();
         Ok(RunningTrace { relay, recorder, not_run, shares_stderr, ..RunningTrace::new(feed, command, signals) })
+    }
+
+    /// Records COMMAND's output too, unless an option forbids that.
+    pub(super) fn with_output(self, run: &cli::Run) -> RunningTrace {
+        RunningTrace { output: (!run.no_output).then(RecordedOutput::default), ..self }
+    }
+
+    /// Records what COMMAND wrote. The pipeline is to be fed the frames.
+    pub(super) fn record_output(&mut self, bytes: &[u8]) -> Option<Batch> {
+        let RunningTrace { output, recorder, shares_stderr, .. } = self;
+        let output = output.as_mut().filter(|_| recorder.is_some())?;
+        if *shares_stderr && let Ok(window) = tcgetwinsize(stdin()) {
+            output.window = (window.ws_col, window.ws_row);
+        }
+        let batch = output.frames(bytes);
+        self.record(&batch);
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    /// Whether COMMAND's output is recorded where there is a recording.
+    pub(super) fn keeps_output(&self) -> bool {
+        self.output.is_some()
     }
 
     /// Continues with another feed.
@@ -425,6 +496,7 @@ impl RunningTrace {
     /// look at any more.
     pub(super) fn notices(&mut self, pipeline: &Pipeline) -> Vec<String> {
         let mut notices = silenced(&mut self.silent, pipeline.world().probes());
+        notices.extend(self.output.as_mut().and_then(RecordedOutput::remark));
         let now = pipeline.world().bpf.unseen();
         if now != self.unseen {
             let new = now.iter().filter(|text| !self.unseen.contains(text));
@@ -544,6 +616,17 @@ impl RunningTrace {
     /// Whether there is a COMMAND that has not ended.
     pub(super) fn command_runs(&self) -> bool {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
+    }
+
+    /// Types keys into COMMAND's terminal.
+    pub(super) fn type_into_command(&mut self, keys: Vec<u8>) {
+        self.command.iter_mut().for_each(|command| command.send(keys.clone()));
+    }
+
+    /// Gives COMMAND's terminal a size.
+    pub(super) fn resize_command(&mut self, columns: u16, rows: u16) {
+        self.output.iter_mut().for_each(|output| output.window = (columns, rows));
+        self.command.iter().for_each(|command| command.resize(columns, rows));
     }
 
     /// Stops or continues the COMMAND, with the process group that it leads.
@@ -1010,6 +1093,30 @@ pub fn exit_code(ended: &Ended) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_is_recorded_up_to_a_limit_and_what_is_missing_is_counted() {
+        let mut output = RecordedOutput { window: (80, 24), ..RecordedOutput::default() };
+        let mut recorded = (0, 0);
+        let mut add = |batch: Batch| {
+            for frame in batch.frames() {
+                let Some(HostFrame::CommandOutput(part)) = HostFrame::decode(&frame) else { panic!("another frame") };
+                assert!(part.bytes.len() <= limits::OUTPUT_FRAME && (part.columns, part.rows) == (80, 24));
+                recorded = (recorded.0 + part.bytes.len() as u64, recorded.1 + part.missing);
+            }
+        };
+        output.bytes = limits::OUTPUT_RECORDED - 100_000;
+        add(output.frames(&[b'x'; 90_000]));
+        assert_eq!(output.remark(), None);
+        add(output.frames(&[b'x'; 11_000]));
+        assert!(output.remark().is_some_and(|text| text.contains("64 MiB")) && output.remark().is_none(), "once");
+        for _ in 0..100 {
+            add(output.frames(&[b'x'; 999]));
+        }
+        add(output.frames(b""));
+        add(output.frames(b""));
+        assert_eq!(recorded, (100_000, 1000 + 99_900));
+    }
 
     #[test]
     fn probes_that_fall_silent_are_said_once() {

@@ -12,6 +12,7 @@ use crate::fifo::Fifo;
 use crate::frame::host::{Counters, Host, HostFrame, KernelSymbol, Probe};
 use crate::frame::state::Told;
 use crate::limits;
+use crate::terminal::Terminal;
 use process::ProcessTable;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct World {
     cgroups_evicted: u64,
     probes: Vec<Probe>,
     counters: Counters,
+    /// COMMAND's terminal, if its output is recorded.
+    terminal: Option<Box<Terminal>>,
     budget: Budget,
 }
 
@@ -53,7 +56,13 @@ impl World {
 
     /// The memory in use, in bytes: processes, cgroups, users and groups.
     pub fn bytes(&self) -> usize {
-        self.processes.bytes() + self.bpf.bytes() + self.symbols.bytes() + self.cgroups.bytes() + self.accounts
+        let terminal = self.terminal().map_or(0, Terminal::bytes);
+        self.processes.bytes()
+            + self.bpf.bytes()
+            + self.symbols.bytes()
+            + self.cgroups.bytes()
+            + self.accounts
+            + terminal
     }
 
     /// Applies a host frame of this time.
@@ -95,6 +104,9 @@ impl World {
             HostFrame::BpfCounted(counted) => self.bpf.counted(&counted),
             HostFrame::BpfInventory(taken) => self.bpf.take(taken),
             HostFrame::KernelSymbol(symbol) => self.symbols.add(symbol),
+            HostFrame::CommandOutput(output) => {
+                self.terminal.get_or_insert_with(|| Box::new(Terminal::recorded())).apply(&output);
+            }
             // The pipeline handles these.
             HostFrame::Trace(_)
             | HostFrame::Drained(_)
@@ -187,6 +199,16 @@ impl World {
     /// The probes, attached or not.
     pub fn probes(&self) -> &[Probe] {
         &self.probes
+    }
+
+    /// COMMAND's terminal, as far as its output is in the frames.
+    pub(crate) fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_deref()
+    }
+
+    /// Sets COMMAND's terminal, whose later output is in the frames.
+    pub(crate) fn set_terminal(&mut self, terminal: &Terminal) {
+        self.terminal = Some(Box::new(Terminal::restore(&terminal.state())));
     }
 
     /// The latest counters of the probes.

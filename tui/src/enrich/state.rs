@@ -5,6 +5,7 @@ use crate::event::process::ProcessKey;
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, Clock, CounterChanges, Group, HostFrame, User};
 use crate::frame::state::{Key, StateFrame, WorldState};
+use crate::terminal::Terminal;
 
 impl World {
     /// Appends frames from which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make an equal world.
@@ -33,6 +34,9 @@ impl World {
         let bpf_loads = self.bpf.loads().cloned().collect();
         let world = WorldState { accounts, cgroups_evicted, bpf, bpf_left_out, bpf_told, bpf_loads };
         StateFrame::WorldState(world).push(since, out);
+        if let Some(terminal) = self.terminal() {
+            StateFrame::TerminalState(terminal.state()).push(since, out);
+        }
         self.processes.write_state(out);
     }
 
@@ -47,6 +51,7 @@ impl World {
                 world.bpf_told.iter().for_each(|told| self.bpf.add_told(told.clone()));
                 world.bpf_loads.iter().for_each(|load| self.bpf.add_load(load.clone()));
             }
+            StateFrame::TerminalState(terminal) => self.terminal = Some(Box::new(Terminal::restore(terminal))),
             frame => self.processes.restore(frame),
         }
     }

@@ -455,6 +455,18 @@ wire_struct! {
         owner: Vec<u8>,
     }
 
+    /// What COMMAND wrote to its terminal, or a change of the terminal's size. It follows the output before.
+    CommandOutput {
+        /// The terminal's columns.
+        columns: u16,
+        /// Its rows.
+        rows: u16,
+        /// The bytes, as they were written.
+        bytes: Vec<u8>,
+        /// Bytes after these that were not recorded, since there were too many.
+        missing: u64,
+    }
+
     /// The machine.
     Host {
         /// The host name (`uname -n`).
@@ -651,6 +663,8 @@ frames! {
         Settled = 94;
         /// What the process scan could not read.
         Scanned = 95;
+        /// What COMMAND wrote to its terminal.
+        CommandOutput = 110;
     }
 }
 

@@ -350,6 +350,26 @@ wire_struct! {
         /// The time of the latest event that was handed on.
         handed_on: BootNanos,
     }
+
+    /// The screen of COMMAND's terminal.
+    TerminalState {
+        /// Its columns.
+        columns: u16,
+        /// Its rows.
+        rows: u16,
+        /// The lines above the screen, oldest first. Each ends with a newline, or with a carriage return if the next one continues it.
+        above: Vec<u8>,
+        /// The older lines that were dropped.
+        dropped: u64,
+        /// What makes the screen: text and escape sequences.
+        screen: Vec<u8>,
+        /// The beginning of a character or an escape sequence whose rest follows.
+        pending: Vec<u8>,
+        /// The last character, which may be repeated; 0 for none.
+        last: u32,
+        /// The bytes of the output that were not recorded.
+        missing: u64,
+    }
 }
 
 wire_list!(BpfDoer BpfLoad BpfTold Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
@@ -381,5 +401,7 @@ frames! {
         PendingLayout = 106;
         /// Programs that came.
         ProgramsState = 107;
+        /// The screen of COMMAND's terminal.
+        TerminalState = 108;
     }
 }
