@@ -390,9 +390,16 @@ pub fn dashboard(bytes: &[u8]) {
             ..Recording::default()
         };
         screen.app.set_replay(Replay::new(recording, Target::At(number(24)), Speed::default()));
+    } else {
+        screen.app.set_command("cat");
     }
     screen.update(Input::Batch(Batch::from_bytes(whole_frames(frames))));
-    screen.update(Input::Output(frames.to_vec()));
+    let (output, more) = frames.split_at(frames.len() / 2);
+    screen.update(Input::Output(output.to_vec()));
+    screen.draw();
+    screen.update(Input::Resize(size.1, size.0));
+    screen.update(Input::Output(more.to_vec()));
+    screen.update(Input::Resize(size.0, size.1));
     screen.draw();
     // Two at a time come at once.
     for keys in pressed.chunks(2) {

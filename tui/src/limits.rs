@@ -173,9 +173,6 @@ pub const SCRATCH: usize = 256 << 10;
 /// Bytes of the lines above the screen of COMMAND's terminal. At the limit the oldest lines are dropped and counted.
 pub const COMMAND_OUTPUT: usize = 1 << 20;
 
-/// Bytes per row of the output of a COMMAND. A longer line is split.
-pub const COMMAND_LINE: usize = 4096;
-
 /// The same for the terminal of a recording, whose states contain these lines.
 pub const COMMAND_OUTPUT_RECORDED: usize = 128 << 10;
 

@@ -110,6 +110,10 @@ pub enum Effect {
     CountRuns(bool),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,
+    /// Send COMMAND's terminal these bytes, as if they were typed.
+    Type(Vec<u8>),
+    /// Give COMMAND's terminal this many columns and rows.
+    CommandWindow(u16, u16),
 }
 
 /// Actions for the event loop, in order.

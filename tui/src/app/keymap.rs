@@ -21,13 +21,12 @@ macro_rules! actions {
         impl Action {
             /// Whether it is for a trace that runs, and does nothing in a replay.
             pub(crate) fn is_live(self) -> bool {
-                matches!(self, Action::Record | Action::Output | Action::Pause)
+                matches!(self, Action::Record | Action::Pause)
             }
 
             /// The line in the help overlay of a replay, where that is another one.
             fn help_in_replay(self) -> Option<&'static str> {
                 match self {
-                    Action::LossReport => Some("lost events"),
                     Action::Follow => Some("follow a file that grows"),
                     Action::End => Some("go to the end; follow"),
                     _ => None,
@@ -91,7 +90,7 @@ actions! {
     CopyJson "copy-json" "copy the row as JSON",
     LossReport "loss-report" "show what was lost",
     Record "record" "record from now on, with what is kept; again: end that",
-    Output "output" "show the output of the COMMAND",
+    Output "output" "show COMMAND's terminal; Enter gives it the keys, Ctrl-] takes them back",
     Help "help" "show the keys",
     Reset "reset" "remove all filters, and restore orders, kinds and formats",
     Redraw "redraw" "draw the screen again",

@@ -511,6 +511,8 @@ impl App {
     /// Records that a COMMAND was started.
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
+        // The loop asks for the size itself.
+        let _ = self.fit_command();
     }
 
     /// Sets the display filter.

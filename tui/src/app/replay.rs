@@ -337,6 +337,11 @@ impl Replay {
         self.playing.is_some()
     }
 
+    /// The position while it plays (CLOCK_BOOTTIME, ns).
+    pub(super) fn playing_at(&self) -> Option<u64> {
+        self.playing.map(|playing| playing.at)
+    }
+
     /// The speed.
     pub fn speed(&self) -> Speed {
         self.speed
@@ -528,6 +533,7 @@ impl App {
         }
         pipeline.follow(&self.filter.roots());
         self.pipeline = pipeline;
+        self.restore_output();
         self.store = Store::new(self.settings.budget.kept(0));
         self.events.empty();
         self.rates = Default::default();

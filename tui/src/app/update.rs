@@ -3,6 +3,7 @@
 use super::columns;
 use super::edit::{Edited, History, Line};
 use super::keymap::{self, Action, Press};
+use super::output;
 use super::search::{Found, Rows, Way, Wrapped};
 use super::views::{View, motion};
 use super::{
@@ -97,6 +98,7 @@ impl App {
     fn settle(&mut self) {
         self.settle_replay();
         self.play_from_selected();
+        self.settle_output();
         self.events.reveal(self.list_height(), &self.store);
         self.hold_rows();
         if self.view.current == View::Top {
@@ -113,7 +115,9 @@ impl App {
 
     fn batch(&mut self, batch: Batch) -> Effects {
         let caught_up = self.replay.as_mut().is_some_and(|replay| replay.took(&batch));
+        let output = self.replay.as_ref().and_then(|_| output::frames_of(&batch));
         self.pipeline.feed(batch);
+        output.iter().for_each(|frames| self.replay_output(frames));
         let mut effects = self.take(Pipeline::release);
         effects.extend(caught_up.then_some(Effect::Redraw));
         effects
@@ -210,29 +214,9 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    fn wrote(&mut self, bytes: &[u8]) -> Effects {
-        if let Some(output) = &mut self.output {
-            output.push(bytes);
-        }
-        match self.view.overlay {
-            Some(Overlay { kind: OverlayKind::Output, .. }) => vec![Effect::Redraw],
-            _ => Vec::new(),
-        }
-    }
-
-    fn command_ended(&mut self, how: String) -> Effects {
-        let key = self.key_of(Action::Output);
-        if let Some(output) = &mut self.output {
-            output.end(how.clone());
-            let said = format!("{} ended: {how}; press {key} for its output", output.name());
-            self.say(said);
-        }
-        vec![Effect::Redraw]
-    }
-
     /// Quits. While the COMMAND runs, this takes a second press, which terminates the COMMAND.
     fn quit(&mut self) -> Effects {
-        let running = self.output.as_ref().filter(|output| output.ended().is_none());
+        let running = self.output.as_ref().filter(|output| output.runs());
         let Some(name) = running.map(|output| output.name().to_owned()).filter(|_| !self.asked_to_quit) else {
             return vec![Effect::Quit];
         };
@@ -275,15 +259,6 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Shows the output of the COMMAND and follows it.
-    fn show_output(&mut self) {
-        match self.output {
-            Some(_) => self.view.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
-            None if self.replay.is_some() => self.say("the output of a COMMAND is not recorded"),
-            None => self.say("no COMMAND was given: tracetui -- COMMAND"),
-        }
-    }
-
     /// Stores what was drawn: the selected row, and the scroll limits of the panes.
     pub fn drew(&mut self, extent: Extent) {
         self.extent = extent;
@@ -293,7 +268,7 @@ impl App {
 
     fn resize(&mut self, width: u16, height: u16) -> Effects {
         (self.view.width, self.view.height) = (width, height);
-        vec![Effect::Redraw]
+        [self.fit_command(), vec![Effect::Redraw]].concat()
     }
 
     fn tick(&mut self, tick: Tick) -> Effects {
@@ -455,13 +430,16 @@ impl App {
     }
 
     /// Whether keys are text.
-    fn is_typing(&self) -> bool {
+    pub(super) fn is_typing(&self) -> bool {
         let in_help = self.view.help.line.is_some();
         in_help || self.filter.line().is_some() || self.search.line().is_some() || self.types_time()
     }
 
     /// `more`: another key follows at once.
     fn key(&mut self, key: &KeyEvent, more: bool) -> Effects {
+        if self.types() {
+            return self.type_key(key);
+        }
         let press = keymap::pressed(key);
         self.view.message = None;
         let asked = self.asked_to_quit;
@@ -546,6 +524,9 @@ impl App {
 
     /// Inserts pasted text where text is typed. Elsewhere its characters are no keys.
     fn paste(&mut self, text: &str) -> Effects {
+        if self.types() {
+            return self.type_paste(text);
+        }
         self.view.message = None;
         if let Some(line) = &mut self.view.help.line {
             line.paste(text);
@@ -613,7 +594,21 @@ impl App {
             Action::Help if overlay.kind != OverlayKind::Help => return self.act(action),
             Action::LossReport if overlay.kind != OverlayKind::Loss => return self.act(action),
             Action::Output if overlay.kind != OverlayKind::Output => return self.act(action),
+            Action::Enter if overlay.kind == OverlayKind::Output => return self.redraw_after(App::type_into_output),
             Action::Columns if overlay.kind != OverlayKind::Columns => return self.act(action),
+            // The screen of another time.
+            Action::EventBack
+            | Action::EventForward
+            | Action::Back10
+            | Action::Forward10
+            | Action::Back60
+            | Action::Forward60
+            | Action::Slower
+            | Action::Faster
+                if overlay.kind == OverlayKind::Output =>
+            {
+                return self.act(action);
+            }
             Action::Search if overlay.kind == OverlayKind::Help => {
                 overlay.scroll = 0;
                 self.view.help = HelpSearch { line: Some(Line::default()), text: String::new() };

@@ -13,9 +13,7 @@ use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{
-    Cgroup, CommandOutput, HostFrame, Layout, Probe, ProcessSeed, Scanned, Trace, Unfinished,
-};
+use crate::frame::host::{Cgroup, CommandOutput, HostFrame, Layout, Probe, ProcessSeed, Scanned, Trace, Unfinished};
 use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;

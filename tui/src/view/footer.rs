@@ -3,6 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
 use crate::app::keymap::{Action, Binding, Scope};
+use crate::app::output::Output;
 use crate::app::replay::Transport;
 use crate::app::views::View;
 use crate::app::views::detail::Size;
@@ -74,6 +75,13 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     if app.output().is_some_and(|output| output.ended().is_some()) && app.source() == SourceState::Live {
         // The COMMAND may have left processes behind.
         figures.push(format!("still tracing, {} ends it", app.key_of(Action::Quit)));
+    }
+    if app.output().is_some_and(Output::wants_keys) && app.overlay().is_none() {
+        figures.push(format!(
+            "COMMAND may wait for keys: {} {}",
+            app.key_of(Action::Output),
+            app.key_of(Action::Enter)
+        ));
     }
     let store = app.store();
     let memory = app.memory();
@@ -193,7 +201,8 @@ fn labels(app: &App) -> Vec<(String, String)> {
             .map(|(key, label)| (key, label.to_owned()))
             .into()
         }
-        Some(OverlayKind::Output) => of_overlay(app, Action::End, "newest"),
+        Some(OverlayKind::Output) if app.types() => own(&[("Ctrl-]", "leave"), ("others", "to COMMAND")]),
+        Some(OverlayKind::Output) => of_output(app),
         None => of_table(app),
     }
 }
@@ -204,6 +213,14 @@ fn of_overlay(app: &App, action: Action, label: &str) -> Vec<(String, String)> {
     [(scroll, "scroll"), (key(action), label), (key(Action::Back), "close")]
         .map(|(key, label)| (key, label.to_owned()))
         .into()
+}
+
+fn of_output(app: &App) -> Vec<(String, String)> {
+    let mut keys = of_overlay(app, Action::End, "newest");
+    if app.output().is_some_and(Output::runs) {
+        keys.insert(0, (app.key_of(Action::Enter), "type into it".to_owned()));
+    }
+    keys
 }
 
 fn of_table(app: &App) -> Vec<(String, String)> {

@@ -12,7 +12,7 @@ mod help;
 #[cfg(test)]
 mod hostile;
 mod loss;
-mod output;
+pub(crate) mod output;
 mod replay;
 #[cfg(test)]
 mod snapshots;
@@ -65,7 +65,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                     0
                 }
                 OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
-                OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, o, scroll, theme)),
+                OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, app, o, scroll, theme)),
             };
         }
         None => {

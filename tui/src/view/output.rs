@@ -1,190 +1,277 @@
-//! The output of the COMMAND, as an overlay. Rows are formatted for visible lines only.
+//! COMMAND's terminal, as an overlay and as text. Rows are formatted for visible lines only.
 
 use super::put;
-use super::theme::Theme;
+use super::theme::{Colours, Theme};
+use crate::app::App;
+use crate::app::keymap::Action;
 use crate::app::output::Output;
-use crate::text;
+use crate::terminal::{Above, Terminal};
+use crate::text::{self, Charset};
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-
-/// The lines above the screen whose colours may reach into it.
-const ABOVE: usize = 256;
-
-/// The distance of tab stops.
-const TAB: usize = 8;
+use std::fmt::Write as _;
+use std::num::NonZeroU16;
+use unicode_width::UnicodeWidthChar;
+use vt100::{Cell, Screen};
 
 /// Draws the lines from `scroll` on, or the last ones, and returns the scroll limit.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, output: &Output, scroll: usize, theme: Theme) -> usize {
-    put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title(output, theme), theme.strong()));
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    app: &App,
+    output: &Output,
+    scroll: usize,
+    theme: Theme,
+) -> usize {
+    put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title(app, output, theme), theme.strong()));
+    let terminal = output.terminal();
+    let (above, screen) = (terminal.above().len(), terminal.screen());
     let rows = usize::from(area.height.saturating_sub(1));
-    let most = output.lines().len().saturating_sub(rows);
+    let most = (above + used(screen)).saturating_sub(rows);
     let first = scroll.min(most);
-    // A colour may begin some lines above the screen.
-    let above = first.saturating_sub(ABOVE);
-    let mut terminal = Terminal::default();
-    let lines = output.lines().iter().skip(above).take(first - above + rows);
-    for (at, line) in lines.enumerate() {
-        let line = terminal.row(line, area.width.into(), theme);
-        if let Some(y) = at.checked_sub(first - above).and_then(|y| u16::try_from(y).ok()) {
-            put(frame, Rect { y: area.y.saturating_add(1).saturating_add(y), height: 1, ..area }, line);
-        }
+    for at in 0..rows {
+        let line = match terminal.above().get(first + at) {
+            Some(line) => of_text(line, theme),
+            None => of_screen(screen, first + at - above, theme),
+        };
+        let y = u16::try_from(at + 1).unwrap_or(u16::MAX);
+        put(frame, Rect { y: area.y.saturating_add(y), height: 1, ..area }, line);
+    }
+    let (row, column) = screen.cursor_position();
+    let y = (above + usize::from(row)).checked_sub(first).filter(|y| *y < rows).and_then(|y| u16::try_from(y + 1).ok());
+    if let Some(y) = y.filter(|_| app.types() && !screen.hide_cursor()) {
+        let at = Position { x: area.x + column.min(area.width.saturating_sub(1)), y: area.y + y };
+        frame.set_cursor_position(at);
     }
     most
 }
 
-fn title(output: &Output, theme: Theme) -> String {
+fn title(app: &App, output: &Output, theme: Theme) -> String {
     let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
-    let state = output.ended().unwrap_or("running");
-    let dropped = match output.dropped() {
+    let terminal = output.terminal();
+    let dropped = match terminal.dropped() {
         0 => String::new(),
-        bytes => format!(", oldest {} KiB dropped", bytes.div_ceil(1024)),
+        lines => format!(", oldest {} lines dropped", text::grouped(lines)),
     };
-    let nothing = if output.lines().is_empty() { ", no output" } else { "" };
-    format!(" OUTPUT of {name} ({state}{dropped}{nothing})  Esc closes")
+    let missing = match terminal.missing() {
+        0 => String::new(),
+        bytes => format!(", {} bytes after it not recorded", text::grouped(bytes)),
+    };
+    let of = match (output.name(), app.replay()) {
+        ("", Some(_)) => String::new(),
+        _ => format!(" of {name}"),
+    };
+    let state = match app.replay() {
+        Some(_) => "recorded",
+        None => output.ended().unwrap_or("running"),
+    };
+    let nothing = if terminal.is_empty() { ", no output" } else { "" };
+    let keys = match app.types() {
+        true => ": keys go to it, Ctrl-] leaves".to_owned(),
+        false if !output.runs() => "  Esc closes".to_owned(),
+        false => format!("  {} types into it, Esc closes", app.key_of(Action::Enter)),
+    };
+    format!(" OUTPUT{of} ({state}{dropped}{missing}{nothing}){keys}")
 }
 
-/// What a terminal makes of lines: text before a carriage return is replaced, tabs are expanded, and colours and weights (SGR, ECMA-48
-/// 8.3.117) apply. Other escape sequences have no effect, and what is left is escaped.
-#[derive(Default)]
-struct Terminal {
-    style: Style,
-    runs: Vec<(Style, Vec<u8>)>,
-    /// The bytes since the start of the line.
-    bytes: usize,
+/// The rows of a screen up to the last one with text and that of the cursor.
+fn used(screen: &Screen) -> usize {
+    let (rows, columns) = screen.size();
+    let empty = |row: u16| (0..columns.get()).all(|column| screen.cell(row, column).is_none_or(is_blank));
+    let text = (0..rows.get()).rev().find(|row| !empty(*row)).map_or(0, |row| row + 1);
+    text.max(screen.cursor_position().0 + 1).into()
 }
 
-impl Terminal {
-    fn row(&mut self, line: &[u8], width: usize, theme: Theme) -> Line<'static> {
-        (self.runs, self.bytes) = (Vec::new(), 0);
-        vte::Parser::new().advance(self, line.trim_ascii_end());
-        let mut row = Line::default();
-        let mut room = width;
-        for (style, run) in &self.runs {
-            let text = text::escape_in(run, theme.charset, room);
-            let text = text::cut(&text, room, theme.charset);
-            room = room.saturating_sub(text::width(&text));
-            row.push_span(Span::styled(text, theme.foreign(*style)));
-        }
-        row
-    }
+fn is_blank(cell: &Cell) -> bool {
+    !cell.has_contents() && style(cell) == Style::new()
+}
 
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len();
-        match self.runs.last_mut() {
-            Some((style, run)) if *style == self.style => run.extend_from_slice(bytes),
-            _ => self.runs.push((self.style, bytes.to_vec())),
+/// A line above the screen. It has no sequences that move the cursor.
+fn of_text(line: &Above, theme: Theme) -> Line<'static> {
+    let columns = u16::try_from(text::width(&line.text)).ok().and_then(NonZeroU16::new);
+    let two = NonZeroU16::MIN.saturating_add(1);
+    let mut parser = vt100::Parser::new(NonZeroU16::MIN, columns.unwrap_or(two).max(two), 0);
+    parser.process(line.text.as_bytes());
+    of_screen(parser.screen(), 0, theme)
+}
+
+/// A row of a screen, without the blanks at its end.
+fn of_screen(screen: &Screen, row: usize, theme: Theme) -> Line<'static> {
+    let Ok(row) = u16::try_from(row) else { return Line::default() };
+    let columns = screen.size().1.get();
+    let cell = |column: &u16| screen.cell(row, *column);
+    let end = (0..columns).rev().find(|column| cell(column).is_some_and(|cell| !is_blank(cell))).map_or(0, |at| at + 1);
+    let mut line = Line::default();
+    for cell in (0..end).filter_map(|column| cell(&column)).filter(|cell| !cell.is_wide_continuation()) {
+        let (text, style) = (symbol(cell, theme.charset), theme.foreign(style(cell)));
+        match line.spans.last_mut() {
+            Some(last) if last.style == style => last.content.to_mut().push_str(&text),
+            _ => line.push_span(Span::styled(text, style)),
         }
+    }
+    line
+}
+
+/// The text of a cell. It takes as many cells of the screen as the terminal gave it. What would steer, hide or reverse it is left out.
+fn symbol(cell: &Cell, charset: Charset) -> String {
+    let width = if cell.is_wide() { 2 } else { 1 };
+    let replaced = |sign: char| format!("{sign}{}", " ".repeat(width - 1));
+    let mut letters = cell.contents().chars();
+    let Some(first) = letters.next() else { return " ".to_owned() };
+    if text::is_hostile(first) || first.width() != Some(width) {
+        return replaced(if charset == Charset::Utf8 { '\u{fffd}' } else { '?' });
+    }
+    if charset == Charset::Ascii && !first.is_ascii() {
+        return replaced(plain(first));
+    }
+    let marks = letters.filter(|mark| charset == Charset::Utf8 && !text::is_hostile(*mark) && mark.width() == Some(0));
+    [first].into_iter().chain(marks).collect()
+}
+
+/// What stands for a character where only ASCII can be shown.
+fn plain(letter: char) -> char {
+    match letter {
+        '─' | '━' | '═' => '-',
+        '│' | '┃' | '║' => '|',
+        '\u{2500}'..='\u{257f}' => '+',
+        '\u{2580}'..='\u{259f}' => '#',
+        _ => '?',
     }
 }
 
-impl vte::Perform for Terminal {
-    fn print(&mut self, character: char) {
-        self.push(character.encode_utf8(&mut [0; 4]).as_bytes());
+/// The style of a cell. One that would hide its text is left out.
+fn style(cell: &Cell) -> Style {
+    let colour = |colour| match colour {
+        vt100::Color::Default => None,
+        vt100::Color::Idx(index) => Some(Color::Indexed(index)),
+        vt100::Color::Rgb(red, green, blue) => Some(Color::Rgb(red, green, blue)),
+    };
+    let (mut fg, mut bg) = (colour(cell.fgcolor()), colour(cell.bgcolor()));
+    if fg == bg {
+        (fg, bg) = (None, None);
     }
+    let modifiers = [
+        (cell.bold(), Modifier::BOLD),
+        (cell.dim(), Modifier::DIM),
+        (cell.italic(), Modifier::ITALIC),
+        (cell.underline(), Modifier::UNDERLINED),
+        (cell.inverse(), Modifier::REVERSED),
+    ];
+    let set = modifiers.into_iter().filter(|(on, _)| *on).map(|(_, modifier)| modifier);
+    Style { fg, bg, ..Style::new() }.add_modifier(set.collect())
+}
 
-    fn execute(&mut self, byte: u8) {
-        match byte {
-            b'\t' => self.push(&b" ".repeat(TAB - self.bytes % TAB)),
-            b'\r' => (self.runs, self.bytes) = (Vec::new(), 0),
-            // A C1 control is two bytes in UTF-8.
-            0x80.. => self.print(char::from(byte)),
-            byte => self.push(&[byte]),
+/// All that the terminal keeps, as text: the lines above the screen, the screen, and the alternate one if it is shown.
+pub(crate) fn lines(terminal: &Terminal, theme: Theme) -> String {
+    let mut out = String::new();
+    for line in terminal.above() {
+        write_line(&of_text(line, theme), line.wrapped, theme, &mut out);
+    }
+    let primary = terminal.primary();
+    let alternate = terminal.screen().alternate_screen().then(|| terminal.screen());
+    for screen in std::iter::once(&primary).chain(alternate) {
+        let (rows, columns) = screen.size();
+        let blank =
+            |row: &u16| (0..columns.get()).all(|at| screen.cell(*row, at).is_none_or(|cell| !cell.has_contents()));
+        let end = (0..rows.get()).rev().find(|row| !blank(row)).map_or(0, |row| row + 1);
+        for row in 0..end {
+            write_line(&of_screen(screen, row.into(), theme), screen.row_wrapped(row), theme, &mut out);
         }
     }
+    out
+}
 
-    fn csi_dispatch(&mut self, params: &vte::Params, intermediates: &[u8], ignore: bool, action: char) {
-        if action == 'm' && intermediates.is_empty() && !ignore {
-            let numbers: Vec<u16> = params.iter().flatten().copied().collect();
-            self.style = rendition(self.style, &numbers);
-        }
+fn write_line(line: &Line<'_>, wrapped: bool, theme: Theme, out: &mut String) {
+    for span in &line.spans {
+        let sequence = if theme.colours == Colours::None { String::new() } else { rendition(span.style) };
+        let reset = if sequence.is_empty() { "" } else { "\x1b[m" };
+        // A string takes everything.
+        let _ = write!(out, "{sequence}{}{reset}", span.content);
+    }
+    if !wrapped {
+        out.push('\n');
     }
 }
 
-/// A style after the parameters of Select Graphic Rendition. What would hide the text is left out.
-fn rendition(mut style: Style, mut numbers: &[u16]) -> Style {
-    while let Some((number, rest)) = numbers.split_first() {
-        numbers = rest;
-        let indexed = |at: u16| Color::Indexed(u8::try_from(at).unwrap_or_default());
-        match number {
-            0 => style = Style::new(),
-            1 => style = style.add_modifier(Modifier::BOLD),
-            2 => style = style.add_modifier(Modifier::DIM),
-            3 => style = style.add_modifier(Modifier::ITALIC),
-            4 => style = style.add_modifier(Modifier::UNDERLINED),
-            7 => style = style.add_modifier(Modifier::REVERSED),
-            9 => style = style.add_modifier(Modifier::CROSSED_OUT),
-            22 => style.add_modifier.remove(Modifier::BOLD | Modifier::DIM),
-            23 => style.add_modifier.remove(Modifier::ITALIC),
-            24 => style.add_modifier.remove(Modifier::UNDERLINED),
-            27 => style.add_modifier.remove(Modifier::REVERSED),
-            29 => style.add_modifier.remove(Modifier::CROSSED_OUT),
-            30..=37 => style.fg = Some(indexed(number - 30)),
-            39 => style.fg = None,
-            40..=47 => style.bg = Some(indexed(number - 40)),
-            49 => style.bg = None,
-            90..=97 => style.fg = Some(indexed(number - 82)),
-            100..=107 => style.bg = Some(indexed(number - 92)),
-            38 | 48 => {
-                let byte = |number: u16| u8::try_from(number).unwrap_or(u8::MAX);
-                let (colour, rest) = match *rest {
-                    [5, at, ref rest @ ..] => (Color::Indexed(byte(at)), rest),
-                    [2, r, g, b, ref rest @ ..] => (Color::Rgb(byte(r), byte(g), byte(b)), rest),
-                    _ => return style,
-                };
-                *(if *number == 38 { &mut style.fg } else { &mut style.bg }) = Some(colour);
-                numbers = rest;
-            }
+/// Select Graphic Rendition (ECMA-48 8.3.117) for a style; empty if it is the usual one.
+fn rendition(style: Style) -> String {
+    let mut codes = Vec::new();
+    for (modifier, code) in [
+        (Modifier::BOLD, "1"),
+        (Modifier::DIM, "2"),
+        (Modifier::ITALIC, "3"),
+        (Modifier::UNDERLINED, "4"),
+        (Modifier::REVERSED, "7"),
+    ] {
+        codes.extend(style.add_modifier.contains(modifier).then(|| code.to_owned()));
+    }
+    for (colour, ground) in [(style.fg, 3), (style.bg, 4)] {
+        match colour {
+            Some(Color::Indexed(index @ 0..=7)) => codes.push(format!("{ground}{index}")),
+            Some(Color::Indexed(index)) => codes.push(format!("{ground}8;5;{index}")),
+            Some(Color::Rgb(red, green, blue)) => codes.push(format!("{ground}8;2;{red};{green};{blue}")),
             _ => {}
         }
     }
-    if style.fg == style.bg {
-        (style.fg, style.bg) = (None, None);
-    }
-    style
+    if codes.is_empty() { String::new() } else { format!("\x1b[{}m", codes.join(";")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn terminal(bytes: &[u8]) -> Terminal {
+        let mut terminal = Terminal::default();
+        terminal.resize(20, 4);
+        terminal.feed(bytes);
+        terminal
+    }
+
     #[test]
     fn a_row_is_what_a_terminal_would_show_and_nothing_that_steers_it() {
-        let row = |line: &[u8]| Terminal::default().row(line, 20, Theme::default()).to_string();
+        let row = |bytes: &[u8]| of_screen(terminal(bytes).screen(), 0, Theme::default()).to_string();
         assert_eq!(row(b"10%\r50%\r100%\r\n"), "100%");
         assert_eq!(row(b"a\tb\n"), "a       b");
+        assert_eq!(row("日本e\u{301}".as_bytes()), "日本e\u{301}");
         for hostile in [
-            &b"\x1b[2J\x1b]0;x\x07\x07a\xc2\x9b1m\xe2\x80\xaeb"[..],
+            &b"\x1b[5;5H\x1b]0;x\x07\x07a\xc2\x9b1m\xe2\x80\xaeb"[..],
+            "a\u{200d}b\u{feff}\u{202e}c\u{2066}☁\u{fe0f}".as_bytes(),
+            "\u{1f1e9}\u{1f1ea}\u{17d8}\u{ad}\u{3164}".as_bytes(),
             b"\x1bPq#0\x1b\\",
             b"\x1b",
             b"\x1b[31",
             b"\xff\x9b",
         ] {
-            let row = row(hostile);
-            assert!(!row.chars().any(text::is_hostile), "{row:?}");
+            let terminal = terminal(hostile);
+            let shown = lines(&terminal, Theme { colours: Colours::None, ..Theme::default() });
+            assert!(!shown.chars().any(|c| c != '\n' && text::is_hostile(c)), "{shown:?}");
+            let cells = of_screen(terminal.screen(), 0, Theme::default()).to_string();
+            assert!(text::width(&cells) <= 20 && !cells.chars().any(text::is_hostile), "{cells:?}");
         }
-        assert_eq!(text::width(&row(&[b'x'; 100])), 20);
     }
 
     #[test]
-    fn colours_last_until_they_are_reset_and_hide_nothing() {
-        let mut terminal = Terminal::default();
-        let mut row = |line: &[u8]| terminal.row(line, 40, Theme::default()).spans;
+    fn colours_are_shown_unless_they_hide_the_text() {
+        let spans = |bytes: &[u8], theme| of_screen(terminal(bytes).screen(), 0, theme).spans;
         let red = Style::new().fg(Color::Indexed(1)).add_modifier(Modifier::BOLD);
-        assert_eq!(
-            row(b"a \x1b[1;31merror\x1b[0m: b\n"),
-            [Span::raw("a "), Span::styled("error", red), Span::raw(": b")]
-        );
-        assert_eq!(row(b"\x1b[01;31mone\n"), [Span::styled("one", red)]);
-        assert_eq!(row(b"two\x1b[m\n"), [Span::styled("two", red)]);
-        let style = |numbers: &[u16]| rendition(Style::new(), numbers);
-        assert_eq!(style(&[38, 5, 200, 48, 2, 1, 2, 3, 4]).fg, Some(Color::Indexed(200)));
-        assert_eq!(style(&[38, 5, 200, 48, 2, 1, 2, 3, 4]).bg, Some(Color::Rgb(1, 2, 3)));
-        assert_eq!(style(&[97]).fg, Some(Color::Indexed(15)));
-        assert_eq!((style(&[31, 41]), style(&[8]), style(&[1, 22])), (Style::new(), Style::new(), Style::new()));
-        let plain = Theme { colours: super::super::theme::Colours::None, ..Theme::default() };
+        let bytes = b"a \x1b[1;31merror\x1b[0m: b\n";
+        assert_eq!(spans(bytes, Theme::default()), [Span::raw("a "), Span::styled("error", red), Span::raw(": b")]);
+        assert_eq!(spans(b"\x1b[31;41mx", Theme::default()), [Span::raw("x")]);
+        let plain = Theme { colours: Colours::None, ..Theme::default() };
         let weight = Style::new().add_modifier(Modifier::BOLD);
-        assert_eq!(Terminal::default().row(b"\x1b[1;31mx", 9, plain).spans, [Span::styled("x", weight)]);
+        assert_eq!(spans(b"\x1b[1;31mx", plain), [Span::styled("x", weight)]);
+    }
+
+    #[test]
+    fn what_is_written_at_the_end_has_no_sequence_of_the_commands() {
+        let bytes = b"one\x1b]52;c;AA==\x07\r\n\x1b]2;title\x1b\\\x1b[6n\x1b[1;38;5;200mtwo\x1b[m three\r\nfour four four four five\r\n";
+        let coloured = lines(&terminal(bytes), Theme::default());
+        assert_eq!(coloured, "one\n\x1b[1;38;5;200mtwo\x1b[m three\nfour four four four five\n");
+        let plain = lines(&terminal(bytes), Theme { colours: Colours::None, ..Theme::default() });
+        assert_eq!(plain, "one\ntwo three\nfour four four four five\n");
+        let ascii = Theme { colours: Colours::None, charset: Charset::Ascii };
+        assert_eq!(lines(&terminal("┌─┐é日x".as_bytes()), ascii), "+-+?? x\n");
     }
 }

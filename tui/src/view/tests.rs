@@ -6,7 +6,7 @@ use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::views::View;
 use crate::app::views::detail::{Size, Subject, Tab};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
-use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, ProcessSeed, Trace};
+use crate::frame::host::{BpfHidden, CommandOutput, Counters, Excerpt, HostFrame, ProcessSeed, Trace};
 use crate::source::synthetic::{Maker, payload};
 use crate::text::{Charset, is_hostile};
 use crate::why::{Answer, Basis, Cause};
@@ -908,7 +908,7 @@ fn the_help_of_a_replay_explains_its_signs() {
             assert!(text.contains(part), "{part} in\n{}", shown.join("\n"));
         }
         assert!(width < 80 || !text.contains('…'), "nothing is cut:\n{}", shown.join("\n"));
-        assert!(!text.contains("keeps tracing") && !text.contains("output"), "{text}");
+        assert!(!text.contains("keeps tracing"), "{text}");
         // Titles are bold, and nothing beside them.
         let buffer = drawn(&mut app, Theme::default());
         for (y, row) in (0..).zip(&shown).skip(2).take(usize::from(height) - 4) {
@@ -1239,11 +1239,11 @@ fn the_commands_output_is_shown_and_followed() {
     keys(&mut app, "o");
     assert!(screen(&mut app).join("\n").contains("no COMMAND was given"));
     app.set_command("make");
-    app.update(Input::Output((0..30).map(|i| format!("line {i}\x1b[1m\n")).collect::<String>().into_bytes()));
+    app.update(Input::Output((0..30).map(|i| format!("line {i}\x1b[1m\r\n")).collect::<String>().into_bytes()));
     keys(&mut app, "o");
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("OUTPUT of make (running)") && shown.contains("line 29\n"), "{shown}");
-    app.update(Input::Output(b"newest\n".to_vec()));
+    assert!(shown.contains("OUTPUT of make (running)") && shown.contains("line 29"), "{shown}");
+    app.update(Input::Output(b"newest\r\n".to_vec()));
     assert!(screen(&mut app).join("\n").contains("newest"), "it is followed");
     keys(&mut app, "g");
     assert!(screen(&mut app).join("\n").contains("line 0"));
@@ -1348,6 +1348,108 @@ fn failed_execs_are_not_among_the_execs_a_second() {
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     assert!(screen(&mut app)[0].starts_with(" LIVE  exec 1 · exit 0 "), "{}", screen(&mut app)[0]);
     assert_eq!(app.rates().all(), 7);
+}
+
+/// A dashboard with a COMMAND that wrote this.
+fn running(wrote: &[u8]) -> App {
+    let mut app = app(80, 12, MEMORY);
+    app.set_command("vim");
+    app.update(Input::Resize(80, 12));
+    app.update(Input::Output(wrote.to_vec()));
+    app
+}
+
+/// What COMMAND gets of a key.
+fn typed(app: &mut App, code: KeyCode, modifiers: KeyModifiers) -> Option<Vec<u8>> {
+    let effects = app.update(Input::Key(KeyEvent::new(code, modifiers)));
+    effects.into_iter().find_map(|effect| if let Effect::Type(bytes) = effect { Some(bytes) } else { None })
+}
+
+#[test]
+fn keys_go_to_the_command_after_enter_until_one_leaves() {
+    let mut app = running(b"Name: ");
+    let (none, ctrl) = (KeyModifiers::NONE, KeyModifiers::CONTROL);
+    assert!(screen(&mut app)[10].contains("COMMAND may wait for keys: o Enter"), "{:?}", screen(&mut app));
+    assert_eq!(typed(&mut app, KeyCode::Char('o'), none), None);
+    assert_eq!(typed(&mut app, KeyCode::Enter, none), None);
+    assert!(screen(&mut app)[2].contains("keys go to it, Ctrl-] leaves"));
+    assert_eq!(typed(&mut app, KeyCode::Char('q'), none), Some(b"q".to_vec()));
+    assert_eq!(typed(&mut app, KeyCode::Char('c'), ctrl), Some(b"\x03".to_vec()));
+    assert_eq!(typed(&mut app, KeyCode::Esc, none), Some(b"\x1b".to_vec()));
+    assert_eq!(typed(&mut app, KeyCode::Up, none), Some(b"\x1b[A".to_vec()));
+    app.update(Input::Output(b"\x1b[?1h\x1b[?2004h".to_vec()));
+    assert_eq!(typed(&mut app, KeyCode::Up, none), Some(b"\x1bOA".to_vec()));
+    let pasted = app.update(Input::Paste("a\nb".into()));
+    assert_eq!(pasted, [Effect::Type(b"\x1b[200~a\rb\x1b[201~".to_vec())]);
+    assert_eq!(typed(&mut app, KeyCode::Char('5'), ctrl), None);
+    assert_eq!(typed(&mut app, KeyCode::Char('x'), none), None);
+    assert!(!screen(&mut app)[2].contains("keys go to it"));
+}
+
+#[test]
+fn a_command_that_uses_the_whole_screen_gets_the_keys_once() {
+    let mut app = running(b"\x1b[?1049h\x1b[Hwhole");
+    let shown = screen(&mut app);
+    assert!(shown[2].contains("keys go to it") && shown[3].starts_with("whole"), "{shown:?}");
+    assert_eq!(typed(&mut app, KeyCode::Char('q'), KeyModifiers::NONE), Some(b"q".to_vec()));
+    app.update(Input::Key(KeyEvent::new(KeyCode::Char(']'), KeyModifiers::CONTROL)));
+    keys(&mut app, "\x1b");
+    app.update(Input::Output(b"\x1b[?1049l\x1b[?1049h".to_vec()));
+    assert!(app.overlay().is_none(), "not a second time");
+    let mut app = running(b"\x1b[?1049h");
+    app.update(Input::CommandEnded("exit 0".into()));
+    assert_eq!((app.overlay(), app.types()), (None, false));
+    keys(&mut app, "o");
+    assert_eq!(typed(&mut app, KeyCode::Enter, KeyModifiers::NONE), None);
+    assert!(!app.types(), "it has ended");
+}
+
+#[test]
+fn the_commands_terminal_has_the_size_that_is_left_and_is_asked_for() {
+    let mut app = running(b"\x1b[6n");
+    assert_eq!(app.output().expect("a COMMAND").terminal().size(), (80, 7));
+    let effects = app.update(Input::Resize(100, 40));
+    assert!(effects.contains(&Effect::CommandWindow(100, 35)), "{effects:?}");
+    assert!(!app.update(Input::Resize(100, 40)).iter().any(|effect| matches!(effect, Effect::CommandWindow(..))));
+    for (columns, rows) in [(1, 1), (3, 2), (0, 0), (80, 12)] {
+        app.update(Input::Resize(columns, rows));
+        app.update(Input::Output("日本\x1b[6n".as_bytes().to_vec()));
+    }
+    let effects = app.update(Input::Output(b"\x1b[H\x1b[6n\x1b[c".to_vec()));
+    assert!(effects.contains(&Effect::Type(b"\x1b[1;1R\x1b[?62;22c".to_vec())), "{effects:?}");
+}
+
+#[test]
+fn a_replay_shows_the_commands_screen_of_its_time() {
+    let mut app = app(80, 12, MEMORY);
+    app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
+    let mut made = Maker::default();
+    let output = |text: &str, missing| {
+        let bytes = text.as_bytes().to_vec();
+        HostFrame::CommandOutput(CommandOutput { columns: 80, rows: 7, bytes, missing })
+    };
+    for number in 0..4 {
+        made.open(7, "make", &format!("/{number}"), 3);
+        made.host(&output(&format!("step {number}\r\n"), 0));
+    }
+    made.host(&output("", 12));
+    feed(&mut app, &mut made);
+    let state = app.pipeline().state();
+    let steps = |app: &mut App, key: &str| {
+        keys(app, key);
+        let shown = screen(app).join("\n");
+        (shown.matches("step").count(), shown.contains("12 bytes after it not recorded"))
+    };
+    assert_eq!(steps(&mut app, "go"), (1, false), "after the first event");
+    assert_eq!(steps(&mut app, "."), (2, false));
+    assert_eq!(steps(&mut app, ",,"), (1, false));
+    assert_eq!(steps(&mut app, "\x1bGo"), (4, true), "at the end");
+    app.update(Input::Restore(Some(state), false));
+    made.open(7, "make", "/4", 3);
+    made.host(&output("step 4\r\n", 0));
+    feed(&mut app, &mut made);
+    assert_eq!(steps(&mut app, "\x1bo").0, 5, "the state has the screen before");
+    assert_eq!(app.update(Input::Key(KeyEvent::from(KeyCode::Char('q')))), [Effect::Quit], "nothing runs");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::app::find::Find;
 use crate::app::kept::KeptEvents;
 use crate::app::replay::Recording;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
+use crate::cli;
 use crate::command::find::Finder;
 use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
@@ -105,11 +106,14 @@ pub struct Trace {
     pub opener: Option<Opener>,
     /// Starts threads that look up why calls failed.
     pub spawner: Option<Spawner>,
+    /// How the COMMAND runs.
+    pub run: cli::Run,
 }
 
 impl From<Feed> for Trace {
     fn from(feed: Feed) -> Trace {
-        Trace { feed, command: None, shown: None, recorder: None, opener: None, spawner: None }
+        let run = cli::Run::default();
+        Trace { feed, command: None, shown: None, recorder: None, opener: None, spawner: None, run }
     }
 }
 
@@ -131,12 +135,14 @@ pub struct DashboardExit {
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
-    let Trace { feed, command: held, shown, recorder, opener, spawner } = trace;
+    let Trace { feed, command: held, shown, recorder, opener, spawner, run } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the account is closed all the same. Then the COMMAND is not released.
     let screen = Screen::take(look.mouse);
     let held = held.filter(|_| screen.is_ok());
     if let (Some(held), Ok((columns, rows))) = (&held, terminal::window()) {
+        app.update(Input::Resize(columns, rows));
+        let (columns, rows) = app.command_window();
         held.resize(columns, rows);
     }
     let command = session::release(held).map_err(io::Error::other)?;
@@ -146,7 +152,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     let mut dashboard = Loop {
         app,
         look,
-        trace: RunningTrace::new(feed, command, signals),
+        trace: RunningTrace::new(feed, command, signals).with_output(&run),
         shown,
         finder: None,
         looker: Looker::new(spawner),
@@ -157,6 +163,8 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         apart: FRAME,
         interrupted: false,
     };
+    let (columns, rows) = dashboard.app.command_window();
+    dashboard.trace.resize_command(columns, rows);
     if recorder.is_some() {
         dashboard.record_with(recorder);
         dashboard.trace.tap();
@@ -342,7 +350,13 @@ impl Loop {
             _ => {}
         }
         let busy = self.app.busy();
-        let effects = self.app.update(input);
+        let mut effects = Vec::new();
+        if let Input::Output(_) | Input::CommandEnded(_) = &input {
+            let wrote = if let Input::Output(bytes) = &input { bytes.as_slice() } else { &[] };
+            let batch = self.trace.record_output(wrote);
+            effects = batch.map_or_else(Vec::new, |batch| self.app.update(Input::Batch(batch)));
+        }
+        effects.extend(self.app.update(input));
         if busy && !self.app.busy() {
             // What a key began is done.
             self.apart = KEY_FRAME;
@@ -412,6 +426,8 @@ impl Loop {
                     *dirty = true;
                 }
                 Effect::Look(id, question) => self.looker.ask(id, question),
+                Effect::Type(bytes) => self.trace.type_into_command(bytes),
+                Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed().count_runs(on),
                 Effect::Suspend => {
                     // It is no process of this job.
@@ -442,6 +458,9 @@ impl Loop {
     fn record_with(&mut self, recorder: Option<Recorder>) {
         if let Some(recorder) = &recorder {
             self.app.update(Input::Recording(recorder.name().to_owned()));
+            if self.trace.keeps_output() {
+                self.app.keep_output();
+            }
         }
         self.trace.set_recorder(recorder);
     }
@@ -551,15 +570,15 @@ impl Loop {
         self.take(of_trace(happening));
     }
 
-    /// Writes the output of the COMMAND unchanged, after the screen is restored.
+    /// Writes what COMMAND's terminal keeps as text, after the screen is restored.
     fn write_output(&self) {
         let Some(output) = self.app.output() else { return };
-        if output.dropped() > 0 {
-            let (dropped, name) = (output.dropped(), name(output.name()));
-            say(format_args!("{name}: the first {dropped} bytes of its output were dropped"));
+        if output.terminal().dropped() > 0 {
+            let (dropped, name) = (output.terminal().dropped(), name(output.name()));
+            say(format_args!("{name}: the first {dropped} lines of its output were dropped"));
         }
-        let bytes: Vec<u8> = output.lines().iter().flat_map(|line| line.iter().copied()).collect();
-        say::write(rustix::stdio::stdout(), &bytes, signals::asked_to_end);
+        let text = view::output::lines(output.terminal(), self.look.theme);
+        say::write(rustix::stdio::stdout(), text.as_bytes(), signals::asked_to_end);
     }
 }
 

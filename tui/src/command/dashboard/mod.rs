@@ -51,7 +51,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     };
     let app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let session::Session { feed, notes, spawner, .. } = started;
-    let shown = Trace { feed, command: held, shown: None, recorder, opener, spawner: Some(spawner) };
+    let shown =
+        Trace { feed, command: held, shown: None, recorder, opener, spawner: Some(spawner), run: args.run.clone() };
     let DashboardExit { line, command, interrupted } =
         event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
     args.trace.ring_size.note().iter().chain(&notes).for_each(say);
