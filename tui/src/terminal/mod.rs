@@ -321,7 +321,7 @@ impl Terminal {
         match (parameters, last) {
             ([b'0'..=b'9', ..] | [], b'b') => {
                 let repeated = self.last.map(|last| last.to_string().repeat(number().min(columns).into()));
-                self.parser.process(repeated.unwrap_or_default().as_bytes());
+                self.print(repeated.unwrap_or_default().as_bytes());
             }
             ([] | b"0", b'c') => self.answer("\x1b[?62;22c"),
             (b">" | b">0", b'c') => self.answer("\x1b[>0;0;0c"),
