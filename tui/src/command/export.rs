@@ -43,7 +43,7 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
 }
 
 fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> Result<ExitCode> {
-    let mut lines = Lines::new(sink(format, out)?, Box::new(|_| true), None);
+    let mut lines = Lines::new(sink(format, playback.recordings().len() > 1, out)?, Box::new(|_| true), None);
     lines.set_charset(charset());
     let mut times: Option<(i128, i128)> = None;
     let mut take = |played: &Played<'_>, lines: &mut Lines<_>| {
@@ -74,10 +74,10 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn sink<'o>(format: ExportFormat, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
+fn sink<'o>(format: ExportFormat, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
     Ok(match format {
-        ExportFormat::Json => lines_of(FormatName::Json, out)?,
-        ExportFormat::Csv => lines_of(FormatName::Csv, out)?,
+        ExportFormat::Json => lines_of(FormatName::Json, several, out)?,
+        ExportFormat::Csv => lines_of(FormatName::Csv, several, out)?,
         ExportFormat::Parquet => Box::new(Parquet::new(out.file(0)?).with_context(|| out.cannot_write())?),
         ExportFormat::Perfetto => {
             let room = if out.is_stdout() { Room::ALL } else { Room::OF_UI };
@@ -92,10 +92,10 @@ fn sink<'o>(format: ExportFormat, out: &'o Output<'_>) -> Result<Box<dyn Sink + 
     })
 }
 
-fn lines_of<'o>(format: FormatName, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
-    Ok(match out.inputs {
-        [_, _, ..] => sink::of_several(format, out.file(0)?),
-        _ => sink::to_writer(format, out.file(0)?),
+fn lines_of<'o>(format: FormatName, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
+    Ok(match several {
+        true => sink::of_several(format, out.file(0)?),
+        false => sink::to_writer(format, out.file(0)?),
     })
 }
 

@@ -45,7 +45,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     if args.follow {
         Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     }
-    let several = args.recordings.len() > 1;
+    let several = playback.recordings().len() > 1;
     let sink = match args.why {
         true => sink::explained(args.format, explain::from_events(), io::stdout(), None, several),
         false if several => sink::of_several(args.format, io::stdout()),
