@@ -225,11 +225,11 @@ struct Lister {
 impl Lister {
     fn load(name: &str, function: u32, body: &[Instruction], ring_size: u32) -> io::Result<Lister> {
         let count = NewMap::array(8).create()?;
+        // Only the program counts.
+        freeze(count.as_fd())?;
         let ring = Ring::new(ring_size)?;
         let code = whole(body, count.as_raw_fd(), ring.map.as_raw_fd());
         let program = program::load_as(name, &code, ProgramKind::Iterator(function))?;
-        // Only the program counts.
-        freeze(count.as_fd())?;
         let link = sys::link_iterator(program.as_fd())?;
         let ids = (ProgId(sys::info(program.as_fd())?.u32(4)), LinkId(sys::info(link.as_fd())?.u32(4)));
         // The link keeps the program.
