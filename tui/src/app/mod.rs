@@ -569,6 +569,10 @@ impl App {
         if self.view.overlay.is_some_and(|overlay| overlay.kind == OverlayKind::Columns) {
             return &[Scope::Everywhere];
         }
+        if self.shows_output() {
+            // Enter is for COMMAND's terminal, not for the row behind it.
+            return if self.replay.is_some() { &[Scope::Replay, Scope::Everywhere] } else { &[Scope::Everywhere] };
+        }
         match (self.view.current, detail, self.replay.is_some()) {
             (View::Tree, _, true) => &[Scope::Tree, Scope::Replay, Scope::Everywhere],
             (View::Tree, _, false) => &[Scope::Tree, Scope::Everywhere],

@@ -211,7 +211,7 @@ impl App {
         effects
     }
 
-    fn shows_output(&self) -> bool {
+    pub(super) fn shows_output(&self) -> bool {
         matches!(self.view.overlay, Some(Overlay { kind: OverlayKind::Output, .. }))
     }
 
