@@ -411,7 +411,7 @@ impl Page<'_> {
             Body::Lost(lost) => lines.extend(self.gap(lost, seen)),
             Body::Exit(_) if let Some(reason) = self.app.cause_of(id) => {
                 let [words, _] = reason.with_name();
-                lines.extend(self.named("cause", &safe(&words, self.theme), self.theme.strong()));
+                lines.extend(self.named("failed", &safe(&words, self.theme), self.theme.strong()));
                 if reason.line.len() > 1 {
                     let line: Vec<_> = reason.line.iter().map(|comm| safe(comm, self.theme)).collect();
                     lines.extend(self.named("from", &line.join(self.arrow()), self.theme.quiet()));

@@ -1294,7 +1294,7 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     keys(&mut app, "kjW");
     let pane = screen(&mut app).join("\n");
     for part in
-        ["── 100 make ── EXIT", "cause     cc1: zlibx.h not found", "from      cc › cc1", "looked for zlibx.h in 2"]
+        ["── 100 make ── EXIT", "failed    cc1: zlibx.h not found", "from      cc › cc1", "looked for zlibx.h in 2"]
     {
         assert!(pane.contains(part), "{part} in\n{pane}");
     }
