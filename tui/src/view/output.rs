@@ -67,7 +67,11 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
         Some(_) => "recorded",
         None => output.ended().unwrap_or("running"),
     };
-    let nothing = if terminal.is_empty() { ", no output" } else { "" };
+    let nothing = match (terminal.is_empty(), app.replay()) {
+        (false, _) => "",
+        (true, None) => ", no output",
+        (true, Some(_)) => ", no output yet",
+    };
     let keys = match app.types() {
         true => ": keys go to it, Ctrl-] leaves".to_owned(),
         false if !output.runs() => "  Esc closes".to_owned(),
