@@ -40,6 +40,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Pid;
 use rustix::stdio::stdin;
 use rustix::termios::tcgetwinsize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -1058,7 +1059,7 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
     }
 }
 
-/// tracetui and its COMMAND, which is held. The scan may find them after the first events, when the COMMAND has ended.
+/// tracetui, its COMMAND, which is held, and the parent of the COMMAND. The scan may find them after the first events, when the COMMAND has ended.
 fn own_processes(command: Tgid, started: &[Started]) -> Batch {
     let mut batch = Batch::default();
     let Ok(scanner) = Scanner::new() else { return batch };
@@ -1066,7 +1067,11 @@ fn own_processes(command: Tgid, started: &[Started]) -> Batch {
         Some(process) => seed_of(process, &scanner),
         None => scanner.process(tgid, |_| None),
     };
-    for seed in own_tgid().into_iter().chain([command]).filter_map(seed) {
+    let command = seed(command);
+    // The COMMAND's parent may be its monitor, which ends with it.
+    let own = [own_tgid(), command.as_ref().map(|command| command.ppid)];
+    let own = own.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().filter_map(seed);
+    for seed in own.chain(command) {
         HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
     }
     batch
