@@ -139,10 +139,10 @@ pub struct Print {
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// First time in a recording: since its first event (30s, 3:12) or of the clock (14:02:11)
-    #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings")]
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub from: Option<Moment>,
     /// Last time in a recording, like --from
-    #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings")]
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub to: Option<Moment>,
     /// Colours of text.
     #[command(flatten)]
@@ -785,6 +785,7 @@ mod tests {
             panic!("not replay")
         };
         assert_eq!(replay.from, Some(Moment::Since(2_000_000_000)));
+        check_bad("tracetui print --from 2 -- ls", "cannot be used with");
         check_bad("tracetui record --duration soon", "write a time such as 10s, 90 (seconds) or 1h 30m");
     }
 
