@@ -52,7 +52,17 @@ pub struct Call {
 /// `openat2` has the same number in every table.
 const OPENAT2: u32 = 437;
 /// `PERF_EVENT_IOC_SET_BPF` (include/uapi/linux/perf_event.h).
-const SET_BPF: u64 = 0x4004_2408;
+pub const SET_BPF: u64 = 0x4004_2408;
+/// `TUNATTACHFILTER` (include/uapi/linux/if_tun.h). A 32-bit caller passes the same number: the kernel knows no other.
+const TUN_ATTACH_FILTER: u64 = 0x4010_54d5;
+/// `TUNDETACHFILTER`.
+const TUN_DETACH_FILTER: u64 = 0x4010_54d6;
+
+/// Whether an ioctl(2) may attach or detach a program.
+#[inline(always)]
+fn attaches(command: u64) -> bool {
+    matches!(command, SET_BPF | TUN_ATTACH_FILTER | TUN_DETACH_FILTER)
+}
 
 /// The same [`what`] and [`abi`], which the verifier does not know: it need not follow each number of a call separately
 /// from here on.
@@ -75,7 +85,7 @@ fn concerns_bpf(asked: u8, args: &[u64; 4], ret: i64) -> bool {
     const MODE_FILTER: u64 = 2;
     let low = |arg: u64| arg & 0xffff_ffff;
     match forgotten(asked.into(), ret as u64) as u8 {
-        what::IOCTL => low(args[1]) == SET_BPF,
+        what::IOCTL => attaches(low(args[1])),
         what::SETSOCKOPT => {
             low(args[1]) == SOL_SOCKET
                 && matches!(
@@ -287,7 +297,7 @@ mod x86 {
             let n = nr & !X32;
             let entry = entry(&CALLS, n);
             // An ioctl that attaches no program is dismissed here too: there are many. (16 is lchown(2) of i386.)
-            if entry == 0 || n == IOCTL && low(regs, SI) != SET_BPF {
+            if entry == 0 || n == IOCTL && !attaches(low(regs, SI)) {
                 return None;
             }
             let task = current();
@@ -401,7 +411,7 @@ mod arm {
             let n: u32 = load_at(regs, SYSCALLNO);
             let entry = entry(&CALLS, n);
             // An ioctl that attaches no program is dismissed here too: there are many. (29 is pause(2) of ARM.)
-            if entry == 0 || n == IOCTL && load_at::<u32>(regs, X1) as u64 != SET_BPF {
+            if entry == 0 || n == IOCTL && !attaches(load_at::<u32>(regs, X1).into()) {
                 return None;
             }
             let task = current();

@@ -110,6 +110,21 @@ pub unsafe fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
     }
 }
 
+/// Whether a file is of the character device of tun and tap interfaces (10:200, Documentation/admin-guide/devices.txt).
+/// `true` if the kernel's fields are not known.
+#[inline(always)]
+pub unsafe fn is_tun(file: u64) -> bool {
+    const TUN: u32 = 10 << 20 | 200;
+    if !has(field::DentryInode) || !has(field::InodeRdev) {
+        return true;
+    }
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
+    unsafe {
+        let dentry: u64 = rd(file.wrapping_add(offset(sum::FileDentry)));
+        rd_field::<u32>(rd_field(dentry, field::DentryInode), field::InodeRdev) == TUN
+    }
+}
+
 /// Whether no other task can change the current task's table of descriptors: each is then what it was when the call began.
 #[inline(always)]
 pub unsafe fn owns_table(task: u64) -> bool {

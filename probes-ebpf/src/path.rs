@@ -11,8 +11,8 @@
 use crate::further::{self, further};
 use crate::maps::{per_cpu, this_cpu};
 use crate::read::{
-    any, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, rd, rd_field, read_kernel, read_kernel_str, set,
-    store_word, typed, typed_as, typed_word,
+    any, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, rd, rd_field, read_kernel, read_kernel_str,
+    set, store_word, typed, typed_as, typed_word,
 };
 use aya_ebpf::maps::Array;
 use core::mem::offset_of;

@@ -264,6 +264,7 @@ fields! {
     MapName = "bpf_map" "name";
     DentryInode = "dentry" "d_inode";
     InodeIno = "inode" "i_ino";
+    InodeRdev = "inode" "i_rdev";
     TaskSeccompFilter = "task_struct" "seccomp.filter";
     SeccompFilterProg = "seccomp_filter" "prog";
     SocketFile = "socket" "file";
@@ -306,7 +307,8 @@ widths! {
         BprmArgc TaskSeccompMode FilesCount FdtableMaxFds FileFlags FileMode DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
-        UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId;
+        UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId
+        InodeRdev;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd

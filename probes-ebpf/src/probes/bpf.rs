@@ -3,7 +3,7 @@
 use crate::arch::untagged;
 use crate::call::Call;
 use crate::emit::{Event, Frame};
-use crate::files::{Anonymous, file_at, is_anonymous, is_shared, owns_table};
+use crate::files::{Anonymous, file_at, is_anonymous, is_shared, is_tun, owns_table};
 use crate::maps::per_cpu;
 use crate::read::{
     forgotten, get, has as exists, konst, ld, offset, rd, rd_field, read_kernel, read_kernel_str, read_passed,
@@ -15,7 +15,7 @@ use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::bpf::{
-    BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on, option,
+    BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on, option, tun,
 };
 use tracetui_shared::record::stack;
 
@@ -150,6 +150,7 @@ pub unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, 
         let asked = call.args[0] as u32 & !0x1_0000;
         let command = match how {
             call::SETSOCKOPT => call.args[2] as u16,
+            call::TUN_IOCTL => call.args[1] as u16,
             _ if asked <= 0xffff => asked as u16,
             _ => 0,
         };
@@ -158,7 +159,7 @@ pub unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, 
         if how == call::BPF && !is_reported(hidden(command), call) {
             return;
         }
-        if how == call::PERF_IOCTL && !may_be_of_perf_event(call) {
+        if matches!(how, call::PERF_IOCTL | call::TUN_IOCTL) && !may_attach(how, call) {
             return;
         }
         let how = hidden(how.into()) as u8;
@@ -233,15 +234,16 @@ unsafe fn is_reported(command: u16, call: &Call) -> bool {
     }
 }
 
-/// Whether ioctl(2) may have been called on a perf event. Files of other kinds may know the same number, and answer it as
-/// they like (FUSE). While another thread may have put another file at the descriptor, the call may have attached a
-/// program.
+/// Whether ioctl(2) may have been called on a perf event, or on a tun device. Files of other kinds may know the same
+/// number, and answer it as they like (FUSE). While another thread may have put another file at the descriptor, the call
+/// may have attached a program.
 #[inline(always)]
-unsafe fn may_be_of_perf_event(call: &Call) -> bool {
+unsafe fn may_attach(how: u8, call: &Call) -> bool {
     // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
         let file = file_at(call.task, call.args[0] & 0xffff_ffff);
-        file == 0 || is_anonymous(file, &Anonymous::PERF_EVENT) || !owns_table(call.task)
+        let takes = if how == call::TUN_IOCTL { is_tun(file) } else { is_anonymous(file, &Anonymous::PERF_EVENT) };
+        file == 0 || takes || !owns_table(call.task)
     }
 }
 
@@ -301,7 +303,7 @@ unsafe fn descriptors(s: *mut BpfScratch, call: &Call) {
                 (*record).target_fd = call.args[0] as i32;
                 (low(call.args[0]), low(call.args[2]))
             }
-            call::SETSOCKOPT => {
+            call::SETSOCKOPT | call::TUN_IOCTL => {
                 (*record).target_fd = call.args[0] as i32;
                 (low(call.args[0]), NO_FD)
             }
@@ -377,6 +379,15 @@ unsafe fn find(s: *mut BpfScratch, call: &Call) {
                 let file: u64 = rd_field(object, field::SocketFile);
                 if succeeded && object != 0 && file == get(&raw const (*s).found.file) {
                     prog = filter_of(rd_field(object, field::SocketSk), get(&raw const (*record).cmd));
+                }
+            }
+            call::TUN_IOCTL => {
+                if succeeded
+                    && get(&raw const (*record).cmd) == tun::ATTACH_FILTER
+                    && is_tun(get(&raw const (*s).found.file))
+                {
+                    // `struct tun_file` begins with its `struct sock` (drivers/net/tun.c).
+                    prog = filter_of(object, option::ATTACH_FILTER);
                 }
             }
             call::SECCOMP => {

@@ -30,7 +30,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
         } else if asked >= what::EXECVE {
             failed_exec(Slot::ExecSysExit, &EXEC_SYS_SCRATCH, &call, asked);
         } else {
-            bpf::bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, &call, how_called(asked));
+            bpf::bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, &call, how_called(asked, &call));
         }
     }
     0
@@ -59,7 +59,7 @@ pub fn open_multi(ctx: ProbeContext) -> u32 {
     unsafe { open_returned(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, ctx.as_ptr(), returned(&ctx)) }
 }
 
-/// `syscalls:sys_exit_{bpf,ioctl}`: `int __syscall_nr`, `long ret`.
+/// `syscalls:sys_exit_{bpf,ioctl,setsockopt,seccomp,prctl}`: `int __syscall_nr`, `long ret`.
 #[tracepoint]
 #[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
@@ -119,7 +119,7 @@ unsafe fn bpf_returned<const FURTHER: bool>(
         if let Some((asked, call)) = call::select(context, registers(), ret)
             && (what::BPF..what::EXECVE).contains(&asked)
         {
-            bpf::bpf::<FURTHER>(slot, scratch, &call, how_called(asked));
+            bpf::bpf::<FURTHER>(slot, scratch, &call, how_called(asked, &call));
         }
     }
     0
@@ -172,9 +172,10 @@ unsafe fn registers() -> u64 {
     unsafe { bpf_task_pt_regs(aya_ebpf::helpers::generated::bpf_get_current_task_btf()) as u64 }
 }
 
-fn how_called(asked: u8) -> u8 {
+fn how_called(asked: u8, call: &Call) -> u8 {
     match asked {
-        what::IOCTL => how::PERF_IOCTL,
+        what::IOCTL if call.args[1] & 0xffff_ffff == call::SET_BPF => how::PERF_IOCTL,
+        what::IOCTL => how::TUN_IOCTL,
         what::SETSOCKOPT => how::SETSOCKOPT,
         what::SECCOMP | what::PRCTL => how::SECCOMP,
         _ => how::BPF,

@@ -17,6 +17,8 @@ pub mod call {
     pub const SETSOCKOPT: u8 = 2;
     /// seccomp(2) or prctl(2) that installs a filter.
     pub const SECCOMP: u8 = 3;
+    /// ioctl(2) of a tun device that attaches or detaches a filter; `cmd` is one of [`super::tun`].
+    pub const TUN_IOCTL: u8 = 4;
     /// None: the kernel's own stream of programs that come and go. `cmd` is `BPF_PROG_LOAD`, or 0 for an unload. Made in user
     /// space.
     pub const STREAM: u8 = 128;
@@ -40,6 +42,14 @@ pub mod option {
     pub const ATTACH_REUSEPORT_EBPF: u16 = 52;
     /// `SO_DETACH_REUSEPORT_BPF` (5.3+).
     pub const DETACH_REUSEPORT_BPF: u16 = 68;
+}
+
+/// The lower halves of the ioctl(2) commands that attach and detach a classic program (include/uapi/linux/if_tun.h).
+pub mod tun {
+    /// `TUNATTACHFILTER`.
+    pub const ATTACH_FILTER: u16 = 0x54d5;
+    /// `TUNDETACHFILTER`.
+    pub const DETACH_FILTER: u16 = 0x54d6;
 }
 
 /// bpf(2) commands that make events (`enum bpf_cmd`, include/uapi/linux/bpf.h).

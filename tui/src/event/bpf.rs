@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use tracetui_shared::header::{FrameHeader, until_nul};
 use tracetui_shared::id::{CgroupId, LinkId, ProgId};
 use tracetui_shared::record::bpf::{
-    BpfRecord, HELPERS, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan,
+    BpfRecord, HELPERS, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan, tun,
 };
 use zerocopy::{FromBytes, Unalign};
 
@@ -81,7 +81,8 @@ impl<'a> Bpf<'a> {
             (call::INVENTORY, cmd::HIDDEN) => "hidden",
             (call::BPF, cmd::LINK_UPDATE) => "update",
             (call::BPF, cmd::PROG_DETACH | cmd::LINK_DETACH | cmd::MAP_DELETE_ELEM)
-            | (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) => "detach",
+            | (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF)
+            | (call::TUN_IOCTL, tun::DETACH_FILTER) => "detach",
             _ => "attach",
         }
     }
@@ -194,7 +195,7 @@ impl<'a> Bpf<'a> {
         match (self.record().call, self.record().cmd) {
             (call::INVENTORY, cmd::HIDDEN) => self.has(has::LINK).then_some("link"),
             (call::INVENTORY, _) => usize::try_from(self.record().priority).ok().and_then(|via| VIA.get(via)).copied(),
-            (call::PERF_IOCTL, _) => Some("ioctl"),
+            (call::PERF_IOCTL | call::TUN_IOCTL, _) => Some("ioctl"),
             (call::SETSOCKOPT, _) => Some("setsockopt"),
             (call::SECCOMP, _) => Some("seccomp"),
             (_, cmd::PROG_ATTACH | cmd::PROG_DETACH) => Some("prog_attach"),
@@ -211,9 +212,8 @@ impl<'a> Bpf<'a> {
             (call::INVENTORY, _) => self.hook_name(),
             (call::PERF_IOCTL, _) => self.perf_kind(),
             (call::SECCOMP, _) => Some("seccomp"),
-            (call::SETSOCKOPT, option::ATTACH_FILTER | option::ATTACH_BPF | option::DETACH_FILTER) => {
-                Some("socket_filter")
-            }
+            (call::SETSOCKOPT, option::ATTACH_FILTER | option::ATTACH_BPF | option::DETACH_FILTER)
+            | (call::TUN_IOCTL, _) => Some("socket_filter"),
             (call::SETSOCKOPT, _) => Some("reuseport"),
             (_, cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM) => Some("struct_ops"),
             (_, cmd::RAW_TRACEPOINT_OPEN) if !self.has(has::LINK) => self.raw_kind(),
@@ -410,6 +410,7 @@ impl<'a> Bpf<'a> {
             (true, _) if self.has(has::PERF) => {
                 Value::AttachPoint(AttachPoint::Numbered("perf", record.perf_type.into()))
             }
+            (true, _) if record.call == call::TUN_IOCTL => Value::Word("tun"),
             (true, _) => match self.attach_kind() {
                 // The process, or the socket of the descriptor.
                 Some("seccomp" | "socket_filter" | "reuseport") => Value::Null,
@@ -698,8 +699,8 @@ const ATTACH: &[Field] = &[
         "target",
         Shape::Text,
         "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
-         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name. \
-         Of a refused attempt: the interface or the descriptor as passed.",
+         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name; \
+         tun for a filter of a tun device. Of a refused attempt: the interface or the descriptor as passed.",
         |s| {
             of_attach(s, |b| match (b.target(b.cgroup_path(s.world)), symbol(s, b)) {
                 (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),

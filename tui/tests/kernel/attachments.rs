@@ -308,6 +308,55 @@ fn the_filters_of_sockets_are_shown() {
     assert_eq!(of(4), (&numbers[5].into(), &"socket_filter".into()));
 }
 
+/// Commands of tun devices (include/uapi/linux/if_tun.h).
+const TUNSETIFF: u64 = 0x4004_54ca;
+pub(crate) const TUNATTACHFILTER: u64 = 0x4010_54d5;
+const TUNDETACHFILTER: u64 = 0x4010_54d6;
+
+/// The filter of a tap interface. The same numbers on another file do not count as events.
+#[test]
+fn the_filters_of_tap_interfaces_are_shown() {
+    let _alone = alone();
+    let acted = trace(|| {
+        sys::unshare(libc::CLONE_NEWNET);
+        let tap = sys::call(libc::SYS_openat, [!0, c("/dev/net/tun").as_ptr() as u64, libc::O_RDWR as u64, 0, 0]);
+        if tap < 0 {
+            return vec![tap];
+        }
+        let (tap, null) = (sys::owned(tap), sys::owned(sys::open_path("/dev/null")));
+        let ioctl =
+            |file: &OwnedFd, command, at| sys::call(libc::SYS_ioctl, [sys::raw(file) as u64, command, at, 0, 0]);
+        let (_insn, filter) = classic(u32::MAX);
+        let filter = filter.as_ptr() as u64;
+        let early = ioctl(&tap, TUNATTACHFILTER, filter);
+        let mut request = [0u8; 40];
+        request[..6].copy_from_slice(b"tt_tap");
+        request[16..18].copy_from_slice(&(libc::IFF_TAP as u16).to_le_bytes());
+        assert_eq!(ioctl(&tap, TUNSETIFF, request.as_ptr() as u64), 0);
+        let refused = ioctl(&tap, TUNATTACHFILTER, 0);
+        let attach = ioctl(&tap, TUNATTACHFILTER, filter);
+        let detach = ioctl(&tap, TUNDETACHFILTER, 0);
+        let elsewhere = [TUNATTACHFILTER, TUNDETACHFILTER].map(|command| ioctl(&null, command, filter));
+        vec![early, refused, attach, detach, elsewhere[0], elsewhere[1]]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let [early, refused, attach, detach, elsewhere @ ..] = &rets[..] else {
+        return not_checked("the filter of a tap interface: /dev/net/tun has no device");
+    };
+    let errors = [libc::EBADFD, libc::EFAULT].map(|errno| -i64::from(errno));
+    assert_eq!([*early, *refused, *attach, *detach], [errors[0], errors[1], 0, 0]);
+    assert_eq!(elsewhere, [-i64::from(libc::ENOTTY); 2]);
+    let events = run.kind_of("bpf", pid);
+    let shown: Vec<_> = events.iter().map(|e| (e["op"].as_str(), e["ret"].as_i64())).collect();
+    let [attaching, detaching] = [Some("attach"), Some("detach")];
+    let expected = [(attaching, *early), (attaching, *refused), (attaching, *attach), (detaching, *detach)];
+    assert_eq!(shown, expected.map(|(op, ret)| (op, Some(ret))), "{events:#?}");
+    events.iter().for_each(|event| check_attach(event, "socket_filter", "ioctl", &"tun".into()));
+    let of = |at: usize| (&events[at]["prog"]["id"], &events[at]["prog"]["type"]);
+    assert_eq!(of(2), (&Value::Null, &"classic".into()));
+    assert_eq!(of(3), (&Value::Null, &Value::Null));
+}
+
 #[test]
 fn the_filters_of_seccomp_are_shown() {
     let _alone = alone();

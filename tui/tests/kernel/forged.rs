@@ -1,6 +1,7 @@
 //! What another process, also one of root, could make the probes believe: that a program was attached, or that nothing
 //! happened.
 
+use crate::attachments::TUNATTACHFILTER;
 use crate::bpf::{
     Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, info, load, perf_event, set_bpf, trace,
     tracepoint_id,
@@ -19,9 +20,9 @@ const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
 /// address.
 const READABLE: usize = 1 << 32;
 
-fn forge(file: &OwnedFd, prog: &OwnedFd) -> i64 {
+fn forge(file: &OwnedFd, command: u64, prog: &OwnedFd) -> i64 {
     let argument = READABLE as u64 + sys::raw(prog) as u64;
-    sys::call(libc::SYS_ioctl, [sys::raw(file) as u64, PERF_EVENT_IOC_SET_BPF, argument, 0, 0])
+    sys::call(libc::SYS_ioctl, [sys::raw(file) as u64, command, argument, 0, 0])
 }
 
 fn tracepoint_program(name: &str) -> OwnedFd {
@@ -43,26 +44,27 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
         let Some(served) = fuse::serve(&place) else { return vec![] };
         let _readable = Pages::map(READABLE, sys::page(), 0, libc::MAP_FIXED_NOREPLACE);
         let [forged, real, shared] = ["tt_forged", "tt_real", "tt_shared"].map(tracepoint_program);
-        let alone = forge(&served.file, &forged);
+        let alone = forge(&served.file, PERF_EVENT_IOC_SET_BPF, &forged);
+        let as_of_tun = forge(&served.file, TUNATTACHFILTER, &forged);
         let attached = set_bpf(&real, &event);
         let thread = std::thread::spawn(std::thread::park);
-        let with_a_thread = forge(&served.file, &shared);
+        let with_a_thread = forge(&served.file, PERF_EVENT_IOC_SET_BPF, &shared);
         thread.thread().unpark();
         thread.join().expect("no panic");
         sys::umount(&place);
-        [&[alone, attached, with_a_thread][..], &id_and_tag(&real)].concat()
+        [&[alone, as_of_tun, attached, with_a_thread][..], &id_and_tag(&real)].concat()
     });
     let Some((run, pid, numbers)) = acted else { return };
     if numbers.is_empty() {
         return not_checked("an ioctl of a FUSE file: /dev/fuse has no device");
     }
-    assert_eq!(numbers[..3], [0; 3], "the calls themselves");
+    assert_eq!(numbers[..4], [0; 4], "the calls themselves");
     let by_ioctl = |name: &'static str| move |e: &Value| e["attach"]["via"] == "ioctl" && e["prog"]["name"] == name;
     let events = run.kind_of("bpf", pid);
     let shown: Vec<_> = events.iter().filter(|e| e["attach"]["via"] == "ioctl").map(|e| &e["prog"]["name"]).collect();
     assert_eq!(shown, ["tt_real", "tt_shared"], "{events:#?}");
     let real = run.one("bpf", pid, by_ioctl("tt_real"));
-    check_prog(&real, "tt_real", "tracepoint", &numbers[3..]);
+    check_prog(&real, "tt_real", "tracepoint", &numbers[4..]);
     assert_eq!(real["attach"]["target"], "sched:sched_process_exit", "{real}");
     let attach = &run.one("bpf", pid, by_ioctl("tt_shared"))["attach"];
     assert_eq!((&attach["target"], &attach["target_why"]), (&Value::Null, &"raced".into()), "{attach}");
