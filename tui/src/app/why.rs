@@ -132,11 +132,12 @@ fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8
     let name = place(body).map_or(path, |(_, name)| name);
     let library = argument(path, argv).filter(|arg| arg.starts_with(LIBRARY));
     let whole = if failure.searched { name } else { path };
-    // A file with a path that is not executed may exist: its interpreter may be missing.
-    let found = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
+    // The file of a path may exist: its interpreter may be missing.
+    let by_path = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
     [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
         _ if what.is_empty() => failure.err.as_bytes().to_vec(),
-        Some(true) if !found => [what, b" not found"].concat(),
+        Some(true) if by_path => [b"cannot run ", what].concat(),
+        Some(true) => [what, b" not found"].concat(),
         _ => [failure.err.as_bytes(), b" ", what].concat(),
     })
 }
