@@ -249,6 +249,9 @@ impl Terminal {
         self.whole(&partial);
         if !rest.is_empty() {
             // What is partial still has no end, and is no character.
+            if !std::mem::take(&mut self.partial).is_empty() {
+                self.last = None;
+            }
             self.whole(rest);
         }
     }
@@ -315,7 +318,8 @@ impl Terminal {
 
     /// A control sequence.
     fn control(&mut self, sequence: &[u8], parameters: &[u8], last: u8) {
-        let number = || str::from_utf8(parameters).ok().and_then(|text| text.parse::<u16>().ok()).unwrap_or(1).max(1);
+        let digits = || parameters.iter().map_while(|byte| char::from(*byte).to_digit(10));
+        let number = || digits().fold(0_u16, |all, digit| all.saturating_mul(10).saturating_add(digit as u16)).max(1);
         let (row, column) = self.screen().cursor_position();
         let (columns, rows) = self.size();
         match (parameters, last) {
@@ -338,6 +342,13 @@ impl Terminal {
             ([b'0'..=b'9', ..] | [], b'I') => {
                 let tabs = usize::from(number().min(columns / 8 + 1));
                 self.parser.process("\t".repeat(tabs).as_bytes());
+            }
+            // A count beyond the screen has the same effect, at a cost.
+            (_, b'S' | b'T' | b'L' | b'M' | b'@' | b'P' | b'X')
+                if parameters.iter().all(|byte| (b'0'..=b';').contains(byte)) =>
+            {
+                let most = number().min(rows.max(columns));
+                self.parser.process(format!("\x1b[{most}{}", char::from(last)).as_bytes());
             }
             (b"?1047", b'h' | b'l') => self.parser.process(&[b"\x1b[?47".as_slice(), &[last]].concat()),
             (b"?1048", b'h') => self.parser.process(b"\x1b7"),
@@ -455,8 +466,8 @@ fn grid(screen: &vt100::Screen, shown: bool) -> String {
     out.push_str("\x1b[r");
     out.push_str(&screen.contents_formatted());
     if (top, bottom + 1) != (0, rows.get()) {
-        // It moves the cursor.
-        let _ = write!(out, "\x1b[{};{}r", top + 1, bottom + 1);
+        // It moves the cursor. The last cell of a row may be drawn again, without the attributes of what follows.
+        let _ = write!(out, "\x1b[{};{}r\x1b[m", top + 1, bottom + 1);
         out.push_str(&screen.cursor_state_formatted());
         out.push_str(&screen.attributes_formatted());
     }
@@ -469,6 +480,7 @@ fn grid(screen: &vt100::Screen, shown: bool) -> String {
             let wide = screen.cell(row, columns.get() - 1).is_some_and(vt100::Cell::is_wide_continuation);
             let last = columns.get() - if wide { 2 } else { 1 };
             at(&mut out, (row.saturating_sub(top), last));
+            out.push_str("\x1b[m");
             out.extend(screen.rows_formatted(last, columns.get() - last).nth(row.into()));
             out.push_str(&screen.attributes_formatted());
         }

@@ -45,6 +45,13 @@ fn questions_are_answered_and_answers_bounded() {
 }
 
 #[test]
+fn a_count_beyond_the_screen_costs_no_more_than_the_screen() {
+    assert!(fed(b"a\x1b[65535S").above().len() <= 20);
+    check(b"ab\x1b[99999999Dc\x1b[99999999@d", "cd");
+    check(b"a\r\nb\x1b[H\x1b[99999999Mc", "c");
+}
+
+#[test]
 fn lines_above_the_screen_are_kept_up_to_a_limit() {
     let mut terminal = Terminal::new(10_000);
     for line in 0..1000 {
@@ -89,8 +96,6 @@ fn output() -> impl Strategy<Value = Vec<u8>> {
         b"\x1b7",
         b"\x1b8",
         b"\x1b[2;4r",
-        b"\x1b[?6h",
-        b"\x1b[?6l",
         b"\x1bM",
         b"\x1bD",
         b"\x1bc",
@@ -145,6 +150,8 @@ proptest! {
         let mut other_screen = terminal.clone();
         other_screen.feed(if terminal.screen().alternate_screen() { b"\x1b[?47l" } else { b"\x1b[?47h" });
         prop_assume!(!after_empty(terminal.screen()) && !after_empty(other_screen.screen()));
+        // With the origin mode, no sequence leads to a cursor outside the margins.
+        prop_assume!(!has_origin(terminal.screen()) && !has_origin(other_screen.screen()));
         let mut restored = Terminal::restore(&terminal.state());
         let mut cloned = terminal.clone();
         prop_assert_eq!(restored.screen().contents(), terminal.screen().contents());
