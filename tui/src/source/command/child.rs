@@ -378,8 +378,10 @@ unsafe fn watch(child: libc::pid_t, signals: RawFd) -> ! {
             }
             match libc::read(1, (&raw mut told).cast(), 1) {
                 1 => {
-                    libc::tcsetpgrp(0, if told == FRONT { child } else { libc::getpid() });
-                    libc::kill(-child, libc::SIGCONT);
+                    // It may have left the group that it was given.
+                    let group = libc::getpgid(child);
+                    libc::tcsetpgrp(0, if told == FRONT { group } else { libc::getpid() });
+                    libc::kill(if group > 1 { -group } else { child }, libc::SIGCONT);
                 }
                 -1 if errno() == libc::EINTR => {}
                 _ => {
