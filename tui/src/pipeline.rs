@@ -142,6 +142,11 @@ impl Pipeline {
         &self.world
     }
 
+    /// Does not follow COMMAND's terminal: for readers that neither show it nor write states.
+    pub(crate) fn leave_out_terminal(&mut self) {
+        self.world.leave_out_terminal();
+    }
+
     /// Sets COMMAND's terminal, whose later output is in the frames.
     pub(crate) fn set_terminal(&mut self, terminal: &Terminal) {
         self.world.set_terminal(terminal);

@@ -363,6 +363,7 @@ impl Recording {
         }
         let mut pipeline = Pipeline::default();
         pipeline.set_budget(budget);
+        pipeline.leave_out_terminal();
         let roots = [recorded.whole.roots(), wanted.whole.roots()].concat();
         pipeline.follow(&roots);
         let clock_offset = start.clock_offset();
@@ -553,6 +554,7 @@ impl Recording {
         self.before = self.account().settled();
         self.pipeline = Pipeline::default();
         self.pipeline.set_budget(self.budget);
+        self.pipeline.leave_out_terminal();
         self.pipeline.restore(state);
         self.pipeline.follow(&self.roots);
         self.elsewhere = self.pipeline.account().settled();

@@ -40,6 +40,8 @@ pub struct World {
     counters: Counters,
     /// COMMAND's terminal, if its output is recorded.
     terminal: Option<Box<Terminal>>,
+    /// Whether the output is not followed.
+    without_terminal: bool,
     budget: Budget,
 }
 
@@ -104,6 +106,7 @@ impl World {
             HostFrame::BpfCounted(counted) => self.bpf.counted(&counted),
             HostFrame::BpfInventory(taken) => self.bpf.take(taken),
             HostFrame::KernelSymbol(symbol) => self.symbols.add(symbol),
+            HostFrame::CommandOutput(_) if self.without_terminal => {}
             HostFrame::CommandOutput(output) => {
                 self.terminal.get_or_insert_with(|| Box::new(Terminal::recorded())).apply(&output);
             }
@@ -204,6 +207,11 @@ impl World {
     /// COMMAND's terminal, as far as its output is in the frames.
     pub(crate) fn terminal(&self) -> Option<&Terminal> {
         self.terminal.as_deref()
+    }
+
+    /// Does not follow COMMAND's terminal: for readers that neither show it nor write states.
+    pub(crate) fn leave_out_terminal(&mut self) {
+        self.without_terminal = true;
     }
 
     /// Sets COMMAND's terminal, whose later output is in the frames.
