@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test. Those that need the kernel run as root (sudo when you are not); where that is refused they say so.
-# The last lines of the output name what was not checked on this machine, and why: the harness calls such a test "ok".
+# The output ends with the tests that could not check something on this machine, and why. The harness reports them as "ok".
 # usage: scripts/test.sh        TRACETUI_REQUIRE_KERNEL=1: fail when the kernel tests cannot run
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -179,7 +179,7 @@ impl App {
         (body.width, body.height.saturating_sub(1))
     }
 
-    /// Gives the terminal the size that it has on the screen; COMMAND is told, if it has changed.
+    /// Resizes the terminal to its area on the screen. COMMAND gets SIGWINCH if the size has changed.
     pub(super) fn fit_command(&mut self) -> Effects {
         let (columns, rows) = self.command_window();
         let Some(output) = self.output.as_mut().filter(|output| output.runs()) else { return Vec::new() };

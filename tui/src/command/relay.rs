@@ -208,7 +208,7 @@ pub(super) fn is_raw() -> bool {
 fn make_raw(alone: bool) -> bool {
     let Ok(now) = tcgetattr(stdin()) else { return false };
     let cooked = COOKED.load(Ordering::Acquire);
-    // SAFETY: what is not null was made by `Box::into_raw` and is never freed.
+    // SAFETY: a non-null pointer comes from `Box::into_raw` and is never freed.
     let cooked = unsafe { cooked.as_ref() }.unwrap_or(&now);
     let mut raw = cooked.clone();
     raw.make_raw();
@@ -226,7 +226,7 @@ fn make_raw(alone: bool) -> bool {
 /// Restores the modes of the terminal, if they were changed and the terminal is still this job's. Safe in a signal handler.
 pub(super) fn restore() {
     let cooked = COOKED.swap(null_mut(), Ordering::AcqRel);
-    // SAFETY: what is not null was made by `Box::into_raw` and is never freed.
+    // SAFETY: a non-null pointer comes from `Box::into_raw` and is never freed.
     if let Some(cooked) = unsafe { cooked.as_ref() }
         && in_foreground()
     {

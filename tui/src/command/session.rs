@@ -219,7 +219,7 @@ struct RecordedOutput {
     bytes: u64,
     /// Bytes that were not, and are not in a frame yet.
     missing: u64,
-    /// Whether it was said that bytes are missing.
+    /// Whether the message about missing bytes was printed; `None` until bytes are missing.
     said: Option<bool>,
 }
 
@@ -244,7 +244,7 @@ impl RecordedOutput {
         batch
     }
 
-    /// What is to be said once the limit is reached.
+    /// The message when the limit is reached, once.
     fn remark(&mut self) -> Option<String> {
         let said = self.said.as_mut().filter(|said| !**said)?;
         *said = true;

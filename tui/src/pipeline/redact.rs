@@ -98,7 +98,7 @@ impl Redact {
         array.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
     }
 
-    /// The header and the payload of an event of an excerpt, without what is told of its process.
+    /// The header and the payload of an event of an excerpt, without the facts about its process.
     pub(super) fn event(&mut self, frame: &FrameRef<'_>) -> (FrameHeader, Vec<u8>) {
         let mut header = frame.header;
         self.fit(&mut header.comm);
@@ -153,7 +153,7 @@ impl Redact {
             }
         };
         let names = [&names, whole.get(open.names.bytes.len()..)?].concat();
-        // Whether it is the file that was asked for is decided with the paths as they were.
+        // The comparison with the requested file uses the paths before redaction.
         let names_marks = open.names.marks & !mark::SHARED;
         let (names_len, path_len) = (names.len() as u16, path.len() as u16);
         let record = OpenRecord { names_len, root_off, path_len, names_marks, ..record };

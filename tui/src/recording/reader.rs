@@ -392,7 +392,7 @@ impl<R: Read> Input<R> {
         self.fill_to(wanted, wanted.max(READ))
     }
 
-    /// [`Self::fill`], with at most so many bytes.
+    /// Like [`Self::fill`], but reads at most this number of bytes.
     fn fill_to(&mut self, wanted: usize, most: usize) -> io::Result<usize> {
         if self.available().len() >= wanted {
             return Ok(self.available().len());

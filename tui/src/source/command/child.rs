@@ -135,9 +135,9 @@ impl Strings {
 pub(super) struct Monitor {
     /// The slave of the terminal.
     pub(super) slave: RawFd,
-    /// Where it is told to continue the COMMAND. It exits at its end.
+    /// The read end of the pipe whose bytes continue the COMMAND. At its end, the monitor exits.
     pub(super) control: RawFd,
-    /// Where it reports.
+    /// The write end of the pipe for its reports.
     pub(super) reports: RawFd,
     /// Whether the COMMAND starts in the foreground of the terminal.
     pub(super) front: bool,
