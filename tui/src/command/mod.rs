@@ -21,6 +21,7 @@ pub mod print;
 mod progress;
 pub mod read;
 pub mod record;
+mod recorded;
 mod relay;
 pub mod replay;
 mod rotate;

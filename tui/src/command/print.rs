@@ -152,8 +152,7 @@ impl<S: Sink> Pump<'_, S> {
     }
 
     fn happened(&mut self, happened: &Happened) -> io::Result<()> {
-        let wrote = if let Happened::Wrote(bytes) = happened { bytes.as_slice() } else { &[] };
-        let printed = self.trace.record_output(wrote).map_or(Ok(()), |batch| self.print(batch));
+        let printed = self.trace.record_output(happened.output()).map_or(Ok(()), |batch| self.print(batch));
         if let Happened::Ended(_) = happened {
             self.stop(StopReason::Command);
         }

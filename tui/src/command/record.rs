@@ -175,9 +175,8 @@ impl Recording {
     }
 
     fn happened(&mut self, happened: &Happened) {
-        let wrote = if let Happened::Wrote(bytes) = happened { bytes.as_slice() } else { &[] };
         if !self.full
-            && let Some(batch) = self.trace.record_output(wrote)
+            && let Some(batch) = self.trace.record_output(happened.output())
         {
             self.take(batch);
         }

@@ -158,6 +158,13 @@ pub enum Happened {
     Ended(Ended),
 }
 
+impl Happened {
+    /// The output; empty unless it wrote.
+    pub(crate) fn output(&self) -> &[u8] {
+        if let Happened::Wrote(bytes) = self { bytes } else { &[] }
+    }
+}
+
 /// How a COMMAND ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
