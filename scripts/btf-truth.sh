@@ -45,6 +45,7 @@ rows() {
         echo "{ \"$field\", $offset, 0 },"
     done
     echo '{ "ExitHasGroupDead", exit_has_group_dead, -1 },'
+    echo '{ "UringCqe", uring_cqe, -1 },'
     for name in d_shortname d_iname; do
         echo "{ \"InlineNameLen\", sizeof(((struct dentry *)0)->$name), -1 },"
     done
@@ -61,6 +62,8 @@ program() {
 	extern int printf(const char *, ...);
 	enum { exit_has_group_dead = __builtin_types_compatible_p(
 	    btf_trace_sched_process_exit, void (*)(void *, struct task_struct *, _Bool)) };
+	enum { uring_cqe = __builtin_types_compatible_p(
+	    btf_trace_io_uring_complete, void (*)(void *, struct io_ring_ctx *, void *, struct io_uring_cqe *)) };
 	static const struct { const char *name; long value, size; } rows[] = {
 	C
     cat "$1"

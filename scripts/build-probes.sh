@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the kernel probes into tui/src/source/live/probes.bpf.o, byte for byte the same wherever it is built.
+# Builds the kernel probes into crates/live/src/probes.bpf.o, byte for byte the same wherever it is built.
 # usage: scripts/build-probes.sh [OUT.o]     (BPF_LINKER: the linker's path; CARGO_TARGET_DIR: where cargo works)
 # Needs what scripts/install-bpf-toolchain.sh installs.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-out=$(realpath -m "${1:-$root/tui/src/source/live/probes.bpf.o}")
+out=$(realpath -m "${1:-$root/crates/live/src/probes.bpf.o}")
 target=bpfel-unknown-none
 sysroot=$(rustc --print sysroot)
 host=$(rustc -vV | sed -n 's/^host: //p')

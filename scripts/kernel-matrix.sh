@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped;
 # for --quick and --core with one that is built faster: without link-time optimization, and once for the tests and itself.
-# Writes the tables kernel × check to docs/KERNELS.md, and their summary into docs/PROBES.md.
-# usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core] [--jobs N] [--out FILE] [KERNEL…]
+# Writes a report (kernel × check) to target/kernel-matrix/KERNELS.md, and its summary into docs/KERNELS.md.
+# usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core | --build] [--jobs N] [--out FILE] [KERNEL…]
 #   --arch ARCH x86_64, aarch64 or all; may be repeated; without it, the architecture of this machine
 #   KERNEL     a version (6.12) or `newest`; with `-16k` (aarch64), the kernel with pages of 16 KiB. Without any, those of
-#              the page, and docs/KERNELS.md is written: the sections of the architectures that ran are replaced
+#              the plan below, and the report is written: the sections of the architectures that ran are replaced
 #   --quick    the storms and the exits only, without the preemption models
-#   --core     some fifty checks on each kernel, of every subject, and `preempt=full` on two: in a quarter of an hour
+#   --core     some ninety checks of every subject, and `preempt=full` on two kernels. 6.18 and 7.1 run the storms and the exits only:
+#              every fault that they showed was also seen on 6.12 or on the newest kernel
+#   --build    only builds the programs and fetches the kernels, for a run that follows
 #   --jobs N   machines that run at once (as many as there are processors)
-#   --out FILE where the page goes; with kernels named: to stdout only, unless this says otherwise
+#   --out FILE writes the report to FILE, and nothing to docs/. With kernels named and without it, to stdout only
 # What is built and the console of each machine (*.log) are kept in target/kernel-matrix/ARCH, the kernels in
 # target/kernels/ARCH.
 # Exit status 1 when a check failed or fewer than three kernels (or, where fewer were named, not all of them) of an
@@ -19,12 +21,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 parts=$root/scripts/kernel-matrix
 
-quick='' core='' out='' named=() archs=()
+quick='' core='' build_only='' out='' named=() archs=()
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
     --core) core=1 ;;
+    --build) build_only=1 ;;
     --arch)
       case ${2:?--arch ARCH} in
         x86_64 | aarch64) archs+=("$2") ;;
@@ -44,20 +47,19 @@ done
 host=$(uname -m)
 [ ${#archs[@]} -gt 0 ] || archs=("$host")
 mapfile -t archs < <(printf '%s\n' "${archs[@]}" | sort -ru)
-[ ${#named[@]} -gt 0 ] || out=${out:-docs/KERNELS.md}
 case ${archs[*]} in
   x86_64 | aarch64 | 'x86_64 aarch64') ;;
   *) echo "unsupported architecture ${archs[*]}: use --arch x86_64 or aarch64" >&2 && exit 2 ;;
 esac
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
-profile=release
-[ -z "$quick$core" ] || profile=release-fast-build
 # The kernels lie apart from the rest of `work`, so that they can be kept when the rest is removed.
 work=$CARGO_TARGET_DIR/kernel-matrix
 kernel_dir=$CARGO_TARGET_DIR/kernels
 sysroot=$(rustc --print sysroot)
 mkdir -p "$work"
+summary=''
+[ -n "$out" ] || [ ${#named[@]} -gt 0 ] || { out=$work/KERNELS.md && summary=1; }
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
 # The kernels of an architecture that run when none are named, and the checks that run on each. `most` leaves out what
@@ -119,15 +121,16 @@ build() {
   else
     export "CC_${arch}_unknown_linux_musl=cc"
   fi
-  # With the tests cargo builds a binary of its own: some crates have more features then.
-  if [ "$profile" = release ]; then
+  # With the tests cargo builds a binary of its own: some crates have more features then. The whole matrix takes the one that is
+  # installed.
+  if [ -z "$quick$core$build_only" ]; then
     cargo build --release --locked --target "$target" -p tracetui
     cp "$CARGO_TARGET_DIR/$target/release/tracetui" "$bin/tracetui"
   fi
-  test_program=$(cargo test --profile "$profile" --locked --target "$target" -p tracetui --test kernel --no-run \
+  test_program=$(cargo test --release --locked --target "$target" -p tracetui --test kernel --no-run \
     --message-format=json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*\/kernel-[^"]*\)".*/\1/p' | tail -1)
-  [ "$profile" = release ] || cp "$CARGO_TARGET_DIR/$target/$profile/tracetui" "$bin/tracetui"
+  [ -z "$quick$core$build_only" ] || cp "$CARGO_TARGET_DIR/$target/release/tracetui" "$bin/tracetui"
   # The strip of this machine may know its own architecture only.
   env "LD_LIBRARY_PATH=$sysroot/lib" "$sysroot/lib/rustlib/$(rustc --print host-tuple)/bin/rust-objcopy" \
     --strip-debug "$test_program" "$bin/kernel-tests"
@@ -184,7 +187,10 @@ runs() {
     if [ -n "$quick" ]; then
       checks=storm
     elif [ -n "$core" ]; then
-      checks=core
+      case $kernel in
+        6.18 | 7.1) checks=storm ;;
+        *) checks=core ;;
+      esac
     elif [ ${#named[@]} = 0 ]; then
       for pair in $(plan "$arch"); do
         [ "${pair%=*}" != "$kernel" ] || checks=${pair#*=}
@@ -277,7 +283,7 @@ boot_all() {
   wait
 }
 
-# --- the page ------------------------------------------------------------------------------------------------------
+# --- the report ----------------------------------------------------------------------------------------------------
 
 # The section of an architecture, from the logs of its machines.
 section() {
@@ -291,18 +297,20 @@ section() {
   "$parts/section.sh" "$arch" "${absent[*]}" "${logs[@]}"
 }
 
-# Puts the part of the page that others carry into them, between the same comments.
-carry() {
-  local page=$1 file
-  shift
-  for file in "$@"; do
-    awk -v page="$page" '
-      /<!-- kernels -->/ { while ((getline line < page) > 0) if (line ~ /<!-- kernels -->/ || on) { print line; on = line !~ /<!-- \/kernels -->/ }; skip = 1 }
-      !skip { print }
-      /<!-- \/kernels -->/ { skip = 0 }
-    ' "$file" >"$file.new"
-    mv "$file.new" "$file"
-  done
+# Replaces the rows of a report's architectures in the summary of docs/KERNELS.md, between the same comments.
+summarize() {
+  local report=$1 page=docs/KERNELS.md
+  awk '
+    /<!-- kernels -->/ { inside = 1 }
+    inside && /^\| (x86-64|aarch64) / { rows[NR == FNR, $2] = rows[NR == FNR, $2] $0 "\n"; next }
+    /<!-- \/kernels -->/ {
+      inside = 0
+      if (NR != FNR) printf "%s%s", latest("x86-64"), latest("aarch64")
+    }
+    NR != FNR { print }
+    function latest(arch) { return (1, arch) in rows ? rows[1, arch] : rows[0, arch] }
+  ' "$report" "$page" >"$work/summary.md"
+  cp "$work/summary.md" "$page"
 }
 
 # All in one function, read whole before it runs: the file may change meanwhile.
@@ -327,17 +335,18 @@ main() {
     cat "$work/$arch/fetch.txt"
     initramfs "$arch"
   done
+  [ -z "$build_only" ] || return 0
   step "machines, $jobs at once"
   boot_all
-  step "page"
+  step "report"
   for arch in "${archs[@]}"; do
     section "$arch" >"$work/$arch/section.md"
   done
   if [ -n "$out" ]; then
-    "$parts/page.sh" "$out" "${archs[@]/#/$work/}" >"$work/page.md"
-    cp "$work/page.md" "$out"
+    "$parts/page.sh" "$out" "${archs[@]/#/$work/}" >"$work/report.md"
+    cp "$work/report.md" "$out"
     echo "written to $out"
-    [ "$out" != docs/KERNELS.md ] || carry "$out" docs/PROBES.md
+    [ -z "$summary" ] || summarize "$out"
   else
     for arch in "${archs[@]}"; do
       cat "$work/$arch/section.md"

@@ -6,13 +6,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 log=$(mktemp)
+: >"$log.kernel"
 not_checked() {
   echo "== not checked on this machine"
   awk '/^test .* \.\.\. / { test = $2 ": " }
     match($0, /(cannot run|not checked): .*/) { print "  " test substr($0, RSTART, RLENGTH); found = 1 }
     /(ok|FAILED)$/ { test = "" }
-    END { if (!found) print "  nothing: every test ran" }' "$log"
-  rm -f "$log"
+    END { if (!found) print "  nothing: every test ran" }' "$log" "$log.kernel"
+  rm -f "$log" "$log.kernel"
 }
 trap not_checked EXIT
 # The log is a pipe for cargo, which would then leave out the colours.
@@ -34,7 +35,10 @@ if [ "$(id -u)" != 0 ]; then
   fi
 fi
 # The optimised binary: the account must also hold where a slow reader would hide a fast kernel.
-test_binary=$(cargo test --locked --profile release-fast-build -p tracetui --test kernel --no-run --message-format=json-render-diagnostics |
+test_binary=$(cargo test --locked --release -p tracetui --test kernel --no-run --message-format=json-render-diagnostics |
   sed -n 's/.*"executable":"\([^"]*\/kernel-[^"]*\)".*/\1/p' | tail -1)
 # They take about 10 minutes. One that hangs is the last in the output.
-"${as_root[@]}" timeout --foreground --kill-after=10 40m "$test_binary" --test-threads=1 2>&1 | tee -a "$log"
+# The log is a file for them, not a pipe: tee would wait for every process that a failed test leaves behind.
+"${as_root[@]}" timeout --foreground --kill-after=10 40m "$test_binary" --test-threads=1 >"$log.kernel" 2>&1 &
+tail --quiet --lines=+1 --follow --pid=$! "$log.kernel"
+wait $!

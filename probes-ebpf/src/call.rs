@@ -1,36 +1,22 @@
 //! System calls that ended: numbers, arguments and registers of the tables of each architecture.
 
 use crate::arch::on_arm;
+use crate::calls::bpf::is_dismissed;
+use crate::calls::{ALL, Calls, NONE};
 use crate::read::{self, forgotten, has, ld, load_at};
 use crate::task::current;
 use aya_ebpf::EbpfContext;
-use aya_ebpf::programs::ProbeContext;
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::programs::{ProbeContext, TracePointContext};
 use core::ffi::c_void;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::bpf::option;
-use tracetui_shared::record::open::{abi, via};
-
-/// The system call that a number stands for: a [`via`] for opens, or one of these.
-pub mod what {
-    /// bpf(2).
-    pub const BPF: u8 = 0x10;
-    /// ioctl(2).
-    pub const IOCTL: u8 = 0x11;
-    /// setsockopt(2).
-    pub const SETSOCKOPT: u8 = 0x12;
-    /// seccomp(2).
-    pub const SECCOMP: u8 = 0x13;
-    /// prctl(2).
-    pub const PRCTL: u8 = 0x14;
-    /// execve(2).
-    pub const EXECVE: u8 = 0x20;
-    /// execveat(2).
-    pub const EXECVEAT: u8 = 0x21;
-}
+use tracetui_shared::record::open::abi;
 
 /// A system call that ended.
 #[derive(Clone, Copy)]
 pub struct Call {
+    /// The entry of the call ([`by_number`]).
+    entry: u8,
     /// The current task.
     pub task: u64,
     /// The first four arguments.
@@ -49,84 +35,80 @@ pub struct Call {
     regs: u64,
 }
 
-/// `openat2` has the same number in every table.
-const OPENAT2: u32 = 437;
-/// `PERF_EVENT_IOC_SET_BPF` (include/uapi/linux/perf_event.h).
-pub const SET_BPF: u64 = 0x4004_2408;
-/// `TUNATTACHFILTER` (include/uapi/linux/if_tun.h). A 32-bit caller passes the same number: the kernel knows no other.
-const TUN_ATTACH_FILTER: u64 = 0x4010_54d5;
-/// `TUNDETACHFILTER`.
-const TUN_DETACH_FILTER: u64 = 0x4010_54d6;
+impl Call {
+    /// Whether it is one of these calls.
+    #[inline(always)]
+    pub fn is_of(&self, calls: &Calls) -> bool {
+        self.entry >> WHICH_BITS == calls.kind as u8
+    }
 
-/// Whether an ioctl(2) may attach or detach a program.
-#[inline(always)]
-fn attaches(command: u64) -> bool {
-    matches!(command, SET_BPF | TUN_ATTACH_FILTER | TUN_DETACH_FILTER)
+    /// Which of the kind's calls it is.
+    #[inline(always)]
+    pub fn which(&self) -> u8 {
+        self.entry & ((1 << WHICH_BITS) - 1)
+    }
 }
 
-/// The same [`what`] and [`abi`], which the verifier does not know: it need not follow each number of a call separately
+/// The same entry and [`abi`], which the verifier does not know: it need not follow each number of a call separately
 /// from here on.
 #[inline(always)]
-fn settled(asked: u8, abi: u8, ret: i64) -> (u8, u8) {
-    let both = forgotten(u64::from(asked) | u64::from(abi) << 8, ret as u64);
+fn settled(entry: u8, abi: u8, ret: i64) -> (u8, u8) {
+    let both = forgotten(u64::from(entry) | u64::from(abi) << 8, ret as u64);
     (both as u8, (both >> 8) as u8)
 }
 
-/// Whether a call of one of the functions that do many things loads, attaches or detaches a program.
-#[inline(always)]
-fn concerns_bpf(asked: u8, args: &[u64; 4], ret: i64) -> bool {
-    /// `SOL_SOCKET` (include/uapi/asm-generic/socket.h).
-    const SOL_SOCKET: u64 = 1;
-    /// `SECCOMP_SET_MODE_FILTER` (include/uapi/linux/seccomp.h).
-    const SET_MODE_FILTER: u64 = 1;
-    /// `PR_SET_SECCOMP` (include/uapi/linux/prctl.h).
-    const PR_SET_SECCOMP: u64 = 22;
-    /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
-    const MODE_FILTER: u64 = 2;
-    let low = |arg: u64| arg & 0xffff_ffff;
-    match forgotten(asked.into(), ret as u64) as u8 {
-        what::IOCTL => attaches(low(args[1])),
-        what::SETSOCKOPT => {
-            low(args[1]) == SOL_SOCKET
-                && matches!(
-                    low(args[2]) as u16,
-                    option::ATTACH_FILTER
-                        | option::DETACH_FILTER
-                        | option::ATTACH_BPF
-                        | option::ATTACH_REUSEPORT_CBPF
-                        | option::ATTACH_REUSEPORT_EBPF
-                        | option::DETACH_REUSEPORT_BPF
-                )
+/// Bits of an entry that contain which of its kind's calls it is.
+const WHICH_BITS: u32 = 3;
+
+/// The calls of the tables of an architecture, by number. `first` is the first table. Each table has a byte, in the order of
+/// [`abi`]: the kind and which of its calls it is; 0 for a call that makes no events. So one load and one test dismiss most
+/// calls.
+const fn by_number<const COUNT: usize>(first: usize, tables: usize) -> [u32; COUNT] {
+    let mut entries = [0; COUNT];
+    let mut kind = 0;
+    while kind < ALL.len() {
+        let Calls { kind: of, rows } = ALL[kind];
+        assert!((*of as u32) < 1 << (8 - WHICH_BITS), "the entry has no room for the number of the kind");
+        let mut row = 0;
+        while row < rows.len() {
+            let (which, numbers) = rows[row];
+            assert!(which < 1 << WHICH_BITS, "the entry has no room for so many calls of a kind");
+            let mut table = 0;
+            while table < tables {
+                let number = numbers[first + table];
+                if number != NONE {
+                    let entry = ((*of as u32) << WHICH_BITS | which as u32) << (8 * table);
+                    assert!(entries[number as usize] & 0xff << (8 * table) == 0, "a system call is in two rows");
+                    entries[number as usize] |= entry;
+                }
+                table += 1;
+            }
+            row += 1;
         }
-        what::SECCOMP => low(args[0]) == SET_MODE_FILTER,
-        what::PRCTL => low(args[0]) == PR_SET_SECCOMP && args[1] == MODE_FILTER,
-        _ => true,
+        kind += 1;
     }
+    entries
 }
 
-/// The numbers of a table of system calls that make events, and the [`what`] of each.
-type Numbers = [(u32, u8)];
-
-/// The calls of all tables of an architecture, by number. Each table has a byte, in the order of [`abi`]: the [`what`]
-/// plus one, 0 for a call that makes no events. So one load and one test dismiss most calls.
-const fn by_number<const COUNT: usize>(tables: &[&[&Numbers]]) -> [u32; COUNT] {
-    let mut calls = [0; COUNT];
-    let mut table = 0;
-    while table < tables.len() {
-        let mut part = 0;
-        while part < tables[table].len() {
-            let numbers = tables[table][part];
-            let mut i = 0;
-            while i < numbers.len() {
-                let (number, what) = numbers[i];
-                calls[number as usize] |= (what as u32 + 1) << (8 * table);
-                i += 1;
+/// One more than the highest number in some tables.
+const fn count(first: usize, tables: usize) -> usize {
+    let (mut count, mut kind) = (0, 0);
+    while kind < ALL.len() {
+        let mut row = 0;
+        while row < ALL[kind].rows.len() {
+            let mut table = first;
+            while table < first + tables {
+                let number = ALL[kind].rows[row].1[table];
+                if number != NONE && number as usize >= count {
+                    count = number as usize + 1;
+                }
+                table += 1;
             }
-            part += 1;
+            row += 1;
         }
-        table += 1;
+        kind += 1;
     }
-    calls
+    count
 }
 
 /// The entry of a number; 0 if no table has a call with this number that makes events.
@@ -135,18 +117,18 @@ fn entry<const COUNT: usize>(calls: &[u32; COUNT], number: u32) -> u32 {
     if (number as usize) < COUNT { calls[number as usize] } else { 0 }
 }
 
-/// The [`what`] of an entry in a table; `None` if the call makes no events.
+/// The entry in a table; `None` if the call makes no events.
 #[inline(always)]
 fn in_table(entry: u32, table: u8) -> Option<u8> {
-    let asked = (entry >> (8 * u32::from(table))) as u8;
-    if asked == 0 { None } else { Some(asked - 1) }
+    let entry = (entry >> (8 * u32::from(table))) as u8;
+    if entry == 0 { None } else { Some(entry) }
 }
 
-/// The call and its [`what`], if it makes events. Most calls do not, and are dismissed by their number. `regs` is the
+/// The call, if it makes events. Most calls do not, and are dismissed by their number. `regs` is the
 /// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`. `context` is that of the
 /// program.
 #[inline(always)]
-pub unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, Call)> {
+pub unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
     // SAFETY: `regs` is a BTF pointer to `struct pt_regs`. Each half reads at the offsets of its own architecture.
     unsafe { if on_arm() { arm::select(context, regs, ret) } else { x86::select(context, regs, ret) } }
 }
@@ -158,9 +140,61 @@ pub unsafe fn fifth_argument(call: &Call) -> u64 {
     unsafe { load_at(call.regs, if on_arm() { arm::X4 } else { x86::fifth_argument(call.abi) }) }
 }
 
+/// One of these calls that ended, at a classic tracepoint `syscalls:sys_exit_*`: `int __syscall_nr`, `long ret`
+/// ([`SYSCALL_METADATA`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/syscalls.h)). It does not run for
+/// calls of the 32-bit table.
+#[inline(always)]
+pub unsafe fn at_tracepoint(ctx: &TracePointContext, calls: &Calls) -> Option<Call> {
+    /// Offset in bytes of the result, after the common fields and the number (`struct syscall_trace_exit`,
+    /// [`kernel/trace/trace.h`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/trace.h)).
+    const RET: usize = 16;
+    // SAFETY: `RET` is an offset in the tracepoint's record, which the verifier checks.
+    unsafe { select(ctx.as_ptr(), registers(), read::field(ctx, RET)).filter(|call| call.is_of(calls)) }
+}
+
+/// One of these calls that ended, at the return of the function behind it, of any table:
+/// `long __x64_sys_openat(const struct pt_regs *regs)` and its like (`syscall_wrapper.h` of
+/// [x86](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/include/asm/syscall_wrapper.h) and
+/// [arm64](https://elixir.bootlin.com/linux/v6.12/source/arch/arm64/include/asm/syscall_wrapper.h)). Attached by a
+/// kprobe_multi link
+/// ([`kprobe_multi_link_prog_run`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)).
+#[inline(always)]
+pub unsafe fn at_return(ctx: &ProbeContext, calls: &Calls) -> Option<Call> {
+    // SAFETY: the context is the registers at the function's return.
+    unsafe { select(ctx.as_ptr(), registers(), returned(ctx)).filter(|call| call.is_of(calls)) }
+}
+
+/// Whether the current task is in this call of a kind (5.15+).
+#[inline(always)]
+pub unsafe fn is_in(calls: &Calls, which: u8) -> bool {
+    // SAFETY: the registers are those of the current task.
+    unsafe { select(core::ptr::null_mut(), registers(), 0) }
+        .is_some_and(|call| call.is_of(calls) && call.which() == which)
+}
+
+/// Whether a task is in one of these calls, judged by the number alone: another table may use it for another call.
+#[inline(always)]
+pub unsafe fn may_be_in(task: u64, calls: &Calls) -> bool {
+    // SAFETY: `task` is a BTF pointer to a task, which the helper takes.
+    unsafe {
+        let regs = bpf_task_pt_regs(task as *mut _) as u64;
+        let found = if on_arm() { arm::number(regs) } else { x86::number(regs) };
+        let is = |table: u32| (found >> (8 * table)) as u8 >> WHICH_BITS == calls.kind as u8;
+        is(0) || is(1) || is(2)
+    }
+}
+
+/// The registers with which the current task entered the kernel
+/// ([`bpf_task_pt_regs`](https://elixir.bootlin.com/linux/v5.15/source/kernel/trace/bpf_trace.c), 5.15+).
+#[inline(always)]
+unsafe fn registers() -> u64 {
+    // SAFETY: the helper takes the current task, a BTF pointer on every kernel that has the helper.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
+}
+
 /// The return value of a function. The context is the registers at its return.
 #[inline(always)]
-pub unsafe fn returned(ctx: &ProbeContext) -> i64 {
+unsafe fn returned(ctx: &ProbeContext) -> i64 {
     // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
     unsafe { if on_arm() { first_word(ctx) as i64 } else { read::field(ctx, x86::AX as usize) } }
 }
@@ -242,62 +276,19 @@ mod x86 {
     /// 32-bit table.
     const TS_COMPAT: u32 = 2;
 
-    /// What the 64-bit table
-    /// ([`syscall_64`](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/entry/syscalls/syscall_64.tbl)) and that
-    /// of x32 have in common. The numbers of x32 are without the bit [`X32`].
-    const NUMBERS: &Numbers = &[
-        (2, via::OPEN),
-        (IOCTL, what::IOCTL),
-        (85, via::CREAT),
-        (157, what::PRCTL),
-        (257, via::OPENAT),
-        (304, via::OPEN_BY_HANDLE_AT),
-        (317, what::SECCOMP),
-        (321, what::BPF),
-        (OPENAT2, via::OPENAT2),
-        (IOCTL_X32, what::IOCTL),
-    ];
-
-    /// What only the 64-bit table has.
-    const NUMBERS_64: &Numbers = &[(54, what::SETSOCKOPT), (59, what::EXECVE), (322, what::EXECVEAT)];
-
-    /// What only the table of x32 has.
-    const NUMBERS_X32: &Numbers = &[(520, what::EXECVE), (541, what::SETSOCKOPT), (545, what::EXECVEAT)];
-
-    /// The table of i386
-    /// ([`syscall_32`](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/entry/syscalls/syscall_32.tbl)).
-    const NUMBERS_I386: &Numbers = &[
-        (5, via::OPEN),
-        (8, via::CREAT),
-        (11, what::EXECVE),
-        (54, what::IOCTL),
-        (172, what::PRCTL),
-        (295, via::OPENAT),
-        (342, via::OPEN_BY_HANDLE_AT),
-        (354, what::SECCOMP),
-        (357, what::BPF),
-        (358, what::EXECVEAT),
-        (366, what::SETSOCKOPT),
-        (OPENAT2, via::OPENAT2),
-    ];
-
-    const IOCTL: u32 = 16;
-    const IOCTL_X32: u32 = 514;
-
     // Its name is in the object, and a mangled one would depend on where the object is built.
     #[unsafe(export_name = "CALLS_X86")]
-    static CALLS: [u32; 546] = by_number(&[&[NUMBERS, NUMBERS_64], &[NUMBERS_I386], &[NUMBERS, NUMBERS_X32]]);
+    static TABLES: [u32; count(abi::X86_64 as usize, 3)] = by_number(abi::X86_64 as usize, 3);
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, Call)> {
+    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
         // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
         unsafe {
             let nr = load_at::<u64>(regs, ORIG_AX) as u32;
             let n = nr & !X32;
-            let entry = entry(&CALLS, n);
-            // An ioctl that attaches no program is dismissed here too: there are many. (16 is lchown(2) of i386.)
-            if entry == 0 || n == IOCTL && !attaches(low(regs, SI)) {
+            let entry = entry(&TABLES, n);
+            if entry == 0 || is_dismissed(abi::X86_64, n, || low(regs, SI)) {
                 return None;
             }
             let task = current();
@@ -312,11 +303,8 @@ mod x86 {
             } else {
                 abi::X86_64
             };
-            let asked = in_table(entry, abi)?;
-            if asked >= what::EXECVE && ret >= 0 {
-                return None;
-            }
-            let (asked, abi) = settled(asked, abi, ret);
+            let entry = in_table(entry, abi)?;
+            let (entry, abi) = settled(entry, abi, ret);
             // After a trap the register of the result holds the number.
             let trapped = ret as u32 == load_at::<u64>(regs, ORIG_AX) as u32 && is_trapped(task);
             let killed = trapped && is_killed(task);
@@ -326,11 +314,15 @@ mod x86 {
             } else {
                 [load_at(regs, DI), load_at(regs, SI), load_at(regs, DX), load_at(regs, R10)]
             };
-            if !concerns_bpf(asked, &args, ret) {
-                return None;
-            }
-            Some((asked, Call { task, args, ret, abi, trapped, killed, context, regs }))
+            Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
         }
+    }
+
+    /// The entries of the call's number.
+    #[inline(always)]
+    pub(super) unsafe fn number(regs: u64) -> u32 {
+        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`.
+        entry(&TABLES, unsafe { load_at::<u64>(regs, ORIG_AX) } as u32 & !X32)
     }
 
     /// Offset in bytes of the fifth argument in `struct pt_regs`.
@@ -365,78 +357,43 @@ mod arm {
     /// `_TIF_32BIT` of `thread_info.flags` (arch/arm64/include/asm/thread_info.h): the task runs 32-bit code.
     const TIF_32BIT: u32 = 1 << 22;
 
-    /// The table of aarch64
-    /// ([asm-generic/unistd.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/unistd.h)), which
-    /// has neither open nor creat.
-    const NUMBERS: &Numbers = &[
-        (IOCTL, what::IOCTL),
-        (56, via::OPENAT),
-        (167, what::PRCTL),
-        (208, what::SETSOCKOPT),
-        (221, what::EXECVE),
-        (265, via::OPEN_BY_HANDLE_AT),
-        (277, what::SECCOMP),
-        (280, what::BPF),
-        (281, what::EXECVEAT),
-        (OPENAT2, via::OPENAT2),
-    ];
-
-    /// The table of 32-bit ARM, EABI
-    /// ([`arch/arm/tools/syscall.tbl`](https://elixir.bootlin.com/linux/v6.12/source/arch/arm/tools/syscall.tbl)).
-    const NUMBERS_ARM: &Numbers = &[
-        (5, via::OPEN),
-        (8, via::CREAT),
-        (11, what::EXECVE),
-        (54, what::IOCTL),
-        (172, what::PRCTL),
-        (294, what::SETSOCKOPT),
-        (322, via::OPENAT),
-        (371, via::OPEN_BY_HANDLE_AT),
-        (383, what::SECCOMP),
-        (386, what::BPF),
-        (387, what::EXECVEAT),
-        (OPENAT2, via::OPENAT2),
-    ];
-
-    const IOCTL: u32 = 29;
-
     #[unsafe(export_name = "CALLS_ARM")]
-    static CALLS: [u32; 438] = by_number(&[&[NUMBERS], &[NUMBERS_ARM]]);
+    static TABLES: [u32; count(abi::AARCH64 as usize, 2)] = by_number(abi::AARCH64 as usize, 2);
+
+    /// The entries of the call's number.
+    #[inline(always)]
+    pub(super) unsafe fn number(regs: u64) -> u32 {
+        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`.
+        entry(&TABLES, unsafe { load_at(regs, SYSCALLNO) })
+    }
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, Call)> {
+    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
         // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
         unsafe {
             let n: u32 = load_at(regs, SYSCALLNO);
-            let entry = entry(&CALLS, n);
-            // An ioctl that attaches no program is dismissed here too: there are many. (29 is pause(2) of ARM.)
-            if entry == 0 || n == IOCTL && !attaches(load_at::<u32>(regs, X1).into()) {
+            let entry = entry(&TABLES, n);
+            if entry == 0 || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into()) {
                 return None;
             }
             let task = current();
             let narrow = ld::<u32>(task, field::TaskCompat) & TIF_32BIT != 0;
-            let asked = in_table(entry, if narrow { 1 } else { 0 })?;
-            // Older kernels do not sign-extend the result of a 32-bit caller.
-            if asked >= what::EXECVE && (ret as i32) >= 0 {
-                return None;
-            }
+            let entry = in_table(entry, if narrow { 1 } else { 0 })?;
             let abi = if narrow { abi::ARM } else { abi::AARCH64 };
-            let (asked, abi) = settled(asked, abi, ret);
+            let (entry, abi) = settled(entry, abi, ret);
             let first: u64 = load_at(regs, ORIG_X0);
             // After a trap the register of the result holds the first argument.
             let trapped = ret as u32 == first as u32 && is_trapped(task);
             let killed = trapped && is_killed(task);
             let args = [first, load_at(regs, X1), load_at(regs, X2), load_at(regs, X3)];
+            // Older kernels do not sign-extend the result of a 32-bit caller.
             let (args, ret) = if forgotten(abi.into(), ret as u64) as u8 == abi::ARM {
                 (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32))
             } else {
                 (args, ret)
             };
-            if !concerns_bpf(asked, &args, ret) {
-                return None;
-            }
-            Some((asked, Call { task, args, ret, abi, trapped, killed, context, regs }))
+            Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
         }
     }
 }

@@ -21,6 +21,27 @@ pub unsafe fn wanted(kind: Kind, who: &Who, failed: bool) -> bool {
     }
 }
 
+/// A verdict: the capture filter passes all events of a kind by a thread.
+pub const ALL: u32 = 1;
+/// A verdict: it passes those that failed.
+pub const FAILED: u32 = 2;
+
+/// What the capture filter passes of a kind by a thread: [`ALL`], [`FAILED`] or 0.
+#[inline(always)]
+pub unsafe fn verdict(kind: Kind, who: &Who) -> u32 {
+    let Some(capture) = CAPTURE.get_ptr(0) else { return 0 };
+    // SAFETY: as for `wanted`.
+    unsafe {
+        if !wanted(kind, who, true) {
+            0
+        } else if get(&raw const (*capture).tests) & test::FAILED != 0 {
+            FAILED
+        } else {
+            ALL
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn passes(capture: *const Capture, tests: u32, who: &Who, failed: bool) -> bool {
     // SAFETY: `capture` is an element of the map; the keys are on the stack. `who.task` is a task, a BTF pointer where

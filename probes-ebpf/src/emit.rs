@@ -75,6 +75,18 @@ pub unsafe fn count_tree_full() {
     unsafe { (*state).tree_full += 1 };
 }
 
+/// Counts events that are not sent, for a reason.
+#[inline(always)]
+pub unsafe fn count_dropped(slot: Slot, reason: Reason, events: u64) {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map. The calling program fills the slot.
+    unsafe {
+        let counters = slot_of(state, slot);
+        (*counters).met += events;
+        (*counters).dropped[reason as usize] += events;
+    }
+}
+
 /// The counters of a slot on one CPU.
 #[inline(always)]
 unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
@@ -121,7 +133,9 @@ impl Event {
             } else if !bookkeeping {
                 seq = (*counters).wanted;
                 (*counters).wanted = seq + 1;
-            } else if keeps_the_table(slot) || ends_a_request(slot) && capture::wanted(kind, who, true) {
+            } else if keeps_the_table(slot) || slot.ends_a_request() && capture::wanted(kind, who, true) {
+                // A request is reported before its outcome is known. If only the test for failure rejects its end,
+                // the end is reported too.
                 seq = (*counters).bookkeeping;
                 (*counters).bookkeeping = seq + 1;
             } else {
@@ -147,8 +161,27 @@ impl Event {
         }
     }
 
+    /// Counts an event that the capture filter wants or not, and takes its number. `None` if it is not to be sent.
+    #[inline(always)]
+    pub unsafe fn decided(slot: Slot, wanted: bool) -> Option<Event> {
+        let (cpu, state) = this_cpu()?;
+        // SAFETY: `state` is this CPU's element of the map.
+        unsafe {
+            let counters = slot_of(state, slot);
+            (*counters).met += 1;
+            if !wanted {
+                (*counters).filtered += 1;
+                return None;
+            }
+            let seq = (*counters).wanted;
+            (*counters).wanted = seq + 1;
+            let (time, context) = (bpf_ktime_get_boot_ns(), core::ptr::null_mut());
+            Some(Event { state, counters, time, cpu, slot, context, seq, bookkeeping: false })
+        }
+    }
+
     /// Counts a request and takes its number. A request is reported for the event that it leads to, whose outcome is
-    /// not known yet. `None` if the request is not to be sent.
+    /// still unknown. `None` if the request is not to be sent.
     #[inline(always)]
     pub unsafe fn request(slot: Slot, who: &Who) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
@@ -239,7 +272,7 @@ impl Event {
         }
     }
 
-    /// Sends `len` bytes and the kernel stack if it is asked for, or counts the event as lost. `most` is the size of the
+    /// Sends `len` bytes and the kernel stack if requested, or counts the event as lost. `most` is the size of the
     /// frame's buffer in bytes. [`stack::ROOM`] bytes follow it in the buffer of an event with a context.
     #[inline(always)]
     pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
@@ -275,7 +308,7 @@ impl Event {
     /// Puts the kernel stack after the `len` bytes of a frame. Returns the new length.
     #[inline(always)]
     unsafe fn append_stack(&self, frame: *mut FrameHeader, len: u64) -> u64 {
-        // SAFETY: the context is that of the program; `ROOM` bytes follow the frame in its buffer, which the verifier checks.
+        // SAFETY: the context is the program's; `ROOM` bytes follow the frame in its buffer, which the verifier checks.
         unsafe {
             let to = frame.cast::<u8>().add(len as usize);
             let got = bpf_get_stack(self.context, to.cast(), stack::ASKED as u32, 0) as u64;
@@ -391,10 +424,28 @@ pub unsafe fn is_bookkeeping(frame: *const FrameHeader) -> bool {
 /// Copies a header word by word.
 #[inline(always)]
 pub unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
+    // SAFETY: both headers lie in map values of this program. A header is a whole number of words.
+    unsafe { copy_words::<{ size_of::<FrameHeader>() / 8 }>(to.cast(), from.cast()) };
+}
+
+/// Copies words between map values.
+#[inline(always)]
+pub unsafe fn copy_words<const WORDS: usize>(to: *mut u64, from: *const u64) {
     let mut i = 0;
-    while i < size_of::<FrameHeader>() / 8 {
-        // SAFETY: both headers lie in map values of this program. A header is a whole number of words.
-        unsafe { set(to.cast::<u64>().add(i), get(from.cast::<u64>().add(i))) };
+    while i < WORDS {
+        // SAFETY: both have so many words, which the verifier checks.
+        unsafe { set(to.add(i), get(from.add(i))) };
+        i += 1;
+    }
+}
+
+/// Writes zeros. The compiler would call a function.
+#[inline(always)]
+pub unsafe fn zero_words<const WORDS: usize>(to: *mut u64) {
+    let mut i = 0;
+    while i < WORDS {
+        // SAFETY: there are so many words, which the verifier checks.
+        unsafe { set(to.add(i), 0) };
         i += 1;
     }
 }
@@ -403,12 +454,6 @@ pub unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
 /// ends. A failed exec changes nothing.
 const fn keeps_the_table(slot: Slot) -> bool {
     slot.kind().keeps_the_table() && matches!(slot.shows(), Shows::Most)
-}
-
-/// Whether an event of this slot ends a request. A request is reported before it is known whether it fails. If only the
-/// test for failure rejects its end, the end is reported too.
-const fn ends_a_request(slot: Slot) -> bool {
-    matches!(slot, Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet)
 }
 
 /// Upper limit of the bytes of the ring that a frame takes. The length is read back from memory: the verifier of 6.12

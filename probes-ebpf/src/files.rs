@@ -81,7 +81,7 @@ impl Anonymous {
     /// A BPF map ([`bpf_map_new_fd`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)).
     pub const BPF_MAP: Anonymous = Anonymous::new(*b"bpf-map\0\0\0\0\0\0\0\0\0", 8);
 
-    /// `bytes`: those of the name with its NUL.
+    /// `bytes`: the length of the name with its NUL.
     const fn new(name: [u8; 16], bytes: u32) -> Anonymous {
         let name = u128::from_le_bytes(name);
         let mask = u128::MAX >> (128 - 8 * bytes);
@@ -92,7 +92,7 @@ impl Anonymous {
 /// Whether a file is of a kind of anonymous files. Only the kernel makes such files, and names them
 /// ([`anon_inode_getfile`](https://elixir.bootlin.com/linux/v6.12/source/fs/anon_inodes.c)): the filesystem is its own,
 /// so no process can give another file both. `private_data` of a file of another kind is another object, which may have
-/// any content. `true` if the kernel's fields are not known.
+/// any content. `true` if the kernel's fields are unknown.
 #[inline(always)]
 pub unsafe fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
     const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
@@ -111,7 +111,7 @@ pub unsafe fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
 }
 
 /// Whether a file is of the character device of tun and tap interfaces (10:200, Documentation/admin-guide/devices.txt).
-/// `true` if the kernel's fields are not known.
+/// `true` if the kernel's fields are unknown.
 #[inline(always)]
 pub unsafe fn is_tun(file: u64) -> bool {
     const TUN: u32 = 10 << 20 | 200;
@@ -125,14 +125,14 @@ pub unsafe fn is_tun(file: u64) -> bool {
     }
 }
 
-/// Whether no other task can change the current task's table of descriptors: each is then what it was when the call began.
+/// Whether no other task can change the current task's table of descriptors: each is the same as at the start of the call.
 #[inline(always)]
 pub unsafe fn owns_table(task: u64) -> bool {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe { has(field::FilesCount) && ld::<u32>(ld(task, field::TaskFiles), field::FilesCount) == 1 }
 }
 
-/// The file behind a descriptor of the current task; 0 if there is none.
+/// The file behind a descriptor of the current task; 0 if it is closed.
 #[inline(always)]
 pub unsafe fn file_at(task: u64, fd: u64) -> u64 {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
@@ -167,7 +167,7 @@ pub unsafe fn slot_of(task: u64, fd: u64) -> u64 {
     }
 }
 
-/// The file in an entry of a descriptor table; 0 if there is none.
+/// The file in an entry of a descriptor table; 0 if the entry is empty.
 #[inline(always)]
 pub unsafe fn at_slot(slot: u64) -> u64 {
     if slot == 0 {

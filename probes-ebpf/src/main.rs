@@ -8,7 +8,8 @@
 //! | [`task`] | the identity of the calling thread: the header of a record |
 //! | [`path`] | names from a dentry up to the root |
 //! | [`files`] | open files, from their descriptors |
-//! | [`call`] | system calls: numbers, arguments and registers of each architecture |
+//! | [`call`] | system calls that ended: arguments and registers of each architecture |
+//! | [`calls`] | the numbers of the system calls at whose end events are made |
 //! | [`further`] | long loops on kernels before 6.9 |
 //! | [`arch`] | other differences between x86-64 and aarch64 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
@@ -20,6 +21,7 @@
 
 mod arch;
 mod call;
+mod calls;
 mod capture;
 mod emit;
 mod files;

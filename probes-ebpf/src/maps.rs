@@ -32,7 +32,7 @@ macro_rules! per_cpu {
 }
 pub(crate) use per_cpu;
 
-/// The counters of each CPU, with one element per possible CPU as those of [`per_cpu`]. User space maps them: a program of a function
+/// The counters of each CPU, with one element per possible CPU, like [`per_cpu`] maps. User space maps them: a program of a function
 /// does not run while bpf(2) copies an element on its CPU.
 #[map]
 pub static CPUS: Array<CpuState> = Array::with_max_entries(0, BPF_F_MMAPABLE);

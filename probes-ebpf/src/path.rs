@@ -156,7 +156,7 @@ unsafe fn place_in(base: u64, mnt: impl Member, dentry: impl Member) -> Place {
 }
 
 /// The first mount of the task's mount namespace (`mnt_namespace.root`, fs/mount.h), at which every path of the
-/// namespace begins; 0 if it is not known.
+/// namespace begins; 0 if unknown.
 #[inline(always)]
 pub unsafe fn top_of(task: u64) -> u64 {
     if !has(field::MntNsRoot) {
@@ -363,7 +363,7 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
 }
 
 /// Ends the walk; `false`. If it did not end at the first mount of the caller's mount namespace, or did not meet the
-/// caller's root where that mount is not known, it begins anew, without regard to mounts: `true`. It then ends at the
+/// caller's root where that mount is unknown, it starts over, without regard to mounts: `true`. It then ends at the
 /// root of the file system.
 #[inline(always)]
 unsafe fn walk_inside(w: *mut Walk) -> bool {

@@ -1,7 +1,7 @@
 //! Reads of kernel and user memory, and the numbers that user space sets before the load.
 //!
 //! User space writes offsets, constants and type ids into the instructions, in place of placeholders
-//! ([`tracetui_shared::offsets`]). So a field is read by one load, and the verifier knows every number.
+//! ([`tracetui_shared::offsets`]). So a field is read by one load, and the verifier sees constants.
 //!
 //! A kernel field is read in one of three ways. Constants select the way ([`Const::Cast`], [`Const::ByHelper`]), and the
 //! other ways are dead code to the verifier.
@@ -21,7 +21,6 @@
 //! [`Const::Cast`]: tracetui_shared::offsets::Const::Cast
 //! [`Const::ByHelper`]: tracetui_shared::offsets::Const::ByHelper
 
-use crate::arch::{on_arm, untagged};
 use aya_ebpf::EbpfContext;
 #[cfg(target_arch = "bpf")]
 use core::hint::assert_unchecked;
@@ -181,6 +180,19 @@ pub unsafe fn any<T: Copy>(address: u64, member: impl Member) -> T {
     unsafe { if casts() { typed(typed_as(address, member), member) } else { rd(address.wrapping_add(offset(member))) } }
 }
 
+/// A word of a member in a structure at any address, as [`any`].
+#[inline(always)]
+pub unsafe fn any_word<const WORD: usize>(address: u64, member: impl Member) -> u64 {
+    // SAFETY: as for `any`.
+    unsafe {
+        if casts() {
+            typed_word::<WORD>(typed_as(address, member), member)
+        } else {
+            rd(address.wrapping_add(offset(member) + 8 * WORD as u64))
+        }
+    }
+}
+
 /// A member behind a typed pointer. It is loaded; before 5.11, where the current task is untyped, it is read by helper.
 #[inline(always)]
 pub unsafe fn ld<T: Copy>(base: u64, member: impl Member) -> T {
@@ -246,7 +258,7 @@ pub unsafe fn set<T: Copy>(p: *mut T, value: T) {
     unsafe { write_volatile(p, value) }
 }
 
-/// Limits a length to `most`, so that the verifier knows the bound. The origin of the length is hidden from the
+/// Limits a length to `most`, so that the verifier sees the bound. The origin of the length is hidden from the
 /// compiler, which would drop a test that it can prove redundant. Older verifiers cannot prove that.
 #[inline(always)]
 pub fn at_most(length: u64, most: u64) -> u64 {
@@ -267,8 +279,8 @@ pub fn opaque(number: u64) -> u64 {
     number
 }
 
-/// Makes the verifier forget what it knows about a number, so that it need not follow each value that a branch gave it
-/// separately. `by` is a number of which it knows nothing.
+/// Makes the verifier forget the range of a number, so that it need not follow each value that a branch gave it
+/// separately. `by` is a number that it cannot bound.
 #[inline(always)]
 pub fn forgotten(number: u64, by: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
@@ -330,7 +342,7 @@ readers! {
     /// a fault.
     read_kernel = 113;
     /// `bpf_probe_read_user`, in the same file: never faults a page in; zero-fills on a fault. Addresses that the
-    /// caller of a system call passed are read with [`read_passed`].
+    /// caller of a system call passed are read with [`read_passed`](crate::arch::read_passed).
     read_user = 112;
     /// `bpf_probe_read_kernel_str`, in the same file. Before 6.1.x it writes a NUL to `dst[-1]` if the first byte
     /// cannot be read ([`strncpy_from_kernel_nofault`](https://elixir.bootlin.com/linux/v6.0/source/mm/maccess.c)), so
@@ -338,39 +350,6 @@ readers! {
     read_kernel_str = 115;
     /// `bpf_probe_read_user_str`, in the same file: copies a string up to and with its NUL.
     read_user_str = 114;
-}
-
-/// Reads `size` bytes, at most `MOST`, at an address that the caller of a system call passed. On aarch64 the address
-/// may have a tag. Returns 0, or a negative number if some byte cannot be read.
-#[inline(always)]
-pub unsafe fn read_passed<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
-    // SAFETY: `dst` has `size` bytes, which the verifier checks. User memory is read by helper, which does not fault.
-    unsafe {
-        let result = read_user(dst, size, untagged(src));
-        if on_arm() && result != 0 { read_tagged::<MOST>(dst, size, src) } else { result }
-    }
-}
-
-/// Reads `size` bytes, at most `MOST`, at an address with a tag. It is needed if the memory has that tag and a tag
-/// check (MTE) refuses the address without it. `bpf_probe_read_user_str` accepts the tag; each call reads one byte or
-/// finds that it cannot be read. Returns 0, or a negative number if some byte cannot be read.
-#[inline(always)]
-unsafe fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
-    if !on_arm() || src == untagged(src) {
-        return -1;
-    }
-    let mut result = 0;
-    let mut i = 0;
-    while i < MOST && i < size {
-        let mut byte = [0u8; 8];
-        // SAFETY: the helper writes at most two bytes, and `byte` has eight. The caller's `dst` has `size` bytes.
-        unsafe {
-            result |= read_user_str((&raw mut byte).cast(), 2, src.wrapping_add(i));
-            dst.add(i as usize).write(byte[0]);
-        }
-        i += 1;
-    }
-    if result < 0 { -1 } else { 0 }
 }
 
 /// A field of a tracepoint's record at a constant offset. It is one load; aya's `read_at` is a helper call.

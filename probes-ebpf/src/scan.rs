@@ -2,7 +2,7 @@
 //!
 //! A call of a helper keeps its form after the verifier: code `0x85`, source register 0, and as immediate the address of the
 //! helper less that of `__bpf_call_base` ([`BPF_CALL_IMM`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/filter.h)).
-//! `bpf_prog.insnsi` has the instructions of all functions of the program, also if it is compiled.
+//! `bpf_prog.insnsi` has the instructions of all functions of the program, even if it is compiled.
 
 use crate::maps::{per_cpu, this_cpu};
 use crate::read::{at_most, get, may_turn, offset, opaque, rd_field, read_kernel, set};
@@ -29,7 +29,7 @@ const CALLS: u64 = 256;
 struct Scan {
     /// Address of the next chunk.
     at: u64,
-    /// Instructions that are left, with those of this chunk.
+    /// The remaining instructions, including this chunk.
     left: u64,
     /// The next instruction of the chunk.
     next: u64,
@@ -45,7 +45,7 @@ per_cpu! {
     SCANS: Scan;
 }
 
-/// The immediates of calls of [`HELPERS`], a single element; 0 for a helper that is not known. User space writes them once it has
+/// The immediates of calls of [`HELPERS`], a single element; 0 for an unknown helper. User space writes them once it has
 /// read the addresses.
 #[map]
 static HELPER_CALLS: Array<[u32; HELPERS.len()]> = Array::with_max_entries(1, 0);
@@ -163,7 +163,7 @@ unsafe fn step(s: *mut Scan, calls: *const u32) -> bool {
     }
 }
 
-/// Reads the next chunk; `false` if there is none, or it cannot be read.
+/// Reads the next chunk; `false` at the end, or if it cannot be read.
 #[inline(always)]
 unsafe fn fill(s: *mut Scan) -> bool {
     // SAFETY: `s` is this CPU's element of the map. Kernel addresses are read by helper.

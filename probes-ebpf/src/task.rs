@@ -99,7 +99,7 @@ unsafe fn mnt_ns(task: u64) -> u32 {
     }
 }
 
-/// The id of the cgroup in the v2 hierarchy; 0 if it is not known.
+/// The id of the cgroup in the v2 hierarchy; 0 if unknown.
 #[inline(always)]
 pub unsafe fn cgroup(task: u64) -> u64 {
     // SAFETY: `task` is a task, a BTF pointer where the kernel has them.

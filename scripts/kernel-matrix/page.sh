@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# docs/KERNELS.md on stdout: a text, a summary, and a section for each architecture.
-# usage: page.sh OLD_PAGE DIR…      DIR/section.md: a section, as section.sh writes it
-# A section that is not among the new ones is taken from the old page, where that exists and has it. The summary is made of
-# the sections' tables of runs; it stands between the comments `kernels`, and docs/PROBES.md carries it too.
+# The report on stdout: a text, a summary, and a section for each architecture.
+# usage: page.sh OLD_REPORT DIR…      DIR/section.md: a section, as section.sh writes it
+# A section that is not among the new ones is taken from the old report, if that exists and has it. The summary is made of the
+# sections' tables of runs. It is between the comments `kernels`; scripts/kernel-matrix.sh copies its rows to docs/KERNELS.md.
 set -euo pipefail
 old=$1
 shift
@@ -41,41 +41,30 @@ Tests passed, of the tests run, over all runs of a kernel:
 
 X
 
-# `arch label release pass fail cannot` of each run.
-rows() {
-  local arch
-  for arch in "${order[@]}"; do
-    [ -e "$arch" ] || continue
-    sed -n '/^### Runs$/,/^### Checks$/p' "$arch" | awk -F ' *[|] *' -v arch="$arch" \
-      'NF == 9 && $5 ~ /^[0-9]+$/ { split($2, name, " "); print arch, name[1], $3, $5, $6, $7 }'
-  done
-}
-
 echo '<!-- kernels -->'
-rows >runs
-cut -d' ' -f2 runs | LC_ALL=C sort -uV >labels
-awk '
-  FILENAME == "labels" { labels[++columns] = $1; next }
-  {
-    if (!($1 in met)) { met[$1] = 1; archs[++n] = $1 }
-    version = $3; sub(/[-+].*/, "", version)
-    pass[$1, $2] += $4; fail[$1, $2] += $5; all[$1, $2] += $4 + $5 + $6
-    if ($2 == "newest") newest = newest == "" || newest == version ? version : "newest"
-  }
-  END {
-    header = "| |"; line = "|---|"
-    for (i = 1; i <= columns; i++) { header = header " " (labels[i] == "newest" ? newest : labels[i]) " |"; line = line "---|" }
-    print header; print line
-    for (a = 1; a <= n; a++) {
-      row = "| " (archs[a] == "x86_64" ? "x86-64" : archs[a]) " |"
-      for (i = 1; i <= columns; i++) {
-        at = archs[a] SUBSEP labels[i]
-        row = row " " (at in all ? pass[at] " of " all[at] (fail[at] ? ", **" fail[at] " FAIL**" : "") : "") " |"
-      }
-      print row
+echo '| kernel | runs | tests passed |'
+echo '|---|---|---|'
+for arch in "${order[@]}"; do
+  [ -e "$arch" ] || continue
+  awk -F ' *[|] *' -v arch="${arch/x86_64/x86-64}" '
+    /^### / { part = $2 = substr($0, 5) }
+    { split($2, name, " "); label = name[1] }
+    part == "Runs" && NF == 9 && $5 ~ /^[0-9]+$/ {
+      if (!(label in runs)) order[++n] = label
+      version = $3; sub(/-(cloud-)?a(md|rm)64.*|\+deb.*/, "", version)
+      title[label] = version (label ~ /-16k$/ ? "-16k" : "")
+      runs[label] = runs[label] (runs[label] ? ", " : "") name[2]
+      pass[label] += $5; all[label] += $5 + $6 + $7
     }
-  }
-' labels runs
+    part == "Reasons" && $4 == "**FAIL**" { failed[label] = failed[label] ", **FAIL** `" $3 "`" }
+    END {
+      for (i = 1; i <= n; i++) {
+        label = order[i]
+        printf "| %s %s | %s | %d of %d%s |\n", arch, title[label], runs[label], pass[label], all[label], failed[label]
+      }
+    }
+  ' "$arch"
+done
 cat <<'X'
 <!-- /kernels -->
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The consoles of an architecture's machines as a section of docs/KERNELS.md, on stdout: a summary, checks by subject, then
-# each run, then check × kernel, then every reason. Stands between two comments, by which page.sh finds it again.
-# usage: section.sh ARCH "ABSENT…" LOG…      ABSENT: kernels that not available; a LOG is called KERNEL.RUN.log
+# The consoles of an architecture's machines as a section of the report, on stdout: checks by subject, then each run, then
+# check × kernel, then every reason. Two comments enclose it, by which page.sh finds it again.
+# usage: section.sh ARCH "ABSENT…" LOG…      ABSENT: kernels that are not available; a LOG is called KERNEL.RUN.log
 set -euo pipefail
 arch=$1
 absent=$2
@@ -15,6 +15,7 @@ awk -v absent="$absent" '
     if (check == "paths") return "open: paths, flags, namespaces, 32-bit callers"
     if (check == "races") return "open: races with other threads"
     if (check == "uring") return "open through io_uring"
+    if (check == "tcp") return "tcp: connect, accept, close, io_uring, MPTCP"
     if (check == "bpf_inventory") return "`tracetui bpf`"
     if (check ~ /^(bpf|attachments)$/) return "BPF program loads and attachments"
     if (check ~ /^(storm|crowd)$/) return "storms: every event is shown once or counted as lost"

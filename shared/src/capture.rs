@@ -69,7 +69,7 @@ pub const MAX_UIDS: u32 = 256;
 pub struct Capture {
     /// The kinds that are wanted ([`crate::kind::KindSet::bits`]).
     pub kinds: u32,
-    /// Bits of [`test`]; every test that is set must hold.
+    /// Bits of [`mod@test`]; every test that is set must hold.
     pub tests: u32,
     /// The offset that the time namespace of user space adds to the starts in /proc, in nanoseconds (two's complement).
     /// Used if [`test::TICKS`] is set.

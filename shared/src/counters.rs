@@ -5,8 +5,8 @@
 //! outcome. So the two sides of each sum can differ, and user space compares them ([`SlotCounters::sums`]).
 //!
 //! # Versioning
-//! A counters frame identifies a counter by the index of its word in [`CpuState`]. A word keeps its meaning. New words
-//! replace spare ones (`reserved`), which no older frame refers to, or follow all others.
+//! A counters frame identifies a counter by the index of its word in [`CpuState::words`]. A word keeps its meaning. New
+//! words replace spare ones (`reserved`), which no older frame refers to, or follow all others.
 
 use crate::kind::SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -19,6 +19,10 @@ pub enum Reason {
     Trapped = 0,
     /// The program has no buffer for the record: an element is missing from its map. Never observed.
     NoPlace = 1,
+    /// The map of connections is full, so the end of this connection will not be seen.
+    NoRoom = 2,
+    /// A connection ended that was never reported: the program that should have reported it did not run.
+    Missed = 3,
 }
 
 /// How many [`Reason`]s there are.
@@ -26,13 +30,15 @@ pub const REASONS: usize = Reason::ALL.len();
 
 impl Reason {
     /// Every reason, in the order of [`SlotCounters::dropped`].
-    pub const ALL: [Reason; 2] = [Reason::Trapped, Reason::NoPlace];
+    pub const ALL: [Reason; 4] = [Reason::Trapped, Reason::NoPlace, Reason::NoRoom, Reason::Missed];
 
     /// The name in the account.
     pub const fn name(self) -> &'static str {
         match self {
             Reason::Trapped => "trapped",
             Reason::NoPlace => "no_place",
+            Reason::NoRoom => "no_room",
+            Reason::Missed => "missed",
         }
     }
 
@@ -40,7 +46,7 @@ impl Reason {
     pub const fn is_loss(self) -> bool {
         match self {
             Reason::Trapped => false,
-            Reason::NoPlace => true,
+            Reason::NoPlace | Reason::NoRoom | Reason::Missed => true,
         }
     }
 }
@@ -77,7 +83,7 @@ pub struct SlotCounters {
     /// Events that were dropped, by [`Reason`].
     pub dropped: [u64; REASONS],
     /// Not used; 0. Pads the counters to two cache lines.
-    pub reserved: [u64; 3],
+    pub reserved: u64,
 }
 
 const _: () = assert!(size_of::<SlotCounters>() == 128);
@@ -156,6 +162,12 @@ pub struct CpuState {
 
 const _: () = assert!(size_of::<CpuState>() == SLOTS * 128 + 64);
 
+/// The slots whose words come first.
+const FIRST_SLOTS: usize = 32;
+const SLOT_WORDS: usize = size_of::<SlotCounters>() / 8;
+/// The words that belong to no slot.
+const OTHER_WORDS: usize = (size_of::<CpuState>() - size_of::<[SlotCounters; SLOTS]>()) / 8;
+
 impl CpuState {
     /// Nothing counted.
     pub const ZERO: CpuState = CpuState {
@@ -168,14 +180,24 @@ impl CpuState {
         reserved: [0; 3],
     };
 
-    /// The 64-bit words. Those that only the probes use are 0.
+    /// The 64-bit words of a counters frame. Those that only the probes use are 0. The slots from [`FIRST_SLOTS`] on follow
+    /// all others.
     pub fn words(&self) -> [u64; size_of::<CpuState>() / 8] {
         let counters = CpuState { credit: 0, unwoken: 0, woken_ns: 0, last_request: 0, ..*self };
-        zerocopy::transmute!(counters)
+        let mut words: [u64; size_of::<CpuState>() / 8] = zerocopy::transmute!(counters);
+        words[FIRST_SLOTS * SLOT_WORDS..].rotate_right(OTHER_WORDS);
+        words
     }
 
-    /// Sets a word; an index beyond the last is ignored.
+    /// Sets one of the [`Self::words`]; an index beyond the last is ignored.
     pub fn set_word(&mut self, word: usize, value: u64) {
+        const FIRST: usize = FIRST_SLOTS * SLOT_WORDS;
+        let word = match word {
+            ..FIRST => word,
+            FIRST.. if word < FIRST + OTHER_WORDS => word + (SLOTS - FIRST_SLOTS) * SLOT_WORDS,
+            _ if word < SLOTS * SLOT_WORDS + OTHER_WORDS => word - OTHER_WORDS,
+            _ => return,
+        };
         if let Some((_, bytes)) = self.as_mut_bytes().chunks_exact_mut(8).enumerate().find(|(at, _)| *at == word) {
             bytes.copy_from_slice(&value.to_ne_bytes());
         }
@@ -197,6 +219,23 @@ impl SlotCounters {
         sent_chunks: 0,
         cut_short: 0,
         dropped: [0; REASONS],
-        reserved: [0; 3],
+        reserved: 0,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_where_they_are() {
+        let mut state = CpuState { tree_full: 7, ..CpuState::ZERO };
+        (state.slots[1].wanted, state.slots[31].met, state.slots[32].met, state.slots[63].cut_short) = (2, 3, 4, 5);
+        let words = state.words();
+        assert_eq!([17, 31 * 16, 515, 520, 520 + 31 * 16 + 10].map(|word| words[word]), [2, 3, 7, 4, 5]);
+        let mut read = CpuState::ZERO;
+        (0..).zip(words).for_each(|(word, value)| read.set_word(word, value));
+        read.set_word(words.len(), 1);
+        assert_eq!(read, state);
+    }
 }

@@ -101,6 +101,7 @@ kinds! {
         Open = 3: "open" 'O' on floods -,     "A file was opened, or failed to open.";
         Fork = 4: "fork" 'K' -  -      table, "A process was created.";
         Bpf = 5:  "bpf"  'B' on -      -,     "A BPF program was loaded or attached, or failed to.";
+        Tcp = 7:  "tcp"  'I' on -      -,     "A TCP connection was requested, accepted or closed.";
     }
     made in user space {
         Lost = 6: "lost", "Events are missing here.";
@@ -320,6 +321,12 @@ macro_rules! slots {
                 }
             }
 
+            /// Whether each of its events ends a request ([`Shows::End`]).
+            #[inline(always)]
+            pub const fn ends_a_request(self) -> bool {
+                matches!(self.shows(), Shows::End)
+            }
+
             /// Whether its records are requests ([`Shows::Request`]).
             pub const fn is_request(self) -> bool {
                 is_request!(self, [] $($($slot $shows,)+)+)
@@ -355,10 +362,10 @@ slots! {
     Open {
         OpenSysExit = 5:     "sys_exit_btf"       Most,    "`open` from the BTF tracepoint `sys_exit`.";
         OpenTp = 7:          "open_tp"            Most,    "`open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.";
-        OpenUring = 11:      "uring_complete_btf" Rest,    "`open` through io_uring, from the BTF tracepoint `io_uring_complete`.";
+        OpenUring = 11:      "uring_complete_btf" End,     "`open` through io_uring, from the BTF tracepoint `io_uring_complete`.";
         OpenMulti = 12:      "open_multi"         Most,    "`open` from the returns of the functions behind the system calls.";
-        OpenUringTp = 16:    "uring_complete_tp"  Rest,    "`open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
-        OpenUringQuiet = 17: "uring_quiet"        Rest,    "`open` through io_uring that makes no completion, from the return of `io_openat2`.";
+        OpenUringTp = 16:    "uring_complete_tp"  End,     "`open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
+        OpenUringQuiet = 17: "uring_quiet"        End,     "`open` through io_uring that makes no completion, from the return of `io_openat2`.";
         UringSubmit = 18:    "uring_submit_btf"   Request, "Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).";
         UringSubmitTp = 19:  "uring_submit_tp"    Request, "Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.";
         UringRefused = 20:   "uring_refused_btf"  Request, "Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.";
@@ -373,6 +380,21 @@ slots! {
         BpfTp = 8:           "bpf_tp"             Most,    "`bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.";
         BpfMulti = 13:       "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
     }
+    Tcp {
+        TcpState = 22:       "tcp_state_btf"      Most,    "`tcp` from the BTF tracepoint `inet_sock_set_state`.";
+        TcpStateTp = 23:     "tcp_state_tp"       Most,    "`tcp` from the classic tracepoint `sock:inet_sock_set_state`.";
+        TcpDestroy = 24:     "tcp_destroy_btf"    Rest,    "`tcp` from the BTF tracepoint `tcp_destroy_sock`.";
+        TcpDestroyTp = 25:   "tcp_destroy_tp"     Rest,    "`tcp` from the classic tracepoint `tcp:tcp_destroy_sock`.";
+        TcpSysExit = 26:     "sys_exit_btf"       Rest,    "`tcp` from the BTF tracepoint `sys_exit`.";
+        TcpTp = 27:          "tcp_tp"             Rest,    "`tcp` from the classic tracepoints `syscalls:sys_exit_{connect,accept,accept4}`.";
+        TcpMulti = 28:       "tcp_multi"          Rest,    "`tcp` from the returns of the functions behind the system calls.";
+        TcpUring = 29:       "uring_complete_btf" Rest,    "`tcp` through io_uring, from the BTF tracepoint `io_uring_complete`.";
+        TcpUringTp = 30:     "uring_complete_tp"  Rest,    "`tcp` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
+        TcpBegun = 34:       "tcp_begun"          Rest,    "`tcp` from the same tracepoints, of calls that began before `tcp_multi` was attached.";
+        TcpSweep = 31:       "tcp_sweep"          Rest,    "`tcp` from an iterator over the connections without an outcome.";
+        TcpSubmit = 32:      "uring_submit_btf"   Request, "Requests of io_uring for connections, from the BTF tracepoint `io_uring_submit_req`. It makes no records.";
+        TcpSubmitTp = 33:    "uring_submit_tp"    Request, "The same, from the classic tracepoint `io_uring:io_uring_submit_req`.";
+    }
 }
 
 /// The part of its kind that a slot shows.
@@ -380,20 +402,26 @@ slots! {
 pub enum Shows {
     /// Most events of the kind.
     Most,
-    /// Only events that slots of [`Shows::Most`] do not see: execs that fail, opens through io_uring.
+    /// Only events that slots of [`Shows::Most`] do not see.
     Rest,
+    /// The same, and each event ends a request.
+    End,
     /// Requests, each of which is only a part of an event ([`crate::header::flag::REQUEST`]).
     Request,
 }
 
 /// The number of slots for which the counters have room.
-pub const SLOTS: usize = 32;
+pub const SLOTS: usize = 64;
+
+/// The number of kinds for which a [`KindSet`] and the index of a recording have room. There is no kind 0.
+pub const KINDS: usize = 32;
 
 const _: () = {
     let mut at = 0;
     while at < Kind::ALL.len() {
         let number = Kind::ALL[at] as usize;
         assert!(1 <= number && number <= Kind::ALL.len(), "kinds are numbered from 1, without holes");
+        assert!(number < KINDS, "the sets and the index have no room for so many kinds");
         at += 1;
     }
     assert!(Slot::ALL.len() <= SLOTS, "the counters have no room for so many slots");
@@ -429,7 +457,8 @@ mod tests {
 
     #[test]
     fn wire_values_stay() {
-        for (number, name) in (1..).zip(["exec", "exit", "open", "fork", "bpf", "lost"]) {
+        let kinds = ["exec", "exit", "open", "fork", "bpf", "lost", "tcp"];
+        for (number, name) in (1..).zip(kinds) {
             assert_eq!(Kind::try_from(number).map(Kind::name), Ok(name));
         }
         let slots = [
@@ -455,7 +484,21 @@ mod tests {
             (Kind::Open, "uring_submit_tp"),
             (Kind::Open, "uring_refused_btf"),
             (Kind::Open, "uring_refused_tp"),
+            (Kind::Tcp, "tcp_state_btf"),
+            (Kind::Tcp, "tcp_state_tp"),
+            (Kind::Tcp, "tcp_destroy_btf"),
+            (Kind::Tcp, "tcp_destroy_tp"),
+            (Kind::Tcp, "sys_exit_btf"),
+            (Kind::Tcp, "tcp_tp"),
+            (Kind::Tcp, "tcp_multi"),
+            (Kind::Tcp, "uring_complete_btf"),
+            (Kind::Tcp, "uring_complete_tp"),
+            (Kind::Tcp, "tcp_sweep"),
+            (Kind::Tcp, "uring_submit_btf"),
+            (Kind::Tcp, "uring_submit_tp"),
+            (Kind::Tcp, "tcp_begun"),
         ];
+        assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, made) in (0..).zip(slots) {
             assert_eq!(Slot::try_from(number).map(|slot| (slot.kind(), slot.program())), Ok(made));
         }

@@ -284,6 +284,38 @@ fields! {
     IoOpenFilename = "io_open" "filename";
     IoOpenHow = "io_open" "how";
     FilenameName = "filename" "name";
+    KiocbCtx = "io_kiocb" "ctx";
+    KiocbUserData = "io_kiocb" "cqe.user_data";
+    KiocbFd = "io_kiocb" "cqe.fd";
+    KiocbFile = "io_kiocb" "file";
+    IoConnectAddr = "io_connect" "addr";
+    IoAcceptFileSlot = "io_accept" "file_slot";
+    TaskFlags = "task_struct" "flags";
+    InodeMode = "inode" "i_mode";
+    SkFamily = "sock" "__sk_common.skc_family";
+    SkState = "sock" "__sk_common.skc_state";
+    SkDport = "sock" "__sk_common.skc_dport";
+    SkDaddr = "sock" "__sk_common.skc_daddr";
+    SkSaddr = "sock" "__sk_common.skc_rcv_saddr";
+    SkDaddr6 = "sock" "__sk_common.skc_v6_daddr";
+    SkSaddr6 = "sock" "__sk_common.skc_v6_rcv_saddr";
+    SkNet = "sock" "__sk_common.skc_net.net";
+    SkFlags = "sock" "__sk_common.skc_flags";
+    SkProtocol = "sock" "sk_protocol";
+    SkType = "sock" "sk_type";
+    SkErr = "sock" "sk_err";
+    SkSocket = "sock" "sk_socket";
+    InetSport = "inet_sock" "inet_sport";
+    TcpBytesReceived = "tcp_sock" "bytes_received";
+    TcpBytesSent = "tcp_sock" "bytes_sent";
+    TcpBytesRetrans = "tcp_sock" "bytes_retrans";
+    TcpTotalRetrans = "tcp_sock" "total_retrans";
+    TcpSrtt = "tcp_sock" "srtt_us";
+    TcpEstablished = "tcp_sock" "rcvq_space.time";
+    TcpFastopenReq = "tcp_sock" "fastopen_req";
+    TcpIsMptcp = "tcp_sock" "is_mptcp";
+    FastopenData = "tcp_fastopen_request" "data";
+    MptcpFirst = "mptcp_sock" "first";
 }
 
 macro_rules! widths {
@@ -301,14 +333,15 @@ macro_rules! widths {
 
 // Each field of the table above. The sizes that gcc gives for the known kernels are in tui/tests/data/offsets.tsv.
 widths! {
-    Bytes(1): KiocbOpcode NfLinkPf;
+    Bytes(1): KiocbOpcode NfLinkPf SkState TcpIsMptcp;
+    Bytes(2): InodeMode SkFamily SkDport SkProtocol SkType InetSport;
     Bytes(4):
         TaskTgid TaskPid TaskExitCode CredUid CredGid CredEuid CredEgid SignalLive SignalFlags SignalGroupExitCode
         BprmArgc TaskSeccompMode FilesCount FdtableMaxFds FileFlags FileMode DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId
-        InodeRdev;
+        InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr TcpTotalRetrans TcpSrtt;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
@@ -320,9 +353,11 @@ widths! {
         TraceUprobeFilename TraceUprobeOffset TraceUprobeRet CgroupLinkCgroup XdpLinkDev NetnsLinkNet TcxLinkDev
         NetkitLinkDev StructOpsLinkMap IterLinkTinfo IterTargetRegInfo IterRegTarget SockmapLinkMap TracingLinkTgtProg
         KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs DentryInode InodeIno TaskSeccompFilter
-        SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg;
+        SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg
+        KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket TcpBytesReceived TcpBytesSent TcpBytesRetrans
+        TcpEstablished TcpFastopenReq FastopenData MptcpFirst;
     Either(4, 8): TaskCompat KiocbFlags;
-    AtLeast(16): TaskComm AuxName MapName NetDeviceName;
+    AtLeast(16): TaskComm AuxName MapName NetDeviceName SkDaddr6 SkSaddr6;
     AtLeast(128): AuxKsymName;
     AtLeast(24): IoOpenHow;
     Any:
@@ -447,6 +482,10 @@ pub enum Const {
     MayGoto,
     /// The kinds whose events have the kernel stack, as a [`crate::kind::KindSet`].
     Stacks,
+    /// 1: `io_uring_complete` passes the completion (`struct io_uring_cqe`), else its fields.
+    UringCqe,
+    /// The kinds that are requested, as a [`crate::kind::KindSet`].
+    Kinds,
     /// The architecture: one of [`arch`].
     Arch,
 }
@@ -459,7 +498,24 @@ pub const CONST_COUNT: usize = Const::Arch as usize + 1;
 pub const CAST_FUNCTION: &str = "bpf_rdonly_cast";
 
 /// The structures to which the probes cast addresses.
-pub const TYPES: &[&str] = &["task_struct", "linux_binprm", "file", "path", "dentry", "mount", "upid", "pid_namespace"];
+pub const TYPES: &[&str] = &[
+    "task_struct",
+    "linux_binprm",
+    "file",
+    "path",
+    "dentry",
+    "mount",
+    "upid",
+    "pid_namespace",
+    "inode",
+    "socket",
+    "sock",
+    "inet_sock",
+    "tcp_sock",
+    "tcp_fastopen_request",
+    "mptcp_sock",
+    "net",
+];
 
 /// How many types there are.
 pub const TYPE_COUNT: usize = TYPES.len();

@@ -10,10 +10,9 @@ use ratatui::backend::TestBackend;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 use tracetui::app::{App, Input, Settings, Tick};
-use tracetui::budget::Budget;
-use tracetui::pipeline::Pipeline;
-use tracetui::source::synthetic::Maker;
 use tracetui::view::{self, theme::Theme};
+use tracetui_events::budget::Budget;
+use tracetui_events::synthetic::Maker;
 
 const KEPT: u64 = 1_000_000;
 
@@ -259,7 +258,7 @@ impl Churn {
 
 fn dashboard() -> App {
     let settings = Settings { budget: Budget::new(MEMORY), ..Settings::default() };
-    let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
+    let mut app = App::new(settings).expect("an empty filter");
     app.update(Input::Resize(160, 50));
     app
 }

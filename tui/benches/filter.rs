@@ -4,10 +4,10 @@
 
 use std::hint::black_box;
 use std::time::Instant;
-use tracetui::enrich::World;
-use tracetui::event::{Event, EventContext};
-use tracetui::filter::{Filter, NoNames, Scratch};
-use tracetui::source::synthetic::{Maker, payload};
+use tracetui_events::enrich::World;
+use tracetui_events::event::{Event, EventContext};
+use tracetui_events::filter::{Filter, NoNames, Scratch};
+use tracetui_events::synthetic::{Maker, payload};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::open::OpenRecord;

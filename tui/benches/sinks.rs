@@ -4,13 +4,13 @@
 
 use std::hint::black_box;
 use std::time::Instant;
-use tracetui::enrich::World;
-use tracetui::event::{Event, EventContext};
-use tracetui::frame::Batch;
-use tracetui::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame, ProcessSeed, User};
-use tracetui::sink::{Format, csv::Csv, ndjson::Json, text::Text};
-use tracetui::source::synthetic::comm;
-use tracetui::source::synthetic::payload::{self, Exec};
+use tracetui_events::enrich::World;
+use tracetui_events::event::{Event, EventContext};
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame, ProcessSeed, User};
+use tracetui_events::sink::{Format, csv::Csv, ndjson::Json, text::Text};
+use tracetui_events::synthetic::comm;
+use tracetui_events::synthetic::payload::{self, Exec};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;

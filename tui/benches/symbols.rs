@@ -18,8 +18,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use tracetui::source::host::kallsyms::{self, Reader};
-use tracetui::symbols::{Image, ImageKind, SymbolChange, Symbols, Table};
+use tracetui_events::symbols::{CodeImage, ImageKind, SymbolChange, Symbols, Table};
+use tracetui_host::kallsyms::{self, SymbolReader};
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 
@@ -120,7 +120,7 @@ fn kernel(file: Option<PathBuf>) -> Source<'static> {
 /// Prints by how much a table of the symbols in a file grows the memory of this process.
 fn resident(tool: &str, file: &Path) -> Result<()> {
     // As `main` does.
-    tracetui::budget::give_back_when_freed();
+    tracetui_events::budget::give_back_when_freed();
     let before = rss_kib()?;
     let (symbols, bytes, after) = match tool {
         "tracetui" => {
@@ -217,7 +217,7 @@ fn print_lookups(name: &str, addresses: &[u64], mut lookup: impl FnMut(u64) -> b
 /// and unloads real ones as fast as the kernel allows. Checks each answer.
 fn churn(duration: Duration) -> Result<()> {
     let (results, arrived) = mpsc::channel();
-    let reader = Reader::start(move |time, change| drop(results.send((time, change))))?;
+    let reader = SymbolReader::start(move |time, change| drop(results.send((time, change))))?;
     let (time, first) = arrived.recv()?;
     let SymbolChange::Read(snapshot) = first else { return Err("the kernel hides its symbols".into()) };
     let kernel = addresses(&snapshot.table);
@@ -242,7 +242,7 @@ fn churn(duration: Duration) -> Result<()> {
         std::thread::sleep(due.saturating_sub(began.elapsed()));
         let now = BootNanos(time.0 + 1_000_000 * (round + 1));
         // The program of the round before goes, and another one takes its place.
-        let image = |round: u64| Image {
+        let image = |round: u64| CodeImage {
             address: KernelAddr(0xffff_ffff_c400_0000 + round / 2 % 64 * 256),
             length: 256,
             kind: ImageKind::Bpf,

@@ -6,21 +6,23 @@
 
 use std::time::{Duration, Instant};
 use tracetui::app::{App, Settings};
-use tracetui::budget::Budget;
 use tracetui::command::dashboard::event_loop::{self, Appearance};
 use tracetui::command::say::charset;
-use tracetui::frame::host::{Clock, Host, HostFrame, ProcessSeed, User};
-use tracetui::limits;
-use tracetui::pipeline::Pipeline;
-use tracetui::source::feed::Feed;
-use tracetui::source::synthetic::payload::{self, Exec};
-use tracetui::source::synthetic::{Maker, Synthetic};
 use tracetui::view::theme::{Colours, Theme};
+use tracetui_events::budget::Budget;
+use tracetui_events::frame::host::{Clock, Host, HostFrame, ProcessSeed, User};
+use tracetui_events::limits;
+use tracetui_events::synthetic::Maker;
+use tracetui_events::synthetic::payload::{self, Exec};
+use tracetui_live::feed::Feed;
+use tracetui_live::synthetic::Synthetic;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{Tgid, Uid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::record::tcp::{TcpRecord, op, outcome, state};
+use tracetui_shared::time::BootNanos;
 
 const BOOT: u64 = 100_000_000_000;
 const DAY: i64 = 1_795_183_331_000_000_000;
@@ -45,6 +47,20 @@ fn exec(maker: &mut Maker, pid: u32, comm: &str, argv: &[&str], ret: i32) {
     let argv: Vec<u8> = argv.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
     let exec = Exec { ret, exe: b"cc\0bin\0usr\0", cwd: b"app\0ana\0home\0", argv: &argv, ..Exec::default() };
     maker.event(Slot::ExecBtf, pid, comm, &exec.bytes());
+}
+
+fn connect(maker: &mut Maker, pid: u32, op: u8, err: u16) {
+    let [local, peer] = ["10.0.0.5:51514", "10.0.0.7:3632"].map(|text| text.parse().expect("a socket address"));
+    let since = BootNanos(maker.ns.saturating_sub(31_000_000_000));
+    let ended = TcpRecord {
+        since,
+        bytes_in: 1_234_567,
+        bytes_out: 842,
+        state: state::LAST_ACK,
+        err,
+        ..payload::tcp(op, local, peer)
+    };
+    maker.tcp(pid, "distcc", TcpRecord { outcome: outcome::DECIDED, ..ended });
 }
 
 fn begin(maker: &mut Maker) {
@@ -86,6 +102,9 @@ impl Machine {
             0 => exec(maker, pid, "cc", &["ld", "main.o", "-o", "/opt/app"], -13),
             1 => exec(maker, pid, "evil\x1b[31m", &["evil", "\x1b[2J\u{202e}gnp.exe", "日本語のファイル"], 0),
             2 => open(maker, pid, "systemd-udevd", "/sys/devices/pci0000:00/0000:00:1f.2/uevent", 9),
+            3 => connect(maker, pid, op::CONNECT, 0),
+            4 => connect(maker, pid, op::CONNECT, 111),
+            5 => connect(maker, pid, op::CLOSE, 0),
             _ => {}
         }
         maker.exit(
@@ -130,7 +149,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let memory: u64 = args.next().map_or(Ok(256), |memory| memory.parse())?;
     let settings = Settings { budget: Budget::new(memory << 20), ..Settings::default() };
     let budget = settings.budget;
-    let app = App::new(Pipeline::default(), settings).map_err(|error| error.message)?;
+    let app = App::new(settings).map_err(|error| error.message)?;
     let colours = if std::env::var_os("NO_COLOR").is_some() { Colours::None } else { Colours::Sixteen };
     let look = Appearance { theme: Theme { colours, charset: charset() }, ..Appearance::default() };
     let like = FrameHeader { ppid: Tgid(48_213), ..Maker::default().like };

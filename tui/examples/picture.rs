@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 
-/// Cell size in pixels.
 const CELL: (usize, usize) = (8, 17);
 /// The 16 colours, as a dark terminal shows them.
 const COLOURS: [&str; 16] = [

@@ -11,14 +11,14 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
-use tracetui::event::EventContext;
-use tracetui::event::keys::keys_of;
-use tracetui::frame::host::{FIRST_KIND, HostFrame};
-use tracetui::frame::{Batch, FrameRef};
-use tracetui::pipeline::{Disposition, Pipeline};
-use tracetui::recording::block::{FileHeader, HEADER};
-use tracetui::recording::frames::{FrameReader, Next};
-use tracetui::recording::{Item, Map, Reader, Writer};
+use tracetui_events::event::EventContext;
+use tracetui_events::frame::host::{FIRST_KIND, HostFrame};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::recording::block::{FileHeader, HEADER};
+use tracetui_events::recording::frames::{FrameReader, Next};
+use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::Kind;
 
@@ -81,7 +81,7 @@ fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
             events += batch.frames().filter(|f| f.header.kind < FIRST_KIND && !f.header.has(flag::BOOKKEEPING)).count()
                 as u64;
             pipeline.feed(batch);
-            pipeline.release(&mut |_, _| Disposition::Delivered);
+            pipeline.next(None, &mut |_, _| Disposition::Delivered);
             while pipeline.spare().is_some() {}
             if writer.state_is_due() {
                 writer.state(&pipeline.state())?;
@@ -195,7 +195,7 @@ fn seek(file: &str, count: u64) -> Result<()> {
         let mut reached = false;
         while !reached && let Some(Next::Frames(batch)) = frames.next()? {
             pipeline.feed(batch);
-            pipeline.release(&mut |context: &EventContext<'_>, _: &FrameRef<'_>| {
+            pipeline.next(None, &mut |context: &EventContext<'_>, _: &FrameRef<'_>| {
                 reached |= context.event.header.time.0 >= ns;
                 Disposition::Delivered
             });
@@ -229,7 +229,7 @@ fn read(file: &str) -> Result<()> {
             events += batch.frames().filter(|frame| frame.header.kind < FIRST_KIND).count() as u64;
             if feeds {
                 pipeline.feed(batch);
-                pipeline.release(&mut |_, _| Disposition::Delivered);
+                pipeline.next(None, &mut |_, _| Disposition::Delivered);
                 while pipeline.spare().is_some() {}
             }
         }

@@ -3,32 +3,11 @@
 //!
 //! A function panics if the bytes make the parser panic, or if what it gives breaks a rule that is stated there.
 
-use crate::app::replay::{Density, End, Recording, Replay, Speed, Target};
+use crate::app::replay::{Replay, Speed, Target};
 use crate::app::{App, Effect, Input, Preferences, Settings, Tick};
-use crate::budget::Budget;
 use crate::cli::size::ByteSize;
 use crate::config::{Config, ConfigError};
-use crate::diff::{Run, compare};
-use crate::event::{EventContext, keys};
-use crate::filter::{Filter, FilterOptions, NoNames, Scratch};
-use crate::frame::host::{Cgroup, Clock, HostFrame, User};
-use crate::frame::{Batch, FrameRef, Frames, HEADER as FRAME_HEADER};
-use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, VERSION};
-use crate::recording::frames::{FrameReader, Next};
-use crate::recording::index::Entry;
-use crate::recording::{Item, Map, Reader, Writer};
-use crate::sink::parquet::Parquet;
-use crate::sink::perfetto::{Files, Perfetto, Room};
-use crate::sink::{FormatName, Sink, to_writer};
-use crate::source::host::{bpf, btf, cgroup, clock, kallsyms, machine, named, procfs, users};
-use crate::source::live::{attach, attach_names, ksymbols};
-use crate::source::synthetic::Maker;
-use crate::symbols::{Image, ImageKind, Snapshot, SymbolChange, Symbols};
-use crate::text::time::Moment;
-use crate::text::{self, Charset, is_hostile};
 use crate::view::theme::{Colours, Theme};
-use crate::why::{access, image};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -36,7 +15,32 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
+use tracetui_events::budget::Budget;
+use tracetui_events::diff::{Run, compare};
+use tracetui_events::event::EventContext;
+use tracetui_events::filter::{Filter, FilterOptions, NoNames, Scratch};
+use tracetui_events::frame::host::{Cgroup, Clock, HostFrame, User};
+use tracetui_events::frame::{Batch, FrameRef, Frames, HEADER as FRAME_HEADER};
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::playback::timeline::{Density, End, Facts};
+use tracetui_events::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, VERSION};
+use tracetui_events::recording::frames::{FrameReader, Next};
+use tracetui_events::recording::index::IndexEntry;
+use tracetui_events::recording::keys;
+use tracetui_events::recording::{Item, Map, Reader, Writer};
+use tracetui_events::sink::parquet::Parquet;
+use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};
+use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_events::symbols::{CodeImage, ImageKind, Snapshot, SymbolChange, Symbols};
+use tracetui_events::synthetic::{Maker, payload};
+use tracetui_events::text::time::Moment;
+use tracetui_events::text::{self, Charset, is_hostile};
+use tracetui_events::why::{access, image};
+use tracetui_host::{btf, cgroup, clock, kallsyms, ksymbols, machine, named, procfs, users};
+use tracetui_inspect as bpf;
+use tracetui_live::{attach, attach_names};
 use tracetui_shared::id::{CgroupId, KernelAddr, Tgid, Uid};
+use tracetui_shared::record::tcp::{TcpRecord, op, outcome};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes as _;
 
@@ -118,10 +122,10 @@ pub fn filter(bytes: &[u8]) {
     let mut pipeline = Pipeline::default();
     pipeline.follow(&filter.roots());
     pipeline.feed(events());
-    pipeline.finish(&mut take);
+    pipeline.end();
+    pipeline.next(None, &mut take);
 }
 
-/// Some events.
 fn events() -> Batch {
     let mut made = Maker::default();
     made.host(&HostFrame::Clock(Clock { offset_ns: 1 << 60 }));
@@ -134,6 +138,11 @@ fn events() -> Batch {
     made.open(8, "cc1", "/usr/include/stdio.h", 3);
     made.open(8, "cc1", "x\x1b[2J", -13);
     made.exit(8, "cc1", 256);
+    for (peer, op) in [("10.0.0.7:443", op::CONNECT), ("[::ffff:10.0.0.7]:80", op::ACCEPT), ("[fe80::1]:9", op::CLOSE)]
+    {
+        let [local, peer] = ["[::1]:5", peer].map(|text| text.parse().expect("a socket address"));
+        made.tcp(7, "make", TcpRecord { outcome: outcome::DECIDED, err: 111, ..payload::tcp(op, local, peer) });
+    }
     made.lose(3);
     made.counters(true);
     made.batch()
@@ -151,7 +160,7 @@ pub fn frames(bytes: &[u8]) -> String {
     assert_eq!(json, print(FormatName::Json, true), "a state gives the same lines");
     print(FormatName::Text, false);
     print(FormatName::Csv, false);
-    let files = || -> Files<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
+    let files = || -> OpenFile<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
     let sinks: [Box<dyn Sink>; 2] = [
         Box::new(Parquet::new(io::sink()).expect("room")),
         Box::new(Perfetto::new(files(), Room { bytes: 2000, ..Room::ALL })),
@@ -212,9 +221,10 @@ fn print_to(batches: &[Batch], mut sink: Box<dyn Sink + '_>, restored: bool) -> 
             pipeline.restore(&state);
         }
         pipeline.feed(batch.clone());
-        pipeline.release(&mut take);
+        pipeline.next(None, &mut take);
     }
-    pipeline.finish(&mut take);
+    pipeline.end();
+    pipeline.next(None, &mut take);
     sink.finish().expect("it takes everything");
     drop(sink);
     pipeline.account().json()
@@ -245,7 +255,8 @@ pub fn diff(bytes: &[u8]) -> String {
     let [mut a, mut b] = halves(&whole_frames(bytes)).map(|batch| {
         let (mut run, mut pipeline) = (Run::new(1 << 20), Pipeline::default());
         pipeline.feed(batch);
-        pipeline.finish(&mut |seen, _| {
+        pipeline.end();
+        pipeline.next(None, &mut |seen, _| {
             run.take(seen);
             Disposition::Delivered
         });
@@ -284,9 +295,10 @@ pub fn recording(bytes: &[u8]) -> String {
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }
-        pipeline.release(&mut take);
+        pipeline.next(None, &mut take);
     }
-    pipeline.finish(&mut take);
+    pipeline.end();
+    pipeline.next(None, &mut take);
     let account = pipeline.account().json();
     sink.finish().expect("a Vec takes everything");
     drop(sink);
@@ -333,14 +345,13 @@ fn with_checksum(header: &(impl zerocopy::IntoBytes + zerocopy::Immutable)) -> V
     [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat()
 }
 
-/// What a replay does.
 fn walk(bytes: &[u8]) {
     let mut file = File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).expect("a file"));
     file.write_all(bytes).expect("room");
     let Ok(map) = Map::open(file) else { return };
     let (overview, _) = map.overview().expect("readable");
     for (at, _) in overview.iter().take(64) {
-        let wanted = |_: &Entry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
+        let wanted = |_: &IndexEntry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
         if let Some(block) = map.index_block(*at).expect("readable") {
             block.marked(&wanted).iter().for_each(|(entry, _)| drop(map.frames(entry).expect("readable")));
         }
@@ -354,7 +365,7 @@ fn walk(bytes: &[u8]) {
             }
         }
     }
-    if let Ok(Some(mut search)) = crate::recording::search::Search::new(map, keys::keys_of, 0) {
+    if let Ok(Some(mut search)) = tracetui_events::recording::search::Candidates::new(map, keys::keys_of, 0) {
         while search.next(u64::MAX, &|_, _| true).is_some() {}
     }
 }
@@ -380,16 +391,16 @@ pub fn dashboard(bytes: &[u8]) {
             lost: number(at + 24),
         };
         let density = [0, 40, 80].iter().map(part).collect();
-        let recording = Recording {
+        let facts = Facts {
             // As a file says it; a pipe says nothing.
             span: (number(0) <= number(8)).then_some((number(0), number(8))),
             events: number(16),
             end: End::Complete,
             seekable: true,
             density,
-            ..Recording::default()
+            ..Facts::default()
         };
-        screen.app.set_replay(Replay::new(recording, Target::At(number(24)), Speed::default()));
+        screen.app.set_replay(Replay::new(facts, Target::At(number(24)), Speed::default()));
     } else {
         screen.app.set_command("cat");
     }
@@ -442,7 +453,6 @@ fn key(byte: u8) -> KeyEvent {
     KeyEvent::new(code, modifiers)
 }
 
-/// A dashboard in memory.
 struct Screen {
     app: App,
     theme: Theme,
@@ -452,7 +462,7 @@ struct Screen {
 impl Screen {
     fn new(width: u16, height: u16, theme: Theme, preferences: Preferences) -> Screen {
         let settings = Settings { budget: Budget::new(MEMORY), preferences, ..Settings::default() };
-        let app = App::new(Pipeline::default(), settings).expect("an empty filter");
+        let app = App::new(settings).expect("an empty filter");
         let terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
         let mut screen = Screen { app, theme, terminal };
         screen.update(Input::Resize(width, height));
@@ -502,7 +512,7 @@ pub fn symbols(bytes: &[u8]) {
         let names = text.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(2));
         let places: Vec<_> = names.flat_map(|name| table.named(name)).map(|place| (place.start, place.size)).collect();
         for image in &images {
-            let loaded = Image { length: image.length.wrapping_mul(3), ..image.clone() };
+            let loaded = CodeImage { length: image.length.wrapping_mul(3), ..image.clone() };
             symbols.apply(BootNanos(second), SymbolChange::Loaded(loaded));
         }
         symbols.apply(BootNanos(second * 10 + 1), SymbolChange::ModuleLoaded(modules[..modules.len().min(4)].into()));
@@ -555,10 +565,13 @@ pub fn host(bytes: &[u8]) {
         b'o' => _ = (clock::parse_offsets(bytes), machine::Lockdown::parse(bytes)),
         b'p' => {
             let names = users::AccountNames::parse(bytes, bytes);
-            assert!(names.users().len() <= names.groups().len() && names.groups().len() <= crate::limits::ACCOUNTS);
+            assert!(
+                names.users().len() <= names.groups().len()
+                    && names.groups().len() <= tracetui_events::limits::ACCOUNTS
+            );
         }
         b't' => _ = attach::has_field(&String::from_utf8_lossy(bytes), &("filename", 16, 8)),
-        b'l' => _ = bpf::network::read_answers(bytes),
+        b'l' => _ = (bpf::network::read_answers(bytes), bpf::inet::read_answers(bytes)),
         b'r' => _ = ksymbols::decode(bytes, 0),
         b'i' => _ = image::image(bytes),
         b'a' => {

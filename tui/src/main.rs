@@ -7,11 +7,11 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
-use tracetui::command::playback::replay_of;
+use tracetui::command::read::replay_of;
 use tracetui::command::say::{name, say};
-use tracetui::source::host::files;
+use tracetui_host::files;
 
-/// The exit status for arguments that are wrong.
+/// The exit status for invalid arguments.
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -22,12 +22,12 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            // Nobody reads any more: that ends it without a word.
+            // The reader has closed the output. tracetui then ends without a message.
             if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
                 return ExitCode::SUCCESS;
             }
             say(format_args!("tracetui: {error:#}"));
-            if error.is::<command::session::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+            if command::usage::is_bad_usage(&error) { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -45,8 +45,8 @@ fn arguments() -> Result<Cli, ExitCode> {
     };
     let status = u8::try_from(error.exit_code()).unwrap_or(BAD_USAGE);
     let runs = given().nth(1).is_none_or(|first| runs_a_command(&first));
-    // The text, also that of help, repeats arguments as they are. So it is made anew from harmless ones, where they are wrong
-    // the same way. A closed stdout or stderr is no failure.
+    // The message, even the help text, repeats arguments unescaped. So it is generated again from harmless arguments, if these are
+    // wrong in the same way. A closed stdout or stderr does not count as a failure.
     match Cli::try_parse_from(given().map(name)) {
         Err(harmless) if harmless.kind() == error.kind() => drop(with_tip(harmless, runs).print()),
         _ => say(with_tip(error, runs).render()),
@@ -54,8 +54,8 @@ fn arguments() -> Result<Cli, ExitCode> {
     Err(ExitCode::from(status))
 }
 
-/// An error about an unknown argument with a tip that helps. That of clap, to put it after `--`, would run it as a command.
-/// `runs`: what it was given to runs a COMMAND.
+/// Replaces the tip in an error about an unknown argument. clap's tip, to put the argument after `--`, would run it as a command.
+/// `runs` is whether the subcommand takes a COMMAND.
 fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
     if error.kind() == ErrorKind::UnknownArgument {
         let mut tips = match error.remove(ContextKind::Suggested) {
@@ -86,27 +86,27 @@ fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
     error
 }
 
-/// Whether a COMMAND can be given to the subcommand with which the arguments begin, or to the dashboard.
+/// Whether the subcommand that `first` names takes a COMMAND. If it names none, the dashboard takes one.
 fn runs_a_command(first: &OsStr) -> bool {
     let all = Cli::command();
     all.find_subcommand(first).is_none_or(|found| found.get_arguments().any(|argument| argument.get_id() == "command"))
 }
 
-/// Whether the option that clap takes for the meant one does something else: it only compares letters.
+/// Whether the option that clap suggests does something else than the user meant. clap only compares letters.
 fn misleads(error: &clap::Error) -> bool {
     let of = |kind| match error.get(kind) {
         Some(ContextValue::String(word)) => word.as_str(),
         _ => "",
     };
     match (of(ContextKind::InvalidArg), of(ContextKind::SuggestedArg)) {
-        // It replaces a file.
+        // --force replaces a file.
         (given, "--force") => !given.starts_with("--forc"),
         ("--file" | "--files" | "--output", suggested) => suggested != "--output",
         _ => false,
     }
 }
 
-/// One thread drives everything; the ring has a thread of its own.
+/// Runs the subcommand. One thread drives everything; the ring has its own thread.
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let None | Some(Command::Print(_) | Command::Record(_) | Command::Doctor(_)) = cli.command {
         files::make_room()?;

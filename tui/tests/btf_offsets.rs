@@ -12,9 +12,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use tracetui::source::host::btf::Btf;
-use tracetui::source::host::btf::resolve::Resolved;
-use tracetui::source::live::{BtfOrigin, KernelFacts, attach_names};
+use tracetui_host::btf::Btf;
+use tracetui_host::btf::resolve::Resolved;
+use tracetui_live::{BtfOrigin, KernelFacts, attach_names};
 use tracetui_shared::offsets::FIELDS;
 
 /// The value and the size of each name, as in the table.
@@ -101,9 +101,11 @@ fn reduced_btfs_resolve_to_what_gcc_says() {
     let arm64 = truth.keys().filter(|kernel| kernel.starts_with("arm64-")).count();
     assert!(arm64 > 0 && arm64 < truth.len(), "one architecture is missing: {:?}", truth.keys());
     for (kernel, bytes) in reduced {
-        let btf = Btf::parse(bytes).expect(&kernel);
-        check_kernel(&kernel, &btf, &truth);
+        let btf = Btf::parse(bytes.clone()).expect(&kernel);
+        let resolved = check_kernel(&kernel, &btf, &truth);
         check_preemption(&kernel, &btf);
+        let minimal = btf.minimal(&resolved, &attach_names());
+        assert!(minimal == bytes, "{kernel}.btf was made by another version: run scripts/btf-truth.sh");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use tracetui::command::{config, keys};
-use tracetui::event::describe::{COMMON, Field, Shape};
-use tracetui::event::fields_of;
+use tracetui_events::event::describe::{COMMON, Field, Shape};
+use tracetui_events::event::fields_of;
 use tracetui_shared::kind::Kind;
 
 fn check_fresh(name: &str, text: &str) {
@@ -23,6 +23,7 @@ fn shape(shape: Shape) -> &'static str {
         Shape::Duration => "duration",
         Shape::User => "user",
         Shape::Group => "group",
+        Shape::Address => "address",
         Shape::Bool => "yes/no",
         Shape::List => "list",
         Shape::Object => "object",
@@ -40,10 +41,10 @@ fn table(fields: &[Field], prefix: &str, out: &mut String) {
 #[test]
 fn events_page_is_fresh() {
     let mut page = String::from(
-        "# Events and their fields\n\nGenerated from the tables in `tui/src/event/`. In JSON, every key of a kind is always present, but `stack`\nonly in `bpf` events and where `--stack` asked for it. If a value is unknown, `<field>_why` gives the reason.\n\nA stack is a list of calls, the innermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program). What is not\nknown of a call is null.\n\n`print --why` adds `why` to opens and execs: null if they did not fail, else `text`, `component` (the part of the path that refused), `cause`,\n`near` (the nearest name that exists), `place` (where it was looked up, if not at the process), and `checked_after_ns` (nanoseconds after\nthe event; null if nothing was looked up) or `proven` (true: the event proves it).\n",
+        "# Events and their fields\n\nGenerated from `crates/events/src/event/`. In JSON, every key of a kind is always present, except `stack`, which is present in\n`bpf` events and where `--stack` asks for it. If a value is unknown, `<field>_why` gives the reason. A stack is a list of calls,\ninnermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program), null if unknown.\n\n`print --why` adds `why` to opens, execs and `tcp`: null if they did not fail, else `text`, `component` (the part of the path that\nrefused, or the remote address and port), `cause`, `near` (the nearest existing name; or the address and port on which a process\nlistens, see [Why it failed](ARCHITECTURE.md#why-it-failed)), `place` (where it was looked up, if not at the process), and\n`checked_after_ns` (nanoseconds after the event; null without a lookup) or `proven` (true: the event proves it).\n",
     );
-    let titles = tracetui::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
-    let causes: Vec<_> = tracetui::why::Cause::ALL.iter().map(|cause| cause.word()).collect();
+    let titles = tracetui_events::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
+    let causes: Vec<_> = tracetui_events::why::Cause::ALL.iter().map(|cause| cause.word()).collect();
     let _ = writeln!(page, "`cause` is one of {}.", causes.join(", "));
     let _ = writeln!(
         page,
@@ -60,6 +61,103 @@ fn events_page_is_fresh() {
     check_fresh("EVENTS.md", &page);
 }
 
+/// The name of a wire type on the page.
+fn wire_type(of: &str) -> String {
+    let inner = |outer| of.strip_prefix(outer).and_then(|rest| rest.strip_suffix('>'));
+    match of {
+        "BootNanos" => "time".into(),
+        "Vec<u8>" => "bytes".into(),
+        "String" => "text".into(),
+        "Tgid" | "Tid" | "Uid" | "Gid" | "ProgId" | "LinkId" | "NsInum" => "u32".into(),
+        "CgroupId" | "KernelAddr" => "u64".into(),
+        _ => match (inner("Vec<"), inner("Option<")) {
+            (Some(element), _) => format!("{}[]", wire_type(element)),
+            (_, Some(value)) => format!("{}?", wire_type(value)),
+            _ => of.into(),
+        },
+    }
+}
+
+/// A doc comment without the links of rustdoc.
+fn unlinked(doc: &str) -> String {
+    let mut out = String::new();
+    let mut rest = doc;
+    while let Some((before, (path, after))) =
+        rest.split_once("[`").and_then(|(before, link)| Some((before, link.split_once("`]")?)))
+    {
+        let target = after.strip_prefix('(').and_then(|target| target.split_once(')'));
+        let _ = write!(out, "{before}`{}`", path.rsplit("::").next().unwrap_or(path));
+        rest = target.map_or(after, |(_, after)| after);
+    }
+    out + rest
+}
+
+/// Appends the structs that `wire_struct!` declares in a source file of frames: each with its fields, and what they mean if `whole`.
+fn frame_structs(source: &str, whole: bool, page: &mut String) {
+    let kind = |name: &str| {
+        source.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(" = ")?.strip_suffix(';'))
+    };
+    let after = source.split_once("wire_struct! {\n").expect("structs").1;
+    let (mut doc, mut fields) = (String::new(), Vec::new());
+    for line in after.split("\n}\n").next().unwrap_or_default().lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            doc += if doc.is_empty() { "" } else { "\n" };
+            doc += &unlinked(text);
+        } else if let Some(name) = line.strip_suffix(" {") {
+            let number = kind(name).map(|kind| format!(" ({kind})")).unwrap_or_default();
+            let _ = write!(page, "\n**{name}**{number}: {}\n\n", std::mem::take(&mut doc));
+        } else if let Some((name, of)) = line.strip_suffix(',').and_then(|field| field.split_once(": ")) {
+            fields.push((name.to_owned(), wire_type(of), std::mem::take(&mut doc)));
+        } else if line == "}" && whole {
+            described(&std::mem::take(&mut fields), page);
+        } else if line == "}" {
+            listed(&std::mem::take(&mut fields), page);
+        }
+    }
+}
+
+/// Appends a line for each field: its name, its type and what it means.
+fn described(fields: &[(String, String, String)], page: &mut String) {
+    let names = fields.iter().map(|field| field.0.len()).max().unwrap_or_default();
+    let types = fields.iter().map(|field| field.1.len()).max().unwrap_or_default();
+    for (name, of, doc) in fields {
+        let row = format!(
+            "    {name:names$}  {of:types$}  {}",
+            doc.replace('\n', &format!("\n{:1$}", "", names + types + 8))
+        );
+        let _ = writeln!(page, "{}", row.trim_end());
+    }
+}
+
+/// Appends the names and types of the fields, several in a line.
+fn listed(fields: &[(String, String, String)], page: &mut String) {
+    let mut line = String::new();
+    for (at, (name, of, _)) in fields.iter().enumerate() {
+        let comma = if at + 1 < fields.len() { "," } else { "" };
+        if line.len() + name.len() + of.len() > 110 {
+            let _ = writeln!(page, "   {}", std::mem::take(&mut line));
+        }
+        let _ = write!(line, " {name} {of}{comma}");
+    }
+    let _ = writeln!(page, "   {line}");
+}
+
+#[test]
+fn frames_page_is_fresh() {
+    let mut page = String::from(
+        "# Frames made in user space\n\nGenerated from `wire_struct!` in `crates/events/src/frame/`. A payload contains the fields in this order, without padding,\nlittle-endian. Fields are only ever appended: a reader ignores unknown ones, and missing ones are 0 or empty.\n\n`bool` is a byte, `time` a u64 (CLOCK_BOOTTIME, nanoseconds). `bytes` and `text` (UTF-8) follow their length (u32), the\nelements of `T[]` their number (u32). `T?` is a byte, 1 if the value follows. A struct without a number is a part of others.\n",
+    );
+    let state =
+        "Frames of a state\n\nOther readers skip them. `crates/events/src/frame/state.rs` describes the fields.";
+    for (title, file) in [("Host frames", "host.rs"), (state, "state.rs")] {
+        let _ = writeln!(page, "\n## {title}");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/events/src/frame").join(file);
+        let source = std::fs::read_to_string(path).expect("the source of the frames");
+        frame_structs(&source, file == "host.rs", &mut page);
+    }
+    check_fresh("FRAMES.md", &page);
+}
+
 #[test]
 fn keys_page_is_fresh() {
     check_fresh("KEYS.md", &keys::markdown());
@@ -68,19 +166,4 @@ fn keys_page_is_fresh() {
 #[test]
 fn configuration_page_is_fresh() {
     check_fresh("CONFIG.md", &config::markdown());
-}
-
-/// The part of a page between the comments that `scripts/kernel-matrix.sh` uses.
-fn kernels(page: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let part = text.split_once("<!-- kernels -->").and_then(|(_, rest)| rest.split_once("<!-- /kernels -->"));
-    part.unwrap_or_else(|| panic!("{page} has no table of kernels")).0.to_owned()
-}
-
-#[test]
-fn every_page_carries_the_same_table_of_kernels() {
-    let said = kernels("docs/KERNELS.md");
-    let page = "docs/PROBES.md";
-    assert_eq!(kernels(page), said, "{page}: scripts/kernel-matrix.sh writes it");
 }

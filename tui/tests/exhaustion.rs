@@ -6,12 +6,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracetui::app::{App, Input, Settings};
-use tracetui::budget::Budget;
-use tracetui::frame::Batch;
-use tracetui::frame::host::{Cgroup, Group, Host, HostFrame, ProcessSeed, User};
-use tracetui::pipeline::{Disposition, Pipeline};
-use tracetui::source::synthetic::Maker;
+use tracetui::app::{App, Input, Memory, Settings};
+use tracetui_events::budget::Budget;
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{Cgroup, Group, Host, HostFrame, ProcessSeed, User};
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::synthetic::Maker;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -156,14 +156,15 @@ trait Target {
 impl Target for App {
     fn feed(&mut self, batch: Batch) {
         self.update(Input::Batch(batch));
-        while self.spare().is_some() {}
+        while self.pipeline.spare().is_some() {}
     }
     fn says(&self) -> usize {
-        self.memory().used()
+        Memory::of(self).used()
     }
     fn bound(&self) -> usize {
         // No batches are in transit in this test.
-        self.memory().bound - self.memory().queues
+        let memory = Memory::of(self);
+        memory.bound - memory.queues
     }
 }
 
@@ -176,9 +177,7 @@ struct Counted {
 
 impl Counted {
     fn new(budget: Budget) -> Counted {
-        let mut pipeline = Pipeline::default();
-        pipeline.set_budget(budget);
-        Counted { pipeline, events: 0, budget }
+        Counted { pipeline: Pipeline::new(budget), events: 0, budget }
     }
 }
 
@@ -186,7 +185,7 @@ impl Target for Counted {
     fn feed(&mut self, batch: Batch) {
         let Counted { pipeline, events, .. } = self;
         pipeline.feed(batch);
-        pipeline.release(&mut |_, _| {
+        pipeline.next(None, &mut |_, _| {
             *events += 1;
             Disposition::Delivered
         });
@@ -320,7 +319,7 @@ fn long_exec(churn: &mut Churn) {
 
 fn dashboard(budget: Budget) -> App {
     let settings = Settings { budget, ..Settings::default() };
-    App::new(Pipeline::default(), settings).expect("an empty filter")
+    App::new(settings).expect("an empty filter")
 }
 
 #[test]
@@ -328,7 +327,7 @@ fn the_dashboard_stays_within_its_memory() {
     let _alone = alone();
     let mut checked = Checked::new(|| dashboard(Budget::new(24 << 20)));
     exhaust(&mut checked);
-    let account = checked.target.account();
+    let account = checked.target.pipeline.account();
     println!("{:?}, evicted {}", account.shortage, checked.target.store().evicted());
     assert!(checked.target.store().evicted() > 0);
     assert!(checked.target.store().kept() > 0);
@@ -356,7 +355,8 @@ fn long_arguments_leave_nothing_behind_and_are_whole() {
     assert!(more < 500 * (6 << 10), "{} KiB more", more >> 10);
     let Counted { pipeline, .. } = &mut checked.target;
     let mut whole = true;
-    pipeline.finish(&mut |seen, _| {
+    pipeline.end();
+    pipeline.next(None, &mut |seen, _| {
         whole &= !seen.event.cut();
         Disposition::Delivered
     });

@@ -14,16 +14,16 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tracetui::event::EventContext;
-use tracetui::frame::host::{Cgroup, Clock, Host, HostFrame, Layout, Probe, ProcessSeed, Trace, User};
-use tracetui::frame::{Batch, FrameRef};
-use tracetui::pipeline::{Disposition, Pipeline};
-use tracetui::recording::block::{BlockHeader, HEADER};
-use tracetui::recording::frames::{FrameReader, Next};
-use tracetui::recording::index::{Entry, Head, IndexBlock, Skip, Summary};
-use tracetui::recording::{Item, Map, Reader};
-use tracetui::sink::{FormatName, Sink, to_writer};
-use tracetui::source::synthetic::Maker;
+use tracetui_events::event::EventContext;
+use tracetui_events::frame::host::{Cgroup, Clock, Host, HostFrame, Layout, Probe, ProcessSeed, Trace, User};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::recording::block::{BlockHeader, HEADER};
+use tracetui_events::recording::frames::{FrameReader, Next};
+use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry};
+use tracetui_events::recording::{Item, Map, Reader};
+use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_events::synthetic::Maker;
 use tracetui_shared::id::{CgroupId, Tgid, Uid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
@@ -155,7 +155,7 @@ fn state() -> Batch {
     let mut pipeline = Pipeline::default();
     pipeline.feed(host());
     pipeline.feed(opens());
-    pipeline.release(&mut |_, _| Disposition::Delivered);
+    pipeline.next(None, &mut |_, _| Disposition::Delivered);
     let mut inner = Batch::default();
     for frame in pipeline.state().frames() {
         if let Some(HostFrame::StatePart(part)) = HostFrame::decode(&frame) {
@@ -190,9 +190,10 @@ fn print(bytes: &[u8]) {
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }
-        pipeline.release(&mut take);
+        pipeline.next(None, &mut take);
     }
-    pipeline.finish(&mut take);
+    pipeline.end();
+    pipeline.next(None, &mut take);
     pipeline.account().json();
     sink.finish().expect("a Vec takes everything");
     drop(sink);
@@ -206,7 +207,7 @@ fn walk(bytes: &[u8]) {
     let Ok(map) = Map::open(memory_file(bytes)) else { return };
     let (overview, _) = map.overview().expect("readable");
     for (at, _) in overview {
-        let wanted = |_: &Entry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
+        let wanted = |_: &IndexEntry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
         if let Some(block) = map.index_block(at).expect("readable") {
             block.marked(&wanted).iter().for_each(|(entry, _)| drop(map.frames(entry).expect("readable")));
         }
@@ -229,7 +230,8 @@ fn blocks() {
         [header(contents, ZSTD, payload.len(), batch.len()).as_bytes(), &payload].concat()
     };
     let mut writer =
-        tracetui::recording::Writer::new(Vec::new(), &file_header(), tracetui::event::keys::keys_of).expect("memory");
+        tracetui_events::recording::Writer::new(Vec::new(), &file_header(), tracetui_events::recording::keys::keys_of)
+            .expect("memory");
     writer.batch(opens().bytes()).expect("memory");
     let (written, _) = writer.end(&state()).expect("memory");
     let inputs = vec![packed(&opens(), FRAMES), packed(&state(), STATE), written[HEADER..].to_vec(), vec![0; 64]];
@@ -263,11 +265,15 @@ fn frames() {
         forge.packed(FRAMES, opens().bytes());
         print(&forge.bytes);
         // Columns give back what they took.
-        let mut writer = tracetui::recording::Writer::new(Vec::new(), &file_header(), tracetui::event::keys::keys_of)
-            .expect("memory");
+        let mut writer = tracetui_events::recording::Writer::new(
+            Vec::new(),
+            &file_header(),
+            tracetui_events::recording::keys::keys_of,
+        )
+        .expect("memory");
         writer.batch(input).expect("memory");
         let (file, _) = writer.end(&Batch::default()).expect("memory");
-        let whole: Vec<u8> = tracetui::frame::Frames::of(input).fold(Vec::new(), |mut all, frame| {
+        let whole: Vec<u8> = tracetui_events::frame::Frames::of(input).fold(Vec::new(), |mut all, frame| {
             all.extend_from_slice(frame.bytes);
             all.resize(all.len().next_multiple_of(8), 0);
             all
@@ -282,7 +288,7 @@ fn frames() {
             }
         }
         // A frame of the kind that ends batches is taken for one.
-        let ends = tracetui::frame::Frames::of(input).any(|frame| frame.header.kind == 96);
+        let ends = tracetui_events::frame::Frames::of(input).any(|frame| frame.header.kind == 96);
         assert!(ends || read == whole);
     });
 }
@@ -290,13 +296,20 @@ fn frames() {
 #[test]
 fn index_blocks() {
     let payload = |number: u64, offset: u64, filters: usize| {
-        let entry =
-            Entry { offset: 64, bytes: 200, contents: STATE, filter: 8, first_ns: 1, last_ns: 9, ..Entry::default() };
-        let skips = [Skip { offset, last_ns: 5 }; 6];
-        let head = Head { number, entries: 2, filter: 16, skips, ..Head::default() };
+        let entry = IndexEntry {
+            offset: 64,
+            bytes: 200,
+            contents: STATE,
+            filter: 8,
+            first_ns: 1,
+            last_ns: 9,
+            ..IndexEntry::default()
+        };
+        let skips = [SkipEntry { offset, last_ns: 5 }; 6];
+        let head = IndexHead { number, entries: 2, filter: 16, skips, ..IndexHead::default() };
         [head.as_bytes(), entry.as_bytes(), entry.as_bytes(), &vec![0xa5; filters]].concat()
     };
-    let inputs = vec![payload(0, 0, 32), payload(3, 64, 32), payload(7, 5000, 30), vec![0; 208]];
+    let inputs = vec![payload(0, 0, 32), payload(3, 64, 32), payload(7, 5000, 30), vec![0; 400]];
     fuzz("index", inputs, |input| {
         IndexBlock::read(input);
         let mut forge = Forge::new();
@@ -309,7 +322,7 @@ fn index_blocks() {
             forge.state(STATE, &opens());
             walk(&forge.bytes);
         }
-        forge.summary(Summary::default());
+        forge.summary(IndexSummary::default());
         walk(&forge.bytes);
         print(&forge.bytes);
     });
@@ -328,7 +341,7 @@ fn states() {
         let mut pipeline = Pipeline::default();
         let mut part = Batch::default();
         let frames = input.to_vec();
-        HostFrame::StatePart(tracetui::frame::host::StatePart { frames }).push(BootNanos(1), &mut part);
+        HostFrame::StatePart(tracetui_events::frame::host::StatePart { frames }).push(BootNanos(1), &mut part);
         pipeline.restore(&part);
         let first = pipeline.state();
         let mut again = Pipeline::default();

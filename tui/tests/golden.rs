@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use tracetui::recording::block::{FileHeader, HEADER};
-use tracetui::recording::{Item, Reader};
+use tracetui_events::recording::block::{FileHeader, HEADER};
+use tracetui_events::recording::{Item, Reader};
 use zerocopy::IntoBytes as _;
 
 fn tracetui(args: &[&str]) -> Output {
@@ -135,7 +135,7 @@ fn times_in_the_wrong_order_are_refused() {
         let done = tracetui(&[args, &times].concat());
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(done.status.code(), Some(if wrong { 2 } else { 0 }), "{args:?}: {said}");
-        assert_eq!(said.contains("--from is later than --to") && said.contains("exchange"), wrong, "{args:?}: {said}");
+        assert_eq!(said.contains("--from is later than --to") && said.contains("swap"), wrong, "{args:?}: {said}");
         assert!(!Path::new(&out).exists(), "{args:?}");
     }
 }
@@ -158,6 +158,12 @@ fn what_follows_the_end_of_a_recording_is_said() {
         info["bytes_after_end"].as_u64()
     };
     assert_eq!((of(&file), of(example.to_str().expect("UTF-8"))), (Some(3000), Some(0)));
+    // The recordings of earlier versions too.
+    for recording in recordings() {
+        let earlier = dir.at("earlier.ttr");
+        fs::write(&earlier, [fs::read(recording).expect("there"), vec![b'T'; 3000]].concat()).expect("room");
+        assert_eq!(of(&earlier), Some(3000));
+    }
     // Its events are as they were, also if it is followed while somebody else has a lock on it.
     let whole = tracetui(&["print", example.to_str().expect("UTF-8")]);
     let open = fs::File::options().write(true).open(&file).expect("there");
@@ -217,7 +223,7 @@ fn only_a_recording_that_is_being_written_is_not_replaced() {
         // It gets as far as the header.
         let done = without_room(&["record", "--force", "-o", &out]);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!(said.contains("another process writes it"), refused, "{said}");
+        assert_eq!(said.contains("another process is writing it"), refused, "{said}");
         assert_eq!(said.contains("File too large"), !refused, "{said}");
         assert_eq!(fs::read(&out).ok().as_ref() == Some(bytes), refused, "{said}");
     }

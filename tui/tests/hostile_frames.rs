@@ -2,13 +2,13 @@
 
 use proptest::prelude::*;
 use std::io;
-use tracetui::event::EventContext;
-use tracetui::frame::host::{HostFrame, StatePart};
-use tracetui::frame::{Batch, FrameRef};
-use tracetui::pipeline::{Disposition, Pipeline};
-use tracetui::sink::parquet::Parquet;
-use tracetui::sink::perfetto::{Files, Perfetto, Room};
-use tracetui::sink::{FormatName, Sink, to_writer};
+use tracetui_events::event::EventContext;
+use tracetui_events::frame::host::{HostFrame, StatePart};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::sink::parquet::Parquet;
+use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};
+use tracetui_events::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::time::BootNanos;
@@ -57,19 +57,7 @@ fn run(batches: Vec<Batch>) {
     run_binary(batches.clone());
     for format in [FormatName::Text, FormatName::Json, FormatName::Csv] {
         let mut out = Vec::new();
-        let mut sink = to_writer(format, &mut out);
-        let mut pipeline = Pipeline::default();
-        let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
-            sink.event(seen).expect("a Vec takes everything");
-            Disposition::Delivered
-        };
-        for batch in batches.clone() {
-            pipeline.feed(batch);
-            pipeline.release(&mut take);
-        }
-        pipeline.finish(&mut take);
-        sink.finish().expect("a Vec takes everything");
-        drop(sink);
+        print_to(&batches, to_writer(format, &mut out), None);
         let text = std::str::from_utf8(&out).expect("every line is UTF-8");
         if format == FormatName::Json {
             for line in text.lines() {
@@ -86,47 +74,40 @@ fn run(batches: Vec<Batch>) {
 fn run_binary(batches: Vec<Batch>) {
     limit_memory();
     let parquet = Parquet::new(io::sink()).expect("room");
-    let files = || -> Files<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
+    let files = || -> OpenFile<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
     let small = Room { bytes: 2000, ..Room::ALL };
     let sinks: [Box<dyn Sink>; 2] = [Box::new(parquet), Box::new(Perfetto::new(files(), small))];
-    for mut sink in sinks {
-        let mut pipeline = Pipeline::default();
-        let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
-            sink.event(seen).expect("it takes everything");
-            Disposition::Delivered
-        };
-        for batch in batches.clone() {
-            pipeline.feed(batch);
-            pipeline.release(&mut take);
-        }
-        pipeline.finish(&mut take);
-        sink.finish().expect("it takes everything");
+    for sink in sinks {
+        print_to(&batches, sink, None);
     }
 }
 
-/// The lines for some batches. If `restored`, the pipeline is replaced at batch `split` by one that starts from its
-/// state.
-fn lines(batches: &[Batch], split: usize, restored: bool) -> String {
+/// Prints batches, and returns the account. At batch `restored`, the pipeline is replaced by one that starts from its state.
+fn print_to(batches: &[Batch], mut sink: Box<dyn Sink + '_>, restored: Option<usize>) -> String {
     let mut pipeline = Pipeline::default();
-    let mut out = Vec::new();
-    let mut sink = to_writer(FormatName::Json, &mut out);
     let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
-        sink.event(seen).expect("a Vec takes everything");
+        sink.event(seen).expect("it takes everything");
         Disposition::Delivered
     };
     for (i, batch) in batches.iter().enumerate() {
-        if restored && i == split {
+        if restored == Some(i) {
             let state = pipeline.state();
             pipeline = Pipeline::default();
             pipeline.restore(&state);
         }
         pipeline.feed(batch.clone());
-        pipeline.release(&mut take);
+        pipeline.next(None, &mut take);
     }
-    pipeline.finish(&mut take);
-    let account = pipeline.account().json();
-    sink.finish().expect("a Vec takes everything");
-    drop(sink);
+    pipeline.end();
+    pipeline.next(None, &mut take);
+    sink.finish().expect("it takes everything");
+    pipeline.account().json()
+}
+
+/// The lines for some batches, and the account.
+fn lines(batches: &[Batch], restored: Option<usize>) -> String {
+    let mut out = Vec::new();
+    let account = print_to(batches, to_writer(FormatName::Json, &mut out), restored);
     String::from_utf8(out).expect("UTF-8") + &account
 }
 
@@ -143,7 +124,7 @@ proptest! {
             batch
         };
         let batches: Vec<Batch> = frames.chunks(size).map(batch).collect();
-        prop_assert_eq!(lines(&batches, split, true), lines(&batches, split, false));
+        prop_assert_eq!(lines(&batches, Some(split)), lines(&batches, None));
     }
 
     #[test]
@@ -158,7 +139,8 @@ proptest! {
         let again = pipeline.state();
         let mut take = |_: &EventContext<'_>, _: &FrameRef<'_>| Disposition::Delivered;
         pipeline.feed(again);
-        pipeline.finish(&mut take);
+        pipeline.end();
+        pipeline.next(None, &mut take);
     }
 
     #[test]

@@ -10,20 +10,20 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use tracetui::event::EventContext;
-use tracetui::frame::host::{
+use tracetui_events::event::EventContext;
+use tracetui_events::frame::host::{
     Clock, Group, Host, HostFrame, Layout, Probe, ProcessSeed, RecordLayout, StatePart, Trace, User,
 };
-use tracetui::frame::state::{Key, KeyPair, PendingFrames, ProcessLists, ProcessState, StateFrame};
-use tracetui::frame::{Batch, FrameRef};
-use tracetui::pipeline::{Disposition, Pipeline};
-use tracetui::recording::frames::{FrameReader, Next};
-use tracetui::recording::index::{Entry, Head, Skip, Summary, Totals};
-use tracetui::recording::{Item, Map, Reader};
-use tracetui::source::synthetic::{Maker, payload};
+use tracetui_events::frame::state::{Key, KeyPair, PendingFrames, ProcessLists, ProcessState, StateFrame};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::recording::frames::{FrameReader, Next};
+use tracetui_events::recording::index::{IndexEntry, IndexHead, IndexSummary, SkipEntry, Totals};
+use tracetui_events::recording::{Item, Map, Reader};
+use tracetui_events::synthetic::{Maker, payload};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::{KindSet, Slot};
+use tracetui_shared::kind::{KINDS, KindSet, Slot};
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 
@@ -158,9 +158,10 @@ fn feed(pipeline: &mut Pipeline, frames: &mut FrameReader<File>) {
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }
-        pipeline.release(&mut take);
+        pipeline.next(None, &mut take);
     }
-    pipeline.finish(&mut take);
+    pipeline.end();
+    pipeline.next(None, &mut take);
 }
 
 fn host_frames(frames: impl IntoIterator<Item = HostFrame>) -> Batch {
@@ -190,8 +191,8 @@ fn seed(tgid: u32, start: u64, ppid: u32, parent_start: u64) -> HostFrame {
     })
 }
 
-fn skips(offset: u64, last_ns: u64) -> [Skip; 6] {
-    [Skip { offset, last_ns }; 6]
+fn skips(offset: u64, last_ns: u64) -> [SkipEntry; 6] {
+    [SkipEntry { offset, last_ns }; 6]
 }
 
 #[test]
@@ -203,23 +204,32 @@ fn index_blocks_that_lie() {
             forge.frames(&opens(20));
             for step in 0..3u64 {
                 let at = forge.here();
-                let before =
-                    Totals { first_ns: u64::MAX, last_ns: ns, events: [u64::MAX; 8], lost: u64::MAX, blocks: u64::MAX };
+                let before = Totals {
+                    first_ns: u64::MAX,
+                    last_ns: ns,
+                    events: [u64::MAX; KINDS],
+                    lost: u64::MAX,
+                    blocks: u64::MAX,
+                };
                 let offset = if offset == 70_000 { at } else { offset };
-                let head =
-                    Head { number: number.wrapping_sub(step), before, skips: skips(offset, ns), ..Head::default() };
+                let head = IndexHead {
+                    number: number.wrapping_sub(step),
+                    before,
+                    skips: skips(offset, ns),
+                    ..IndexHead::default()
+                };
                 forge.index(head, &[], &[]);
                 forge.state(STATE, &opens(3));
             }
-            forge.summary(Summary::default());
+            forge.summary(IndexSummary::default());
             replayed("an index block", &file(&forge.bytes));
         }
     }
     // Each other.
     let mut forge = Forge::new();
     let first = forge.here();
-    let second = first + (64 + size_of::<Head>()) as u64;
-    let head = |number, to| Head { number, skips: skips(to, u64::MAX), ..Head::default() };
+    let second = first + (64 + size_of::<IndexHead>()) as u64;
+    let head = |number, to| IndexHead { number, skips: skips(to, u64::MAX), ..IndexHead::default() };
     forge.index(head(1, second), &[], &[]);
     forge.index(head(2, first), &[], &[]);
     forge.frames(&opens(20));
@@ -228,21 +238,21 @@ fn index_blocks_that_lie() {
 
 #[test]
 fn index_blocks_with_odd_lengths() {
-    let entry = Entry {
+    let entry = IndexEntry {
         offset: u64::MAX,
         bytes: u32::MAX,
         contents: STATE,
-        events: [u32::MAX; 8],
+        events: [u32::MAX; KINDS],
         filter: u32::MAX,
-        ..Entry::default()
+        ..IndexEntry::default()
     };
     for (entries, filter) in [(0, 0), (1, 0), (1, 8), (u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX), (2, 1)] {
         let mut forge = Forge::new();
-        let head = Head { entries, filter, ..Head::default() };
+        let head = IndexHead { entries, filter, ..IndexHead::default() };
         forge.index(head, &[entry], &[0xff; 16]);
         forge.frames(&opens(20));
-        forge.index(head, &[Entry { filter: 3, ..entry }], &[]);
-        forge.summary(Summary::default());
+        forge.index(head, &[IndexEntry { filter: 3, ..entry }], &[]);
+        forge.summary(IndexSummary::default());
         replayed("odd lengths", &file(&forge.bytes));
     }
     // Spans that begin after their end, at the ends of time.
@@ -255,9 +265,10 @@ fn index_blocks_with_odd_lengths() {
         entries.push(odd);
     }
     let at = forge.state(STATE, &opens(2));
-    let entries = [&entries[..], &[Entry { offset: at, contents: STATE, filter: 0, ..Entry::default() }]].concat();
-    forge.index(Head { entries: entries.len() as u32, ..Head::default() }, &entries, &[]);
-    forge.summary(Summary { end: u64::MAX, ..Summary::default() });
+    let entries =
+        [&entries[..], &[IndexEntry { offset: at, contents: STATE, filter: 0, ..IndexEntry::default() }]].concat();
+    forge.index(IndexHead { entries: entries.len() as u32, ..IndexHead::default() }, &entries, &[]);
+    forge.summary(IndexSummary { end: u64::MAX, ..IndexSummary::default() });
     survive("spans that begin after their end", &forge.bytes);
 }
 
@@ -265,20 +276,20 @@ fn index_blocks_with_odd_lengths() {
 fn a_long_chain_of_overlapping_index_blocks() {
     // Each contains the ones after it, up to the largest block, and leads to the one before.
     let count = if cfg!(debug_assertions) { 200u64 } else { 1500 };
-    let stride = (64 + size_of::<Head>()) as u64;
+    let stride = (64 + size_of::<IndexHead>()) as u64;
     let size = 15 << 20;
     let mut forge = Forge::new();
     let start = forge.here();
     let mut rest = vec![0u8; size];
     for number in (0..count).rev() {
         let before = if number == 0 { 0 } else { start + (number - 1) * stride };
-        let filter = (size - size_of::<Head>()) as u32;
-        let head = Head {
+        let filter = (size - size_of::<IndexHead>()) as u32;
+        let head = IndexHead {
             number,
             filter,
             before: Totals { last_ns: u64::MAX, ..Totals::default() },
             skips: skips(before, 0),
-            ..Head::default()
+            ..IndexHead::default()
         };
         let payload = [zerocopy::IntoBytes::as_bytes(&head), &rest].concat();
         let block = sealed(header(INDEX, PLAIN, size, size), &payload[..size]);
@@ -300,7 +311,12 @@ fn many_small_blocks() {
         let contents = if number % 3 == 0 { STATE } else { FRAMES };
         let header = forge::header(contents, PLAIN, 0, 0);
         forge.block(
-            tracetui::recording::block::BlockHeader { first_ns: number, last_ns: number, events: u32::MAX, ..header },
+            tracetui_events::recording::block::BlockHeader {
+                first_ns: number,
+                last_ns: number,
+                events: u32::MAX,
+                ..header
+            },
             &[],
         );
     }
@@ -349,7 +365,7 @@ fn bombs() {
     for (contents, parts) in [(STATE, most), (END, most / 4), (STATE, most / 4)] {
         for part in 0..parts {
             let header = forge::header(contents, ZSTD, packed.len(), batch.len());
-            forge.block(tracetui::recording::block::BlockHeader { part, parts, ..header }, &packed);
+            forge.block(tracetui_events::recording::block::BlockHeader { part, parts, ..header }, &packed);
         }
     }
     forge.frames(&opens(5));
@@ -377,7 +393,7 @@ fn a_state_with_long_lists() {
         HostFrame::StatePart(StatePart { frames: inner.bytes().to_vec() }).push(BootNanos(1), &mut state);
         let packed = zstd::bulk::compress(state.bytes(), 1).expect("memory");
         let header = forge::header(STATE, ZSTD, packed.len(), state.len());
-        forge.block(tracetui::recording::block::BlockHeader { part, parts, ..header }, &packed);
+        forge.block(tracetui_events::recording::block::BlockHeader { part, parts, ..header }, &packed);
     }
     forge.frames(&opens(5));
     survive("a state with long lists", &forge.bytes);
@@ -390,7 +406,7 @@ fn large_state(forge: &mut Forge, contents: u16, parts: u16, frames: impl Fn(u32
         HostFrame::StatePart(StatePart { frames: frames(part.into()).bytes().to_vec() }).push(BootNanos(1), &mut state);
         let packed = zstd::bulk::compress(state.bytes(), 1).expect("memory");
         let header = forge::header(contents, ZSTD, packed.len(), state.len());
-        forge.block(tracetui::recording::block::BlockHeader { part, parts, ..header }, &packed);
+        forge.block(tracetui_events::recording::block::BlockHeader { part, parts, ..header }, &packed);
     }
 }
 
@@ -491,7 +507,7 @@ fn large_states_take_no_more_than_they_may() {
                 let (said, lines, resident) = resident("64MiB", args, &input);
                 let seconds = begun.elapsed().as_secs_f64();
                 println!("{what}, {parts} blocks, {args:?}: {} MiB, {seconds:.1} s", resident >> 20);
-                let refused = format!("at offset {at}: a state that is too large for --memory is not used");
+                let refused = format!("at offset {at}: ignored a state that exceeds --memory");
                 assert_eq!(said.contains(&refused), !fits, "{what}: {said}");
                 let events = if what.contains("wait") && fits { 14 } else { 5 };
                 assert!(lines >= events, "{what}, {parts} blocks, {args:?}: {lines} events: {said}");

@@ -4,22 +4,22 @@
 use proptest::prelude::*;
 use std::fs::File;
 use std::path::Path;
-use tracetui::budget::Budget;
 use tracetui::cli::Moment;
-use tracetui::command::playback::{AtEnd, Playback, Played, Step};
-use tracetui::event::EventContext;
-use tracetui::event::keys::keys_of;
-use tracetui::filter::FilterOptions;
-use tracetui::frame::host::{
+use tracetui_events::budget::Budget;
+use tracetui_events::event::EventContext;
+use tracetui_events::filter::FilterOptions;
+use tracetui_events::frame::host::{
     BpfAttachment, BpfHolder, BpfHolders, BpfProgram, BpfProgramGone, BpfRuns, Cgroup, Clock, CommandOutput, Host,
     HostFrame, Probe, ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
 };
-use tracetui::frame::{Batch, FrameRef};
-use tracetui::pipeline::{Disposition, Pipeline};
-use tracetui::recording::Writer;
-use tracetui::recording::block::{FileHeader, INDEXED};
-use tracetui::sink::{FormatName, to_writer};
-use tracetui::source::synthetic::Maker;
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::playback::{AtEnd, Playback, Played, Step};
+use tracetui_events::recording::Writer;
+use tracetui_events::recording::block::{FileHeader, INDEXED};
+use tracetui_events::recording::keys::keys_of;
+use tracetui_events::sink::{FormatName, to_writer};
+use tracetui_events::synthetic::Maker;
 
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::header::flag;
@@ -29,6 +29,7 @@ use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, RequestPart, uring, via};
+use tracetui_shared::record::tcp::TcpRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros as _, IntoBytes};
 
@@ -42,6 +43,7 @@ enum Happens {
     Fork { parent: u32, child: u32, again: u64 },
     Request { pid: u32, address: u64, path: u8, quiet: bool },
     End { pid: u32, address: u64, ret: i32 },
+    Tcp { pid: u32, op: u8 },
     Lose(u64),
     Book { pid: u32 },
     Seed { pid: u32, parent: u32, exact: bool },
@@ -89,6 +91,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (pid(), 0u64..3, 0u8..9, any::<bool>())
             .prop_map(|(pid, address, path, quiet)| Happens::Request { pid, address, path, quiet }),
         2 => (pid(), 0u64..3, ret()).prop_map(|(pid, address, ret)| Happens::End { pid, address, ret }),
+        2 => (pid(), 0u8..4).prop_map(|(pid, op)| Happens::Tcp { pid, op }),
         1 => (1u64..5).prop_map(Happens::Lose),
         1 => pid().prop_map(|pid| Happens::Book { pid }),
         1 => (pid(), pid(), any::<bool>()).prop_map(|(pid, parent, exact)| Happens::Seed { pid, parent, exact }),
@@ -206,12 +209,13 @@ impl Story {
                 let part = RequestPart { request: address, place: 9 };
                 maker.event(Slot::OpenUring, pid(by), "worker", &[end.as_bytes(), part.as_bytes(), names].concat());
             }
+            Happens::Tcp { pid: by, op } => maker.tcp(pid(by), "connecter", TcpRecord { op, ..TcpRecord::default() }),
             Happens::Lose(count) => maker.lose(count),
             Happens::Book { pid: by } => {
                 let mut header = maker.header(Slot::ForkBtf, pid(by), "booked");
                 header.flags = flag::BOOKKEEPING;
                 let payload =
-                    tracetui::source::synthetic::payload::fork((pid(by), header.start), (pid(by) + 10, header.start));
+                    tracetui_events::synthetic::payload::fork((pid(by), header.start), (pid(by) + 10, header.start));
                 maker.made.push(header, &payload);
             }
             Happens::Seed { pid: id, parent, exact } => {
@@ -346,10 +350,11 @@ fn fold(pipeline: &mut Pipeline, batches: &[Batch], format: FormatName, end: boo
     };
     for batch in batches {
         pipeline.feed(batch.clone());
-        pipeline.release(&mut take);
+        pipeline.next(None, &mut take);
     }
     if end {
-        pipeline.finish(&mut take);
+        pipeline.end();
+        pipeline.next(None, &mut take);
     }
     sink.finish().expect("a Vec takes everything");
     drop(sink);
@@ -357,9 +362,7 @@ fn fold(pipeline: &mut Pipeline, batches: &[Batch], format: FormatName, end: boo
 }
 
 fn pipeline() -> Pipeline {
-    let mut pipeline = Pipeline::default();
-    pipeline.set_budget(Budget::new(64 << 20));
-    pipeline
+    Pipeline::new(Budget::new(64 << 20))
 }
 
 /// The children of a process are those with that process as their parent.
@@ -433,14 +436,15 @@ fn write(file: &Path, batches: &[Batch], flags: u32, ends: &[u8]) {
     for (batch, end) in batches.iter().zip(ends.iter().cycle()) {
         writer.batch(batch.bytes()).expect("room");
         pipeline.feed(batch.clone());
-        pipeline.release(&mut |_, _| Disposition::Delivered);
+        pipeline.next(None, &mut |_, _| Disposition::Delivered);
         match end {
             0 | 1 => writer.flush().expect("room"),
             2 | 3 => writer.state(&pipeline.state()).expect("room"),
             _ => {}
         }
     }
-    pipeline.finish(&mut |_, _| Disposition::Delivered);
+    pipeline.end();
+    pipeline.next(None, &mut |_, _| Disposition::Delivered);
     writer.end(&pipeline.state()).expect("room");
 }
 

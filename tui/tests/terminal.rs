@@ -15,6 +15,7 @@ use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,9 +23,14 @@ use stream::Stream;
 use tracetui::app::keymap::Press;
 use tracetui::app::{App, Settings};
 use tracetui::command::dashboard::event_loop::{self, Appearance};
-use tracetui::pipeline::Pipeline;
-use tracetui::source::feed::Feed;
-use tracetui::source::synthetic::{Maker, Synthetic};
+use tracetui_events::frame::host::{CommandOutput, HostFrame};
+use tracetui_events::pipeline::Pipeline;
+use tracetui_events::recording::Writer;
+use tracetui_events::recording::block::FileHeader;
+use tracetui_events::recording::keys::keys_of;
+use tracetui_events::synthetic::Maker;
+use tracetui_live::feed::Feed;
+use tracetui_live::synthetic::Synthetic;
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -290,6 +296,45 @@ fn go(terminal: &mut Terminal, (name, keys, shown): (&str, &str, &str)) {
     terminal.until(name, |terminal| terminal.text().contains(shown));
 }
 
+/// Writes a recording of two events, and between them this many MiB of COMMAND's output in so many seconds.
+fn much_output(path: &Path, mib: u64) {
+    let mut maker = Maker::default();
+    let file = File::create(path).expect("room");
+    let mut writer = Writer::new(file, &FileHeader::new([7; 16], 0), keys_of).expect("room");
+    maker.open(7, "make", "/first", 3);
+    let bytes = b"\x1b[32mword\x1b[m of output\r\n".repeat((1 << 20) / 24);
+    for _ in 0..mib {
+        maker.ns += 1_000_000_000;
+        let bytes = bytes.clone();
+        maker.host(&HostFrame::CommandOutput(CommandOutput { columns: 80, rows: 24, bytes, missing: 0 }));
+        writer.batch(maker.batch().bytes()).expect("room");
+    }
+    maker.open(7, "make", "/last", 3);
+    writer.batch(maker.batch().bytes()).expect("room");
+    writer.end(&Pipeline::default().state()).expect("room");
+}
+
+#[test]
+fn much_output_is_loaded_with_progress_and_is_left_at_once() {
+    let path = std::env::temp_dir().join(format!("tracetui-output-{}.ttr", std::process::id()));
+    much_output(&path, 60);
+    let replay = |args: &[&str]| {
+        let tracetui = Path::new(env!("CARGO_BIN_EXE_tracetui"));
+        Terminal::start(Command::new(tracetui).args(["replay", "--no-config"]).arg(&path).args(args))
+    };
+    for (args, shown) in [(&["--from", "1h"][..], "loading "), (&[], "paused, loading ")] {
+        let mut terminal = replay(args);
+        terminal.until(shown, |terminal| terminal.is_drawn() && terminal.text().contains(shown));
+        let began = Instant::now();
+        terminal.send("q");
+        assert!(terminal.ended().success());
+        // The output would take a minute without optimisation.
+        assert!(began.elapsed() < Duration::from_secs(10), "{args:?}: {:?}", began.elapsed());
+        terminal.check_left("q");
+    }
+    std::fs::remove_file(path).expect("ours");
+}
+
 #[test]
 fn every_key_is_pressed_in_every_view() {
     let (keys, quit) = keys();
@@ -510,7 +555,7 @@ fn a_dashboard_that_panics() {
     let Ok(place) = std::env::var(PANICS_IN) else { return };
     let settings = Settings::default();
     let (budget, in_source, in_loop) = (settings.budget, place == "source", place == "loop");
-    let app = App::new(Pipeline::default(), settings).expect("no filter");
+    let app = App::new(settings).expect("no filter");
     let mut calls = 0;
     let source = Synthetic::new(Maker::default(), move |maker| {
         maker.open(100, "cat", "/etc/hosts", 3);

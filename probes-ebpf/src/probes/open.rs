@@ -1,14 +1,17 @@
 //! `open`: a file was opened, or failed to open.
 
-use crate::arch;
-use crate::call::Call;
+use crate::arch::{self, read_passed};
+use crate::call::{self, Call};
+use crate::calls::open::CALLS;
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, get, has, ld, opaque, read_passed, read_user_str, set};
+use crate::read::{any, get, has, ld, opaque, read_user_str, set};
 use crate::task::Who;
+use aya_ebpf::macros::{kprobe, tracepoint};
 use aya_ebpf::maps::Array;
+use aya_ebpf::programs::{ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, PATH_MAX, via};
@@ -43,16 +46,49 @@ pub struct OpenScratch {
 
 per_cpu! {
     /// Records of opens from `sys_exit_btf`.
-    pub OPEN_BTF_SCRATCH: OpenScratch;
+    OPEN_BTF_SCRATCH: OpenScratch;
     /// Records of `open_tp`.
-    pub OPEN_TP_SCRATCH: OpenScratch;
+    OPEN_TP_SCRATCH: OpenScratch;
     /// Records of `open_multi`.
-    pub OPEN_MULTI_SCRATCH: OpenScratch;
+    OPEN_MULTI_SCRATCH: OpenScratch;
 }
 
-/// Reports an open that ended. `via` names the system call.
+/// Reports an open from `sys_exit_btf`.
 #[inline(always)]
-pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u8) {
+pub unsafe fn ended(call: &Call) {
+    // SAFETY: `call` is a call that ended just now.
+    unsafe { open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, call) };
+}
+
+/// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.
+#[tracepoint]
+#[inline(always)]
+pub fn open_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
+    unsafe {
+        if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
+            open(Slot::OpenTp, &OPEN_TP_SCRATCH, &call);
+        }
+    }
+    0
+}
+
+/// Return of the functions behind the same system calls.
+#[kprobe]
+#[inline(always)]
+pub fn open_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the registers at the function's return.
+    unsafe {
+        if let Some(call) = call::at_return(&ctx, &CALLS) {
+            open(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, &call);
+        }
+    }
+    0
+}
+
+/// Reports an open that ended.
+#[inline(always)]
+unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call) {
     // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
     // this program's own map; the verifier checks every offset into it.
     unsafe {
@@ -62,7 +98,7 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
         (*record).ret = call.ret as i32;
-        set(&raw mut (*record).via, via);
+        set(&raw mut (*record).via, call.which());
         (*record).abi = call.abi;
         (*record).uring = 0;
         let path = request(s, call);
@@ -91,7 +127,7 @@ pub enum Reach {
     NoDescriptor,
 }
 
-/// Writes the arguments of the call. Returns the user address of the path, 0 if there is none.
+/// Writes the arguments of the call. Returns the user address of the path, or 0 without a path.
 #[inline(always)]
 unsafe fn request(s: *mut OpenScratch, call: &Call) -> u64 {
     let [a, b, c, d] = call.args;
@@ -136,7 +172,7 @@ unsafe fn request(s: *mut OpenScratch, call: &Call) -> u64 {
 
 /// Puts the names of the opened file into the buffer from `START` on, or those of the caller's root if nothing was
 /// opened. Returns the offset at which they end, at most [`MASK`], and the dentry of the opened file, 0 if there is
-/// none. The result of the call is in the record; `reach` tells whether the file is in that place. It may be in neither:
+/// none. The result of the call is in the record; `reach` says whether the file is in that place. It may be in neither:
 /// in the table of a process that is not the current one.
 ///
 /// What is tested more than once is read from memory each time: the verifier then need not follow the two answers

@@ -5,12 +5,14 @@
 //! request. So no state is kept in the kernel, and any number of requests may be in flight.
 
 use super::open::{self, OpenScratch};
+use super::tcp;
+use super::tcp::uring::{CQE_SKIP, Completion, TCP_URING_BTF_SCRATCH, TCP_URING_TP_SCRATCH};
 use crate::arch::{native_abi, o_largefile};
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, Walk};
-use crate::read::{any, at_most, casts, field, get, has, ld, offset, rd, read_kernel_str, set, typed_as};
+use crate::read::{any, at_most, casts, field, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as};
 use crate::task::{Who, current};
 use aya_ebpf::macros::{btf_tracepoint, fexit, tracepoint};
 use aya_ebpf::maps::Array;
@@ -98,17 +100,44 @@ pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
 #[btf_tracepoint]
 #[inline(always)]
 pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the argument is the address of the request, or null, which reads as zeros.
-    unsafe { ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, ctx.arg(1)) };
+    let (ring, req): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    // SAFETY: the argument is the address of the request, or null, which reads as zeros. `struct io_uring_cqe`
+    // (include/uapi/linux/io_uring.h) has the same fields.
+    unsafe {
+        let opcode = opcode_of(req);
+        let completion = || {
+            if konst!(UringCqe) != 0 {
+                let [user_data, rest] = rd::<[u64; 2]>(ctx.arg(2));
+                Completion { ring, user_data, res: rest as i32, flags: (rest >> 32) as u32 }
+            } else {
+                let (res, flags): (u64, u64) = (ctx.arg(3), ctx.arg(4));
+                Completion { ring, user_data: ctx.arg(2), res: res as i32, flags: flags as u32 }
+            }
+        };
+        tcp::uring::ended(Slot::TcpUring, &TCP_URING_BTF_SCRATCH, req, opcode, completion, || submitter(req));
+        ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
+    }
     0
 }
 
-/// `io_uring:io_uring_complete` (same file): `void *ctx`, `void *req`.
+/// `io_uring:io_uring_complete` (same file): `void *ctx`, `void *req`, `u64 user_data`, `int res`,
+/// `unsigned cflags`.
 #[tracepoint]
 #[inline(always)]
 pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: `REQ` is an offset in the record, which user space compared with the tracepoint's format.
-    unsafe { ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, field(&ctx, REQ)) };
+    // SAFETY: these are offsets in the record, which user space compared with the tracepoint's format.
+    unsafe {
+        let req = field(&ctx, REQ);
+        let opcode = opcode_of(req);
+        let completion = || Completion {
+            ring: field(&ctx, 8),
+            user_data: field(&ctx, 24),
+            res: field(&ctx, 32),
+            flags: field(&ctx, 36),
+        };
+        tcp::uring::ended(Slot::TcpUringTp, &TCP_URING_TP_SCRATCH, req, opcode, completion, || submitter(req));
+        ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
+    }
     0
 }
 
@@ -124,7 +153,7 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
     // on a fault.
     unsafe {
         if ret as i32 == 0 && is_quiet(req) && rd::<i32>(req.wrapping_add(offset(field::KiocbCqeRes))) >= 0 {
-            ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req);
+            ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req, opcode_of(req));
         }
     }
     0
@@ -133,23 +162,23 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
 /// Offset in bytes of `req` in the records of the classic tracepoints: after the common fields and `ctx`.
 const REQ: usize = 16;
 
-/// `REQ_F_CQE_SKIP` (include/linux/io_uring_types.h), the same bit as `IOSQE_CQE_SKIP_SUCCESS`: no completion on
-/// success. The kernel clears the flag on failure
-/// ([`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h)).
-const CQE_SKIP: u32 = 1 << 6;
-
 #[inline(always)]
 unsafe fn is_quiet(req: u64) -> bool {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe { rd::<u32>(req.wrapping_add(offset(field::KiocbFlags))) & CQE_SKIP != 0 }
 }
 
-/// The opcode of a request that opens a file; `None` for other requests.
+/// The opcode of a request; 0 (`IORING_OP_NOP`) without one.
 #[inline(always)]
-unsafe fn opens(req: u64) -> Option<u8> {
+unsafe fn opcode_of(req: u64) -> u8 {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    let opcode: u8 = unsafe { rd(req.wrapping_add(offset(field::KiocbOpcode))) };
-    (opcode == OPENAT || opcode == OPENAT2).then_some(opcode)
+    unsafe { rd(req.wrapping_add(offset(field::KiocbOpcode))) }
+}
+
+/// Whether a request opens a file.
+#[inline(always)]
+fn is_open(opcode: u8) -> bool {
+    opcode == OPENAT || opcode == OPENAT2
 }
 
 /// Stores which request of any kind was submitted last on this CPU.
@@ -173,7 +202,7 @@ unsafe fn is_late(req: u64) -> bool {
     unsafe { task_of(req) == current() && get(&raw const (*state).last_request) != req }
 }
 
-/// The address of the task that submitted a request; of the current task if it is not known.
+/// The address of the task that submitted a request; of the current task if that is unknown.
 #[inline(always)]
 unsafe fn task_of(req: u64) -> u64 {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
@@ -266,7 +295,11 @@ unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
     // read by helper.
     unsafe {
         note_submitted(req);
-        let Some(opcode) = opens(req) else { return };
+        let opcode = opcode_of(req);
+        tcp::uring::submitted(req, opcode);
+        if !is_open(opcode) {
+            return;
+        }
         let Some((event, s, task)) = begin(slot, scratch, req, opcode) else { return };
         let record = &raw mut (*s).frame.record;
         let filename: u64 = rd(req.wrapping_add(offset(field::IoOpenFilename)));
@@ -291,7 +324,10 @@ unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
 unsafe fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map; kernel addresses are read by helper.
     unsafe {
-        let Some(opcode) = opens(req) else { return };
+        let opcode = opcode_of(req);
+        if !is_open(opcode) {
+            return;
+        }
         let Some((event, s, _)) = begin(slot, scratch, req, opcode) else { return };
         let record = &raw mut (*s).frame.record;
         // The preparation may have failed before it wrote the arguments.
@@ -303,11 +339,13 @@ unsafe fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
 
 /// Reports the result of a request.
 #[inline(always)]
-unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64) {
+unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
-        let Some(opcode) = opens(req) else { return };
+        if !is_open(opcode) {
+            return;
+        }
         let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
         let task = current();
         let here: u32 = ld(task, field::TaskTgid);

@@ -15,6 +15,7 @@ pub mod fork;
 pub mod open;
 pub mod stack;
 pub mod task;
+pub mod tcp;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

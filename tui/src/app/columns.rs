@@ -1,19 +1,22 @@
-//! Which columns the views show: those for which there is room, unless the configuration file or the user chose some.
+//! The columns that the views show: as many as fit, unless the configuration file or the user chose some.
 
 use super::views::View;
-use super::{App, OverlayKind};
 
-/// The columns of a view that can be chosen, in their usual order. The command of the tree and the value of Top are always shown.
+/// The columns of a view that the user can choose, in their usual order. The command of the tree and the value of Top are always shown.
 pub(crate) fn all(view: View) -> &'static [&'static str] {
     match view {
         View::Events => &["time", "kind", "pid", "ppid", "user", "comm", "result", "detail", "cwd", "cgroup"],
-        View::Tree => &["pid", "ppid", "user", "state", "started", "lived", "execs", "opens", "failed", "cgroup"],
-        View::Top => &["events", "share", "rate", "peak", "exec", "exit", "open", "bpf", "failed", "last", "history"],
+        View::Tree => {
+            &["pid", "ppid", "user", "state", "started", "lived", "execs", "opens", "conns", "failed", "cgroup"]
+        }
+        View::Top => {
+            &["events", "share", "rate", "peak", "exec", "exit", "open", "bpf", "tcp", "failed", "last", "history"]
+        }
         View::Bpf => &["id", "type", "name", "writes", "target", "owner", "loaded", "runs", "mean", "jited", "tag"],
     }
 }
 
-/// The column that is always among the chosen ones.
+/// The column that is part of every choice.
 pub(crate) fn needed(view: View) -> Option<&'static str> {
     match view {
         View::Events => Some("detail"),
@@ -22,7 +25,7 @@ pub(crate) fn needed(view: View) -> Option<&'static str> {
     }
 }
 
-/// The columns of a screen of this width without a choice. A view omits columns that are the same, or empty, in all of its rows.
+/// The columns for a screen of this width without a choice. A view omits columns that are the same, or empty, in all of its rows.
 pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
     let from = |name: &str| match (view, name) {
         (View::Events, "time" | "kind" | "comm" | "detail") => 0,
@@ -48,7 +51,7 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
 pub(crate) struct Columns([Option<Vec<&'static str>>; View::ALL.len()]);
 
 impl Columns {
-    /// Those of a view; `None` if none were chosen.
+    /// The chosen columns of a view; `None` if none were chosen.
     pub(crate) fn of(&self, view: View) -> Option<&[&'static str]> {
         self.0[view as usize].as_deref()
     }
@@ -58,77 +61,16 @@ impl Columns {
         self.0[view as usize].clone_from(&others.0[view as usize]);
     }
 
-    /// Chooses those of a view.
+    /// Chooses the columns of a view.
     pub(crate) fn choose(&mut self, view: View, columns: Vec<&'static str>) {
         self.0[view as usize] = Some(columns);
-    }
-}
-
-impl App {
-    /// The chosen columns of the view that is shown; `None` if none were chosen.
-    pub(crate) fn columns(&self) -> Option<&[&'static str]> {
-        self.view.columns.of(self.view.current)
-    }
-
-    /// The columns of the overlay, and whether they are shown: those that are, in order, and then the others.
-    pub(crate) fn listed_columns(&self) -> Vec<(&'static str, bool)> {
-        let view = self.view.current;
-        let shown = self.columns().map_or_else(|| automatic(view, self.view.width), <[_]>::to_vec);
-        let others: Vec<_> = all(view).iter().copied().filter(|name| !shown.contains(name)).collect();
-        shown.into_iter().map(|name| (name, true)).chain(others.into_iter().map(|name| (name, false))).collect()
-    }
-
-    /// Shows or hides the column under the cursor.
-    pub(super) fn toggle_column(&mut self) {
-        let Some((name, is_shown)) = self.listed_columns().get(self.column_cursor()).copied() else { return };
-        let view = self.view.current;
-        let mut shown = self.shown_columns();
-        if is_shown {
-            if needed(view) == Some(name) || shown.len() == 1 {
-                return self.say(format!("the column {name} is always shown"));
-            }
-            shown.retain(|column| *column != name);
-        } else {
-            // After those that usually stand before it.
-            let place = |name: &str| all(view).iter().position(|column| *column == name);
-            let before = shown.iter().rposition(|column| place(column) < place(name));
-            shown.insert(before.map_or(0, |at| at + 1), name);
-        }
-        self.choose_columns(shown, name);
-    }
-
-    /// Moves the column under the cursor one place to the left or to the right.
-    pub(super) fn move_column(&mut self, right: bool) {
-        let at = self.column_cursor();
-        let mut shown = self.shown_columns();
-        let to = if right { at + 1 } else { at.wrapping_sub(1) };
-        if let Some(name) = shown.get(at).copied().filter(|_| to < shown.len()) {
-            shown.swap(at, to);
-            self.choose_columns(shown, name);
-        }
-    }
-
-    fn column_cursor(&self) -> usize {
-        self.view.overlay.filter(|overlay| overlay.kind == OverlayKind::Columns).map_or(0, |overlay| overlay.scroll)
-    }
-
-    fn shown_columns(&self) -> Vec<&'static str> {
-        self.listed_columns().into_iter().filter(|(_, shown)| *shown).map(|(name, _)| name).collect()
-    }
-
-    /// Chooses columns; the cursor stays on this one.
-    fn choose_columns(&mut self, columns: Vec<&'static str>, cursor: &str) {
-        self.view.columns.choose(self.view.current, columns);
-        let at = self.listed_columns().iter().position(|(name, _)| *name == cursor);
-        if let (Some(overlay), Some(at)) = (&mut self.view.overlay, at) {
-            overlay.scroll = at;
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::App;
     use crate::app::row::Column;
     use crate::app::testing::{app, keys};
 
@@ -146,11 +88,16 @@ mod tests {
     fn columns_are_shown_hidden_and_moved() {
         let mut app = app(80, 24, 64 << 20);
         let shown = |app: &App| {
-            app.listed_columns().into_iter().filter(|column| column.1).map(|column| column.0).collect::<Vec<_>>()
+            app.screen
+                .listed_columns(app.views.shown)
+                .into_iter()
+                .filter(|column| column.1)
+                .map(|column| column.0)
+                .collect::<Vec<_>>()
         };
         keys(&mut app, "C");
         assert_eq!(shown(&app), ["time", "kind", "pid", "comm", "result", "detail"]);
-        // The second one is hidden and moves to the others.
+        // Hides the second column, which moves to the hidden ones.
         keys(&mut app, "j ");
         assert_eq!(shown(&app), ["time", "pid", "comm", "result", "detail"]);
         keys(&mut app, "\n");
@@ -159,22 +106,22 @@ mod tests {
         assert_eq!(shown(&app), ["time", "pid", "comm", "kind", "result", "detail"]);
         keys(&mut app, "hhhhhh");
         assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail"]);
-        // What is always shown stays, and the end of the list is the end.
+        // A fixed column stays, and the cursor stops at the end of the list.
         keys(&mut app, "jjjjj ");
-        assert!(shown(&app).contains(&"detail") && app.message().is_some());
+        assert!(shown(&app).contains(&"detail") && app.screen.message().is_some());
         keys(&mut app, "jjjjjjjjj ");
         assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail", "cgroup"]);
-        // The other views keep theirs.
+        // The other views keep their columns.
         keys(&mut app, "\x1b2");
-        assert_eq!(app.columns(), None);
+        assert_eq!(app.screen.columns.of(app.views.shown), None);
         keys(&mut app, "C ");
         assert_eq!(shown(&app), ["state", "lived", "opens", "failed"]);
         keys(&mut app, "\x1b1");
-        assert_eq!(app.columns().map(<[_]>::len), Some(7));
-        app.update(crate::app::Input::Key(crossterm::event::KeyEvent::new(
-            crossterm::event::KeyCode::Char('r'),
-            crossterm::event::KeyModifiers::CONTROL,
+        assert_eq!(app.screen.columns.of(app.views.shown).map(<[_]>::len), Some(7));
+        app.update(crate::app::Input::Key(crate::app::device::KeyEvent::new(
+            crate::app::device::KeyCode::Char('r'),
+            crate::app::device::KeyModifiers::CONTROL,
         )));
-        assert_eq!(app.columns(), None);
+        assert_eq!(app.screen.columns.of(app.views.shown), None);
     }
 }

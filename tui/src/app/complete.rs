@@ -1,52 +1,50 @@
-//! What completes the text in the filter's line: names of fields, and values that are known or were seen.
+//! Completion in the filter line: names of fields, and values that are known or occur in events.
 
-use crate::enrich::World;
-use crate::event::Tables;
-use crate::event::describe::{self, Shape, Value};
-use crate::filter::complete::{self, Ending, FieldName, Of};
-use crate::store::Store;
 use rustc_hash::FxHashMap;
+use tracetui_events::enrich::World;
+use tracetui_events::event::Tables;
+use tracetui_events::event::describe::{self, Shape, Value};
+use tracetui_events::filter::complete::{self, Ending, FieldName, Of};
+use tracetui_events::store::Store;
 use tracetui_shared::id::{Gid, Uid};
 
-/// The newest kept events whose values are offered.
+/// The number of newest kept events whose values are offered.
 const EVENTS: u64 = 20_000;
 
-/// The different values among which the offered ones are chosen.
+/// The maximum number of different values that offers are chosen from.
 const VALUES: usize = 4_000;
 
-/// The maximum of what is offered.
+/// The maximum number of offers.
 const OFFERED: usize = 100;
 
-/// The longest value in bytes.
+/// The maximum length of a value, in bytes.
 const LONGEST: usize = 1_024;
 
-/// The texts that may stand at the end of a line.
+/// The texts that can complete a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Completion {
-    /// Where they begin, in bytes.
+    /// Where the completed text begins, in bytes.
     pub(crate) start: usize,
-    /// What was typed there.
     pub(crate) typed: String,
-    /// The texts, never empty.
+    /// The offers, never empty.
     pub(crate) offers: Vec<Offer>,
-    /// The one that is chosen.
+    /// The chosen offer.
     pub(crate) chosen: Option<usize>,
 }
 
-/// A text that may stand at the end of a line.
+/// A text that can complete a line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Offer {
-    /// The text.
     pub(crate) text: String,
-    /// What it denotes, raw: the command of a process.
+    /// The meaning of the text as raw bytes: for a process id, the process's command.
     pub(crate) note: Vec<u8>,
 }
 
-/// Values with how often they were seen, and what they denote.
+/// Values, each with the number of its occurrences and its meaning.
 type Counts = FxHashMap<Vec<u8>, (u32, Vec<u8>)>;
 
 impl Completion {
-    /// What may follow a text; `None` if nothing is known.
+    /// The completions of a text; `None` if there are none.
     pub(crate) fn of(text: &str, store: &Store, world: &World) -> Option<Completion> {
         let Ending { start, typed, of } = complete::ending(text)?;
         let offers = match of {
@@ -60,7 +58,7 @@ impl Completion {
         (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None })
     }
 
-    /// The text with which all offers begin.
+    /// The common start of all offers.
     pub(crate) fn common(&self) -> &str {
         let mut texts = self.offers.iter().map(|offer| offer.text.as_str());
         let first = texts.next().unwrap_or_default();
@@ -71,7 +69,7 @@ impl Completion {
         })
     }
 
-    /// Chooses the next offer or the previous one; after the last one, the first.
+    /// Chooses the next or the previous offer. After the last one comes the first.
     pub(crate) fn step(&mut self, next: bool) {
         let (all, last) = (self.offers.len(), self.offers.len() - 1);
         self.chosen = Some(match (self.chosen, next) {
@@ -82,7 +80,7 @@ impl Completion {
         });
     }
 
-    /// The text that stands there now.
+    /// The completed text as it is in the line now.
     pub(crate) fn text(&self) -> &str {
         match self.chosen.and_then(|at| self.offers.get(at)) {
             Some(offer) => &offer.text,
@@ -92,7 +90,7 @@ impl Completion {
     }
 }
 
-/// The values of a field that can be a text that was typed: those of the newest events, the most frequent first, then others that are known.
+/// The values of a field that complete a typed text: the values of the newest events, most frequent first, then other known values.
 fn values(field: &FieldName, typed: &[u8], store: &Store, world: &World) -> Vec<Offer> {
     let mut counts = Counts::default();
     count_events(field, typed, store, world, &mut counts);
@@ -110,7 +108,7 @@ fn values(field: &FieldName, typed: &[u8], store: &Store, world: &World) -> Vec<
         _ => {}
     }
     let mut values: Vec<_> = counts.into_iter().collect();
-    // Numbers in their order.
+    // Numbers are in numeric order.
     let length = |value: &[u8]| if field.shape() == Shape::Number { value.len() } else { 0 };
     values
         .sort_by(|(one, (often, _)), (other, (less, _))| (less, length(one), one).cmp(&(often, length(other), other)));
@@ -129,7 +127,7 @@ fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, c
             let mut add = |value: &[u8]| count(field, value, note, 1, typed, counts);
             for value in field.values(seen) {
                 match &value {
-                    // A term on a list is about its elements.
+                    // A term on a list compares its elements.
                     Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).for_each(&mut add),
                     Value::Words(words) => words.iter().for_each(|word| add(word.as_bytes())),
                     Value::Time(ns) => add(ns.to_string().as_bytes()),
@@ -153,7 +151,7 @@ fn name<'w>(shape: Shape, value: &Value<'_>, world: &'w World) -> Option<&'w str
     }
 }
 
-/// Counts a value that can be what was typed.
+/// Counts a value that completes the typed text.
 fn count(field: &FieldName, value: &[u8], note: &[u8], by: u32, typed: &[u8], counts: &mut Counts) {
     if value.is_empty() || value.len() > LONGEST || !field.offers(value, typed) {
         return;
@@ -165,7 +163,7 @@ fn count(field: &FieldName, value: &[u8], note: &[u8], by: u32, typed: &[u8], co
     }
 }
 
-/// Whether a value begins with what was typed, in upper or lower case.
+/// Whether a value begins with the typed text, ignoring case.
 fn begins(value: &[u8], typed: &[u8]) -> bool {
     value.get(..typed.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(typed))
 }
@@ -175,8 +173,8 @@ mod tests {
     use super::*;
     use crate::app::App;
     use crate::app::testing::{app, feed, keys};
-    use crate::frame::host::{HostFrame, User};
-    use crate::source::synthetic::Maker;
+    use tracetui_events::frame::host::{HostFrame, User};
+    use tracetui_events::synthetic::Maker;
 
     /// A dashboard with events of a few processes.
     fn some() -> App {
@@ -212,7 +210,7 @@ mod tests {
             ("kind == ex", &["exec", "exit"]),
             ("kind=open,b", &["bpf"]),
             ("not kind=F", &["fork"]),
-            // What was seen is first.
+            // Values that occur in events come first.
             ("err=eac", &["EACCES"]),
             ("err=EN", &["ENOENT"]),
             ("signal=SIGK", &["SIGKILL"]),
@@ -222,13 +220,13 @@ mod tests {
             ("pid=", &["48214", "48213", "48215"]),
             ("tree=48", &["48213", "48214", "48215"]),
             ("user=", &["ana", "\"www data\""]),
-            // They are written so that they match only themselves.
+            // Special characters are escaped, so that the value matches only itself.
             ("path=/usr/inc", &["\"/usr/include/a b,c\\\\*\"", "/usr/include/stdio.h"]),
             ("path=\"/usr/include/a b", &["\"/usr/include/a b,c\\\\*\""]),
             ("path=/usr/lo", &["\"/usr/local/\\x1b\\\\[31m\""]),
             ("arg=al", &["all"]),
             ("created=t", &["true"]),
-            // In a pattern, a value may have the text anywhere.
+            // In a pattern, the typed text may be anywhere in the value.
             ("comm~c", &["cc1", "collect2"]),
             ("comm!~LL", &["collect2"]),
             ("path~stdio", &[r"/usr/include/stdio\.h"]),
@@ -236,7 +234,7 @@ mod tests {
             ("path~\"local/", &[r"/usr/local/\x{1b}\[31m"]),
             ("pid>4", &["48214", "48213", "48215"]),
             ("dur>", &["100ms", "10ms", "10s", "1ms", "1s"]),
-            // Nothing is known, or the operator cannot stand there.
+            // No value is known, or the operator does not fit here.
             ("", &[]),
             ("dur=1", &[]),
             ("pid~4", &[]),
@@ -266,7 +264,7 @@ mod tests {
             for Offer { text: offer, .. } in completion.offers {
                 let whole = format!("{}{offer}", &text[..completion.start]);
                 let whole = if text.is_empty() { whole.trim_end_matches(['=', '>']) } else { &whole };
-                assert!(crate::filter::Filter::parse(whole, app.world()).is_ok(), "{whole}");
+                assert!(tracetui_events::filter::Filter::parse(whole, app.world()).is_ok(), "{whole}");
             }
         }
     }
@@ -274,29 +272,29 @@ mod tests {
     #[test]
     fn tab_completes_then_shows_then_goes_round() {
         let mut app = some();
-        let line = |app: &App| app.filter().line().map(|line| line.text()).unwrap_or_default();
+        let line = |app: &App| app.filter.line().map(|line| line.text()).unwrap_or_default();
         keys(&mut app, "fki\t");
         assert_eq!(line(&app), "kind=");
         keys(&mut app, "ex\t");
-        assert_eq!((line(&app).as_str(), app.filter().completion().is_some()), ("kind=ex", true));
+        assert_eq!((line(&app).as_str(), app.filter.completion().is_some()), ("kind=ex", true));
         keys(&mut app, "\t");
         assert_eq!((line(&app).as_str(), app.events().events()), ("kind=exec", 1), "it is applied");
         keys(&mut app, "\t");
         assert_eq!(line(&app), "kind=exit");
         keys(&mut app, "\t");
         assert_eq!(line(&app), "kind=exec");
-        // Esc goes back to what was typed, and no further.
+        // Esc restores the typed text, and goes no further.
         keys(&mut app, "\x1b");
-        assert_eq!((line(&app).as_str(), app.filter().completion().is_none()), ("kind=ex", true));
+        assert_eq!((line(&app).as_str(), app.filter.completion().is_none()), ("kind=ex", true));
         keys(&mut app, "\t\t,op\t");
         assert_eq!(line(&app), "kind=exec,open");
-        // Typing goes on.
+        // Typing continues after a completion.
         keys(&mut app, " co\t");
         assert_eq!(line(&app), "kind=exec,open co", "comm, core");
         keys(&mut app, "mm=c\t\t\n");
-        assert_eq!((app.filter().text().as_str(), app.filter().line().is_none()), ("kind=exec,open comm=cc1", true));
+        assert_eq!((app.filter.text().as_str(), app.filter.line().is_none()), ("kind=exec,open comm=cc1", true));
         keys(&mut app, "fzzz\t");
-        assert!(app.message().is_some_and(|message| message.contains("nothing is known")));
+        assert!(app.screen.message().is_some_and(|message| message.contains("no completions")));
     }
 
     #[test]

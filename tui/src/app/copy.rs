@@ -1,10 +1,10 @@
 //! Copying: text for the terminal's clipboard (OSC 52), and commands quoted for a shell.
 
-use crate::event::describe::args;
-use crate::event::process::Process;
-use crate::event::{Body, EventContext};
-use crate::sink::ndjson::Json;
-use crate::text::{Charset, escaped, shell};
+use tracetui_events::event::describe::args;
+use tracetui_events::event::process::Process;
+use tracetui_events::event::{Body, EventContext};
+use tracetui_events::sink::ndjson::Json;
+use tracetui_events::text::{Charset, escaped, shell};
 
 /// The maximum number of bytes that are copied. Terminals accept sequences of up to 100,000 bytes, and base64 encodes 3
 /// bytes as 4.
@@ -15,7 +15,6 @@ pub(crate) const MOST: usize = 74_994;
 pub(crate) enum Wrap {
     /// Through tmux, which may need a wrapped sequence.
     Tmux,
-    /// Directly.
     None,
 }
 

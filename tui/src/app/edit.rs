@@ -1,7 +1,7 @@
 //! A line of text that is being typed, and the history of earlier lines.
 
 use super::keymap::Press;
-use crossterm::event::KeyCode;
+use crate::app::device::KeyCode;
 
 /// The maximum number of lines in the history.
 const HISTORY: usize = 100;
@@ -20,20 +20,17 @@ pub struct Line {
     back: usize,
     /// The text before a line of the history was recalled.
     typed: String,
-    /// Whether a text did not fit, and the line is as it was then.
+    /// Whether a text did not fit, and the line has not changed since.
     cut: bool,
 }
 
 /// The effect of a key on a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Edited {
-    /// The text changed.
     Changed,
-    /// The text is the same.
+    /// The text is unchanged.
     Same,
-    /// The line is finished.
     Done,
-    /// The edit is cancelled.
     Cancelled,
 }
 
@@ -43,7 +40,6 @@ impl Line {
         Line { before: text.to_owned(), ..Line::default() }
     }
 
-    /// The whole text.
     pub fn text(&self) -> String {
         format!("{}{}", self.before, self.after)
     }
@@ -53,7 +49,7 @@ impl Line {
         (&self.before, &self.after)
     }
 
-    /// Whether the end of what was typed or pasted was left out.
+    /// Whether the end of a typed or pasted text was dropped.
     pub fn is_cut(&self) -> bool {
         self.cut
     }
@@ -62,7 +58,6 @@ impl Line {
         LINE.saturating_sub(self.before.len() + self.after.len())
     }
 
-    /// Handles a key.
     pub fn key(&mut self, press: Press, history: &History) -> Edited {
         match press.code {
             KeyCode::Enter => return Edited::Done,
@@ -97,7 +92,7 @@ impl Line {
         }
     }
 
-    /// Replaces the text between a place, in bytes, and the cursor.
+    /// Replaces the text between a byte position and the cursor.
     pub(crate) fn replace(&mut self, from: usize, with: &str) {
         if !self.before.is_char_boundary(from) {
             return;
@@ -162,7 +157,7 @@ impl Line {
     }
 }
 
-/// Lines that were typed, oldest first.
+/// Lines typed earlier, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     lines: Vec<String>,
@@ -216,7 +211,7 @@ mod tests {
         check_typed("now", &[Up, Up, Down, Down, Down], ("now", ""));
     }
 
-    /// What does not fit is left out, and the line says so until it changes.
+    /// A text that does not fit is cut, and the line says so until it changes.
     #[test]
     fn a_line_has_an_end() {
         let mut line = Line::new(&"x".repeat(LINE - 3));

@@ -1,85 +1,81 @@
-//! The display filter: a text of several parts. The last valid one is in effect.
+//! The display filter: a text of several parts. The last valid text is in effect.
 
 use super::complete::Completion;
 use super::edit::{History, Line};
 use super::keymap::Press;
+use crate::app::device::KeyCode;
 use crate::app::edit::Edited;
-use crate::enrich::World;
-use crate::event::EventContext;
-use crate::filter::gives_way;
-use crate::store::Store;
-use crossterm::event::KeyCode;
 use std::fmt;
 use std::ops::Range;
+use tracetui_events::enrich::World;
+use tracetui_events::event::EventContext;
+use tracetui_events::filter::gives_way;
+use tracetui_events::store::Store;
 use tracetui_shared::id::Tgid;
 
-/// Decides which events are shown. It hides, it never stops collection.
+/// Decides which events are shown. It hides events and never stops collection.
 pub trait DisplayFilter: fmt::Debug {
     /// Whether the event is shown.
     fn matches(&self, seen: &EventContext<'_>) -> bool;
 
-    /// Whether it asks for kinds: only then may it hide gap rows.
+    /// Whether it tests kinds. Only then may it hide gap rows.
     fn names_kinds(&self) -> bool {
         false
     }
 
-    /// The ids of its trees.
+    /// The root process ids of the trees that it names.
     fn roots(&self) -> Vec<Tgid> {
         Vec::new()
     }
 
-    /// The parts that all have to hold; joined by spaces they are the filter again.
+    /// The parts, all of which an event must match. Joined by spaces they form the filter again.
     fn parts(&self) -> Vec<String>;
 }
 
 /// The reason why a text is not a valid filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FilterInputError {
-    /// The place in the text, in bytes.
+    /// The position of the error in the text, in bytes.
     pub at: Range<usize>,
-    /// The message.
     pub message: String,
-    /// The suggested correction.
     pub hint: Option<String>,
 }
 
-/// Reads a filter's text; the world knows the names of users and groups.
+/// Parses a filter. The world provides the names of users and groups.
 pub(crate) type ParseFilter = fn(&str, &World) -> Result<Box<dyn DisplayFilter>, FilterInputError>;
 
-/// The filter, and the line in which it is edited.
+/// The filter, and the line that edits it.
 #[derive(Debug)]
-pub struct FilterState {
+pub(crate) struct FilterState {
     parse: ParseFilter,
     parts: Vec<String>,
     applied: Option<Box<dyn DisplayFilter>>,
     error: Option<FilterInputError>,
     line: Option<Line>,
-    /// The texts of the line since it was last read as a filter.
+    /// The texts of the line since it was last parsed as a filter.
     unread: Vec<String>,
-    /// What is offered to complete the line.
+    /// The completions on offer.
     completion: Option<Completion>,
-    /// The text as it was before the line was opened.
+    /// The filter's text before the line was opened.
     before: String,
     history: History,
-    /// The filters for which parts went, each with the one before it, oldest first.
+    /// The filters that lost parts to a new part, each with the filter before it, oldest first.
     replaced: Vec<(String, String)>,
 }
 
-/// The maximum of filters for which it is known what went.
+/// The maximum number of entries in `replaced`.
 const REPLACED: usize = 32;
 
-/// The result of a change of the filter.
+/// The result of changing the filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change {
+pub(crate) enum Change {
     /// Another filter is in effect.
     Applied,
-    /// The filter is unchanged.
     None,
 }
 
 impl FilterState {
-    /// No filter.
-    pub fn new(parse: ParseFilter) -> FilterState {
+    pub(crate) fn new(parse: ParseFilter) -> FilterState {
         FilterState {
             parse,
             parts: Vec::new(),
@@ -95,40 +91,40 @@ impl FilterState {
     }
 
     /// The filter in effect; `None` shows everything.
-    pub fn applied(&self) -> Option<&dyn DisplayFilter> {
+    pub(crate) fn applied(&self) -> Option<&dyn DisplayFilter> {
         self.applied.as_deref()
     }
 
-    /// The ids of the trees in the filter in effect.
-    pub fn roots(&self) -> Vec<Tgid> {
+    /// The root process ids of the trees in the filter in effect.
+    pub(crate) fn roots(&self) -> Vec<Tgid> {
         self.applied.as_ref().map(|filter| filter.roots()).unwrap_or_default()
     }
 
     /// The text of the filter in effect.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.parts.join(" ")
     }
 
-    /// The line that is being typed.
-    pub fn line(&self) -> Option<&Line> {
+    /// The line being typed.
+    pub(crate) fn line(&self) -> Option<&Line> {
         self.line.as_ref()
     }
 
-    /// What is offered to complete the line.
+    /// The completions on offer.
     pub(crate) fn completion(&self) -> Option<&Completion> {
         self.completion.as_ref()
     }
 
     /// The error in the line.
-    pub fn error(&self) -> Option<&FilterInputError> {
+    pub(crate) fn error(&self) -> Option<&FilterInputError> {
         self.error.as_ref()
     }
 
     /// Sets the filter to this text.
     ///
     /// # Errors
-    /// If the text is not a valid filter; then nothing changes.
-    pub fn set(&mut self, text: &str, world: &World) -> Result<(), FilterInputError> {
+    /// If the text is not a valid filter. The filter stays as it is.
+    pub(crate) fn set(&mut self, text: &str, world: &World) -> Result<(), FilterInputError> {
         self.applied = match text.trim() {
             "" => None,
             _ => Some((self.parse)(text, world)?),
@@ -137,13 +133,13 @@ impl FilterState {
         Ok(())
     }
 
-    /// The parts of the filter in effect, which all have to hold.
-    pub fn parts(&self) -> &[String] {
+    /// The parts of the filter in effect. An event must match all of them.
+    pub(crate) fn parts(&self) -> &[String] {
         &self.parts
     }
 
-    /// Adds a part, unless it is there. Those that it contradicts, and those that say less, go.
-    pub fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterInputError> {
+    /// Adds a part unless it is there. Removes the parts that it contradicts and those that it makes redundant.
+    pub(crate) fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterInputError> {
         let stays = |known: &&String| *known != part && !gives_way(known, part);
         let keep: Vec<&str> = self.parts.iter().filter(stays).map(String::as_str).collect();
         let gone = self.parts.len() - keep.len();
@@ -152,7 +148,7 @@ impl FilterState {
         }
         let text = match keep.as_slice() {
             [] => part.to_owned(),
-            // It may be alternatives, which a part beside them would tear apart.
+            // The part may contain alternatives, which an added part would split.
             [one] => format!("({one}) {part}"),
             several => format!("{} {part}", several.join(" ")),
         };
@@ -167,8 +163,8 @@ impl FilterState {
         Ok(change)
     }
 
-    /// Adds a part in place of those that begin with `prefix`.
-    pub fn add_in_place(&mut self, prefix: &str, part: &str, world: &World) -> Result<Change, FilterInputError> {
+    /// Adds a part in place of the parts that begin with `prefix`.
+    pub(crate) fn add_in_place(&mut self, prefix: &str, part: &str, world: &World) -> Result<Change, FilterInputError> {
         let others: Vec<_> = self.parts.iter().filter(|known| !known.starts_with(prefix)).cloned().collect();
         if others.len() < self.parts.len() {
             self.set(&others.join(" "), world)?;
@@ -176,8 +172,8 @@ impl FilterState {
         self.add(part, world)
     }
 
-    /// Removes the newest part. Others that went for it come back.
-    pub fn peel(&mut self, world: &World) -> Result<Change, FilterInputError> {
+    /// Removes the newest part, and restores the parts that it had replaced.
+    pub(crate) fn peel(&mut self, world: &World) -> Result<Change, FilterInputError> {
         let text = self.text();
         if let Some((_, before)) = self.replaced.pop_if(|(made, _)| *made == text) {
             return self.take(&before, world);
@@ -194,8 +190,7 @@ impl FilterState {
         Ok(Change::Applied)
     }
 
-    /// Removes all parts.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.parts.clear();
         self.replaced.clear();
         self.applied = None;
@@ -205,16 +200,15 @@ impl FilterState {
         self.completion = None;
     }
 
-    /// Opens the line.
-    pub fn edit(&mut self) {
+    pub(crate) fn edit(&mut self) {
         let text = self.text();
         self.before = text.clone();
         let space = if text.is_empty() { "" } else { " " };
         self.line = Some(Line::new(&format!("{text}{space}")));
     }
 
-    /// Completes the text before the cursor, as far as it is clear, or puts the next or previous one of what is offered there. `None` if
-    /// nothing can stand there that is known.
+    /// Completes the text before the cursor as far as that is unambiguous, or inserts the next or previous offer. `None` if there are no
+    /// completions.
     pub(crate) fn complete(&mut self, next: bool, store: &Store, world: &World) -> Option<Change> {
         let line = self.line.as_mut()?;
         let mut completion = match self.completion.take() {
@@ -232,9 +226,9 @@ impl FilterState {
         Some(self.try_line(world))
     }
 
-    /// Handles a key in the line. `more`: another key follows at once. Then a text is not read as a filter before
-    /// [`read`](Self::read), or before a key that needs it.
-    pub fn key(&mut self, press: Press, more: bool, world: &World) -> Change {
+    /// Handles a key in the line. `more`: another key follows at once. The text is then not parsed as a filter before [`read`](Self::read),
+    /// or before a key that needs the filter.
+    pub(crate) fn key(&mut self, press: Press, more: bool, world: &World) -> Change {
         let read = if press.code == KeyCode::Enter { self.read(world) } else { Change::None };
         let Some(line) = &mut self.line else { return Change::None };
         if let Some(completion) = self.completion.take()
@@ -262,22 +256,22 @@ impl FilterState {
                 self.error = None;
                 self.unread.clear();
                 let before = std::mem::take(&mut self.before);
-                // It was in force before, so it is a filter.
+                // This text was in effect before, so it is a valid filter.
                 self.set(&before, world).map_or(Change::None, |()| Change::Applied)
             }
         }
     }
 
     /// Inserts pasted text in the line.
-    pub fn paste(&mut self, text: &str, world: &World) -> Change {
+    pub(crate) fn paste(&mut self, text: &str, world: &World) -> Change {
         let Some(line) = &mut self.line else { return Change::None };
         line.paste(text);
         self.completion = None;
         self.try_line(world)
     }
 
-    /// Reads the text of the line as a filter, unless that is done.
-    pub fn read(&mut self, world: &World) -> Change {
+    /// Parses the text of the line as a filter, unless that is done.
+    pub(crate) fn read(&mut self, world: &World) -> Change {
         if self.unread.is_empty() { Change::None } else { self.try_line(world) }
     }
 
@@ -286,7 +280,7 @@ impl FilterState {
         let (before, unread) = (self.text(), std::mem::take(&mut self.unread));
         self.error = self.set(&text, world).err();
         if self.error.is_some() {
-            // The last text that is a filter is in effect.
+            // The last valid text takes effect.
             let _ = unread.iter().rev().any(|text| self.set(text, world).is_ok());
         }
         if self.text() == before { Change::None } else { Change::Applied }
@@ -295,10 +289,10 @@ impl FilterState {
 
 #[cfg(test)]
 mod tests {
+    use crate::app::device::{KeyCode, KeyEvent};
     use crate::app::testing::{app, feed, keys, work};
     use crate::app::{App, Input};
-    use crate::source::synthetic::Maker;
-    use crossterm::event::{KeyCode, KeyEvent};
+    use tracetui_events::synthetic::Maker;
 
     fn some() -> App {
         let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
@@ -311,15 +305,15 @@ mod tests {
         app
     }
 
-    /// What the user sees, apart from the error of a text that is not read yet.
+    /// The state that the user sees, apart from the error of a text that is not parsed yet.
     fn state(app: &App) -> (String, String, Option<String>, Option<String>, u64, Option<u64>) {
-        let line = app.filter().line().map(|line| line.text());
-        let error = app.filter().error().map(|error| error.message.clone());
-        let search = app.search().pattern().map(|pattern| pattern.text().to_owned()).unwrap_or_default();
-        (app.filter().text(), search, line, error, app.events().events(), app.events().selected())
+        let line = app.filter.line().map(|line| line.text());
+        let error = app.filter.error().map(|error| error.message.clone());
+        let search = app.search.pattern().map(|pattern| pattern.text().to_owned()).unwrap_or_default();
+        (app.filter.text(), search, line, error, app.events().events(), app.events().selected())
     }
 
-    /// Keys that come at once have the effect that they have one by one, in every view.
+    /// Keys that arrive at once have the same effect as one by one, in every view.
     #[test]
     fn many_keys_at_once_are_what_each_is() {
         for typed in [

@@ -1,38 +1,34 @@
 //! The inputs and the effects of the dashboard.
 
+use super::device::{KeyEvent, MouseEvent};
 use super::find::Find;
-use super::replay::Recording;
-use crate::frame::Batch;
-use crate::store::Id;
-use crate::why::{Answer, Question};
-use crossterm::event::{KeyEvent, MouseEvent};
 use std::time::Duration;
+use tracetui_events::frame::Batch;
+use tracetui_events::playback::timeline::Facts;
+use tracetui_events::store::Id;
+use tracetui_events::why::{Answer, Lookup};
 
 /// An input of the dashboard.
 #[derive(Debug)]
 pub enum Input {
-    /// Frames arrived.
     Batch(Batch),
-    /// Another part of the recording follows: all state is dropped and replaced by this one, if there is one. Whether that is the
-    /// start of the recording.
+    /// Another part of the recording follows. All state is dropped and replaced by this one, if there is one. The flag tells whether the
+    /// part is at the start of the recording.
     Restore(Option<Batch>, bool),
-    /// What is known of the recording that is shown has changed.
-    Replayed(Recording),
-    /// The recording that is shown cannot be read any further, as the message says.
+    /// The facts about the shown recording have changed.
+    Replayed(Facts),
+    /// Reading the shown recording cannot continue, for the reason in the message.
     ReadFailed(String),
-    /// The recording was searched up to this time (CLOCK_BOOTTIME, ns).
+    /// The search has read the recording up to this time (CLOCK_BOOTTIME, ns).
     Finding(u64),
-    /// It was searched: the time of the match, if there is one, or why it cannot be searched.
+    /// The search ended: with the time of the match, if there is one, or with the reason why the recording cannot be searched.
     Found(Result<Option<u64>, String>),
-    /// It was looked up why the event with this id failed.
+    /// The lookup of why the event with this id failed has ended.
     Looked(Id, Answer),
-    /// A key was pressed.
     Key(KeyEvent),
-    /// A key was pressed, and another one is the next input: a text that is typed may be read when it is whole.
+    /// A key was pressed, and another key is the next input. Parsing a typed text can wait until the text is complete.
     KeyOfMany(KeyEvent),
-    /// Text was pasted.
     Paste(String),
-    /// A mouse event.
     Mouse(MouseEvent),
     /// The screen has this many columns and rows.
     Resize(u16, u16),
@@ -40,19 +36,18 @@ pub enum Input {
     Tick(Tick),
     /// The process received a signal.
     Signal(Signal),
-    /// Output of the COMMAND.
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
     /// A recording with this name began.
     Recording(String),
-    /// The recording lacks this many of the kept events: they were evicted before they were written.
+    /// The recording lacks this many of the kept events, because they were evicted before they were written.
     KeptEvicted(u64),
-    /// Bytes of the recording so far.
+    /// The size of the recording so far, in bytes.
     Recorded(u64),
-    /// The recording ended, with this many bytes.
+    /// The recording ended at this size in bytes.
     RecordingEnded(u64),
-    /// The recording failed or cannot begin, as the message says.
+    /// The recording failed or cannot begin, for the reason in the message.
     NotRecorded(String),
     /// No more frames will arrive.
     SourceEnded,
@@ -90,27 +85,25 @@ pub enum Signal {
 /// An action for the event loop.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Quit.
     Quit,
-    /// Draw the changes.
     Redraw,
     /// Clear the screen and draw everything again.
     Clear,
     /// Copy these bytes to the terminal's clipboard.
     Copy(Vec<u8>),
-    /// Start a recording, or end the one that is written.
+    /// Start a recording, or end the running one.
     Record,
     /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.
     Seek(u64),
     /// Search the recording, or stop searching it: [`Input::Finding`] and [`Input::Found`] follow.
     Find(Option<Find>),
     /// Look up why the event with this id failed: [`Input::Looked`] follows.
-    Look(Id, Box<Question>),
-    /// Begin or end to count the runs of BPF programs.
+    Look(Id, Box<Lookup>),
+    /// Start or stop counting the runs of BPF programs.
     CountRuns(bool),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,
-    /// Send COMMAND's terminal these bytes, as if they were typed.
+    /// Send these bytes to COMMAND's terminal as if they were typed.
     Type(Vec<u8>),
     /// Give COMMAND's terminal this many columns and rows.
     CommandWindow(u16, u16),
@@ -118,3 +111,26 @@ pub enum Effect {
 
 /// Actions for the event loop, in order.
 pub type Effects = Vec<Effect>;
+
+/// The outcome of an action.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Handled {
+    /// The action has no meaning here.
+    No,
+    Redraw,
+    Effects(Effects),
+}
+
+impl Handled {
+    /// Tries another handler if the action has no meaning here.
+    pub(crate) fn or_else(self, other: impl FnOnce() -> Handled) -> Handled {
+        if self == Handled::No { other() } else { self }
+    }
+
+    pub(crate) fn effects(self) -> Effects {
+        match self {
+            Handled::No | Handled::Redraw => vec![Effect::Redraw],
+            Handled::Effects(effects) => effects,
+        }
+    }
+}

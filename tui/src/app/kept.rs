@@ -1,28 +1,28 @@
-//! The kept events as an excerpt, in parts.
+//! The kept events as an excerpt, delivered in parts.
 
 use super::App;
-use crate::frame::Batch;
-use crate::limits;
-use crate::pipeline::excerpt::Excerpt;
-use crate::store::Id;
+use tracetui_events::frame::Batch;
+use tracetui_events::limits;
+use tracetui_events::pipeline::excerpt::Excerpt;
+use tracetui_events::store::Id;
 use tracetui_shared::kind::KindSet;
 
-/// The kept events that were not taken yet.
+/// The kept events that have not been taken.
 #[derive(Debug)]
 pub(crate) struct KeptEvents {
     excerpt: Excerpt,
     next: Id,
-    /// Events that were evicted before they were taken.
+    /// The number of events evicted before they were taken.
     evicted: u64,
 }
 
 impl KeptEvents {
-    pub(super) fn new(app: &App) -> KeptEvents {
-        let kinds = app.pipeline().kinds().unwrap_or(KindSet::ALL);
+    pub(crate) fn new(app: &App) -> KeptEvents {
+        let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL);
         KeptEvents { excerpt: Excerpt::new(app.world(), kinds, ""), next: app.store().first_id(), evicted: 0 }
     }
 
-    /// The frames of a part, and whether it is the last one.
+    /// The frames of the next part, and whether it is the last one.
     pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
         let (store, world) = (app.store(), app.world());
         self.evicted += store.first_id().saturating_sub(self.next);
@@ -36,7 +36,7 @@ impl KeptEvents {
         (self.excerpt.batch(), self.next == store.next_id())
     }
 
-    /// The number of events, with `lost` rows, that were evicted from memory before they were taken.
+    /// The number of events, including `lost` rows, that were evicted before they were taken.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -47,10 +47,10 @@ mod tests {
     use super::*;
     use crate::app::Input;
     use crate::app::testing::{CLOCK_OFFSET, app};
-    use crate::frame::host::{Clock, HostFrame, Trace};
-    use crate::pipeline::excerpt::restart;
-    use crate::pipeline::{Disposition, Pipeline};
-    use crate::source::synthetic::Maker;
+    use tracetui_events::frame::host::{Clock, HostFrame, Trace};
+    use tracetui_events::pipeline::excerpt::restart;
+    use tracetui_events::pipeline::{Disposition, Pipeline};
+    use tracetui_events::synthetic::Maker;
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Kind;
 
@@ -72,17 +72,18 @@ mod tests {
     fn lines(batches: &[Batch]) -> Vec<String> {
         let mut pipeline = Pipeline::default();
         let mut out = Vec::new();
-        let mut sink = crate::sink::to_writer(crate::sink::FormatName::Json, &mut out);
-        let mut take = |seen: &crate::event::EventContext<'_>, _: &crate::frame::FrameRef<'_>| {
-            crate::sink::Sink::event(&mut sink, seen).expect("memory");
+        let mut sink = tracetui_events::sink::to_writer(tracetui_events::sink::FormatName::Json, &mut out);
+        let mut take = |seen: &tracetui_events::event::EventContext<'_>, _: &tracetui_events::frame::FrameRef<'_>| {
+            tracetui_events::sink::Sink::event(&mut sink, seen).expect("memory");
             Disposition::Delivered
         };
         for batch in batches {
             pipeline.feed(batch.clone());
-            pipeline.release(&mut take);
+            pipeline.next(None, &mut take);
         }
-        pipeline.finish(&mut take);
-        crate::sink::Sink::finish(&mut sink).expect("memory");
+        pipeline.end();
+        pipeline.next(None, &mut take);
+        tracetui_events::sink::Sink::finish(&mut sink).expect("memory");
         drop(sink);
         let text = String::from_utf8(out).expect("JSON");
         text.lines().map(str::to_owned).collect()
@@ -96,7 +97,7 @@ mod tests {
         };
         feed(&mut app, 0..20);
         let first = app.store().first_id();
-        let mut kept = app.kept_events();
+        let mut kept = KeptEvents::new(&app);
         feed(&mut app, 20..100);
         let gone = app.store().first_id() - first;
         assert!(gone > 0, "the memory is small");
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn a_recording_that_begins_later_has_the_kept_events_and_those_that_follow() {
         let (mut app, mut maker) = (app(80, 24, 64 << 20), Maker::default());
-        // The frames that a new dashboard was fed.
+        // The frames fed to a new dashboard.
         let mut clock = Maker::default();
         clock.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
         let mut all = vec![clock.batch()];
@@ -118,9 +119,9 @@ mod tests {
             batch
         };
         (0..4).for_each(|part| drop(feed(&mut app, &mut maker, part * 700)));
-        let mut kept = app.kept_events();
+        let mut kept = KeptEvents::new(&app);
         let mut recorded = vec![kept.next(&app).0];
-        // Events still come while the kept ones are written.
+        // New events arrive while the kept ones are written.
         feed(&mut app, &mut maker, 2800);
         loop {
             let (batch, last) = kept.next(&app);
@@ -129,7 +130,7 @@ mod tests {
                 break;
             }
         }
-        recorded.push(restart(&app.pipeline().state()));
+        recorded.push(restart(&app.pipeline.state()));
         (5..7).for_each(|part| recorded.push(feed(&mut app, &mut maker, part * 700)));
         let (live, replayed) = (lines(&all), lines(&recorded));
         assert!(live.len() > 4000, "{}", live.len());
@@ -148,20 +149,20 @@ mod tests {
         made.exit(100, "make", 0);
         let batch = made.batch();
         app.update(Input::Batch(batch.clone()));
-        let mut kept = app.kept_events();
+        let mut kept = KeptEvents::new(&app);
         let recorded = kept.next(&app).0;
         for batch in [batch, recorded] {
             let lines = lines(&[batch]);
             let line: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
-            // It was held for ten seconds.
+            // COMMAND was held for ten seconds.
             assert_eq!((&line["kind"], &line["dur_ns"]), (&"exit".into(), &1_000_000.into()), "{line}");
         }
     }
 
-    /// Under a filter, what is counted as delivered is what was delivered.
+    /// Under a filter, the account's delivered events are those that were delivered.
     fn check_account(recorded: &[Batch]) {
         let (mut pipeline, mut delivered, mut turn) = (Pipeline::default(), 0, 0);
-        let mut take = |_: &crate::event::EventContext<'_>, frame: &crate::frame::FrameRef<'_>| {
+        let mut take = |_: &tracetui_events::event::EventContext<'_>, frame: &tracetui_events::frame::FrameRef<'_>| {
             turn += 1;
             if turn % 3 == 0 {
                 delivered += u64::from(frame.header.kind != Kind::Lost as u16);
@@ -171,9 +172,10 @@ mod tests {
         };
         for batch in recorded {
             pipeline.feed(batch.clone());
-            pipeline.release(&mut take);
+            pipeline.next(None, &mut take);
         }
-        pipeline.finish(&mut take);
+        pipeline.end();
+        pipeline.next(None, &mut take);
         let sum = pipeline.account().sum();
         assert_eq!((sum.delivered, sum.off_by()), (delivered, 0), "{sum:?}");
     }

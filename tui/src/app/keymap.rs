@@ -1,10 +1,10 @@
 //! The table of keys. The footer, the help overlay, messages and the documentation are derived from it. The table holds
 //! the defaults; a [`Keymap`] is a copy of it in which the keys of each action can be changed.
 
-use crate::text::is_hostile;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
 use std::borrow::Cow;
 use std::str::FromStr;
+use tracetui_events::text::is_hostile;
 use tracetui_shared::kind::{Kind, KindSet};
 use unicode_width::UnicodeWidthChar;
 
@@ -27,7 +27,7 @@ macro_rules! actions {
             /// The line in the help overlay of a replay, where that is another one.
             fn help_in_replay(self) -> Option<&'static str> {
                 match self {
-                    Action::Follow => Some("follow a file that grows"),
+                    Action::Follow => Some("follow a growing file"),
                     Action::End => Some("go to the end; follow"),
                     _ => None,
                 }
@@ -64,7 +64,7 @@ actions! {
     Left "left" "fold the row; otherwise scroll its text back",
     Right "right" "unfold the row; otherwise scroll its text",
     Follow "follow" "go to the newest event, and follow",
-    Pause "pause" "pause the list or go on; tracing continues",
+    Pause "pause" "pause or resume the list; tracing continues",
     Enter "enter" "open the detail pane; again: full size, or go to the selected row of the pane",
     Back "back" "go back: close the pane, or remove the newest filter",
     Search "search" "find a regular expression or a filter in all columns; hides nothing",
@@ -72,28 +72,28 @@ actions! {
     Previous "previous" "go to the previous match",
     EditFilter "edit-filter" "edit the filter; Tab completes",
     OnlyPid "only-pid" "filter: the process of the row",
-    OnlyTree "only-tree" "filter: the process of the row and those below",
+    OnlyTree "only-tree" "filter: the process of the row and its descendants",
     OnlyComm "only-comm" "filter: the command name of the row",
     OnlyUser "only-user" "filter: the user of the row",
     NotComm "not-comm" "filter: hide the command name of the row",
-    Failures "failures" "show only what failed, or all",
+    Failures "failures" "show only failures, or all events",
     FoldAll "fold-all" "fold repeats and searches, or show each event",
     NextTab "next-tab" "next tab of the pane",
     PreviousTab "previous-tab" "previous tab of the pane",
     ToParent "to-parent" "go to the parent process",
     PaneDown "pane-down" "select the next row of the pane, or scroll down",
     PaneUp "pane-up" "select the previous row of the pane, or scroll up",
-    Why "why" "say why the row failed",
+    Why "why" "show why the row failed",
     TimeMode "time-mode" "next time format: clock, since the start, since the row above",
     CopyLine "copy-line" "copy the row as text",
     CopyCommand "copy-command" "copy the row as a shell command",
     CopyJson "copy-json" "copy the row as JSON",
-    LossReport "loss-report" "show what was lost",
-    Record "record" "record from now on, with what is kept; again: end that",
+    LossReport "loss-report" "show the lost events",
+    Record "record" "start recording, including the kept events; again: stop",
     Output "output" "show COMMAND's terminal; Enter gives it the keys, Ctrl-] takes them back",
     Help "help" "show the keys",
     Reset "reset" "remove all filters, and restore orders, kinds and formats",
-    Redraw "redraw" "draw the screen again",
+    Redraw "redraw" "redraw the screen",
     Suspend "suspend" "suspend to the shell",
     Quit "quit" "quit",
     Play "play" "play or pause",
@@ -108,12 +108,12 @@ actions! {
     GoTo "go-to" "go to a time",
     ShowEvents "events" "show the events",
     ShowTree "tree" "show the process tree",
-    ShowTop "top" "show the most frequent",
+    ShowTop "top" "show the most frequent values",
     NextView "next-view" "show the next view",
     PreviousView "previous-view" "show the previous view",
     Fold "fold" "fold the branch; again: go to the parent",
     Unfold "unfold" "unfold the branch",
-    SubtreeEvents "subtree-events" "show the events of the process and those below",
+    SubtreeEvents "subtree-events" "show the events of the process and its descendants",
     Sort "sort" "sort by the next column",
     Reverse "reverse" "reverse the order",
     Idle "idle" "show or hide processes without events",
@@ -125,12 +125,12 @@ actions! {
     TopReverse "top-reverse" "reverse the order",
     TopWindow "top-window" "count the last 60 s, or all",
     TopZero "top-zero" "count from now on, or all",
-    OnlyDir "only-dir" "filter: the directory of the file of the row",
+    OnlyDir "only-dir" "filter: the directory of the row's file",
     ShowBpf "bpf" "show the BPF programs",
     BpfEvents "bpf-events" "show the events of the program",
     BpfSort "bpf-sort" "sort by the next column",
     BpfReverse "bpf-reverse" "reverse the order",
-    BpfGone "bpf-gone" "hide or show what is gone",
+    BpfGone "bpf-gone" "hide or show unloaded programs",
     Columns "columns" "choose the columns of the view",
 }
 
@@ -287,7 +287,7 @@ const OF_TREE: &[Binding] = &[
         &[code(KeyCode::Enter)],
         Action::SubtreeEvents,
         "events",
-        "the events of the process and those below",
+        "events of the process and its descendants",
     ),
     bind(
         Section::Tree,
@@ -311,8 +311,8 @@ const OF_TREE: &[Binding] = &[
 const OF_TOP: &[Binding] = &[
     bind(Section::Top, &[code(KeyCode::Enter)], Action::TopEvents, "these", "show the events of the row"),
     bind(Section::Top, &[key('x')], Action::TopHide, "hide", "hide the events of the row"),
-    bind(Section::Top, &[code(KeyCode::Right), key('l')], Action::NextBy, "by", "count by something else"),
-    bind(Section::Top, &[code(KeyCode::Left), key('h')], Action::PreviousBy, "", "count by something else"),
+    bind(Section::Top, &[code(KeyCode::Right), key('l')], Action::NextBy, "by", "count by another property"),
+    bind(Section::Top, &[code(KeyCode::Left), key('h')], Action::PreviousBy, "", "count by another property"),
     bind(Section::Top, &[key('s'), f(6)], Action::TopSort, "sort", "sort by the next column; reverse"),
     bind(Section::Top, &[key('S')], Action::TopReverse, "", "sort by the next column; reverse"),
     bind(Section::Top, &[key('W')], Action::TopWindow, "60 s", "the last 60 s; from now on"),
@@ -320,10 +320,10 @@ const OF_TOP: &[Binding] = &[
 ];
 
 const OF_BPF: &[Binding] = &[
-    bind(Section::Bpf, &[key('p')], Action::BpfEvents, "events", "the events of the program"),
+    bind(Section::Bpf, &[key('p')], Action::BpfEvents, "events", "events of the program"),
     bind(Section::Bpf, &[key('s'), f(6)], Action::BpfSort, "sort", "sort by the next column; reverse"),
     bind(Section::Bpf, &[key('S')], Action::BpfReverse, "", "sort by the next column; reverse"),
-    bind(Section::Bpf, &[key('a')], Action::BpfGone, "gone", "hide or show what is gone"),
+    bind(Section::Bpf, &[key('a')], Action::BpfGone, "gone", "hide or show unloaded programs"),
 ];
 
 const OF_REPLAY: &[Binding] = &[
@@ -364,8 +364,8 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Detail, &[key('K')], Action::PaneUp, "", "select row; scroll"),
     bind(Section::View, &[key(' ')], Action::Pause, "pause", "pause (keeps tracing)"),
     bind(Section::Move, &[key('F')], Action::Follow, "follow", "go to the newest; follow"),
-    bind(Section::Filter, &[key('e')], Action::Failures, "failed", "only failed; fold repeats"),
-    bind(Section::Filter, &[key('a')], Action::FoldAll, "unfold", "only failed; fold repeats"),
+    bind(Section::Filter, &[key('e')], Action::Failures, "failed", "only failures; fold repeats"),
+    bind(Section::Filter, &[key('a')], Action::FoldAll, "unfold", "only failures; fold repeats"),
     bind(Section::View, &[key('t')], Action::TimeMode, "time", "time format; columns"),
     bind(Section::View, &[key('C')], Action::Columns, "", "time format; columns"),
     bind(Section::Selected, &[key('W')], Action::Why, "why", "hide comm; why it failed"),
@@ -482,8 +482,8 @@ impl Keymap {
                 if let Some((_, _, other)) = other {
                     let (key, other) = (press.name(), assigned[*other].0.name());
                     let message = match action.name() {
-                        name if name == other => format!("`{key}` stands twice"),
-                        name => format!("`{key}` is the key of `{other}` and of `{name}`"),
+                        name if name == other => format!("`{key}` is listed twice"),
+                        name => format!("`{key}` is assigned to both `{other}` and `{name}`"),
                     };
                     return Err(Conflict { at, press: Some(*press), message });
                 }
@@ -501,7 +501,7 @@ impl Keymap {
         changed.check_needed(self, assigned)?;
         if let Some(((_, press, at), action)) = robbed {
             let (key, name) = (press.name(), action.name());
-            let message = format!("`{key}` is the only key of `{name}`: give that another one, or write {name} = []");
+            let message = format!("`{key}` is the only key of `{name}`: assign that another key, or write {name} = []");
             return Err(Conflict { at, press: Some(press), message });
         }
         changed.check_precedence(self, assigned)?;
@@ -526,7 +526,7 @@ impl Keymap {
                 if let Some(other) = narrower {
                     let (key, name, place) = (press.name(), other.action.name(), other.scope.place());
                     let message = format!(
-                        "`{key}` is the key of `{name}` {place}: give that another one, or write {name} = \"{key}\" to keep both"
+                        "`{key}` is the key of `{name}` {place}: assign that another key, or write {name} = \"{key}\" to keep both"
                     );
                     return Err(Conflict { at, press: Some(*press), message });
                 }
@@ -551,8 +551,10 @@ impl Keymap {
         let own = assigned.iter().position(|(assigned, _)| *assigned == action);
         let lost = keys(before, action);
         let taker = || assigned.iter().position(|(_, keys)| keys.iter().any(|press| lost.contains(press)));
-        let message =
-            format!("no key would be left for `{}`: it needs one without another meaning in any view", action.name());
+        let message = format!(
+            "no key would be left for `{}`: it needs a key that has no other meaning in any view",
+            action.name()
+        );
         Err(Conflict { at: own.or_else(taker).unwrap_or_default(), press: None, message })
     }
 
@@ -757,20 +759,25 @@ mod tests {
         assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
         assert!(keymap.rows(Section::View, false).contains(&("C".to_owned(), "time format; columns")));
         assert!(keymap.rows(Section::View, false).contains(&("-".to_owned(), "pause (keeps tracing)")));
-        assert!(keymap.rows(Section::Filter, false).iter().any(|(_, help)| *help == "toggle kinds; F2 forks"));
+        assert!(keymap.rows(Section::Filter, false).iter().any(|(_, help)| help.starts_with("toggle kinds; F2 forks")));
     }
 
     #[test]
     fn a_refused_assignment_changes_nothing() {
         let mut keymap = Keymap::default();
         for (assigned, at, press, message) in [
-            (&[("help", &["x"][..]), ("pause", &["x"])][..], 1, Some("x"), "`x` is the key of `help` and of `pause`"),
-            (&[("pause", &["F2", "F2"])], 0, Some("F2"), "`F2` stands twice"),
+            (
+                &[("help", &["x"][..]), ("pause", &["x"])][..],
+                1,
+                Some("x"),
+                "`x` is assigned to both `help` and `pause`",
+            ),
+            (&[("pause", &["F2", "F2"])], 0, Some("F2"), "`F2` is listed twice"),
             (
                 &[("pause", &["p"])],
                 0,
                 Some("p"),
-                "`p` is the only key of `only-pid`: give that another one, or write only-pid = []",
+                "`p` is the only key of `only-pid`: assign that another key, or write only-pid = []",
             ),
             (&[("up", &["F2"]), ("quit", &[])], 1, None, "no key would be left for `quit`"),
             (&[("pause", &["q", "F10", "Ctrl-C"])], 0, None, "no key would be left for `quit`"),

@@ -1,13 +1,13 @@
 //! The filter language as the dashboard's display filter.
 
 use super::filter::{DisplayFilter, FilterInputError};
-use crate::enrich::World;
-use crate::event::EventContext;
-use crate::filter::{Filter, FilterError, Scratch};
 use std::cell::RefCell;
+use tracetui_events::enrich::World;
+use tracetui_events::event::EventContext;
+use tracetui_events::filter::{Filter, FilterError, Scratch};
 use tracetui_shared::id::Tgid;
 
-/// A filter with the room that its evaluation needs.
+/// A filter with the buffers that its evaluation needs.
 #[derive(Debug)]
 struct Language {
     filter: Filter,
@@ -19,7 +19,7 @@ impl DisplayFilter for Language {
         self.filter.matches(seen, &mut self.scratch.borrow_mut())
     }
 
-    // The language itself lets gap rows through unless kinds are named without them.
+    // The language itself passes gap rows unless it names kinds without them.
     fn names_kinds(&self) -> bool {
         true
     }
@@ -33,16 +33,16 @@ impl DisplayFilter for Language {
     }
 }
 
-/// Titles in the dashboard that are no fields, and the field that says the same. On the command line they are errors.
+/// Column titles of the dashboard that are not fields, each with the equivalent field. On the command line they are errors.
 const TITLES: [(&str, &str); 3] = [("errno", "err"), ("command", "arg"), ("lived", "dur")];
 
-/// Reads an expression of the filter language. Titles of columns are read as fields; the parts of the filter have the fields.
+/// Parses an expression of the filter language. Column titles are read as fields, and the parts of the filter contain the fields.
 ///
 /// # Errors
-/// [`FilterInputError`] with the message, the place and a hint.
+/// [`FilterInputError`] with the message, the position and a hint.
 pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterInputError> {
     let mut strict = text.to_owned();
-    // The ends of what was replaced in `strict`, and how much longer each was before.
+    // The ends of the replacements in `strict`, and how much longer each original was.
     let mut replaced: Vec<(usize, isize)> = Vec::new();
     let error = loop {
         match Filter::parse(&strict, world) {
@@ -63,10 +63,10 @@ pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, Filter
     Err(FilterInputError { at: typed(error.at.start)..typed(error.at.end), message: error.message, hint: error.hint })
 }
 
-/// The maximum of titles in a filter.
+/// The maximum number of titles in a filter.
 const REPLACED: usize = 16;
 
-/// The field that is meant, if the error is about a title.
+/// The field meant, if the error is about a title.
 fn field_of_title(text: &str, error: &FilterError) -> Option<&'static str> {
     let written = text.get(error.at.clone()).filter(|_| error.message.starts_with("unknown field"))?;
     TITLES.iter().find(|(title, _)| title.eq_ignore_ascii_case(written)).map(|(_, field)| *field)
@@ -90,7 +90,7 @@ mod tests {
             ("errno=ENOENT", &["err=ENOENT"]),
             ("ERRNO == ENOENT,EACCES && command=-c", &["err=ENOENT,EACCES", "arg=-c"]),
             ("not (lived > 2s or command~^a)", &["not (dur>2s or arg~^a)"]),
-            // As values and words they are what they are.
+            // As values and words they keep their own meaning.
             ("comm=command errno", &["comm=command", "errno"]),
         ] {
             let parts = parse(typed, &world).map(|filter| filter.parts());

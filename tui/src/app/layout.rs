@@ -1,12 +1,12 @@
-//! The layout of the screen, for drawing and for moving by a page.
+//! The layout of the screen, used for drawing and for moving by a page.
 
 use super::views::detail::Size;
-use ratatui::layout::Rect;
+pub(crate) use ratatui::layout::{Position, Rect};
 
-/// The screen width from which the detail pane is at the right.
+/// The screen width from which the detail pane is on the right.
 const SIDE_BY_SIDE: u16 = 140;
 
-/// The areas of the screen. An area without room is empty.
+/// The areas of the screen. An area that does not fit is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Areas {
     /// State, event rates and losses.
@@ -15,13 +15,11 @@ pub struct Areas {
     pub filter: Rect,
     /// The titles of the columns.
     pub titles: Rect,
-    /// The events.
     pub list: Rect,
     /// The detail pane with its title.
     pub detail: Rect,
     /// Memory, ring and hidden events.
     pub status: Rect,
-    /// Keys.
     pub footer: Rect,
 }
 
@@ -30,6 +28,12 @@ impl Areas {
     pub fn body(&self) -> Rect {
         let parts = [self.titles, self.list, self.detail].into_iter().filter(|part| !part.is_empty());
         parts.reduce(Rect::union).unwrap_or_default()
+    }
+
+    /// The columns and rows of COMMAND's terminal: the body without the title of the pane.
+    pub(crate) fn command_window(&self) -> (u16, u16) {
+        let body = self.body();
+        (body.width, body.height.saturating_sub(1))
     }
 }
 

@@ -1,25 +1,25 @@
 //! Event rates over the last seconds.
 
-use crate::event::Event;
 use std::collections::VecDeque;
 use std::time::Duration;
+use tracetui_events::event::Event;
 use tracetui_shared::kind::Kind;
 
-/// The number of seconds that are kept.
+/// The number of seconds kept.
 const SECONDS: usize = 10;
 
-/// The rate of a kind in events per second above which hiding the kind is offered, and the number of consecutive
-/// seconds with such a rate.
+/// The rate in events per second above which the dashboard offers to hide a kind, and for how many consecutive seconds the rate must be
+/// that high.
 const MANY: (u64, usize) = (2_000, 3);
 
-/// Counts in the order of [`Kind::PROBED`], and of failed execs, which start no program.
+/// Counts in the order of [`Kind::PROBED`], and the count of failed execs, which start no program.
 type Counts = [u64; FAILED_EXECS + 1];
 
 const FAILED_EXECS: usize = Kind::PROBED.len();
 
 /// Events per second, by kind.
 #[derive(Clone, Debug, Default)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// The counts since the last full second.
     counting: Counts,
     /// The counts of each full second, newest last.
@@ -31,12 +31,11 @@ pub struct Rates {
 
 impl Rates {
     /// The time of the first event: CLOCK_BOOTTIME in nanoseconds.
-    pub fn start_ns(&self) -> Option<u64> {
+    pub(crate) fn start_ns(&self) -> Option<u64> {
         self.start_ns
     }
 
-    /// Counts an event.
-    pub fn count(&mut self, event: &Event<'_>, boot_ns: u64) {
+    pub(crate) fn count(&mut self, event: &Event<'_>, boot_ns: u64) {
         self.start_ns.get_or_insert(boot_ns);
         let at = match event.kind() {
             Kind::Exec if event.failed() => Some(FAILED_EXECS),
@@ -46,9 +45,9 @@ impl Rates {
     }
 
     /// Sets the current time; `true` if a second has passed.
-    pub fn tick(&mut self, now: Duration) -> bool {
+    pub(crate) fn tick(&mut self, now: Duration) -> bool {
         let passed = now.saturating_sub(self.since);
-        // Ticks may be slightly early or late.
+        // A tick may be slightly early or late.
         if passed < Duration::from_millis(900) {
             return false;
         }
@@ -62,23 +61,23 @@ impl Rates {
         true
     }
 
-    /// Events of a kind in the last second; of execs, those that succeeded.
-    pub fn of(&self, kind: Kind) -> u64 {
+    /// The number of events of a kind in the last second. Failed execs are not included.
+    pub(crate) fn of(&self, kind: Kind) -> u64 {
         self.seconds.back().zip(kind.place()).map_or(0, |(second, at)| second[at])
     }
 
-    /// Events in the last second.
-    pub fn all(&self) -> u64 {
+    /// The number of events in the last second.
+    pub(crate) fn all(&self) -> u64 {
         self.seconds.back().map_or(0, |second| second.iter().sum())
     }
 
-    /// Events in each of the last seconds, newest last.
-    pub fn history(&self) -> impl Iterator<Item = u64> {
+    /// The number of events in each of the last seconds, newest last.
+    pub(crate) fn history(&self) -> impl Iterator<Item = u64> {
         self.seconds.iter().map(|second| second.iter().sum())
     }
 
     /// The kinds that can flood ([`Kind::floods`]) and have had a high rate for a while.
-    pub fn floods(&self) -> impl Iterator<Item = Kind> {
+    pub(crate) fn floods(&self) -> impl Iterator<Item = Kind> {
         Kind::PROBED.into_iter().filter(|kind| kind.floods() && self.many(*kind))
     }
 

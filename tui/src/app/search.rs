@@ -1,26 +1,23 @@
-//! Search: selects rows and hides none. Long lists are searched in slices.
+//! Search: selects matching rows without hiding others. Long lists are searched in slices.
 
 use super::edit::{Edited, History, Line};
 use super::keymap::Press;
 use super::row;
 use super::views::events::EventList;
-use crate::enrich::World;
-use crate::event::EventContext;
-use crate::filter::{Filter, Scratch};
-use crate::store::index::{Answer, Index};
-use crate::store::{Id, Store};
 use regex::bytes::{Regex, RegexBuilder};
+use tracetui_events::enrich::World;
+use tracetui_events::event::EventContext;
+use tracetui_events::filter::{Filter, Scratch};
+use tracetui_events::store::index::{Answer, Index};
+use tracetui_events::store::{Id, Store};
 
 /// The direction of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Way {
-    /// To newer rows.
     Down,
-    /// To older rows.
     Up,
 }
 
-/// What is searched for.
 #[derive(Clone, Debug)]
 pub enum Pattern {
     /// Text in the columns.
@@ -42,7 +39,6 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
-    /// Whether an event matches.
     pub(crate) fn matches(&self, seen: &EventContext<'_>, buffers: &mut (Vec<u8>, Scratch)) -> bool {
         let (text, scratch) = buffers;
         match self {
@@ -55,7 +51,6 @@ impl Pattern {
         }
     }
 
-    /// As it was typed.
     pub fn text(&self) -> &str {
         match self {
             Pattern::Text(regex) => regex.as_str(),
@@ -63,7 +58,7 @@ impl Pattern {
         }
     }
 
-    /// The text that is marked in the columns.
+    /// The text that is highlighted in the columns.
     pub fn marked(&self) -> Option<&Regex> {
         match self {
             Pattern::Text(regex) => Some(regex),
@@ -72,15 +67,14 @@ impl Pattern {
     }
 }
 
-/// A running search.
 #[derive(Clone, Copy, Debug)]
 struct Hunt {
-    /// The next row to check is the first one from this position on (down), or the last one before it (up).
+    /// Where the search continues: downwards at the first row at or after this position, upwards at the last row before it.
     at: Id,
     way: Way,
     /// Whether the search wrapped around the end of the list.
     wrapped: bool,
-    /// The position at the start.
+    /// The position at which the search started.
     from: Id,
 }
 
@@ -89,66 +83,60 @@ struct Hunt {
 pub enum Found {
     /// No match so far, or no search is active.
     Nothing,
-    /// The row that matches.
     Row(Id, Wrapped),
-    /// No match. If rows were selected while the text was typed: the one from before.
+    /// No match. If the search selected rows during typing: the row selected before that.
     None(Option<Id>),
-    /// No match up to the end of the list, and there is more than the list. If rows were selected while the text was typed: the
-    /// one from before.
+    /// No match up to the end of the list, but rows exist beyond the list. If the search selected rows during typing: the row selected
+    /// before that.
     Edge(Way, Option<Id>),
 }
 
 /// Whether the list has all rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rows {
-    /// It has.
     All,
-    /// There are others before or after it.
+    /// Other rows exist before or after the list.
     Some,
 }
 
 /// Whether a search wrapped around the end of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wrapped {
-    /// It wrapped.
     Yes,
-    /// It did not wrap.
     No,
 }
 
-/// The matches among the rows, and which of them is selected.
+/// The number of matching rows, and which of them is selected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// The number of the selected one, from 1. `None` if the selected row is no match.
+    /// The number of the selected match, from 1. `None` if the selected row does not match.
     pub at: Option<usize>,
-    /// How many there are.
     pub all: usize,
 }
 
-/// The search.
 #[derive(Debug, Default)]
 pub struct Search {
     pattern: Option<Pattern>,
     error: Option<String>,
     line: Option<Line>,
-    /// Whether the line is still to be read as a pattern.
+    /// Whether the line has yet to be parsed as a pattern.
     unread: bool,
     /// The position at which the search line was opened.
     origin: Id,
-    /// A row was selected since then.
+    /// Whether a row was selected since the line was opened.
     moved: bool,
     history: History,
     hunt: Option<Hunt>,
-    /// The rows that match; `None` if counting them begins anew.
+    /// The matching rows; `None` if the count must restart.
     matches: Option<Index>,
-    /// A search of the rest of the recording found no other one.
+    /// Whether a search of the rest of the recording found no other match.
     no_others: bool,
     last: String,
     buffers: (Vec<u8>, Scratch),
 }
 
 impl Search {
-    /// The line that is being typed.
+    /// The line being typed.
     pub fn line(&self) -> Option<&Line> {
         self.line.as_ref()
     }
@@ -158,12 +146,11 @@ impl Search {
         self.error.as_deref()
     }
 
-    /// The active pattern.
     pub fn pattern(&self) -> Option<&Pattern> {
         self.pattern.as_ref()
     }
 
-    /// Opens the line; a search starts at the row of `origin`.
+    /// Opens the line. A search starts at the row `origin`.
     pub fn edit(&mut self, origin: Id) {
         self.line = Some(Line::default());
         (self.origin, self.moved) = (origin, false);
@@ -177,17 +164,17 @@ impl Search {
         self.pattern.take().is_some()
     }
 
-    /// Counts the matches anew: the rows are others.
+    /// Restarts the count of matches, because the rows have changed.
     pub fn recount(&mut self) {
         (self.matches, self.no_others) = (None, false);
     }
 
-    /// Nothing that is not in memory matches.
+    /// Notes that nothing outside memory matches.
     pub(super) fn found_no_others(&mut self) {
         self.no_others = true;
     }
 
-    /// Whether it is known that nothing else matches.
+    /// Whether a search has shown that nothing outside memory matches.
     pub fn no_others(&self) -> bool {
         self.no_others
     }
@@ -206,12 +193,12 @@ impl Search {
         self.matches.iter_mut().for_each(|matches| matches.evict(store));
     }
 
-    /// Whether rows are still to be counted.
+    /// Whether rows remain to be counted.
     pub fn counting(&self, store: &Store) -> bool {
         self.pattern.is_some() && self.matches.as_ref().is_none_or(|matches| matches.scanning(store))
     }
 
-    /// Counts matches among up to `budget` older events, once the list has all its rows.
+    /// Counts the matches among up to `budget` older events, once the list has all its rows.
     pub fn count(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) {
         let Search { pattern: Some(pattern), matches, buffers, .. } = self else { return };
         if list.scanning(store) {
@@ -224,11 +211,11 @@ impl Search {
         });
     }
 
-    /// The matches among the rows. `None` without a pattern, and while they are counted.
+    /// The number of matching rows. `None` without a pattern, and during counting.
     pub fn place(&self, list: &EventList, store: &Store) -> Option<Place> {
         let matches = self.matches.as_ref().filter(|_| !self.counting(store) && !list.scanning(store))?;
         let number = |id: Id| Some(matches.place(id) + 1).filter(|_| matches.get(matches.place(id)) == Some(id));
-        // A paused list has no newer rows.
+        // A paused list has no rows after the pause.
         let end = list.rows().checked_sub(1).and_then(|last| list.row(last)).map_or(0, |last| last + 1);
         Some(Place { at: list.selected().and_then(number), all: matches.place(end) })
     }
@@ -238,8 +225,8 @@ impl Search {
         self.hunt = None;
     }
 
-    /// Handles a key in the line. `more`: another key follows at once. Then a text is not read as a pattern before
-    /// [`read`](Self::read), or before a key that needs it.
+    /// Handles a key in the line. `more`: another key follows at once. The text is then not parsed as a pattern before
+    /// [`read`](Self::read), or before a key that needs the pattern.
     pub fn key(&mut self, press: Press, more: bool, world: &World) {
         let Some(line) = &mut self.line else { return };
         match line.key(press, &self.history) {
@@ -261,7 +248,7 @@ impl Search {
         }
     }
 
-    /// Reads the text of the line as a pattern and searches for it; `false` if that is done.
+    /// Parses the text of the line as a pattern and starts the search. `false` if that is done.
     pub fn read(&mut self, world: &World) -> bool {
         let unread = std::mem::take(&mut self.unread);
         if let Some(text) = self.line.as_ref().filter(|_| unread).map(Line::text) {
@@ -293,13 +280,13 @@ impl Search {
         } else {
             self.history.add(&text);
             self.last = text;
-            // Searches again, so that the absence of a match is reported.
+            // Search again, to report if there is no match.
             self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
         }
     }
 
-    /// Sets the pattern. Matching is case-sensitive if the pattern contains a capital letter. What compares fields, and only that, is
-    /// a filter.
+    /// Sets the pattern. Matching is case-sensitive if the pattern contains a capital letter. A pattern that only compares fields is a
+    /// filter.
     fn set(&mut self, text: &str, world: &World) {
         let smart = !text.chars().any(char::is_uppercase);
         self.error = None;
@@ -316,7 +303,7 @@ impl Search {
         }
     }
 
-    /// Searches for a text as if it had been typed, from the selected row on.
+    /// Searches for a text from the selected row on, as if the user had typed it.
     pub fn look_for(&mut self, text: &str, selected: Id, way: Way, world: &World) {
         if self.pattern.as_ref().is_none_or(|pattern| pattern.text() != text) {
             self.set(text, world);
@@ -366,7 +353,7 @@ impl Hunt {
         Hunt { at, way, wrapped: false, from: at }
     }
 
-    /// The next row to check; `None` after all rows were checked, or at the end of a list that has not all.
+    /// The next row to check. `None` after all rows were checked, or at the end of an incomplete list.
     fn step(&mut self, list: &EventList, rows: Rows) -> Option<Id> {
         let id = match rows {
             Rows::All => self.beside(list).or_else(|| self.wrap(list)),

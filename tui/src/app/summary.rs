@@ -1,37 +1,39 @@
-//! What a COMMAND did, for the header once it has ended.
+//! The summary of what a COMMAND did, for the header after COMMAND ended.
 
-use crate::event::EventContext;
-use crate::event::process::ProcessKey;
+use tracetui_events::event::EventContext;
+use tracetui_events::event::process::ProcessKey;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 
-/// What the account does not have of the delivered events of a COMMAND and its descendants.
+/// The counts of a COMMAND and its descendants that the account of the delivered events lacks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Summary {
-    /// Opens that failed and that nothing answered.
-    pub failed_opens: u64,
-    /// Execs that failed and that nothing answered.
-    pub failed_execs: u64,
-    /// The COMMAND, once its exit was delivered.
+pub(crate) struct Summary {
+    pub(crate) execs: u64,
+    /// Failed opens that no later call of the same search answered.
+    pub(crate) failed_opens: u64,
+    /// Failed execs that no later call of the same search answered.
+    pub(crate) failed_execs: u64,
+    /// The COMMAND's process, once its exit was delivered.
     pub(crate) process: Option<ProcessKey>,
-    /// How long the COMMAND ran, in nanoseconds, as its exit says. `None` until that was delivered.
-    pub ran_ns: Option<u64>,
+    /// How long COMMAND ran in nanoseconds, according to its exit. `None` until the exit was delivered.
+    pub(crate) ran_ns: Option<u64>,
 }
 
 impl Summary {
     /// Counts an event of a trace of this COMMAND.
-    pub fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
+    pub(crate) fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
         let (kind, header) = (seen.event.kind(), &seen.event.header);
         if kind == Kind::Exit && header.tgid == command {
             self.ran_ns = Some(seen.ran_ns());
             self.process = seen.process.map(|process| process.key);
         }
+        self.execs += u64::from(kind == Kind::Exec && !seen.event.failed());
         if let Some(failed) = self.failed(kind).filter(|_| seen.event.failed()) {
             *failed += 1;
         }
     }
 
-    /// Counts a failed call no more: it was answered.
+    /// Takes a failed call off the counts, because a later call answered it.
     pub(crate) fn answered(&mut self, kind: Kind) {
         self.failed(kind).into_iter().for_each(|count| *count = count.saturating_sub(1));
     }

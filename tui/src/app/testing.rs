@@ -1,14 +1,12 @@
 //! Synthetic frames, for tests.
 
 use super::{App, Input, Preferences, Settings, Tick};
-use crate::budget::Budget;
-use crate::event::lost::{Cause, LostRecord};
-use crate::event::{Body, Event};
-use crate::frame::host::{Clock, HostFrame};
-use crate::pipeline::Pipeline;
-use crate::source::synthetic::Maker;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
+use tracetui_events::budget::Budget;
+use tracetui_events::event::lost::{Cause, LostRecord};
+use tracetui_events::frame::host::{Clock, HostFrame};
+use tracetui_events::synthetic::Maker;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -26,14 +24,6 @@ pub(crate) fn lost(made: &mut Maker, count: u64) {
     made.made.push(header, record.as_bytes());
 }
 
-/// The path of an open, as passed.
-pub(crate) fn open_path(event: &Event<'_>) -> String {
-    match &event.body {
-        Body::Open(open) => String::from_utf8_lossy(open.path).into_owned(),
-        _ => String::new(),
-    }
-}
-
 /// A dashboard of this size.
 pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     app_with(width, height, memory, Preferences::default())
@@ -42,7 +32,7 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
 /// A dashboard of this size of a user with preferences.
 pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Preferences) -> App {
     let settings = Settings { budget: Budget::new(memory), preferences, ..Settings::default() };
-    let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
+    let mut app = App::new(settings).expect("an empty filter");
     app.update(Input::Resize(width, height));
     let mut clock = Maker::default();
     clock.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
@@ -50,20 +40,12 @@ pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Prefer
     app
 }
 
-impl App {
-    /// Sets what is captured, in words.
-    pub(crate) fn set_capture(&mut self, capture: &str) {
-        self.settings.capture = capture.to_owned();
-    }
-}
-
-/// Feeds the frames that were made, and completes all work.
+/// Feeds the frames made so far, and completes all work.
 pub(crate) fn feed(app: &mut App, made: &mut Maker) {
     app.update(Input::Batch(made.batch()));
     work(app);
 }
 
-/// Completes all work.
 pub(crate) fn work(app: &mut App) {
     for _ in 0..10_000 {
         if !app.busy() {

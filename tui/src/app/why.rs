@@ -1,107 +1,134 @@
-//! What the detail pane says of the selected event: why it failed, and the search that it belongs to.
+//! The explanation of the selected event in the detail pane: why it failed, and its search.
 
 use super::App;
-use super::searches::{Failure, LIBRARY, argument};
-use super::views::detail::Subject;
-use super::views::events::missed;
-use super::views::tree::Seen;
-use crate::event::Body;
-use crate::event::open::Open;
-use crate::event::process::ProcessKey;
-use crate::store::{Id, Store, Stored};
-use crate::why::{self, AT_FDCWD, Answer, Cwd, Place, Question};
-use rustc_hash::FxHashSet;
+use super::views::tree::{Seen, Tree};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tracetui_events::enrich::World;
+use tracetui_events::event::Body;
+use tracetui_events::event::open::Open;
+use tracetui_events::limits;
+use tracetui_events::search::{Failure, LIBRARY, Searched, argument, found_later, missed, place, place_of, searched};
+use tracetui_events::store::{Id, Store, Stored};
+use tracetui_events::why::{self, AT_FDCWD, Answer, Cwd, Lookup};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::UNKNOWN;
 
-/// The answers that are kept. The oldest is forgotten, and looked up again.
+/// The number of answers kept. The oldest is dropped, and looked up again on demand.
 const ANSWERS: usize = 64;
 
-/// The kept events before and after an event among which its search is looked for.
-const WALK: u64 = 20_000;
-
-/// Failures with other names that may come within a search: compilers try `x.h.gch` before `x.h`.
-const BETWEEN: usize = 64;
-
-/// The kept events after a row of the list among which the end of its search is looked for.
-const AHEAD: u64 = 1_000;
-
-/// The directories of a search that are kept.
-const PLACES: usize = 32;
-
-/// The time after which a search that may go on is looked at again.
+/// How long until an unfinished search is examined again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What is known of failures.
+/// The explanations of failures found so far.
 #[derive(Debug, Default)]
-pub struct Reasons {
+pub(crate) struct Reasons {
     answers: VecDeque<(Id, Answer)>,
     asked: Option<Id>,
-    /// What is to be looked up.
-    question: Option<(Id, Box<Question>)>,
+    /// The next question to look up.
+    question: Option<(Id, Box<Lookup>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
 }
 
 impl Reasons {
-    /// The answer that was looked up.
-    pub fn answer(&self, id: Id) -> Option<&Answer> {
+    /// The answer for an event.
+    pub(crate) fn answer(&self, id: Id) -> Option<&Answer> {
         self.answers.iter().find(|(known, _)| *known == id).map(|(_, answer)| answer)
     }
 
-    /// Whether it is being looked up.
-    pub fn asks(&self, id: Id) -> bool {
+    /// Whether a lookup for this event is running.
+    pub(crate) fn asks(&self, id: Id) -> bool {
         self.asked == Some(id)
     }
 
     /// The search of an event.
-    pub fn search(&self, id: Id) -> Option<&Searched> {
+    pub(crate) fn search(&self, id: Id) -> Option<&Searched> {
         self.search.as_ref().filter(|(of, ..)| *of == id)?.2.as_ref()
+    }
+
+    /// Finds the search of an event.
+    fn find_search(&mut self, id: Id, store: &Store, now: Duration) {
+        let known = self.search.as_ref().is_some_and(|(of, at, search)| {
+            let found = search.as_ref().is_some_and(|search| search.found.is_some());
+            *of == id && (found || now < *at + AGAIN)
+        });
+        if !known {
+            let search = searched(store, id);
+            // An answer names the places that it covers.
+            if self.search(id).map(|search| search.places) != search.as_ref().map(|search| search.places) {
+                self.answers.retain(|(known, _)| *known != id);
+            }
+            self.search = Some((id, now, search));
+        }
+    }
+
+    /// Examines an event: finds its search, and asks why it failed. `asks`: whether there are files to examine.
+    pub(super) fn look(&mut self, id: Id, store: &Store, world: &World, now: Duration, asks: bool) {
+        self.find_search(id, store, now);
+        if !asks || self.asks(id) || self.answer(id).is_some() {
+            return;
+        }
+        let Some(stored) = store.get(id).filter(|stored| stored.failed) else { return };
+        let Some(mut lookup) = stored.with(world, why::question).flatten() else { return };
+        if let Lookup::Path(question) = &mut lookup {
+            if let Some(search) = self.search(id).filter(|search| search.found.is_none()) {
+                let own = place_of(&stored).map(|(place, _)| place);
+                question.others = search.first.iter().filter(|place| Some(*place) != own.as_ref()).cloned().collect();
+                question.places = search.places;
+            }
+            let relative = |path: &[u8]| !path.starts_with(b"/");
+            if (relative(&question.path) || question.others.iter().any(|place| relative(&place.dir)))
+                && let Some(base) = base_around(store, id)
+            {
+                question.cwd = Cwd::Around(base);
+            }
+        }
+        self.asked = Some(id);
+        self.question = Some((id, Box::new(lookup)));
+    }
+
+    /// Takes the question to look up.
+    pub(super) fn take_question(&mut self) -> Option<(Id, Box<Lookup>)> {
+        self.question.take()
+    }
+
+    /// Keeps an answer.
+    pub(super) fn looked(&mut self, id: Id, answer: Answer) {
+        if self.asks(id) {
+            self.asked = None;
+        }
+        self.answers.retain(|(known, _)| *known != id);
+        if self.answers.len() >= ANSWERS {
+            self.answers.pop_front();
+        }
+        self.answers.push_back((id, answer));
     }
 }
 
-/// A search: a run of failed calls of one process with one last name, up to the call that found it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Searched {
-    /// The last name.
-    pub name: Vec<u8>,
-    /// The number of directories.
-    pub places: usize,
-    /// The first of them, in order: at most [`PLACES`].
-    pub first: Vec<Place>,
-    /// Where it was found.
-    pub found: Option<Vec<u8>>,
-    /// Whether it has ended.
-    pub ended: bool,
-}
-
-/// Why a process exited.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Reason {
-    /// The failed call.
     pub(crate) id: Id,
-    /// Whether the error is no part of ordinary work.
+    /// Whether the error is unusual: ordinary work does not produce it.
     pub(crate) real: bool,
     /// The name of the process that made the call.
     by: Vec<u8>,
-    /// If that is a descendant of the process, the names from the child to it.
+    /// If a descendant made the call, the names of the processes from the child to it.
     pub(crate) line: Vec<Vec<u8>>,
-    /// Whether the name of the process stands before the words.
+    /// Whether the process name precedes the words.
     named: bool,
-    /// `zlibx.h not found`, `EACCES /etc/shadow`: the path as passed, and its last name.
+    /// `zlibx.h not found`, `EACCES /etc/shadow`: once with the path as passed, once with its last component only.
     words: [Vec<u8>; 2],
 }
 
 impl Reason {
-    /// What failed, with the name of the process: the whole path, and its last name only.
+    /// The failure with the process name: once with the whole path, once with its last component only.
     pub(crate) fn with_name(&self) -> [Vec<u8>; 2] {
         self.words.each_ref().map(|words| [self.by.as_slice(), b": ", words].concat())
     }
 
-    /// The same in a row of the process that exited.
+    /// The same text for a row of the process that exited.
     pub(crate) fn in_row(&self) -> [Vec<u8>; 2] {
         let from: &[u8] = if self.line.is_empty() { b"" } else { b"from " };
         match self.named {
@@ -111,28 +138,13 @@ impl Reason {
     }
 }
 
-/// What an open or an exec looked for: the directory and the last name of the path as passed. `None` if that is no name to look for.
-pub(crate) fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
-    let path = match body {
-        Body::Open(open) => open.path,
-        Body::Exec(exec) => exec.filename,
-        _ => return None,
-    };
-    let (dir, name) = match path.iter().rposition(|byte| *byte == b'/') {
-        Some(0) => (&b"/"[..], path.get(1..).unwrap_or_default()),
-        Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
-        None => (&b"."[..], path),
-    };
-    (!matches!(name, b"" | b"." | b"..")).then_some((dir, name))
-}
-
-/// What failed, in words: with the path as passed, and with its last name only. A name that was looked for in several places has no path,
-/// and a library is as the arguments name it.
+/// A failure in words: once with the path as passed, once with its last component only. A name that was looked for in several places has no
+/// path. A library is written as the arguments name it.
 fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
     let name = place(body).map_or(path, |(_, name)| name);
     let library = argument(path, argv).filter(|arg| arg.starts_with(LIBRARY));
     let whole = if failure.searched { name } else { path };
-    // The file of a path may exist: its interpreter may be missing.
+    // The file itself may exist, and its interpreter be missing.
     let by_path = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
     [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
         _ if what.is_empty() => failure.err.as_bytes().to_vec(),
@@ -142,128 +154,7 @@ fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8
     })
 }
 
-/// As [`place`], with the descriptor at which the directory starts.
-fn place_of<'a>(stored: &Stored<'a>) -> Option<(Place, &'a [u8])> {
-    let body = stored.event().ok()?.body;
-    let (dir, name) = place(&body)?;
-    let dirfd = match body {
-        Body::Open(open) if !dir.starts_with(b"/") => open.record.dirfd,
-        _ => AT_FDCWD,
-    };
-    Some((Place { dir: dir.to_vec(), dirfd }, name))
-}
-
-/// How an event continues a search.
-enum Step {
-    /// It is of another process or kind.
-    Apart,
-    /// It failed for the same name, in this directory.
-    Place(Place),
-    /// It failed for another name.
-    Other,
-    /// It found the name, in this directory.
-    Found(Place),
-    /// It succeeded for another name.
-    End,
-}
-
-fn step(stored: &Stored<'_>, process: ProcessKey, kind: Kind, name: &[u8]) -> Step {
-    if stored.kind != kind || stored.process.is_none_or(|its| its.key != process) {
-        return Step::Apart;
-    }
-    match (place_of(stored).filter(|(_, last)| *last == name), stored.failed) {
-        (Some((place, _)), true) => Step::Place(place),
-        // What a call may have made was not found.
-        (Some((place, _)), false) if stored.event().is_ok_and(|event| missed(&event.body).is_some()) => {
-            Step::Found(place)
-        }
-        (Some(_), false) => Step::End,
-        (None, true) => Step::Other,
-        (None, false) => Step::End,
-    }
-}
-
-/// What the search of a call that did not find its name found: the event, and the directory.
-pub(crate) fn found_later(store: &Store, id: Id) -> Option<(Id, Vec<u8>)> {
-    let stored = store.get(id).filter(|stored| stored.failed && matches!(stored.kind, Kind::Open | Kind::Exec))?;
-    let (process, event) = (stored.process?.key, stored.event().ok()?);
-    let (_, name) = place(&event.body).filter(|_| missed(&event.body) == Some(true))?;
-    let mut others = 0;
-    for after in id + 1..store.next_id().min(id.saturating_add(AHEAD)) {
-        let Some(next) = store.get(after) else { continue };
-        match step(&next, process, stored.kind, name) {
-            Step::Found(place) => return Some((after, place.dir)),
-            Step::Other if others < BETWEEN => others += 1,
-            Step::Other | Step::End => return None,
-            Step::Place(_) | Step::Apart => {}
-        }
-    }
-    None
-}
-
-/// The search that an event belongs to, if it has more than one place.
-pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
-    let stored = store.get(id).filter(|stored| matches!(stored.kind, Kind::Open | Kind::Exec))?;
-    let process = stored.process?.key;
-    let (own, name) = place_of(&stored).map(|(place, name)| (place, name.to_vec()))?;
-    let mut known = FxHashSet::default();
-    known.insert(own.clone());
-    let mut places = vec![own.clone()];
-    let mut others = 0;
-    for before in (store.first_id().max(id.saturating_sub(WALK))..id).rev() {
-        match store.get(before).map(|stored| step(&stored, process, stored.kind, &name)) {
-            Some(Step::Place(place)) if store.get(before).is_some_and(|other| other.kind == stored.kind) => {
-                if known.insert(place.clone()) {
-                    places.push(place);
-                }
-            }
-            Some(Step::Other) if others < BETWEEN => others += 1,
-            None | Some(Step::Apart | Step::Place(_)) => {}
-            _ => break,
-        }
-    }
-    places.reverse();
-    let made = stored.event().is_ok_and(|event| missed(&event.body).is_none());
-    if !stored.failed && made {
-        return None;
-    }
-    let mut found = (!stored.failed).then_some(own.dir);
-    let mut ended = found.is_some();
-    others = 0;
-    let last = store.next_id().min(id.saturating_add(WALK));
-    for after in if ended { 0..0 } else { id + 1..last } {
-        let Some(next) = store.get(after) else { continue };
-        match step(&next, process, stored.kind, &name) {
-            Step::Place(place) => {
-                if known.insert(place.clone()) {
-                    places.push(place);
-                }
-            }
-            Step::Other if others < BETWEEN => others += 1,
-            Step::Apart if next.kind == Kind::Exit && next.process.is_some_and(|its| its.key == process) => {
-                ended = true
-            }
-            Step::Apart => {}
-            Step::Found(place) => {
-                if known.insert(place.clone()) {
-                    places.push(place.clone());
-                }
-                (found, ended) = (Some(place.dir), true);
-            }
-            Step::Other | Step::End => ended = true,
-        }
-        if ended {
-            break;
-        }
-    }
-    let ended = ended || last < store.next_id();
-    let all = places.len();
-    places.truncate(PLACES);
-    (all > 1).then_some(Searched { name, places: all, first: places, found, ended })
-}
-
-/// The directory at which the path of an open starts, if it is relative: where the file was opened, less the path. `None` if the
-/// event does not show it.
+/// The directory that a relative path of an open starts at: the opened file minus the path. `None` if the event does not show it.
 fn base<'a>(open: &Open<'a>) -> Option<Vec<u8>> {
     let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
     let at_cwd = open.record.dirfd == AT_FDCWD && open.record.how_marks & (mark::FAULT | UNKNOWN) == 0;
@@ -277,8 +168,8 @@ fn base<'a>(open: &Open<'a>) -> Option<Vec<u8>> {
     Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
 }
 
-/// The working directory around an open that failed, if other events show it: the program started there, and the last relative path
-/// that the process opened before the event, if there is one, and the first one after it started there too.
+/// The working directory around a failed open, if other events show it. The program must have started there. So must the path of the first
+/// relative open of the process after the event, and of the last one before it if there is one.
 fn base_around(store: &Store, id: Id) -> Option<Vec<u8>> {
     let stored = store.get(id).filter(|stored| stored.kind == Kind::Open)?;
     let (process, place) = (stored.process?, |of: &Stored<'_>| (of.header().tid, of.header().mnt_ns));
@@ -289,47 +180,41 @@ fn base_around(store: &Store, id: Id) -> Option<Vec<u8>> {
         let same = Arc::ptr_eq(&its.image, &process.image) && place(&other) == place(&stored);
         base(&other.open().filter(|_| same)?)
     };
-    let before = (store.first_id().max(id.saturating_sub(WALK))..id).rev().find_map(base_at);
-    let after = (id + 1..store.next_id().min(id.saturating_add(WALK))).find_map(base_at)?;
+    let before = (store.first_id().max(id.saturating_sub(limits::SEARCH_AROUND))..id).rev().find_map(base_at);
+    let after = (id + 1..store.next_id().min(id.saturating_add(limits::SEARCH_AROUND))).find_map(base_at)?;
     (!at_exec.is_empty() && after == at_exec && before.is_none_or(|before| before == at_exec)).then_some(after)
 }
 
 impl App {
-    /// What is known of failures.
-    pub fn reasons(&self) -> &Reasons {
-        &self.reasons
-    }
-
-    /// The directory in which the search of a call that did not find its name found it, if it did so in a row that is hidden: the call
-    /// is no failure then.
+    /// The directory in which a later, hidden call of the same search found the name. The call is then not a failure.
     pub(crate) fn found_in_hidden(&self, id: Id) -> Option<Vec<u8>> {
-        // Without a filter, no such row is hidden.
-        let filtered = self.filter.applied().is_some() || self.only_failures();
+        // Without a filter no row is hidden.
+        let filtered = self.filter.applied().is_some() || self.screen.failures;
         let (found, dir) = filtered.then(|| found_later(&self.store, id)).flatten()?;
         (!self.events.has(found)).then_some(dir)
     }
+}
 
-    /// The failed call that an exit names as its cause.
-    pub(crate) fn cause_of(&self, exit: Id) -> Option<Reason> {
-        let stored = self.store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;
-        self.reason(&self.tree.process(stored.process?.key)?)
+impl Tree {
+    /// The failed call behind an exit.
+    pub(crate) fn cause_of(&self, exit: Id, store: &Store) -> Option<Reason> {
+        let stored = store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;
+        self.reason(&self.process(stored.process?.key)?, store)
     }
 
-    /// What a process exited for, in words. `None` if it is not known, or the event is not kept.
-    pub(crate) fn reason(&self, process: &Seen<'_>) -> Option<Reason> {
-        let (failure, line) = self.tree.cause(process);
+    /// The reason for a process's exit, in words. `None` if it is unknown, or the event is evicted.
+    pub(crate) fn reason(&self, process: &Seen<'_>, store: &Store) -> Option<Reason> {
+        let (failure, line) = self.cause(process);
         let (failure, of) = (failure?, line.last().unwrap_or(process));
-        let (stored, err) = (self.store.get(failure.id)?, failure.err.as_bytes());
+        let (stored, err) = (store.get(failure.id)?, failure.err.as_bytes());
         let body = stored.event().ok()?.body;
-        let words = match &body {
-            Body::Open(open) => words(&body, open.path, failure, &of.process.image.argv),
-            Body::Exec(exec) => words(&body, exec.filename, failure, &of.process.image.argv),
-            Body::Bpf(bpf) => {
+        let words = match body.sought() {
+            Some(path) => words(&body, path, failure, &of.process.image.argv),
+            None => {
                 let mut subject = [err, b" "].concat();
-                bpf.subject(&mut subject);
+                body.subject(&mut subject);
                 [subject.clone(), subject]
             }
-            _ => return None,
         };
         let comm = |seen: &Seen<'_>| seen.process.comm.to_vec();
         Some(Reason {
@@ -341,64 +226,6 @@ impl App {
             words,
         })
     }
-
-    /// Looks at the event in the detail pane: asks why it failed, and finds its search.
-    pub(super) fn look_at_subject(&mut self) {
-        let subject = self.subject().filter(|_| self.detail.size().is_some());
-        let Some(Subject::Event(id)) = subject else { return };
-        let id = self.cause_of(id).map_or(id, |reason| reason.id);
-        let known = self.reasons.search.as_ref().is_some_and(|(of, at, search)| {
-            let ended = search.as_ref().is_some_and(|search| search.ended);
-            *of == id && (ended || self.now < *at + AGAIN)
-        });
-        if !known {
-            let search = searched(&self.store, id);
-            // An answer names the places that it was looked up in.
-            if self.reasons.search(id).map(|search| search.places) != search.as_ref().map(|search| search.places) {
-                self.reasons.answers.retain(|(known, _)| *known != id);
-            }
-            self.reasons.search = Some((id, self.now, search));
-        }
-        // A recording has no files to look at.
-        if self.replay.is_some() || self.reasons.asks(id) || self.reasons.answer(id).is_some() {
-            return;
-        }
-        let Some(stored) = self.store.get(id).filter(|stored| stored.failed) else { return };
-        let world = self.pipeline.world();
-        let question = stored.with(world, why::question).flatten();
-        if let Some(mut question) = question {
-            if let Some(search) = self.reasons.search(id).filter(|search| search.found.is_none()) {
-                let own = place_of(&stored).map(|(place, _)| place);
-                question.others = search.first.iter().filter(|place| Some(*place) != own.as_ref()).cloned().collect();
-                question.places = search.places;
-            }
-            let relative = |path: &[u8]| !path.starts_with(b"/");
-            if (relative(&question.path) || question.others.iter().any(|place| relative(&place.dir)))
-                && let Some(base) = base_around(&self.store, id)
-            {
-                question.cwd = Cwd::Around(base);
-            }
-            self.reasons.asked = Some(id);
-            self.reasons.question = Some((id, Box::new(question)));
-        }
-    }
-
-    /// What is to be looked up since the last call.
-    pub(super) fn take_question(&mut self) -> Option<(Id, Box<Question>)> {
-        self.reasons.question.take()
-    }
-
-    /// Takes an answer.
-    pub(super) fn looked(&mut self, id: Id, answer: Answer) {
-        if self.reasons.asks(id) {
-            self.reasons.asked = None;
-        }
-        self.reasons.answers.retain(|(known, _)| *known != id);
-        if self.reasons.answers.len() >= ANSWERS {
-            self.reasons.answers.pop_front();
-        }
-        self.reasons.answers.push_back((id, answer));
-    }
 }
 
 #[cfg(test)]
@@ -406,86 +233,13 @@ mod tests {
     use super::*;
     use crate::app::testing::{app, feed, keys};
     use crate::app::{Effect, Input, Tick};
-    use crate::event::names::O_CREAT;
-    use crate::source::synthetic::{Maker, payload};
-    use crate::why::{Basis, Cause};
     use crossterm::event::{KeyCode, KeyEvent};
+    use tracetui_events::synthetic::{Maker, payload};
+    use tracetui_events::why::{Basis, Cause};
     use tracetui_shared::kind::Slot;
     use tracetui_shared::record::open::OpenRecord;
 
-    fn search_of(made: &mut Maker, at: Id) -> Option<Searched> {
-        let mut app = app(80, 24, 64 << 20);
-        feed(&mut app, made);
-        searched(app.store(), at)
-    }
-
-    #[test]
-    fn a_run_of_failures_with_one_name_is_a_search() {
-        let mut made = Maker::default();
-        made.open(7, "cc1", "/etc/before", 3);
-        for dir in ["/a", "/b", "/c"] {
-            made.open(7, "cc1", &format!("{dir}/stdio.h.gch"), -2);
-            made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
-            made.open(8, "cc1", "/x/stdio.h", -2);
-        }
-        made.open(7, "cc1", "/usr/include/stdio.h", 4);
-        made.open(7, "cc1", "/a/stdio.h", -2);
-        let first = ["/a", "/b", "/c", "/usr/include"].map(|dir| Place { dir: dir.into(), dirfd: AT_FDCWD });
-        let found = Searched {
-            name: b"stdio.h".to_vec(),
-            places: 4,
-            first: first.to_vec(),
-            found: Some(b"/usr/include".to_vec()),
-            ended: true,
-        };
-        let mut app = app(80, 24, 64 << 20);
-        feed(&mut app, &mut made);
-        // The first failure, the last one, and what was found.
-        for at in [2, 8, 10] {
-            assert_eq!(searched(app.store(), at), Some(found.clone()), "{at}");
-        }
-        assert_eq!(searched(app.store(), 0), None);
-        assert_eq!(searched(app.store(), 11), None);
-    }
-
-    #[test]
-    fn a_miss_knows_what_its_search_found_later() {
-        let mut made = Maker::default();
-        made.open(7, "cc1", "/a/x.h", -2);
-        made.open(8, "cc1", "/z/x.h", 3);
-        made.open(7, "cc1", "/b/x.h.gch", -2);
-        made.open(7, "cc1", "/b/x.h", 4);
-        made.open(7, "cc1", "/a/y.h", -2);
-        made.open(7, "cc1", "/a/z.h", 4);
-        made.open(7, "cc1", "/b/y.h", 4);
-        made.open(7, "cc1", "/a/denied", -13);
-        made.open(7, "cc1", "/b/denied", 4);
-        made.open(7, "cc1", "/a/log", -2);
-        let record = OpenRecord { ret: 4, flags: O_CREAT, names_marks: mark::RACED, ..OpenRecord::default() };
-        made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, b"", b"/b/log"));
-        let mut app = app(80, 24, 64 << 20);
-        feed(&mut app, &mut made);
-        assert_eq!(found_later(app.store(), 0), Some((3, b"/b".to_vec())));
-        // Another call came between; it was refused; it may have been made.
-        assert_eq!([2, 3, 4, 7, 9].map(|id| found_later(app.store(), id)), [const { None }; 5]);
-        assert_eq!(searched(app.store(), 10), None);
-    }
-
-    #[test]
-    fn a_search_that_found_nothing_ends_with_another_call_or_the_process() {
-        let mut made = Maker::default();
-        made.open(7, "a", "/a/x", -2);
-        made.open(7, "a", "/b/x", -2);
-        let so_far = search_of(&mut made.clone(), 0).expect("two places");
-        assert_eq!((so_far.places, so_far.found.clone(), so_far.ended), (2, None, false));
-        let mut other = made.clone();
-        other.open(7, "a", "/b/y", 3);
-        assert!(search_of(&mut other, 0).is_some_and(|search| search.ended && search.found.is_none()));
-        made.exit(7, "a", 0);
-        assert!(search_of(&mut made, 1).is_some_and(|search| search.ended));
-    }
-
-    /// An open relative to the working directory, and where it led; of a failure, nowhere.
+    /// An open relative to the working directory, and the file that it reached. An empty `file` is a failure.
     fn relative(made: &mut Maker, path: &str, file: &str) {
         let ret = if file.is_empty() { -libc::ENOENT } else { 3 };
         let names: Vec<u8> = file.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
@@ -509,11 +263,11 @@ mod tests {
         let at = Some("/w/a".to_owned());
         assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
         assert_eq!(base_at(&[("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
-        // Nothing after it, another directory after it, or one before it.
+        // No open after it, another directory after it, or an open before it.
         assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", "")]), None);
         assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/b/y.h"), ("y.h", "/w/a/y.h")]), None);
         assert_eq!(base_at(&[("y.h", "/w/b/y.h"), ("x.h", ""), ("y.h", "/w/a/y.h")]), None);
-        // A link, and paths that do not start there.
+        // A link, and paths that start elsewhere.
         assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/a/z.h")]), None);
         assert_eq!(base_at(&[("x.h", ""), ("../a/y.h", "/w/a/y.h"), ("/w/a/y.h", "/w/a/y.h")]), None);
     }
@@ -530,10 +284,10 @@ mod tests {
         made.exit(8, "sh", 1 << 8);
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
-        let cause = |exit| app.cause_of(exit).map(|reason| reason.id);
+        let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
         assert_eq!((cause(3), cause(6), cause(1)), (Some(1), None, None));
         keys(&mut app, "gjjj\n");
-        assert!(app.reasons().asks(1));
+        assert!(app.reasons.asks(1));
     }
 
     #[test]
@@ -543,11 +297,11 @@ mod tests {
         made.open(7, "cc1", "/usr/include/stdio.h", 3);
         made.open(7, "cc1", "/a/config.h", -2);
         made.open(7, "cc1", "/b/config.h", -2);
-        // For the message.
+        // Opens for the error message.
         made.open(7, "cc1", "x.c", 4);
         made.open(7, "cc1", "/usr/share/locale/de/LC_MESSAGES/gcc.mo", -2);
         made.exit(7, "cc1", 1 << 8);
-        // What is found later, what much was opened after, and what is not followed by an error is no reason.
+        // Not a reason: a name found later, a miss followed by many opens, a miss without an error after it.
         made.open(8, "a", "/a/x", -2);
         made.open(8, "a", "/b/x", 3);
         made.exit(8, "a", 1 << 8);
@@ -558,11 +312,11 @@ mod tests {
         made.exit(10, "c", 9);
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
-        let cause = |exit| app.cause_of(exit).map(|reason| reason.id);
+        let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
         assert_eq!(cause(6), Some(3));
         assert_eq!([9, 14, 16].map(cause), [None; 3]);
         keys(&mut app, "agjjjjjj\n");
-        assert!(app.reasons().search(3).is_some_and(|search| search.places == 2 && search.found.is_none()));
+        assert!(app.reasons.search(3).is_some_and(|search| search.places == 2 && search.found.is_none()));
     }
 
     #[test]
@@ -575,16 +329,20 @@ mod tests {
         feed(&mut app, &mut made);
         let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));
         let asked = |effects: Vec<Effect>| {
-            effects.into_iter().find_map(|effect| match effect {
-                Effect::Look(_, question) => Some(*question),
+            let lookup = effects.into_iter().find_map(|effect| match effect {
+                Effect::Look(_, lookup) => Some(*lookup),
                 _ => None,
+            });
+            lookup.map(|lookup| match lookup {
+                Lookup::Path(question) => question,
+                Lookup::Connect(connect) => panic!("{connect:?}"),
             })
         };
         let question = asked(press(&mut app, KeyCode::Enter)).expect("it failed");
         assert_eq!((question.path.as_slice(), question.places), (&b"/inc39/utli.h"[..], 40));
-        assert_eq!(question.others.len(), PLACES, "a bounded number");
+        assert_eq!(question.others.len(), 32, "a bounded number");
         assert_eq!(question.others[1].path(b"utli.h"), b"/inc1/utli.h");
-        // It goes on: what was said of it does not hold any more.
+        // The search continues, so its answer no longer holds.
         let answer = Answer::not_looked_up("");
         app.update(Input::Looked(39, answer));
         made.open(7, "cc1", "/inc40/utli.h", -2);
@@ -609,7 +367,7 @@ mod tests {
         let asked = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Look(..)));
         assert!(!asked(&press(&mut app, KeyCode::Enter)), "it did not fail");
         assert!(asked(&press(&mut app, KeyCode::Up)));
-        assert!(!asked(&press(&mut app, KeyCode::Down)) && app.reasons().asks(0));
+        assert!(!asked(&press(&mut app, KeyCode::Down)) && app.reasons.asks(0));
         let answer = Answer {
             text: b"no x in /a".to_vec(),
             component: None,
@@ -619,7 +377,7 @@ mod tests {
             basis: Basis::Checked(5),
         };
         app.update(Input::Looked(0, answer.clone()));
-        assert_eq!((app.reasons().answer(0), app.reasons().asks(0)), (Some(&answer), false));
+        assert_eq!((app.reasons.answer(0), app.reasons.asks(0)), (Some(&answer), false));
         assert!(!asked(&press(&mut app, KeyCode::Up)));
         keys(&mut app, "\x1b");
     }

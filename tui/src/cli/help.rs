@@ -53,13 +53,14 @@ Examples:
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
 stderr. If print ends first (after -n N, or when its reader closes the pipe),
-COMMAND gets SIGTERM, but its children do not.
+COMMAND gets SIGTERM, but its children do not. On a terminal, Ctrl-C goes to
+COMMAND alone; SIGTERM to tracetui ends both.
 
 Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end.
 
-An event that is in two FILEs, such as a recording and a cut of it, is printed
-twice; a message says how many there are."
+An event in two FILEs, such as a recording and a cut of it, is printed twice; a
+message reports the number of such events."
 );
 
 /// After `tracetui record --help`.
@@ -82,9 +83,9 @@ privileges.
 If record ends before COMMAND (--duration, --max-size), COMMAND gets SIGTERM,
 but its children do not.
 
-If stderr is a terminal, a line shows the progress each second. There is none
-with a COMMAND or with -o -: these have the same terminal. Where `replay -` is
-on it, write 2>FILE, or press Ctrl-L there after a message."
+If stderr is a terminal, a progress line is updated every second, except with a
+COMMAND or -o -, whose output may share the terminal. If `replay -` runs there,
+redirect stderr (2>FILE), or press Ctrl-L in the replay after a message."
 );
 
 /// After `tracetui cut --help`.
@@ -92,12 +93,12 @@ pub(super) const CUT: &str = concat!(
     filters!(),
     "
 
-OUT has the events that pass, lost rows and the text of the filter. Of processes
-it has the arguments, paths and names that these events show, and no others;
-of parents without an event, only ids. In the filter, values that the events may
-not have (after not and or) are replaced by …. --redact replaces what a regex
-matches in each text, and says how many matches it replaced. It sees one path,
-argument or name at a time. Times count from the start of the recording.
+OUT contains the events that pass, lost rows and the text of the filter. Its
+process data is limited to the arguments, paths and names in these events;
+parents without an event have only ids. In the filter, values that the events
+may lack (after not and or) are replaced by …. --redact replaces the matches of
+a regex in each path, argument or name, and reports their number. Times count
+from the start of the recording.
 
 Examples:
   tracetui cut build.ttr -o ld.ttr --comm ld --from 14:02:11 --to 14:02:20
@@ -111,7 +112,7 @@ pub(super) const REPLAY: &str = concat!(
     "
 
 Space plays and pauses, < and > change the speed, [ ] { } go 10 s or 1 min back
-and forward, T goes to a time, g and G to the ends. All other keys are those of
+and forward, T goes to a time, g and G to the ends. All other keys work as in
 the dashboard: see tracetui keys. A recording that is still being written is
 followed.
 
@@ -134,9 +135,9 @@ Examples:
   tracetui export build.ttr --format parquet -o build.parquet
   tracetui export a.ttr b.ttr --format json -o - --kind exec | jq .argv
 
-perfetto: open the file at https://ui.perfetto.dev. A large trace is divided:
+perfetto: open the file at https://ui.perfetto.dev. A large trace is split:
 build.pftrace, build.1.pftrace, ... parquet: a table for DuckDB, Spark or
-ClickHouse. json, csv: as print writes them.
+ClickHouse. json, csv: the output of print.
 
 Exit status: 0 success, 1 failure (then OUT is removed) or damage in a
 recording, 2 usage error. Reading recordings needs no privileges."
@@ -178,18 +179,18 @@ No privileges are needed. The file may come from another machine, for example:
   cp /sys/kernel/btf/vmlinux build7.btf
 
 The minimal BTF gives the same offsets; pass it to other commands with --btf.
-Its type ids are its own, so probes that need the kernel's type ids are not used.";
+Its type ids differ from the kernel's, so probes that need those are not used.";
 
 /// After `tracetui bpf --help`.
 pub(super) const BPF: &str = "\
-Shown are all programs and links, and what is attached without a link: to perf
-events, cgroups, network interfaces of all network namespaces, maps of sockets.
-HIDDEN are programs that the list of the kernel lacks but another view shows.
+Lists all programs and links, and attachments without a link: to perf events,
+cgroups, network interfaces of all network namespaces, and maps of sockets.
+HIDDEN marks programs that the kernel's list lacks but another view shows.
 
-Not shown: socket filters, seccomp filters and lwt, which the kernel does not
-list; pins in other mount namespaces.
+Not listed: socket filters, seccomp filters and lwt, which the kernel does not
+list, and pins in other mount namespaces.
 
-It needs root. Counting runs costs each run of every program some nanoseconds.";
+Needs root. --stats adds some nanoseconds to each run of every program.";
 
 /// After `tracetui doctor --help`.
 pub(super) const DOCTOR: &str = "\

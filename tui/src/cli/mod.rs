@@ -6,16 +6,16 @@
 mod help;
 pub(crate) mod size;
 
-use crate::limits;
-use crate::sink::FormatName;
-pub use crate::text::time::Moment;
-use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use size::{ByteSize, RingSize};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
+use tracetui_events::limits;
+use tracetui_events::sink::FormatName;
+pub use tracetui_events::text::time::Moment;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// The command line.
@@ -23,7 +23,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 #[command(
     name = "tracetui",
     version,
-    about = "Trace execs, exits, file opens and BPF program attachments on Linux, live in the terminal",
+    about = "Trace execs, exits, file opens, TCP connections and BPF program attachments on Linux, live in the terminal",
     override_usage = "tracetui [OPTIONS] [FILTERS] [-- COMMAND [ARG]...]\n       tracetui <SUBCOMMAND>",
     subcommand_value_name = "SUBCOMMAND",
     subcommand_help_heading = "Subcommands",
@@ -62,17 +62,17 @@ pub enum Command {
     Record(Record),
     /// Show a recording in the dashboard
     Replay(Replay),
-    /// Write a part of a recording into a smaller one
+    /// Extract part of a recording
     Cut(Cut),
     /// Convert recordings for other programs
     Export(Export),
     /// Show what a recording contains
     Info(Info),
-    /// Show what one recorded run did and another did not
+    /// Compare two recorded runs
     Diff(Diff),
-    /// List all BPF programs and links, where they are attached and what holds them
+    /// List all BPF programs and links, their attach points and holders
     Bpf(BpfArgs),
-    /// Report how each probe attaches, or why it cannot and how to fix it
+    /// Check how each probe attaches; if it cannot, show why and the remedy
     Doctor(Doctor),
     /// Show the kernel field offsets found in a BTF file
     Btf(BtfArgs),
@@ -126,22 +126,22 @@ pub struct Print {
     /// Wait for more events of a recording that is still being written, until it ends
     #[arg(short, long, requires = "recordings", conflicts_with_all = ["command", "write"])]
     pub follow: bool,
-    /// Record the events into FILE too
+    /// Also record the events into FILE
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
     /// Output format: text, json (one object per line) or csv
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", value_parser = format_name(), default_value = "text", hide_possible_values = true)]
     pub format: FormatName,
-    /// Say why opens and execs failed: live, files are looked up; text and json only
+    /// Show why opens, execs and connects failed; live only, it looks up files and sockets; text and json
     #[arg(long)]
     pub why: bool,
     /// Stop after N events, not counting lost rows
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// First time in a recording: since its first event (30s, 3:12) or of the clock (14:02:11)
+    /// Start at a time in the recording: since the first event (30s, 3:12) or by the clock (14:02:11)
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub from: Option<Moment>,
-    /// Last time in a recording, like --from
+    /// Stop at a time in the recording, like --from
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub to: Option<Moment>,
     /// Colours of text.
@@ -187,10 +187,10 @@ pub struct Record {
     /// Stop after this time, such as 10s or 1h 30m; a COMMAND gets SIGTERM
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<std::time::Duration>,
-    /// Stop before the recording is larger than this; with --rotate, all files together, also removed ones
+    /// Stop before the recording exceeds this size; with --rotate, the size of all files, even removed ones
     #[arg(long, value_name = "SIZE", value_parser = file_size)]
     pub max_size: Option<ByteSize>,
-    /// Begin a new file when one has this size (such as 1GiB,4), and keep the newest COUNT files
+    /// Start a new file at this size (such as 1GiB,4), and keep the newest COUNT files
     #[arg(long, value_name = "SIZE,COUNT", conflicts_with = "force")]
     pub rotate: Option<Rotate>,
     /// What surrounds which events.
@@ -207,7 +207,7 @@ pub struct Record {
 /// What surrounds which events.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct AroundArgs {
-    /// Record only what surrounds the events that match a filter expression
+    /// Record only the time around events that match a filter expression
     #[arg(long, value_name = "EXPR")]
     pub around: Option<String>,
     /// With --around: how long before a match
@@ -244,16 +244,16 @@ pub struct Replay {
     /// The recording, or the files of one trace; - is stdin
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Speed of playing, such as 2x, 16x or 1/4x
+    /// Playback speed, such as 2x, 16x or 1/4x
     #[arg(long, value_name = "SPEED", default_value_t)]
     pub speed: crate::app::replay::Speed,
-    /// Go to a time: since the start (30s, 3:12) or of the clock (14:02:11)
+    /// Go to a time: since the start (30s, 3:12) or by the clock (14:02:11)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub from: Option<Moment>,
     /// Screen options.
     #[command(flatten)]
     pub screen: ScreenOptions,
-    /// Memory limit for the events on the screen and process data; of a longer recording a part is loaded [default: 256 MiB]
+    /// Memory limit for loaded events and process data; a longer recording is loaded in part [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
     /// Filter options.
@@ -273,8 +273,14 @@ fn file_size(text: &str) -> Result<ByteSize, String> {
     Ok(size)
 }
 
+fn format_name() -> impl TypedValueParser<Value = FormatName> {
+    let named = |name: String| FormatName::ALL.into_iter().find(|(word, _)| *word == name).map(|(_, format)| format);
+    PossibleValuesParser::new(FormatName::ALL.map(|(name, _)| name)).map(move |name| named(name).unwrap_or_default())
+}
+
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    crate::text::time::duration(text).ok_or_else(|| "write a time such as 10s, 90 (seconds) or 1h 30m".to_owned())
+    tracetui_events::text::time::duration(text)
+        .ok_or_else(|| "write a time such as 10s, 90 (seconds) or 1h 30m".to_owned())
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
@@ -295,13 +301,13 @@ pub struct Cut {
     /// Replace OUT if it exists
     #[arg(long)]
     pub force: bool,
-    /// First time: since the first event (30s, 3:12) or of the clock (14:02:11)
+    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub from: Option<Moment>,
-    /// Last time, like --from
+    /// Stop at a time, like --from
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub to: Option<Moment>,
-    /// Replace what matches in any text by …: arguments, paths, names; repeatable
+    /// Replace matches in arguments, paths and names by …; repeatable
     #[arg(long, value_name = "REGEX")]
     pub redact: Vec<String>,
     /// Filter options.
@@ -325,10 +331,10 @@ pub struct Export {
     /// Replace OUT if it exists
     #[arg(long)]
     pub force: bool,
-    /// First time: since the first event (30s, 3:12) or of the clock (14:02:11)
+    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub from: Option<Moment>,
-    /// Last time, like --from
+    /// Stop at a time, like --from
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub to: Option<Moment>,
     /// Filter options.
@@ -373,10 +379,10 @@ pub struct Diff {
     /// Output format: text or json (one object per line, a summary at the end)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
-    /// Also show the differences that may follow from others
+    /// Also show differences that may follow from others
     #[arg(long)]
     pub all: bool,
-    /// Memory limit; what does not fit is not compared, and reported as unknown [default: 768 MiB]
+    /// Memory limit; anything beyond it is not compared, but reported as unknown [default: 768 MiB]
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::DIFF_MEMORY), hide_default_value = true)]
     pub memory: ByteSize,
     /// Filter options.
@@ -418,7 +424,7 @@ pub struct Doctor {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::BPF)]
 pub struct BpfArgs {
-    /// Count the runs of all programs for a second, and how long they take
+    /// Count and time the runs of all programs for one second
     #[arg(long)]
     pub stats: bool,
     /// Report format: text or json
@@ -479,7 +485,7 @@ pub struct TraceArgs {
     /// Memory limit for kept events and process data; the oldest events are evicted [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
-    /// Event kinds with the kernel stack, besides bpf; none: no kind
+    /// Kinds that also get kernel stacks (bpf always does); none turns all stacks off
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, &STACKS), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
     /// The source of the kernel's BTF.
@@ -552,7 +558,7 @@ impl<P: TypedValueParser> TypedValueParser for Offering<P> {
 
 /// Filter options as typed, not yet parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Filters (repeated or comma-separated values: or; different options: and)")]
+#[command(next_help_heading = "Filters (values of one option are ORed, different options ANDed)")]
 pub struct FilterArgs {
     /// Process ids; a later process that reuses the id matches too
     #[arg(long, value_name = "N")]
@@ -580,10 +586,10 @@ pub struct FilterArgs {
     pub filter: Vec<String>,
 }
 
-impl From<&FilterArgs> for crate::filter::FilterOptions {
-    fn from(typed: &FilterArgs) -> crate::filter::FilterOptions {
+impl From<&FilterArgs> for tracetui_events::filter::FilterOptions {
+    fn from(typed: &FilterArgs) -> tracetui_events::filter::FilterOptions {
         let typed = typed.clone();
-        crate::filter::FilterOptions {
+        tracetui_events::filter::FilterOptions {
             pid: typed.pid,
             tree: typed.tree,
             comm: typed.comm,

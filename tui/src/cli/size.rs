@@ -1,8 +1,8 @@
 //! Sizes: bytes, or a number of KiB, MiB or GiB (also K, M and G).
 
-use crate::limits;
 use std::fmt;
 use std::str::FromStr;
+use tracetui_events::limits;
 
 /// Units, largest first.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];

@@ -1,73 +1,65 @@
-//! Keeps what surrounds the events that match a filter (`record --around`).
+//! Keeps the events around those that match a filter (`record --around`).
 //!
-//! Events wait in memory for a match, at most for `--before` and as many as there is room for. With a match, they and those up to
-//! `--after` later are taken out of the trace as an excerpt. Windows that overlap or touch are one.
+//! Events wait in memory for a match, for at most `--before` and as far as there is room. A match moves them, and the events up to
+//! `--after` later, into an excerpt of the trace. Windows that overlap or touch are merged.
 
-use crate::account::ByKind;
-use crate::enrich::World;
-use crate::event::process::Process;
-use crate::event::{Body, Event, EventContext};
-use crate::filter::{Compiled, Scratch};
-use crate::frame::host::{HostFrame, Window};
-use crate::frame::{Batch, FrameRef};
-use crate::limits;
-use crate::pipeline::Disposition;
-use crate::pipeline::excerpt::Excerpt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tracetui_events::account::ByKind;
+use tracetui_events::enrich::World;
+use tracetui_events::event::process::Process;
+use tracetui_events::event::{Body, Event, EventContext};
+use tracetui_events::filter::{Compiled, Scratch};
+use tracetui_events::frame::host::{HostFrame, Window};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::limits;
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::pipeline::excerpt::Excerpt;
 use tracetui_shared::time::BootNanos;
 
-/// What to keep.
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// The events that may be kept.
     pub(super) shown: Compiled,
-    /// Those of them that are surrounded.
+    /// The matches among them, whose surroundings are kept.
     pub(super) matches: Compiled,
-    /// Time before a match.
     pub(super) before: Duration,
-    /// Time after it.
     pub(super) after: Duration,
-    /// Bytes of events that wait.
+    /// The maximum bytes of waiting events.
     pub(super) room: usize,
 }
 
-/// Chooses the events.
 #[derive(Debug)]
 pub(super) struct Around {
     wanted: Wanted,
     scratch: (Scratch, Scratch),
     excerpt: Excerpt,
-    /// Frames of the excerpt that are to be written.
+    /// Frames of the excerpt still to be written.
     ready: VecDeque<Batch>,
     /// The events that wait for a match, all after the window, and their bytes.
     held: VecDeque<Held>,
     bytes: usize,
-    /// The time of the latest event that was dropped for want of room.
+    /// The time of the latest event dropped for lack of room.
     dropped_ns: Option<u64>,
-    /// The latest window, until no match can join it any more.
+    /// The latest window, as long as a match can still join it.
     window: Option<Window>,
     /// The time of the first and of the latest event.
     first_ns: Option<u64>,
     latest_ns: u64,
-    /// Events that were taken after they had waited.
+    /// Events that were taken into the excerpt after they had waited.
     late: ByKind,
     counts: Counts,
 }
 
-/// What was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Counts {
-    /// Matching events.
     pub(super) matches: u64,
-    /// Windows.
     pub(super) windows: u64,
-    /// Those of them that begin later than asked for, for want of room.
+    /// Windows that begin later than requested, for lack of room.
     pub(super) short: u64,
 }
 
-/// An event that waits.
 #[derive(Debug)]
 struct Held {
     ns: u64,
@@ -78,7 +70,7 @@ struct Held {
 }
 
 impl Around {
-    /// Begins; the world is that after the first frames.
+    /// Begins with the state of the world after the first frames.
     pub(super) fn new(wanted: Wanted, world: &World) -> Around {
         let excerpt = Excerpt::new(world, wanted.shown.kinds, wanted.shown.whole.text());
         Around {
@@ -97,8 +89,8 @@ impl Around {
         }
     }
 
-    /// Takes the next event, in the order of delivery. It is delivered if it is in a window already; one that waits may be
-    /// delivered later ([`late`](Self::late)).
+    /// Takes the next event, in the order of delivery. An event inside a window is delivered; an event that waits may be delivered later
+    /// ([`late`](Self::late)).
     pub(super) fn take(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) -> Disposition {
         if !self.wanted.shown.passes(seen, &mut self.scratch.0) {
             return Disposition::Filtered;
@@ -182,7 +174,7 @@ impl Around {
             self.close();
         }
         let process = seen.process.map(Arc::clone);
-        // An exec makes the data of its process, which others share.
+        // An exec creates the data of its process, which other events share.
         let image = match (&seen.event.body, &process) {
             (Body::Exec(_), Some(process)) => size_of::<Process>() + process.image.argv.len() + process.image.exe.len(),
             _ => 0,
@@ -202,7 +194,7 @@ impl Around {
         }
     }
 
-    /// Says when the window ended, once no match can join it.
+    /// Writes the end of the window, once no match can join it.
     fn close(&mut self) {
         if let Some(window) = self.window.take() {
             let to = BootNanos(window.to.0.min(self.latest_ns.max(window.from.0)));
@@ -223,12 +215,12 @@ impl Around {
         self.ready.pop_front()
     }
 
-    /// The events that were taken since the last call after they had waited.
+    /// The events taken since the last call that had waited before.
     pub(super) fn late(&mut self) -> ByKind {
         std::mem::take(&mut self.late)
     }
 
-    /// What was found so far.
+    /// The matches and windows so far.
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }
@@ -241,19 +233,20 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::{FilterOptions, NoNames};
-    use crate::pipeline::Pipeline;
-    use crate::source::synthetic::Maker;
+    use tracetui_events::filter::{FilterOptions, NoNames};
+    use tracetui_events::pipeline::Pipeline;
+    use tracetui_events::synthetic::{Maker, payload};
+    use tracetui_shared::record::tcp::{TcpRecord, op, outcome};
 
     fn compiled(filter: &str) -> Compiled {
         let options = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
         options.compile(&NoNames).expect("a filter")
     }
 
-    /// The paths of the opens that are kept, and the windows, in ms after the first open. There is one each millisecond,
-    /// `/N` or, where it matches, `/yes/N`.
+    /// The times of the events that are kept, and the windows, in ms after the first event. There is one each millisecond: where it
+    /// matches, a refused connection or an open of `/yes/x`, else an open of `/no/x`.
     fn kept(
-        opens: u64,
+        events: u64,
         matching: &[u64],
         before: u64,
         after: u64,
@@ -261,36 +254,42 @@ mod tests {
     ) -> (Vec<u64>, Vec<(u64, u64, u64)>, Counts) {
         let wanted = Wanted {
             shown: compiled(""),
-            matches: compiled("path=/yes/*"),
+            matches: compiled("path=/yes/* or kind=tcp outcome=refused"),
             before: Duration::from_millis(before),
             after: Duration::from_millis(after),
             room,
         };
+        let [local, peer] = ["10.0.0.5:9", "10.0.0.7:443"].map(|text| text.parse().expect("a socket address"));
+        let refused = TcpRecord { outcome: outcome::DECIDED, err: 111, ..payload::tcp(op::CONNECT, local, peer) };
         let mut maker = Maker::default();
         let (mut pipeline, mut reader) = (Pipeline::default(), Pipeline::default());
         let start = maker.ns + maker.step_ns;
         let mut around = Around::new(wanted, pipeline.world());
         let mut kept = Vec::new();
-        for number in 0..opens {
-            let path = if matching.contains(&number) { "/yes/x" } else { "/no/x" };
-            maker.open(7, "cc", path, 3);
+        for number in 0..events {
+            match matching.contains(&number) {
+                true if number % 2 == 0 => maker.tcp(7, "cc", refused),
+                true => maker.open(7, "cc", "/yes/x", 3),
+                false => maker.open(7, "cc", "/no/x", 3),
+            }
             pipeline.feed(maker.batch());
-            pipeline.release(&mut |seen, frame| around.take(seen, frame));
-            pipeline.deliver_late(&around.late());
-            if number + 1 == opens {
+            pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
+            pipeline.ledger().deliver_late(&around.late());
+            if number + 1 == events {
                 around.end();
             }
             while let Some(batch) = around.batch() {
                 reader.feed(batch);
-                reader.release(&mut |seen, _| {
+                reader.next(None, &mut |seen, _| {
                     kept.push((seen.event.header.time.0 - start) / 1_000_000);
                     Disposition::Delivered
                 });
             }
         }
-        reader.finish(&mut |_, _| panic!("an excerpt holds nothing back"));
+        reader.end();
+        reader.next(None, &mut |_, _| panic!("an excerpt holds nothing back"));
         assert_eq!(pipeline.account().sum().delivered, kept.len() as u64);
-        assert_eq!(pipeline.account().sum().filtered, opens - kept.len() as u64);
+        assert_eq!(pipeline.account().sum().filtered, events - kept.len() as u64);
         assert_eq!((reader.account().sum().delivered, reader.account().sum().lost.sum()), (kept.len() as u64, 0));
         let ms = |ns: BootNanos| (ns.0 - start) / 1_000_000;
         let windows = reader.windows().iter().map(|w| (ms(w.from), ms(w.to), w.matches)).collect();

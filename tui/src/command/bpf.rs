@@ -1,26 +1,26 @@
-//! `tracetui bpf`: all BPF programs and links, where they are attached, what holds them, what is hidden.
+//! `tracetui bpf`: all BPF programs and links, with their attachments and holders, and the hidden ones.
 
 use super::say::{charset, paint};
-use crate::bpf::report::{Report, Window};
 use crate::cli::{self, ReportFormat};
-use crate::source::host::bpf::{Collector, RunStatistics, update_counters};
-use crate::source::host::{clock, files};
 use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 use rustc_hash::FxHashSet;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tracetui_events::sink::inventory::{InventoryReport, Window};
+use tracetui_host::{clock, files};
+use tracetui_inspect::{Collector, RunStatistics, update_counters};
 
-/// How long runs are counted.
+/// How long to count runs.
 const COUNTED: Duration = Duration::from_secs(1);
 
-/// Prints what exists now.
+/// Prints the programs and links that exist now.
 ///
 /// # Errors
 /// If programs cannot be listed, statistics cannot be turned on, or the output cannot be written.
 pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
-    // For each network namespace a descriptor is open.
+    // A descriptor is open for each network namespace.
     files::make_most();
     let statistics = args.stats.then(RunStatistics::enable).transpose();
     let statistics = statistics.context("cannot count runs: run as root on the host: sudo tracetui bpf --stats")?;
@@ -34,7 +34,7 @@ pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
         update_counters(&mut inventory);
         Window { ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX), before }
     });
-    let report = Report {
+    let report = InventoryReport {
         inventory: &inventory,
         clock_offset: clock::sample().offset_ns,
         charset: charset(),

@@ -1,18 +1,18 @@
 //! `tracetui btf`: the kernel field offsets in a BTF file, each with its reason. Needs no privileges and no kernel.
 
 use super::say::name;
-use crate::arch;
 use crate::cli;
-use crate::source::host::btf::Btf;
-use crate::source::host::btf::resolve::{
-    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE,
-    Resolved, TASK_HELPER,
-};
-use crate::source::live::{attach_names, hooked_functions, typed_tracepoints, users_of};
 use anyhow::{Context, Result, anyhow};
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use tracetui_host::arch;
+use tracetui_host::btf::Btf;
+use tracetui_host::btf::resolve::{
+    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE,
+    Resolved, TASK_HELPER,
+};
+use tracetui_live::{attach_names, hooked_functions, typed_tracepoints, users_of};
 use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 
 /// Prints the offsets, and writes the minimal BTF if requested.
@@ -60,7 +60,7 @@ fn row<const N: usize>(cells: [&str; N]) -> Row {
     cells.map(str::to_owned).to_vec()
 }
 
-/// A field a line. Ids are those of this BTF.
+/// One row for each field. Ids are those in this BTF.
 fn fields(resolved: &Resolved) -> Vec<Row> {
     let titles = row(["FIELD", "MEMBER", "NAME", "STRUCT ID", "TYPE ID", "BYTE", "BIT", "SIZE", "USED BY"]);
     std::iter::once(titles).chain(resolved.decisions.iter().map(field)).collect()
@@ -101,16 +101,16 @@ fn field(decision: &Decision) -> Row {
     cells
 }
 
-/// The programs, or that it is all of them.
+/// The names of the programs, or a word for all of them.
 fn used_by(programs: Vec<&'static str>) -> String {
-    // Every header has it.
+    // Every program's header has this field.
     match programs.len() == users_of(Field::TaskTgid).len() {
         true => "all".to_owned(),
         false => programs.join(" "),
     }
 }
 
-/// Which field's users a constant has.
+/// The programs that use a constant. For most constants, these are the users of a related field.
 fn user_of(constant: Const) -> Vec<&'static str> {
     match constant {
         Const::ExitHasGroupDead => {
@@ -125,7 +125,7 @@ fn user_of(constant: Const) -> Vec<&'static str> {
     }
 }
 
-/// Constants, the enumerators among them.
+/// The rows for constants, including enumerators.
 fn constants(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
     let mut rows = vec![row(["CONSTANT", "VALUE", "USED BY"])];
     for (name, value) in resolved.consts.all() {
@@ -157,7 +157,7 @@ fn by_id(btf: &Btf) -> Vec<Row> {
     for (name, found) in FUNCTIONS.iter().zip(btf.funcs(&FUNCTIONS)) {
         rows.push(vec![format!("function {name}"), id(found), "typed reads".into()]);
     }
-    // Where the BTF does not say for which architecture it is, those of all.
+    // If the BTF does not show its architecture, use the functions of all architectures.
     let hooked: Vec<_> = arch::ALL
         .into_iter()
         .filter(|arch| btf.arch().is_none_or(|of| of == *arch))
@@ -182,7 +182,7 @@ fn by_id(btf: &Btf) -> Vec<Row> {
     rows
 }
 
-/// Writes rows with aligned columns, and an empty line. The names in them are ours or numbers: nothing of the file's.
+/// Writes rows with aligned columns, and an empty line. The rows have tracetui's own names and numbers, and no text from the file.
 fn table(out: &mut String, rows: Vec<Row>) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width =

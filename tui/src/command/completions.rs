@@ -27,7 +27,7 @@ pub fn text(shell: Shell) -> Vec<u8> {
     }
 }
 
-/// A command whose options say what their values are. Those that are no paths would be completed as such.
+/// A command whose options declare the kind of their values. Otherwise values that are not paths would be completed as paths.
 fn hinted(command: Command) -> Command {
     let hint = |arg: Arg| match (arg.get_id().as_str(), arg.get_value_hint()) {
         ("uid", _) => arg.value_hint(ValueHint::Username),
@@ -40,10 +40,10 @@ fn hinted(command: Command) -> Command {
     command.mut_args(hint).mut_subcommands(hinted)
 }
 
-/// In the script for bash: words after `--` are a command; of files, the shell itself completes the names, also those with spaces;
-/// `--kind` takes a list.
+/// Corrects the script for bash. Words after `--` are a command, and `--kind` takes a list. The shell itself completes file names, even
+/// those with spaces.
 fn mended(script: &str, command: &Command) -> String {
-    // What clap writes for options, for files, and for values that are neither.
+    // The lines that clap writes for options, for files and for other values.
     const OPTIONS: &str = r#"COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )"#;
     const FILES: &str = r#"COMPREPLY=($(compgen -f "${cur}"))"#;
     const OTHER: &str = r#"COMPREPLY=("${cur}")"#;
@@ -63,7 +63,7 @@ fn mended(script: &str, command: &Command) -> String {
             OPTIONS if files && indent.len() == 12 => "COMPREPLY=()".to_owned(),
             FILES if option == "--uid" => r#"COMPREPLY=( $(compgen -u -- "${cur}") )"#.to_owned(),
             FILES | OTHER => "COMPREPLY=()".to_owned(),
-            // Of values that are neither files nor words, the names of files would be wrong.
+            // File names would be wrong for values that are neither files nor words.
             "compopt -o nospace" => "compopt +o bashdefault +o default".to_owned(),
             _ if files && indent.len() == 12 => text.replace(" || ${COMP_CWORD} -eq 2", ""),
             _ if matches!(option, "--kind" | "--stack") => {
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// What bash offers for the last of these words; empty: the names of files.
+    /// The completions that bash offers for the last of these words; empty if it offers file names.
     fn offered(words: &[&str]) -> String {
         let script = format!(
             "{}\ncompopt() {{ echo nothing; }}\nCOMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))\n\

@@ -1,16 +1,11 @@
 //! The configuration file: its path, reading it with the ids of the invoking user, and its documentation.
 
 use super::say::name;
-use super::session::BadUsage;
+use super::usage::BadUsage;
 use crate::app::columns;
 use crate::app::keymap::Keymap;
 use crate::cli;
 use crate::config::{Config, ConfigError, ENTRIES, LISTS};
-use crate::filter::{Compiled, FilterOptions, NameLookup};
-use crate::limits;
-use crate::source::NO_THREAD;
-use crate::source::host::confine::{Files, enter_files};
-use crate::source::host::invoker::Invoker;
 use crate::view::theme::{COLOURS, Look, Role, WEIGHTS};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsString;
@@ -18,6 +13,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use tracetui_events::filter::{Compiled, FilterOptions, NameLookup};
+use tracetui_events::limits;
+use tracetui_host::confine::{FileAccess, enter_files};
+use tracetui_host::invoker::Invoker;
+use tracetui_live::NO_THREAD;
 
 /// The file, below the directory of configurations.
 const FILE: &str = "tracetui/config.toml";
@@ -25,7 +25,7 @@ const FILE: &str = "tracetui/config.toml";
 /// What to do about a file that cannot be used.
 const REMEDY: &str = "--no-config starts without the file";
 
-/// The configuration, and the file from which it is.
+/// The configuration, and the file that it comes from.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) config: Config,
@@ -34,8 +34,8 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Reads the configuration, if there is one. Under sudo that of the user who typed it, with the ids of that user: what this
-    /// user cannot read is not read, so no message shows a part of it.
+    /// Reads the configuration, if there is one. Under sudo, reads the configuration of the user who typed sudo, with that user's ids. A
+    /// file that this user cannot read is not read, so no message shows a part of it.
     ///
     /// # Errors
     /// [`BadUsage`] if the file cannot be read, or an entry is unknown or wrong.
@@ -79,8 +79,8 @@ impl Loaded {
     }
 }
 
-/// The file of this user. Under sudo, a directory of configurations that is not in the home of the user who typed it is that of
-/// another one.
+/// The path of this user's configuration file. Under sudo, a configuration directory outside the home of the user who typed sudo
+/// belongs to another user.
 fn default_path(invoker: Option<&Invoker>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let home = match invoker {
         Some(invoker) => Some(PathBuf::from(&invoker.home)),
@@ -99,32 +99,31 @@ fn default_path(invoker: Option<&Invoker>, variable: impl Fn(&str) -> Option<OsS
 /// Why a file was not read.
 #[derive(Debug)]
 enum Unread {
-    /// There is none, as far as the user can see.
+    /// The file does not exist, as far as the user can see.
     Absent(io::Error),
-    /// Another reason.
     Refused(io::Error),
 }
 
-/// Reads a file with the ids of the user who typed sudo, and without capabilities, in a thread of its own.
+/// Reads a file in a separate thread, with the ids of the user who typed sudo and without capabilities.
 fn read_as(invoker: Option<Invoker>, path: PathBuf) -> Result<Result<Vec<u8>, Unread>> {
     let Some(invoker) = invoker else { return Ok(read(&path)) };
     let thread = std::thread::Builder::new().spawn(move || -> io::Result<_> {
-        enter_files(Some(&invoker), Files::Read)?;
+        enter_files(Some(&invoker), FileAccess::Read)?;
         Ok(read(&path))
     });
     let read = thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))?;
-    read.context("cannot take the ids of the user")
+    read.context("cannot switch to the ids of the user")
 }
 
 /// Reads a small regular file.
 fn read(path: &Path) -> Result<Vec<u8>, Unread> {
-    // Whether something is there shows a path to it that can be searched.
+    // Only a path whose directories can be searched shows whether the file exists.
     let absent = |error: &io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => true,
         ErrorKind::PermissionDenied => path.symlink_metadata().is_err(),
         _ => false,
     };
-    // Opening anything else neither waits nor makes it the controlling terminal.
+    // With these flags, opening anything but a regular file neither waits nor makes it the controlling terminal.
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = opened.map_err(|error| if absent(&error) { Unread::Absent(error) } else { Unread::Refused(error) })?;
     read_open(&file).map_err(Unread::Refused)
@@ -133,12 +132,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Unread> {
 fn read_open(file: &File) -> io::Result<Vec<u8>> {
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     if found.len() > limits::CONFIG_FILE {
-        return Err(io::Error::other(format!("it has more than {} KiB", limits::CONFIG_FILE >> 10)));
+        return Err(io::Error::other(format!("larger than {} KiB", limits::CONFIG_FILE >> 10)));
     }
-    // Not more than its size: files of /proc, of which the size is 0, may say more to this process than to the user.
+    // Read no more than the file's size. Files in /proc have the size 0, and may show more to this process than to the user.
     let mut text = Vec::new();
     file.take(found.len()).read_to_end(&mut text)?;
     Ok(text)
@@ -161,35 +160,33 @@ only-pid = "F2"
 record = []                   # no key
 "#;
 
-/// Where the file is.
 const PLACE: [&str; 4] = [
-    "The file is $XDG_CONFIG_HOME/tracetui/config.toml, without that variable ~/.config/tracetui/config.toml.",
-    "Under sudo, doas or pkexec it is the file of the user who typed that, read with the ids of that user.",
-    "--config FILE reads another one, --no-config none. An unknown or wrong entry is an error with its line,",
-    "and nothing is started (exit status 2). The format is TOML; a file has at most 64 KiB.",
+    "The file is $XDG_CONFIG_HOME/tracetui/config.toml, or ~/.config/tracetui/config.toml without that variable.",
+    "Under sudo, doas or pkexec it is the invoking user's file, read with the ids of that user.",
+    "--config FILE reads another file, --no-config reads none. An unknown or wrong entry is an error that names its line,",
+    "and tracetui exits with status 2. The format is TOML, at most 64 KiB.",
 ];
 
-/// The rules for each section: its name, and what can be said of its entries.
+/// The rules for each section.
 const KEYS: [&str; 5] = [
-    "An action gets the keys that are given, in place of those it had; [] is none. Keys are written as in the help: q, Ctrl-F,",
-    "F1, Space, PgDn, Shift-Tab. Another action of the same place loses a key that is given here. It is an error if that was its",
-    "only key, if two entries of a place have one key, or if no key is left for quit or help that has no other meaning in any view.",
-    "Keys of the tree, Top, BPF, the detail pane and replays take precedence over others while these are shown: a key of theirs that",
-    "is given to another action is an error, unless theirs is in the file too.",
+    "The keys given here replace the keys of the action; [] removes all. They are written as in the help: q, Ctrl-F, F1, Space, PgDn,",
+    "Shift-Tab. Other actions in the same place lose these keys. It is an error if an action loses its only key, if two entries of a",
+    "place have the same key, or if quit or help has no key left that is free in every view.",
+    "While the tree, Top, BPF, the detail pane or a replay is shown, its keys take precedence. It is an error to give one of them to",
+    "another action, unless the file also sets the action that had it.",
 ];
 const COLORS: [&str; 3] = [
-    "A look is the colour of the text, \"on\" with that of the background, and weights, as in \"red bold\" or \"black on green\".",
-    "\"plain\" is neither. A colour is one of the 16 of the terminal, a number from 0 to 255, or #rrggbb. Without colours",
-    "(--color never, NO_COLOR) weights remain, and what has a background is reversed.",
+    "A look is a text colour, \"on\" and a background colour, and weights, as in \"red bold\" or \"black on green\".",
+    "\"plain\" has none of these. A colour is one of the terminal's 16, a number from 0 to 255, or #rrggbb. Without colours",
+    "(--color never, NO_COLOR) weights remain, and text with a background is reversed.",
 ];
 const COLUMNS: [&str; 4] = [
-    "The list of the columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program have half of the",
-    "width; columns at the end of the list that do not fit beside it are left out. `detail` must be among those of the events, and",
-    "`target` among those of BPF. The key `C` chooses columns until tracetui ends. `failed` counts the calls that failed, but not",
-    "those that a later call answered, such as a walk of PATH that found its name.",
+    "The columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program get half of the width;",
+    "columns at the end of the list that do not fit beside it are dropped. The event list needs `detail`, the BPF list",
+    "`target`. The key `C` chooses columns until tracetui ends. `failed` does not count calls that a later call answered, such as",
+    "a walk of PATH that found its name.",
 ];
 
-/// The words of looks.
 fn words() -> (String, String) {
     let dark = COLOURS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("bright-"));
     let colours = format!("{}, and each of them with bright- before it", dark.collect::<Vec<_>>().join(", "));
@@ -201,7 +198,7 @@ pub fn markdown() -> String {
     let mut out = String::from("# Configuration file\n\n");
     let paragraph = |lines: &[&str]| lines.join("\n") + "\n";
     let code = |text: &str| format!("`{text}`");
-    out.push_str("Generated from the tables that the program uses. The dashboard (live and replay) and `tracetui keys` read it; nothing needs one.\n\n");
+    out.push_str("Generated from the tables that the program uses. The dashboard (live and replay) and `tracetui keys` read the file; it is\noptional.\n\n");
     out.push_str(&paragraph(&PLACE));
     out.push_str(&format!("\n```toml\n{EXAMPLE}```\n\n| entry | value | |\n|---|---|---|\n"));
     for entry in &ENTRIES {
@@ -219,20 +216,14 @@ pub fn markdown() -> String {
     for role in Role::ALL {
         out.push_str(&format!("| `{}` | `{}` | {} |\n", role.name(), Look::of(*role), role.doc()));
     }
-    out.push_str(&format!("\n## `[keys]`\n\n{}\n| action | keys | |\n|---|---|---|\n", paragraph(&KEYS)));
-    for binding in Keymap::default().iter() {
-        let keys: Vec<_> = binding.keys.iter().map(|key| code(&key.name())).collect();
-        let (place, about) = (binding.section.title(), binding.action.about());
-        out.push_str(&format!("| `{}` | {} | {place}: {about} |\n", binding.action.name(), keys.join(" ")));
-    }
+    out.push_str(&format!("\n## `[keys]`\n\n[KEYS.md](KEYS.md) lists the actions.\n\n{}", paragraph(&KEYS)));
     out
 }
 
 /// A part of the manual page.
 pub(super) struct Part {
-    /// Its heading.
     pub(super) title: &'static str,
-    /// What is said of its entries.
+    /// The text about the entries.
     pub(super) prose: String,
     /// The entries, in lines.
     pub(super) rows: String,
@@ -261,11 +252,11 @@ pub(super) fn parts() -> Vec<Part> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::host::clock;
     use std::ffi::CString;
     use std::fs::{self, Permissions};
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use tracetui_host::clock;
     use tracetui_shared::id::{Gid, Uid};
 
     fn dir(name: &str) -> PathBuf {
@@ -330,7 +321,7 @@ mod tests {
         assert_eq!(read(Path::new("/proc/self/maps")).expect("readable"), b"");
         let began = clock::now_real_ns();
         for (name, said) in [
-            ("more", "more than 64 KiB"),
+            ("more", "larger than 64 KiB"),
             ("fifo", "not a regular file"),
             ("loop", "symbolic links"),
             ("", "not a regular file"),
@@ -352,7 +343,7 @@ mod tests {
     #[test]
     fn under_sudo_it_is_read_as_the_user() {
         if !rustix::process::geteuid().is_root() {
-            return crate::not_checked("it needs root");
+            return tracetui_host::not_checked("it needs root");
         }
         let dir = dir("sudo");
         let path = |name: &str| dir.join(name);

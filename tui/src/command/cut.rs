@@ -1,31 +1,32 @@
-//! `tracetui cut`: a part of a recording as a recording.
+//! `tracetui cut`: writes part of a recording as a new recording.
 
-use super::playback::{AtEnd, Playback, Played, Step};
 use super::say::{name, say};
-use super::session::BadUsage;
 use super::signals;
+use super::usage::BadUsage;
 use super::write::{self, Existing};
-use crate::budget::Budget;
 use crate::cli;
-use crate::event::keys::keys_of;
-use crate::filter::{self, FilterOptions};
-use crate::limits;
-use crate::pipeline::excerpt::Excerpt;
-use crate::pipeline::redact::Redact;
-use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::Writer;
-use crate::source::host::clock;
-use crate::text::{grouped, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use regex::bytes::Regex;
 use std::fs::File;
 use std::process::ExitCode;
+use tracetui_events::budget::Budget;
+use tracetui_events::event::redact::Redact;
+use tracetui_events::filter::{self, FilterOptions};
+use tracetui_events::limits;
+use tracetui_events::pipeline::excerpt::Excerpt;
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
+use tracetui_events::recording::Writer;
+use tracetui_events::recording::keys::keys_of;
+use tracetui_events::text::{grouped, shell};
+use tracetui_host::clock;
 use tracetui_shared::kind::KindSet;
 
-/// Writes the events of recordings of one machine that pass the filters, and what is known of their processes, into a recording.
+/// Writes a recording of the events that pass the filters, and of all that is known about their processes. The input is one or more
+/// recordings of one machine.
 ///
 /// # Errors
-/// If one cannot be read, or the recording cannot be written.
+/// If an input cannot be read, or the recording cannot be written.
 pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     signals::ignore_file_size();
     let filters = FilterOptions::from(&args.filters);
@@ -36,12 +37,13 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let mut cut = Cut::new(args, &playback, budget, redact)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {
-        // If that fails, the file stays; the error that led here is what is said.
+        // If this fails, the file remains. The first error is the one to report.
         let _ = write::remove(&args.output, &cut.file);
     }
     let written = result?;
-    let damaged = playback.remarks();
-    let none = if written.0 == 0 { ": nothing passes the filter and the times" } else { "" };
+    playback.remarks().iter().for_each(say);
+    let damaged = playback.damaged();
+    let none = if written.0 == 0 { ": no event passes, or none could be read" } else { "" };
     let (events, bytes) = (grouped(written.0), grouped(written.1));
     let replaced = match args.redact.is_empty() {
         true => String::new(),
@@ -60,12 +62,12 @@ fn redact(patterns: &[String]) -> Result<Option<Redact>> {
     Ok(Some(patterns).filter(|patterns| !patterns.is_empty()).map(Redact::new))
 }
 
-/// The recording that is written.
+/// The recording to write.
 struct Cut {
     writer: Option<Writer<File>>,
     file: File,
     excerpt: Excerpt,
-    /// Reads what is written: its states are those of the recording.
+    /// Reads the written frames. States in the recording come from this pipeline.
     reader: Pipeline,
     events: u64,
 }
@@ -73,26 +75,25 @@ struct Cut {
 impl Cut {
     fn new(args: &cli::Cut, playback: &Playback, budget: Budget, redact: Option<Redact>) -> Result<Cut> {
         let mut recordings = playback.recordings().iter();
-        let Some(first) = recordings.next() else { bail!("no recording was named") };
-        let boot = |recording: &super::playback::Recording| recording.start().host().boot_id.clone();
+        let Some(first) = recordings.next() else { bail!("no recording was given") };
+        let boot = |recording: &Recording| recording.start().host().boot_id.clone();
         if recordings.any(|other| boot(other) != boot(first)) {
-            bail!("the recordings are of different machines or boots: cut each by itself");
+            bail!("the recordings are from different machines or boots: cut each one separately");
         }
         let world = first.start();
-        let kinds = playback.recordings().iter().map(super::playback::Recording::kinds);
+        let kinds = playback.recordings().iter().map(Recording::kinds);
         let kinds = kinds.fold(KindSet::NONE, |kinds, (recorded, wanted)| kinds | recorded & wanted);
         write::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
         let file = write::open_output(&args.output, existing)?;
         let writer = Writer::new(file.try_clone()?, &write::header()?, keys_of).map_err(|error| {
             if !cli::is_stream(&args.output) {
-                // If that fails, an empty file stays; the error that led here is what is said.
+                // If this fails, an empty file remains. The first error is the one to report.
                 let _ = write::remove(&args.output, &file);
             }
             anyhow!("cannot write {}: {error}", name(&args.output))
         })?;
-        let mut reader = Pipeline::default();
-        reader.set_budget(budget);
+        let reader = Pipeline::new(budget);
         let filter = filter::without_texts(&first.filter_text());
         let excerpt = Excerpt::new(world, kinds, &filter).only_shown();
         Ok(Cut {
@@ -127,7 +128,7 @@ impl Cut {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         writer.batch(batch.bytes()).context("cannot write")?;
         self.reader.feed(batch);
-        self.reader.release(&mut |_, _| Disposition::Delivered);
+        self.reader.next(None, &mut |_, _| Disposition::Delivered);
         if writer.state_is_due() {
             writer.state(&self.reader.state()).context("cannot write")?;
         }
@@ -136,7 +137,8 @@ impl Cut {
 
     /// The number of events and of bytes.
     fn end(&mut self) -> Result<(u64, u64)> {
-        self.reader.finish(&mut |_, _| Disposition::Delivered);
+        self.reader.end();
+        self.reader.next(None, &mut |_, _| Disposition::Delivered);
         let Some(writer) = self.writer.take() else { return Ok((0, 0)) };
         let (_, bytes) = writer.end(&self.reader.state()).context("cannot write")?;
         Ok((self.events, bytes))

@@ -1,41 +1,41 @@
 //! `tracetui diff`: what one run did that another did not.
 
-use super::playback::{AtEnd, Playback, Step};
 use super::say::{charset, name, say};
-use super::session::BadUsage;
-use crate::budget::Budget;
+use super::usage::BadUsage;
 use crate::cli::{self, ReportFormat};
-use crate::diff::{self, Gaps, Report, Run, Status};
-use crate::filter::FilterOptions;
-use crate::pipeline::Disposition;
-use crate::text::{grouped, json};
 use anyhow::{Result, anyhow};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::ScopedJoinHandle;
+use tracetui_events::budget::Budget;
+use tracetui_events::diff::{self, DiffReport, Gaps, Run, Status};
+use tracetui_events::filter::FilterOptions;
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::playback::{AtEnd, Playback, Played, Step};
+use tracetui_events::text::{grouped, json};
 use tracetui_shared::kind::Kind;
 
 /// Compares two recordings.
 ///
 /// # Errors
-/// If one cannot be read, or the output cannot be written.
+/// If a recording cannot be read, or the output cannot be written.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     if args.files().iter().all(|file| cli::is_stream(file)) {
         return Err(BadUsage("only one of the recordings can be stdin".into()).into());
     }
     let filters = FilterOptions::from(&args.filters);
     let [a, b] = args.files();
-    // Each on a thread of its own: most of the time is spent on reading.
+    // Read each on its own thread, since reading takes most of the time.
     let (a, b) = std::thread::scope(|scope| {
         let read = |file: &PathBuf| read(file, &filters, args.memory.0);
         let thread = std::thread::Builder::new().spawn_scoped(scope, move || read(b));
         let a = read(a);
-        // Without another thread, one after the other.
+        // If no thread can be started, read one after the other.
         let b = thread.map_or_else(|_| Ok(read(b)), ScopedJoinHandle::join);
         (a, b)
     });
-    let (a, b) = (a?, b.map_err(|_| anyhow!("the thread that reads {} ended", name(&args.b)))??);
+    let (a, b) = (a?, b.map_err(|_| anyhow!("the thread reading {} failed", name(&args.b)))??);
     let (said_a, said_b) = (a.say(), b.say());
     if a.filter != b.filter {
         say("the recordings were made with different filters");
@@ -44,7 +44,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let report = diff::compare(a.run, b.run);
     for (here, there) in &report.directories {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        say(format_args!("taken as the same directory: {} in A, {} in B", text(here), text(there)));
+        say(format_args!("treated as the same directory: {} in A, {} in B", text(here), text(there)));
     }
     let text = match args.format {
         ReportFormat::Text => report.text(args.all, charset()),
@@ -57,7 +57,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     Ok(if report.equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A recording that was read.
+/// A recording after reading.
 struct Side {
     run: Run,
     file: String,
@@ -67,19 +67,19 @@ struct Side {
     counts: (u64, u64),
 }
 
-/// Reads a recording.
 fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
-    // Of the memory, an eighth is for reading each recording, and an eighth for the comparison.
+    // An eighth of the memory is for reading each recording, and an eighth for the comparison.
     let share = usize::try_from(memory / 16 * 5).unwrap_or(usize::MAX);
     let mut playback = Playback::open(&[file.to_owned()], filters, Budget::new(memory / 8), AtEnd::Stop)?;
     let mut run = Run::new(share);
-    let mut take = |played: &super::playback::Played<'_>| {
+    let mut take = |played: &Played<'_>| {
         run.take(played.context);
         Disposition::Delivered
     };
     while playback.step(&mut take)? == Step::More {}
     run.close();
-    let damaged = playback.remarks();
+    playback.remarks().iter().for_each(say);
+    let damaged = playback.damaged();
     let early = playback.ended_early();
     // The trace has events in other files, or blocks of this one are missing.
     let partial = playback.goes_on() || playback.account().not_read > 0 || playback.is_wrong();
@@ -102,7 +102,7 @@ fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
     Ok(Side { run, file: name(file), filter, damaged, early, counts })
 }
 
-/// Takes the losses from the account. Their rows are missing where a filter rejects them.
+/// Takes the losses from the account. A filter may have rejected their rows.
 fn note_losses(playback: &Playback, gaps: &mut Gaps) {
     let account = playback.account();
     for (kind, lost) in Kind::PROBED.into_iter().zip(&mut gaps.lost) {
@@ -114,19 +114,19 @@ fn note_losses(playback: &Playback, gaps: &mut Gaps) {
 }
 
 impl Side {
-    /// Says what may be missing; whether anything may.
+    /// Prints which events may be missing, and returns whether any may.
     fn say(&self) -> bool {
         let gaps = &self.run.gaps;
         let lost = gaps.sum();
         if lost > 0 {
             say(format_args!(
-                "{}: {} events were lost: what is missing because of it is unknown",
+                "{}: {} records were lost: differences that they explain are reported as unknown",
                 self.file,
                 grouped(lost)
             ));
         }
         if gaps.full {
-            say(format_args!("{}: more than fits into --memory: the rest is not compared", self.file));
+            say(format_args!("{}: exceeds --memory: the rest is not compared", self.file));
         }
         lost > 0 || gaps.full || gaps.incomplete
     }
@@ -151,7 +151,7 @@ impl Side {
     }
 }
 
-fn summarised(report: &Report, sides: &[String; 2]) -> String {
+fn summarised(report: &DiffReport, sides: &[String; 2]) -> String {
     let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
     let directories: Vec<_> = report.directories.iter().map(|(a, b)| format!("[{},{}]", text(a), text(b))).collect();
     let follow: Vec<_> = report.follow.iter().map(|(kind, count)| format!("\"{kind}\":{count}")).collect();
@@ -166,10 +166,10 @@ fn summarised(report: &Report, sides: &[String; 2]) -> String {
     )
 }
 
-fn sentence(report: &Report, gaps: bool) -> String {
+fn sentence(report: &DiffReport, gaps: bool) -> String {
     match (report.equal(), gaps) {
         (true, false) => "no differences".into(),
-        (true, true) => "no differences in what was recorded".into(),
+        (true, true) => "no differences in the recorded events".into(),
         (false, _) if report.count(Status::Different) == 0 => "no certain differences".into(),
         (false, _) => "the runs differ".into(),
     }

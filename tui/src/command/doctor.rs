@@ -2,19 +2,27 @@
 //! remedy.
 
 use super::say;
-use super::session::{self, Examined, Proof};
+use super::selftest::SelfTest;
+use super::trace::request::TraceOptions;
+use super::trace::start::{attach, foreign_btf};
 use crate::cli::{self, ReportFormat};
-use crate::frame::host::Probe;
-use crate::source::host::confine::{Threads, Trial};
-use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
-use crate::source::host::named::Namer;
-use crate::source::host::privilege::{self, Cause, Severity};
-use crate::text::json;
-use crate::text::paint::{Look, Paint};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
-use tracetui_shared::kind::{Kind, shows_most};
+use tracetui_events::budget::Budget;
+use tracetui_events::capture::CaptureFilter;
+use tracetui_events::frame::host::Probe;
+use tracetui_events::limits;
+use tracetui_events::text::json;
+use tracetui_events::text::paint::{Look, Paint};
+use tracetui_host::confine::{Threads, Trial};
+use tracetui_host::machine::{Capabilities, Capability, Lockdown, Machine};
+use tracetui_host::named::Namer;
+use tracetui_host::privilege::{self, Cause, Facts, Severity};
+use tracetui_live::{ProbeStatus, StartError};
+use tracetui_shared::capture::test;
+use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
 /// Attaches every probe, reports the results, and detaches them.
 ///
@@ -22,8 +30,7 @@ use tracetui_shared::kind::{Kind, shows_most};
 /// When stdout cannot be written.
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
-    let proof = if args.probe { Proof::Event } else { Proof::Attach };
-    let Examined { causes, probes, seen } = session::examine(&machine, args.btf.file.as_deref(), proof);
+    let Examined { causes, probes, seen } = examine(&machine, args);
     let report = Report {
         kernel: &machine.uname.release,
         arch: &machine.uname.machine,
@@ -34,7 +41,7 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         causes: &causes,
         probes: &probes,
         seen: seen.as_deref(),
-        // Where nothing can be traced, nothing is given up.
+        // If nothing can be traced, no privileges are given up.
         trial: if privilege::is_fatal(&causes) { None } else { Trial::run().ok() },
         paint: say::paint(args.color),
     };
@@ -44,6 +51,64 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     };
     io::stdout().write_all(&text)?;
     Ok(ExitCode::from(report.exit_status()))
+}
+
+/// The state of the probes.
+#[derive(Debug)]
+struct Examined {
+    /// Causes that do not depend on a probe.
+    causes: Vec<Cause>,
+    probes: Vec<Probe>,
+    /// The programs that reported a test event; `None` if no test event was made.
+    seen: Option<Vec<&'static str>>,
+}
+
+/// Tests every probe. Offsets come from the BTF file, if one is given.
+fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
+    let btf = args.btf.file.as_deref();
+    let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
+    causes.extend(foreign_btf(btf));
+    let mut examined = Examined { causes, probes: Vec::new(), seen: None };
+    if privilege::is_fatal(&examined.causes) {
+        return examined;
+    }
+    // Fork before anything is attached. Otherwise the fork would count as tracetui's own.
+    let selftest = if args.probe { SelfTest::new().ok() } else { None };
+    let mut capture = CaptureFilter::NOTHING;
+    let kinds = KindSet::PROBED;
+    if let Some(selftest) = &selftest {
+        capture.capture.kinds = kinds.bits();
+        capture.capture.tests = test::TREE;
+        capture.trees = vec![selftest.tgid()];
+    }
+    let options = TraceOptions {
+        ring_size: limits::RING_MIN as u32,
+        budget: Budget::default(),
+        kinds,
+        stacks: KindSet::from(Kind::Bpf),
+        capture,
+        btf: btf.map(Path::to_owned),
+        filter: String::new(),
+        command: None,
+        signals: false,
+        command_pid: None,
+    };
+    match attach(&options) {
+        Ok(mut live) => {
+            examined.probes = live.probes().iter().map(ProbeStatus::frame).collect();
+            examined.seen = selftest.map(|selftest| selftest.seen(&mut live));
+        }
+        Err(error) => examined.causes.push(Cause {
+            severity: Severity::Fatal,
+            what: format!("{error:#}"),
+            missing: None,
+            remedy: match error.is::<StartError>() {
+                true => "the kernel rejected the probes; please report this message".into(),
+                false => "follow the message above; if it names no remedy, please report it".into(),
+            },
+        }),
+    }
+    examined
 }
 
 /// The findings of `doctor`.
@@ -67,7 +132,7 @@ pub struct Report<'a> {
     pub probes: &'a [Probe],
     /// The programs that reported a test event; `None` if no test event was made.
     pub seen: Option<&'a [&'static str]>,
-    /// What a trace gives up; `None` if that is not known.
+    /// The privileges that a trace gives up; `None` if unknown.
     pub trial: Option<Trial>,
     /// Whether the text is coloured.
     pub paint: Paint,
@@ -82,7 +147,7 @@ impl Report<'_> {
         Kind::PROBED.into_iter().filter(|kind| !served(*kind)).collect()
     }
 
-    /// Whether an event came through a probe, where one was to.
+    /// Whether a test event came through a probe; `None` if no test event was made.
     fn saw(&self, probe: &Probe) -> Option<bool> {
         self.seen.map(|seen| seen.contains(&probe.name.as_str()))
     }
@@ -106,8 +171,8 @@ impl Report<'_> {
         writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
         if self.kptr_restrict == Some(2) {
             let names = match self.names_addresses {
-                true => "the kernel itself names functions on stacks",
-                false => "functions on stacks have no names",
+                true => "stacks have function names from the kernel",
+                false => "stacks have no function names",
             };
             writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); {names}")?;
         }
@@ -151,17 +216,17 @@ impl Report<'_> {
         }
     }
 
-    /// What a trace gives up, and what its threads hold.
+    /// Writes the privileges that a trace gives up, and those that its threads hold.
     fn confinement(&self, out: &mut String, trial: &Trial) -> fmt::Result {
         let calls = match trial.calls {
-            true => "a list of system calls (seccomp)",
+            true => "system calls limited (seccomp)",
             false => "any system call: the kernel has no seccomp filters",
         };
         let writes = match trial.writes {
             true => "writes only to recordings (Landlock)",
-            false => "writes as modes permit: the kernel has no Landlock (5.13+), or it is turned off",
+            false => "writes limited only by modes: the kernel has no Landlock (5.13+), or it is turned off",
         };
-        writeln!(out, "\nwhile it traces: user {}; {calls}; {writes}", trial.user)?;
+        writeln!(out, "\nwhile tracing: user {}; {calls}; {writes}", trial.user)?;
         for threads in &trial.threads {
             self.below(out, 4, "held", &format!("{} ({})", held(threads), threads.names))?;
         }
@@ -219,7 +284,7 @@ impl Report<'_> {
     }
 }
 
-/// What threads hold, in words.
+/// The privileges of threads, in words.
 fn held(threads: &Threads) -> String {
     let names: Vec<_> = threads.held.names().collect();
     let names = if names.is_empty() { "no capabilities".to_owned() } else { names.join(" ") };
@@ -279,7 +344,7 @@ fn kinds(probe: &Probe) -> String {
     probe.kinds.iter().map(name).collect::<Vec<_>>().join(",")
 }
 
-/// All, all but a few, or those that are held.
+/// Held capabilities as text: all, all but a few, or a list.
 fn capabilities(held: Option<Capabilities>) -> String {
     let Some(held) = held else { return "unknown".to_owned() };
     let names: Vec<_> = held.names().collect();
@@ -292,7 +357,7 @@ fn capabilities(held: Option<Capabilities>) -> String {
     }
 }
 
-/// Text in which control characters are escaped: reasons quote the kernel.
+/// Text with control characters escaped, since reasons quote the kernel.
 struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {
@@ -368,7 +433,7 @@ mod tests {
 kernel        6.12.1-amd64 x86_64
 lockdown      integrity
 capabilities  CAP_PERFMON CAP_BPF
-addresses     hidden even from root (kernel.kptr_restrict=2); the kernel itself names functions on stacks
+addresses     hidden even from root (kernel.kptr_restrict=2); stacks have function names from the kernel
 
 cannot trace: missing CAP_BPF: cannot load BPF programs
     remedy:  run as root: sudo tracetui
@@ -380,7 +445,7 @@ sys_exit_btf  open bpf  not attached  BTF tracepoint sys_exit
               missing: opens, attaches
               remedy:  sudo tracetui
 
-no working probe for: exit open fork bpf
+no working probe for: exit open fork bpf tcp
 ";
         assert_eq!(text, expected);
     }
@@ -407,8 +472,8 @@ no working probe for: exit open fork bpf
         let report = Report { trial: Some(trial), ..report(&[]) };
         let text = report.text();
         for line in [
-            "while it traces: user 65529; a list of system calls (seccomp); \
-             writes as modes permit: the kernel has no Landlock (5.13+), or it is turned off",
+            "while tracing: user 65529; system calls limited (seccomp); \
+             writes limited only by modes: the kernel has no Landlock (5.13+), or it is turned off",
             "    held:    CAP_SYS_NICE (main)",
             "    held:    no capabilities, root's ids for files (pins)",
             "    denied:  execute a program, open a socket",
@@ -480,7 +545,7 @@ no working probe for: exit open fork bpf
         let text = but_execs.text();
         assert_eq!(
             text.lines().find(|line| line.starts_with("exec_btf")),
-            Some("exec_btf      exec  not seen      BTF tracepoint sched_process_exec")
+            Some("exec_btf       exec  not seen      BTF tracepoint sched_process_exec")
         );
         assert!(but_execs.json().contains(r#""remedy":null,"seen":false}"#));
     }

@@ -1,23 +1,23 @@
-//! Says of each event that is printed why it failed: `print --why`.
+//! Explains why each printed event failed: `print --why`.
 
-use super::session::BadUsage;
+use super::usage::BadUsage;
 use crate::cli;
-use crate::sink::FormatName;
-use crate::sink::explained::Explain;
-use crate::source::host::confine::Spawner;
-use crate::source::host::{clock, lookup};
-use crate::why::{self, Answer, Question};
 use anyhow::Result;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
+use tracetui_events::sink::FormatName;
+use tracetui_events::sink::explained::Explain;
+use tracetui_events::why::{self, Answer, Lookup};
+use tracetui_host::clock;
+use tracetui_live::lookup;
 
-/// The time after which a lookup is given up. Its thread goes on.
+/// How long to wait for a lookup. After that its thread continues, but nobody waits for it.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Threads that may be given up. Then nothing more is looked up.
+/// How many threads may be given up. After that, nothing more is looked up.
 const THREADS: u32 = 4;
 
-/// The time that may be spent on lookups in each [`SPAN`]. More would hold up the trace, and lose events.
+/// How long lookups may take in each [`SPAN`]. More would delay the trace and lose events.
 const MOST: Duration = Duration::from_millis(750);
 
 /// See [`MOST`].
@@ -27,7 +27,7 @@ const SPAN: Duration = Duration::from_secs(1);
 /// If the format has no place for reasons.
 pub(super) fn check(args: &cli::Print) -> Result<()> {
     match args.why && args.format == FormatName::Csv {
-        true => Err(BadUsage("--why: csv has no column for it; use --format json".to_owned()).into()),
+        true => Err(BadUsage("--why: csv has no column for reasons; use --format json".to_owned()).into()),
         false => Ok(()),
     }
 }
@@ -36,13 +36,13 @@ pub(super) fn check(args: &cli::Print) -> Result<()> {
 pub(super) fn from_events() -> Explain {
     Box::new(|seen| {
         why::is_asked_of(seen)
-            .then(|| why::proven(seen).unwrap_or_else(|| Answer::not_looked_up("the recording does not say")))
+            .then(|| why::proven(seen).unwrap_or_else(|| Answer::not_looked_up("only looked up live")))
     })
 }
 
-/// What events prove, and lookups on threads that `spawner` starts.
-pub(super) fn live(spawner: Spawner) -> Explain {
-    let mut lookups = Lookups { spawner, thread: None, given_up: 0, since: Instant::now(), spent: Duration::ZERO };
+/// What events prove, and lookups on threads that `threads` starts.
+pub(super) fn live(threads: lookup::Threads) -> Explain {
+    let mut lookups = Lookups { threads, thread: None, given_up: 0, since: Instant::now(), spent: Duration::ZERO };
     Box::new(move |seen| {
         if !why::is_asked_of(seen) {
             return None;
@@ -55,10 +55,10 @@ pub(super) fn live(spawner: Spawner) -> Explain {
     })
 }
 
-/// A thread that looks up, so that a file system that does not answer holds up nothing.
+/// A thread for lookups, so that a file system that does not respond delays nothing else.
 struct Lookups {
-    spawner: Spawner,
-    thread: Option<(SyncSender<Question>, Receiver<Answer>)>,
+    threads: lookup::Threads,
+    thread: Option<(SyncSender<Lookup>, Receiver<Answer>)>,
     given_up: u32,
     /// The start of the span, and the time spent in it.
     since: Instant,
@@ -66,7 +66,7 @@ struct Lookups {
 }
 
 impl Lookups {
-    fn ask(&mut self, question: Question, age: u64) -> Answer {
+    fn ask(&mut self, question: Lookup, age: u64) -> Answer {
         if self.since.elapsed() >= SPAN {
             (self.since, self.spent) = (Instant::now(), Duration::ZERO);
         }
@@ -79,13 +79,13 @@ impl Lookups {
         answer.unwrap_or_else(|| Answer::unknown(why::NO_ANSWER, age))
     }
 
-    fn look(&mut self, question: Question) -> Option<Answer> {
+    fn look(&mut self, question: Lookup) -> Option<Answer> {
         if self.given_up >= THREADS {
             return None;
         }
         let (ask, answers) = match self.thread.take() {
             Some(thread) => thread,
-            None => start(&self.spawner)?,
+            None => start(&self.threads)?,
         };
         let answer = ask.send(question).ok().and_then(|()| answers.recv_timeout(PATIENCE).ok());
         match answer {
@@ -96,16 +96,16 @@ impl Lookups {
     }
 }
 
-fn start(spawner: &Spawner) -> Option<(SyncSender<Question>, Receiver<Answer>)> {
-    let (ask, questions) = sync_channel::<Question>(1);
+fn start(threads: &lookup::Threads) -> Option<(SyncSender<Lookup>, Receiver<Answer>)> {
+    let (ask, questions) = sync_channel::<Lookup>(1);
     let (out, answers) = sync_channel(1);
-    let run = move || {
+    let run = move |look: &dyn Fn(&Lookup) -> Answer| {
         for question in questions {
-            if out.send(lookup::look(&question)).is_err() {
+            if out.send(look(&question)).is_err() {
                 return;
             }
         }
     };
-    spawner.spawn("why", run).ok()?;
+    threads.spawn(run).ok()?;
     Some((ask, answers))
 }

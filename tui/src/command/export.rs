@@ -1,19 +1,10 @@
 //! `tracetui export`: recordings as files for other programs.
 
-use super::playback::{AtEnd, Playback, Played, Recording, Step};
 use super::print::{Flow, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
-use crate::budget::Budget;
 use crate::cli::{self, ExportFormat};
-use crate::filter::FilterOptions;
-use crate::limits;
-use crate::sink::parquet::Parquet;
-use crate::sink::perfetto::{Perfetto, Room};
-use crate::sink::{self, FormatName, Sink};
-use crate::source::host::clock;
-use crate::text::time::rfc3339;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::RefCell;
 use std::fs::File;
@@ -21,8 +12,17 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tracetui_events::budget::Budget;
+use tracetui_events::filter::FilterOptions;
+use tracetui_events::limits;
+use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
+use tracetui_events::sink::parquet::Parquet;
+use tracetui_events::sink::perfetto::{Perfetto, Room};
+use tracetui_events::sink::{self, FormatName, Sink};
+use tracetui_events::text::time::rfc3339;
+use tracetui_host::clock;
 
-/// Converts recordings. On failure, the files that it made are removed.
+/// Converts recordings. On failure, removes the files it created.
 ///
 /// # Errors
 /// If a recording cannot be read, or the output cannot be written.
@@ -67,7 +67,8 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
     lines.outcome().with_context(|| out.cannot_write())?;
     drop(lines);
     out.report();
-    let damaged = playback.remarks();
+    playback.remarks().iter().for_each(say);
+    let damaged = playback.damaged();
     if !playback.ended_early() && !playback.goes_on() {
         say(playback.account().line());
     }
@@ -81,11 +82,13 @@ fn sink<'o>(format: ExportFormat, several: bool, out: &'o Output<'_>) -> Result<
         ExportFormat::Parquet => Box::new(Parquet::new(out.file(0)?).with_context(|| out.cannot_write())?),
         ExportFormat::Perfetto => {
             let room = if out.is_stdout() { Room::ALL } else { Room::OF_UI };
-            // Before anything is read: an existing file is an error then.
+            // Do this before reading anything, so that an existing file is an error at once.
             let mut first = Some(out.file(0)?);
-            let files = move |number| match first.take() {
-                Some(first) => Ok(first),
-                None => out.file(number).map_err(io::Error::other),
+            let files = move |number| -> io::Result<Box<dyn Write>> {
+                Ok(Box::new(match first.take() {
+                    Some(first) => first,
+                    None => out.file(number).map_err(io::Error::other)?,
+                }))
             };
             Box::new(Perfetto::new(Box::new(files), room))
         }
@@ -99,8 +102,8 @@ fn lines_of<'o>(format: FormatName, several: bool, out: &'o Output<'_>) -> Resul
     })
 }
 
-/// What a Parquet file says of the recordings, which were read to their end, and of the time of its events. Values that differ
-/// between recordings are separated by commas.
+/// The metadata of a Parquet file: about the recordings, which must be read to their end, and the time of the events. Values that
+/// differ between recordings are separated by commas.
 fn metadata(playback: &Playback, times: Option<(i128, i128)>) -> Vec<(&'static str, String)> {
     let each = |value: &dyn Fn(&Recording) -> String| {
         let mut values: Vec<String> = playback.recordings().iter().map(value).collect();
@@ -145,7 +148,7 @@ impl Output<'_> {
             bail!("--force: stdout is not a file");
         }
         if out.is_stdout() && binary && io::stdout().is_terminal() {
-            bail!("stdout is a terminal, and the output is no text; write it to a file: -o FILE");
+            bail!("cannot write binary data to a terminal; write it to a file: -o FILE");
         }
         Ok(out)
     }
@@ -154,28 +157,28 @@ impl Output<'_> {
         cli::is_stream(self.path)
     }
 
-    /// Creates the file of this number.
-    fn file(&self, number: u32) -> Result<Box<dyn Write>> {
+    /// Creates the file with this number.
+    fn file(&self, number: u32) -> Result<File> {
         if self.is_stdout() {
             if number > 0 {
-                bail!("the trace has too many processes for one file; write it to files: -o FILE");
+                bail!("the trace has too many processes for one file; -o FILE writes several");
             }
             let stdout = io::stdout().as_fd().try_clone_to_owned().context("cannot write to stdout")?;
-            return Ok(Box::new(File::from(stdout)));
+            return Ok(File::from(stdout));
         }
         let path = numbered(self.path, number);
         write::refuse_input(self.inputs, &path)?;
         let file = write::create(&path, self.existing)?;
         let writer = file.try_clone().map_err(|error| anyhow!("cannot write {}: {error}", name(&path)));
         self.made.borrow_mut().push((path, file));
-        Ok(Box::new(writer?))
+        writer
     }
 
     fn cannot_write(&self) -> String {
         format!("cannot write {}", name(self.path))
     }
 
-    /// Says that there is more than one file.
+    /// Prints that there is more than one file.
     fn report(&self) {
         let made = self.made.borrow();
         if let [_, .., (last, _)] = made.as_slice() {

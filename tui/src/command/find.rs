@@ -1,13 +1,8 @@
 //! Searches a recording on a thread: for a row that a replay has not loaded.
 
-use super::playback::{Playback, Played, Step, both_filters};
 use crate::app::Input;
 use crate::app::find::Find;
 use crate::app::search::{Pattern, Way};
-use crate::budget::Budget;
-use crate::filter::{FilterOptions, Scratch};
-use crate::pipeline::Disposition;
-use crate::recording::follow::RecordingFile;
 use anyhow::Result;
 use std::cell::Cell;
 use std::io;
@@ -16,16 +11,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tracetui_events::budget::Budget;
+use tracetui_events::filter::{FilterOptions, Scratch};
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::playback::{Playback, Played, Step, both_filters};
+use tracetui_events::recording::follow::RecordingFile;
 use tracetui_shared::kind::{Kind, KindSet};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The time between two messages of how far it is.
+/// The time between two progress messages.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A running search. It stops when this is dropped.
 #[derive(Debug)]
-pub struct Finder {
+pub(super) struct Finder {
     messages: mpsc::UnboundedReceiver<Input>,
     stop: Arc<AtomicBool>,
 }
@@ -114,7 +114,7 @@ impl Search<'_> {
         Ok(found.get())
     }
 
-    /// The events among which it is searched.
+    /// The events to search.
     fn filters(&self) -> FilterOptions {
         let Find { filter, kinds, failures, pattern, .. } = self.find;
         let (terms, lost) = match pattern {
@@ -141,17 +141,17 @@ impl Search<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::playback::tests::write;
+    use super::super::testing::write;
     use super::*;
-    use crate::event::keys::keys_of;
-    use crate::frame::Batch;
-    use crate::pipeline::Pipeline;
-    use crate::recording::Writer;
-    use crate::recording::block::FileHeader;
-    use crate::source::synthetic::Maker;
     use regex::bytes::Regex;
     use std::fs::{self, File};
     use std::path::Path;
+    use tracetui_events::frame::Batch;
+    use tracetui_events::pipeline::Pipeline;
+    use tracetui_events::recording::Writer;
+    use tracetui_events::recording::block::FileHeader;
+    use tracetui_events::recording::keys::keys_of;
+    use tracetui_events::synthetic::Maker;
 
     /// 4,000 opens, 10 ms apart, in batches of 100; every thousandth has another comm. Their times.
     fn batches() -> (Vec<Batch>, Vec<u64>) {
@@ -176,10 +176,11 @@ mod tests {
         for batch in batches {
             writer.batch(batch.bytes()).expect("room");
             pipeline.feed(batch.clone());
-            pipeline.release(&mut |_, _| Disposition::Delivered);
+            pipeline.next(None, &mut |_, _| Disposition::Delivered);
             writer.state(&pipeline.state()).expect("room");
         }
-        pipeline.finish(&mut |_, _| Disposition::Delivered);
+        pipeline.end();
+        pipeline.next(None, &mut |_, _| Disposition::Delivered);
         writer.end(&pipeline.state()).expect("room");
     }
 
@@ -202,9 +203,10 @@ mod tests {
     fn check_finds(files: &[PathBuf], times: &[u64]) {
         let open = |path: &PathBuf| RecordingFile::open(File::open(path).expect("there")).expect("a recording");
         let files: Vec<_> = files.iter().map(|path| (path.clone(), open(path))).collect();
-        let names = crate::filter::NoNames;
-        let terms =
-            |text| Some(Pattern::Terms(Box::new(crate::filter::Filter::parse(text, &names).expect("a filter"))));
+        let names = tracetui_events::filter::NoNames;
+        let terms = |text| {
+            Some(Pattern::Terms(Box::new(tracetui_events::filter::Filter::parse(text, &names).expect("a filter"))))
+        };
         let text = Some(Pattern::Text(Regex::new(" rare ").expect("a regex")));
         let check = |way, from_ns, to_ns, pattern: &Option<Pattern>, filter: &str, expected| {
             let (pattern, filter) = (pattern.clone(), filter.to_owned());

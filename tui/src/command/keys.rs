@@ -4,11 +4,11 @@ use super::config::Loaded;
 use super::say::paint;
 use crate::app::keymap::{Keymap, Section};
 use crate::cli;
-use crate::text::paint::{Look, Paint};
-use crate::text::{self, Charset};
 use anyhow::Result;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use tracetui_events::text::paint::{Look, Paint};
+use tracetui_events::text::{self, Charset};
 
 /// Writes the keys, as they are configured, to stdout.
 ///
@@ -40,14 +40,16 @@ pub fn text(keymap: &Keymap, paint: Paint) -> String {
 /// The page of docs/.
 pub fn markdown() -> String {
     let mut out = String::from(
-        "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keymap.rs`, like the footer, the help (`?`) and the output of `tracetui keys`.\n",
+        "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keymap.rs`, like the footer, the help (`?`) and the output of `tracetui keys`.\nThe second column is the name of the action in the section `[keys]` of the [configuration file](CONFIG.md).\n",
     );
     let keymap = Keymap::default();
+    let keys = keymap.iter().map(|binding| binding.names().len()).max().unwrap_or(0);
+    let names = keymap.iter().map(|binding| binding.action.name().len()).max().unwrap_or(0);
     for section in Section::ALL {
-        out.push_str(&format!("\n## {}\n\n| key | action |\n|---|---|\n", section.title()));
+        out.push_str(&format!("\n## {}\n\n", section.title()));
         for binding in keymap.iter().filter(|binding| binding.section == section) {
-            let keys: Vec<_> = binding.keys.iter().map(|key| format!("`{}`", key.name())).collect();
-            out.push_str(&format!("| {} | {} |\n", keys.join(" "), binding.action.about()));
+            let (name, about) = (binding.action.name(), binding.action.about());
+            out.push_str(&format!("    {:keys$}  {name:names$}  {about}\n", binding.names()));
         }
     }
     out
@@ -61,8 +63,9 @@ mod tests {
     fn every_key_is_there() {
         let (text, page) = (text(&Keymap::default(), Paint::Off), markdown());
         for key in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
-            assert!(text.split_whitespace().any(|word| word == key.name()), "{key:?}");
-            assert!(page.contains(&format!("`{}`", key.name())), "{key:?}");
+            for shown in [&text, &page] {
+                assert!(shown.split_whitespace().any(|word| word == key.name()), "{key:?}");
+            }
         }
     }
 }

@@ -4,13 +4,13 @@ use super::config::{self, Part};
 use super::keys;
 use crate::app::keymap::Keymap;
 use crate::cli::Cli;
-use crate::text::paint::Paint;
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use tracetui_events::text::paint::Paint;
 
 /// Writes the page to stdout.
 ///

@@ -16,9 +16,9 @@ pub mod keys;
 pub mod man;
 mod outlet;
 mod pace;
-pub mod playback;
 pub mod print;
 mod progress;
+mod raw;
 pub mod read;
 pub mod record;
 mod recorded;
@@ -27,7 +27,10 @@ pub mod replay;
 mod rotate;
 pub mod say;
 pub mod selftest;
-pub mod session;
 pub(crate) mod signals;
-mod skip;
+#[cfg(test)]
+#[path = "../../../crates/events/src/playback/testing.rs"]
+mod testing;
+mod trace;
+pub mod usage;
 mod write;

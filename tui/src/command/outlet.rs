@@ -6,8 +6,7 @@
 //!
 //! Regular files need no thread: a write to them does not wait for a reader.
 
-use super::relay;
-use crate::limits;
+use super::raw;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,40 +16,44 @@ use std::os::unix::fs::FileTypeExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tracetui_events::limits;
 
-/// Buffers that are kept to be filled again.
+/// Whether the last line on stderr may lack its end.
+pub(super) static UNENDED: AtomicBool = AtomicBool::new(false);
+
+/// How many buffers to keep for reuse.
 const SPARE: usize = 8;
 
-/// How often to look whether anything was taken.
+/// How often to check whether the system took anything.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The time limit for the thread to end.
+/// How long the thread may take to end.
 const ENDING: Duration = Duration::from_millis(300);
 
-/// Ends a write that waits. The kernel ignores it by default, and nothing else here uses it.
+/// The signal that ends a waiting write. The kernel ignores it by default, and nothing else in tracetui uses it.
 const KICK: libc::c_int = libc::SIGURG;
 
-/// The way to a descriptor.
+/// The queue to a descriptor, and its writer thread.
 #[derive(Debug)]
 pub(super) struct Outlet {
     shared: Arc<Shared>,
 }
 
-/// What is written to it goes into the queue. A failure of the descriptor is the error of the next write or flush.
+/// A writer into the queue. If the descriptor fails, the next write or flush returns the error.
 #[derive(Clone, Debug)]
 pub(super) struct Inlet(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     file: File,
-    /// Written by the producer itself.
+    /// Whether the producer itself writes, without a thread.
     direct: bool,
-    /// Lines of tracetui's own, for a terminal that may be raw.
+    /// Whether the output is tracetui's own lines, for a terminal that may be raw.
     lines: bool,
     state: Mutex<State>,
-    /// For the thread: there is something to do.
+    /// Wakes the thread if there is work.
     work: Condvar,
-    /// For the owner: something was written, or has failed.
+    /// Wakes the owner after a write or a failure.
     changed: tokio::sync::Notify,
     /// Bytes that the system has taken.
     written: Arc<AtomicU64>,
@@ -75,11 +78,9 @@ struct State {
 pub(super) enum Finished {
     /// All was written, or the descriptor failed.
     Written,
-    /// Nobody read it.
     Abandoned,
 }
 
-/// A copyable error.
 #[derive(Clone, Copy, Debug)]
 struct Failure {
     kind: ErrorKind,
@@ -97,7 +98,7 @@ impl Failure {
 }
 
 impl Outlet {
-    /// The way to one of the process's own descriptors.
+    /// An outlet to one of the process's own descriptors.
     ///
     /// # Errors
     /// When the system has no descriptor or no thread left.
@@ -105,7 +106,7 @@ impl Outlet {
         Outlet::with(File::from(fd.try_clone_to_owned()?), fd.is_terminal())
     }
 
-    /// The way to a file.
+    /// An outlet to a file.
     ///
     /// # Errors
     /// As [`to`](Self::to).
@@ -133,12 +134,11 @@ impl Outlet {
         Ok(Outlet { shared })
     }
 
-    /// Where to hand over.
     pub(super) fn inlet(&self) -> Inlet {
         Inlet(Arc::clone(&self.shared))
     }
 
-    /// The number of bytes that the system has taken, as it grows.
+    /// The counter of bytes that the system has taken, which keeps growing.
     pub(super) fn progress(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shared.written)
     }
@@ -148,13 +148,13 @@ impl Outlet {
         self.shared.written.load(Ordering::Acquire)
     }
 
-    /// Whether anything waits that may still be written.
+    /// Whether output waits that can still be written.
     pub(super) fn pending(&self) -> bool {
         let state = self.shared.lock();
         state.failed.is_none() && state.handed > self.written()
     }
 
-    /// Whether so much waits that nothing more should be handed over.
+    /// Whether the queue is full, so that nothing more should be handed over.
     pub(super) fn full(&self) -> bool {
         let state = self.shared.lock();
         state.failed.is_none() && state.handed.saturating_sub(self.written()) >= limits::OUTPUT_QUEUED as u64
@@ -165,13 +165,13 @@ impl Outlet {
         self.shared.lock().failed.map(Failure::error)
     }
 
-    /// Waits until something was written or has failed. Can be given up and called again.
+    /// Waits for a write or a failure. Can be cancelled and called again.
     pub(super) async fn changed(&self) {
         self.shared.changed.notified().await;
     }
 
-    /// Waits until all is written, for callers without a loop. Where nothing is taken for so long, and `may_give_up` agrees,
-    /// the rest is abandoned.
+    /// Waits until all output is written, for callers without a loop. Abandons the rest if nothing is taken for `patience` and
+    /// `may_give_up` agrees.
     pub(super) fn finish(&self, patience: Duration, may_give_up: impl Fn() -> bool) -> Finished {
         let mut patience = Patience::of(self, patience);
         let mut looked = Instant::now();
@@ -194,7 +194,7 @@ impl Outlet {
         self.shared.abandoned.store(true, Ordering::Release);
         self.shared.work.notify_all();
         let began = Instant::now();
-        // A kick just before the write has no effect: hence more than one.
+        // A kick just before the write has no effect, so kick more than once.
         while !self.shared.ended.load(Ordering::Acquire) && began.elapsed() < ENDING {
             self.kick();
             std::thread::sleep(Duration::from_millis(2));
@@ -262,10 +262,13 @@ impl Shared {
 
     /// One write, counted.
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = match self.lines && relay::is_raw() {
+        let written = match self.lines && raw::is_raw() {
             true => self.write_line(bytes)?,
             false => (&self.file).write(bytes)?,
         };
+        if self.lines && bytes.get(..written).is_some_and(|written| written.ends_with(b"\n")) {
+            UNENDED.store(false, Ordering::Relaxed);
+        }
         if written == 0 && !bytes.is_empty() {
             return Err(ErrorKind::WriteZero.into());
         }
@@ -291,7 +294,6 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// The thread.
     fn run(&self) {
         // SAFETY: gettid(2) takes nothing.
         self.thread.store(unsafe { libc::gettid() }, Ordering::Release);
@@ -353,7 +355,7 @@ impl Shared {
     }
 }
 
-/// Notices that nothing is read any more: since it was made, or since something was taken.
+/// Detects a reader that stalls. The time counts from the creation of this value, or from the last progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     limit: Duration,
@@ -362,7 +364,6 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// With the usual limit.
     pub(super) fn new(outlet: &Outlet) -> Patience {
         Patience::of(outlet, limits::PATIENCE)
     }
@@ -371,20 +372,20 @@ impl Patience {
         Patience { limit, written: outlet.written(), since: Instant::now() }
     }
 
-    /// Whether something waits and nothing of it was taken for so long. To be asked every [`POLL_INTERVAL`] or so.
+    /// Whether output waits and nothing of it was taken for the time limit. Call it about every [`POLL_INTERVAL`].
     pub(super) fn over(&mut self, outlet: &Outlet) -> bool {
         let written = outlet.written();
         if written != self.written || !outlet.pending() {
             (self.written, self.since) = (written, Instant::now());
             return false;
         }
-        // A large write of which a slow reader has read a part says so.
+        // This makes a large write return if a slow reader has read part of it.
         outlet.kick();
         self.since.elapsed() >= self.limit
     }
 }
 
-/// Whether a device takes everything at once.
+/// Whether a device takes any output at once.
 fn is_memory(about: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     /// The major number of null, zero and full.

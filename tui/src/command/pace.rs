@@ -1,17 +1,17 @@
-//! Yields CPU time to the traced processes: while many events come and the queue has room, they can be shown later.
+//! Yields CPU time to the traced processes. While many events come and the queue has room, the events can be shown later.
 
 use super::signals::asked_to_end;
-use crate::frame::Batch;
-use crate::source::priority;
 use rustix::thread::{CapabilitySet, capabilities};
+use tracetui_events::frame::Batch;
+use tracetui_host::priority;
 
-/// Bytes of a batch that takes a time worth yielding: some 500 events. Fewer are shown at once, also on a busy machine.
+/// The bytes from which a batch takes long enough to yield for: some 500 events. Fewer events are shown at once, even on a busy machine.
 const LARGE: usize = 64 << 10;
 
-/// The calling thread's niceness, by the batches before it.
+/// The niceness of the calling thread, depending on the batches before it.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Whether what was lent can be taken back (CAP_SYS_NICE).
+    /// Whether lent CPU time can be taken back (CAP_SYS_NICE).
     may_lend: bool,
 }
 
@@ -21,9 +21,9 @@ impl Pace {
         Pace { may_lend }
     }
 
-    /// Before this batch is processed, and while `queued` others wait: lends from now on if it is large and none wait. The source
-    /// takes that back if it lasts too long ([`FrameSender::urge`](crate::source::feed::FrameSender::urge)). Nothing is lent any
-    /// more once a signal came.
+    /// Lends CPU time from now on if this batch is large and no others are queued. Call it before the batch is processed. The source
+    /// takes the time back if that lasts too long ([`FrameSender::urge`](tracetui_live::feed::FrameSender::urge)). Once a signal came,
+    /// nothing is lent any more.
     pub(super) fn keep(&self, batch: &Batch, queued: usize) {
         if queued > 0 || !self.may_lend {
             return;
@@ -35,7 +35,6 @@ impl Pace {
         }
     }
 
-    /// Lends nothing any more.
     pub(super) fn end(&mut self) {
         self.may_lend = false;
         priority::take_back();

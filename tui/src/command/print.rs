@@ -4,27 +4,30 @@ use super::explain;
 use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
 use super::say::{charset, paint, say};
-use super::session::{self, Frames, Happening, Request, RunningTrace};
+use super::trace::remarks::remarks;
+use super::trace::request::Request;
+use super::trace::running::{Frames, Happening, RunningTrace, signals};
+use super::trace::start::start;
 use super::write;
-use crate::account::{Account, ByKind};
 use crate::cli;
-use crate::event::EventContext;
-use crate::filter::Scratch;
-use crate::frame::Batch;
-use crate::pipeline::{Disposition, Pipeline};
-use crate::sink::{self, FormatName, Sink};
-use crate::source::command::{Happened, Streams};
-use crate::source::host::clock;
-use crate::text::Charset;
-use crate::text::paint::Paint;
 use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tracetui_events::account::{Account, ByKind};
+use tracetui_events::event::EventContext;
+use tracetui_events::filter::Scratch;
+use tracetui_events::frame::Batch;
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::sink::{self, FormatName, Sink};
+use tracetui_events::text::Charset;
+use tracetui_events::text::paint::Paint;
+use tracetui_host::clock;
+use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// How long after a signal an output that nobody reads is given up while the COMMAND still runs. One that continues has answered
-/// the signal its own way, and its output may wait again.
+/// How long after a signal an output that nobody reads is abandoned while the COMMAND still runs. A COMMAND that continues longer has
+/// handled the signal in its own way, and its output may wait again.
 const GIVING_UP: Duration = Duration::from_secs(3);
 
 /// Prints live events until a signal, until the output is closed, until the requested number is reached, or until the
@@ -36,19 +39,19 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
-    let signals = session::signals(held.is_some())?;
+    let signals = signals(held.is_some())?;
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }
     let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
-    let started = write::or_withdraw(session::start(&options), recorder.as_ref()).await?;
+    let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
     started.notes.iter().for_each(say);
-    // After privileges were given up: it has a thread.
+    // Do this after privileges were dropped, since it starts a thread.
     let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
     let sink = match args.why {
         true => sink::explained(
             args.format,
-            explain::live(started.spawner.clone()),
+            explain::live(started.lookups.clone()),
             outlet.inlet(),
             Some(outlet.progress()),
             false,
@@ -56,8 +59,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         false => sink::to_queue(args.format, outlet.inlet(), outlet.progress()),
     };
     let mut scratch = Scratch::default();
-    let mut pipeline = Pipeline::default();
-    pipeline.set_budget(options.budget);
+    let mut pipeline = Pipeline::new(options.budget);
     pipeline.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
@@ -93,7 +95,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
             ExitCode::FAILURE
         }
     };
-    session::remarks(&options, &account, printer.pipeline().discrepancy()).iter().for_each(say);
+    remarks(&options, &account, printer.pipeline().discrepancy()).iter().for_each(say);
     match args.format {
         FormatName::Json => say(account.json()),
         FormatName::Text | FormatName::Csv => say(account.line()),
@@ -105,25 +107,22 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
 struct Pump<'a, S> {
     trace: RunningTrace,
     printer: &'a mut Printer<S>,
-    /// Where the printer writes to.
+    /// The queue that the printer writes to.
     outlet: Outlet,
     /// Why the source was asked to end.
     stopped: Option<StopReason>,
-    /// The latest signal: from then on, waits for the output are short.
+    /// When the latest signal came. After it, waits for the output are short.
     signalled: Option<(Instant, Patience)>,
     pace: Pace,
-    /// Nobody read the output.
     given_up: bool,
 }
 
-/// Why a trace ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StopReason {
-    /// Of a signal, and there is no COMMAND that has to answer it.
+    /// A signal came, and no COMMAND has to respond to it.
     Signal,
-    /// All that was wanted is printed, or nothing more can be.
+    /// Everything requested is printed, or nothing more can be printed.
     Printed,
-    /// The COMMAND has ended.
     Command,
 }
 
@@ -147,7 +146,7 @@ impl<S: Sink> Pump<'_, S> {
         }
         result = result.and(self.printer.finish());
         self.write_out().await;
-        // Also what failed since.
+        // This includes failures since the last check.
         result.and(self.went_on())
     }
 
@@ -172,7 +171,7 @@ impl<S: Sink> Pump<'_, S> {
         }
     }
 
-    /// Something was written, or cannot be.
+    /// Handles a write to the output, or its failure.
     fn went_on(&mut self) -> io::Result<()> {
         let Some(error) = self.outlet.failure() else { return Ok(()) };
         let flow = self.printer.output_failed(error);
@@ -185,7 +184,7 @@ impl<S: Sink> Pump<'_, S> {
         self.signalled.as_ref().is_some_and(lately) && self.outlet.pending()
     }
 
-    /// Drops the output if it stalls.
+    /// Drops the queued output if its reader stalls.
     fn look(&mut self) {
         if let Some((_, patience)) = &mut self.signalled
             && patience.over(&self.outlet)
@@ -204,7 +203,10 @@ impl<S: Sink> Pump<'_, S> {
     fn print(&mut self, batch: Batch) -> io::Result<()> {
         self.pace.keep(&batch, self.trace.feed().queued());
         let flow = self.printer.feed(batch);
-        self.trace.record_state(self.printer.pipeline());
+        // Events that are no longer printed are in the recording, and a state would count them as filtered.
+        if self.stopped.is_none() && matches!(flow, Ok(Flow::Continue)) {
+            self.trace.record_state(self.printer.pipeline());
+        }
         self.trace.notices(self.printer.pipeline()).iter().for_each(say);
         while let Some(spare) = self.printer.spare() {
             self.trace.feed().recycle(spare);
@@ -213,8 +215,8 @@ impl<S: Sink> Pump<'_, S> {
         flow.map(|_| ())
     }
 
-    /// Ends the trace; a COMMAND ends it by its own end, so the signal is passed on to it, unless the terminal did that. The
-    /// second signal ends the process ([`session::signals`]).
+    /// Ends the trace after a signal. A COMMAND ends the trace by its own end, so it gets the signal, unless the terminal has sent it
+    /// already. The second signal ends the process ([`signals`]).
     fn signalled(&mut self, signal: libc::c_int) {
         self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
         if !self.trace.pass_on(signal) {
@@ -226,7 +228,7 @@ impl<S: Sink> Pump<'_, S> {
         if self.stopped.is_none() {
             self.pace.end();
             self.stopped = Some(because);
-            // Before anything is said: that may have to wait.
+            // Do this before printing a message, since that may have to wait.
             self.trace.stop();
         }
     }
@@ -248,14 +250,11 @@ impl<S: Sink> Pump<'_, S> {
 /// Whether to print an event or a `lost` row (the filter language defines when those are hidden).
 pub type Predicate = Box<dyn FnMut(&EventContext<'_>) -> bool>;
 
-/// Whether to continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
-    /// More is wanted.
     Continue,
     /// The requested number of events is printed.
     Done,
-    /// The output is closed.
     Closed,
 }
 
@@ -278,18 +277,17 @@ pub(super) struct Lines<S> {
     /// How many events may still be printed.
     left: Option<u64>,
     error: Option<io::Error>,
-    /// Why nothing more is written.
+    /// Why nothing more is written; `None` while the output works.
     ended: Option<End>,
-    /// The events that were taken since the output failed.
+    /// The events taken since the output failed.
     unwritten: ByKind,
 }
 
-/// The end of an output.
+/// How an output ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
-    /// Its reader wants no more.
+    /// The reader wants no more.
     Closed,
-    /// It cannot be written.
     Failed,
 }
 
@@ -313,20 +311,21 @@ impl<S: Sink> Printer<S> {
     pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
-        pipeline.release(&mut |seen, _| lines.take(seen));
+        pipeline.next(None, &mut |seen, _| lines.take(seen));
         if pipeline.is_drained() || lines.left == Some(0) {
             lines.flush();
         }
         lines.outcome()
     }
 
-    /// Prints all that is left.
+    /// Prints all remaining events.
     ///
     /// # Errors
     /// When the output cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
         let Printer { pipeline, lines } = self;
-        pipeline.finish(&mut |seen, _| lines.take(seen));
+        pipeline.end();
+        pipeline.next(None, &mut |seen, _| lines.take(seen));
         lines.finish();
         lines.outcome().map(|_| ())
     }
@@ -348,7 +347,7 @@ impl<S: Sink> Printer<S> {
         let queued = lines.sink.unwritten();
         queued.iter().for_each(|line| lines.count_unwritten(line.kind, line.cut));
         let unwritten = std::mem::take(&mut lines.unwritten);
-        pipeline.not_delivered(&unwritten, lines.ended != Some(End::Closed))
+        pipeline.ledger().not_delivered(&unwritten, lines.ended != Some(End::Closed))
     }
 
     /// The account, according to the latest counters.
@@ -356,7 +355,6 @@ impl<S: Sink> Printer<S> {
         self.pipeline.account()
     }
 
-    /// The pipeline.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }
@@ -383,7 +381,7 @@ impl<S: Sink> Printer<S> {
 }
 
 impl<S: Sink> Lines<S> {
-    /// Lines of the events that are wanted, at most `count`.
+    /// A writer of lines for the wanted events, at most `count`.
     pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
         Lines { sink, wanted, left: count, error: None, ended: None, unwritten: ByKind::default() }
     }
@@ -408,12 +406,12 @@ impl<S: Sink> Lines<S> {
         self.sink.set_paint(paint);
     }
 
-    /// Queues the line of an event, if it is wanted.
+    /// Queues the line of an event if the event is wanted.
     pub(super) fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
         if self.ended == Some(End::Closed) || self.left == Some(0) || !(self.wanted)(seen) {
             return Disposition::Filtered;
         }
-        // If its line is not written, it is subtracted in the end.
+        // If the line is not written, the event is subtracted at the end.
         if self.ended.is_some() {
             self.count_unwritten(seen.event.kind(), seen.event.cut());
         } else {
@@ -433,7 +431,6 @@ impl<S: Sink> Lines<S> {
         }
     }
 
-    /// Writes the queued lines.
     pub(super) fn flush(&mut self) {
         if self.ended.is_none() {
             let flushed = self.sink.flush();
@@ -441,7 +438,7 @@ impl<S: Sink> Lines<S> {
         }
     }
 
-    /// Writes all that is left.
+    /// Writes all remaining lines.
     pub(super) fn finish(&mut self) {
         if self.ended.is_none() {
             let finished = self.sink.finish();
@@ -449,7 +446,7 @@ impl<S: Sink> Lines<S> {
         }
     }
 
-    /// After an error nothing more is written: a line would be missing in the middle.
+    /// Notes an error. After it nothing more is written, since a line would be missing in the middle.
     fn check(&mut self, written: io::Result<()>) {
         let Err(error) = written else { return };
         self.ended = Some(if error.kind() == ErrorKind::BrokenPipe { End::Closed } else { End::Failed });
@@ -473,16 +470,19 @@ impl<S: Sink> Lines<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::LostBy;
-    use crate::frame::host::{Counters, HostFrame, Trace};
-    use crate::sink::{FormatName, sample, to_queue, to_writer};
     use std::cell::RefCell;
     use std::io::Write;
     use std::rc::Rc;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use tracetui_events::account::LostBy;
+    use tracetui_events::frame::host::{Clock, Counters, HostFrame, Trace};
+    use tracetui_events::sink::{FormatName, to_queue, to_writer};
+    use tracetui_events::synthetic::{self, payload};
     use tracetui_shared::counters::{CpuState, SlotCounters};
+    use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::{SLOTS, Slot};
+    use tracetui_shared::record::open::OpenRecord;
     use tracetui_shared::time::BootNanos;
 
     fn feed_all<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {
@@ -534,10 +534,9 @@ mod tests {
     fn opens(from: u64, to: u64, missing: Option<u64>) -> Batch {
         let mut batch = Batch::default();
         for seq in (from..to).filter(|seq| Some(*seq) != missing) {
-            let header = sample::header(Kind::Open);
             let time = BootNanos(START + seq * MS);
-            let header = tracetui_shared::header::FrameHeader { seq, time, slot: Slot::OpenTp as u16, ..header };
-            batch.push(header, &sample::opened(format!("/tmp/{seq}").as_bytes()));
+            let header = FrameHeader { seq, time, cpu: 1, ..synthetic::header(Slot::OpenTp) };
+            batch.push(header, &payload::open(OpenRecord::default(), b"", format!("/tmp/{seq}").as_bytes()));
         }
         batch
     }
@@ -574,7 +573,9 @@ mod tests {
             Box::new(|_: &EventContext<'_>| true) as Predicate,
             count,
         );
-        assert_eq!(printer.feed(sample::host()).expect("nothing to write"), Flow::Continue);
+        let mut clock = Batch::default();
+        HostFrame::Clock(Clock::default()).push(BootNanos(0), &mut clock);
+        assert_eq!(printer.feed(clock).expect("nothing to write"), Flow::Continue);
         printer
     }
 

@@ -1,23 +1,19 @@
-//! The progress of a recording: one line on the terminal, written anew each second.
+//! The progress of a recording: one line on the terminal, rewritten each second.
 
 use super::say;
-use crate::text::grouped;
 use rustix::process::getpgrp;
 use rustix::stdio::stderr;
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 use std::time::{Duration, Instant};
+use tracetui_events::text::grouped;
 
-/// Time between two lines.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
-/// What a line shows.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Figures {
-    /// Events so far.
     pub(super) events: u64,
     /// Bytes so far.
     pub(super) bytes: u64,
-    /// Events lost so far.
     pub(super) lost: u64,
 }
 
@@ -25,7 +21,7 @@ pub(super) struct Figures {
 #[derive(Debug)]
 pub(super) struct Progress {
     begun: Instant,
-    /// The figures of the line before, and when it was written.
+    /// The figures of the previous line, and when it was written.
     before: (Instant, Figures),
 }
 
@@ -40,13 +36,13 @@ impl Progress {
     pub(super) fn show(&mut self, figures: Figures) {
         let now = Instant::now();
         let (then, before) = std::mem::replace(&mut self.before, (now, figures));
-        // An error: it is not the terminal of this session, which has no jobs.
+        // An error means that this is not the terminal of the session, and so has no jobs.
         if tcgetpgrp(stderr()).map_or(true, |group| group == getpgrp()) {
-            // A terminal without a size has none that is known.
+            // The size of a terminal may be unknown.
             let width = tcgetwinsize(stderr()).map_or(0, |size| usize::from(size.ws_col));
             let width = if width == 0 { 80 } else { width };
             let mut line = line(now - self.begun, now - then, before, figures);
-            // The last column stays free: the cursor would go on to the next line.
+            // Leave the last column free. Otherwise the cursor would move to the next line.
             line.truncate(width - 1);
             say::progress(&line);
         }

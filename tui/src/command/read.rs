@@ -1,40 +1,43 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
 use super::explain;
-use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, SORTS_OF_TIME, Step, Stretch, missing};
 use super::print::{Flow, Lines};
 use super::say::{charset, name, paint, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
-use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
-use crate::enrich::World;
-use crate::event::EventContext;
-use crate::event::describe::Value;
-use crate::event::exit::Ended;
-use crate::filter::FilterOptions;
-use crate::frame::host::{Probe, Window};
-use crate::limits;
-use crate::pipeline::Disposition;
-use crate::recording::follow::{self, Writing};
-use crate::recording::index::KINDS;
-use crate::recording::reader::Ending;
-use crate::sink::{self, FormatName};
-use crate::source::host::clock;
-use crate::text::grouped;
-use crate::text::time::Moment;
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use tracetui_shared::kind::Kind;
+use tracetui_events::budget::Budget;
+use tracetui_events::enrich::World;
+use tracetui_events::event::EventContext;
+use tracetui_events::event::describe::Value;
+use tracetui_events::event::exit::Ended;
+use tracetui_events::filter::FilterOptions;
+use tracetui_events::frame::host::{Probe, Window};
+use tracetui_events::limits;
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::playback::Error::NoSuchRecording;
+use tracetui_events::playback::remarks::{Stretch, missing};
+use tracetui_events::playback::{self, AtEnd, Playback, Played, Recording, SORTS_OF_TIME, Step};
+use tracetui_events::recording::follow::{self, Writing};
+use tracetui_events::recording::reader::Ending;
+use tracetui_events::sink::{self, FormatName};
+use tracetui_events::text::grouped;
+use tracetui_events::text::shell;
+use tracetui_events::text::time::Moment;
+use tracetui_host::clock;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::{KINDS, Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// Prints the events of recordings, merged by time.
 ///
 /// # Errors
-/// If one cannot be read, or the output cannot be written.
+/// If a recording cannot be read, or the output cannot be written.
 pub fn print(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let filters = FilterOptions::from(&args.trace.filters);
@@ -73,7 +76,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
             Ok(Step::End) => break true,
             Err(error) => {
                 lines.finish();
-                return Err(error);
+                return Err(error.into());
             }
         }
         match lines.outcome()? {
@@ -87,14 +90,15 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     lines.outcome()?;
     let times = [args.from, args.to];
     if !any && times.iter().any(Option::is_some) {
-        // What was meant as a time of day may have been read as a time since the start.
+        // The user may have meant a time of day where tracetui read a time since the start.
         let minutes = |time: &Moment| matches!(time, Moment::Since(60_000_000_000..));
         match times.iter().flatten().any(minutes) {
-            true => say(format_args!("nothing passes the filter and the times: {SORTS_OF_TIME}")),
-            false => say("nothing passes the filter and the times"),
+            true => say(format_args!("no event in these times passes the filter ({SORTS_OF_TIME})")),
+            false => say("no event in these times passes the filter"),
         }
     }
-    let damaged = playback.remarks();
+    playback.remarks().iter().for_each(say);
+    let damaged = playback.damaged();
     if all && !playback.ended_early() && !playback.goes_on() {
         let account = playback.account();
         match args.format {
@@ -105,37 +109,43 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Says what else may be meant if there is no such recording: `print make` for `print -- make`.
-fn with_tip(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref() {
-        Some(NoSuchRecording(name)) if !name.ends_with(".ttr") => {
+/// Adds a tip to the error that there is no such recording: `print make` may be meant as `print -- make`.
+fn with_tip(error: playback::Error) -> anyhow::Error {
+    match &error {
+        NoSuchRecording(name) if !name.ends_with(".ttr") => {
             anyhow!("{error}; to trace a command, write -- before it: -- {name}")
         }
-        _ => error,
+        _ => error.into(),
     }
 }
 
-/// Says once that it is not known whether more will come.
+/// Prints once that tracetui cannot tell whether a recording is still being written.
 fn say_if_unknown(playback: &Playback, said: &mut bool) {
     for recording in playback.recordings().iter().filter(|recording| recording.writing() == Writing::Unknown) {
         if !std::mem::replace(said, true) {
             let name = recording.name();
-            say(format_args!("{name}: whether it is still being written is not known here; a signal ends the waiting"));
+            say(format_args!("{name}: cannot tell whether a process is still writing it; Ctrl-C stops waiting"));
         }
     }
 }
 
-/// Waits until there may be more, or a signal comes. Closed if nobody reads stdout any more.
+/// The command that replays a recording, if `word` looks like the name of one.
+pub fn replay_of(word: &str) -> Option<String> {
+    let meant = word.ends_with(".ttr") || playback::is_recording(Path::new(word));
+    meant.then(|| format!("tracetui replay {}", shell::word(word.as_bytes())))
+}
+
+/// Waits until more events may be there, or a signal comes. Returns [`Flow::Closed`] if nobody reads stdout any more.
 fn wait_for_more() -> Flow {
     let timeout = Timespec::try_from(follow::POLL).ok();
-    // No events are asked for, so only an error of stdout ends it early.
+    // poll is not asked for any events, so only an error of stdout ends the wait early.
     match poll(&mut [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::empty())], timeout.as_ref()) {
         Ok(1..) => Flow::Closed,
         _ => Flow::Continue,
     }
 }
 
-/// Shows what recordings contain, one after another. One that cannot be read is reported, and the others are shown.
+/// Shows the contents of each recording in turn. If one cannot be read, reports that and continues with the others.
 ///
 /// # Errors
 /// If the only one is no recording or cannot be read, or the output cannot be written.
@@ -165,13 +175,14 @@ pub fn info(args: &cli::Info) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// What `info` shows of a recording. Which events of its trace are in it is added.
+/// The report of `info` on a recording. Adds to `stretches` which events of its trace the recording has.
 fn look(file: &Path, format: ReportFormat, stretches: &mut Vec<Stretch>) -> Result<String> {
-    let mut playback = Playback::look(file, Budget::new(limits::MEMORY_DEFAULT))?;
-    let mut facts = Facts::default();
-    while playback.step(&mut |played| facts.event(played.context))? == Step::More {}
+    let (playback, facts) = match read(file, Way::Short)? {
+        (playback, facts) if facts.agrees_with(&playback) => (playback, facts),
+        _ => read(file, Way::Whole)?,
+    };
     let Some(recording) = playback.recordings().first() else { return Ok(String::new()) };
-    recording.damage();
+    recording.damage().iter().for_each(say);
     stretches.extend(recording.stretch());
     Ok(match format {
         ReportFormat::Text => facts.text(recording),
@@ -179,19 +190,44 @@ fn look(file: &Path, format: ReportFormat, stretches: &mut Vec<Stretch>) -> Resu
     })
 }
 
-/// When a window begins and ends, if it has ended: nanoseconds since 1970.
+/// How much of a recording to decompress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// The start, and everything after the last state. The whole recording if that is not possible.
+    Short,
+    Whole,
+}
+
+fn read(file: &Path, way: Way) -> Result<(Playback, Facts)> {
+    let mut playback = Playback::look(file, Budget::new(limits::MEMORY_DEFAULT))?;
+    let mut facts = Facts::default();
+    let mut short = way == Way::Short;
+    while playback.step(&mut |played| facts.event(played.context))? == Step::More {
+        if short && facts.first_ns.is_some() {
+            short = false;
+            if playback.pass_to_end()? {
+                facts.go_on_from(&playback);
+            }
+        }
+    }
+    Ok((playback, facts))
+}
+
+/// The start of a window, and its end if it has ended, in nanoseconds since 1970.
 fn span(world: &World, window: &Window) -> (i128, Option<i128>) {
     let unix = |at: BootNanos| i128::from(at.0) + i128::from(world.clock_offset());
     (unix(window.from), Some(window.to).filter(|to| to.0 > 0).map(unix))
 }
 
-/// What `info` shows.
+/// The figures that `info` shows.
 #[derive(Default)]
 struct Facts {
     first_ns: Option<i128>,
     last_ns: Option<i128>,
-    /// Events by the number of their kind.
+    /// Events by kind number.
     events: [u64; KINDS],
+    /// Whether the events before the last state were counted while recording, and skipped here.
+    passed: bool,
 }
 
 impl Facts {
@@ -203,11 +239,33 @@ impl Facts {
         Disposition::Delivered
     }
 
+    /// Counts the skipped events before a state, from the account of the recording.
+    fn go_on_from(&mut self, playback: &Playback) {
+        (self.last_ns, self.passed) = (None, true);
+        let account = playback.account();
+        for kind in Kind::PROBED {
+            self.events.get_mut(kind as usize).into_iter().for_each(|count| *count = account.kind(kind).delivered);
+        }
+    }
+
+    /// Whether the counts of a recording that was partly skipped can be trusted. Then they are not above those of the index, an event
+    /// came after the skipped part, COMMAND is known and nothing is damaged.
+    fn agrees_with(&self, playback: &Playback) -> bool {
+        let Some(recording) = playback.recordings().first().filter(|_| self.passed) else { return true };
+        let (asked, _) = recording.kinds();
+        let indexed = recording.indexed().unwrap_or_default();
+        let fits = |kind: Kind| indexed.get(kind as usize).is_some_and(|events| self.count(kind) <= *events);
+        let known = recording.trace().command == Tgid(0) || recording.command().is_some();
+        self.last_ns.is_some() && known && !recording.damaged() && (asked & KindSet::PROBED).iter().all(fits)
+    }
+
     fn text(&self, recording: &Recording) -> String {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
         let account = recording.account();
-        let clean = |text: &str| crate::text::escaped(text.as_bytes(), crate::text::Mode::Screen).into_owned();
+        let clean = |text: &str| {
+            tracetui_events::text::escaped(text.as_bytes(), tracetui_events::text::Mode::Screen).into_owned()
+        };
         let (version, bytes, blocks) = recording.read_so_far();
         let mut out = String::new();
         let mut line = |title: &str, text: &str| out.push_str(&format!("{title:9} {text}\n"));
@@ -223,7 +281,7 @@ impl Facts {
         };
         let after = match recording.after_end() {
             0 => String::new(),
-            bytes => format!("; {} bytes after the end do not belong to it", grouped(bytes)),
+            bytes => format!("; {} bytes after the end ignored", grouped(bytes)),
         };
         line("complete", &format!("{complete}{after}"));
         if let Some(filter) = pipeline.excerpt() {
@@ -231,11 +289,11 @@ impl Facts {
         }
         if recording.damaged() {
             let lost = if recording.lost_unknown() {
-                "how many events they have is not known"
+                "the number of their events is unknown"
             } else {
                 "their events are lost"
             };
-            line("damaged", &format!("yes: parts cannot be read, see the messages; {lost}"));
+            line("damaged", &format!("yes: parts are unreadable, see the messages; {lost}"));
         }
         line("events", &self.events());
         if let Some((part, continues)) = recording.part() {
@@ -246,7 +304,7 @@ impl Facts {
         line("lost", &format!("{at_most}{}", grouped(account.sum().lost.sum())));
         for window in pipeline.windows() {
             let (from, to) = span(pipeline.world(), window);
-            let short = if window.short { ", begins late: no memory" } else { "" };
+            let short = if window.short { ", starts late: --memory too small" } else { "" };
             let matches = grouped(window.matches);
             line("window", &format!("{} to {} (matches: {matches}{short})", self.time(Some(from)), self.time(to)));
         }
@@ -256,7 +314,7 @@ impl Facts {
             let ended = match ended {
                 Some(Ended::Code(code)) => format!("exit {code}"),
                 Some(ended) => format!("killed by {ended}"),
-                None => "its end was not recorded".to_owned(),
+                None => "end not recorded".to_owned(),
             };
             let argv = Value::Args(argv).text().unwrap_or_default();
             line("command", &format!("{} ({ended})", clean(&String::from_utf8_lossy(&argv))));
@@ -285,7 +343,7 @@ impl Facts {
             || "-".to_owned(),
             |ns| {
                 let mut text = Vec::new();
-                crate::text::time::rfc3339(ns, &mut text);
+                tracetui_events::text::time::rfc3339(ns, &mut text);
                 String::from_utf8(text).unwrap_or_default()
             },
         )
@@ -295,7 +353,7 @@ impl Facts {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
         let account = recording.account();
-        let text = |text: &str| crate::text::json::ascii(text);
+        let text = |text: &str| tracetui_events::text::json::ascii(text);
         let time = |ns: Option<i128>| ns.map_or_else(|| "null".to_owned(), |ns| format!("\"{}\"", self.time(Some(ns))));
         let early = match recording.ending() {
             Some(Ending::Early(at)) => at.to_string(),
@@ -326,7 +384,7 @@ impl Facts {
             "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
              \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\"command\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
-            text(recording.name()),
+            text(&name(recording.path())),
             version,
             text(&host.name),
             text(&host.boot_id),
@@ -343,5 +401,41 @@ impl Facts {
             bytes,
             blocks,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{batches, write_blocks};
+    use super::*;
+    use std::fs;
+
+    /// What `info` shows, and whether blocks were passed over.
+    fn shown(file: &Path, way: Way) -> (String, String, bool) {
+        let (playback, facts) = read(file, way).expect("a recording");
+        let recording = &playback.recordings()[0];
+        (facts.text(recording), facts.json(recording), facts.passed)
+    }
+
+    #[test]
+    fn info_is_the_same_whether_all_is_decompressed_or_not() {
+        let dir = std::env::temp_dir().join(format!("tracetui-info-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let path = dir.join("x.ttr");
+        let blocks = write_blocks(&path, &batches());
+        let (text, json, passed) = shown(&path, Way::Short);
+        assert_eq!((shown(&path, Way::Whole), passed), ((text.clone(), json, false), true));
+        let bytes = fs::read(&path).expect("there");
+        for (at, contents) in &blocks {
+            let mut changed = bytes.clone();
+            changed[*at as usize + 70] ^= 1;
+            fs::write(&path, &changed).expect("room");
+            let mut stretches = Vec::new();
+            let damaged = look(&path, ReportFormat::Text, &mut stretches).expect("a recording");
+            assert_eq!(damaged, shown(&path, Way::Whole).0, "{contents:?} at {at}");
+            assert_ne!(damaged, text, "{contents:?} at {at}: the damage is seen");
+        }
+        fs::remove_dir_all(&dir).expect("ours");
     }
 }

@@ -1,26 +1,30 @@
-//! `tracetui record`: frames into a file, without a screen.
+//! `tracetui record`: writes frames to a file, without a screen.
 
 use super::around::{Around, Counts, Wanted};
 use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
 use super::say::{self, say};
-use super::session::{self, BadUsage, Frames, Happening, Request, RunningTrace, TraceOptions};
+use super::trace::remarks::remarks;
+use super::trace::request::{Request, TraceOptions};
+use super::trace::running::{Frames, Happening, RunningTrace, signals};
+use super::trace::start::start;
+use super::usage::{BadUsage, compile};
 use super::write::{self, Existing};
-use crate::budget::Budget;
 use crate::cli;
 use crate::cli::size::ByteSize;
-use crate::filter::Compiled;
-use crate::frame::Batch;
-use crate::pipeline::{Disposition, Pipeline};
-use crate::source::command::{Happened, Streams};
-use crate::source::host::clock;
-use crate::source::host::machine::Machine;
-use crate::text::counted;
 use anyhow::Result;
 use std::future::pending;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};
+use tracetui_events::budget::Budget;
+use tracetui_events::filter::Compiled;
+use tracetui_events::frame::Batch;
+use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::text::counted;
+use tracetui_host::clock;
+use tracetui_host::machine::Machine;
+use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::KindSet;
 
 /// Records until a signal, until a limit is reached, or until the COMMAND has ended.
@@ -35,22 +39,21 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     }
     let matches = args.around.around.as_ref().map(|expr| matching(expr)).transpose()?;
     let beside = matches.as_ref().filter(|matches| matches.whole.names_kinds()).map_or(KindSet::NONE, |m| m.kinds);
-    // Its output would damage a recording on stdout.
+    // COMMAND's output would damage a recording on stdout.
     let streams = if cli::is_stream(&path) { Streams::StdoutToStderr } else { Streams::Inherited };
     let Request { filters, held, options } = Request::read(&args.trace, &args.run, streams, beside)?;
-    let signals = session::signals(held.is_some())?;
+    let signals = signals(held.is_some())?;
     args.trace.ring_size.note().into_iter().for_each(say);
     let recorder = match args.rotate {
         Some(rotate) => rotate::start(&path, rotate)?,
         None => write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,
     };
-    let started = write::or_withdraw(session::start(&options), Some(&recorder)).await?;
+    let started = write::or_withdraw(start(&options), Some(&recorder)).await?;
     started.notes.iter().for_each(say);
     if !filters.rest.is_everything() && matches.is_none() {
-        say("the kernel cannot apply the whole filter: it is kept as the display filter of the recording");
+        say("the kernel cannot apply the whole filter: the rest becomes the display filter of the recording");
     }
-    let mut pipeline = Pipeline::default();
-    pipeline.set_budget(options.budget);
+    let mut pipeline = Pipeline::new(options.budget);
     let wanted = matches.map(|matches| {
         pipeline.follow(&[filters.rest.roots(), matches.whole.roots()].concat());
         wanted(args, matches, filters, &options)
@@ -77,12 +80,14 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     recording.run(args.duration).await;
     let code = recording.outcome().await;
     if let Some(events) = recording.trace.failed_after() {
-        let lost = recording.pipeline.recorded_only(events, recording.part.is_none());
-        say(format_args!("{} not recorded", counted(lost, ["event was", "events were"])));
+        let lost = recording.pipeline.ledger().recorded_only(events, recording.part.is_none());
+        if lost > 0 {
+            say(format_args!("{} not recorded", counted(lost, ["event was", "events were"])));
+        }
     }
     let account = recording.pipeline.account();
     recording.around_remarks(args.trace.memory()).into_iter().for_each(say);
-    session::remarks(&options, &account, recording.pipeline.discrepancy()).iter().for_each(say);
+    remarks(&options, &account, recording.pipeline.discrepancy()).iter().for_each(say);
     say(account.line());
     Ok(code)
 }
@@ -90,7 +95,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
 /// The filter of `--around`.
 fn matching(expr: &str) -> Result<Compiled> {
     let filters = cli::FilterArgs { filter: vec![expr.to_owned()], ..cli::FilterArgs::default() };
-    session::compile(&filters).map_err(|BadUsage(text)| BadUsage(text.replacen("--filter", "--around", 1)).into())
+    compile(&filters).map_err(|BadUsage(text)| BadUsage(text.replacen("--filter", "--around", 1)).into())
 }
 
 fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options: &TraceOptions) -> Wanted {
@@ -102,28 +107,27 @@ fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options:
     Wanted { shown, matches, before, after, room: options.budget.around() }
 }
 
-/// The parts of a trace that are recorded.
+/// The part of a trace to record.
 enum Part {
     /// Before the first frames.
     Announced(Box<Wanted>),
-    /// What surrounds some events, and a reader of the recording, whose state is that of the recording.
+    /// The surroundings of some events, and a pipeline that reads the recording. States in the recording come from that pipeline.
     Around(Box<(Around, Pipeline)>),
 }
 
-/// A trace that is recorded.
+/// A running trace and its recording.
 struct Recording {
     trace: RunningTrace,
     pipeline: Pipeline,
-    /// `None`: all of it.
+    /// `None` records the whole trace.
     part: Option<Part>,
     budget: Budget,
-    /// Bytes of the recording.
+    /// The maximum bytes of the recording.
     most: Option<u64>,
-    /// Bytes that were written one batch before, if that was near `most`.
+    /// Bytes written as of the batch before, if that was near `most`.
     last_size: Option<u64>,
-    /// It has this size: what comes is not recorded.
+    /// Whether the recording has reached `most`. Later frames are not recorded.
     full: bool,
-    /// An option ended it.
     limited: bool,
     stopped: bool,
     progress: Option<Progress>,
@@ -163,14 +167,17 @@ impl Recording {
         self.begin_part();
         let Recording { trace, pipeline, part, .. } = self;
         let Some(Part::Around(part)) = part else {
-            pipeline.finish(&mut |_, _| Disposition::Delivered);
+            pipeline.end();
+            pipeline.next(None, &mut |_, _| Disposition::Delivered);
             return trace.end_recording(pipeline).await;
         };
         let (around, reader) = part.as_mut();
-        pipeline.finish(&mut |seen, frame| around.take(seen, frame));
+        pipeline.end();
+        pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
         around.end();
         write_part(trace, pipeline, around, reader);
-        reader.finish(&mut |_, _| Disposition::Delivered);
+        reader.end();
+        reader.next(None, &mut |_, _| Disposition::Delivered);
         trace.end_recording(reader).await;
     }
 
@@ -185,27 +192,26 @@ impl Recording {
         }
     }
 
-    /// Begins with a part of the trace once the machine is known.
+    /// Begins recording a part of the trace, once the first frames have described the machine.
     fn begin_part(&mut self) {
         self.part = match self.part.take() {
             Some(Part::Announced(wanted)) => {
-                let mut reader = Pipeline::default();
-                reader.set_budget(self.budget);
+                let reader = Pipeline::new(self.budget);
                 Some(Part::Around(Box::new((Around::new(*wanted, self.pipeline.world()), reader))))
             }
             part => part,
         };
     }
 
-    /// What is to be said of the parts that were recorded.
+    /// The messages about the recorded parts.
     fn around_remarks(&self, memory: ByteSize) -> Vec<String> {
         let Some(Part::Around(part)) = &self.part else { return Vec::new() };
         let Counts { matches, windows, short } = part.0.counts();
         let (matches, windows) = (counted(matches, ["match", "matches"]), counted(windows, ["window", "windows"]));
         let mut lines = vec![format!("--around: {matches} in {windows}")];
         if short > 0 {
-            let short = counted(short, ["window begins", "windows begin"]);
-            lines.push(format!("--memory {memory} is too small for --before: {short} later"));
+            let short = counted(short, ["window starts", "windows start"]);
+            lines.push(format!("--memory {memory} is too small for --before: {short} late"));
         }
         lines
     }
@@ -217,30 +223,30 @@ impl Recording {
         match part {
             Some(Part::Around(part)) => {
                 let (around, reader) = part.as_mut();
-                pipeline.release(&mut |seen, frame| around.take(seen, frame));
+                pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
                 write_part(trace, pipeline, around, reader);
             }
-            _ => pipeline.release(&mut |_, _| Disposition::Delivered),
+            _ => pipeline.next(None, &mut |_, _| Disposition::Delivered),
         }
         while let Some(spare) = self.pipeline.spare() {
             self.trace.feed().recycle(spare);
         }
         self.trace.record_state(&self.pipeline);
         self.trace.notices(&self.pipeline).iter().for_each(say);
-        // Without a file there is nothing left to do.
+        // Without a recording there is nothing left to do.
         if self.trace.recording_failed() {
             self.stop();
         }
     }
 
-    /// Ends the recording while it is not larger than it may be, if the next batch is like this one.
+    /// Ends the recording before it exceeds its maximum size. Assumes that the next batch is as large as this one.
     async fn mind_the_size(&mut self) {
         let (Some(most), Some(recorder)) = (self.most, self.trace.recorder()) else { return };
         let size = recorder.size_near(most, &self.pipeline).await;
         let written = recorder.written();
         let before = std::mem::replace(&mut self.last_size, size.map(|_| written));
         let Some((size, state)) = size else { return };
-        // A state may be due too.
+        // Count a state too, since one may be due.
         let growth = before.map_or(0, |before| written.saturating_sub(before)).saturating_add(state);
         let next = size.saturating_add(growth);
         if size < most && next <= most {
@@ -255,7 +261,7 @@ impl Recording {
         }
     }
 
-    /// An option ends the recording.
+    /// Ends the recording because of an option, and prints which one.
     fn reached(&mut self, option: &str) {
         self.limited = true;
         self.stop();
@@ -290,13 +296,13 @@ impl Recording {
     }
 }
 
-/// Writes what was taken out of the trace since the last time.
+/// Writes the parts taken from the trace since the last call.
 fn write_part(trace: &RunningTrace, pipeline: &mut Pipeline, around: &mut Around, reader: &mut Pipeline) {
-    pipeline.deliver_late(&around.late());
+    pipeline.ledger().deliver_late(&around.late());
     while let Some(batch) = around.batch() {
         trace.recorder().into_iter().for_each(|recorder| recorder.frames(&batch));
         reader.feed(batch);
-        reader.release(&mut |_, _| Disposition::Delivered);
+        reader.next(None, &mut |_, _| Disposition::Delivered);
     }
     trace.recorder().into_iter().for_each(|recorder| recorder.state_if_due(reader));
 }

@@ -1,25 +1,25 @@
 //! COMMAND's output in a recording.
 
-use crate::frame::Batch;
-use crate::frame::host::{CommandOutput, HostFrame};
-use crate::limits;
-use crate::source::host::clock;
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{CommandOutput, HostFrame};
+use tracetui_events::limits;
+use tracetui_host::clock;
 
-/// COMMAND's output, as far as it is recorded.
+/// The recorded part of COMMAND's output.
 #[derive(Debug, Default)]
 pub(super) struct RecordedOutput {
     /// Columns and rows of the terminal.
     pub(super) window: (u16, u16),
-    /// Bytes that were recorded.
+    /// Bytes recorded so far.
     bytes: u64,
-    /// Bytes that were not, and are not in a frame yet.
+    /// Bytes that were not recorded, and that no frame has reported yet.
     missing: u64,
     /// Whether the message about missing bytes was printed; `None` until bytes are missing.
     said: Option<bool>,
 }
 
 impl RecordedOutput {
-    /// The frames of what COMMAND wrote. What is missing is counted now and then, and when nothing was written.
+    /// The frames for a piece of COMMAND's output. Missing bytes are reported now and then, and when `bytes` is empty.
     pub(super) fn frames(&mut self, bytes: &[u8]) -> Batch {
         let room = limits::OUTPUT_RECORDED.saturating_sub(self.bytes);
         let (kept, missing) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
@@ -39,11 +39,11 @@ impl RecordedOutput {
         batch
     }
 
-    /// The message when the limit is reached, once.
+    /// The message that the limit is reached; only once.
     pub(super) fn remark(&mut self) -> Option<String> {
         let said = self.said.as_mut().filter(|said| !**said)?;
         *said = true;
-        Some(format!("COMMAND's output is not recorded any more: the limit is {} MiB", limits::OUTPUT_RECORDED >> 20))
+        Some(format!("stopped recording COMMAND's output: the limit is {} MiB", limits::OUTPUT_RECORDED >> 20))
     }
 }
 

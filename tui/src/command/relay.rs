@@ -1,35 +1,31 @@
-//! The user's terminal while a COMMAND with a terminal of its own runs under `print` or `record`: keys and the window size go
-//! to that terminal, and its output comes from there.
+//! The user's terminal while a COMMAND with its own terminal runs under `print` or `record`. Keys and the window size go to
+//! COMMAND's terminal, and output comes from it.
 //!
-//! While the COMMAND is in the foreground, the user's terminal is raw: Ctrl-C and Ctrl-Z are bytes that the COMMAND's terminal
-//! turns into signals. In a pipeline or a background job it stays as it is until the COMMAND reads from its terminal. When the
-//! COMMAND stops, tracetui gives the terminal back and stops too.
+//! While the COMMAND is in the foreground, the user's terminal is raw. Ctrl-C and Ctrl-Z are bytes that COMMAND's terminal turns into
+//! signals. In a pipeline or a background job, the user's terminal keeps its modes until the COMMAND reads from its own. When the
+//! COMMAND stops, tracetui restores the terminal and stops too.
 
 use super::outlet::Outlet;
+use super::raw::{make_raw, restore, restore_on_panic};
+use super::say;
 use super::signals;
-use crate::limits;
-use crate::source::command::pty::device;
-use crate::source::command::{Ended, Happened, Running, in_foreground, in_pipeline};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::ptr::null_mut;
-use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-/// The modes to restore; null unless the terminal is raw. They are never freed: a signal handler may be reading them.
-static COOKED: AtomicPtr<Termios> = AtomicPtr::new(null_mut());
+use tracetui_events::limits;
+use tracetui_events::terminal::LineTracker;
+use tracetui_live::command::pty::device;
+use tracetui_live::command::{Ended, Happened, Running, in_foreground, in_pipeline};
 
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
 
-/// Bytes of keys that are read at once.
+/// The maximum bytes of keys in one read.
 const KEYS: usize = 4096;
 
 /// The user's terminal. Restored when dropped.
@@ -37,15 +33,17 @@ const KEYS: usize = 4096;
 pub(super) struct Relay {
     keys: AsyncFd<OwnedFd>,
     outlet: Outlet,
-    /// Whether the COMMAND gets the foreground of its terminal whenever tracetui has that of the user's.
+    /// The state of the terminal line that the COMMAND writes.
+    line: LineTracker,
+    /// Whether the COMMAND gets the foreground of its terminal whenever tracetui has the foreground of the user's terminal.
     interactive: bool,
     /// Whether the terminal is raw and its keys are read.
     front: bool,
-    /// Whether the COMMAND's terminal has the modes of the user's. While tracetui was in the background, the shell had its own.
+    /// Whether COMMAND's terminal has the modes of the user's terminal. While tracetui was in the background, the shell had its own modes.
     modes_known: bool,
-    /// The signal that stopped the COMMAND, until its output is written.
+    /// The signal that stopped the COMMAND, kept until COMMAND's output is written.
     stopped: Option<libc::c_int>,
-    /// How the COMMAND ended, until its output is written.
+    /// How the COMMAND ended, kept until COMMAND's output is written.
     ended: Option<Ended>,
 }
 
@@ -64,8 +62,16 @@ impl Relay {
         // SAFETY: the descriptor is owned, and stays open and unchanged until it is dropped.
         let keys = unsafe { AsyncFd::register_with_interest(stdin().try_clone_to_owned()?, Interest::READABLE) }?;
         let interactive = command.starts_in_front();
-        let mut relay =
-            Relay { keys, outlet, interactive, front: false, modes_known: in_foreground(), stopped: None, ended: None };
+        let mut relay = Relay {
+            keys,
+            outlet,
+            line: LineTracker::default(),
+            interactive,
+            front: false,
+            modes_known: in_foreground(),
+            stopped: None,
+            ended: None,
+        };
         relay.front = relay.comes_to_front(command);
         if relay.front != interactive {
             command.resume(relay.front);
@@ -73,8 +79,8 @@ impl Relay {
         Ok(Some(relay))
     }
 
-    /// Waits for the next event of the COMMAND, and passes on keys and output. Its end comes after its last output is written.
-    /// `ends`: Ctrl-C ends tracetui. Cancel safe.
+    /// Waits for the next event of the COMMAND, and passes on keys and output meanwhile. Reports COMMAND's end only after its last output
+    /// is written. `ends` is whether Ctrl-C ends tracetui. Cancel safe.
     pub(super) async fn next(&mut self, command: &mut Running, ends: bool) -> Happened {
         loop {
             if let Some(ended) = self.ended.take_if(|_| !self.outlet.pending()) {
@@ -95,7 +101,7 @@ impl Relay {
                         Happened::Stopped(signal) => self.stopped = Some(signal),
                         Happened::Ended(ended) => self.ended = Some(ended),
                     }
-                    // What it wrote before that. Others may go on writing.
+                    // Take the output from before the end. Other processes may continue to write.
                     let left = command.output_left();
                     if !left.is_empty() {
                         return self.wrote(left);
@@ -112,13 +118,14 @@ impl Relay {
         }
     }
 
-    /// Output for the terminal. An error means that the terminal is gone, which SIGHUP says too.
+    /// Writes output to the terminal. An error means that the terminal is gone, which SIGHUP reports too.
     fn wrote(&mut self, bytes: Vec<u8>) -> Happened {
         let _ = self.outlet.inlet().write_all(&bytes);
+        say::others_wrote(self.line.is_within_after(&bytes));
         Happened::Wrote(bytes)
     }
 
-    /// The COMMAND was stopped: stops this job too, unless the COMMAND only waits for the foreground, and tracetui has it.
+    /// Stops this job too, after the COMMAND was stopped. Does not if the COMMAND only waits for the foreground and tracetui has it.
     fn stop(&mut self, signal: libc::c_int, command: &Running) {
         let asks = matches!(signal, libc::SIGTTIN | libc::SIGTTOU);
         self.interactive |= asks;
@@ -131,7 +138,7 @@ impl Relay {
         command.resume(self.front);
     }
 
-    /// The job was continued, perhaps in the background, and perhaps the shell set its own modes.
+    /// Adapts the terminal after the job was continued. It may be in the background now, and the shell may have set its own modes.
     pub(super) fn continued(&mut self, command: &Running) {
         let before = self.front;
         self.front = self.comes_to_front(command);
@@ -140,7 +147,7 @@ impl Relay {
         }
     }
 
-    /// Makes the terminal raw if the COMMAND is to have the foreground, and can have it.
+    /// Makes the terminal raw if the COMMAND should have the foreground and can have it.
     fn comes_to_front(&mut self, command: &Running) -> bool {
         if !self.interactive || !in_foreground() {
             return false;
@@ -151,7 +158,7 @@ impl Relay {
         make_raw(!in_pipeline())
     }
 
-    /// A signal came. After the end of the COMMAND, it is not waited any longer for a terminal that takes nothing.
+    /// Handles a signal. After the COMMAND has ended, tracetui no longer waits for a terminal that takes nothing.
     pub(super) fn signalled(&self) {
         if self.ended.is_some() {
             self.outlet.abandon();
@@ -174,7 +181,7 @@ impl Drop for Relay {
     }
 }
 
-/// A descriptor by which the terminal on stdin can be written.
+/// A descriptor that can write to the terminal on stdin.
 fn writable() -> io::Result<OwnedFd> {
     let writes = |fd| fcntl_getfl(fd).is_ok_and(|flags| flags & OFlags::ACCMODE != OFlags::RDONLY);
     let same = |fd| device(fd) == device(stdin()) && writes(fd);
@@ -191,62 +198,15 @@ async fn typed(keys: &AsyncFd<OwnedFd>) -> Vec<u8> {
         let Ok(mut ready) = keys.readable().await else { return std::future::pending().await };
         match rustix::io::read(keys.get_ref(), &mut bytes) {
             Ok(read @ 1..) => return bytes.get(..read).unwrap_or_default().to_vec(),
-            // The terminal is gone. That cannot be cleared.
+            // The terminal is gone, and the readiness cannot be cleared.
             Ok(_) | Err(_) if ready.ready().is_read_closed() => return std::future::pending().await,
-            // It is another job's, or another process was faster.
+            // The terminal belongs to another job, or another process read first.
             Ok(_) | Err(_) => ready.clear_ready(),
         }
     }
 }
 
-/// Whether the terminal is raw: then a line ends with CR LF.
-pub(super) fn is_raw() -> bool {
-    !COOKED.load(Ordering::Acquire).is_null()
-}
-
-/// Makes the terminal raw; its output only if this job writes to it alone. `false` if it is gone.
-fn make_raw(alone: bool) -> bool {
-    let Ok(now) = tcgetattr(stdin()) else { return false };
-    let cooked = COOKED.load(Ordering::Acquire);
-    // SAFETY: a non-null pointer comes from `Box::into_raw` and is never freed.
-    let cooked = unsafe { cooked.as_ref() }.unwrap_or(&now);
-    let mut raw = cooked.clone();
-    raw.make_raw();
-    if !alone {
-        raw.output_modes = cooked.output_modes;
-    }
-    raw.special_codes[SpecialCodeIndex::VMIN] = 0;
-    raw.special_codes[SpecialCodeIndex::VTIME] = 0;
-    if !is_raw() {
-        COOKED.store(Box::into_raw(Box::new(now)), Ordering::Release);
-    }
-    tcsetattr(stdin(), OptionalActions::Now, &raw).is_ok()
-}
-
-/// Restores the modes of the terminal, if they were changed and the terminal is still this job's. Safe in a signal handler.
-pub(super) fn restore() {
-    let cooked = COOKED.swap(null_mut(), Ordering::AcqRel);
-    // SAFETY: a non-null pointer comes from `Box::into_raw` and is never freed.
-    if let Some(cooked) = unsafe { cooked.as_ref() }
-        && in_foreground()
-    {
-        let _ = tcsetattr(stdin(), OptionalActions::Now, cooked);
-    }
-}
-
-/// Makes a panic restore the terminal before its message.
-fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            restore();
-            report(info);
-        }));
-    });
-}
-
-/// Stops the process group as a key in a cooked terminal does: the shell sees the whole job stopped, sudo included.
+/// Stops the process group as a key in a cooked terminal does. The shell sees the whole job stopped, including sudo.
 pub(super) fn stop_job(signal: libc::c_int) {
     // SAFETY: the zeroed sigaction is SIG_DFL with no flags and an empty mask; both pointers are to live locals, and
     // the handler that is put back is the one that was there. kill takes no pointers.
@@ -257,5 +217,40 @@ pub(super) fn stop_job(signal: libc::c_int) {
         libc::sigaction(signal, &default, &mut ours);
         libc::kill(0, signal);
         libc::sigaction(signal, &ours, std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::raw::is_raw;
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+    use rustix::termios::tcgetattr;
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    /// Set in a process that runs [`a_panic_restores_the_modes`] and is to panic.
+    const PANICS: &str = "TRACETUI_RELAY_PANICS";
+
+    #[test]
+    fn a_panic_restores_the_modes() {
+        if std::env::var_os(PANICS).is_some() {
+            restore_on_panic();
+            assert!(make_raw(true) && is_raw());
+            panic!("it panics while the terminal is raw");
+        }
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).and_then(|master| unlockpt(&master).map(|()| master)).expect("a terminal");
+        let slave = ioctl_tiocgptpeer(&master, flags).expect("a slave");
+        let modes = || format!("{:?}", tcgetattr(&slave).expect("a terminal"));
+        let before = modes();
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "command::relay::tests::a_panic_restores_the_modes", "--nocapture"]);
+        command.env(PANICS, "1").stdin(slave.try_clone().expect("a descriptor"));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut said = String::new();
+        child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+        assert!(!child.wait().expect("a child").success() && said.contains("while the terminal is raw"), "{said}");
+        assert_eq!(modes(), before);
     }
 }

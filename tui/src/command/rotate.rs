@@ -1,4 +1,4 @@
-//! The files of a recording that is written into several ones (`record --rotate`).
+//! The files of a recording that consists of several files (`record --rotate`).
 //!
 //! `build.ttr` becomes `build.000001.ttr`, `build.000002.ttr` and so on. The directory is opened once; files are created and
 //! removed in it, whatever happens to its path. A file is never replaced, and only one that this trace wrote is removed.
@@ -6,46 +6,40 @@
 use super::say::name;
 use super::write::{locked, random_id};
 use crate::cli::Rotate;
-use crate::event::keys::keys_of;
-use crate::recording::Recorder;
-use crate::recording::block::FileHeader;
-use crate::recording::recorder::Files;
-use crate::source::host::clock;
-use crate::source::host::confine::{Files as Work, enter_files};
-use crate::source::host::invoker::Invoker;
-use crate::text::grouped;
+use crate::recorder::Recorder;
+use crate::recorder::RecordingFiles;
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat, openat, statat, unlinkat};
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use tracetui_events::recording::block::FileHeader;
+use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::names::{DIGITS_MOST, FileNames};
+use tracetui_events::text::grouped;
+use tracetui_host::clock;
+use tracetui_host::confine::{FileAccess, enter_files};
+use tracetui_host::invoker::Invoker;
 
-/// Digits of the number in a name.
-const DIGITS: usize = 6;
-
-/// Digits of the largest number that is taken for one of a recording.
-const DIGITS_MOST: usize = 12;
-
-/// Numbers that are tried for a new file, because another process may create files with these names.
+/// How many numbers to try for a new file. Another process may create files with these names.
 const TRIES: u32 = 32;
 
-/// How many of them follow each other. Each of the others is chosen from twice as many as the one before: whoever takes names in
-/// advance would have to take most of 2^31.
+/// How many of the [`TRIES`] are consecutive numbers. Each later try is random, from a range twice as large as the one before. A
+/// process that takes names in advance would have to take most of 2^31.
 const IN_ORDER: u32 = 8;
 
-/// Numbers from here on are not counted as those of files that are there: as many follow as can be tried.
+/// The lowest number that does not count as the number of an existing file. As many numbers follow it as can be tried.
 const LAST: u64 = 10u64.pow(DIGITS_MOST as u32) - (1 << TRIES);
 
-/// Starts a recording in files of which each begins when the one before has its size. Before privileges are dropped.
+/// Starts a recording in several files. The next file begins when the current one has its size. Call it before privileges are dropped.
 ///
 /// # Errors
 /// If the directory cannot be opened, or the first file cannot be created.
 pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
-    let names = Names::of(path).ok_or_else(|| anyhow!("{}: not the name of a file", name(path)))?;
+    let names = FileNames::of(path).ok_or_else(|| anyhow!("{}: not a file name", name(path)))?;
     let invoker = Invoker::of_environment()?;
     let directory = PathBuf::from(&names.directory);
     let files = Series {
@@ -63,70 +57,12 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         kept_on: Vec::new(),
         largest: 0,
     };
-    let prepare = move || enter_files(invoker.as_ref(), Work::Create(&directory));
+    let prepare = move || enter_files(invoker.as_ref(), FileAccess::Create(&directory));
     let recorder = Recorder::start_files(files, name(path), keys_of, prepare);
     recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }
 
-/// The names of the files.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Names {
-    directory: OsString,
-    stem: OsString,
-    extension: &'static str,
-}
-
-impl Names {
-    /// The number stands before a final `.ttr`, otherwise at the end. `None` if the path ends in no name.
-    fn of(path: &Path) -> Option<Names> {
-        let file = path.file_name()?;
-        if path.as_os_str().as_bytes().ends_with(b"/") {
-            return None;
-        }
-        let (stem, extension) = match file.as_bytes().strip_suffix(b".ttr") {
-            Some(stem) if !stem.is_empty() => (OsStr::from_bytes(stem), ".ttr"),
-            _ => (file, ""),
-        };
-        let directory = path.parent().map(Path::as_os_str).filter(|parent| !parent.is_empty());
-        let directory = directory.unwrap_or(OsStr::new(".")).to_owned();
-        Some(Names { directory, stem: stem.to_owned(), extension })
-    }
-
-    /// The names of the files of which this is one, and its number.
-    fn of_file(path: &Path) -> Option<(Names, u64)> {
-        let Names { directory, stem, extension } = Names::of(path)?;
-        let at = stem.as_bytes().iter().rposition(|byte| *byte == b'.')?;
-        let names = Names { directory, stem: OsStr::from_bytes(&stem.as_bytes()[..at]).to_owned(), extension };
-        let number = names.number(path.file_name()?.as_bytes())?;
-        Some((names, number))
-    }
-
-    fn file(&self, number: u64) -> OsString {
-        let number = format!(".{number:0DIGITS$}{}", self.extension);
-        OsString::from_vec([self.stem.as_bytes(), number.as_bytes()].concat())
-    }
-
-    /// The number in the name of one of the files.
-    fn number(&self, file: &[u8]) -> Option<u64> {
-        let number = file.strip_prefix(self.stem.as_bytes())?.strip_prefix(b".")?;
-        let number = number.strip_suffix(self.extension.as_bytes())?;
-        let digits = number.len() >= DIGITS && number.iter().all(u8::is_ascii_digit);
-        // One that is too large to be one of ours would leave no numbers.
-        std::str::from_utf8(number).ok().filter(|_| digits && number.len() <= DIGITS_MOST)?.parse().ok()
-    }
-}
-
-/// The files beside this one that have its name with a later number, in the order of the numbers.
-pub(super) fn later(path: &Path) -> Vec<PathBuf> {
-    let Some((names, number)) = Names::of_file(path) else { return Vec::new() };
-    let entries = std::fs::read_dir(&names.directory).into_iter().flatten().filter_map(Result::ok);
-    let numbers = entries.filter_map(|entry| names.number(entry.file_name().as_bytes()));
-    let mut numbers: Vec<u64> = numbers.filter(|other| *other > number).collect();
-    numbers.sort_unstable();
-    numbers.into_iter().map(|number| Path::new(&names.directory).join(names.file(number))).collect()
-}
-
-/// A file that was created.
+/// A file after it was created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Opened {
     number: u64,
@@ -134,14 +70,14 @@ struct Opened {
     inode: u64,
 }
 
-/// A file that was written.
+/// A file that is completely written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Written {
     number: u64,
     identity: Identity,
 }
 
-/// What shows that a file is the one that was written, and that nobody wrote to it since.
+/// The evidence that a file is the one this trace wrote, and that nobody has written to it since.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Identity {
     device: u64,
@@ -163,25 +99,25 @@ impl From<Stat> for Identity {
 
 /// The files of a trace.
 struct Series {
-    /// Opened on the thread that writes, as the user.
+    /// The directory, opened as the user on the thread that writes.
     directory: Option<OwnedFd>,
-    names: Names,
+    names: FileNames,
     rotate: Rotate,
-    /// Random bytes: the trace in the headers, and the ids of its files.
+    /// Random bytes. They identify the trace in the headers, and give the files their ids.
     id: [u8; 16],
     /// The number of the next part.
     part: u32,
-    /// The number in the name of the file that was opened last.
+    /// The number in the name of the last file opened.
     number: u64,
     opened: Option<Opened>,
-    /// The one before, until it is written.
+    /// The file before `opened`, until it is completely written.
     before: Option<Opened>,
-    /// Files that are written and were not removed, oldest first.
+    /// Completely written files that were not removed, oldest first.
     ended: VecDeque<Written>,
     removed: u64,
-    /// Bytes of files that were removed, by this trace or something else, or are not what was written any more.
+    /// Bytes of files that this trace or another process removed, and of files that another process changed.
     gone: u64,
-    /// Files that were to be removed, but are not what was written.
+    /// Messages about old files that were not removed because they had been changed.
     kept_on: Vec<String>,
     /// Bytes of the largest file.
     largest: u64,
@@ -193,7 +129,7 @@ impl Series {
             let path = self.names.directory.as_os_str();
             let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
             let opened = match rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty()) {
-                // One that may not be listed.
+                // The user may not list the directory.
                 Err(rustix::io::Errno::ACCESS) => rustix::fs::open(path, flags | OFlags::PATH, Mode::empty()),
                 opened => opened,
             };
@@ -204,8 +140,7 @@ impl Series {
         self.directory.as_ref().ok_or_else(|| io::Error::other("no directory"))
     }
 
-    /// The highest number of a file that is there already. The numbers go on after it, so that the names are in the order of
-    /// time.
+    /// The highest number of an existing file. Numbers continue after it, so that names sort by time.
     fn latest(&self, directory: &OwnedFd) -> u64 {
         let Ok(entries) = Dir::read_from(directory) else { return 0 };
         let names = entries.filter_map(Result::ok);
@@ -238,10 +173,10 @@ impl Series {
             }
         }
         let first = names.file(self.number.saturating_add(1));
-        Err(io::Error::other(format!("{} and {} later names are taken", name(&first), TRIES - 1)))
+        Err(io::Error::other(format!("{} and the next {} names are taken", name(&first), TRIES - 1)))
     }
 
-    /// Removes the oldest files until at most `left` of those that are written are left.
+    /// Removes the oldest files until at most `left` completely written ones remain.
     fn leave(&mut self, left: usize) -> io::Result<()> {
         while self.ended.len() > left {
             let Some(oldest) = self.ended.pop_front() else { break };
@@ -254,9 +189,7 @@ impl Series {
                     self.removed += 1;
                 }
                 Err(rustix::io::Errno::NOENT) => {}
-                Ok(_) => {
-                    self.kept_on.push(format!("{}: not removed: it was changed since it was written", name(&file)))
-                }
+                Ok(_) => self.kept_on.push(format!("{}: not removed: changed since it was written", name(&file))),
                 Err(error) => return Err(failed("cannot remove", &file, error)),
             }
             self.gone += u64::try_from(oldest.identity.size).unwrap_or_default();
@@ -278,14 +211,14 @@ impl Series {
     }
 }
 
-impl Files for Series {
+impl RecordingFiles for Series {
     type File = File;
 
     fn next(&mut self) -> io::Result<(File, FileHeader)> {
         let file = self.create()?;
-        // With the new one and the one before it, there are as many as are kept.
+        // Together with the new file and the one before it, this is the number of files to keep.
         if let Err(error) = self.leave((self.rotate.count.get() as usize).saturating_sub(2)) {
-            // If that fails, the file stays.
+            // If this fails, the file remains.
             let _ = self.withdraw();
             return Err(error);
         }
@@ -331,19 +264,19 @@ impl Files for Series {
         if self.removed > 0 {
             let them = if self.removed == 1 { "older one was" } else { "older ones were" };
             let (removed, written) = (grouped(self.removed), grouped(written));
-            line.push_str(&format!("; {removed} {them} removed; {written} bytes were written in all"));
+            line.push_str(&format!("; {removed} {them} removed; {written} bytes were written in total"));
         }
-        // A block more is usual.
+        // Files are often larger by one block.
         let most = self.rotate.size.0.saturating_add(self.rotate.size.0 / 4);
         let larger = (self.largest > most).then(|| {
             let (largest, size) = (grouped(self.largest), self.rotate.size);
-            format!("--rotate: files have up to {largest} bytes, not {size}: each begins and ends with the state of all processes")
+            format!("--rotate: files grow to {largest} bytes, not {size}: each starts and ends with the state of all processes")
         });
         self.kept_on.iter().cloned().chain([line]).chain(larger).collect()
     }
 }
 
-/// A random number of this many bits.
+/// A random number of `bits` bits.
 fn among(bits: u32) -> io::Result<u64> {
     match bits {
         0 => Ok(0),
@@ -363,43 +296,6 @@ mod tests {
     use std::io::Write as _;
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
-    #[track_caller]
-    fn check_name(path: &str, directory: &str, first: &str) {
-        let names = Names::of(Path::new(path)).expect("a name");
-        assert_eq!((names.directory.to_str(), names.file(1).to_str()), (Some(directory), Some(first)));
-        assert_eq!(names.number(first.as_bytes()), Some(1));
-    }
-
-    #[test]
-    fn the_number_stands_before_the_extension() {
-        check_name("build.ttr", ".", "build.000001.ttr");
-        check_name("/var/log/a.b.ttr", "/var/log", "a.b.000001.ttr");
-        check_name("dir/trace", "dir", "trace.000001");
-        check_name(".ttr", ".", ".ttr.000001");
-        for path in ["", "/", "..", "a/..", "dir/"] {
-            assert_eq!(Names::of(Path::new(path)), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn only_names_with_a_number_are_counted() {
-        let names = Names::of(Path::new("a.ttr")).expect("a name");
-        for (file, number) in [
-            ("a.000017.ttr", Some(17)),
-            ("a.1000000.ttr", Some(1_000_000)),
-            ("a.17.ttr", None),
-            ("a.+00017.ttr", None),
-            ("a.ttr", None),
-            ("b.000017.ttr", None),
-            ("a.000017.ttr.gz", None),
-            ("a.99999999999999999999999.ttr", None),
-        ] {
-            assert_eq!(names.number(file.as_bytes()), number, "{file}");
-        }
-        assert_eq!(names.file(1_234_567), "a.1234567.ttr");
-    }
-
-    /// An empty directory.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -413,7 +309,7 @@ mod tests {
         fn series(&self, count: u32) -> Series {
             Series {
                 directory: None,
-                names: Names::of(&self.0.join("a.ttr")).expect("a name"),
+                names: FileNames::of(&self.0.join("a.ttr")).expect("a name"),
                 rotate: format!("64KiB,{count}").parse().expect("good usage"),
                 id: [7; 16],
                 part: 0,
@@ -519,7 +415,7 @@ mod tests {
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000003.ttr", "a.000004.ttr"]);
         let said = series.remarks(1000);
         assert!(said[0].contains("a.000001.ttr: not removed"), "{said:?}");
-        let sizes = "2 files, 988 bytes; 1 older one was removed; 1,000 bytes were written in all";
+        let sizes = "2 files, 988 bytes; 1 older one was removed; 1,000 bytes were written in total";
         assert_eq!(said[1], format!("a.000003.ttr to a.000004.ttr: {sizes}"));
         // One that was removed already is no error.
         fs::remove_file(dir.0.join("a.000003.ttr")).expect("there");
@@ -532,7 +428,7 @@ mod tests {
         let dir = Scratch::new("moved");
         let inner = dir.0.join("inner");
         fs::create_dir(&inner).expect("room");
-        let mut series = Series { names: Names::of(&inner.join("a.ttr")).expect("a name"), ..dir.series(1) };
+        let mut series = Series { names: FileNames::of(&inner.join("a.ttr")).expect("a name"), ..dir.series(1) };
         let mut current = None;
         go_on(&mut series, &mut current).expect("room");
         let moved = dir.0.join("moved");

@@ -4,12 +4,9 @@
 //! waits until a termination signal; then this message and all later ones are dropped. The macros of the standard
 //! library panic if stderr is closed, so clippy rejects them (`print_stderr`).
 
-use super::outlet::{Finished, Outlet};
+use super::outlet::{Finished, Outlet, UNENDED};
 use super::signals;
 use crate::cli;
-use crate::limits;
-use crate::text::paint::Paint;
-use crate::text::{Charset, Mode, escape, escaped};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::stdio;
@@ -19,17 +16,17 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use tracetui_events::limits;
+use tracetui_events::text::paint::Paint;
+use tracetui_events::text::{Charset, Mode, escape, escaped};
 
-/// The shortest time that a reader has for a sentence.
+/// The minimum time that a reader gets for a message.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// Nobody read the last sentence.
+/// Whether nobody read the last message.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// The last line of stderr may have no end.
-static UNENDED: AtomicBool = AtomicBool::new(false);
-
-/// Columns of the progress on the terminal; 0: there is none.
+/// The columns of the progress line on the terminal; 0 if there is none.
 static PROGRESS: AtomicUsize = AtomicUsize::new(0);
 
 /// The charset of the locale.
@@ -43,7 +40,6 @@ pub fn charset() -> Charset {
     }
 }
 
-/// Whether stdout is coloured.
 pub(super) fn paint(color: cli::ColorOption) -> Paint {
     let on = match color.when.unwrap_or_default() {
         cli::Color::Always => true,
@@ -71,13 +67,23 @@ pub fn say(text: impl std::fmt::Display) {
     }
 }
 
-/// Another process wrote to stderr, perhaps a line without an end: the next message begins a new line. A terminal is read by people,
-/// who see where that is.
-pub(super) fn others_wrote() {
-    UNENDED.store(!io::stderr().is_terminal(), Ordering::Relaxed);
+/// Notes that the user's terminal shows COMMAND's output, and whether that left the cursor `within` a line. If it did and stderr is
+/// that terminal, the next message begins a new line.
+pub(super) fn others_wrote(within: bool) {
+    if io::stderr().is_terminal() {
+        UNENDED.store(within, Ordering::Relaxed);
+    }
 }
 
-/// Puts a line of ASCII, without its end, in the place of the one before. Does not wait for the terminal.
+/// Notes that COMMAND, which inherited stderr, has ended. If stderr is a pipe or a file, nobody knows how its last line ends. The next
+/// message then begins a new line, since the account must be on a line of its own.
+pub(super) fn command_ended() {
+    if !io::stderr().is_terminal() {
+        UNENDED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Replaces the progress line with a line of ASCII that has no line end. Does not wait for the terminal.
 pub(super) fn progress(line: &str) {
     let before = PROGRESS.swap(line.len(), Ordering::Relaxed);
     write_at_once(format!("\r{line:before$}").as_bytes());
@@ -88,7 +94,7 @@ pub(super) fn clear_progress() {
     write_at_once(&without_progress());
 }
 
-/// What removes the progress from the terminal; nothing if there is none.
+/// The bytes that remove the progress from the terminal; empty if there is none.
 fn without_progress() -> Vec<u8> {
     match PROGRESS.swap(0, Ordering::Relaxed) {
         0 => Vec::new(),
@@ -96,23 +102,23 @@ fn without_progress() -> Vec<u8> {
     }
 }
 
-/// Writes to stderr if it takes something.
+/// Writes to stderr if that does not have to wait.
 fn write_at_once(bytes: &[u8]) {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let stderr = stdio::stderr();
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
     if !bytes.is_empty() && poll(&mut ready, Some(&at_once)).is_ok_and(|ready| ready > 0) {
-        // An error means that nobody looks.
+        // An error means that nobody reads stderr.
         let _ = rustix::io::write(stderr, bytes);
     }
 }
 
-/// A name from outside for use in a message: on one line, with control characters escaped.
+/// An untrusted name for use in a message, on one line and with control characters escaped.
 pub fn name(name: impl AsRef<OsStr>) -> String {
     escaped(name.as_ref().as_bytes(), mode()).into_owned()
 }
 
-/// Writes to stdout or stderr. Waits for a reader until it may give up, then as long as is left of the time after a signal.
+/// Writes to stdout or stderr. Waits for a reader until `may_give_up` allows it to stop, then for the time left after a signal.
 pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> bool) -> Finished {
     match Outlet::to(fd) {
         Ok(outlet) => {
@@ -120,7 +126,7 @@ pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> 
             outlet.finish(signals::time_left(limits::PATIENCE).max(LEAST), may_give_up)
         }
         Err(_) => {
-            // No descriptor or thread is left.
+            // No descriptor or thread is available.
             let mut left = bytes;
             while let Ok(written @ 1..) = retry_on_intr(|| rustix::io::write(fd, left)) {
                 left = left.get(written..).unwrap_or_default();
@@ -130,7 +136,7 @@ pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> 
     }
 }
 
-/// What the locale lets a terminal show: bytes of a character beyond ASCII are controls in one of 8 bits.
+/// The characters that a terminal in this locale can show. In an 8-bit locale, the bytes of a non-ASCII character are controls.
 fn mode() -> Mode {
     charset().mode()
 }

@@ -4,29 +4,28 @@
 //! The process is forked before the probes are attached, and held until then. It only makes system calls, since it may
 //! be the copy of a process with threads.
 
-use crate::event::{Body, Event};
-use crate::frame::Batch;
-use crate::frame::host::HostFrame;
-use crate::source::host::own_id::OwnId;
-use crate::source::live::{self, Live};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
+use tracetui_events::event::{Body, Event};
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::HostFrame;
+use tracetui_host::own_id::OwnId;
+use tracetui_live::Live;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::via;
 
-/// How long the events may take to come.
+/// How long the events may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The held process.
 #[derive(Debug)]
 pub struct SelfTest {
     pid: libc::pid_t,
-    /// The same in the initial namespace, as the probes see it.
+    /// The process id in the initial namespace, as the probes see it.
     tgid: u32,
-    /// Held by us alone: closing it lets the process go.
+    /// The descriptor that holds the process. Only tracetui has it, and closing it releases the process.
     gate: Option<PipeWriter>,
 }
 
@@ -70,14 +69,14 @@ impl SelfTest {
         let began = Instant::now();
         let mut batch = Batch::default();
         loop {
-            // A failed wait is no reason not to look.
+            // Look for events even if the wait failed.
             let _ = live.wait(Some(Duration::from_millis(50)));
             batch.clear();
             live.drain(&mut batch, 1 << 20);
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
-                // Some programs make no event, but only with them another can report all. What a request that was refused asked
-                // for is not what the one before it asked for, whose place in memory it took.
+                // Some programs make no event, but another program reports everything only with them. A refused request must not
+                // show the path of the request before it, whose place in memory it took.
                 match Event::decode(&frame).map(|event| event.body) {
                     Ok(Body::Open(open)) if open.record.via == via::IO_URING => {
                         let known = open.record.path_marks & mark::FAULT == 0;
@@ -98,10 +97,14 @@ impl SelfTest {
         let came = |program: &str| Slot::ALL.iter().filter(|s| s.program() == program).all(|s| seen.contains(s));
         let mut programs: Vec<&str> = Slot::ALL.iter().map(|slot| slot.program()).filter(|p| came(p)).collect();
         programs.dedup();
-        programs.extend(sees_a_load(live).then_some(live::STREAM));
+        programs.extend(sees_a_load(live).then_some(tracetui_live::STREAM));
         programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
         programs.extend(["uring_refused_btf", "uring_refused_tp"].iter().filter(|_| refused));
         programs.extend(prepared.then_some("exec_bprm_multi"));
+        // These report only what other programs missed.
+        let tcp = [Slot::TcpState, Slot::TcpStateTp].iter().any(|slot| seen.contains(slot));
+        let quiet = ["tcp_destroy_btf", "tcp_destroy_tp", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
+        programs.extend(quiet.into_iter().filter(|_| tcp));
         programs
     }
 
@@ -119,7 +122,7 @@ impl Drop for SelfTest {
     }
 }
 
-/// Whether the kernel's own stream reports a program that is loaded.
+/// Whether the kernel's own stream reports a loaded program.
 fn sees_a_load(live: &mut Live) -> bool {
     let mut batch = Batch::default();
     let loaded = OwnId::load();
@@ -146,7 +149,8 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         }
         libc::execve(root, argv.as_ptr(), environment.as_ptr());
         libc::syscall(libc::SYS_bpf, 5, no_attributes.as_ptr(), size_of_val(&no_attributes));
-        open_by_ring(root);
+        connect();
+        by_ring(root);
         match libc::fork() {
             0 => libc::_exit(0),
             child => libc::waitpid(child, std::ptr::null_mut(), 0),
@@ -156,25 +160,61 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
     }
 }
 
-/// Opens a file through io_uring, where there is one: with a completion, without, and at a bad address.
+/// The address of a port that nothing listens on, unless something listens on port 1.
+static CLOSED: libc::sockaddr_in = libc::sockaddr_in {
+    sin_family: libc::AF_INET as u16,
+    sin_port: 1u16.to_be(),
+    sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
+    sin_zero: [0; 8],
+};
+const ADDRESS: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+
+/// Makes, accepts and closes a connection.
+///
+/// # Safety
+/// Only system calls are made, with a valid address.
+unsafe fn connect() {
+    let (mut address, mut length) = (CLOSED, ADDRESS);
+    address.sin_port = 0;
+    // SAFETY: `length` is the size of `address`.
+    unsafe {
+        let at = (&raw mut address).cast();
+        let socket = || libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
+        let (server, client) = (socket(), socket());
+        libc::bind(server, at, length);
+        libc::listen(server, 1);
+        libc::getsockname(server, at, &raw mut length);
+        libc::connect(client, at, length);
+        let accepted = libc::accept4(server, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_NONBLOCK);
+        for socket in [client, accepted, server] {
+            libc::close(socket);
+        }
+    }
+}
+
+/// Opens a file through io_uring, if the kernel has it: with a completion, without one, and at a bad address. Then asks for a
+/// connection.
 ///
 /// # Safety
 /// The path ends with NUL.
-unsafe fn open_by_ring(path: *const libc::c_char) {
+unsafe fn by_ring(path: *const libc::c_char) {
     // Words of `struct io_uring_params` (UAPI): offsets within the mapped ring.
     const SQ_TAIL: usize = 11;
     const SQ_ARRAY: usize = 16;
     const SQES: libc::off_t = 0x1000_0000;
     const PAGE: usize = 4096;
+    // Nobody reads the completions, of which there is room for twice as many.
+    const ROOM: u32 = 4;
     const OPENAT: u64 = 18;
+    const CONNECT: u64 = 16;
     const QUIET: u64 = 64 << 8;
     const GET_EVENTS: u64 = 1;
     const NOWHERE: u64 = 1;
     let mut params = [0u32; 30];
     // SAFETY: `params` is as large as the kernel's structure; what is mapped is the ring's own memory, where the kernel
-    // says that its tail and its array are; a request is 64 bytes, of which opcode, dirfd and path are set.
+    // says that its tail and its array are; a request is 64 bytes, of which opcode, descriptor, offset and address are set.
     unsafe {
-        let ring = libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr());
+        let ring = libc::syscall(libc::SYS_io_uring_setup, ROOM, params.as_mut_ptr());
         let Ok(fd) = libc::c_int::try_from(ring) else { return };
         if fd < 0 {
             return;
@@ -191,10 +231,18 @@ unsafe fn open_by_ring(path: *const libc::c_char) {
         let at_cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
         let word = |index: usize| queue.cast::<u8>().add(params[index] as usize).cast::<u32>();
         word(SQ_ARRAY).write_volatile(0);
-        let requests = [(0, path as u64, 1), (QUIET, path as u64, 1), (0, NOWHERE, 2)];
-        for (tail, (flags, path, completions)) in (1..).zip(requests) {
-            request.write_volatile(OPENAT | flags | at_cwd << 32);
-            request.add(2).write_volatile(path);
+        let socket = u64::from(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).cast_unsigned());
+        let (path, closed) = (path as u64, (&raw const CLOSED) as u64);
+        let requests = [
+            (OPENAT | at_cwd << 32, 0, path, 1),
+            (OPENAT | QUIET | at_cwd << 32, 0, path, 1),
+            (OPENAT | at_cwd << 32, 0, NOWHERE, 2),
+            (CONNECT | socket << 32, u64::from(ADDRESS), closed, 3),
+        ];
+        for (tail, (first, offset, address, completions)) in (1..).zip(requests) {
+            request.write_volatile(first);
+            request.add(1).write_volatile(offset);
+            request.add(2).write_volatile(address);
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             word(SQ_TAIL).write_volatile(tail);
             libc::syscall(libc::SYS_io_uring_enter, fd, 1, completions, GET_EVENTS, 0, 0);

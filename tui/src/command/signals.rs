@@ -1,7 +1,6 @@
 //! Termination signals.
 
-use super::relay;
-use crate::source::priority;
+use super::raw;
 use rustix::process::{self, pidfd_send_signal};
 use std::future::poll_fn;
 use std::io;
@@ -11,15 +10,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracetui_host::priority;
 
-/// The time in which a process sends the same signal again without a further meaning: timeout(1) signals its child, and then the
-/// process group, in which the child is too. In milliseconds.
+/// The time in milliseconds in which the same signal from a process counts as a repeat. timeout(1) signals its child, and then the
+/// process group, which includes the child.
 const REPEATS: u64 = 250;
 
 /// The signals that ask tracetui to end, besides SIGHUP.
 const ENDING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 
-/// The exit status when a further signal ended tracetui at once: `128 + SIGINT`.
+/// The exit status if a second signal ended tracetui at once: `128 + SIGINT`.
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// What a further signal does.
@@ -27,7 +27,6 @@ pub(super) const INTERRUPTED: u8 = 130;
 pub(crate) enum Second {
     /// Exits the process immediately with this status.
     Ends(i32),
-    /// Is one more.
     Counts,
 }
 
@@ -53,7 +52,7 @@ impl Signals {
         Ok(Signals { signals: all.map(take).collect::<io::Result<_>>()? })
     }
 
-    /// Waits for the next one that is not a repeat, and gives its number. Can be given up and called again.
+    /// Waits for the next signal that is not a repeat, and returns its number. Can be cancelled and called again.
     pub(crate) async fn next(&mut self) -> libc::c_int {
         let mut next = |context: &mut Context<'_>| {
             let mut came = self.signals.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
@@ -72,19 +71,18 @@ impl Signals {
     }
 }
 
-/// When the first signal came, milliseconds of CLOCK_MONOTONIC; 0: none did.
+/// When the first signal came, in milliseconds of CLOCK_MONOTONIC; 0 if none came.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// The latest signal that is no repeat, as its number and the milliseconds of CLOCK_MONOTONIC above it.
+/// The latest signal that is not a repeat: its number, and above it the milliseconds of CLOCK_MONOTONIC.
 static LATEST: AtomicU64 = AtomicU64::new(0);
 
-/// The signals that came and are no repeats, as bits, until [`Signals::next`] gives them.
+/// The signals that came and are not repeats, as bits, until [`Signals::next`] returns them.
 static NEW: AtomicU32 = AtomicU32::new(0);
 
-/// How many came, without repeats.
+/// The number of signals, without repeats.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// The COMMAND's pidfd.
 static COMMAND: OnceLock<OwnedFd> = OnceLock::new();
 
 fn watch(signal: libc::c_int, second: Second) -> io::Result<()> {
@@ -95,9 +93,8 @@ fn watch(signal: libc::c_int, second: Second) -> io::Result<()> {
     Ok(())
 }
 
-/// The handler.
 fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
-    // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
+    // The kernel uses codes above 0, and SI_KERNEL for signals of a terminal.
     let by_process = info.si_code <= 0;
     let now = now().max(1);
     let latest = LATEST.load(Ordering::Relaxed);
@@ -107,23 +104,23 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     LATEST.store(packed(signal, now), Ordering::Relaxed);
     NEW.fetch_or(bit(signal), Ordering::Relaxed);
     let _ = ASKED.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-    // The main thread is to answer. After the note, since nothing is lent any more from then on.
+    // The main thread has to respond. Do this after the note, since from then on nothing is lent any more.
     priority::take_back();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
         if let Some(command) = COMMAND.get() {
             let sent = process::Signal::from_named_raw(signal);
-            // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them, and may be stopped.
+            // Send both, whether or not the first signal was passed on already. The COMMAND may ignore one of them, and may be stopped.
             for signal in sent.into_iter().chain([process::Signal::TERM, process::Signal::CONT]) {
                 let _ = pidfd_send_signal(command, signal);
             }
         }
-        relay::restore();
+        raw::restore();
         // SAFETY: ends the process: nothing of it runs any more.
         unsafe { libc::_exit(status) };
     }
 }
 
-/// A second signal that ends tracetui at once goes to this process as well, so that it does not outlive tracetui unasked.
+/// Passes a second signal, which ends tracetui at once, on to this process too. It then does not outlive tracetui unintentionally.
 pub(crate) fn pass_on_to(pidfd: OwnedFd) {
     let _ = COMMAND.set(pidfd);
 }
@@ -133,12 +130,12 @@ fn is_repeat(latest: u64, signal: libc::c_int, now: u64) -> bool {
     latest == packed(signal, latest >> 8) && now.saturating_sub(latest >> 8) < REPEATS
 }
 
-/// A signal and when it came, in milliseconds.
+/// A signal and the time when it came, in milliseconds, as one number.
 fn packed(signal: libc::c_int, at: u64) -> u64 {
     at << 8 | u64::from(signal.cast_unsigned() & 0xff)
 }
 
-/// The bit of a signal. Those that are watched are below 32.
+/// The bit of a signal. The watched signals are below 32.
 fn bit(signal: libc::c_int) -> u32 {
     1 << (signal.cast_unsigned() % u32::BITS)
 }
@@ -148,17 +145,16 @@ fn is_watched(signal: libc::c_int) -> bool {
     ENDING.contains(&signal) || signal == libc::SIGHUP
 }
 
-/// From now on the first signal is the second one ([`Second`]): tracetui ends already, without one.
+/// Makes the next signal count as the second one ([`Second`]). tracetui is already ending, without a first signal.
 pub(super) fn end_by_next() {
     COUNT.fetch_max(1, Ordering::Relaxed);
 }
 
-/// Whether a signal came.
 pub(crate) fn asked_to_end() -> bool {
     ASKED.load(Ordering::Relaxed) != 0
 }
 
-/// What is left of a time that began with the first signal; all of it when none came.
+/// The rest of a time that began with the first signal; the whole time if no signal came.
 pub(super) fn time_left(of: Duration) -> Duration {
     match ASKED.load(Ordering::Relaxed) {
         0 => of,
@@ -166,26 +162,26 @@ pub(super) fn time_left(of: Duration) -> Duration {
     }
 }
 
-/// Whether a signal is for the COMMAND, which has a session of its own. SIGXCPU is not: tracetui's CPU time is over (`ulimit -t`).
+/// Whether a signal is for the COMMAND, which has its own session. SIGXCPU is not: it means that tracetui's CPU time is over
+/// (`ulimit -t`).
 pub(super) fn is_for_command(signal: libc::c_int) -> bool {
     signal != libc::SIGXCPU
 }
 
-/// Sends this process SIGINT.
 pub(super) fn interrupt() {
     // SAFETY: raise takes a number.
     unsafe { libc::raise(libc::SIGINT) };
 }
 
-/// A file that reaches the limit of the shell (`ulimit -f`) is an error of the write, not the end of the process. To be called
-/// after a COMMAND was forked: it would inherit this.
+/// Makes a file that reaches the limit of the shell (`ulimit -f`) an error of the write instead of the end of the process. Call it
+/// after a COMMAND was forked, which would inherit this.
 pub(crate) fn ignore_file_size() {
     // SAFETY: no handler is set.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// tracetui writes messages to the terminal of another job too (SIGTTOU), and a read from it is an error (SIGTTIN). To be called
-/// after the COMMAND was forked: it would inherit this.
+/// Lets tracetui write messages to the terminal of another job (SIGTTOU), and makes a read from it an error (SIGTTIN). Call it after
+/// the COMMAND was forked, which would inherit this.
 pub(crate) fn run_in_background() {
     // SAFETY: no handler is set.
     unsafe {

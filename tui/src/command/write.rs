@@ -1,20 +1,11 @@
-//! The file of a recording or an export: created as the invoking user, never over something else.
+//! The file of a recording or an export. It is created as the invoking user, and never over something else.
 
 use super::say::say;
-use super::session::BadUsage;
 use super::signals;
+use super::usage::BadUsage;
 use crate::cli;
-use crate::event::keys::keys_of;
-use crate::limits;
-use crate::recording::Recorder;
-use crate::recording::block::FileHeader;
-use crate::recording::follow;
-use crate::recording::recorder::{Failed, Files};
-use crate::source::NO_THREAD;
-use crate::source::host::clock;
-use crate::source::host::confine::{Files as Work, enter_files, later_recordings};
-use crate::source::host::invoker::Invoker;
-use crate::text::grouped;
+use crate::recorder::Recorder;
+use crate::recorder::{Failed, RecordingFiles};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -23,6 +14,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
+use tracetui_events::limits;
+use tracetui_events::recording::block::FileHeader;
+use tracetui_events::recording::follow;
+use tracetui_events::recording::keys::keys_of;
+use tracetui_events::text::grouped;
+use tracetui_host::clock;
+use tracetui_host::confine::{FileAccess, enter_files, later_recordings};
+use tracetui_host::invoker::Invoker;
+use tracetui_live::NO_THREAD;
 
 /// Whether a file may be replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,23 +31,23 @@ pub(super) enum Existing {
     Refuse,
     /// An error. There is no `--force`.
     RefuseAlways,
-    /// A regular file is replaced.
+    /// Replaces a regular file.
     Replace,
 }
 
-/// As [`start`], beside what is written to stdout.
+/// As [`start`], while tracetui also writes events to stdout.
 ///
 /// # Errors
-/// As [`start`], or if it is to be written to stdout too.
+/// As [`start`], or if the recording would go to stdout too.
 pub(super) fn start_beside(path: &Path) -> Result<Recorder> {
     if cli::is_stream(path) {
-        let why = "-w -: stdout has the events already; write to a file, or use record -o -";
+        let why = "-w -: stdout already has the events; write to a file, or use record -o -";
         return Err(BadUsage(why.to_owned()).into());
     }
     start(path, Existing::RefuseAlways)
 }
 
-/// Starts a recording in a file, or on stdout (`-`). Before privileges are dropped.
+/// Starts a recording in a file, or on stdout (`-`). Call it before privileges are dropped.
 ///
 /// # Errors
 /// If the file exists or cannot be created, or stdout is to be replaced.
@@ -56,21 +56,21 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let file = open_output(path, existing)?;
     let header = header()?;
     if cli::is_stream(path) {
-        // Others may have the file open for longer, so it is not locked.
+        // Other processes may keep the file open for longer, so it is not locked.
         let overdue = || signals::asked_to_end() && signals::time_left(limits::PATIENCE).is_zero();
         let recorder = Recorder::start_stream(file, name.clone(), &header, keys_of, overdue);
         return recorder.with_context(|| format!("cannot write {name}"));
     }
     let header = locked(&file, header);
-    // One that was there before is not removed.
+    // A file that existed before is not removed.
     let found = file.metadata()?;
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
     let files = OneFile { path: path.to_owned(), made, file: Some((file.try_clone()?, header)) };
     let invoker = Invoker::of_environment()?;
     let dir = directory(path).to_owned();
-    let prepare = move || enter_files(invoker.as_ref(), Work::Remove(&dir));
+    let prepare = move || enter_files(invoker.as_ref(), FileAccess::Remove(&dir));
     Recorder::start_files(files, name.clone(), keys_of, prepare).map_err(|error| {
-        // It is empty, also one that was there before. If that fails, it stays; the error that led here is what is said.
+        // The file is empty, even if it existed before. If this fails, the file remains. The first error is the one to report.
         let _ = remove(path, &file);
         anyhow!("cannot write {name}: {error}")
     })
@@ -79,12 +79,12 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
 /// The file of a recording.
 struct OneFile {
     path: PathBuf,
-    /// Device and inode, if it was not there before.
+    /// The device and inode of a new file; `None` if the file existed before.
     made: Option<(u64, u64)>,
     file: Option<(File, FileHeader)>,
 }
 
-impl Files for OneFile {
+impl RecordingFiles for OneFile {
     type File = File;
 
     fn next(&mut self) -> io::Result<(File, FileHeader)> {
@@ -109,7 +109,7 @@ impl Files for OneFile {
     }
 }
 
-/// Removes a file if it is this one; whether it was.
+/// Removes a file if it has this device and inode. Returns whether it did.
 fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
     let found = std::fs::symlink_metadata(path)?;
     let same = (found.dev(), found.ino()) == (device, inode);
@@ -144,7 +144,7 @@ pub(super) fn open_output(path: &Path, existing: Existing) -> Result<File> {
     }
 }
 
-/// This path; if there is such a file, it is `NAME-2.ttr`, `NAME-3.ttr` and so on instead.
+/// The path itself, or `NAME-2.ttr`, `NAME-3.ttr` and so on if such a file exists.
 pub(super) fn free(first: PathBuf) -> PathBuf {
     let is_free = |name: &PathBuf| name.symlink_metadata().is_err();
     if is_free(&first) {
@@ -156,15 +156,15 @@ pub(super) fn free(first: PathBuf) -> PathBuf {
         name.push(format!("-{number}.ttr"));
         PathBuf::from(name)
     };
-    // After so many, the error is that the first one exists.
+    // After this many, the error is that the first one exists.
     (2..100).map(numbered).find(is_free).unwrap_or(first)
 }
 
-/// The name of a recording that was given none: `HOST-YYYYmmddTHHMMSSZ.ttr`.
+/// The default name of a recording: `HOST-YYYYmmddTHHMMSSZ.ttr`.
 pub(super) fn default_name(host: &str, real_ns: i64) -> PathBuf {
     let host: String =
         host.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect();
-    let stamp = crate::text::time::compact_utc(real_ns);
+    let stamp = tracetui_events::text::time::compact_utc(real_ns);
     let host = host.trim_start_matches(['-', '.']);
     format!("{}-{stamp}.ttr", if host.is_empty() { "host" } else { host }).into()
 }
@@ -175,40 +175,40 @@ pub(super) fn random_id() -> io::Result<[u8; 16]> {
     Ok(id)
 }
 
-/// Creates the file with the file-system ids of the user who invoked sudo, in a thread of its own: they are those of a thread,
-/// and root's capabilities on files go with them.
+/// Creates the file with the file-system ids of the user who invoked sudo. It does so in a separate thread, since these ids belong to
+/// a thread, and root's capabilities on files are lost with them.
 pub(super) fn create(path: &Path, existing: Existing) -> Result<File> {
     let (path, name) = (path.to_owned(), super::say::name(path));
     let opened = as_invoker(move || Ok(open(&path, existing).map_err(|error| (not_replaced(&path), error))))??;
     opened.map_err(|(what, error)| match (what, error.kind()) {
         (Some(what), _) => anyhow!("{name} {what}"),
         (None, ErrorKind::AlreadyExists) if existing == Existing::RefuseAlways => {
-            anyhow!("{name} exists: write another name")
+            anyhow!("{name} already exists: choose another name")
         }
-        (None, ErrorKind::AlreadyExists) => anyhow!("{name} exists; --force replaces it"),
+        (None, ErrorKind::AlreadyExists) => anyhow!("{name} already exists; --force replaces it"),
         (None, _) => anyhow!("cannot create {name}: {error}"),
     })
 }
 
-/// What is said of something that is never replaced.
+/// The message about something that is never replaced.
 fn not_replaced(path: &Path) -> Option<&'static str> {
     let found = std::fs::symlink_metadata(path).ok()?;
     match found.file_type() {
-        kind if kind.is_symlink() => Some("is a symbolic link, which is not followed: name the file that it leads to"),
-        kind if kind.is_dir() => Some("is a directory: add the name of a file"),
-        kind if !kind.is_file() => Some("is not a regular file: write another name"),
-        _ if found.nlink() > 1 => Some("has other names (hard links), and is not replaced: write another name"),
+        kind if kind.is_symlink() => Some("is a symbolic link, which is not followed: give its target"),
+        kind if kind.is_dir() => Some("is a directory: add a file name"),
+        kind if !kind.is_file() => Some("is not a regular file: choose another name"),
+        _ if found.nlink() > 1 => Some("has other hard links, and is not replaced: choose another name"),
         _ => None,
     }
 }
 
-/// Refuses an output that is one of the recordings that are read.
+/// Refuses an output that is also one of the input recordings.
 ///
 /// # Errors
-/// If it is.
+/// If the output is an input.
 pub(super) fn refuse_input(inputs: &[PathBuf], path: &Path) -> Result<()> {
     match inputs.iter().any(|input| is_same(input, path)) {
-        true => bail!("{} is one of the recordings", super::say::name(path)),
+        true => bail!("{} is also an input: choose another file", super::say::name(path)),
         false => Ok(()),
     }
 }
@@ -244,7 +244,7 @@ fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 's
     thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))
 }
 
-/// The directory of a file.
+/// The directory that contains a file.
 fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -266,18 +266,18 @@ fn open(path: &Path, existing: Existing) -> io::Result<File> {
     options.create_new(true).open(path)
 }
 
-/// An existing file, emptied, if it is a regular one. `None`: it was removed, so that a new one takes its place.
+/// Empties an existing regular file. Returns `None` if it removed the file instead, so that a new one takes its place.
 fn replaced(path: &Path, file: File) -> io::Result<Option<File>> {
     let found = file.metadata()?;
     if !found.is_file() || found.nlink() > 1 {
-        return Err(io::Error::other("only a regular file without other links is replaced"));
+        return Err(io::Error::other("only a regular file with a single link is replaced"));
     }
-    // Not under the hands of another one that writes it.
+    // Never replace a file while another process is writing it.
     if !follow::lock(&file) && follow::is_being_written(&file)? {
-        return Err(io::Error::other("another process writes it"));
+        return Err(io::Error::other("another process is writing it"));
     }
-    // While another program has a lock on it, nothing would show the next one that it is written.
-    // Where it cannot be removed, it is emptied.
+    // While another program has a lock on the file, the next writer could not tell that this one writes it. So the file is removed, or
+    // emptied if that fails.
     if follow::is_locked_by_another(&file) && remove_if(path, (found.dev(), found.ino())).unwrap_or(false) {
         return Ok(None);
     }
@@ -285,10 +285,10 @@ fn replaced(path: &Path, file: File) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// The start of a trace. If it cannot begin, the file of its recording is removed, unless it replaced one.
+/// Passes on the result of starting a trace. If it is an error, removes the file of the recording, unless it replaced one.
 ///
 /// # Errors
-/// If it cannot begin.
+/// The error in `started`.
 pub(super) async fn or_withdraw<T>(started: Result<T>, recorder: Option<&Recorder>) -> Result<T> {
     if let (Err(_), Some(recorder)) = (&started, recorder) {
         recorder.withdraw().await;
@@ -296,7 +296,7 @@ pub(super) async fn or_withdraw<T>(started: Result<T>, recorder: Option<&Recorde
     started
 }
 
-/// Prints the size of a recording that has ended, or the remarks on its files.
+/// Prints the size of a finished recording, or the remarks on its files.
 pub(super) fn say_written(recorder: &Recorder, bytes: u64) {
     match recorder.remarks() {
         remarks if remarks.is_empty() => say(format_args!("{}: {} bytes", recorder.name(), grouped(bytes))),
@@ -307,24 +307,24 @@ pub(super) fn say_written(recorder: &Recorder, bytes: u64) {
 /// The message that a recording stopped.
 pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
     let name = recorder.name();
-    let text =
-        format!("tracetui: cannot write {name}: {failed}; the recording is cut: what was written before can be read");
+    let text = format!(
+        "tracetui: cannot write {name}: {failed}; the recording is truncated: everything written before is readable"
+    );
     [vec![text], recorder.remarks()].concat().join("\n")
 }
 
-/// Something that is done with the ids of the user.
+/// A job that runs with the ids of the user.
 type Act = Box<dyn FnOnce() + Send>;
 
-/// Creates files as the user who invoked sudo while the trace runs, when its other threads may not do that any more.
+/// Creates files as the user who invoked sudo while a trace runs. The other threads may not do that any more.
 #[derive(Debug)]
 pub struct Opener {
     requests: mpsc::Sender<Act>,
-    /// Where it creates them.
     directory: &'static Path,
 }
 
 impl Opener {
-    /// Starts the thread. Before privileges are dropped.
+    /// Starts the thread. Call it before privileges are dropped.
     ///
     /// # Errors
     /// If the ids of the user cannot be taken, or no thread can be started.
@@ -334,7 +334,7 @@ impl Opener {
         let (requests, asked) = mpsc::channel::<Act>();
         let (ready, started) = mpsc::channel();
         let run = move || {
-            let ids = enter_files(invoker.as_ref(), Work::Create(directory));
+            let ids = enter_files(invoker.as_ref(), FileAccess::Create(directory));
             let fit = ids.is_ok();
             // An error means that nobody waits any more.
             let _ = ready.send(ids);
@@ -343,7 +343,7 @@ impl Opener {
             }
         };
         std::thread::Builder::new().name("opener".into()).spawn(run).context(NO_THREAD)?;
-        started.recv().context("the thread panicked")?.context("cannot take the ids of the user")?;
+        started.recv().context("the thread panicked")?.context("cannot switch to the ids of the user")?;
         Ok(Opener { requests, directory })
     }
 
@@ -363,7 +363,7 @@ impl Opener {
         let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
         let recorder = header.and_then(|header| Recorder::start(file, super::say::name(path), &header, keys_of));
         if recorder.is_err() {
-            // It is empty. If that fails, it stays; the error that led here is what is said.
+            // The file is empty. If this fails, it remains. The first error is the one to report.
             let (own, made) = (path.to_owned(), (found.dev(), found.ino()));
             let _ = self.act(move || remove_if(&own, made)).await;
         }
@@ -418,18 +418,18 @@ mod tests {
         let refused = |path: &Path, existing| create(path, existing).expect_err("it is there").to_string();
         for existing in [Existing::Refuse, Existing::RefuseAlways, Existing::Replace] {
             for (other, part) in [
-                (path("link"), "is a symbolic link, which is not followed: name the file that it leads to"),
+                (path("link"), "is a symbolic link, which is not followed: give its target"),
                 (path("dangling"), "is a symbolic link"),
-                (path("one"), "has other names (hard links)"),
+                (path("one"), "has other hard links"),
                 (dir.clone(), "is a directory"),
-                (PathBuf::from("/dev/full"), "/dev/full is not a regular file: write another name"),
+                (PathBuf::from("/dev/full"), "/dev/full is not a regular file: choose another name"),
             ] {
                 let said = refused(&other, existing);
                 assert!(said.contains(part) && !said.contains("--force"), "{existing:?}: {said}");
             }
         }
         assert!(refused(&path("file"), Existing::Refuse).ends_with("exists; --force replaces it"));
-        assert!(refused(&path("file"), Existing::RefuseAlways).ends_with("exists: write another name"));
+        assert!(refused(&path("file"), Existing::RefuseAlways).ends_with("already exists: choose another name"));
         assert_eq!(fs::read(path("file")).expect("there"), b"old");
         fs::remove_dir_all(&dir).expect("ours");
     }
@@ -445,7 +445,7 @@ mod tests {
         assert!(follow::lock(&own));
         // The third one sees that it is written.
         let third = create(&path, Existing::Replace).expect_err("it is written");
-        assert!(third.to_string().contains("another process writes it"), "{third}");
+        assert!(third.to_string().contains("another process is writing it"), "{third}");
         assert_eq!(other.metadata().expect("open").nlink(), 0);
         fs::remove_dir_all(&dir).expect("ours");
     }

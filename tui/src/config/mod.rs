@@ -1,5 +1,5 @@
-//! The configuration file of the dashboard: its text, checked, as values for the dashboard. It is read and found by
-//! [`crate::command::config`].
+//! The configuration file of the dashboard: checks its text, and turns it into values for the dashboard. [`crate::command::config`]
+//! finds and reads the file.
 //!
 //! Every entry that is unknown or wrong is an error with its place ([`ConfigError`]).
 
@@ -13,20 +13,20 @@ use crate::app::row::TimeMode;
 use crate::app::views::View;
 use crate::cli::Color;
 use crate::cli::size::{ByteSize, SizeError};
-use crate::filter::FilterError;
-use crate::filter::error::{did_you_mean, escape, excerpt};
 use crate::view::theme::{COLOURS, Look, LookError, Looks, PLAIN, Role, WEIGHTS, WrongLook};
 use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use tracetui_events::filter::FilterError;
+use tracetui_events::filter::error::{did_you_mean, escape, excerpt};
 
-/// What the file says.
+/// The contents of the configuration file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     /// Keys, columns, and the start of the dashboard.
     pub preferences: Preferences,
-    /// The looks of what is drawn.
+    /// The looks of the dashboard.
     pub looks: Looks,
     /// Whether to use colour.
     pub color: Option<Color>,
@@ -43,18 +43,18 @@ pub(crate) struct Config {
 pub(crate) struct Filter {
     /// The expression.
     pub text: String,
-    /// Its place. Each byte of it is one of the expression if nothing in it is escaped.
+    /// The place in the file. If nothing in the expression is escaped, each byte of the place is a byte of the expression.
     at: Range<usize>,
     verbatim: bool,
 }
 
-/// An entry outside of the sections.
+/// An entry outside the sections.
 pub(crate) struct Entry {
     /// Its name.
     pub name: &'static str,
-    /// What it may be.
+    /// The permitted values.
     pub values: &'static str,
-    /// What it does.
+    /// The effect of the entry.
     pub doc: &'static str,
 }
 
@@ -62,7 +62,7 @@ const fn entry(name: &'static str, values: &'static str, doc: &'static str) -> E
     Entry { name, values, doc }
 }
 
-/// The entries outside of the sections.
+/// The entries outside the sections.
 pub(crate) const ENTRIES: [Entry; 6] = [
     entry("filter", "a filter", "the display filter at the start; not used if filter options are given"),
     entry("color", "`\"auto\"`, `\"always\"` or `\"never\"`", "as `--color`, which takes precedence"),
@@ -83,7 +83,7 @@ const COLORS: [(&str, Color); 3] = [("auto", Color::Auto), ("always", Color::Alw
 const TIMES: [(&str, TimeMode); 3] =
     [("clock", TimeMode::Clock), ("start", TimeMode::SinceStart), ("delta", TimeMode::Delta)];
 
-/// What is wrong with the file. One line each, safe to show on a terminal.
+/// An error in the file. Each text is one line, and safe to show on a terminal.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ConfigError {
@@ -104,15 +104,14 @@ impl ConfigError {
         self
     }
 
-    /// The error for a filter that is not valid.
+    /// The error for an invalid filter.
     pub(crate) fn of_filter(filter: &Filter, error: &FilterError) -> ConfigError {
         let within = filter.at.start + error.at.start..filter.at.start + error.at.end;
         let at = if filter.verbatim { within } else { filter.at.clone() };
         ConfigError::new(at, format!("filter: {}", error.message)).hint(error.hint.as_deref().unwrap_or_default())
     }
 
-    /// The whole report: file, line and column, what is wrong there, and the correction. Lines and columns count from 1, columns in
-    /// characters.
+    /// The whole report: file, line and column, the error and the correction. Lines and columns count from 1, columns in characters.
     pub(crate) fn render(&self, file: &str, text: &str) -> String {
         let mut out = match &self.at {
             None => format!("{file}: {}", self.message),
@@ -154,7 +153,7 @@ impl Config {
             // Most are texts without their quotes.
             let hint = match error.message() {
                 "duplicate key" => "remove one of the two",
-                _ => "the format is TOML: name = \"text\" on a line of its own; texts stand in quotes, lists in [ ]",
+                _ => "the format is TOML: name = \"text\" on a line of its own; strings are in quotes, lists in [ ]",
             };
             syntax.hint(hint)
         })?;
@@ -190,20 +189,20 @@ fn unknown_entry(key: &Key<'_>, value: &Value<'_>) -> ConfigError {
     let error = ConfigError::new(key.span(), format!("unknown entry `{name}`"));
     let names = || ENTRIES.iter().map(|entry| entry.name);
     if let Some(section) = section_of(name) {
-        return error.hint(format!("it belongs below [{section}]"));
+        return error.hint(format!("put it below [{section}]"));
     }
-    // What was written as a section was meant as one.
+    // A user who wrote a section meant a section.
     let near = match value.get_ref() {
         DeValue::Table(_) => did_you_mean(name, SECTIONS.into_iter()),
         _ => did_you_mean(name, names()),
     };
     let near = if near.is_empty() { did_you_mean(name, names().chain(SECTIONS)) } else { near };
     let all =
-        format!("there are {}, and the sections [{}]", names().collect::<Vec<_>>().join(", "), SECTIONS.join("], ["));
+        format!("valid entries: {}; sections: [{}]", names().collect::<Vec<_>>().join(", "), SECTIONS.join("], ["));
     error.hint(if near.is_empty() { all } else { near })
 }
 
-/// The section to which an entry belongs that stands outside of it.
+/// The section that an entry outside the sections belongs to.
 fn section_of(name: &str) -> Option<&'static str> {
     match name {
         _ if LISTS.iter().any(|(list, _)| *list == name) => Some("columns"),
@@ -223,13 +222,13 @@ fn unknown_in<'n>(
     let name = key.get_ref().as_ref();
     let error = ConfigError::new(key.span(), format!("unknown {what} `{name}`"));
     if ENTRIES.iter().any(|entry| entry.name == name) {
-        return error.hint(format!("the entry `{name}` belongs before the first section, not below [{section}]"));
+        return error.hint(format!("put the entry `{name}` before the first section, not below [{section}]"));
     }
     let near = did_you_mean(name, names.clone());
     let all = || match section {
-        // They are too many for a message.
-        "keys" => "docs/CONFIG.md and the manual page (tracetui man) list the actions".to_owned(),
-        _ => format!("[{section}] may have {}", names.clone().collect::<Vec<_>>().join(", ")),
+        // There are too many actions for a message.
+        "keys" => "docs/KEYS.md and the manual page (tracetui man) list the actions".to_owned(),
+        _ => format!("valid in [{section}]: {}", names.clone().collect::<Vec<_>>().join(", ")),
     };
     error.hint(if near.is_empty() { all() } else { near })
 }
@@ -237,7 +236,7 @@ fn unknown_in<'n>(
 /// The name of the type of a value, for messages.
 fn type_of(value: &Value<'_>) -> &'static str {
     match value.get_ref() {
-        DeValue::String(_) => "a text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",
@@ -250,7 +249,7 @@ fn wrong_type(key: &Key<'_>, value: &Value<'_>, wanted: &str) -> ConfigError {
     ConfigError::new(value.span(), format!("`{}` must be {wanted}, not {}", key.get_ref(), type_of(value)))
 }
 
-/// The line to write.
+/// The advice with the correct line.
 fn write(name: &str, value: &str) -> String {
     format!("write {name} = {value}")
 }
@@ -324,27 +323,31 @@ fn choice(table: &DeTable<'_>) -> Result<Columns, ConfigError> {
         let mut list = Vec::new();
         let example = || all.iter().take(2).copied().chain(needed).collect::<Vec<_>>();
         let remedy = || write(key.get_ref(), &format!("{:?}", example()));
-        let named = texts(key, value, "a list of names of columns").map_err(|error| error.hint(remedy()))?;
+        let named = texts(key, value, "a list of column names").map_err(|error| error.hint(remedy()))?;
         for (name, at) in named {
             let Some(column) = all.iter().copied().find(|column| *column == name) else {
                 let near = did_you_mean(name, all.iter().copied());
                 let error = ConfigError::new(at, format!("unknown column `{name}`"));
-                return Err(error.hint(if near.is_empty() { format!("there are {}", all.join(", ")) } else { near }));
+                return Err(error.hint(if near.is_empty() {
+                    format!("valid columns: {}", all.join(", "))
+                } else {
+                    near
+                }));
             };
             if list.contains(&column) {
                 return Err(
-                    ConfigError::new(at, format!("the column `{name}` stands twice")).hint("remove one of them")
+                    ConfigError::new(at, format!("the column `{name}` is listed twice")).hint("remove one of them")
                 );
             }
             list.push(column);
         }
         match needed.filter(|needed| !list.contains(needed)) {
             Some(needed) => {
-                let error = ConfigError::new(value.span(), format!("the column `{needed}` must be among them"));
+                let error = ConfigError::new(value.span(), format!("the column `{needed}` is missing"));
                 return Err(error.hint(format!("add \"{needed}\" to the list")));
             }
             None if list.is_empty() => {
-                return Err(ConfigError::new(value.span(), "a column must be among them").hint(remedy()));
+                return Err(ConfigError::new(value.span(), "the list is empty").hint(remedy()));
             }
             None => chosen.choose(view, list),
         }
@@ -358,7 +361,7 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    /// Whether a text stands in the file as it is, and where.
+    /// The place of a text in the file, and whether the text appears there verbatim.
     fn inside(&self, text: &str, at: Range<usize>) -> (Range<usize>, bool) {
         let within = at.start + 1..at.end.saturating_sub(1);
         match self.text.get(within.clone()) == Some(text) {
@@ -369,7 +372,7 @@ impl Reader<'_> {
 
     fn filter(&self, value: &Value<'_>) -> Result<Filter, ConfigError> {
         let wrong = || {
-            let error = ConfigError::new(value.span(), format!("`filter` must be a text, not {}", type_of(value)));
+            let error = ConfigError::new(value.span(), format!("`filter` must be a string, not {}", type_of(value)));
             error.hint(write("filter", "\"comm=make err\""))
         };
         let text = value.get_ref().as_str().ok_or_else(wrong)?;
@@ -382,7 +385,7 @@ impl Reader<'_> {
             let Some(role) = Role::ALL.iter().find(|role| role.name() == key.get_ref().as_ref()) else {
                 return Err(unknown_in("colors", "role", key, Role::ALL.iter().map(|role| role.name())));
             };
-            let wrong = || wrong_type(key, value, "a text such as \"black on green\" or \"red bold\"");
+            let wrong = || wrong_type(key, value, "a string such as \"black on green\" or \"red bold\"");
             let text = value.get_ref().as_str().ok_or_else(wrong)?;
             let look = text.parse::<Look>().map_err(|error| self.wrong_look(&error, text, value.span()))?;
             looks.set(*role, look);
@@ -394,7 +397,7 @@ impl Reader<'_> {
         let (whole, verbatim) = self.inside(text, span);
         let at = if verbatim { whole.start + error.at.start..whole.start + error.at.end } else { whole };
         let names = || WEIGHTS.iter().map(|(name, _)| *name).chain(COLOURS.iter().map(|(name, _)| *name));
-        let all = || format!("there are {}, colours from 0 to 255 and #rrggbb", names().collect::<Vec<_>>().join(", "));
+        let all = || format!("valid: {}, colours from 0 to 255 and #rrggbb", names().collect::<Vec<_>>().join(", "));
         match &error.wrong {
             WrongLook::Word(word) => {
                 let near = did_you_mean(word, names().chain([PLAIN]));
@@ -404,10 +407,10 @@ impl Reader<'_> {
                     near
                 })
             }
-            WrongLook::Second(word) => ConfigError::new(at, format!("`{word}` is a second colour"))
-                .hint("the colour of the background stands after `on`: \"black on green\""),
-            WrongLook::On => ConfigError::new(at, "`on` needs the colour of the background after it"),
-            WrongLook::Plain => ConfigError::new(at, format!("`{PLAIN}` stands alone, for neither colour nor weight")),
+            WrongLook::Second(word) => ConfigError::new(at, format!("second colour `{word}`"))
+                .hint("write the background colour after `on`: \"black on green\""),
+            WrongLook::On => ConfigError::new(at, "missing background colour after `on`"),
+            WrongLook::Plain => ConfigError::new(at, format!("`{PLAIN}` cannot be combined with a colour or a weight")),
         }
     }
 

@@ -2,13 +2,13 @@ use super::*;
 use crate::app::testing::{app_with, feed, keys};
 use crate::app::{App, Effect, Input};
 use crate::command::config::EXAMPLE;
-use crate::filter::NoNames;
-use crate::source::synthetic::Maker;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use ratatui::style::{Color as Shade, Modifier};
+use tracetui_events::filter::NoNames;
+use tracetui_events::synthetic::Maker;
 
 const MEMORY: u64 = 64 << 20;
 
@@ -98,37 +98,37 @@ fn every_error_is_where_it_was_written() {
         (
             "mouse = true\n\n  «background» = 1",
             "unknown entry `background`",
-            "there are filter, color, memory, mouse, fold, time, and the sections [columns]",
+            "valid entries: filter, color, memory, mouse, fold, time; sections: [columns]",
         ),
         ("[«colours»]\n", "unknown entry `colours`", "did you mean `colors`?"),
         ("[«colour»]\n", "unknown entry `colour`", "did you mean `colors`?"),
-        ("«pause» = \"x\"", "unknown entry `pause`", "it belongs below [keys]"),
-        ("«selection» = \"x\"", "unknown entry `selection`", "it belongs below [colors]"),
-        ("«events» = []", "unknown entry `events`", "it belongs below [columns]"),
+        ("«pause» = \"x\"", "unknown entry `pause`", "put it below [keys]"),
+        ("«selection» = \"x\"", "unknown entry `selection`", "put it below [colors]"),
+        ("«events» = []", "unknown entry `events`", "put it below [columns]"),
         ("«keys» = 3", "`keys` must be a section, not a number", "write [keys] on a line of its own"),
-        ("[keys]\nup = \"F2\"\n«filter» = \"a\"", "unknown action `filter`", "belongs before the first section"),
+        ("[keys]\nup = \"F2\"\n«filter» = \"a\"", "unknown action `filter`", "before the first section"),
         ("[keys]\n«paus» = \"x\"", "unknown action `paus`", "did you mean `pause`?"),
         ("[keys]\n«zzzzzzz» = \"x\"", "unknown action `zzzzzzz`", "the manual page (tracetui man) list the actions"),
         ("[keys]\npause = «\"Meta-x\"»", "unknown key `Meta-x`", ""),
         ("[keys]\npause = [\"F2\", «\"Ctrl-I\"»]", "terminals send `Ctrl-I` as `Tab`: write `Tab`", ""),
         ("[keys]\npause = «7»", "`pause` must be a key such as \"Ctrl-F\", or a list of keys, not a number", ""),
         ("[keys]\npause = [\"F2\", «true»]", "`pause` must be a key", ""),
-        ("[keys]\npause = [\"F2\"]\nup = [«\"F2\"»]", "`F2` is the key of `pause` and of `up`", ""),
-        ("[keys]\npause = [\"F2\", «\"F2\"»]", "`F2` stands twice", ""),
+        ("[keys]\npause = [\"F2\"]\nup = [«\"F2\"»]", "`F2` is assigned to both `pause` and `up`", ""),
+        ("[keys]\npause = [\"F2\", «\"F2\"»]", "`F2` is listed twice", ""),
         (
             "[keys]\npause = «\"p\"»",
-            "`p` is the only key of `only-pid`: give that another one, or write only-pid = []",
+            "`p` is the only key of `only-pid`: assign that another key, or write only-pid = []",
             "",
         ),
         (
             "[keys]\nsearch = «\"s\"»",
-            "`s` is the key of `sort` in the tree: give that another one, or write sort = \"s\" to keep both",
+            "`s` is the key of `sort` in the tree: assign that another key, or write sort = \"s\" to keep both",
             "",
         ),
         ("[keys]\nup = \"F2\"\n«quit» = []", "no key would be left for `quit`", ""),
         ("[keys]\n«help» = \"s\"", "no key would be left for `help`", ""),
         ("[colors]\n«quit» = \"red\"", "unknown role `quit`", "did you mean `quiet`?"),
-        ("[colors]\n«zzzzzzz» = \"red\"", "unknown role `zzzzzzz`", "[colors] may have quiet, strong, exec"),
+        ("[colors]\n«zzzzzzz» = \"red\"", "unknown role `zzzzzzz`", "valid in [colors]: quiet, strong, exec"),
         ("[colors]\nquiet = \"«reed» bold\"", "unknown colour or weight `reed`", "did you mean `red`?"),
         (
             "[colors]\nquiet = \"bold «1000»\"",
@@ -136,20 +136,24 @@ fn every_error_is_where_it_was_written() {
             "bright-white, colours from 0 to 255 and #rrggbb",
         ),
         ("[colors]\nquiet = «\"\\u0072eed\"»", "unknown colour or weight `reed`", "did you mean `red`?"),
-        ("[colors]\nquiet = \"red «blue»\"", "`blue` is a second colour", "black on green"),
-        ("[colors]\nquiet = \"red «on»\"", "`on` needs the colour of the background", ""),
-        ("[colors]\nquiet = \"«plain bold»\"", "`plain` stands alone", ""),
-        ("[colors]\nquiet = «7»", "`quiet` must be a text such as", ""),
+        ("[colors]\nquiet = \"red «blue»\"", "second colour `blue`", "black on green"),
+        ("[colors]\nquiet = \"red «on»\"", "missing background colour after `on`", ""),
+        ("[colors]\nquiet = \"«plain bold»\"", "`plain` cannot be combined", ""),
+        ("[colors]\nquiet = «7»", "`quiet` must be a string such as", ""),
         ("[columns]\n«event» = []", "unknown list `event`", "did you mean `events`?"),
         ("[columns]\nevents = [«\"pidd\"»]", "unknown column `pidd`", "did you mean `pid`"),
-        ("[columns]\nevents = [\"pid\", \"detail\", «\"pid\"»]", "the column `pid` stands twice", "remove one of them"),
-        ("[columns]\nevents = «[\"pid\"]»", "the column `detail` must be among them", "add \"detail\" to the list"),
-        ("[columns]\nbpf = «[\"id\"]»", "the column `target` must be among them", "add \"target\" to the list"),
-        ("[columns]\ntree = «[]»", "a column must be among them", "write tree = [\"pid\", \"ppid\"]"),
-        ("[columns]\ntop = [«\"pid\"»]", "unknown column `pid`", "there are events, share, rate"),
+        (
+            "[columns]\nevents = [\"pid\", \"detail\", «\"pid\"»]",
+            "the column `pid` is listed twice",
+            "remove one of them",
+        ),
+        ("[columns]\nevents = «[\"pid\"]»", "the column `detail` is missing", "add \"detail\" to the list"),
+        ("[columns]\nbpf = «[\"id\"]»", "the column `target` is missing", "add \"target\" to the list"),
+        ("[columns]\ntree = «[]»", "the list is empty", "write tree = [\"pid\", \"ppid\"]"),
+        ("[columns]\ntop = [«\"pid\"»]", "unknown column `pid`", "valid columns: events, share, rate"),
         (
             "[columns]\nevents = «\"pid\"»",
-            "`events` must be a list of names of columns, not a text",
+            "`events` must be a list of column names, not a string",
             "write events = [\"time\", \"kind\", \"detail\"]",
         ),
         (
@@ -165,13 +169,13 @@ fn every_error_is_where_it_was_written() {
         ("memory = «\"1GB\"»", "`memory`: unknown unit \"GB\"; did you mean 1GiB?", "write memory = \"1GiB\""),
         ("memory = «256»", "`memory` must be a size such as \"512MiB\", not a number", "write memory = \"256MiB\""),
         ("time = «\"clocks\"»", "`time` must be one of", "did you mean `clock`?"),
-        ("mouse = «\"yes\"»", "`mouse` must be true or false, not a text", "write mouse = true, without quotes"),
-        ("filter = «[\"a\"]»", "`filter` must be a text, not a list", "write filter = \"comm=make err\""),
+        ("mouse = «\"yes\"»", "`mouse` must be true or false, not a string", "write mouse = true, without quotes"),
+        ("filter = «[\"a\"]»", "`filter` must be a string, not a list", "write filter = \"comm=make err\""),
         ("mouse = true\n«mouse» = true", "duplicate key", "remove one of the two"),
-        ("mouse = «yes»", "string values must be quoted", "texts stand in quotes"),
-        ("# ä\n\"ä\" = «1 x»", "string values must be quoted", "texts stand in quotes"),
+        ("mouse = «yes»", "string values must be quoted", "strings are in quotes"),
+        ("# ä\n\"ä\" = «1 x»", "string values must be quoted", "strings are in quotes"),
         // Two errors: the first one in the file, whatever the order of names.
-        ("«zz» = 1\naa = 1", "unknown entry `zz`", "there are"),
+        ("«zz» = 1\naa = 1", "unknown entry `zz`", "valid entries:"),
     ];
     let wrong: Vec<_> =
         cases.into_iter().filter_map(|(marked, message, hint)| differs(marked, message, hint)).collect();
@@ -191,7 +195,7 @@ fn an_error_of_the_filter_is_in_the_expression() {
     ] {
         let text = marked.replace(['«', '»'], "");
         let filter = read(&text).filter.expect("a filter");
-        let error = crate::filter::Filter::parse(&filter.text, &NoNames).expect_err("it is wrong");
+        let error = tracetui_events::filter::Filter::parse(&filter.text, &NoNames).expect_err("it is wrong");
         let at = marked.find('«').map(|at| marked[..at].rsplit('\n').next().unwrap_or("").chars().count() + 1);
         let report = ConfigError::of_filter(&filter, &error).render("f", &text);
         let first = report.lines().next().unwrap_or_default();
@@ -231,7 +235,7 @@ fn hostile_files_are_errors_and_harmless_on_a_terminal() {
         let report = report(&text);
         assert!(report.len() < 2_000, "{}", report.len());
         assert!(report.starts_with("f:"), "{report}");
-        assert!(report.chars().all(|c| c == '\n' || !crate::text::is_hostile(c)), "{report:?}");
+        assert!(report.chars().all(|c| c == '\n' || !tracetui_events::text::is_hostile(c)), "{report:?}");
         assert!(report.lines().count() <= 4, "{report}");
     }
 }
@@ -282,15 +286,15 @@ fn press(app: &mut App, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {
 fn the_configured_keys_are_pressed_and_shown() {
     let text = "[keys]\nquit = [\"Z\", \"Ctrl-Q\"]\npause = \"F9\"\nhelp = \"F1\"\nedit-filter = \"E\"\ntoggle-open = \"F2\"\nfailures = \"b\"\n\
                 toggle-exec = \"x\"\ntop-hide = []\nidle = \"i\"\nnot-comm = \"E\"\n";
-    assert!(report(text).contains("`E` is the key of `edit-filter` and of `not-comm`"));
+    assert!(report(text).contains("`E` is assigned to both `edit-filter` and `not-comm`"));
     let mut app = dashboard(&text.replace("not-comm = \"E\"", "not-comm = \"i\""), 120);
     let none = KeyModifiers::NONE;
     press(&mut app, KeyCode::Char(' '), none);
     assert!(!app.events().paused());
     assert!(
-        app.message().is_some_and(|text| text == "Space is not bound here; press F1 for the keys"),
+        app.screen.message().is_some_and(|text| text == "Space is not bound here; press F1 for the keys"),
         "{:?}",
-        app.message()
+        app.screen.message()
     );
     press(&mut app, KeyCode::F(9), none);
     assert!(app.events().paused());
@@ -304,7 +308,7 @@ fn the_configured_keys_are_pressed_and_shown() {
     // While text is typed, a key that types is text, whatever its action.
     press(&mut app, KeyCode::Char('E'), none);
     assert!(!press(&mut app, KeyCode::Char('Z'), none).contains(&Effect::Quit));
-    assert_eq!(app.filter().line().map(crate::app::edit::Line::text).as_deref(), Some("Z"));
+    assert_eq!(app.filter.line().map(crate::app::edit::Line::text).as_deref(), Some("Z"));
     assert!(press(&mut app, KeyCode::Char('q'), KeyModifiers::CONTROL).contains(&Effect::Quit));
     press(&mut app, KeyCode::Esc, none);
     press(&mut app, KeyCode::F(1), none);

@@ -1,4 +1,4 @@
-//! The BPF programs, and where they are attached.
+//! The BPF programs and their attachments.
 
 #[cfg(test)]
 mod tests;
@@ -13,16 +13,16 @@ use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::bpf::{Order, Seen};
-use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
-use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
-use crate::event::bpf::{Bpf, Made, via_name};
-use crate::event::{Tables as _, names};
-use crate::frame::state::BpfDoer;
-use crate::text::{self, Charset, counted, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
+use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
+use tracetui_events::event::bpf::{Bpf, Made, via_name};
+use tracetui_events::event::{Tables as _, names};
+use tracetui_events::frame::state::BpfDoer;
+use tracetui_events::sink::inventory::{alters, hidden_text, holder_text, loaded, place_text, way_text};
+use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -35,7 +35,7 @@ enum Column {
     Name,
     /// Whether it writes to the memory of processes.
     Writes,
-    /// Takes the rest, and more if it needs that.
+    /// Takes the remaining width, and more if it needs that.
     Target,
     Owner,
     Loaded,
@@ -85,12 +85,12 @@ impl Column {
     }
 }
 
-/// The blanks between two columns.
+/// The number of blanks between two columns.
 fn gap(width: u16) -> usize {
     if width >= 60 { 2 } else { 1 }
 }
 
-/// The columns of a screen of this width, with their cells: no more than these rows need. The target takes the rest.
+/// The columns for a screen of this width, with their cells. A column is no wider than these rows need. The target takes the rest.
 fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
     let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
     let (type_most, name_most, owner_most) = match width {
@@ -116,15 +116,15 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
         Column::Tag => 16,
     };
     let with_cells = |name: &str| Column::named(name).map(|column| (column, cells(column)));
-    let mut columns: Vec<_> = match app.columns() {
+    let mut columns: Vec<_> = match app.screen.columns.of(app.views.shown) {
         Some(chosen) => {
             let chosen = chosen.iter().filter_map(|name| with_cells(name));
             fit(chosen, usize::from(width / 2), Some(Column::Target)).collect()
         }
         None => {
             let mut names = automatic(View::Bpf, width);
-            // On a narrow screen the owner is more important, unless they are asked for.
-            let sorted = app.bpf().order().0 == Order::Runs && app.world().bpf.counts_runs();
+            // On a narrow screen the owner is more important, unless the user sorts by runs.
+            let sorted = app.views.bpf.list.order == Order::Runs && app.world().bpf.counts_runs();
             if sorted && width >= 60 && !names.contains(&"runs") {
                 names.push("runs");
             }
@@ -135,10 +135,10 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
     };
     let used: usize =
         columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + gap(width)).sum();
-    // Beside the pane, a blank stands before its border.
-    let border = usize::from(width < app.screen().0);
+    // Beside the pane, a blank precedes the border.
+    let border = usize::from(width < (app.screen.width, app.screen.height).0);
     let rest = usize::from(width).saturating_sub(used + 1 + border);
-    // What no attach point needs is for names that would be cut.
+    // Cells that no attach point needs go to names that would be cut.
     let mut spare = rest.saturating_sub(longest(&|seen| wide(seen.target(theme.charset))));
     let names = longest(&|seen| wide(text::value_in(seen.name(), theme.charset, LONGEST_NAME)));
     let types = longest(&|seen| seen.type_name().len());
@@ -153,7 +153,7 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
     columns
 }
 
-/// The most cells of a name, and of a type.
+/// The maximum number of cells of a name, and of a type.
 const LONGEST_NAME: usize = 28;
 
 /// `+88`: `+` new, `-` gone, `!` hidden.
@@ -170,10 +170,10 @@ fn mark_and_id(seen: &Seen<'_>) -> String {
     }
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
-    let (bpf, world) = (app.bpf(), app.world());
-    let visible = bpf.rows().iter().skip(bpf.first_row()).take(area.height.into());
+    let (bpf, world) = (&app.views.bpf, app.world());
+    let visible = bpf.list.rows().iter().skip(bpf.list.first_row()).take(area.height.into());
     let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
     let columns = columns_of(area.width, &visible, app, theme);
     let blanks = " ".repeat(gap(area.width));
@@ -184,28 +184,28 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         title.push_str(&cell(column.title(), *cells, theme.charset));
     }
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
-    for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.first_row()..).zip(&visible) {
+    for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.list.first_row()..).zip(&visible) {
         let line = line(seen, &columns, &blanks, app, theme);
-        let line = if at == bpf.cursor() { selected(&line, area.width, theme) } else { line };
+        let line = if at == bpf.list.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
-    if bpf.rows().is_empty() {
+    if bpf.list.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
     columns.iter().filter(|(column, _)| *column != Column::Target).count()
 }
 
 fn empty(app: &App) -> &'static str {
-    let captured = app.pipeline().kinds().is_none_or(|kinds| kinds.contains(Kind::Bpf));
-    match (app.world().bpf.taken(), app.replay()) {
+    let captured = app.pipeline.kinds().is_none_or(|kinds| kinds.contains(Kind::Bpf));
+    match (app.world().bpf.taken(), app.replay.as_ref()) {
         (Some(_), _) => "no BPF programs",
-        (None, _) if !captured => "kind bpf is not captured: there is no inventory of BPF programs",
-        (None, Some(_)) => "no inventory of BPF programs up to here in this recording",
-        (None, None) => "no inventory of BPF programs yet",
+        (None, _) if !captured => "no BPF inventory: kind bpf is not captured",
+        (None, Some(_)) => "no BPF inventory up to this point in the recording",
+        (None, None) => "no BPF inventory yet",
     }
 }
 
-/// What holds it, or since when it is gone.
+/// The holder of the program or link, or when it was unloaded.
 fn owner(seen: &Seen<'_>, app: &App, theme: Theme) -> String {
     match seen.gone {
         Some(at) => format!("gone {}", short_clock(at.0, app)),
@@ -219,7 +219,6 @@ fn short_clock(boot_ns: u64, app: &App) -> String {
     time.get(..8).unwrap_or_default().to_owned()
 }
 
-/// Runs per second.
 fn runs(milli: u64) -> String {
     match milli {
         0 => "0".to_owned(),
@@ -266,9 +265,9 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
         _ if seen.own() => Some(theme.quiet()),
         _ => None,
     };
-    let found = app.search().pattern().and_then(Pattern::marked);
+    let found = app.search.pattern().and_then(Pattern::marked);
     let mut line = Line::from(" ");
-    // The columns whose room a long attach point takes.
+    // The number of columns whose room a long attach point takes.
     let mut taken = 0;
     for (at, (column, cells)) in columns.iter().enumerate() {
         if taken > 0 {
@@ -283,7 +282,7 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
         let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
         if *column == Column::Target && width > cells {
             let after = columns.get(at + 1..).unwrap_or_default();
-            // The owner keeps what it needs of its column.
+            // The owner keeps the cells that it needs.
             let owner = match after.first() {
                 Some((Column::Owner, most)) => Some(text::cut(&owner(seen, app, theme), *most, theme.charset)),
                 _ => None,
@@ -317,27 +316,27 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
     line
 }
 
-/// The numbers of programs and of what came and went, for the line of the filter.
+/// The numbers of programs, of new ones and of unloaded ones, for the filter line.
 pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    let (tally, bpf) = (app.bpf().tally(), &app.world().bpf);
+    let (tally, bpf) = (app.views.bpf.tally(), &app.world().bpf);
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
     let many = |count: usize| short(count as u64);
     if !bpf.unseen().is_empty() || bpf.left_out() > 0 {
-        pieces.push(Piece::new(format!("not all seen: {}", app.key_of(Action::LossReport)), theme.loss()));
+        pieces.push(Piece::new(format!("incomplete: {}", app.key_of(Action::LossReport)), theme.loss()));
     }
     if tally.hidden > 0 {
         pieces.push(Piece::new(format!("{} hidden", many(tally.hidden)), theme.loss()));
     }
     if width >= 100 {
-        let counted = if bpf.counts_runs() { "runs counted" } else { "runs not counted" };
+        let counted = if bpf.counts_runs() { "run counting on" } else { "run counting off" };
         pieces.push(Piece::new(counted.to_owned(), theme.quiet()));
         if bpf.forgotten() > 0 {
-            pieces.push(Piece::new(format!("{} gone and forgotten", short(bpf.forgotten())), theme.note()));
+            pieces.push(Piece::new(format!("{} dropped", short(bpf.forgotten())), theme.note()));
         }
         pieces.push(Piece::plain(format!("{} attached", many(tally.attachments))));
     }
-    if width >= 100 || width >= 60 && app.moment().is_none() {
+    if width >= 100 || width >= 60 && app.loaded().moment().is_none() {
         pieces.push(Piece::plain(format!(
             "{} program{}",
             many(tally.programs),
@@ -345,21 +344,21 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         )));
     }
     let style = |count| if count > 0 { theme.note() } else { theme.quiet() };
-    let above = app.bpf().new_above();
+    let above = app.views.bpf.new_above();
     let where_new = if above > 0 { format!(", {} above", many(above)) } else { String::new() };
     pieces.push(Piece::new(format!("+{} new{where_new}", many(tally.new)), style(tally.new)));
-    let how = if app.bpf().hides_gone() { " not shown" } else { "" };
+    let how = if app.views.bpf.hides_gone() { " not shown" } else { "" };
     pieces.push(Piece::new(format!("-{} gone{how}", many(tally.gone)), theme.quiet()));
     pieces
 }
 
-/// The other attachments of a program that are listed.
+/// The maximum number of a program's other attachments that are listed.
 const OTHERS: usize = 64;
 
-/// Draws the detail pane: all that is known of the selected row. Returns the scroll limit.
+/// Draws the detail pane with everything known about the selected row. Returns the scroll limit.
 pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
     let area = if area.x > 0 { border(frame, area, theme) } else { area };
-    let Some(seen) = app.bpf().selected(app.world()) else { return 0 };
+    let Some(seen) = app.views.bpf.selected(app.world()) else { return 0 };
     let name = text::value_in(seen.name(), theme.charset, usize::from(area.width));
     let name = text::cut(&name, usize::from(area.width).saturating_sub(24), theme.charset);
     let title = format!(" {} {} {name} ", mark_and_id(&seen), seen.type_name());
@@ -373,7 +372,7 @@ pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     put(frame, Rect { height: 1, ..area }, line);
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let on_page = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
-    let scroll = app.detail().scroll;
+    let scroll = app.detail.scroll;
     let most = page(frame, body, facts(&seen, &on_page), scroll);
     mark_more(frame, body, most.saturating_sub(scroll), theme);
     most
@@ -383,7 +382,7 @@ fn utf8(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Where something is attached, and by what.
+/// Where something is attached, and in which way.
 fn place(attach: &AttachFacts, charset: Charset) -> String {
     let mut out = Vec::new();
     place_text(attach, charset, &mut out);
@@ -392,7 +391,7 @@ fn place(attach: &AttachFacts, charset: Charset) -> String {
     format!("{}, {}{link_type}", utf8(out), way_text(attach))
 }
 
-/// Whose program or attachment an event ended, as far as that is known.
+/// The program or attachment that an event ended, and whose it was, as far as that is known.
 pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line<'static>> {
     let Page { app, theme, .. } = *page;
     let (world, plain) = (app.world(), Style::new());
@@ -491,8 +490,8 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             let name = if seen.gone.is_some() { "was on" } else { "attached" };
             named(name, &format!("{place}, {}", via_name(told.via)), theme.strong());
             let why = match told.via {
-                0 => "no inventory contained the link",
-                _ => "the kernel has no list of such attachments",
+                0 => "no inventory lists the link",
+                _ => "the kernel does not list such attachments",
             };
             named("", &format!("known from the event at {at}: {why}"), theme.quiet());
         }
@@ -526,16 +525,12 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
     }
     if let Some(rate) = seen.rate {
-        let mean = rate.mean_ns.map_or_else(String::new, |ns| format!(", on average for {}", duration(ns)));
+        let mean = rate.mean_ns.map_or_else(String::new, |ns| format!(", {} on average", duration(ns)));
         named("runs", &format!("{} times a second{mean}", runs(rate.milli_runs)), plain);
     }
     if let Some(ran) = world.bpf.runs(seen.id).filter(|_| seen.id.0 != 0) {
         let mean = ran.time.checked_div(ran.count).map_or_else(String::new, |ns| {
-            format!(
-                "{} while runs were counted, on average for {}",
-                counted(ran.count, ["time", "times"]),
-                duration(ns)
-            )
+            format!("{} while counting was on, {} on average", counted(ran.count, ["time", "times"]), duration(ns))
         });
         let skipped = match ran.skipped {
             0 => String::new(),
@@ -549,10 +544,10 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     if let Some(program) = program {
         let text = alters(program.calls);
         let text = match program.calls.unknown {
-            // A load is examined for some of the helpers only.
+            // A load is scanned for only some of the helpers.
             None if seen.is_of_events() => Some(format!(
-                "{}; others were not looked for",
-                text.as_deref().unwrap_or("none that the event of a load names")
+                "{}; others were not checked",
+                text.as_deref().unwrap_or("none reported by the load event")
             )),
             _ => text,
         };
@@ -565,7 +560,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         named("program", &format!("{}{by}", loaded(&program, world.clock_offset(), user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
         if seen.is_of_events() {
-            named("size", "not known: no inventory contained the program", theme.quiet());
+            named("size", "unknown: no inventory lists the program", theme.quiet());
         } else {
             let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
             named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);

@@ -3,35 +3,37 @@
 use super::theme::Theme;
 use super::{Piece, fit, gap, put};
 use crate::app::keymap::Action;
-use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_text};
+use crate::app::row::{Cell, Column, TimeBase, TimeMode, time_text};
 use crate::app::search::Pattern;
 use crate::app::views::events::Line as Rows;
 use crate::app::views::tree::Counts;
 use crate::app::{App, Extent};
-use crate::event::process::ProcessKey;
-use crate::event::{Body, EventContext};
-use crate::store::Id;
-use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 use regex::bytes::Regex;
+use tracetui_events::event::parts::{Parts as _, Role};
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{EventContext, look};
+use tracetui_events::store::Id;
+use tracetui_events::text::paint::Look;
+use tracetui_events::text::{self, Charset, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// The columns and their widths in cells. DETAIL takes the rest.
+/// The columns with their widths in cells. DETAIL takes the rest.
 type Widths = Vec<(Column, usize)>;
 
-/// The least width of RESULT. A longer one pushes DETAIL, so that it is never cut.
+/// The minimum width of RESULT. A longer result moves DETAIL to the right, so that the result is never cut.
 const RESULT: usize = 7;
 
-/// The width from which there are PPID, USER, CWD and CGROUP.
+/// The width from which the list has PPID, USER, CWD and CGROUP.
 const WIDE: u16 = 130;
 
-/// The most cells of CWD and of CGROUP.
+/// The maximum number of cells of CWD and of CGROUP.
 const WHERE: usize = 20;
 
-/// The columns of a list of this width, in order. DETAIL has at least half of it. `pid`: the digits of the longest process id.
-/// `differ`: whether the rows differ in CWD and in CGROUP.
+/// The columns of a list of this width, in order. DETAIL has at least half of the width. `pid`: the number of digits of the longest process
+/// id. `differ`: whether the rows differ in CWD, and in CGROUP.
 fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
     let width_of = |columns: &Widths| columns.iter().map(|(_, cells)| cells + 1).sum::<usize>();
     let (width, wide) = (usize::from(width), width >= WIDE);
@@ -42,7 +44,7 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
         return [columns, vec![(Column::Detail, rest)]].concat();
     }
     let pid = pid.max(5);
-    // Of what is not needed for DETAIL, each takes what it can use.
+    // Each column takes what it can use of the cells that DETAIL does not need.
     let mut extra = (width / 2).saturating_sub(1 + 10 + 5 + (pid + 1) + 9 + (RESULT + 1));
     let mut more = |most: usize| {
         let taken = most.min(extra);
@@ -68,8 +70,8 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
     columns
 }
 
-/// The columns of a list of this width that were chosen, in their order. DETAIL has at least half of the width: those at the end of
-/// the choice that do not fit beside it are left out.
+/// The user's columns for a list of this width, in their order. DETAIL has at least half of the width. Columns at the end of the choice
+/// that do not fit beside it are omitted.
 fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
     let chosen: Vec<Column> =
         chosen.iter().filter_map(|name| Column::ALL.into_iter().find(|column| column.name() == *name)).collect();
@@ -85,31 +87,31 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
         Column::Cwd | Column::Cgroup => WHERE,
         Column::Detail => 0,
     };
-    // Nothing is needed after the last column.
+    // The last column needs no space after it.
     let after = if chosen.last() == Some(&Column::Detail) { 0 } else { 1 };
     let room = (width / 2).saturating_sub(1 + after);
     let columns = chosen.iter().map(|column| (*column, least(*column)));
     let mut columns: Widths = fit(columns, room, Some(Column::Detail)).collect();
     let others = columns.iter().filter(|(column, _)| *column != Column::Detail);
     let mut room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
-    // What is left: first COMM, then the time, as in the list without a choice.
+    // The remaining cells go first to COMM, then to the time, as in the list without a choice.
     for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
         for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
             let more = most.saturating_sub(*cells).min(room);
-            // A time is shown from the hours, the minutes or the seconds on.
+            // The time begins with the hours, the minutes or the seconds.
             let more = if grows == Column::Time { more / 3 * 3 } else { more };
             (*cells, room) = (*cells + more, room - more);
         }
     }
     let used: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
     let last = columns.last().is_some_and(|(column, _)| *column == Column::Detail);
-    // The space before the first column, and the second one after DETAIL.
+    // The space before the first column, and the second space after DETAIL.
     let rest = width.saturating_sub(used + usize::from(!last));
     columns.iter_mut().filter(|(column, _)| *column == Column::Detail).for_each(|(_, cells)| *cells = rest);
     columns
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     titles: Rect,
@@ -123,8 +125,12 @@ pub(super) fn draw(
     extent.first = lines.first().and_then(|line| app.events().row(line.first));
     let cursor = app.events().cursor();
     let pid = app.store().widest_pid().to_string().len();
-    let differ = if area.width >= WIDE && app.columns().is_none() { differ(app, &lines) } else { [false; 2] };
-    let columns = match app.columns() {
+    let differ = if area.width >= WIDE && app.screen.columns.of(app.views.shown).is_none() {
+        differ(app, &lines)
+    } else {
+        [false; 2]
+    };
+    let columns = match app.screen.columns.of(app.views.shown) {
         Some(chosen) => chosen_columns(area.width, pid, chosen),
         None => columns(area.width, pid, differ),
     };
@@ -143,7 +149,7 @@ pub(super) fn draw(
     columns.iter().filter(|(column, _)| *column != Column::Detail).count()
 }
 
-/// Says above the first row how many rows were evicted there since the pause.
+/// Writes above the first row how many rows were evicted there since the pause.
 fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
     let above = app.events().evicted().above;
     if above == 0 || !app.events().paused() {
@@ -155,7 +161,7 @@ fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
     put(frame, Rect { x: titles.right() - width, width, ..titles }, Line::styled(text, theme.paused()));
 }
 
-/// Whether the rows differ in CWD and in CGROUP.
+/// Whether the rows differ in CWD, and in CGROUP.
 fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
     let mut seen: [Option<Vec<u8>>; 2] = [None, None];
     let mut differ = [false; 2];
@@ -169,7 +175,7 @@ fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
                 let mut text = Vec::new();
                 column.write(event, &mut text);
                 match seen {
-                    // What is not known is no difference.
+                    // An unknown value does not count as a difference.
                     _ if text.is_empty() => {}
                     Some(seen) => *differ |= *seen != text,
                     None => *seen = Some(text),
@@ -182,25 +188,25 @@ fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
 
 fn empty(app: &App) -> String {
     let key = |action| app.key_of(action);
-    let filtered = app.filter().applied().is_some();
-    let failures = app.only_failures();
-    let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.shows_kind(*kind)).collect();
+    let filtered = app.filter.applied().is_some();
+    let failures = app.screen.failures;
+    let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.screen.kinds.contains(*kind)).collect();
     match app.store().kept() {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         0 => "no events yet".to_owned(),
         _ if app.events().paused() && !filtered && !failures => {
-            format!("no row of the pause is in memory: {} resumes", key(Action::Pause))
+            format!("all paused rows were evicted: {} resumes", key(Action::Pause))
         }
-        _ if !filtered && !failures && KindSet::BY_DEFAULT.iter().all(|kind| app.shows_kind(kind)) => {
+        _ if !filtered && !failures && KindSet::BY_DEFAULT.iter().all(|kind| app.screen.kinds.contains(kind)) => {
             let shows =
                 on_request.into_iter().map(|kind| format!("{} shows {}s", key(Action::Toggle(kind)), kind.name()));
             let shows: Vec<_> = shows.chain([format!("{} evicted", grouped(app.store().evicted()))]).collect();
-            format!("no event of these kinds is in memory: {}", shows.join(", "))
+            format!("no events of these kinds in memory: {}", shows.join(", "))
         }
         _ => {
             let kinds: Vec<_> = KindSet::BY_DEFAULT.iter().map(|kind| key(Action::Toggle(kind))).collect();
             let filter = filtered.then(|| format!("{} removes a filter", key(Action::Back)));
-            let failures = failures.then(|| format!("{} shows what did not fail", key(Action::Failures)));
+            let failures = failures.then(|| format!("{} shows successes", key(Action::Failures)));
             let rest = [format!("{} toggle kinds", kinds.join(" ")), format!("{} resets", key(Action::Reset))];
             let all: Vec<_> = filter.into_iter().chain(failures).chain(rest).collect();
             format!("all events hidden: {}", all.join(", "))
@@ -211,7 +217,7 @@ fn empty(app: &App) -> String {
 fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     let mut line = String::from(" ");
     for (column, cells) in columns {
-        let title = match (column, app.time_mode()) {
+        let title = match (column, app.screen.time) {
             (Column::Time, TimeMode::SinceStart) => "SINCE",
             (Column::Time, TimeMode::Delta) => "DELTA",
             _ => column.title(),
@@ -227,7 +233,7 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     line
 }
 
-/// The selected row: reversed over the whole width. Its weights and colours would not be readable there.
+/// The selected row, reversed over the whole width. Bold, dim and colours would be unreadable there.
 pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
     let mut text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
     text.replace_range(..text.len().min(1), ">");
@@ -237,7 +243,7 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
 fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
     let id = app.events().row(rows.last)?;
     let stored = app.store().get(id)?;
-    let base = app.time_base(rows.first);
+    let base = TimeBase::of(app, rows.first);
     stored.with(app.world(), |seen| match seen.event.kind() {
         Kind::Lost => gap::line(seen, &base, width.into(), app, theme),
         _ => event_line(seen, (id, rows), columns, &base, app, theme),
@@ -255,8 +261,9 @@ fn event_line(
     let mut line = Line::from(" ");
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
     let remarks = rows.remarks(found_in.as_deref());
-    let quiet = seen.event.kind() == Kind::Open || found_in.is_some();
-    let found = app.search().pattern().and_then(Pattern::marked);
+    let look = look(seen.event.kind());
+    let quiet = look == Look::Quiet || found_in.is_some();
+    let found = app.search.pattern().and_then(Pattern::marked);
     let result = columns.iter().find(|(column, _)| *column == Column::Result);
     let longer = result.map_or(0, |(column, cells)| {
         let cell = cell(*column, seen, columns);
@@ -274,7 +281,7 @@ fn event_line(
             Column::Result | Column::Detail if found_in.is_some() => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
             Column::Pid | Column::Ppid | Column::User | Column::Comm if quiet => Some(theme.quiet()),
-            Column::Comm if seen.event.kind() == Kind::Exec => Some(theme.strong()),
+            Column::Comm if look == Look::Good => Some(theme.strong()),
             _ => None,
         };
         style.into_iter().for_each(|style| parts.iter_mut().for_each(|part| part.style = style));
@@ -283,7 +290,7 @@ fn event_line(
             Column::Detail => cells.saturating_sub(longer),
             _ => *cells,
         };
-        // What is said of folded rows is never cut, and the name beside it is seen.
+        // The remark on folded rows is never cut, and the name beside it stays visible.
         let remark = match column {
             Column::Detail => {
                 let name = cell.name().filter(|_| app.events().sideways() == 0);
@@ -293,7 +300,7 @@ fn event_line(
         };
         let folded = !remark.is_empty();
         let own = if folded { room.saturating_sub(text::width(remark) + 2) } else { room };
-        if let (Column::Detail, Body::Exit(_), Some(process)) = (column, &seen.event.body, seen.process) {
+        if let (Column::Detail, Some(_), Some(process)) = (column, seen.event.body.exit(), seen.process) {
             let at = 1 + usize::from(result.is_none()) * 2;
             process_that_ended(&mut parts, at, own, process.key, app, theme);
         }
@@ -317,8 +324,8 @@ fn event_line(
     line
 }
 
-/// The longest of the remarks beside which the name of a path, the part at `name`, fits. If none does, takes from the parts what stands
-/// before the name: its directories, then how it was opened, and last the result, if the remark says that it does not count.
+/// The longest remark that leaves room for the name of a path, which is the part at `name`. If none does, parts before the name are
+/// dropped: first its directories, then how it was opened, and last the result if the remark says that the result does not count.
 fn beside<'a>(
     parts: &mut [Piece],
     name: Option<usize>,
@@ -333,7 +340,7 @@ fn beside<'a>(
     };
     let sign = if theme.charset == Charset::Ascii { 4 } else { 2 };
     let width = |parts: &[Piece]| -> usize {
-        // Directories can be cut to a sign.
+        // Directories can be cut down to a sign.
         parts.iter().map(|part| if part.directories { part.width().min(sign) } else { part.width() }).sum()
     };
     let before = parts.get(..at).map_or(0, width);
@@ -352,10 +359,11 @@ fn beside<'a>(
     last
 }
 
-/// Adds to the detail of an exit: after its first `at` parts, what it exited for; at the end, if there is room, how many files it opened.
+/// Extends the detail of an exit: with the cause of the exit after the first `at` parts, and at the end, if there is room, with the number
+/// of files opened.
 fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: ProcessKey, app: &App, theme: Theme) {
-    let Some(process) = app.tree().process(process) else { return };
-    if let Some(reason) = app.reason(&process) {
+    let Some(process) = app.views.tree.process(process) else { return };
+    if let Some(reason) = app.views.tree.reason(&process, app.store()) {
         let role = if reason.real { Role::Failure } else { Role::Expected };
         let [text, _] = reason.in_row();
         let text = format!("  {}", text::value_in(&text, theme.charset, 80));
@@ -369,11 +377,11 @@ fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: P
     parts.extend(text.map(|text| Piece::new(text, theme.part(Role::Quiet))));
 }
 
-/// The content of a column. Without a column for it, the result stands before the details, unless it is a success.
+/// The content of a column. If RESULT has no column, the result precedes the details unless it is a success.
 fn cell(column: Column, seen: &EventContext<'_>, columns: &Widths) -> Cell {
     let mut cell = Cell::default();
     let has_result = columns.iter().any(|(column, _)| *column == Column::Result);
-    if column == Column::Detail && !has_result && (seen.event.failed() || seen.event.kind() == Kind::Exit) {
+    if column == Column::Detail && !has_result && (seen.event.failed() || seen.event.body.exit().is_some()) {
         Column::Result.write(seen, &mut cell);
         cell.part(Role::Plain, |out| out.push(b' '));
     }
@@ -392,24 +400,24 @@ fn piece(column: Column, role: Role, raw: &[u8], cells: usize, app: &App, theme:
     Piece::new(text, theme.part(role)).of_directories(role == Role::Directory)
 }
 
-/// The TIME column. In rows that are quiet, only what differs from the row above is not.
+/// The TIME column. In quiet rows, only the part that differs from the row above is not dim.
 fn time(cells: usize, seen: &EventContext<'_>, base: &TimeBase, theme: Theme) -> Vec<Piece> {
     let clock = base.mode == TimeMode::Clock;
     let text = |ns| {
         let text = time_text(ns, seen.clock_offset, base);
-        // A short time omits the hours, and a shorter one the minutes.
+        // A narrow column drops the hours, and a narrower one the minutes.
         let from = if clock { 12usize.saturating_sub(cells) } else { 0 };
         text.get(from..).unwrap_or_default().to_owned()
     };
     let own = text(seen.event.header.time.0);
-    let above = base.above_ns.filter(|_| clock && seen.event.kind() == Kind::Open).map(text).unwrap_or_default();
+    let above = base.above_ns.filter(|_| clock && look(seen.event.kind()) == Look::Quiet).map(text).unwrap_or_default();
     let same = own.bytes().zip(above.bytes()).take_while(|(own, above)| own == above).count();
     let (same, new) = own.split_at(same);
     vec![Piece::new(same.to_owned(), theme.quiet()), Piece::plain(new.to_owned())]
 }
 
-/// DETAIL, scrolled sideways if requested. Otherwise the directories of a long path are cut, so that the file name and the text after
-/// it are visible.
+/// DETAIL, scrolled sideways on request. Without scrolling, the directories of a long path are cut, so that the file name and the text
+/// after it are visible.
 pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) -> Vec<Piece> {
     let mut hidden = sideways;
     for part in &mut parts {
@@ -424,13 +432,13 @@ pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, the
     let name = parts.get(at + 1).map_or(0, Piece::width);
     if let Some(directories) = parts.get_mut(at) {
         let own = directories.width();
-        // The path keeps up to half of the cells: beside long arguments, cutting it further would gain little.
+        // The path keeps up to half of the cells. Beside long arguments, a shorter path would gain little.
         let least = own.min((cells / 2).saturating_sub(name)).max(3);
         let room = cells.saturating_sub(width - own).max(least);
         directories.text = match room {
             _ if own <= room => directories.text.clone(),
             8.. => text::cut_middle(&directories.text, room, theme.charset),
-            // One dot would be the working directory, and two its parent.
+            // One dot would mean the working directory, and two its parent.
             _ if theme.charset == Charset::Ascii => ".../".to_owned(),
             _ => "…/".to_owned(),
         };
@@ -438,7 +446,7 @@ pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, the
     parts
 }
 
-/// Parts cut or filled with spaces to exactly so many cells.
+/// Parts cut or padded with spaces to exactly this many cells.
 pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {
     let width: usize = parts.iter().map(Piece::width).sum();
     let fill = Piece::plain(" ".repeat(cells.saturating_sub(width)));
@@ -450,7 +458,7 @@ pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme)
     for mut part in parts {
         let own = part.width();
         if own >= room {
-            // There is more: the sign of the cut takes the place of the last cell.
+            // More follows, so the cut sign takes the last cell.
             part.text = text::left(&text::cut(&format!("{}..", part.text), room, theme.charset), room, theme.charset);
             out.push(part);
             break;
@@ -461,7 +469,7 @@ pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme)
     out
 }
 
-/// Marks what matches. If that is not visible, everything is marked.
+/// Marks the matches. If they are not visible, everything is marked.
 pub(super) fn marked(parts: Vec<Piece>, pattern: &Regex, theme: Theme) -> Vec<Piece> {
     let text: String = parts.iter().map(|part| part.text.as_str()).collect();
     let found: Vec<_> = pattern.find_iter(text.as_bytes()).map(|found| found.range()).collect();
@@ -472,7 +480,7 @@ pub(super) fn marked(parts: Vec<Piece>, pattern: &Regex, theme: Theme) -> Vec<Pi
         let end = start + part.text.len();
         let mut at = start;
         let borders = found.iter().flat_map(|found| [found.start, found.end]).filter(|border| {
-            // A pattern on bytes may match a part of a character.
+            // A pattern on bytes may match part of a character.
             (start..end).contains(border) && text.is_char_boundary(*border)
         });
         for border in borders.chain([end]) {

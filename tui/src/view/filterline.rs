@@ -1,5 +1,5 @@
-//! The second line: the filter, the search, the shown kinds, and the number of shown events. While a filter or a search is typed,
-//! its error is in the status line.
+//! The second line: the filter, the search, the shown kinds, and the number of shown events. While the user types a filter or a search, its
+//! error is in the status line.
 
 use super::theme::Theme;
 use super::{Piece, ends, joined};
@@ -9,25 +9,25 @@ use crate::app::edit::{LINE, Line};
 use crate::app::keymap::Action;
 use crate::app::search::Place;
 use crate::app::views::View;
-use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use std::ops::Range;
+use tracetui_events::text::{self, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// Draws the line, with the cursor in the text that is being typed. Returns the cells of the tabs and of the chips.
+/// Draws the line, with the cursor in the text being typed. Returns the cells of the tabs and of the chips.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
     let none = (Tabs::default(), Chips::default());
-    if let Some(line) = app.replay().and_then(|replay| replay.line()) {
+    if let Some(line) = app.replay.as_ref().and_then(|replay| replay.line.as_ref()) {
         typed(frame, area, "go to time> ", line, app, theme);
         return none;
     }
-    if let Some(line) = &app.help_search().line {
+    if let Some(line) = &app.screen.help.line {
         typed(frame, area, "search the help> ", line, app, theme);
         return none;
     }
-    match (app.filter().line(), app.search().line()) {
+    match (app.filter.line(), app.search.line()) {
         (Some(line), _) => typed(frame, area, "filter> ", line, app, theme),
         (None, Some(line)) => typed(frame, area, "/", line, app, theme),
         (None, None) => return shown(frame, area, app, theme),
@@ -35,27 +35,27 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
     none
 }
 
-/// The width below which a chip is a letter.
+/// The width below which a chip is a single letter.
 const LETTERS: u16 = 60;
 
-/// The cells of the tabs, in the order of [`View::ALL`]: from the first on and without the last. None of a tab that is not drawn.
+/// The cells of the tabs in the order of [`View::ALL`]: the first cell, and the one after the last. Empty for a tab that is not drawn.
 type Tabs = [(u16, u16); View::ALL.len()];
 
-/// The cells of the chips, in the order of [`Kind::DEFAULT_FIRST`]. None of a chip that is not drawn.
+/// The cells of the chips in the order of [`Kind::DEFAULT_FIRST`]. Empty for a chip that is not drawn.
 type Chips = [(u16, u16); Kind::DEFAULT_FIRST.len()];
 
-/// The error in the typed text, and what to do about it, as one line of this width; if that is too long, as two. The place of the
-/// error is marked in the text. That the end of the text was left out is said first.
+/// The error in the typed text with its remedy, as one line of this width, or as two if it is too long. The text marks the position of the
+/// error. A dropped end of the text is reported first.
 pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
     let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
-    let line = app.filter().line().or(app.search().line());
-    let cut = line.is_some_and(Line::is_cut).then(|| format!("cut at {} bytes", grouped(LINE as u64)));
+    let line = app.filter.line().or(app.search.line());
+    let cut = line.is_some_and(Line::is_cut).then(|| format!("truncated to {} bytes", grouped(LINE as u64)));
     let with_cut = |message: String| match &cut {
         Some(cut) => format!("{cut}; {message}"),
         None => message,
     };
-    let Some(error) = app.filter().line().and(app.filter().error()) else {
-        let error = app.search().line().and(app.search().error()).map(|error| with_cut(escaped(error)));
+    let Some(error) = app.filter.line().and(app.filter.error()) else {
+        let error = app.search.line().and(app.search.error()).map(|error| with_cut(escaped(error)));
         return error.or(cut).map(|error| (error, String::new()));
     };
     let (message, hint) = (with_cut(escaped(&error.message)), escaped(error.hint.as_deref().unwrap_or_default()));
@@ -63,7 +63,7 @@ pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, Stri
     Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
 }
 
-/// The number of shown events, and of kept events.
+/// The numbers of shown and of kept events.
 fn counts(app: &App, width: u16) -> Piece {
     let word = if width >= 130 { "shown " } else { "" };
     let gaps = match app.events().gaps() {
@@ -75,10 +75,10 @@ fn counts(app: &App, width: u16) -> Piece {
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
-    // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
-    // The filter is for events, not for BPF programs.
-    let filter = if app.view() == View::Bpf { String::new() } else { app.filter().text() };
-    let searches = app.search().pattern().is_some();
+    // The filter and the search need the room more than the titles of other views, or the number of kept events.
+    // The filter applies to events, not to BPF programs.
+    let filter = if app.views.shown == View::Bpf { String::new() } else { app.filter.text() };
+    let searches = app.search.pattern().is_some();
     // A filter and a search share the line.
     let width = if searches && !filter.is_empty() && area.width < 100 { area.width.min(59) } else { area.width };
     let names = match (width, filter.is_empty() && !searches) {
@@ -87,8 +87,9 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, C
         (60.., _) => Names::Current,
         _ => Names::None,
     };
-    let chip_width = if names == Names::None { width } else { area.width };
-    let right = match app.view() {
+    let narrow = names == Names::None || searches && area.width < 100;
+    let chip_width = if narrow { area.width.min(LETTERS - 1) } else { area.width };
+    let right = match app.views.shown {
         View::Events if names == Names::None => {
             [chips(app, chip_width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
         }
@@ -101,8 +102,8 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, C
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(filter.as_bytes(), theme.charset, usize::from(area.width));
-    let label = match (text.is_empty(), app.search().pattern()) {
-        (true, None) if app.view() == View::Bpf => format!("{} find", app.key_of(Action::Search)),
+    let label = match (text.is_empty(), app.search.pattern()) {
+        (true, None) if app.views.shown == View::Bpf => format!("{} find", app.key_of(Action::Search)),
         (true, None) => format!("{} filter", app.key_of(Action::EditFilter)),
         (false, _) if room >= 40 => "filter".to_owned(),
         _ => String::new(),
@@ -121,7 +122,7 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, C
     left.push(Piece::new(text, theme.note()));
     left.push(search);
     ends(frame, area, &left, &right, theme);
-    let chips = if app.view() == View::Events {
+    let chips = if app.views.shown == View::Events {
         cells_of_chips(app, &right, chip_width < LETTERS, area)
     } else {
         Chips::default()
@@ -129,11 +130,11 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, C
     (tabs.map(|(from, to)| (area.x + from, area.x + to)), chips)
 }
 
-/// The cells of the chips, which are the first of these pieces at the right end. `letters`: the first piece has all of them.
+/// The cells of the chips, which are the first pieces at the right end. `letters`: the first piece contains all of them.
 fn cells_of_chips(app: &App, right: &[Piece], letters: bool, area: Rect) -> Chips {
     let width = |piece: &Piece| u16::try_from(piece.width()).unwrap_or(u16::MAX);
     let kinds: Vec<Kind> = kinds(app).collect();
-    // A space is left at the end, and two between the pieces.
+    // One space is left at the end, and two between the pieces.
     let used =
         right.iter().fold(0u16, |sum, piece| sum.saturating_add(width(piece)).saturating_add(2)).saturating_sub(1);
     let Some(mut at) = area.right().checked_sub(used) else { return Chips::default() };
@@ -147,22 +148,21 @@ fn cells_of_chips(app: &App, right: &[Piece], letters: bool, area: Rect) -> Chip
     chips
 }
 
-/// The views that are named in the line.
+/// How the line names the views.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Names {
-    /// All.
     All,
-    /// The one that is shown. Of the others, the keys.
+    /// The shown view by name, the others by key.
     Current,
-    /// Only the key of the one that is shown.
+    /// Only the key of the shown view.
     None,
 }
 
-/// The views, with their keys. The one that is shown is bold.
+/// The views with their keys. The shown one is bold.
 fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
     let tab = |view: View| {
         let key = app.key_of(view.action());
-        match (view == app.view(), names) {
+        match (view == app.views.shown, names) {
             (true, Names::None) => Some(Piece::new(format!(" {key}"), theme.strong())),
             (false, Names::None) => None,
             (true, _) => Some(Piece::new(format!(" {key} {}", view.title()), theme.strong())),
@@ -173,7 +173,7 @@ fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
     let (mut pieces, mut tabs, mut used) = (Vec::new(), Tabs::default(), 0);
     for (view, place) in View::ALL.into_iter().zip(&mut tabs) {
         if let Some(piece) = tab(view) {
-            // A space stands between two.
+            // A space separates two.
             let end = used + u16::try_from(piece.width()).unwrap_or(u16::MAX);
             (*place, used) = ((used, end), end.saturating_add(1));
             pieces.push(piece);
@@ -182,36 +182,36 @@ fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
     (pieces, tabs)
 }
 
-/// The pattern of the search and the place among its matches, in so many cells.
+/// The search pattern and the number of the match, in this many cells.
 fn searched(app: &App, room: usize, theme: Theme) -> Piece {
-    let Some(pattern) = app.search().pattern() else { return Piece::default() };
-    // The matches that are counted are events.
-    let place = if app.view() == View::Events { matches(app) } else { String::new() };
+    let Some(pattern) = app.search.pattern() else { return Piece::default() };
+    // Only events are counted as matches.
+    let place = if app.views.shown == View::Events { matches(app) } else { String::new() };
     let text = text::escape_in(pattern.text().as_bytes(), theme.charset, room);
     let text = text::cut(&text, room.saturating_sub(place.len() + 4), theme.charset);
     Piece::new(format!(" /{text}  {place}").trim_end().to_owned(), theme.strong())
 }
 
-/// The number of the selected match, and of all in memory. A `+` says that there may be others that are not loaded.
+/// The number of the selected match, and of all matches in memory. A `+` marks that others may exist outside memory.
 fn matches(app: &App) -> String {
-    let Some(Place { at, all }) = app.search().place(app.events(), app.store()) else { return "...".to_owned() };
-    let more = app.has_unloaded_rows() && !app.search().no_others();
+    let Some(Place { at, all }) = app.search.place(app.events(), app.store()) else { return "...".to_owned() };
+    let more = app.loaded().has_unloaded_rows() && !app.search.no_others();
     let all = format!("{}{}", grouped(all as u64), if more { "+" } else { "" });
     match (at, all.as_str()) {
         (None, "0") => "no match".to_owned(),
         (None, "1") => "1 match".to_owned(),
-        (None, _) if app.screen().0 >= 100 => format!("{all} matches"),
+        (None, _) if (app.screen.width, app.screen.height).0 >= 100 => format!("{all} matches"),
         (None, _) => format!("-/{all}"),
         (Some(at), _) => format!("{}/{all}", grouped(at as u64)),
     }
 }
 
-/// The kinds that are captured: `Exec` if shown, with its key in upper case, `exec` if hidden. Kinds that are hidden by default come
-/// last, and only if they are shown. On a narrow screen only the keys.
+/// The captured kinds: `Exec` with an upper-case key if shown, `exec` if hidden. Kinds hidden by default come last, and only if they are
+/// shown. A narrow screen has only the keys.
 fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let kinds = kinds(app);
     let chip = |kind: Kind| {
-        let shown = app.shows_kind(kind);
+        let shown = app.screen.kinds.contains(kind);
         let text = chip_text(kind, &app.key_of(Action::Toggle(kind)), shown);
         Piece::new(text, if shown { Style::new() } else { theme.quiet() })
     };
@@ -219,26 +219,26 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         0..LETTERS => {
             let key = |kind: Kind| {
                 let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
-                Some(if app.shows_kind(kind) { key } else { key.to_ascii_lowercase() })
+                Some(if app.screen.kinds.contains(kind) { key } else { key.to_ascii_lowercase() })
             };
             vec![Piece::plain(kinds.filter_map(key).collect())]
         }
         _ => kinds.map(chip).collect(),
     };
-    if app.only_failures() {
+    if app.screen.failures {
         chips.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
     }
     chips
 }
 
-/// The kinds that have a chip.
+/// The kinds with a chip.
 fn kinds(app: &App) -> impl Iterator<Item = Kind> {
-    let captured = app.pipeline().kinds().unwrap_or(KindSet::ALL);
-    let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.shows_kind(*kind));
+    let captured = app.pipeline.kinds().unwrap_or(KindSet::ALL);
+    let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.screen.kinds.contains(*kind));
     kinds.filter(move |kind| captured.contains(*kind))
 }
 
-/// The letter for a kind: its key, or if that is not an upper-case letter, the one in its name.
+/// The letter of a kind: its key if that is an upper-case letter, otherwise the letter in its name.
 fn letter(kind: Kind, key: &str) -> Option<char> {
     match *key.as_bytes() {
         [letter @ b'A'..=b'Z'] => Some(letter.into()),
@@ -246,20 +246,24 @@ fn letter(kind: Kind, key: &str) -> Option<char> {
     }
 }
 
-/// The name of a kind, with its key in upper case if it is shown. All of it is in upper case if the key is not such a letter.
+/// The name of a kind, with an upper-case key if the kind is shown. A key that is not in the name comes first (`I:tcp`). If the key is
+/// not such a letter, the whole name is in upper case.
 fn chip_text(kind: Kind, key: &str, shown: bool) -> String {
     let name = kind.name();
     let letter = Some(key).filter(|key| key.bytes().all(|byte| byte.is_ascii_uppercase()));
-    match letter.and_then(|letter| name.split_once(&letter.to_ascii_lowercase())) {
+    let lower = key.to_ascii_lowercase();
+    match letter.map(|_| name.split_once(&lower)) {
+        Some(None) if shown => format!("{key}:{name}"),
+        Some(None) => format!("{lower}:{name}"),
         _ if !shown => name.to_owned(),
-        Some((before, after)) => format!("{before}{key}{after}"),
+        Some(Some((before, after))) => format!("{before}{key}{after}"),
         None => name.to_ascii_uppercase(),
     }
 }
 
 fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
     let (before, after) = line.parts();
-    let search = app.search().line().and(app.search().pattern());
+    let search = app.search.line().and(app.search.pattern());
     let right = match search {
         Some(_) => vec![Piece::new(matches(app), theme.strong()), counts(app, area.width)],
         None => vec![counts(app, area.width)],
@@ -267,7 +271,7 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
     let wrong = wrong(app).unwrap_or_default();
     let mut left = marked(before, 0, &wrong, theme);
-    // If there is not enough room, the text at the far left is hidden.
+    // If there is too little room, the left end of the text is hidden.
     let over = (width_of(&left) + 1).saturating_sub(room);
     if over > 0 {
         let hidden = skip(&mut left, over + text::width(theme.cut_sign()));
@@ -285,24 +289,24 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     frame.set_cursor_position(Position::new(area.x + column, area.y));
 }
 
-/// The filter whose rows are shown while the typed one is wrong, in so many cells.
+/// The filter in effect while the typed one has an error, in this many cells.
 pub(super) fn rows_of(app: &App, room: usize, theme: Theme) -> Piece {
-    const LABEL: &str = "rows of: ";
-    if app.filter().line().and(app.filter().error()).is_none() || room < LABEL.len() + 8 {
+    const LABEL: &str = "applied: ";
+    if app.filter.line().and(app.filter.error()).is_none() || room < LABEL.len() + 8 {
         return Piece::default();
     }
-    let filter = text::escape_in(app.filter().text().as_bytes(), theme.charset, room);
+    let filter = text::escape_in(app.filter.text().as_bytes(), theme.charset, room);
     let text = if filter.is_empty() { format!("{LABEL}no filter") } else { format!("{LABEL}{filter}") };
     Piece::new(text::cut(&text, room, theme.charset), theme.note())
 }
 
-/// The place of the error in the typed text, at least one character.
+/// The position of the error in the typed text, at least one character long.
 fn wrong(app: &App) -> Option<Range<usize>> {
-    let at = app.filter().line().and(app.filter().error()).filter(|_| app.filter().completion().is_none())?.at.clone();
+    let at = app.filter.line().and(app.filter.error()).filter(|_| app.filter.completion().is_none())?.at.clone();
     Some(at.start..at.end.max(at.start + 1))
 }
 
-/// A part of the typed text, which begins at this byte of it, with what is wrong marked.
+/// Part of the typed text, starting at this byte, with the error marked.
 fn marked(part: &str, start: usize, wrong: &Range<usize>, theme: Theme) -> Vec<Piece> {
     let within = |at: usize| {
         let at = at.saturating_sub(start).min(part.len());
@@ -313,12 +317,12 @@ fn marked(part: &str, start: usize, wrong: &Range<usize>, theme: Theme) -> Vec<P
     vec![piece(&part[..from], Style::new()), piece(&part[from..to], theme.wrong()), piece(&part[to..], Style::new())]
 }
 
-/// The width of pieces without anything between them.
+/// The width of pieces without separators.
 fn width_of(pieces: &[Piece]) -> usize {
     pieces.iter().map(Piece::width).sum()
 }
 
-/// Leaves out so many cells at the left. Whether something that is wrong was in them.
+/// Drops this many cells at the left. Returns whether part of the error was in them.
 fn skip(pieces: &mut [Piece], mut cells: usize) -> bool {
     let mut hidden = false;
     for (at, piece) in pieces.iter_mut().enumerate() {
@@ -330,10 +334,10 @@ fn skip(pieces: &mut [Piece], mut cells: usize) -> bool {
     hidden
 }
 
-/// The place of what is wrong in [`marked`].
+/// The index of the error among the pieces of [`marked`].
 const WRONG: usize = 1;
 
-/// What is offered to complete the filter: as much as fits, with what is chosen, and its number.
+/// The completions on offer: as many as fit, including the chosen one, and its number.
 pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion, theme: Theme) {
     let all = completion.offers.len();
     let place = match completion.chosen {
@@ -369,10 +373,10 @@ mod tests {
     use super::*;
     use crate::app::Input;
     use crate::app::testing::{app, feed, keys};
-    use crate::source::synthetic::Maker;
     use crate::view::tests::{drawn, screen};
     use crate::view::theme::Colours;
     use ratatui::style::{Color, Modifier};
+    use tracetui_events::synthetic::Maker;
 
     /// A dashboard of this width with a few opens.
     fn opens(width: u16) -> App {
@@ -385,7 +389,7 @@ mod tests {
         app
     }
 
-    /// The line, what is underlined in it, and the status line.
+    /// The line, the underlined part, and the status line.
     fn lines(app: &mut App, colours: Colours) -> (String, String, String) {
         let buffer = drawn(app, Theme { colours, ..Theme::default() });
         let wrong = |x: &u16| buffer[(*x, 1)].modifier.contains(Modifier::UNDERLINED);
@@ -394,11 +398,11 @@ mod tests {
         assert!(marked.iter().all(|x| red(x) == (colours == Colours::Sixteen)));
         let marked = marked.into_iter().map(|x| buffer[(x, 1)].symbol()).collect();
         let screen = screen(app);
-        let status = screen[8].split("  rows of: ").next().unwrap_or_default().trim_end();
+        let status = screen[8].split("  applied: ").next().unwrap_or_default().trim_end();
         (screen[1].clone(), marked, status.to_owned())
     }
 
-    /// A line of this width with something at its ends.
+    /// A line of this width with texts at both ends.
     fn ends_of(left: &str, right: &str, width: usize) -> String {
         format!("{left:<fill$}{right}", fill = width - 1 - right.len())
     }
@@ -408,15 +412,15 @@ mod tests {
         let mut app = opens(80);
         keys(&mut app, "f");
         app.update(Input::Paste(format!("path={}", "x".repeat(LINE))));
-        assert_eq!(lines(&mut app, Colours::Sixteen).2, " cut at 4,096 bytes");
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
         (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
         assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
         keys(&mut app, " (x");
         let status = lines(&mut app, Colours::Sixteen).2;
-        assert!(status.starts_with(" cut at 4,096 bytes; ") && status.len() > 30, "{status}");
+        assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
         keys(&mut app, "\x1b/");
         app.update(Input::Paste("y".repeat(LINE + 1)));
-        assert_eq!(lines(&mut app, Colours::Sixteen).2, " cut at 4,096 bytes");
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
     }
 
     #[test]
@@ -454,11 +458,11 @@ mod tests {
         assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
         keys(&mut app, "\n");
         let line = screen(&mut app)[1].clone();
-        assert_eq!(line, " 1 │ …=/usr/include/* not pid=7 EXOB  0");
+        assert_eq!(line, " 1 │ …/usr/include/* not pid=7 EXOBI  0");
         keys(&mut app, "/cc1\n");
         let line = screen(&mut app)[1].clone();
         assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
-        // An error that is hidden is marked where the line is cut.
+        // A hidden error is marked at the cut.
         let mut app = opens(40);
         keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
         let (line, marked, status) = lines(&mut app, Colours::Sixteen);
@@ -481,7 +485,7 @@ mod tests {
         let chosen = (0..80).filter(|x| buffer[(*x, 8)].modifier.contains(Modifier::REVERSED));
         assert_eq!(chosen.map(|x| buffer[(x, 8)].symbol()).collect::<String>(), "cc1");
         assert_eq!(screen(&mut app)[9], " Tab next Shift-Tab previous Enter keep Esc as typed");
-        // What is chosen is always seen.
+        // The chosen offer is always visible.
         let mut app = opens(40);
         keys(&mut app, "f\t");
         let status = lines(&mut app, Colours::Sixteen).2;
@@ -490,7 +494,7 @@ mod tests {
         for at in 1..=all {
             keys(&mut app, "\t");
             let (line, _, status) = lines(&mut app, Colours::Sixteen);
-            let chosen = app.filter().line().map(Line::text).unwrap_or_default();
+            let chosen = app.filter.line().map(Line::text).unwrap_or_default();
             assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
             assert!(status.ends_with(&format!(" {at}/{all}")), "{status}");
         }
@@ -498,16 +502,18 @@ mod tests {
 
     #[test]
     fn a_chip_has_the_key_within_the_name() {
-        let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork];
+        let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork, Kind::Tcp];
         assert_eq!(
             kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true)),
-            ["Exec", "eXit", "Open", "Bpf", "forK"]
+            ["Exec", "eXit", "Open", "Bpf", "forK", "I:tcp"]
         );
-        assert_eq!(kinds.map(|kind| chip_text(kind, "E", false)), ["exec", "exit", "open", "bpf", "fork"]);
+        let hidden = kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));
+        assert_eq!(hidden, ["exec", "exit", "open", "bpf", "fork", "i:tcp"]);
         assert_eq!(
             ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key)),
             [Some('O'), Some('O'), Some('O'), Some('Z')]
         );
-        assert_eq!(["F2", "1", "o", "-", "Z"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 5]);
+        assert_eq!(["F2", "1", "o", "-"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 4]);
+        assert_eq!([true, false].map(|shown| chip_text(Kind::Open, "Z", shown)), ["Z:open", "z:open"]);
     }
 }

@@ -2,21 +2,22 @@
 
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
+use crate::app::Memory;
 use crate::app::keymap::{Action, Binding, Scope};
 use crate::app::output::Output;
 use crate::app::replay::Transport;
 use crate::app::views::View;
 use crate::app::views::detail::Size;
 use crate::app::{App, OverlayKind, SourceState};
-use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use tracetui_events::text::{self, grouped, short};
 
-/// Draws the status line, or what completes the typed text, or an error in it, or a temporary message.
+/// Draws the status line. Completions of the typed text, an error in it, or a temporary message take its place.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let right = [offer(app, theme), place(app, theme)];
-    if let Some(completion) = app.filter().completion() {
+    if let Some(completion) = app.filter.completion() {
         return filterline::offers(frame, area, completion, theme);
     }
     if let Some((error, _)) = filterline::error(app, area.width, theme) {
@@ -24,14 +25,14 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         let room = usize::from(area.width).saturating_sub(error.width() + 2);
         return ends(frame, area, &[error], &[filterline::rows_of(app, room, theme)], theme);
     }
-    if let Some(text) = app.finding_text() {
+    if let Some(text) = app.loaded().searching() {
         return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
     }
-    if let (None, Some(replay)) = (app.message(), app.replay()) {
+    if let (None, Some(replay)) = (app.screen.message(), app.replay.as_ref()) {
         let strip = super::replay::strip(app, replay, area.width);
         return ends(frame, area, &[Piece::plain(strip)], &[], theme);
     }
-    let left = match app.message() {
+    let left = match app.screen.message() {
         Some(message) => {
             let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));
             let message = text::cut(&message, usize::from(area.width).saturating_sub(1), theme.charset);
@@ -46,7 +47,7 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     ends(frame, area, &[left], &right, theme);
 }
 
-/// As many figures as fit without being cut.
+/// As many figures as fit uncut.
 fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> String {
     let between = format!(" {} ", theme.dot());
     let mut line = String::new();
@@ -63,44 +64,44 @@ fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> Stri
 
 fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     let mut figures = Vec::new();
-    if let Some(recording) = app.recording() {
+    if let Some(recording) = app.recordings.written.as_ref() {
         let mib = recording.bytes as f64 / f64::from(1 << 20);
         figures.push(format!("REC {} {mib:.1} MiB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
-    } else if let Some(why) = app.why_not_recorded() {
-        // The cause is what the message ends with, before its advice.
+    } else if let Some(why) = app.recordings.failure.as_deref() {
+        // The cause is at the end of the message, before its advice.
         let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
         let cause = text::escape_in(cause.as_bytes(), theme.charset, usize::from(width) / 2);
         figures.push(format!("NOT RECORDING: {cause}"));
     }
-    if app.output().is_some_and(|output| output.ended().is_some()) && app.source() == SourceState::Live {
-        // The COMMAND may have left processes behind.
-        figures.push(format!("still tracing, {} ends it", app.key_of(Action::Quit)));
+    if app.output.as_ref().is_some_and(|output| output.ended().is_some()) && app.source == SourceState::Live {
+        // COMMAND may have left processes behind.
+        figures.push(format!("still tracing; {} quits", app.key_of(Action::Quit)));
     }
-    if app.output().is_some_and(Output::wants_keys) && app.overlay().is_none() {
+    if app.output.as_ref().is_some_and(Output::wants_keys) && app.screen.overlay.is_none() {
         figures.push(format!(
-            "COMMAND may wait for keys: {} {}",
+            "COMMAND may wait for input: {} {}",
             app.key_of(Action::Output),
             app.key_of(Action::Enter)
         ));
     }
     let store = app.store();
-    let memory = app.memory();
+    let memory = Memory::of(app);
     figures.push(format!("kept {}, {} of {} MiB", short(store.kept()), memory.used() >> 20, memory.bound >> 20));
     if store.evicted() > 0 {
         figures.push(format!("evicted {}", short(store.evicted())));
     }
-    match app.hidden() {
+    match app.loaded().hidden() {
         _ if app.events().scanning(store) => figures.push("filtering...".to_owned()),
         hidden => figures.push(format!("hidden {}", short(hidden))),
     }
-    if let Some((cpu, resident)) = app.usage() {
+    if let Some((cpu, resident)) = app.usage.shown() {
         figures.push(format!("self {cpu:.1}% cpu {} MiB", resident >> 20));
     }
     figures
 }
 
 fn offer(app: &App, theme: Theme) -> Piece {
-    let kind = app.rates().floods().find(|kind| app.shows_kind(*kind));
+    let kind = app.rates.floods().find(|kind| app.screen.kinds.contains(*kind));
     let offer = kind.map(|kind| format!("{}:hide {}s", app.key_of(Action::Toggle(kind)), kind.name()));
     offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.strong()))
 }
@@ -109,12 +110,12 @@ fn offer(app: &App, theme: Theme) -> Piece {
 fn place(app: &App, theme: Theme) -> Piece {
     let list = app.events();
     let unseen = grouped(list.unseen() as u64);
-    if app.replay().is_some() {
+    if app.replay.as_ref().is_some() {
         return Piece::default();
     }
     let follow = app.key_of(Action::Follow);
-    if app.view() != View::Events {
-        return match app.moment() {
+    if app.views.shown != View::Events {
+        return match app.loaded().moment() {
             Some(_) => Piece::new(format!(" {follow} now "), theme.paused()),
             None => Piece::default(),
         };
@@ -133,11 +134,11 @@ fn place(app: &App, theme: Theme) -> Piece {
     }
 }
 
-/// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits. What to do about an error in the
-/// typed text takes their place if it is not in the line above.
+/// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits. The remedy for an error in the typed
+/// text replaces them if it is not in the line above.
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
-    let error = filterline::error(app, area.width, theme).filter(|_| app.filter().completion().is_none());
+    let error = filterline::error(app, area.width, theme).filter(|_| app.filter.completion().is_none());
     if let Some((_, hint)) = error.filter(|(_, hint)| !hint.is_empty()) {
         let left = [Piece::new(format!(" {hint}"), theme.strong())];
         let (key, label) = labels.last().cloned().unwrap_or_default();
@@ -148,9 +149,9 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let mut line = Line::from(" ");
     let mut room = usize::from(area.width).saturating_sub(1);
     let width_of = |(key, label): &(String, String)| text::width(key) + text::width(label) + 2;
-    // The keys of the view take no room from those of the help and of the report on lost events.
+    // The keys of the view take no room from the keys of the help and of the loss report.
     let kept = [Action::Help, Action::LossReport].map(|action| app.key_of(action));
-    let keeps = app.view() == View::Bpf && area.width >= 60;
+    let keeps = app.views.shown == View::Bpf && area.width >= 60;
     let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || keeps && kept.contains(key);
     for (at, (key, label)) in labels.iter().enumerate() {
         let width = text::width(key) + text::width(label) + 2;
@@ -168,24 +169,24 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
 
 fn labels(app: &App) -> Vec<(String, String)> {
     let own = |labels: &[(&str, &str)]| labels.iter().map(|(k, l)| ((*k).to_owned(), (*l).to_owned())).collect();
-    if app.filter().completion().is_some() {
+    if app.filter.completion().is_some() {
         return own(&[("Tab", "next"), ("Shift-Tab", "previous"), ("Enter", "keep"), ("Esc", "as typed")]);
     }
-    if app.filter().line().is_some() {
+    if app.filter.line().is_some() {
         let keys = [("Enter", "keep"), ("Tab", "complete"), ("Up Down", "history"), ("Ctrl-U", "clear")];
         return own(&[&keys[..], &[("Esc", "revert")]].concat());
     }
-    if app.replay().is_some_and(|replay| replay.line().is_some()) {
+    if app.replay.as_ref().is_some_and(|replay| replay.line.as_ref().is_some()) {
         return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
-    if app.search().line().is_some() {
+    if app.search.line().is_some() {
         let ways = format!("{} {}", app.key_of(Action::Next), app.key_of(Action::Previous));
         return own(&[("Enter", "keep"), (&ways, "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
-    if app.help_search().line.is_some() {
+    if app.screen.help.line.is_some() {
         return own(&[("Enter", "keep"), ("Ctrl-U", "clear"), ("Esc", "cancel")]);
     }
-    match app.overlay().map(|overlay| overlay.kind) {
+    match app.screen.overlay.map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),
         Some(OverlayKind::Loss) => of_overlay(app, Action::Next, "next gap"),
         Some(OverlayKind::Columns) => {
@@ -195,7 +196,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
                 (keys(Action::Down, Action::Up), "select"),
                 (app.key_of(Action::Enter), "on or off"),
                 (move_it, "earlier, later"),
-                (app.key_of(Action::Reset), "the usual ones"),
+                (app.key_of(Action::Reset), "defaults"),
                 (app.key_of(Action::Back), "close"),
             ]
             .map(|(key, label)| (key, label.to_owned()))
@@ -217,50 +218,53 @@ fn of_overlay(app: &App, action: Action, label: &str) -> Vec<(String, String)> {
 
 fn of_output(app: &App) -> Vec<(String, String)> {
     let mut keys = of_overlay(app, Action::End, "newest");
-    if app.output().is_some_and(Output::runs) {
+    if app.output.as_ref().is_some_and(Output::runs) {
         keys.insert(0, (app.key_of(Action::Enter), "type into it".to_owned()));
     }
     keys
 }
 
 fn of_table(app: &App) -> Vec<(String, String)> {
-    let open = app.detail().size().is_some();
-    let replay = app.replay().is_some();
-    // What is still written can be followed. On a narrow screen that takes the place of a longer way.
-    let offers_follow = app.grows() && app.transport() != Some(Transport::Following);
+    let open = app.detail.size().is_some();
+    let replay = app.replay.as_ref().is_some();
+    // A recording that is still being written can be followed. On a narrow screen this replaces a longer way.
+    let offers_follow =
+        app.replay.as_ref().is_some_and(|replay| replay.grows() && !matches!(replay.transport, Transport::Following));
     let shown = |action: Action| match action {
         _ if replay && action.is_live() => false,
         Action::Back => {
-            open || app.finding().is_some() || app.search().pattern().is_some() || !app.filter().text().is_empty()
+            open || app.loaded().searched().is_some() || app.search.pattern().is_some() || !app.filter.text().is_empty()
         }
-        Action::EditFilter | Action::Failures if app.view() == View::Bpf => false,
+        Action::EditFilter | Action::Failures if app.views.shown == View::Bpf => false,
         Action::Failures | Action::LossReport => !open,
-        Action::Enter => app.detail().size() != Some(Size::Full) || app.detail().row().is_some(),
-        Action::Follow if app.view() != View::Events => app.moment().is_some(),
+        Action::Enter => app.detail.size() != Some(Size::Full) || app.detail.row().is_some(),
+        Action::Follow if app.views.shown != View::Events => app.loaded().moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
-            action == Action::Search || !matches!(app.view(), View::Top | View::Bpf)
+            action == Action::Search || !matches!(app.views.shown, View::Top | View::Bpf)
         }
         Action::NextTab | Action::PreviousTab | Action::ToParent | Action::Why | Action::NotComm
-            if app.view() == View::Bpf =>
+            if app.views.shown == View::Bpf =>
         {
             false
         }
-        Action::TimeMode | Action::FoldAll => app.view() == View::Events,
-        Action::BpfGone => app.bpf().tally().gone > 0,
+        Action::TimeMode | Action::FoldAll => app.views.shown == View::Events,
+        Action::BpfGone => app.views.bpf.tally().gone > 0,
         Action::Follow if replay => offers_follow,
-        Action::Forward60 => !offers_follow || app.screen().0 >= 100,
+        Action::Forward60 => !offers_follow || (app.screen.width, app.screen.height).0 >= 100,
         _ => true,
     };
-    let mut all: Vec<&Binding> = app.keymap().iter().collect();
+    let mut all: Vec<&Binding> = app.settings.preferences.keymap.iter().collect();
     if offers_follow {
         all.sort_by_key(|b| (b.action != Action::Play, b.action != Action::Follow));
     }
-    if app.detail().row().is_some() {
+    if app.detail.row().is_some() {
         all.sort_by_key(|b| b.action != Action::Enter);
     }
     let rest = all.iter().copied().filter(|b| b.scope != Scope::Detail);
-    let rest =
-        rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, app.scopes())) == Some(b.action));
+    let rest = rest.filter(|b| {
+        b.keys.first().and_then(|key| app.settings.preferences.keymap.lookup(*key, &Scope::in_effect(app)))
+            == Some(b.action)
+    });
     // The keys of the open pane come first.
     let of_pane = |b: &&Binding| {
         open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
@@ -276,17 +280,22 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 /// The label of the table, or the effect of the key in the current state.
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
-        Action::Follow if app.view() != View::Events => "now".to_owned(),
+        Action::Follow if app.views.shown != View::Events => "now".to_owned(),
         Action::FoldAll if !app.events().folds() => "fold".to_owned(),
         Action::Pause if app.events().paused() => "resume".to_owned(),
-        Action::Play if matches!(app.transport(), Some(Transport::Playing | Transport::Following)) => {
+        Action::Play
+            if matches!(
+                app.replay.as_ref().map(|replay| &replay.transport),
+                Some(Transport::Playing(_) | Transport::Following)
+            ) =>
+        {
             "pause".to_owned()
         }
-        Action::Enter if app.detail().row().is_some() => "go there".to_owned(),
-        Action::Enter if app.detail().size().is_some() => "full".to_owned(),
-        Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
-        Action::Back if app.detail().has_steps() => "back".to_owned(),
-        Action::Back if app.detail().size().is_some() => "close".to_owned(),
+        Action::Enter if app.detail.row().is_some() => "go there".to_owned(),
+        Action::Enter if app.detail.size().is_some() => "full".to_owned(),
+        Action::CopyLine if app.detail.size().is_some() => "copy line".to_owned(),
+        Action::Back if app.detail.has_steps() => "back".to_owned(),
+        Action::Back if app.detail.size().is_some() => "close".to_owned(),
         _ => label.to_owned(),
     }
 }

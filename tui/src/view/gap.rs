@@ -5,10 +5,10 @@ use super::theme::Theme;
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::row::{TimeBase, TimeMode, time_text};
-use crate::event::lost::Lost;
-use crate::event::{Body, EventContext};
-use crate::text::{self, Charset, grouped};
 use ratatui::text::Line;
+use tracetui_events::event::lost::Lost;
+use tracetui_events::event::{Body, EventContext};
+use tracetui_events::text::{self, Charset, grouped};
 use tracetui_shared::kind::Kind;
 
 /// The row as a dashed line of `width` cells.
@@ -42,7 +42,7 @@ pub(super) fn counted(count: u64, kind: Option<Kind>) -> String {
     format!("{} {kind}{plural}", grouped(count))
 }
 
-/// How long the gap is, and its bounds. The second time omits the hours and minutes that it has in common with the first.
+/// The length of the gap, and its bounds. The second time omits the hours and minutes that it shares with the first.
 pub(super) fn bounds(lost: &Lost, seen: &EventContext<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
     let mode = if base.mode == TimeMode::Delta { TimeMode::Clock } else { base.mode };
     let time = |ns| {

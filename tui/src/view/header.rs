@@ -1,34 +1,35 @@
 //! The first line: state, event rates and losses.
 
-use super::gap::counted;
 use super::theme::Theme;
 use super::{Piece, duration, ends, width_of};
-use crate::account::Account;
 use crate::app::keymap::Action;
 use crate::app::summary::Summary;
 use crate::app::{App, SourceState};
-use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use tracetui_events::account::Account;
+use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// The events per second from which the sparkline is full, if there were never more.
+/// The rate in events per second that fills the sparkline, as long as no higher rate occurred.
 const FULL: u64 = 50;
 
-/// The percentage of the ring from which it is shown as a warning.
+/// The minimum fill level of the ring, in percent, that is shown as a warning.
 const NEARLY_FULL: u128 = 75;
 
 /// Draws the line. If there is not enough room, losses take precedence.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
-    let account = app.account();
+    let account = app.pipeline.account();
     let after = if account.bounded > 0 { " at most" } else { "" };
     let lost = lost(account.sum().lost.sum(), account.unattributed_skips, after, theme);
-    let off =
-        app.discrepancy().map_or(String::new(), |_| format!("ACCOUNT ERROR, see {}", app.key_of(Action::LossReport)));
+    let off = app
+        .pipeline
+        .discrepancy()
+        .map_or(String::new(), |_| format!("ACCOUNT ERROR, see {}", app.key_of(Action::LossReport)));
     let off = Piece::new(off, theme.alarm());
     let mut left = vec![state(app, theme)];
     let mut room = usize::from(area.width).saturating_sub(width_of(&[lost.clone(), off.clone()]) + width_of(&left) + 1);
-    // In the order of importance: each is shown if there is room for it.
+    // In order of importance. Each is shown if there is room for it.
     let mut fits = |pieces: Vec<Piece>| {
         let width = width_of(&pieces);
         let fits = width <= room && width > 0;
@@ -45,9 +46,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         }
         None => {
             let capture = fits(capture(app, area.width, theme));
-            let mut rates = fits(rates(app, theme));
+            let mut rates = fits(rates(app, area.width, theme));
             if rates.is_empty() {
-                rates = fits(vec![Piece::plain(short(app.rates().all())), Piece::new("/s".to_owned(), theme.quiet())]);
+                rates = fits(vec![Piece::plain(short(app.rates.all())), Piece::new("/s".to_owned(), theme.quiet())]);
             }
             [capture, rates].concat()
         }
@@ -70,8 +71,8 @@ pub(super) fn lost(lost: u64, skips: u64, after: &str, theme: Theme) -> Piece {
 }
 
 fn state(app: &App, theme: Theme) -> Piece {
-    let command_ended = app.output().is_some_and(|output| output.ended().is_some());
-    match (app.events().paused(), app.source()) {
+    let command_ended = app.output.as_ref().is_some_and(|output| output.ended().is_some());
+    match (app.events().paused(), app.source) {
         (false, _) if command_ended => Piece::new(" ENDED ".to_owned(), theme.ended()),
         (true, _) => Piece::new(" PAUSED ".to_owned(), theme.paused()),
         (false, SourceState::Live) => Piece::new(" LIVE ".to_owned(), theme.live()),
@@ -79,28 +80,33 @@ fn state(app: &App, theme: Theme) -> Piece {
     }
 }
 
-/// How the COMMAND ended, and what it did, in ways from the longest to the shortest; `None` while it runs, and without one.
+/// How COMMAND ended, and what it did, in variants from the longest to the shortest. `None` without a COMMAND, and while it runs.
 fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<Vec<Piece>>)> {
-    let output = app.output()?;
+    let output = app.output.as_ref()?;
     let how = output.ended()?;
-    let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
+    let name = text::escape_in(output.name.as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { failed_opens, failed_execs, ran_ns, .. } = *app.summary();
+    let Summary { execs, failed_opens, failed_execs, ran_ns, .. } = app.summary;
     let lived = ran_ns.map_or(String::new(), |ns| format!("in {}", duration(ns)));
-    let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
-    let delivered = |kind| captured.contains(kind).then(|| account.kind(kind).delivered);
-    let processes = delivered(Kind::Exit).map(|count| match count {
-        1 => "1 process".to_owned(),
-        count => format!("{} processes", grouped(count)),
-    });
-    let calls = |kind, failed| {
-        let failed = if failed > 0 { format!(" ({} failed)", grouped(failed)) } else { String::new() };
-        delivered(kind).map(|count| format!("{}{failed}", counted(count, Some(kind))))
+    let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
+    let delivered = |kind| account.kind(kind).delivered;
+    let count = |kind, count, nouns| {
+        let least = if account.kind(kind).lost.sum() > 0 { "at least " } else { "" };
+        captured.contains(kind).then(|| format!("{least}{}", counted(count, nouns)))
     };
-    let (opens, execs) = (calls(Kind::Open, failed_opens), calls(Kind::Exec, failed_execs));
+    let processes = count(Kind::Exit, delivered(Kind::Exit), ["process", "processes"]);
+    let mut opens = count(Kind::Open, delivered(Kind::Open), ["open", "opens"]);
+    if let Some(opens) = opens.as_mut().filter(|_| failed_opens > 0) {
+        opens.push_str(&format!(" ({} failed)", grouped(failed_opens)));
+    }
+    // A failed exec starts no program, so it is not counted here.
+    let mut execs = count(Kind::Exec, execs, ["exec", "execs"]);
+    if let Some(execs) = execs.as_mut().filter(|_| failed_execs > 0) {
+        execs.push_str(&format!(" (+{} failed)", grouped(failed_execs)));
+    }
     let said = |counts: &[&Option<String>]| counts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(", ");
     let (all, both, first) = (said(&[&processes, &opens, &execs]), said(&[&opens, &execs]), said(&[&opens]));
-    // The longest first. What failed is more important than the time, and the cause more than the counts.
+    // Longest first. Failures are more important than the time, and the cause is more important than the counts.
     let ways = [
         (lived.as_str(), all),
         (&lived, both.clone()),
@@ -126,10 +132,10 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     Some((vec![Piece::new(format!("{name} {how}"), style)], all))
 }
 
-/// What the COMMAND exited for, in words from the longest to the shortest.
+/// The cause of COMMAND's exit, in variants from the longest to the shortest.
 fn cause(app: &App, theme: Theme) -> Vec<String> {
-    let process = app.summary().process.and_then(|process| app.tree().process(process));
-    let reason = process.and_then(|process| app.reason(&process));
+    let process = app.summary.process.and_then(|process| app.views.tree.process(process));
+    let reason = process.and_then(|process| app.views.tree.reason(&process, app.store()));
     let words = reason.map(|reason| reason.with_name().map(|words| text::escape_in(&words, theme.charset, 4096)));
     words.into_iter().flatten().collect()
 }
@@ -142,9 +148,9 @@ fn host(app: &App, theme: Theme) -> Vec<Piece> {
     vec![Piece::new("tracetui".to_owned(), theme.strong()), Piece::new(text, theme.quiet())]
 }
 
-/// What is captured, if it is not everything.
+/// The capture filter, if it excludes anything.
 fn capture(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    match app.capture() {
+    match app.settings.capture.as_str() {
         "" | "all" => Vec::new(),
         capture => {
             let text = text::escape_in(capture.as_bytes(), theme.charset, usize::from(width));
@@ -154,16 +160,16 @@ fn capture(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     }
 }
 
-/// The rate of each captured kind.
-fn rates(app: &App, theme: Theme) -> Vec<Piece> {
+/// The rate of each captured kind. A narrow screen has no dots between them.
+fn rates(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let quiet = |text: &str| Piece::new(text.to_owned(), theme.quiet());
     let mut pieces = Vec::new();
-    let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
+    let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
     for kind in KindSet::BY_DEFAULT.iter().filter(|kind| captured.contains(*kind)) {
-        if !pieces.is_empty() {
+        if !pieces.is_empty() && width >= 100 {
             pieces.push(quiet(theme.dot()));
         }
-        let rate = app.rates().of(kind);
+        let rate = app.rates.of(kind);
         let style = if rate > 0 { theme.strong() } else { theme.quiet() };
         pieces.extend([quiet(kind.name()), Piece::new(short(rate), style)]);
     }
@@ -181,7 +187,7 @@ fn ring(app: &App, theme: Theme) -> Piece {
 
 /// The rates of the last ten seconds as bars.
 fn sparkline(app: &App, theme: Theme) -> String {
-    let seconds: Vec<u64> = app.rates().history().collect();
+    let seconds: Vec<u64> = app.rates.history().collect();
     let most = seconds.iter().max().copied().unwrap_or_default().max(FULL);
     let line: String = seconds.iter().map(|count| bar(*count, most, theme.charset)).collect();
     format!("{line:>10}")

@@ -4,21 +4,21 @@ use super::theme::Theme;
 use crate::app::App;
 use crate::app::keymap::{Action, Section};
 use crate::app::views::View;
-use crate::text;
 use ratatui::text::{Line, Span};
+use tracetui_events::text;
 
-/// The width from which the sections are in two columns.
+/// The width from which the help has two columns.
 const TWO_COLUMNS: u16 = 70;
 
 /// The lines of the overlay.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let (keymap, replay) = (app.keymap(), app.replay().is_some());
-    let wanted = app.help_search().text.to_lowercase();
+    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.as_ref().is_some());
+    let wanted = app.screen.help.text.to_lowercase();
     if !wanted.is_empty() {
         return found(app, &wanted, width, theme);
     }
-    // The keys of the other view have no effect in this one.
-    let of_view = match app.view() {
+    // The other view's keys have no effect in this one.
+    let of_view = match app.views.shown {
         View::Events => Section::Detail,
         View::Tree => Section::Tree,
         View::Top => Section::Top,
@@ -58,7 +58,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-/// The sections of a replay in one column: what only a replay has comes first.
+/// The sections of a replay in one column. Those that only a replay has come first.
 const OF_REPLAY: &[Section] =
     &[Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::View];
 
@@ -74,12 +74,12 @@ fn language(app: &App) -> [String; 3] {
     ]
 }
 
-/// The rows and the lines on filters that have a text, in one column.
+/// The rows and the lines on filters that contain the text, in one column.
 fn found(app: &App, wanted: &str, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let (keymap, replay) = (app.keymap(), app.replay().is_some());
+    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.as_ref().is_some());
     let has = |text: &str| text.to_lowercase().contains(wanted);
     let mut lines = Vec::new();
-    // Also those of the other views, under their title.
+    // Includes the rows of other views, under their titles.
     for section in Section::ALL.into_iter().filter(|section| replay || *section != Section::Replay) {
         let mut rows = keymap.rows(section, replay);
         rows.retain(|(keys, help)| has(keys) || has(help) || has(section.title()));
@@ -89,14 +89,14 @@ fn found(app: &App, wanted: &str, width: u16, theme: Theme) -> Vec<Line<'static>
     }
     lines.extend(language(app).into_iter().filter(|line| has(line)).map(Line::raw));
     if lines.is_empty() {
-        lines.push(Line::raw(" No key and no help text has this."));
+        lines.push(Line::raw(" No match in keys or help texts."));
     }
     lines
 }
 
 fn section_lines(section: Section, rows: Vec<(String, &str)>, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
-    // A span: the style of a line would be that of what stands beside it.
+    // As a span, because the style of a line would also apply to the text beside it.
     let mut lines = vec![Line::from(Span::styled(format!(" {}", section.title()), theme.strong()))];
     for (names, help) in rows {
         let room = width.saturating_sub(keys + 4);

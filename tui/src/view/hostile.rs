@@ -1,8 +1,8 @@
-//! Names from outside on every screen: what the terminal is sent, and whether it shows what was meant.
+//! Hostile names on every screen: the bytes sent to the terminal, and whether the terminal shows the intended cells.
 //!
-//! A trace has a hostile text in every place where a name can stand: comm, arguments, paths, the working directory, users, the host,
-//! BPF programs and what they are attached to. Every view is drawn through the backend of the terminal. No control character may be
-//! among the bytes, a terminal (an emulation of one) must show exactly the cells that were drawn, and the columns must stay aligned.
+//! The trace has a hostile text wherever a name can be: comm, arguments, paths, the working directory, users, the host, BPF programs and
+//! their attach points. Every view is drawn through the terminal backend. The bytes must contain no control characters, an emulated
+//! terminal must show exactly the cells that were drawn, and the columns must stay aligned.
 
 #[path = "../../tests/pty/stream.rs"]
 mod stream;
@@ -10,13 +10,6 @@ mod stream;
 use super::theme::Theme;
 use crate::app::App;
 use crate::app::testing::{app, feed, keys};
-use crate::frame::host::{
-    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, Cgroup, Host, HostFrame, ProcessSeed,
-    User,
-};
-use crate::source::synthetic::payload::{self, Exec};
-use crate::source::synthetic::{Maker, comm};
-use crate::text::Charset;
 use ratatui::backend::{CrosstermBackend, TestBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -26,6 +19,13 @@ use std::io::{self, Write};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use stream::Stream;
+use tracetui_events::frame::host::{
+    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, Cgroup, Host, HostFrame, ProcessSeed,
+    User,
+};
+use tracetui_events::synthetic::payload::{self, Exec};
+use tracetui_events::synthetic::{Maker, comm};
+use tracetui_events::text::Charset;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{CgroupId, LinkId, ProgId, Tgid, Uid};
 use tracetui_shared::kind::Slot;
@@ -35,42 +35,42 @@ use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
-/// What a name may be.
+/// Hostile names.
 fn corpus() -> Vec<Vec<u8>> {
     let texts = [
-        // Nothing, what is harmless, and what looks like an escape.
+        // An empty name, a harmless one, and one that looks like an escape.
         "",
         "plain",
         r"\x1b[31m \n \u{202e}",
         "  two spaces around  ",
         "'; rm -rf ~; $(reboot) `id` -rf \"",
-        // Sequences, as C0 and as C1; all other controls.
+        // Control sequences as C0 and as C1, and all other controls.
         "\x1b[2J\x1b]0;title\x07\x1b[31;1m\x1bc",
         "\u{9b}31m\u{90}q\u{9c}\u{85}\u{84}",
         "a\tb\nc\rd\x08e\x0bf\x0cg\x7fh\x01\x0e\x0f",
-        // Direction, and what cannot be seen.
+        // Direction marks, and invisible characters.
         "\u{202e}txt.exe\u{202c}\u{2066}a\u{2069}\u{200f}\u{61c}",
         "a\u{200b}b\u{200d}c\u{2060}d\u{feff}e\u{ad}f\u{180e}\u{3164}\u{115f}",
         "\u{2028}\u{2029}\u{fff9}\u{fffb}\u{e0041}\u{e007f}",
         // Other blanks.
         "a\u{a0}b\u{3000}c\u{2003}d\u{1680}e",
-        // Wide, and parts of syllables.
+        // Wide characters, and parts of syllables.
         "漢字仮名カナ한글ＦＵＬＬ",
         "ﾊﾝｶｸ각\u{1112}\u{1161}\u{11ab}",
-        // Marks: on nothing, on something, too many.
+        // Combining marks: on nothing, on something, and too many of them.
         "\u{301}mark",
         "e\u{301}a\u{308}o\u{20dd}",
         "z\u{300}\u{301}\u{302}\u{303}\u{304}\u{305}\u{306}\u{307}\u{308}\u{309}\u{30a}\u{30b}\u{30c}\u{30d}",
-        // Emoji: joined, with a skin, as a flag, with a selector, as a keycap.
+        // Emoji: joined, with a skin tone, as a flag, with a selector, as a keycap.
         "👩‍💻 👍🏽 🇩🇪 ❤️ 1️⃣ 😀",
         "🇩🇪🇫🇷🇩",
         "👍🏽👍🏽👍🏽👍🏽",
-        // Letters that are one cell together and two apart, or the other way round.
+        // Letters that take one cell together and two apart, or the reverse.
         "لا إله إلا السلام",
         "ꓸꓹꓺꓻ ꓹꓼ",
         "กำ ນຳ नि क्षि தமிழ் ခ្មែរ ខ្មែរ",
         "ᨕᨗᨐ 𐰀𐰁 𞤀𞤁 ⵏⵏ",
-        // Nobody's characters.
+        // Private-use characters, unassigned characters and noncharacters.
         "\u{e0b0}\u{f8ff}\u{10fffd}\u{378}\u{fffe}\u{1ffff}",
         "½㎐ⅷ①⑴",
     ];
@@ -88,7 +88,7 @@ fn corpus() -> Vec<Vec<u8>> {
 /// A trace in which everything has this name.
 fn trace(name: &[u8]) -> Maker {
     let mut made = Maker::default();
-    // The emulation does not show the sign for what cannot be decoded.
+    // The emulation does not show the sign for undecodable bytes.
     let text = String::from_utf8_lossy(name).replace('\u{fffd}', "?");
     made.host(&HostFrame::Host(Host { name: text.clone(), kernel: text.clone(), ..Host::default() }));
     made.host(&HostFrame::User(User { uid: Uid(1000), name: text.clone() }));
@@ -138,7 +138,7 @@ fn trace(name: &[u8]) -> Maker {
     made
 }
 
-/// Programs and attachments with this name, and one that is hidden.
+/// Programs and attachments with this name, and a hidden one.
 fn inventory(made: &mut Maker, name: &[u8]) {
     const KPROBE: u8 = 2;
     let name = name.to_vec();
@@ -175,7 +175,7 @@ fn inventory(made: &mut Maker, name: &[u8]) {
     made.host(&HostFrame::BpfInventory(BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() }));
 }
 
-/// What is written to the terminal.
+/// The bytes written to the terminal.
 #[derive(Clone, Default)]
 struct Written(Rc<RefCell<Vec<u8>>>);
 
@@ -190,7 +190,7 @@ impl Write for Written {
     }
 }
 
-/// A dashboard on a terminal that is emulated.
+/// A dashboard on an emulated terminal.
 struct Screen {
     app: App,
     theme: Theme,
@@ -211,9 +211,9 @@ impl Screen {
         Screen { app, theme, terminal: terminal.expect("a terminal"), written, stream: Stream::default(), shown }
     }
 
-    /// Draws what changed, as the terminal is sent it. What was meant.
+    /// Draws the changes by sending them to the terminal. Returns the intended screen.
     fn draw(&mut self) -> Buffer {
-        let (width, height) = self.app.screen();
+        let (width, height) = (self.app.screen.width, self.app.screen.height);
         self.app.prepare();
         let (app, theme) = (&self.app, self.theme);
         self.terminal.draw(|frame| _ = super::draw(frame, app, theme)).expect("it takes everything");
@@ -231,7 +231,7 @@ impl Screen {
     fn check(&mut self, what: &str) {
         let meant = self.draw();
         assert_eq!(self.stream.wrong, [""; 0], "{what}");
-        let (width, height) = self.app.screen();
+        let (width, height) = (self.app.screen.width, self.app.screen.height);
         let line = |y: u16| -> String {
             let mut line = String::new();
             let mut skip = 0;
@@ -255,26 +255,26 @@ impl Screen {
     }
 }
 
-/// Each title has a blank before it or after it, and so has every row in that place.
+/// Each title has a blank before or after it. Every row must have a blank in the same place.
 fn columns(screen: &Buffer, what: &str) {
     let (width, height) = (screen.area.width, screen.area.height);
     let title = |x: u16| screen[(x, 2)].symbol();
     let line: String = (0..width).map(title).collect();
-    // The list with its titles, or nothing that has columns.
+    // The list with its titles, or a screen without columns.
     if !line.contains(" COMM") && !line.contains(" COMMAND") && !line.contains(" NAME ") {
         return;
     }
     let rows = || {
         (3..height.saturating_sub(2)).take_while(|y| screen[(0, *y)].symbol() != "─" && screen[(0, *y)].symbol() != "-")
     };
-    // One line that says why there are none.
+    // A single line that says why there are no rows.
     let first: String = (0..width).map(|x| screen[(x, 3)].symbol()).collect();
     if ["  all events hidden", "  counting...", "  no "].iter().any(|said| first.starts_with(said)) {
         return;
     }
-    // The sign of the selection is in the first column.
+    // The selection mark is in the first column.
     let blank = |x: u16| x == 0 || rows().all(|y| matches!(screen[(x, y)].symbol(), " " | "│" | "|"));
-    // Targets of BPF programs and results are never cut, and may go on into the columns after theirs.
+    // Targets of BPF programs and results are never cut, and may extend into the columns after them.
     let end = match (line.find("ATTACHED TO"), line.find("RESULT"), line.find("DETAIL")) {
         (Some(at), ..) => at + 1,
         (None, Some(_), Some(at)) => at,
@@ -297,7 +297,7 @@ fn text(screen: &Buffer) -> String {
 
 #[test]
 fn no_name_acts_on_the_terminal_or_moves_a_column() {
-    // One after the other, each drawn over the one before.
+    // In sequence, each drawn over the previous one.
     let typed = [
         "",
         "g",

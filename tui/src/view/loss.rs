@@ -1,25 +1,25 @@
-//! The report on lost events: the verdict and what to do, then numbers, gaps, CPUs and probes.
+//! The report on lost events: first the verdict and the remedy, then numbers, gaps, CPUs and probes.
 
 use super::theme::Theme;
 use super::{clock, gap};
-use crate::account::{Account, Shortage};
-use crate::app::App;
 use crate::app::keymap::Action;
-use crate::event::Body;
-use crate::event::lost::Cause;
-use crate::frame::host::Counters;
-use crate::store::Stored;
-use crate::text::{self, Charset, grouped};
+use crate::app::{App, Memory};
 use ratatui::text::Line;
 use std::fmt::Display;
+use tracetui_events::account::{Account, Shortage};
+use tracetui_events::event::Body;
+use tracetui_events::event::lost::Cause;
+use tracetui_events::frame::host::Counters;
+use tracetui_events::store::Stored;
+use tracetui_events::text::{self, Charset, grouped};
 use tracetui_shared::capture::MAX_TREE;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 
-/// The most gaps that are listed, the newest first.
+/// The maximum number of listed gaps, newest first.
 const GAPS: usize = 8;
 
-/// The lines of the report: the verdict and what to do, then the numbers.
+/// The lines of the report: first the verdict and the remedy, then the numbers.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let room = usize::from(width).saturating_sub(2);
     let said = |line: String| text::wrap(&line, room).into_iter().map(|line| Line::raw(format!("  {line}")));
@@ -27,12 +27,12 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         let lines = text::wrap(text, room);
         lines.into_iter().map(move |line| Line::styled(format!("  {line}"), style)).collect::<Vec<_>>()
     };
-    // All numbers are of one moment: the events since then are in none of them.
-    let (at, account) = app.account_then();
+    // All numbers are as of one moment. Later events are in none of them.
+    let (at, account) = app.pipeline.account_then();
     let counters = app.world().counters();
     let title = |text: &str| Line::styled(format!(" {text}"), theme.strong());
     let mut lines = vec![title("LOST EVENTS")];
-    lines.extend(app.discrepancy().into_iter().flat_map(|text| styled(&text, theme.alarm())));
+    lines.extend(app.pipeline.discrepancy().into_iter().flat_map(|text| styled(&text, theme.alarm())));
     let whole = of_recording(app, &account);
     let is_partial = whole.is_some();
     let ((verdict, is_lost), loaded) = match whole {
@@ -53,7 +53,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines.extend(gaps(app, room, theme));
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
     lines.push(Line::default());
-    lines.push(title("Beside it"));
+    lines.push(title("Other figures"));
     lines.extend(ring(counters).into_iter().flat_map(said));
     lines.extend(apart(app, &account).into_iter().flat_map(said));
     lines.extend(memory(app, &account).into_iter().flat_map(said));
@@ -62,9 +62,9 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-/// The losses of the whole recording, and those loaded so far. `None` if all are loaded, and for a running trace.
+/// The losses of the whole recording, and those loaded so far. `None` if all are loaded, and in a live trace.
 fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
-    let recording = app.replay()?.recording();
+    let recording = &app.replay.as_ref()?.facts;
     let lost = recording.lost;
     let loaded = account.sum().lost.sum().saturating_add(account.unattributed_skips);
     if loaded >= lost {
@@ -74,7 +74,7 @@ fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
     let verdict = format!("{} lost in this recording: {share} of all events", gap::counted(lost, None));
     let loaded = if loaded == 0 { "none".to_owned() } else { grouped(loaded) };
     // A filter on kinds may hide the gaps.
-    let next = match app.filter().applied().is_some_and(|filter| filter.names_kinds()) {
+    let next = match app.filter.applied().is_some_and(|filter| filter.names_kinds()) {
         false => format!(" {} loads the next gap.", app.key_of(Action::Next)),
         true => String::new(),
     };
@@ -83,7 +83,7 @@ fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
         1 => ", in 1 gap".to_owned(),
         gaps => format!(", in {} gaps", grouped(gaps as u64)),
     };
-    Some((verdict, format!("Loaded so far: {loaded} of them{gaps}.{next} The counts below are of the loaded part.")))
+    Some((verdict, format!("Loaded so far: {loaded} of them{gaps}.{next} The counts below cover the loaded part.")))
 }
 
 /// The share of lost events in percent.
@@ -92,14 +92,14 @@ fn share(lost: u64, all: u64) -> String {
     if tenths == 0 { "less than 0.1 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) }
 }
 
-/// The first line, and whether something was lost.
+/// The first line, and whether events were lost.
 fn verdict(app: &App, account: &Account) -> (String, bool) {
     let sum = account.sum();
     let lost = sum.lost.sum();
     if lost == 0 {
         return match account.unattributed_skips {
             0 if app.events().gaps() > 0 => {
-                ("Events were lost: the list has gaps. The counters follow.".to_owned(), true)
+                ("Events were lost: the list has gaps. The counters are not read yet.".to_owned(), true)
             }
             0 => ("No event was lost.".to_owned(), false),
             skips => (format!("Up to {} events were lost: programs were skipped.", grouped(skips)), true),
@@ -150,19 +150,19 @@ fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
     [Line::default(), Line::styled(title, theme.strong())].into_iter().chain(lines).collect()
 }
 
-/// What the inventory of BPF programs lacks.
+/// The gaps in the inventory of BPF programs.
 fn inventory(app: &App) -> Vec<String> {
     let (bpf, charset) = (&app.world().bpf, Charset::Utf8);
     let unseen = bpf.unseen().iter().map(|text| text::escape_in(text.as_bytes(), charset, 256));
-    let mut lines: Vec<_> = unseen.map(|text| format!("BPF inventory: not seen: {text}")).collect();
+    let mut lines: Vec<_> = unseen.map(|text| format!("BPF inventory incomplete: {text}")).collect();
     if bpf.left_out() > 0 {
         let left_out = grouped(bpf.left_out());
-        lines.push(format!("BPF inventory: {left_out} programs and attachments are not shown: there are too many"));
+        lines.push(format!("BPF inventory: {left_out} programs and attachments dropped: too many"));
     }
     lines
 }
 
-/// The probes that are attached, and those that are not.
+/// The attached and the missing probes.
 fn probes(app: &App) -> Vec<String> {
     let probes = app.world().probes();
     let (attached, missing): (Vec<_>, Vec<_>) = probes.iter().partition(|probe| probe.attached);
@@ -183,7 +183,7 @@ fn row(name: impl Display, cells: impl IntoIterator<Item = impl Display>) -> Str
 
 fn by_kind(account: &Account) -> Vec<String> {
     let mut lines = vec![row("KIND", ["SEEN", "DELIVERED", "FILTERED", "RING FULL", "SKIPPED", "UNREADABLE"])];
-    let line = |name: &str, k: &crate::account::KindAccount| {
+    let line = |name: &str, k: &tracetui_events::account::KindAccount| {
         row(name, [k.seen, k.delivered, k.filtered, k.lost.ring, k.lost.probe, k.lost.read].map(grouped))
     };
     lines.extend(Kind::PROBED.iter().map(|kind| line(kind.name(), &account.kind(*kind))));
@@ -194,9 +194,9 @@ fn by_kind(account: &Account) -> Vec<String> {
 /// The cells of the table of kinds.
 const TABLE: usize = 78;
 
-/// The numbers of the table of kinds, for a screen on which it has no room.
+/// The numbers of the table of kinds, for a screen that is too narrow for the table.
 fn in_words(account: &Account) -> Vec<String> {
-    let line = |name: &str, k: &crate::account::KindAccount| {
+    let line = |name: &str, k: &tracetui_events::account::KindAccount| {
         let lost =
             [(k.lost.ring, "lost: ring full"), (k.lost.probe, "lost: skipped"), (k.lost.read, "lost: unreadable")];
         let all = [(k.seen, "seen"), (k.delivered, "delivered"), (k.filtered, "filtered")];
@@ -210,7 +210,7 @@ fn in_words(account: &Account) -> Vec<String> {
     lines
 }
 
-/// The losses of each CPU, by kind. Only losses in the ring are known by CPU.
+/// The losses of each CPU, by kind. Only ring losses are known per CPU.
 fn by_cpu(counters: &Counters) -> Vec<String> {
     let losers = counters.cpus.iter().enumerate().filter_map(|(cpu, state)| {
         let of = |kind: Kind| {
@@ -232,7 +232,7 @@ fn by_cpu(counters: &Counters) -> Vec<String> {
 
 fn ring(counters: &Counters) -> Vec<String> {
     let Some(percent) = counters.ring_percent() else { return vec![] };
-    vec![format!("ring: {} KiB, {percent}% full; counters are read once a second", counters.ring_size >> 10)]
+    vec![format!("ring: {} KiB, {percent}% full at the last reading, once a second", counters.ring_size >> 10)]
 }
 
 /// Numbers that are not losses, and other missing data.
@@ -257,11 +257,11 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     let named = named.chain([("hollow", account.hollow)]).filter(|(_, count)| *count > 0);
     let named: Vec<String> = named.map(|(name, count)| format!("{name} {}", grouped(count))).collect();
     let dropped = (!named.is_empty()).then(|| format!("dropped or incomplete: {}", named.join(", ")));
-    let late =
-        (account.late > 0).then(|| format!("order: {} events came after later ones were shown", grouped(account.late)));
+    let late = (account.late > 0)
+        .then(|| format!("order: {} events arrived after later ones were shown", grouped(account.late)));
     let others = format!(
         "not lost: hidden {} (filter), evicted {} (memory), cut {} (truncated field), own {}",
-        grouped(app.hidden()),
+        grouped(app.loaded().hidden()),
         grouped(app.store().evicted()),
         grouped(account.cut),
         grouped(account.own)
@@ -277,9 +277,9 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         .collect()
 }
 
-/// The usage of `--memory`, and the data for which there was no room.
+/// The use of `--memory`, and the data that did not fit.
 fn memory(app: &App, account: &Account) -> Vec<String> {
-    let memory = app.memory();
+    let memory = Memory::of(app);
     let mib = |bytes: usize| format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
     let mut lines = vec![format!(
         "memory: {} of {} MiB: events {}, processes {}, names {}, waiting {}, output {}; queues up to {}",
@@ -304,19 +304,22 @@ fn memory(app: &App, account: &Account) -> Vec<String> {
     lines
 }
 
-/// What to do about a loss.
+/// The remedy for a loss.
 pub(super) fn remedy(cause: Cause, counters: &Counters) -> String {
     match cause {
         Cause::Ring => {
-            let larger = (counters.ring_size.max(1 << 20) * 4).min(crate::limits::RING_MAX) >> 20;
+            let larger = (counters.ring_size.max(1 << 20) * 4).min(tracetui_events::limits::RING_MAX) >> 20;
             format!("start with --ring-size {larger}MiB, or capture less: --kind, --comm, --tree, --cgroup")
         }
-        Cause::Probe => "another tracer's program was running, or the probe recursed; stop other tracers".to_owned(),
+        Cause::Probe => {
+            "stop other tracers, whose programs keep probes from running; of TCP, 65,536 open connections are followed"
+                .to_owned()
+        }
         Cause::Read => "a bug in tracetui, or probes of another version; please report it".to_owned(),
     }
 }
 
-/// What to do about the losses of the account. `partial`: others are not loaded.
+/// The remedies for the losses in the account. `partial`: other losses are not loaded.
 fn advice(account: &Account, counters: &Counters, partial: bool) -> Vec<String> {
     let lost = account.sum().lost;
     let mut advice = Vec::new();
@@ -326,7 +329,7 @@ fn advice(account: &Account, counters: &Counters, partial: bool) -> Vec<String> 
     }
     if account.unseen > 0 {
         advice.push(format!(
-            "unseen: completions of {} opens through io_uring: full queue, in flight at the end, or see tracetui doctor.",
+            "unseen: {} io_uring opens without a completion: full queue, in flight at the end, or see tracetui doctor.",
             grouped(account.unseen)
         ));
     }
@@ -343,7 +346,7 @@ fn advice(account: &Account, counters: &Counters, partial: bool) -> Vec<String> 
         advice.push("memory: process and cgroup data is incomplete; start with a larger --memory.".to_owned());
     }
     if advice.is_empty() && !partial {
-        advice.push("Nothing has to be done.".to_owned());
+        advice.push("Nothing to do.".to_owned());
     }
     advice
 }

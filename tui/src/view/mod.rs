@@ -1,4 +1,4 @@
-//! Draws the state of the dashboard without changing it. Lines are formatted for visible rows only.
+//! Draws the dashboard's state without changing it. Only visible rows are formatted.
 
 mod bpf;
 mod columns;
@@ -25,27 +25,27 @@ mod tree;
 use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::app::views::View;
 use crate::app::{App, Extent, OverlayKind};
-use crate::text::time::short_duration;
-use crate::text::{self, Charset};
 use ratatui::Frame;
 use ratatui::buffer::Cell;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use theme::Theme;
+use tracetui_events::text::time::short_duration;
+use tracetui_events::text::{self, Charset};
 use unicode_width::UnicodeWidthChar;
 
 /// Draws the dashboard, and returns the scroll limits of the panes.
 pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     let areas = app.areas();
-    match app.replay() {
+    match app.replay.as_ref() {
         Some(replay) => replay::header(frame, areas.header, app, replay, theme),
         None => header::draw(frame, areas.header, app, theme),
     }
     let (tabs, chips) = filterline::draw(frame, areas.filter, app, theme);
-    let mut extent = Extent { scroll: app.detail().scroll, tabs, chips, ..Extent::default() };
+    let mut extent = Extent { scroll: app.detail.scroll, tabs, chips, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
-        let drawn = match app.view() {
+        let drawn = match app.views.shown {
             View::Events => events::draw(frame, areas.titles, areas.list, app, theme, extent),
             View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
             View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
@@ -54,7 +54,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         detail::draw(frame, areas.detail, app, theme, extent);
         drawn
     };
-    match app.overlay() {
+    match app.screen.overlay {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
@@ -65,7 +65,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                     0
                 }
                 OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
-                OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, app, o, scroll, theme)),
+                OverlayKind::Output => {
+                    app.output.as_ref().map_or(0, |o| output::draw(frame, body, app, o, scroll, theme))
+                }
             };
         }
         None => {
@@ -77,10 +79,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     extent
 }
 
-/// The width from which an overlay has a frame, and the most of a frame.
+/// The width from which an overlay has a frame, and the maximum width of a frame.
 const FRAMED: std::ops::RangeInclusive<u16> = 90..=120;
 
-/// Draws the lines for a width as [`page`], in a frame if there is room for all of them.
+/// Draws the lines for a width like [`page`], in a frame if all of them fit.
 fn framed(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -118,7 +120,7 @@ fn framed(
     0
 }
 
-/// Draws the lines from `scroll` on, and returns the scroll limit.
+/// Draws the lines starting at `scroll`, and returns the scroll limit.
 fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) -> usize {
     let most = lines.len().saturating_sub(usize::from(area.height));
     let visible = lines.into_iter().skip(scroll.min(most)).take(area.height.into());
@@ -128,25 +130,25 @@ fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: us
     most
 }
 
-/// The moment of which a view is, for the line of the filter: `AS OF`, or that it is of the whole recording.
+/// The moment that a view shows, for the filter line: `AS OF`, or that the view covers the whole recording.
 fn moment(app: &App, width: u16, theme: Theme) -> Option<Piece> {
-    let text = match app.moment() {
+    let text = match app.loaded().moment() {
         Some(moment) => {
             let time = clock(moment.time.0, app.world().clock_offset(), app);
             let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
             format!(" AS OF {time} ")
         }
-        None if !app.is_of_all() => return None,
+        None if !app.loaded().is_of_all() => return None,
         None if width >= 110 => " WHOLE RECORDING ".to_owned(),
-        // Top has no room for it beside what can be counted.
-        None if width < 60 || app.view() != View::Tree => return None,
+        // In Top it does not fit beside the properties on offer.
+        None if width < 60 || app.views.shown != View::Tree => return None,
         None => " WHOLE ".to_owned(),
     };
     Some(Piece::new(text, theme.paused()))
 }
 
-/// The columns, each with its cells and a space, that have room: those from the first that does not fit on are left out, but not the one
-/// that takes the rest.
+/// The columns that fit, each with its cells and a space. The first column that does not fit and all later ones are dropped, except for the
+/// flexible one.
 fn fit<C: PartialEq>(
     columns: impl Iterator<Item = (C, usize)>,
     mut room: usize,
@@ -163,11 +165,11 @@ fn fit<C: PartialEq>(
     })
 }
 
-/// Draws a line in an area of one row. The part outside of the screen is clipped.
+/// Draws a line in an area one row high. The part outside the screen is clipped.
 ///
-/// Each character has cells of its own, except marks: they share those of the one before, also where that is in another span. This is how
-/// [`text::width`] measures, and how terminals write. The widgets of ratatui do it by syllables, and measure a whole span: where
-/// letters join, they leave out cells, or put marks where the terminal adds them again with each screen.
+/// Each character has its own cells. Marks share those of the previous character, even if that is in another span. [`text::width`] measures
+/// and terminals write in the same way. The widgets of ratatui go by syllables, and measure a whole span. Where letters join, they leave
+/// out cells, or put marks where the terminal adds them again with each screen.
 fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
     let area = area.intersection(frame.area());
     if area.is_empty() {
@@ -181,10 +183,10 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
     for span in &line.spans {
         let style = line.style.patch(span.style);
         for letter in span.content.chars() {
-            // Most of a screen is ASCII, whose width need not be looked up.
+            // Most of a screen is ASCII, whose width needs no lookup.
             let width = if matches!(letter, ' '..='~') { Some(1) } else { letter.width() };
             match (width, last) {
-                // Controls were escaped.
+                // Controls are already escaped.
                 (None, _) | (Some(0), None) => {}
                 (Some(0), Some(at)) => {
                     let symbol = format!("{}{letter}", row[at].symbol());
@@ -207,7 +209,7 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
 struct Piece {
     text: String,
     style: Style,
-    /// These are the directories of a path, which are cut first.
+    /// Whether these are the directories of a path, which are cut first.
     directories: bool,
 }
 
@@ -235,9 +237,9 @@ impl From<Piece> for Span<'static> {
     }
 }
 
-/// A time by the wall clock, as the list shows it.
+/// A wall-clock time in the list's format.
 fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
-    let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
+    let base = TimeBase { mode: TimeMode::Clock, zone_s: app.settings.zone_s, ..TimeBase::default() };
     time_text(boot_ns, offset, &base)
 }
 
@@ -253,7 +255,7 @@ fn width_of(pieces: &[Piece]) -> usize {
     pieces.iter().filter(|piece| !piece.text.is_empty()).map(|piece| piece.width() + 2).sum()
 }
 
-/// As many pieces as fit. `pieces` are in the order of importance, and `order` is their order on the screen.
+/// The pieces that fit. `pieces` are in order of importance, and `order` is their order on the screen.
 fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u16) -> Vec<Piece> {
     let mut room = usize::from(width);
     let mut fits = [false; N];
@@ -268,13 +270,13 @@ fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u
     kept.filter_map(|at| pieces.get(*at).cloned()).collect()
 }
 
-/// Draws a line with pieces at its left and right ends, a space between those at the left. If there is not enough room, the right ones
-/// take precedence.
+/// Draws a line with pieces at its left and right ends, and a space between those at the left. If there is too little room, the right
+/// pieces take precedence.
 fn ends(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
     apart(frame, area, left, 1, right, theme);
 }
 
-/// As [`ends`], with nothing between the pieces at the left.
+/// Like [`ends`], with no space between the pieces at the left.
 fn joined(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
     apart(frame, area, left, 0, right, theme);
 }

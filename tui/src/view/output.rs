@@ -1,22 +1,22 @@
-//! COMMAND's terminal, as an overlay and as text. Rows are formatted for visible lines only.
+//! COMMAND's terminal as an overlay and as text. Only visible lines are formatted.
 
 use super::put;
 use super::theme::{Colours, Theme};
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::output::Output;
-use crate::terminal::{Above, Terminal};
-use crate::text::{self, Charset};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use std::fmt::Write as _;
 use std::num::NonZeroU16;
+use tracetui_events::terminal::{Above, Terminal};
+use tracetui_events::text::{self, Charset};
 use unicode_width::UnicodeWidthChar;
 use vt100::{Cell, Screen};
 
-/// Draws the lines from `scroll` on, or the last ones, and returns the scroll limit.
+/// Draws the lines from `scroll` on, or the last ones. Returns the scroll limit.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -26,7 +26,7 @@ pub(super) fn draw(
     theme: Theme,
 ) -> usize {
     put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title(app, output, theme), theme.strong()));
-    let terminal = output.terminal();
+    let terminal = &output.terminal;
     let (above, screen) = (terminal.above().len(), terminal.screen());
     let rows = usize::from(area.height.saturating_sub(1));
     let most = (above + used(screen)).saturating_sub(rows);
@@ -49,8 +49,8 @@ pub(super) fn draw(
 }
 
 fn title(app: &App, output: &Output, theme: Theme) -> String {
-    let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
-    let terminal = output.terminal();
+    let name = text::escape_in(output.name.as_bytes(), theme.charset, 40);
+    let terminal = &output.terminal;
     let dropped = match terminal.dropped() {
         0 => String::new(),
         lines => format!(", oldest {} lines dropped", text::grouped(lines)),
@@ -59,15 +59,15 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
         0 => String::new(),
         bytes => format!(", {} bytes after it not recorded", text::grouped(bytes)),
     };
-    let of = match (output.name(), app.replay()) {
+    let of = match (output.name.as_str(), app.replay.as_ref()) {
         ("", Some(_)) => String::new(),
         _ => format!(" of {name}"),
     };
-    let state = match app.replay() {
+    let state = match app.replay.as_ref() {
         Some(_) => "recorded",
         None => output.ended().unwrap_or("running"),
     };
-    let nothing = match (terminal.is_empty(), app.replay()) {
+    let nothing = match (terminal.is_empty(), app.replay.as_ref()) {
         (false, _) => "",
         (true, None) => ", no output",
         (true, Some(_)) => ", no output yet",
@@ -80,7 +80,7 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
     format!(" OUTPUT{of} ({state}{dropped}{missing}{nothing}){keys}")
 }
 
-/// The rows of a screen up to the last one with text and that of the cursor.
+/// The rows of a screen up to the last one with text or the cursor.
 fn used(screen: &Screen) -> usize {
     let (rows, columns) = screen.size();
     let empty = |row: u16| (0..columns.get()).all(|column| screen.cell(row, column).is_none_or(is_blank));
@@ -92,7 +92,7 @@ fn is_blank(cell: &Cell) -> bool {
     !cell.has_contents() && style(cell) == Style::new()
 }
 
-/// A line above the screen. It has no sequences that move the cursor.
+/// A line above the screen. It contains no cursor movements.
 fn of_text(line: &Above, theme: Theme) -> Line<'static> {
     let columns = u16::try_from(text::width(&line.text)).ok().and_then(NonZeroU16::new);
     let two = NonZeroU16::MIN.saturating_add(1);
@@ -101,7 +101,7 @@ fn of_text(line: &Above, theme: Theme) -> Line<'static> {
     of_screen(parser.screen(), 0, theme)
 }
 
-/// A row of a screen, without the blanks at its end.
+/// A row of a screen without trailing blanks.
 fn of_screen(screen: &Screen, row: usize, theme: Theme) -> Line<'static> {
     let Ok(row) = u16::try_from(row) else { return Line::default() };
     let columns = screen.size().1.get();
@@ -118,7 +118,7 @@ fn of_screen(screen: &Screen, row: usize, theme: Theme) -> Line<'static> {
     line
 }
 
-/// The text of a cell. It takes as many cells of the screen as the terminal gave it. What would steer, hide or reverse it is left out.
+/// The text of a cell. It takes as many cells as the terminal gave it. Characters that would control, hide or reverse it are dropped.
 fn symbol(cell: &Cell, charset: Charset) -> String {
     let width = if cell.is_wide() { 2 } else { 1 };
     let replaced = |sign: char| format!("{sign}{}", " ".repeat(width - 1));
@@ -134,7 +134,7 @@ fn symbol(cell: &Cell, charset: Charset) -> String {
     [first].into_iter().chain(marks).collect()
 }
 
-/// What stands for a character where only ASCII can be shown.
+/// The ASCII replacement for a character.
 fn plain(letter: char) -> char {
     match letter {
         '─' | '━' | '═' => '-',
@@ -145,7 +145,7 @@ fn plain(letter: char) -> char {
     }
 }
 
-/// The style of a cell. One that would hide its text is left out.
+/// The style of a cell. A style that would hide its text is dropped.
 fn style(cell: &Cell) -> Style {
     let colour = |colour| match colour {
         vt100::Color::Default => None,
@@ -167,7 +167,7 @@ fn style(cell: &Cell) -> Style {
     Style { fg, bg, ..Style::new() }.add_modifier(set.collect())
 }
 
-/// All that the terminal keeps, as text: the lines above the screen, the screen, and the alternate one if it is shown.
+/// Everything that the terminal keeps, as text: the lines above the screen, the screen, and the alternate screen if it is shown.
 pub(crate) fn lines(terminal: &Terminal, theme: Theme) -> String {
     let mut out = String::new();
     for line in terminal.above() {
@@ -191,7 +191,7 @@ fn write_line(line: &Line<'_>, wrapped: bool, theme: Theme, out: &mut String) {
     for span in &line.spans {
         let sequence = if theme.colours == Colours::None { String::new() } else { rendition(span.style) };
         let reset = if sequence.is_empty() { "" } else { "\x1b[m" };
-        // A string takes everything.
+        // A string swallows everything.
         let _ = write!(out, "{sequence}{}{reset}", span.content);
     }
     if !wrapped {
@@ -199,7 +199,7 @@ fn write_line(line: &Line<'_>, wrapped: bool, theme: Theme, out: &mut String) {
     }
 }
 
-/// Select Graphic Rendition (ECMA-48 8.3.117) for a style; empty if it is the usual one.
+/// Select Graphic Rendition (ECMA-48 8.3.117) for a style; empty for the default style.
 fn rendition(style: Style) -> String {
     let mut codes = Vec::new();
     for (modifier, code) in [

@@ -4,20 +4,21 @@ use super::theme::Theme;
 use super::{Piece, clock, ends};
 use crate::app::App;
 use crate::app::keymap::Action;
-use crate::app::replay::{Bin, End, Number, Replay, Speed, Transport};
-use crate::text::{self, counted, grouped};
+use crate::app::replay::{Bin, Replay, Speed, Transport};
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use tracetui_events::playback::timeline::End;
+use tracetui_events::text::{self, counted, grouped};
 
-/// Columns of the strip from which the number of events is beside it.
+/// The minimum number of columns of the strip that leaves the number of events beside it.
 const WIDE: u16 = 60;
 
-/// Draws the header. The position and the losses of the whole recording have precedence.
+/// Draws the header. The position and the losses of the whole recording take precedence.
 pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Replay, theme: Theme) {
-    let recording = replay.recording();
-    let lost = app.account().sum().lost.sum().max(recording.lost);
+    let recording = &replay.facts;
+    let lost = app.pipeline.account().sum().lost.sum().max(recording.lost);
     let end = match recording.end {
-        _ if replay.failure().is_some() => Piece::new("CANNOT READ".to_owned(), theme.alarm()),
+        _ if replay.failure.is_some() => Piece::new("CANNOT READ".to_owned(), theme.alarm()),
         End::Early => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
         End::Growing => Piece::new("BEING WRITTEN".to_owned(), theme.strong()),
         End::Open => Piece::new("NO END YET".to_owned(), theme.alarm()),
@@ -25,7 +26,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         End::Complete | End::Unknown => Piece::default(),
     };
     let recorded = area.width >= 100 || area.width >= 80 && end.text.is_empty();
-    let after = match (app.account().bounded, recorded && lost > 0) {
+    let after = match (app.pipeline.account().bounded, recorded && lost > 0) {
         (0, true) => " recorded",
         (0, false) => "",
         _ => " at most",
@@ -47,27 +48,33 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     ends(frame, area, &left, &right, theme);
 }
 
-/// What the replay does now: a sign, and from 80 columns on a word. The speed is that at which it plays, or would play.
+/// The replay's activity: a sign, and from 80 columns on a word. The speed is the playback speed, now or when playing.
 fn transport(app: &App, replay: &Replay, width: u16) -> String {
-    let transport = app.transport().unwrap_or(Transport::Paused);
-    let (sign, word) = match transport {
-        Transport::Loading => ("...", "loading"),
-        Transport::Following => (">>", "following"),
-        Transport::Playing => (">", "playing"),
-        Transport::Paused => ("||", "paused"),
+    let (transport, word) = (&replay.transport, replay.transport.word());
+    let sign = match transport {
+        Transport::Loading { .. } => "...",
+        Transport::Following => ">>",
+        Transport::Playing(_) => ">",
+        Transport::Paused { .. } => "||",
     };
     let speed = match transport {
         Transport::Following => String::new(),
-        Transport::Loading | Transport::Paused if replay.speed() == Speed::default() => String::new(),
+        Transport::Loading { .. } | Transport::Paused { .. } if replay.speed == Speed::default() => String::new(),
         _ => match replay.reached().map(times) {
             Some(reached) if width < 80 => format!(" {reached}"),
-            Some(reached) => format!(" {} ({reached} reached)", replay.speed()),
-            None => format!(" {}", replay.speed()),
+            Some(reached) => format!(" {} ({reached} reached)", replay.speed),
+            None => format!(" {}", replay.speed),
         },
     };
+    let progress = match (transport, app.loaded().progress()) {
+        (Transport::Loading { .. }, Some(percent)) => format!(" {percent}%"),
+        // The rest is being loaded meanwhile.
+        (Transport::Paused { .. }, Some(percent)) if width >= 80 => format!(", loading {percent}%"),
+        _ => String::new(),
+    };
     match width {
-        0..80 => format!("{sign}{speed}"),
-        _ => format!("{sign} {word}{speed}"),
+        0..80 => format!("{sign}{progress}{speed}"),
+        _ => format!("{sign} {word}{progress}{speed}"),
     }
 }
 
@@ -80,20 +87,20 @@ fn times(speed: f64) -> String {
 pub(super) fn legend(app: &App) -> [String; 2] {
     let key = |action| app.key_of(action);
     [
-        format!("|| paused   > playing   >> following what is still written ({})   ... loading", key(Action::Follow)),
+        format!("|| paused   > playing   >> following a growing file ({})   ... loading", key(Action::Follow)),
         "strip  > here   . : | few to most events   = before   - after   ! lost events".to_owned(),
     ]
 }
 
 /// The time of the selected event: by the clock, and since the start.
 fn place(app: &App) -> String {
-    let (Some(at), Some((start, end))) = (app.replay_position(), app.replay_span()) else {
+    let (Some(at), Some((start, end))) = (app.loaded().position(), app.loaded().span()) else {
         return "no events".to_owned();
     };
     let clock = clock(at, app.world().clock_offset(), app);
     let length = end.saturating_sub(start);
     let since = |ns: u64| match length {
-        // Of a short recording, a second says little.
+        // In a short recording, whole seconds tell little.
         0..60_000_000_000 => format!("{:.2}", ns.saturating_sub(start) as f64 / 1e9),
         _ => minutes(ns.saturating_sub(start)),
     };
@@ -114,9 +121,9 @@ fn minutes(ns: u64) -> String {
 pub(super) fn strip(app: &App, replay: &Replay, width: u16) -> String {
     let number = if width >= WIDE { number(app, replay) } else { String::new() };
     let columns = usize::from(width).saturating_sub(number.len() + 6);
-    let Some((start, end)) = app.replay_span().filter(|_| columns > 3) else { return format!(" {number}") };
+    let Some((start, end)) = app.loaded().span().filter(|_| columns > 3) else { return format!(" {number}") };
     let bins = replay.bins(end);
-    let at = app.replay_position().unwrap_or(start).clamp(start, end.max(start));
+    let at = app.loaded().position().unwrap_or(start).clamp(start, end.max(start));
     let position = u128::from(at - start) * columns as u128 / (u128::from(end.saturating_sub(start)) + 1);
     let shares: Vec<Bin> = (0..columns).map(|column| share(bins, column, columns)).collect();
     let most = shares.iter().map(|bin| bin.events).max().unwrap_or_default();
@@ -135,7 +142,7 @@ fn share(bins: &[Bin], column: usize, columns: usize) -> Bin {
     bins.get(from..to).unwrap_or_default().iter().fold(Bin::default(), Bin::and)
 }
 
-/// One of three heights; `None` for none and for very few.
+/// One of three heights; `None` for zero and very few events.
 fn bar(events: u64, most: u64) -> Option<char> {
     match events.saturating_mul(8).checked_div(most) {
         None => None,
@@ -146,15 +153,16 @@ fn bar(events: u64, most: u64) -> Option<char> {
     }
 }
 
-/// The number of the selected event, if the recording is loaded from its start, and how many there are.
+/// The number of the selected event, and the number of all events, if the recording is loaded from its start.
 fn number(app: &App, replay: &Replay) -> String {
-    // With a few that are not shown, such as those of tracetui itself.
-    let about = replay.recording().events;
-    match app.replay_number() {
-        Some(Number { at, of: Some(of) }) => format!("ev {} of {}", grouped(at), grouped(of)),
-        Some(Number { at, of: None }) if about == 0 => format!("ev {}", grouped(at)),
-        Some(Number { at, of: None }) => format!("ev {} of about {}", grouped(at), grouped(about)),
-        None if about == 0 => String::new(),
-        None => format!("about {}", counted(about, ["event", "events"])),
+    // Includes a few that are not shown, such as tracetui's own.
+    let about = replay.facts.events;
+    match app.loaded().numbers() {
+        (Some(at), Some(of)) => format!("ev {} of {}", grouped(at), grouped(of)),
+        (Some(at), None) if about == 0 => format!("ev {}", grouped(at)),
+        (Some(at), None) => format!("ev {} of about {}", grouped(at), grouped(about)),
+        (None, Some(of)) => counted(of, ["event", "events"]),
+        (None, None) if about == 0 => String::new(),
+        (None, None) => format!("about {}", counted(about, ["event", "events"])),
     }
 }

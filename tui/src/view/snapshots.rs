@@ -1,31 +1,35 @@
-//! Every screen at four sizes, compared with the files in tests/snapshots. After a change that is meant, look at the difference, and
-//! have them written anew: `INSTA_UPDATE=always cargo test --lib snapshots`.
+//! Every screen at four sizes, compared with the files in tests/snapshots. After an intended change, review the difference, and rewrite the
+//! files: `INSTA_UPDATE=always cargo test --lib snapshots`.
 
 use super::tests::{build, drawn};
 use super::theme::{Colours, Theme};
 use crate::app::testing::{self, feed, keys, work};
 use crate::app::{App, Input, Tick};
-use crate::bpf::frames::hook;
 use crate::cli::{Cli, Command};
 use crate::command::replay;
-use crate::frame::host::{
-    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, HostFrame,
-};
-use crate::source::synthetic::Maker;
-use crate::text::Charset;
 use clap::Parser as _;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
+use std::net::SocketAddr;
 use std::time::Duration;
+use tracetui_events::bpf::frames::hook;
+use tracetui_events::frame::host::{
+    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, HostFrame,
+};
+use tracetui_events::synthetic::Maker;
+use tracetui_events::synthetic::payload::tcp;
+use tracetui_events::text::Charset;
+use tracetui_events::why::{Answer, Basis, Cause};
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
+use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state};
 use tracetui_shared::time::BootNanos;
 
 const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (160, 50)];
 
-/// The example, from the directory of the package: its name is on the screen.
+/// The example, relative to the directory of the package, because its name is on the screen.
 const RECORDING: &str = "../assets/failed-build.ttr";
 
-/// How a cell looks, as a letter: the colour, large if bold; `L` and the like for a background.
+/// The style of a cell as a letter: the colour, in upper case if bold; `L` and the like for a background.
 fn letter(cell: &Cell) -> char {
     let bold = cell.modifier.contains(Modifier::BOLD);
     let letter = match (cell.fg, cell.bg) {
@@ -60,8 +64,8 @@ fn letter(cell: &Cell) -> char {
     }
 }
 
-/// The lines of a screen, each with a bar before it. With the looks of their cells below them if wanted: in colour after a `~`,
-/// without colours after a `=`.
+/// The lines of a screen, each after a bar. On request, the styles of the cells follow below them: in colour after a `~`, without colours
+/// after a `=`.
 fn text(screen: &Buffer, looks: &[(char, &Buffer)]) -> String {
     let width = usize::from(screen.area.width);
     let line = |sign: char, cells: &mut dyn Iterator<Item = String>| {
@@ -73,7 +77,7 @@ fn text(screen: &Buffer, looks: &[(char, &Buffer)]) -> String {
         out.push_str(&line('|', &mut cells.iter().map(|cell| cell.symbol().to_owned())));
         for (sign, look) in looks {
             let cells = &look.content()[row * width..(row + 1) * width];
-            // What nothing is written in looks like nothing, unless it has another ground.
+            // An empty cell has no style letter, unless its background differs.
             let letters = line(*sign, &mut cells.iter().map(|cell| letter(cell).to_string()));
             out.push_str(if letters.len() > 2 { &letters } else { "" });
         }
@@ -81,7 +85,7 @@ fn text(screen: &Buffer, looks: &[(char, &Buffer)]) -> String {
     out
 }
 
-/// The numbers of a text about memory depend on the sizes of structures.
+/// The numbers in a text about memory depend on the sizes of structures.
 fn without_sizes(text: &str) -> String {
     let about_memory = |line: &str| line.contains("memory: ") || line.contains(" MiB") || line.contains("queues up to");
     let masked = |c: char| if c.is_ascii_digit() { '#' } else { c };
@@ -144,7 +148,7 @@ fn live(width: u16, height: u16) -> App {
     app
 }
 
-/// A live trace with programs: some that are attached, one that is only pinned, one that came, one that went, one that is hidden.
+/// A live trace with programs: some attached, one only pinned, one new, one unloaded, one hidden.
 fn programs(width: u16, height: u16) -> App {
     let mut app = testing::app(width, height, 64 << 20);
     let mut made = Maker::default();
@@ -216,6 +220,69 @@ fn programs(width: u16, height: u16) -> App {
     feed(&mut app, &mut made);
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     app
+}
+
+/// A live trace of two connections: one to a server of the same machine, which ends, and one that is refused.
+fn connections(width: u16, height: u16) -> App {
+    let mut app = testing::app(width, height, 64 << 20);
+    let mut made = Maker::default();
+    made.exec(812, "nginx", &["nginx", "-g", "daemon off;"], 0);
+    made.exec(900, "curl", &["curl", "http://localhost"], 0);
+    made.exec(901, "psql", &["psql"], 0);
+    let [client, server, postgres] = [40_000, 80, 5432].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let started = BootNanos(made.ns);
+    let of_client = |op| TcpRecord {
+        outcome: outcome::DECIDED,
+        since: started,
+        decided: BootNanos(started.0 + 40_000),
+        bytes_in: 612,
+        bytes_out: 73,
+        state: state::LAST_ACK,
+        ..tcp(op, client, server)
+    };
+    let of_server = |op| TcpRecord {
+        since: BootNanos(started.0 + 50_000),
+        flags: flag::SERVER,
+        fd: 7,
+        bytes_in: 73,
+        bytes_out: 612,
+        state: state::FIN_WAIT1,
+        ..tcp(op, server, client)
+    };
+    made.tcp(900, "curl", of_client(op::CONNECT));
+    made.tcp(812, "nginx", of_server(op::ACCEPT));
+    made.tcp(812, "nginx", of_server(op::CLOSE));
+    made.tcp(900, "curl", of_client(op::CLOSE));
+    let refused = TcpRecord { err: libc::ECONNREFUSED as u16, ..of_client(op::CONNECT) };
+    let TcpRecord { raddr, rport, .. } = tcp(op::CONNECT, client, postgres);
+    made.tcp(901, "psql", TcpRecord { raddr, rport, lport: 40_002, since: BootNanos(made.ns), ..refused });
+    feed(&mut app, &mut made);
+    let answer = Answer {
+        text: b"nothing listens on 127.0.0.1:5432; postgres[812] listens on 5433".to_vec(),
+        component: Some(b"127.0.0.1:5432".to_vec()),
+        cause: Cause::NothingListens,
+        near: Some(b"127.0.0.1:5433".to_vec()),
+        place: None,
+        basis: Basis::Checked(400_000_000),
+    };
+    app.update(Input::Looked(app.store().next_id() - 1, answer));
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    app
+}
+
+#[test]
+fn refused_connection() {
+    check("tcp-why", "\n", connections);
+}
+
+#[test]
+fn ends_of_a_connection() {
+    check("tcp-ends", "kkkk\nJ", connections);
+}
+
+#[test]
+fn top_by_peer() {
+    check("tcp-top", "3h", connections);
 }
 
 #[test]

@@ -1,21 +1,23 @@
 //! The dashboard from its inputs to the screen.
 
 use super::theme::{Colours, Theme};
-use crate::app::replay::{End, Recording, Replay, Speed, Target};
+use crate::app::replay::{Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::views::View;
 use crate::app::views::detail::{Size, Subject, Tab};
-use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
-use crate::frame::host::{BpfHidden, CommandOutput, Counters, Excerpt, HostFrame, ProcessSeed, Trace};
-use crate::source::synthetic::{Maker, payload};
-use crate::text::{Charset, is_hostile};
-use crate::why::{Answer, Basis, Cause};
+use crate::app::{App, Effect, ExitLine, Extent, Input, Memory, Signal, SourceState, Tick, Usage};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use std::time::Duration;
+use tracetui_events::frame::host::{BpfHidden, CommandOutput, Counters, Excerpt, HostFrame, ProcessSeed, Trace};
+use tracetui_events::pipeline::Pipeline;
+use tracetui_events::playback::timeline::{End, Facts};
+use tracetui_events::synthetic::{Maker, payload};
+use tracetui_events::text::{Charset, is_hostile};
+use tracetui_events::why::{Answer, Basis, Cause};
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{ProgId, Tgid};
@@ -25,7 +27,7 @@ use tracetui_shared::time::BootNanos;
 const MEMORY: u64 = 64 << 20;
 
 pub(crate) fn drawn(app: &mut App, theme: Theme) -> Buffer {
-    let (width, height) = app.screen();
+    let (width, height) = (app.screen.width, app.screen.height);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
     let mut extent = Extent::default();
     app.prepare();
@@ -34,7 +36,7 @@ pub(crate) fn drawn(app: &mut App, theme: Theme) -> Buffer {
     terminal.backend().buffer().clone()
 }
 
-/// The screen as lines, without spaces at their ends.
+/// The screen as lines without trailing spaces.
 pub(crate) fn screen(app: &mut App) -> Vec<String> {
     let buffer = drawn(app, Theme::default());
     let rows = buffer.content().chunks(usize::from(buffer.area.width.max(1)));
@@ -49,7 +51,6 @@ fn check_screen(app: &mut App, want: &[&str]) {
     assert_eq!(screen.len(), want.len());
 }
 
-/// A small compiler run.
 pub(super) fn build() -> Maker {
     let mut made = Maker::default();
     made.exec(48_213, "make", &["make", "-j8", "all"], 0);
@@ -102,12 +103,12 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
         let line = report.iter().find(|line| line.trim_start().starts_with("all")).expect("a row");
         line.split_whitespace().skip(1).map(|number| number.replace(',', "").parse().expect("a number")).collect()
     };
-    // Without the frame.
+    // Compare without the frame.
     let inside = |app: &mut App| -> Vec<String> {
         screen(app).iter().skip(3).map(|line| line.trim_matches('│').trim_end().to_owned()).collect()
     };
     let report = inside(&mut app);
-    assert_eq!(report[1], "  Events were lost: the list has gaps. The counters follow.");
+    assert_eq!(report[1], "  Events were lost: the list has gaps. The counters are not read yet.");
     assert_eq!(all(&report), [7, 7, 0, 0, 0, 0], "what was delivered was seen");
     made.lose(1204);
     made.counters(false);
@@ -120,7 +121,7 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
     assert!(report.iter().any(|line| line.starts_with("  as of ")), "the counters were compared: {report:#?}");
     assert!(report.iter().any(|line| line.contains("1,204 opens: kernel ring full")), "{report:#?}");
     keys(&mut app, "n");
-    assert!(app.overlay().is_none());
+    assert!(app.screen.overlay.is_none());
     assert!(selected(&mut app).contains("1,204 opens lost here"), "{}", selected(&mut app));
     assert!(screen(&mut app)[1].contains("/kind=lost  1/1"), "{}", screen(&mut app)[1]);
     keys(&mut app, "fkind=lost\n");
@@ -131,14 +132,14 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
 fn without_a_loss_the_report_says_so_first() {
     let mut app = opens(3, MEMORY);
     keys(&mut app, "!");
-    assert_eq!(screen(&mut app)[3..5], ["  No event was lost.", "  Nothing has to be done."]);
+    assert_eq!(screen(&mut app)[3..5], ["  No event was lost.", "  Nothing to do."]);
 }
 
 #[test]
 fn the_loss_report_of_a_replay_is_of_the_whole_recording() {
     let (mut app, mut made) = (app(120, 40, MEMORY), Maker::default());
-    let recording = Recording { events: 1_617_000, lost: 40_124, seekable: true, ..Recording::default() };
-    app.set_replay(Replay::new(recording, Target::First, Speed::default()));
+    let facts = Facts { events: 1_617_000, lost: 40_124, seekable: true, ..Facts::default() };
+    app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     more_opens(&mut app, &mut made, 0..100);
     keys(&mut app, "!");
     let report = |app: &mut App| screen(app)[3..].join("\n");
@@ -146,7 +147,7 @@ fn the_loss_report_of_a_replay_is_of_the_whole_recording() {
     assert!(screen(&mut app)[0].ends_with("LOST 40,124 recorded"));
     assert!(shown.contains("40,124 events lost in this recording: 2.4 % of all events"), "{shown}");
     assert!(shown.contains("Loaded so far: none of them. n loads the next gap."), "{shown}");
-    assert!(!shown.contains("No event was lost") && !shown.contains("Nothing has to be done"), "{shown}");
+    assert!(!shown.contains("No event was lost") && !shown.contains("Nothing to do"), "{shown}");
     lost(&mut made, 1204);
     made.lose(1204);
     made.counters(false);
@@ -165,15 +166,15 @@ fn the_help_is_searched() {
     assert_eq!(found[1].trim_end(), " search the help> copy                                                   3 of 3");
     assert!(found[2..22].iter().filter(|line| line.to_lowercase().contains("copy")).count() == 1, "{found:#?}");
     assert!(!found[2..22].iter().any(|line| line.contains("page down")), "{found:#?}");
-    // Esc: first the search, then the help.
+    // Esc closes first the search, then the help.
     keys(&mut app, "\n");
     app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
-    assert!(screen(&mut app).iter().any(|line| line.contains("follow")) && app.overlay().is_some());
+    assert!(screen(&mut app).iter().any(|line| line.contains("follow")) && app.screen.overlay.is_some());
     keys(&mut app, "/zzz");
-    assert!(screen(&mut app)[2].contains("No key"));
+    assert!(screen(&mut app)[2].contains("No match"));
     app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
     app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
-    assert!(app.overlay().is_none());
+    assert!(app.screen.overlay.is_none());
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn a_name_that_looks_like_an_escape_differs_from_one() {
     let rows = screen(&mut app);
     assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\x1b[31m")), "{rows:#?}");
     assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\\x1b[31m")), "{rows:#?}");
-    // The tree and the top, too.
+    // The tree and Top too.
     made.exec(101, "a", &["\x1b[31m"], 0);
     made.exec(102, "a", &[r"\x1b[31m"], 0);
     feed(&mut app, &mut made);
@@ -236,8 +237,8 @@ fn the_main_screen_at_80_columns() {
     feed(&mut app, &mut build());
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let mut want = vec![
-        " LIVE  exec 2 · exit 2 · open 2 · bpf 0 /s                            ▂  LOST 0",
-        " 1 Events  2 Tree  3 Top  4 BPF │         Exec  eXit  Open  Bpf  7 of 7 + 1 gap",
+        " LIVE  exec 2 exit 2 open 2 bpf 0 tcp 0 /s                            ▂  LOST 0",
+        " 1 Events  2 Tree  3 Top  4 BPF │  Exec  eXit  Open  Bpf  I:tcp  7 of 7 + 1 gap",
         "      TIME KIND   PID COMM      RESULT  DETAIL",
         " 02:11.001 EXEC 48213 make      ok      make -j8 all",
         " 02:11.002 OPEN 48213 make      fd 3    r  /home/ana/app/Makefile",
@@ -251,14 +252,14 @@ fn the_main_screen_at_80_columns() {
     want.extend([""; 11]);
     want.push(" kept 7, 4 of 64 MiB · hidden 0                                       following");
     want.push(" ? help / find f filter p pid c comm x hide Enter detail Space pause q quit");
-    // How much memory is in use depends on the sizes of structures.
+    // The memory in use depends on the sizes of structures.
     let shown = screen(&mut app);
     assert!(shown[22].starts_with(" kept 7, ") && shown[22].ends_with("following"), "{}", shown[22]);
     want[22] = &shown[22];
     check_screen(&mut app, &want);
 }
 
-/// A compiler that looks for a header, and repeats an open.
+/// A compiler that searches for a header, and repeats an open.
 fn header_search() -> Maker {
     let mut made = Maker::default();
     made.exec(48_214, "cc1", &["cc1", "-quiet", "main.c"], 0);
@@ -289,7 +290,7 @@ fn repeats_and_searches_are_one_row_each() {
     ];
     assert_eq!(rows(&mut app), folded);
     assert!(screen(&mut app)[1].ends_with("18 of 18"), "the counts do not change");
-    // Unfolded and folded again, with the selection on what was found.
+    // Unfolded and folded again, with the selection on the file found.
     keys(&mut app, "kkl");
     let unfolded = rows(&mut app);
     assert_eq!(unfolded.len(), 7);
@@ -300,7 +301,7 @@ fn repeats_and_searches_are_one_row_each() {
     assert_eq!(rows(&mut app)[1], folded[1].replacen(' ', ">", 1));
     keys(&mut app, "a");
     assert_eq!(rows(&mut app).len(), 18);
-    assert!(screen(&mut app)[22].starts_with(" every event has a row"), "{}", screen(&mut app)[22]);
+    assert!(screen(&mut app)[22].starts_with(" every event has its own row"), "{}", screen(&mut app)[22]);
     keys(&mut app, "a");
     assert!(screen(&mut app)[22].starts_with(" repeats and searches of a process are folded"));
     assert_eq!(rows(&mut app).len(), 4);
@@ -315,7 +316,7 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
     ] {
         let mut app = app(width, height, MEMORY);
         let mut made = header_search();
-        // A failure that stays one.
+        // A failure that no later call answers.
         made.open(48_215, "cc1", "/a/none.h", -2);
         made.open(48_215, "cc1", "/b/none.h", -2);
         feed(&mut app, &mut made);
@@ -324,7 +325,7 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
         let at = shown.iter().position(|line| line.contains(wanted)).unwrap_or_else(|| panic!("{}", shown.join("\n")));
         let none = if width == 40 { "ENOENT none.h  x2" } else { "none.h  searched 2" };
         assert!(shown.iter().any(|line| line.contains(none)), "{}", shown.join("\n"));
-        // Its result and its name are quiet.
+        // The result and the name are quiet.
         let buffer = drawn(&mut app, Theme::default());
         let row = buffer.content().chunks(usize::from(width)).nth(at).expect("the row");
         let letter = row.iter().rposition(|cell| cell.symbol() == "h").expect("stdio.h, or the directory");
@@ -345,7 +346,7 @@ fn what_is_said_of_folded_rows_is_never_cut() {
         for typed in ["", "k", "jlll"] {
             keys(&mut app, typed);
             let shown = screen(&mut app).join("\n");
-            // Scrolled sideways, a part of the name is seen.
+            // Scrolled sideways, part of the name is visible.
             let name = if typed == "jlll" { "" } else { "/stdio.h" };
             let whole = shown.contains(&format!("{name}  searched 4"));
             let searched = whole || width <= 60 && shown.contains(&format!("{name}  x4"));
@@ -475,7 +476,7 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
 #[test]
 fn the_selected_event_stays_selected_when_rows_come_and_go() {
     let mut made = Maker::default();
-    // A quarter of this is for events.
+    // A quarter of the memory is for events.
     let mut app = app(80, 24, 4 << 20);
     more_opens(&mut app, &mut made, 0..1000);
     keys(&mut app, "kkkkk");
@@ -538,7 +539,7 @@ fn moving_up_ends_following_and_the_end_begins_it() {
 fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
     for typed in [" ", "k ", "gjjj "] {
         let mut made = Maker::default();
-        // A quarter of this is for events.
+        // A quarter of the memory is for events.
         let mut app = app(80, 24, 4 << 20);
         more_opens(&mut app, &mut made, 0..1000);
         keys(&mut app, typed);
@@ -548,10 +549,10 @@ fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
         }
         let after = screen(&mut app);
         assert!(app.store().first_id() > 1000, "the rows are in no block");
-        assert!(app.memory().used() <= 4 << 20);
+        assert!(Memory::of(&app).used() <= 4 << 20);
         assert_eq!(before[3..22], after[3..22], "{}", after.join("\n"));
         assert!(after[22].contains("+20,000 new"), "{}", after[22]);
-        // They are events as before.
+        // The rows act as events, as before.
         keys(&mut app, "\n");
         assert!(screen(&mut app).join("\n").contains("who       1000:1000"), "{}", screen(&mut app).join("\n"));
         keys(&mut app, "\x1bfcomm=cat\n");
@@ -593,21 +594,21 @@ fn an_empty_list_names_only_what_hides() {
     let mut app = app(80, 24, MEMORY);
     keys(&mut app, " ");
     more_opens(&mut app, &mut Maker::default(), 0..3);
-    assert_eq!(empty(&mut app), "no row of the pause is in memory: Space resumes");
+    assert_eq!(empty(&mut app), "all paused rows were evicted: Space resumes");
     let mut app = self::app(80, 24, 4 << 20);
     let mut made = Maker::default();
     made.fork(100, "sh", 101);
     feed(&mut app, &mut made);
-    assert_eq!(empty(&mut app), "no event of these kinds is in memory: K shows forks, 0 evicted");
+    assert_eq!(empty(&mut app), "no events of these kinds in memory: K shows forks, 0 evicted");
     keys(&mut app, "e");
     assert!(
-        empty(&mut app).starts_with("all events hidden: e shows what did not fail, E X O B toggle"),
+        empty(&mut app).starts_with("all events hidden: e shows successes, E X O B I toggle"),
         "{}",
         empty(&mut app)
     );
     keys(&mut app, "efcomm=x\n");
     assert!(
-        empty(&mut app).starts_with("all events hidden: Esc removes a filter, E X O B toggle"),
+        empty(&mut app).starts_with("all events hidden: Esc removes a filter, E X O B I toggle"),
         "{}",
         empty(&mut app)
     );
@@ -617,19 +618,19 @@ fn an_empty_list_names_only_what_hides() {
 fn escape_peels_the_filter_part_by_part() {
     let mut app = opens(9, MEMORY);
     keys(&mut app, "p");
-    assert_eq!(app.filter().text(), "pid=102");
+    assert_eq!(app.filter.text(), "pid=102");
     keys(&mut app, "xx");
-    assert_eq!(app.filter().text(), "pid=102 not comm=\"a b\"");
+    assert_eq!(app.filter.text(), "pid=102 not comm=\"a b\"");
     keys(&mut app, "\x1b\x1b\x1b");
-    assert_eq!(app.filter().text(), "");
+    assert_eq!(app.filter.text(), "");
     keys(&mut app, "P");
-    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=102", 3));
+    assert_eq!((app.filter.text().as_str(), app.events().events()), ("tree=102", 3));
     keys(&mut app, "\x1bkcu");
-    assert_eq!(app.filter().text(), "comm=dog uid=1000");
+    assert_eq!(app.filter.text(), "comm=dog uid=1000");
     assert_eq!(app.events().events(), 3);
-    assert_eq!((app.hidden(), app.store().kept(), app.store().evicted()), (6, 9, 0));
+    assert_eq!((app.loaded().hidden(), app.store().kept(), app.store().evicted()), (6, 9, 0));
     keys(&mut app, "\x12");
-    assert_eq!((app.filter().text(), app.hidden()), (String::new(), 0));
+    assert_eq!((app.filter.text(), app.loaded().hidden()), (String::new(), 0));
 }
 
 #[test]
@@ -644,16 +645,16 @@ fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
     }
     feed(&mut app, &mut made);
     keys(&mut app, "P");
-    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7", 3));
+    assert_eq!((app.filter.text().as_str(), app.events().events()), ("tree=7", 3));
     keys(&mut app, "\x12gP");
-    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7", 2), "of the older one");
-    // A typed filter denotes the process that has the id now, also after the filter is changed.
+    assert_eq!((app.filter.text().as_str(), app.events().events()), ("tree=7", 2), "of the older one");
+    // In a typed filter the id denotes the process that has it now, even after the filter is changed.
     keys(&mut app, "\x12ftree=7\nfcomm=new\n");
-    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7 comm=new", 3));
+    assert_eq!((app.filter.text().as_str(), app.events().events()), ("tree=7 comm=new", 3));
     keys(&mut app, "\x12fcomm=old or tree=7\n");
     assert_eq!(app.events().events(), 5);
     keys(&mut app, "gP");
-    assert_eq!(app.events().events(), 2, "{}", app.filter().text());
+    assert_eq!(app.events().events(), 2, "{}", app.filter.text());
 }
 
 #[test]
@@ -663,11 +664,11 @@ fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
     assert_eq!(app.events().events(), 3, "the last good one is in force");
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
-    assert!(shown[22].starts_with(" missing term  ") && shown[22].ends_with("  rows of: comm=cat"), "{}", shown[22]);
+    assert!(shown[22].starts_with(" missing term  ") && shown[22].ends_with("  applied: comm=cat"), "{}", shown[22]);
     keys(&mut app, "\n");
-    assert!(app.filter().line().is_some(), "it cannot be kept");
+    assert!(app.filter.line().is_some(), "it cannot be kept");
     keys(&mut app, "\x1b");
-    assert_eq!((app.filter().text().as_str(), app.events().events()), ("", 9), "as before");
+    assert_eq!((app.filter.text().as_str(), app.events().events()), ("", 9), "as before");
     keys(&mut app, "fcomm=dog\nf\u{2191}");
     assert!(screen(&mut app)[1].starts_with(" filter> comm=dog"));
 }
@@ -675,34 +676,34 @@ fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
 #[test]
 fn a_key_of_a_row_replaces_what_it_contradicts_and_says_so() {
     let mut app = opens(9, MEMORY);
-    let message = |app: &App| app.message().unwrap_or_default().to_owned();
+    let message = |app: &App| app.screen.message().unwrap_or_default().to_owned();
     keys(&mut app, "c");
     assert_eq!(message(&app), "+ comm=\"a b\"  Esc undoes");
     keys(&mut app, "c");
-    assert_eq!(message(&app), "comm=\"a b\" is in the filter");
+    assert_eq!(message(&app), "comm=\"a b\" is already in the filter");
     keys(&mut app, "x");
-    assert_eq!(message(&app), "all rows are comm=\"a b\": Esc removes that filter");
-    assert_eq!((app.filter().text().as_str(), app.events().events()), ("comm=\"a b\"", 3));
+    assert_eq!(message(&app), "all rows match comm=\"a b\": Esc removes that filter");
+    assert_eq!((app.filter.text().as_str(), app.events().events()), ("comm=\"a b\"", 3));
     keys(&mut app, "ux");
-    assert_eq!(message(&app), "all rows are comm=\"a b\": f edits the filter");
+    assert_eq!(message(&app), "all rows match comm=\"a b\": f edits the filter");
     keys(&mut app, "\x1b\x1bx");
-    assert_eq!(app.filter().text(), "not comm=\"a b\"");
+    assert_eq!(app.filter.text(), "not comm=\"a b\"");
     keys(&mut app, "fnot comm=dog\nc");
     keys(&mut app, "\x1b\x1b\x1bfkind=open pid=101 not comm=zz path=/f/*\n");
     keys(&mut app, "P");
-    assert_eq!(app.filter().text(), "not comm=zz path=/f/* tree=101");
+    assert_eq!(app.filter.text(), "not comm=zz path=/f/* tree=101");
     assert_eq!(message(&app), "+ tree=101 in place of kind=open pid=101  Esc undoes");
     keys(&mut app, "\x1b");
-    assert_eq!(app.filter().text(), "kind=open pid=101 not comm=zz path=/f/*");
-    // With the pane open, Esc closes that first.
+    assert_eq!(app.filter.text(), "kind=open pid=101 not comm=zz path=/f/*");
+    // With the pane open, Esc first closes the pane.
     keys(&mut app, "\np");
-    assert_eq!(message(&app), "pid=101 is in the filter");
+    assert_eq!(message(&app), "pid=101 is already in the filter");
     keys(&mut app, "c");
     assert_eq!(message(&app), "+ comm=dog");
-    // What was alternatives stays so.
+    // Alternatives stay alternatives.
     keys(&mut app, "\x12fcomm=dog or pid=100\n");
     keys(&mut app, "u");
-    assert_eq!(app.filter().text(), "(comm=dog or pid=100) uid=1000");
+    assert_eq!(app.filter.text(), "(comm=dog or pid=100) uid=1000");
 }
 
 #[test]
@@ -715,10 +716,10 @@ fn a_key_is_about_the_row_that_was_drawn_under_the_cursor() {
     made.open(2, "second", "/b", 3);
     feed(&mut app, &mut made);
     keys(&mut app, "c");
-    assert_eq!(app.filter().text(), "comm=first");
-    // The next key is about what this one shows.
+    assert_eq!(app.filter.text(), "comm=first");
+    // The next key applies to the row that this one shows.
     keys(&mut app, "\x1bc");
-    assert_eq!(app.filter().text(), "comm=second");
+    assert_eq!(app.filter.text(), "comm=second");
     keys(&mut app, "\x1b");
     assert!(selected(&mut app).contains("second"));
     made.open(3, "third", "/c", 3);
@@ -730,7 +731,7 @@ fn a_key_is_about_the_row_that_was_drawn_under_the_cursor() {
 #[test]
 fn what_is_captured_and_what_is_shown_are_both_seen_at_80_columns() {
     let mut app = opens(9, MEMORY);
-    app.set_capture("comm=bash,make uid=1000");
+    app.settings.capture = "comm=bash,make uid=1000".to_owned();
     app.set_filter("kind=open,exec path=/f/* not comm=zz").expect("a filter");
     for (width, capture, filter) in
         [(80, "capture comm=bash,make uid=1000", "comm=zz"), (100, "comm=bash,make uid=1000", "not comm=zz")]
@@ -795,7 +796,7 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     app.update(Input::Resize(100, 24));
     assert_eq!(line(&mut app), "  /f/[45]7  2 matches");
     app.update(Input::Resize(80, 24));
-    // New rows are counted, and a filter hides some.
+    // New rows are counted, and a filter hides some of them.
     more_opens(&mut app, &mut made, 147..148);
     keys(&mut app, "/comm=dog\n");
     assert_eq!(line(&mut app), "  /comm=dog  17/33");
@@ -805,7 +806,7 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     assert_eq!(line(&mut app), " filter pid=101  /comm=dog  17/35");
     keys(&mut app, "f\u{2191} path=/f/1*\n");
     assert!(line(&mut app).ends_with("/comm=dog  6/7"), "{}", line(&mut app));
-    // A view that is paused stays.
+    // A paused view stays paused.
     keys(&mut app, "\x1b\x1b\x1b/f/1.*\n ");
     let before = line(&mut app);
     more_opens(&mut app, &mut made, 1000..1050);
@@ -813,7 +814,7 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     keys(&mut app, " ");
     assert_ne!(line(&mut app), before);
     keys(&mut app, "\x1b");
-    assert_eq!(line(&mut app), " f filter");
+    assert_eq!(line(&mut app), "", "there is no room for the key of the filter");
     keys(&mut app, "/nothing\n");
     assert_eq!(line(&mut app), "  /nothing  no match");
 }
@@ -826,18 +827,18 @@ fn matches_that_are_evicted_are_not_counted() {
     keys(&mut app, "/comm=cat\n");
     more_opens(&mut app, &mut made, 100..30_000);
     assert!(app.store().evicted() > 1000);
-    let place = app.search().place(app.events(), app.store()).expect("counted");
+    let place = app.search.place(app.events(), app.store()).expect("counted");
     let all = (app.store().first_id()..app.store().next_id()).filter(|id| id % 3 == 0).count();
     assert_eq!(place.all, all);
 }
 
-/// A recording of which 100 opens are loaded, from its start or not.
+/// A recording with 100 loaded opens, from its start or not.
 fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
     let (mut app, mut made) = (app(width, height, MEMORY), Maker::default());
-    let recording = Recording { name: "x.ttr".into(), end, events: 1_000_000, seekable: true, ..Recording::default() };
-    app.set_replay(Replay::new(recording, Target::First, Speed::default()));
+    let facts = Facts { name: "x.ttr".into(), end, events: 1_000_000, seekable: true, ..Facts::default() };
+    app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     if !from_start {
-        app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state()), false));
+        app.update(Input::Restore(Some(tracetui_events::pipeline::Pipeline::default().state()), false));
     }
     more_opens(&mut app, &mut made, 0..100);
     (app, made)
@@ -859,8 +860,8 @@ fn a_search_of_the_rest_of_a_recording_says_when_there_are_no_others() {
     keys(&mut app, "/f/[45]7\nn");
     assert!(line(&mut app).contains("/f/[45]7  2/2+ "), "{}", line(&mut app));
     keys(&mut app, "n");
-    assert!(app.finding().is_some());
-    // After the rest, the part before the selected row.
+    assert!(app.loaded().searched().is_some());
+    // After the rest of the recording, the search covers the part before the selected row.
     app.update(Input::Found(Ok(None)));
     app.update(Input::Found(Ok(None)));
     assert!(line(&mut app).contains("/f/[45]7  2/2 "), "{}", line(&mut app));
@@ -868,7 +869,7 @@ fn a_search_of_the_rest_of_a_recording_says_when_there_are_no_others() {
     keys(&mut app, "k");
     assert!(line(&mut app).contains("/f/[45]7  -/2 "), "{}", line(&mut app));
     // Another part has other matches.
-    app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state()), false));
+    app.update(Input::Restore(Some(tracetui_events::pipeline::Pipeline::default().state()), false));
     more_opens(&mut app, &mut made, 40..50);
     work(&mut app);
     assert!(line(&mut app).contains("/f/[45]7  -/1+ "), "{}", line(&mut app));
@@ -888,7 +889,7 @@ fn the_header_of_a_replay_says_in_words_what_it_does() {
         assert_eq!(left(&mut app), format!(" REPLAY  {said}"));
     }
     assert!(keys_line(&mut app).starts_with(" Space pause > speed"), "{}", keys_line(&mut app));
-    // The number of the event and the strip stay where they are while rows come.
+    // The event number and the strip keep their places while rows arrive.
     let strip = |app: &mut App| screen(app)[22].clone();
     assert!(strip(&mut app).ends_with(">]  ev 100 of 100"), "{}", strip(&mut app));
     more_opens(&mut app, &mut made, 100..150);
@@ -909,7 +910,7 @@ fn the_help_of_a_replay_explains_its_signs() {
         }
         assert!(width < 80 || !text.contains('…'), "nothing is cut:\n{}", shown.join("\n"));
         assert!(!text.contains("keeps tracing"), "{text}");
-        // Titles are bold, and nothing beside them.
+        // Titles are bold, and the text beside them is not.
         let buffer = drawn(&mut app, Theme::default());
         for (y, row) in (0..).zip(&shown).skip(2).take(usize::from(height) - 4) {
             let bold = |x| buffer[(x, y)].modifier.contains(ratatui::style::Modifier::BOLD);
@@ -929,7 +930,7 @@ fn a_speed_that_is_not_reached_is_not_shown_alone() {
     let left = |app: &mut App| screen(app)[0].split(" 14:02").next().unwrap_or_default().to_owned();
     keys(&mut app, "g>>>>> ");
     assert_eq!(left(&mut app), " REPLAY  > playing 256x");
-    // Each second, three seconds of the recording are read.
+    // Each second, tracetui reads three seconds of the recording.
     let mut second = |app: &mut App, now| {
         made.ns += 3_000_000_000;
         more_opens(app, &mut made, 0..1);
@@ -952,7 +953,7 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     feed(&mut app, &mut made);
     keys(&mut app, "\n");
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("files     2 opens, 1 try that found nothing"), "{shown}");
+    assert!(shown.contains("files     2 opens, 1 failed attempt"), "{shown}");
     assert!(shown.contains("chain     init › cat"), "{shown}");
     keys(&mut app, "\t");
     assert!(screen(&mut app).join("\n").contains("ENOENT   r  /f/1"));
@@ -961,7 +962,7 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     keys(&mut app, "\x1b");
     assert!(screen(&mut app).iter().any(|line| line.starts_with("── 7 cat")));
     keys(&mut app, "\x1b");
-    assert!(app.detail().size().is_none());
+    assert!(app.detail.size().is_none());
 }
 
 #[test]
@@ -1000,7 +1001,7 @@ fn a_failure_says_first_why_and_how_that_is_known() {
     let why = line(&mut app, "why");
     assert!(why.contains(r"stdio.h\x1b ") && why.ends_with("checked 400 ms later"), "{why}");
     app.update(Input::Looked(1, Answer { cause: Cause::Unknown, place: Some(b"it ended".to_vec()), ..answer }));
-    assert!(line(&mut app, "why").starts_with(" why       not known: no stdoi.h"));
+    assert!(line(&mut app, "why").starts_with(" why       unknown: no stdoi.h"));
     assert!(screen(&mut app).join("\n").contains("(it ended)"));
     keys(&mut app, "jj");
     let shown = screen(&mut app).join("\n");
@@ -1098,7 +1099,7 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
     }
     let status = screen(&mut app)[22].clone();
     assert!(status.contains("O:hide opens"), "{status}");
-    assert_eq!(app.usage().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
+    assert_eq!(app.usage.shown().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
     keys(&mut app, "O");
     assert!(!screen(&mut app)[22].contains("O:hide opens"));
 }
@@ -1126,12 +1127,12 @@ fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
         let text = "the account is off by 1 (open 1); please report it";
         assert_eq!(screen(&mut app).iter().any(|line| line.contains(text)), off);
         keys(&mut app, "\x1b");
-        // An event arrives that was not counted. A missing event would be shown as a gap by now.
+        // An uncounted event arrives. If an event were missing, a gap would be visible by now.
         counted(&mut made, 50 - more, true);
         feed(&mut app, &mut made);
         app.update(Input::SourceEnded);
         assert_eq!(says(&mut app), off, "in the end");
-        let said = app.exit_line().discrepancy.unwrap_or_default();
+        let said = ExitLine::of(&app).discrepancy.unwrap_or_default();
         assert_eq!(said.contains("open by open_tp on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
         assert_eq!(said.is_empty(), !off, "{said}");
     }
@@ -1141,9 +1142,9 @@ fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
 fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
     let mut app = opens(3, MEMORY);
     app.update(Input::SourceEnded);
-    assert_eq!(app.source(), SourceState::Ended);
+    assert_eq!(app.source, SourceState::Ended);
     assert!(screen(&mut app)[0].contains("ENDED"));
-    assert_eq!(app.exit_line().to_string(), "3 events, 0 lost");
+    assert_eq!(ExitLine::of(&app).to_string(), "3 events, 0 lost");
     for code in [KeyCode::Char('q'), KeyCode::F(10)] {
         assert_eq!(app.update(Input::Key(KeyEvent::from(code))), [Effect::Quit]);
     }
@@ -1152,7 +1153,7 @@ fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(app.update(Input::Key(ctrl_c)), [Effect::Quit], "while text is typed too");
     app.update(Input::Key(KeyEvent::new(KeyCode::Char('k'), KeyModifiers::ALT)));
-    assert!(app.filter().line().is_none(), "Esc and a key right after it");
+    assert!(app.filter.line().is_none(), "Esc and a key right after it");
     assert!(selected(&mut app).ends_with("/f/1"));
 }
 
@@ -1162,10 +1163,10 @@ fn the_help_fits_a_screen_of_80_by_24() {
     keys(&mut app, "?");
     let shown = screen(&mut app);
     assert!(shown[20].contains("LOST") || shown[21].contains("LOST"), "{}", shown.join("\n"));
-    assert!(shown.iter().any(|line| line.contains("E X O B K")), "{}", shown.join("\n"));
+    assert!(shown.iter().any(|line| line.contains("E X O B I K")), "{}", shown.join("\n"));
     keys(&mut app, "\x1b");
     work(&mut app);
-    assert!(app.overlay().is_none());
+    assert!(app.screen.overlay.is_none());
 }
 
 #[test]
@@ -1174,7 +1175,7 @@ fn the_help_of_a_replay_has_no_keys_of_a_running_trace() {
     keys(&mut app, "?");
     assert!(screen(&mut app).join("\n").contains("record on or off"));
     let mut app = self::app(80, 40, MEMORY);
-    app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
+    app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
     keys(&mut app, "?");
     let shown = screen(&mut app).join("\n");
     assert!(!shown.contains("record on or off") && shown.contains("Replay"), "{shown}");
@@ -1183,17 +1184,14 @@ fn the_help_of_a_replay_has_no_keys_of_a_running_trace() {
 #[test]
 fn what_an_excerpt_has_no_opens_of_is_not_zero() {
     for (host, text) in [
-        (
-            HostFrame::Excerpt(Excerpt { filter: "kind=exec".to_owned() }),
-            "not known: this part of a recording has none",
-        ),
+        (HostFrame::Excerpt(Excerpt { filter: "kind=exec".to_owned() }), "unknown: this excerpt has none"),
         (
             HostFrame::Trace(Trace {
                 kinds: KindSet::of(&[Kind::Exec]).bits(),
                 command: Tgid(0),
                 filter: String::new(),
             }),
-            "not known: opens are not traced",
+            "unknown: opens are not traced",
         ),
     ] {
         let mut app = app(80, 30, MEMORY);
@@ -1213,11 +1211,11 @@ fn alternatives_stay_together_when_a_part_is_added() {
     keys(&mut app, "fpid=100 or pid=101\n");
     assert_eq!(app.events().events(), 6);
     keys(&mut app, "c");
-    let text = app.filter().text();
+    let text = app.filter.text();
     assert!(text.starts_with("(pid=100 or pid=101) comm="), "{text}");
     assert_eq!(app.events().events(), 3);
     keys(&mut app, "\x1b");
-    assert_eq!((app.filter().text().as_str(), app.events().events()), ("pid=100 or pid=101", 6));
+    assert_eq!((app.filter.text().as_str(), app.events().events()), ("pid=100 or pid=101", 6));
 }
 
 #[test]
@@ -1230,7 +1228,7 @@ fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
     assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
     assert!(screen(&mut app)[22].contains("filtering..."));
     work(&mut app);
-    assert_eq!((app.events().events(), app.hidden()), (6_667, 13_333));
+    assert_eq!((app.events().events(), app.loaded().hidden()), (6_667, 13_333));
 }
 
 #[test]
@@ -1251,7 +1249,7 @@ fn the_commands_output_is_shown_and_followed() {
     assert!(screen(&mut app).join("\n").contains("make ended: exit 2"));
 }
 
-/// A build that fails for want of a header, of which make's exit is the last event.
+/// A build that fails because a header is missing. The last event is make's exit.
 fn failed_build() -> Maker {
     let mut made = Maker::default();
     made.host(&HostFrame::Trace(Trace {
@@ -1290,7 +1288,7 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     for exit in [" 101 ", " 100 "] {
         assert!(row(exit).contains("s  from cc1: zlibx.h not found"), "{}", row(exit));
     }
-    // The selected row has the answer.
+    // The selected row shows the answer.
     keys(&mut app, "kjW");
     let pane = screen(&mut app).join("\n");
     for part in
@@ -1316,7 +1314,7 @@ fn an_exit_without_a_cause_names_none() {
     made.exec(101, "rustc", &["rustc"], 0);
     made.open(101, "rustc", "/dev/tty", -6);
     made.exit(101, "rustc", 1 << 8);
-    // It starts another one after this one failed, so it does not exit for it.
+    // The parent starts another child after this one failed, so this child is not the cause of its exit.
     made.fork(100, "cargo", 102);
     made.open(102, "cargo", "/none", -2);
     made.exit(102, "cargo", 1 << 8);
@@ -1346,11 +1344,11 @@ fn failed_execs_are_not_among_the_execs_a_second() {
     made.exec(7, "env", &["ls"], 0);
     app.update(Input::Batch(made.batch()));
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
-    assert!(screen(&mut app)[0].starts_with(" LIVE  exec 1 · exit 0 "), "{}", screen(&mut app)[0]);
-    assert_eq!(app.rates().all(), 7);
+    assert!(screen(&mut app)[0].starts_with(" LIVE  exec 1 exit 0 "), "{}", screen(&mut app)[0]);
+    assert_eq!(app.rates.all(), 7);
 }
 
-/// A dashboard with a COMMAND that wrote this.
+/// A dashboard with a COMMAND that wrote this output.
 fn running(wrote: &[u8]) -> App {
     let mut app = app(80, 12, MEMORY);
     app.set_command("vim");
@@ -1359,7 +1357,7 @@ fn running(wrote: &[u8]) -> App {
     app
 }
 
-/// What COMMAND gets of a key.
+/// The bytes that COMMAND gets for a key.
 fn typed(app: &mut App, code: KeyCode, modifiers: KeyModifiers) -> Option<Vec<u8>> {
     let effects = app.update(Input::Key(KeyEvent::new(code, modifiers)));
     effects.into_iter().find_map(|effect| if let Effect::Type(bytes) = effect { Some(bytes) } else { None })
@@ -1369,7 +1367,7 @@ fn typed(app: &mut App, code: KeyCode, modifiers: KeyModifiers) -> Option<Vec<u8
 fn keys_go_to_the_command_after_enter_until_one_leaves() {
     let mut app = running(b"Name: ");
     let (none, ctrl) = (KeyModifiers::NONE, KeyModifiers::CONTROL);
-    assert!(screen(&mut app)[10].contains("COMMAND may wait for keys: o Enter"), "{:?}", screen(&mut app));
+    assert!(screen(&mut app)[10].contains("COMMAND may wait for input: o Enter"), "{:?}", screen(&mut app));
     assert_eq!(typed(&mut app, KeyCode::Char('o'), none), None);
     assert_eq!(typed(&mut app, KeyCode::Enter, none), None);
     assert!(screen(&mut app)[2].contains("keys go to it, Ctrl-] leaves"));
@@ -1395,10 +1393,10 @@ fn a_command_that_uses_the_whole_screen_gets_the_keys_once() {
     app.update(Input::Key(KeyEvent::new(KeyCode::Char(']'), KeyModifiers::CONTROL)));
     keys(&mut app, "\x1b");
     app.update(Input::Output(b"\x1b[?1049l\x1b[?1049h".to_vec()));
-    assert!(app.overlay().is_none(), "not a second time");
+    assert!(app.screen.overlay.is_none(), "not a second time");
     let mut app = running(b"\x1b[?1049h");
     app.update(Input::CommandEnded("exit 0".into()));
-    assert_eq!((app.overlay(), app.types()), (None, false));
+    assert_eq!((app.screen.overlay, app.types()), (None, false));
     keys(&mut app, "o");
     assert_eq!(typed(&mut app, KeyCode::Enter, KeyModifiers::NONE), None);
     assert!(!app.types(), "it has ended");
@@ -1407,7 +1405,7 @@ fn a_command_that_uses_the_whole_screen_gets_the_keys_once() {
 #[test]
 fn the_commands_terminal_has_the_size_that_is_left_and_is_asked_for() {
     let mut app = running(b"\x1b[6n");
-    assert_eq!(app.output().expect("a COMMAND").terminal().size(), (80, 7));
+    assert_eq!(app.output.as_ref().expect("a COMMAND").terminal.size(), (80, 7));
     let effects = app.update(Input::Resize(100, 40));
     assert!(effects.contains(&Effect::CommandWindow(100, 35)), "{effects:?}");
     assert!(!app.update(Input::Resize(100, 40)).iter().any(|effect| matches!(effect, Effect::CommandWindow(..))));
@@ -1422,7 +1420,7 @@ fn the_commands_terminal_has_the_size_that_is_left_and_is_asked_for() {
 #[test]
 fn a_replay_shows_the_commands_screen_of_its_time() {
     let mut app = app(80, 12, MEMORY);
-    app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
+    app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
     let mut made = Maker::default();
     let output = |text: &str, missing| {
         let bytes = text.as_bytes().to_vec();
@@ -1433,8 +1431,12 @@ fn a_replay_shows_the_commands_screen_of_its_time() {
         made.host(&output(&format!("step {number}\r\n"), 0));
     }
     made.host(&output("", 12));
-    feed(&mut app, &mut made);
-    let state = app.pipeline().state();
+    let mut recorded = Pipeline::default();
+    let batch = made.batch();
+    recorded.feed(batch.clone());
+    let state = recorded.state();
+    app.update(Input::Batch(batch));
+    assert!(app.world().terminal().is_none(), "the screen is made where it is shown");
     let steps = |app: &mut App, key: &str| {
         keys(app, key);
         let shown = screen(app).join("\n");
@@ -1453,6 +1455,30 @@ fn a_replay_shows_the_commands_screen_of_its_time() {
 }
 
 #[test]
+fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
+    let mut app = app(80, 24, MEMORY);
+    let mut made = Maker::default();
+    made.exec(7, "cc1", &["cc1"], 0);
+    made.open(7, "cc1", "/a", 3);
+    made.exit(7, "cc1", 1 << 8);
+    made.exit(8, "sh", 127 << 8);
+    for pid in 0..=tracetui_events::limits::DEAD_PROCESSES as u32 {
+        made.exit(1000 + pid, "sh", 0);
+    }
+    feed(&mut app, &mut made);
+    keys(&mut app, "gjj\n");
+    assert!(screen(&mut app).join("\n").contains(" then      exit 1 after 10.0 s, at "), "{:#?}", screen(&mut app));
+    keys(&mut app, "\x1bjW");
+    assert!(
+        screen(&mut app).join("\n").contains("a shell exits with 127 if it does not find a command; P, then e"),
+        "{:#?}",
+        screen(&mut app)
+    );
+    keys(&mut app, "\x1bgj\n");
+    assert!(screen(&mut app).join("\n").contains(" then      ended; status no longer kept"), "{:#?}", screen(&mut app));
+}
+
+#[test]
 fn the_header_sums_up_a_command_that_ended() {
     let mut app = app(120, 24, MEMORY);
     app.set_command("make");
@@ -1461,7 +1487,7 @@ fn the_header_sums_up_a_command_that_ended() {
     made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
     made.exec(48_213, "make", &["make"], 0);
     feed(&mut app, &mut made);
-    // The scan of processes is read after that.
+    // The process scan is read after these events.
     let (start, comm) = (made.start_of(48_213), b"make".to_vec());
     made.host(&HostFrame::ProcessSeed(ProcessSeed {
         tgid: command,
@@ -1482,9 +1508,9 @@ fn the_header_sums_up_a_command_that_ended() {
     app.update(Input::CommandEnded("exit 2".into()));
     let header = |app: &mut App| screen(app)[0].clone();
     assert!(header(&mut app).starts_with(" ENDED  make exit 2"), "{}", header(&mut app));
-    let all = "2 processes, 2 opens (1 failed), 3 execs (1 failed); make: /a/c not found";
+    let all = "2 processes, 2 opens (1 failed), 2 execs (+1 failed); make: /a/c not found";
     assert!(header(&mut app).contains(all), "{}", header(&mut app));
-    // How long it ran is one figure everywhere: without the time in which it was held.
+    // The run time is the same figure everywhere. It excludes the time in which COMMAND was held.
     assert!(header(&mut app).contains("make exit 2 in 7 ms: 2 processes, "), "{}", header(&mut app));
     let shown = screen(&mut app).join("\n");
     assert!(shown.contains("make            exit 2     7 ms  from make: /a/c not found  make"), "{shown}");
@@ -1497,6 +1523,12 @@ fn the_header_sums_up_a_command_that_ended() {
     keys(&mut app, "\x1b2");
     let tree = screen(&mut app).join("\n");
     assert!(tree.contains("48213 exit 2      7 ms"), "{tree}");
+    let started =
+        |tree: &str| tree.lines().find(|line| line.contains(">48213 ")).map(str::to_owned).unwrap_or_default();
+    app.update(Input::Resize(160, 24));
+    let tree = screen(&mut app).join("\n");
+    assert!(started(&tree).contains(" 14:02:11.001 "), "when its first exec was: {tree}");
+    app.update(Input::Resize(120, 24));
     keys(&mut app, "1");
     app.update(Input::Resize(80, 24));
     assert!(header(&mut app).contains(" in 7 ms: make: /a/c not found"), "{}", header(&mut app));
@@ -1505,6 +1537,14 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(header(&mut app).contains(" make exit 2 (make: /a/c not found) "), "{}", header(&mut app));
     app.update(Input::Resize(40, 10));
     assert!(header(&mut app).starts_with(" ENDED  make exit 2") && header(&mut app).ends_with("LOST 0"));
+    app.update(Input::Resize(120, 24));
+    // Lost opens may have been among them.
+    let mut slots = [SlotCounters::default(); SLOTS];
+    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 3, lost_ring: 1, ..SlotCounters::ZERO }.completed();
+    let cpu = CpuState { slots, ..CpuState::ZERO };
+    made.host(&HostFrame::CounterChanges(Counters { cpus: vec![cpu], ..Counters::default() }.into()));
+    feed(&mut app, &mut made);
+    assert!(header(&mut app).contains(" at least 2 opens (1 failed), 2 execs (+1"), "{}", header(&mut app));
 }
 
 #[test]
@@ -1532,11 +1572,11 @@ fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
     };
     let effects = paste(&mut app, "qexO!\n");
     assert_eq!(effects, [Effect::Redraw]);
-    assert_eq!((app.events().events(), app.filter().text(), app.overlay()), (9, String::new(), None));
+    assert_eq!((app.events().events(), app.filter.text(), app.screen.overlay), (9, String::new(), None));
     assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
     keys(&mut app, "f");
     paste(&mut app, "comm=cat\n\x1b[31m");
-    assert_eq!(app.filter().line().expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
+    assert_eq!(app.filter.line().expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
     keys(&mut app, "\x1bf");
     paste(&mut app, "comm=dog\n");
     assert_eq!(app.events().events(), 3);
@@ -1545,7 +1585,7 @@ fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
     assert!(selected(&mut app).ends_with("/f/4"));
     keys(&mut app, "\x1b/");
     paste(&mut app, &"a".repeat(10_000));
-    assert_eq!(app.search().line().expect("open").text().len(), 4096);
+    assert_eq!(app.search.line().expect("open").text().len(), 4096);
 }
 
 /// `make` starts `cc`, which starts `as`; `cc` opens files.
@@ -1563,7 +1603,7 @@ fn family() -> Maker {
     made
 }
 
-/// The title of the pane, and the line in it that has the sign of a selected row.
+/// The title of the pane, and the line in it with the selection mark.
 fn pane(app: &mut App) -> (String, String) {
     let shown = screen(app);
     let at = shown.iter().position(|line| line.contains(" Raw ")).expect("the title of the pane");
@@ -1583,20 +1623,20 @@ fn a_row_of_the_pane_leads_to_a_parent_or_a_child_and_esc_leads_back() {
         keys(&mut app, "\n");
         assert!(pane(&mut app).0.starts_with("9 as (child)"), "{:?}", pane(&mut app));
         assert_eq!(pane(&mut app).1, "", "no row is selected there yet");
-        // It has no children: its parent is next. Its ancestors are above that.
+        // The process has no children, so its parent is next. The ancestors are above that.
         keys(&mut app, "JK\n");
         assert!(pane(&mut app).0.starts_with("1 make (parent)"), "{:?}", pane(&mut app));
         assert!(selected(&mut app).contains("EXIT     7 cc"), "the list behind stays");
         keys(&mut app, "\x1b");
         let (title, parent) = pane(&mut app);
         assert!(title.starts_with("9 as (child)") && parent.contains("make"), "{title}: {parent}");
-        // Esc: unselects the row, goes back, unselects the row, closes the pane.
+        // Esc unselects the row, goes back, unselects the row, and closes the pane.
         keys(&mut app, "\x1b\x1b");
         assert_eq!(pane(&mut app).1, child);
         keys(&mut app, "\x1b");
         assert_eq!(pane(&mut app).1, "");
         keys(&mut app, "\x1b");
-        assert!(app.detail().size().is_none());
+        assert!(app.detail.size().is_none());
     }
 }
 
@@ -1612,20 +1652,20 @@ fn a_file_in_the_pane_leads_to_its_open() {
     keys(&mut app, "\x1b");
     assert!(selected(&mut app).contains("EXIT     7 cc"), "{}", selected(&mut app));
     assert!(pane(&mut app).1.contains("/f/1"), "the row is selected again: {:?}", pane(&mut app));
-    // The list does not show it: the pane does, and says so.
+    // The list does not show the event. The pane shows it, and says so.
     keys(&mut app, "fkind=exit\nJJ\n");
     assert!(selected(&mut app).contains("EXIT     7 cc"), "{}", selected(&mut app));
     assert!(pane(&mut app).0.starts_with("7 cc ── OPEN ENOENT"), "{:?}", pane(&mut app));
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("the filters hide this open from the list") && shown.contains("tried     /f/1"), "{shown}");
+    assert!(shown.contains("the filters hide this event from the list") && shown.contains("tried     /f/1"), "{shown}");
     keys(&mut app, "\x1b\x12 ");
-    // Neither does a paused list, if it came later.
+    // A paused list does not show it either, if it came later.
     let mut made = Maker { ns: 200_000_000_000, ..Maker::default() };
     made.open(7, "cc", "/f/3", 3);
     feed(&mut app, &mut made);
     keys(&mut app, "\nJ\n");
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("came after the pause") && shown.contains("opened    /f/3"), "{shown}");
+    assert!(shown.contains("happened after the pause") && shown.contains("opened    /f/3"), "{shown}");
 }
 
 #[test]
@@ -1647,9 +1687,9 @@ fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
             assert_eq!(rows_selected(&mut app, theme), 0);
             let mut rows = Vec::new();
             for key in ["J"; 18].into_iter().chain(["K"; 18]) {
-                let before = app.detail().row();
+                let before = app.detail.row();
                 keys(&mut app, key);
-                let (row, seen) = (app.detail().row(), rows_selected(&mut app, theme));
+                let (row, seen) = (app.detail.row(), rows_selected(&mut app, theme));
                 // Beyond the last row, the pane scrolls.
                 let moved = row != before;
                 assert!(seen == 1 || !moved, "{width}x{height} {tab:?} {row:?}\n{}", screen(&mut app).join("\n"));
@@ -1660,7 +1700,7 @@ fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
     }
 }
 
-/// The number of rows of the pane with the sign of the selected one and reversed cells.
+/// The number of rows of the pane with the selection mark and reversed cells.
 fn rows_selected(app: &mut App, theme: Theme) -> usize {
     let buffer = drawn(app, theme);
     let area = app.areas().detail;
@@ -1681,24 +1721,24 @@ fn the_row_of_the_pane_is_forgotten_with_its_event_and_its_tab() {
     keys(&mut app, "\n");
     for away in ["k", "j", "\t", "\x1b"] {
         keys(&mut app, "J");
-        assert!(app.detail().row().is_some(), "before {away:?}");
+        assert!(app.detail.row().is_some(), "before {away:?}");
         keys(&mut app, away);
-        assert!(app.detail().row().is_none(), "after {away:?}");
+        assert!(app.detail.row().is_none(), "after {away:?}");
     }
     let footer = |app: &mut App| screen(app).pop().unwrap_or_default();
     assert!(footer(&mut app).contains("Enter full") && footer(&mut app).ends_with("Esc close"), "{}", footer(&mut app));
-    // Without a row, Enter enlarges the pane. With one, it does not.
+    // Without a selected row, Enter enlarges the pane. With one, Enter does not.
     keys(&mut app, "\t\t\tJ\n");
     assert!(pane(&mut app).0.contains("(child)") && app.areas().list.height > 0);
     keys(&mut app, "\n");
     assert_eq!(app.areas().list.height, 0);
     keys(&mut app, "\x1b\x1bgjja\nJ\nJW");
-    assert!(pane(&mut app).0.starts_with("7 cc ── OPEN") && app.detail().row().is_none(), "{:?}", pane(&mut app));
+    assert!(pane(&mut app).0.starts_with("7 cc ── OPEN") && app.detail.row().is_none(), "{:?}", pane(&mut app));
     // Raw has no rows: it scrolls.
     keys(&mut app, "\x1b\x1bg\n\t\t\t");
     screen(&mut app);
     keys(&mut app, "J");
-    assert!(app.detail().row().is_none() && app.detail().scroll == 1);
+    assert!(app.detail.row().is_none() && app.detail.scroll == 1);
 }
 
 #[test]
@@ -1718,7 +1758,7 @@ fn beyond_its_last_row_the_pane_scrolls() {
     }
     let shown = screen(&mut app);
     assert!(shown[7].starts_with(" files"), "{}", shown.join("\n"));
-    // What is not seen is not followed.
+    // Enter does not follow a row that is off the screen.
     if !shown.iter().any(|line| line.starts_with('>')) {
         keys(&mut app, "\n");
         assert!(pane(&mut app).0.contains("9 as ──"), "{:?}", pane(&mut app));
@@ -1742,9 +1782,9 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     assert_eq!(pane(&mut app).1, "", "it is gone");
     keys(&mut app, "\n");
     let shown = screen(&mut app);
-    assert!(shown[22].starts_with(" this open was evicted from memory"), "{}", shown.join("\n"));
-    assert!(app.detail().row().is_none() && selected(&mut app).ends_with("/f/998"), "{}", selected(&mut app));
-    // From where it was, the nearest one that is left is next.
+    assert!(shown[22].starts_with(" this event was evicted from memory"), "{}", shown.join("\n"));
+    assert!(app.detail.row().is_none() && selected(&mut app).ends_with("/f/998"), "{}", selected(&mut app));
+    // From the old position, the nearest remaining row is next.
     keys(&mut app, &"J".repeat(next));
     let (_, row) = pane(&mut app);
     keys(&mut app, "\n");
@@ -1759,7 +1799,7 @@ fn a_process_in_the_pane_that_is_forgotten_leads_nowhere_and_says_so() {
     feed(&mut app, &mut made);
     keys(&mut app, "\n\t\tJ");
     assert!(pane(&mut app).1.contains("as main.s"), "{:?}", pane(&mut app));
-    let Some(Subject::Process(child)) = app.detail().row() else { panic!("a process is selected") };
+    let Some(Subject::Process(child)) = app.detail.row() else { panic!("a process is selected") };
     let mut pid = 1000;
     while app.world().processes.get(child).is_some() {
         for _ in 0..50 {
@@ -1773,8 +1813,8 @@ fn a_process_in_the_pane_that_is_forgotten_leads_nowhere_and_says_so() {
     assert_eq!(pane(&mut app).1, "");
     keys(&mut app, "\n");
     let shown = screen(&mut app);
-    assert!(shown[28].starts_with(" process 9 is not kept any more"), "{}", shown.join("\n"));
-    assert!(app.detail().row().is_none() && app.detail().size() == Some(Size::Part));
+    assert!(shown[28].starts_with(" process 9 was evicted from memory"), "{}", shown.join("\n"));
+    assert!(app.detail.row().is_none() && app.detail.size() == Some(Size::Part));
 }
 
 #[test]
@@ -1784,14 +1824,14 @@ fn columns_are_chosen_beside_the_view() {
     let lines = screen(&mut app);
     assert!(lines[2].contains("TIME KIND") && lines[2].ends_with("│ COLUMNS of Events"), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("no room")));
-    // Others are added until the list has no room for all of them.
+    // Adds columns until the list has no room for all of them.
     for _ in 0..4 {
         keys(&mut app, "jjjjjjjjjjjj ");
     }
     let lines = screen(&mut app);
     assert!(lines.iter().any(|line| line.contains("[x] cgroup  no room")), "{lines:#?}");
     assert!(lines.iter().any(|line| line.ends_with("[x] detail")), "{lines:#?}");
-    // The other views have choices of their own.
+    // Each other view has its own choice.
     keys(&mut app, "2");
     let lines = screen(&mut app);
     assert!(lines[2].contains("COMMAND") && lines[2].ends_with("│ COLUMNS of Tree"), "{lines:#?}");
@@ -1813,20 +1853,20 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
     let shown = click(&mut app, 30, 7);
     assert_eq!(shown.iter().position(|line| line.starts_with('>')), Some(7), "{}", shown.join("\n"));
     assert_eq!(shown[7][1..], before[7][1..]);
-    // What arrives meanwhile does not move what is clicked.
+    // Events that arrive meanwhile do not move the click targets.
     let tab = shown[1].find("3 Top").expect("a tab") as u16;
     for (at, view) in [(tab, View::Top), (shown[1].find("2 Tree").expect("a tab") as u16, View::Tree)] {
         click(&mut app, at, 1);
-        assert_eq!(app.view(), view);
+        assert_eq!(app.views.shown, view);
         let shown = click(&mut app, 5, 4);
         assert!(shown[4].starts_with('>'), "{}", shown.join("\n"));
-        // No row, the title and the footer.
+        // None of these is a row: an empty line, the title, the footer and the header.
         for row in [15, 2, 23, 0] {
             assert_eq!(click(&mut app, 5, row)[4], shown[4]);
         }
     }
     click(&mut app, 2, 1);
-    assert_eq!(app.view(), View::Events);
+    assert_eq!(app.views.shown, View::Events);
     // The tabs of the pane, below the list and beside it.
     for (width, title) in [(100, 12), (160, 2)] {
         app.update(Input::Resize(width, 24));
@@ -1835,18 +1875,18 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
         for tab in [Tab::Files, Tab::Raw, Tab::Parents, Tab::Info] {
             let at = shown[title].split(tab.title()).next().map_or(0, |before| before.chars().count()) as u16;
             click(&mut app, at, title as u16);
-            assert_eq!(app.detail().tab, tab, "{}", shown[title]);
-            // Not the line below.
+            assert_eq!(app.detail.tab, tab, "{}", shown[title]);
+            // The line below is not a tab.
             click(&mut app, at, title as u16 + 1);
-            assert_eq!(app.detail().tab, tab);
+            assert_eq!(app.detail.tab, tab);
         }
         keys(&mut app, "\x1b");
     }
     app.update(Input::Resize(100, 24));
-    // While a filter is typed, the tabs are not there.
+    // While a filter is being typed, the tabs are hidden.
     keys(&mut app, "f");
     click(&mut app, tab, 1);
-    assert_eq!(app.view(), View::Events);
+    assert_eq!(app.views.shown, View::Events);
 }
 
 #[test]
@@ -1865,7 +1905,7 @@ fn the_wheel_scrolls_what_is_under_it() {
     keys(&mut app, "\x1b?");
     app.update(Input::Resize(80, 10));
     let help = screen(&mut app).join("\n");
-    assert!(help != wheel(&mut app, MouseEventKind::ScrollDown, 5) && app.overlay().is_some());
+    assert!(help != wheel(&mut app, MouseEventKind::ScrollDown, 5) && app.screen.overlay.is_some());
 }
 
 #[test]
@@ -1888,7 +1928,12 @@ fn a_click_on_the_chip_of_a_kind_is_its_key() {
                     let click = MouseEvent { kind: button, column, row: 1, modifiers: KeyModifiers::NONE };
                     app.update(Input::Mouse(click));
                     work(&mut app);
-                    assert_eq!(app.shows_kind(kind), is_shown, "{chip} at {width}: {:?}", screen(&mut app)[1]);
+                    assert_eq!(
+                        app.screen.kinds.contains(kind),
+                        is_shown,
+                        "{chip} at {width}: {:?}",
+                        screen(&mut app)[1]
+                    );
                 }
             }
         }
@@ -1908,15 +1953,15 @@ fn the_detail_of_a_gap_begins_with_the_answer() {
     let from = shown.iter().position(|line| line.starts_with("──")).expect("the pane") + 1;
     let pane = &shown[from..];
     assert_eq!(pane[0], " lost      1,204 opens: kernel ring full");
-    assert!(pane[1].starts_with(" why       the events came faster"), "{}", pane[1]);
+    assert!(pane[1].starts_with(" why       the events arrived faster"), "{}", pane[1]);
     assert!(
         pane[2].starts_with(" when      37 ms, 14:02:10.965 ") && pane[2].ends_with(" 11.002, on CPU 0"),
         "{}",
         pane[2]
     );
-    assert!(pane[3].starts_with(" to do     start with --ring-size 4MiB, or capture less"), "{}", pane[3]);
+    assert!(pane[3].starts_with(" remedy    start with --ring-size 4MiB, or capture less"), "{}", pane[3]);
     assert!(pane[4].ends_with("! shows all losses"), "{}", pane[4]);
-    // The fields are those of Raw.
+    // The fields are those on the Raw tab.
     keys(&mut app, "\t\t\t");
     assert!(screen(&mut app).join("\n").contains(" cause     ring"));
 }
@@ -1949,7 +1994,7 @@ fn values_and_durations_of_the_detail_pane_are_aligned() {
 fn what_is_copied_is_said_to_be_sent() {
     let mut app = opens(3, MEMORY);
     keys(&mut app, "y");
-    let message = app.message().expect("a message");
+    let message = app.screen.message().expect("a message");
     assert!(message.starts_with("line sent to the terminal's clipboard (OSC 52): "), "{message}");
 }
 

@@ -1,12 +1,12 @@
 //! Colours and weights: by default the 16 colours of the terminal, bold, dim and reverse. Colour alone conveys no information.
 //! The configuration file can change the look of each role ([`Looks`]).
 
-use crate::app::row;
-use crate::text::Charset;
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
+use tracetui_events::event::parts;
+use tracetui_events::text::Charset;
 use tracetui_shared::kind::Kind;
 
 /// The theme of the screen.
@@ -61,24 +61,25 @@ macro_rules! roles {
 }
 
 roles! {
-    Quiet "quiet" "what is expected: directories, `fd 3`, `exit 0`, labels",
+    Quiet "quiet" "expected values: directories, `fd 3`, `exit 0`, labels",
     Strong "strong" "the command of an exec, headings, keys in the footer",
     Exec "exec" "the kind EXEC",
     Exit "exit" "the kind EXIT",
     Open "open" "the kind OPEN",
     Bpf "bpf" "the kind BPF",
     Fork "fork" "the kind FORK",
-    Expected "expected" "failures of ordinary work: ENOENT, EEXIST, EAGAIN",
+    Tcp "tcp" "the kind TCP",
+    Expected "expected" "common failures: ENOENT, EEXIST, EAGAIN",
     Failure "failure" "other failures: EACCES, signals, an exit code other than 0",
     Loss "loss" "lost events, hidden BPF programs; reversed in alarms",
     Live "live" "the state LIVE",
-    Paused "paused" "the state PAUSED, and events that wait to be seen",
+    Paused "paused" "the state PAUSED, and new events not yet shown",
     Replay "replay" "the state REPLAY",
     Ended "ended" "the state ENDED",
     Note "note" "remarks such as `x3`, names of fields",
     Selection "selection" "the selected row",
     Found "found" "the text that a search matched",
-    Tab "tab" "what is chosen among others",
+    Tab "tab" "the active tab or choice",
 }
 
 /// The number of roles.
@@ -120,7 +121,7 @@ impl Look {
             Role::Exec => Look::colour(Color::Green, BOLD),
             Role::Exit => Look::colour(Color::Magenta, Modifier::empty()),
             Role::Bpf | Role::Expected => Look::colour(Color::Yellow, Modifier::empty()),
-            Role::Fork | Role::Note => Look::colour(Color::Cyan, Modifier::empty()),
+            Role::Fork | Role::Tcp | Role::Note => Look::colour(Color::Cyan, Modifier::empty()),
             Role::Failure | Role::Loss => Look::colour(Color::Red, BOLD),
             Role::Live => Look::black_on(Color::Green),
             Role::Paused => Look::black_on(Color::Yellow),
@@ -336,14 +337,14 @@ impl Theme {
     }
 
     /// A part of a column.
-    pub(crate) fn part(self, role: row::Role) -> Style {
+    pub(crate) fn part(self, role: parts::Role) -> Style {
         match role {
-            row::Role::Directory | row::Role::Quiet => self.quiet(),
-            row::Role::Plain => Style::new(),
-            row::Role::Strong => self.strong(),
-            row::Role::Note => self.note(),
-            row::Role::Expected => self.of(Role::Expected),
-            row::Role::Failure => self.failure(),
+            parts::Role::Directory | parts::Role::Quiet => self.quiet(),
+            parts::Role::Plain => Style::new(),
+            parts::Role::Strong => self.strong(),
+            parts::Role::Note => self.note(),
+            parts::Role::Expected => self.of(Role::Expected),
+            parts::Role::Failure => self.failure(),
         }
     }
 
@@ -419,20 +420,21 @@ impl Theme {
 
     /// The name of a kind.
     pub fn kind(self, kind: Kind) -> Style {
-        self.of(match kind {
-            Kind::Exec => Role::Exec,
-            Kind::Exit => Role::Exit,
-            Kind::Open => Role::Open,
-            Kind::Bpf => Role::Bpf,
-            Kind::Fork => Role::Fork,
-            Kind::Lost => Role::Loss,
-        })
+        let named = Role::ALL.iter().find(|role| role.name() == kind.name());
+        self.of(named.copied().unwrap_or(Role::Loss))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_that_probes_make_has_a_role() {
+        for kind in Kind::PROBED {
+            assert!(Role::ALL.iter().any(|role| role.name() == kind.name()), "{}", kind.name());
+        }
+    }
 
     #[test]
     fn a_look_is_read_from_words() {

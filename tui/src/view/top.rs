@@ -1,4 +1,4 @@
-//! What is most frequent.
+//! The Top view.
 
 #[cfg(test)]
 mod tests;
@@ -10,23 +10,23 @@ use super::{Piece, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::columns::automatic;
 use crate::app::keymap::Action;
-use crate::app::row::Role;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::top::{By, Figures, Group, SECONDS, Window};
-use crate::event::names;
-use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
+use tracetui_events::event::names;
+use tracetui_events::event::parts::Role;
+use tracetui_events::text::{self, Charset, short};
 
-/// The cells of the bars.
+/// The width of the bars in cells.
 const BAR: usize = 10;
 
-/// The cells of values that are not paths.
+/// The width in cells of values that are not paths.
 const SHORT: usize = 24;
 
-/// The least cells of the value.
+/// The minimum width of the value in cells.
 const LEAST: usize = 12;
 
 /// A column after the value.
@@ -40,9 +40,10 @@ enum Column {
     Exit,
     Open,
     Bpf,
+    Tcp,
     Failed,
     Last,
-    /// A line of the last so many seconds, a cell for each three.
+    /// A sparkline of the last seconds, three seconds per cell.
     History(u64),
 }
 
@@ -57,6 +58,7 @@ impl Column {
             "exit" => Column::Exit,
             "open" => Column::Open,
             "bpf" => Column::Bpf,
+            "tcp" => Column::Tcp,
             "failed" => Column::Failed,
             "last" => Column::Last,
             "history" => Column::History(60),
@@ -75,6 +77,7 @@ impl Column {
             Column::Exit => "EXIT",
             Column::Open => "OPEN",
             Column::Bpf => "BPF",
+            Column::Tcp => "TCP",
             Column::Failed => "FAILED",
             Column::Last => "LAST",
             Column::History(_) => "LAST 60 s",
@@ -92,7 +95,8 @@ impl Column {
     }
 }
 
-/// The columns of a table of this width. All that is counted by errno failed, and FAILED is the part that no search answers: without
+/// The columns of a table of this width. Everything counted by errno failed, and FAILED is the part that no search answers. Without a
+/// choice it therefore comes first.
 /// a choice it comes first.
 fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
     let names = chosen.map_or_else(
@@ -107,14 +111,14 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
     fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
-    let top = app.top();
-    let columns = columns_of(area.width, top.by(), app.columns());
+    let top = &app.views.top;
+    let columns = columns_of(area.width, top.by(), app.screen.columns.of(app.views.shown));
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
-    // The figures stand near what is short.
-    let room = if matches!(top.by(), By::Path | By::Dir | By::Cgroup) { room } else { room.min(SHORT) };
+    // The figures are near short values.
+    let room = if matches!(top.by(), By::Path | By::Dir | By::Cgroup | By::Peer) { room } else { room.min(SHORT) };
     let title = format!(" {}", text::left(&top.by().name().to_ascii_uppercase(), room, theme.charset));
     let title = columns.iter().fold(title, |title, column| {
         let right = !matches!(column, Column::History(_));
@@ -122,18 +126,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         format!("{title} {}", cell(column.title(), column.cells(), theme.charset))
     });
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
-    let rows = top.rows().enumerate().skip(top.first_row()).take(area.height.into());
+    let rows = top.groups().enumerate().skip(top.list.first_row()).take(area.height.into());
     for (y, (at, group)) in (area.y..area.bottom()).zip(rows) {
         let line = line(group, &columns, room, app, theme);
-        let line = if at == top.cursor() { selected(&line, area.width, theme) } else { line };
+        let line = if at == top.list.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
-    if top.rows().next().is_none() {
+    if top.groups().next().is_none() {
         let what = match top.counted_since() {
             _ if app.busy() => "counting...".to_owned(),
             Some(ns) => {
                 let (time, key) = (clock(ns, app.world().clock_offset(), app), app.key_of(Action::TopZero));
-                format!("no shown event with a {} from {time} on; {key} counts all", top.by().name())
+                format!("no shown event has a {} since {time}; {key} counts all", top.by().name())
             }
             None => format!("no shown event has a {}", top.by().name()),
         };
@@ -143,13 +147,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 }
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
-    let (now, most) = (app.top().now_ns(), app.top().most());
+    let (now, most) = (app.views.top.now_ns(), app.views.top.most());
     let Figures { events, kinds, failed } = group.figures(now);
-    let value = text::value_in(&app.top().by().shown(&group.value, app.world()), theme.charset, 4096);
-    let found = app.search().pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
+    let value = text::value_in(&app.views.top.by().shown(&group.value, app.world()), theme.charset, 4096);
+    let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
-    let style = match app.top().by() {
+    let style = match app.views.top.by() {
         By::Errno if names::is_expected(&group.value) => theme.part(Role::Expected),
         By::Errno => theme.part(Role::Failure),
         _ => theme.strong(),
@@ -161,12 +165,13 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
         let piece = match column {
             Column::Events => Piece::plain(short(events)),
             Column::Share => Piece::new(share(events, most, theme.charset), theme.note()),
-            Column::Rate => Piece::plain(short(group.rate(now, app.top().since_ns().unwrap_or_default()))),
+            Column::Rate => Piece::plain(short(group.rate(now, app.views.top.since_ns().unwrap_or_default()))),
             Column::Peak => Piece::plain(short(group.history(now, 60).max().unwrap_or_default().into())),
             Column::Exec => count(kinds[0], theme),
             Column::Exit => count(kinds[1], theme),
             Column::Open => count(kinds[2], theme),
             Column::Bpf => count(kinds[3], theme),
+            Column::Tcp => count(kinds[4], theme),
             Column::Failed => count(failed, theme),
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
             Column::History(seconds) => Piece::new(history(group, now, *seconds, theme.charset), theme.note()),
@@ -186,7 +191,7 @@ fn count(count: u64, theme: Theme) -> Piece {
     Piece::new(short(count), if count == 0 { theme.quiet() } else { ratatui::style::Style::new() })
 }
 
-/// A bar: the share of the most frequent.
+/// A bar: the share relative to the most frequent value.
 fn share(events: u64, most: u64, charset: Charset) -> String {
     let cells = (events * BAR as u64).div_ceil(most.max(1)).min(BAR as u64) as usize;
     if charset == Charset::Utf8 { "━".repeat(cells) } else { "=".repeat(cells) }
@@ -199,7 +204,7 @@ fn ago(ns: u64) -> String {
     }
 }
 
-/// The events of the last seconds as bars, three seconds each.
+/// The number of events in the last seconds as bars, three seconds per bar.
 fn history(group: &Group, now: u64, seconds: u64, charset: Charset) -> String {
     let seconds: Vec<u32> = group.history(now, seconds).collect();
     let cells: Vec<u64> = seconds.chunks(3).map(|three| three.iter().map(|count| u64::from(*count)).sum()).collect();
@@ -207,13 +212,13 @@ fn history(group: &Group, now: u64, seconds: u64, charset: Charset) -> String {
     cells.iter().map(|count| bar(*count, most, charset)).collect()
 }
 
-/// By what is counted, and since when, for the line of the filter.
+/// The property counted by, and the start of the count, for the filter line.
 pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    let top = app.top();
+    let top = &app.views.top;
     let clock = |ns| clock(ns, app.world().clock_offset(), app);
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
-    if app.only_failures() {
+    if app.screen.failures {
         pieces.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
     }
     if let Some(ns) = top.counted_since() {
@@ -229,7 +234,7 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if width >= 130 && top.others > 0 {
         pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
     }
-    let room = if pieces.is_empty() { 80 } else { 110 };
+    let room = if pieces.is_empty() { 90 } else { 120 };
     match width {
         width if width >= room => {
             pieces.push(Piece::new("by".to_owned(), theme.quiet()));

@@ -9,16 +9,17 @@ use super::{Piece, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::columns::automatic;
 use crate::app::keymap::Action;
-use crate::app::row::{Cell, Role};
+use crate::app::row::Cell;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::tree::{Row, Seen, columns};
-use crate::event::Tables as _;
-use crate::event::process::{Origin, Process};
-use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
+use tracetui_events::event::Tables as _;
+use tracetui_events::event::parts::Role;
+use tracetui_events::event::process::{Origin, Process};
+use tracetui_events::text::{self, Charset, short};
 
 /// A column before the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +32,7 @@ enum Column {
     Lived,
     Execs,
     Opens,
+    Conns,
     Failed,
     Cgroup,
 }
@@ -46,6 +48,7 @@ impl Column {
             "lived" => Column::Lived,
             "execs" => Column::Execs,
             "opens" => Column::Opens,
+            "conns" => Column::Conns,
             "failed" => Column::Failed,
             "cgroup" => Column::Cgroup,
             _ => return None,
@@ -53,14 +56,14 @@ impl Column {
         Some(column)
     }
 
-    /// Its width, with the digits of the longest process id.
+    /// The width, given the number of digits of the longest process id.
     fn cells(self, pid: usize) -> usize {
         match self {
             Column::Pid | Column::Ppid => pid.max(5),
             Column::User | Column::State => 8,
             Column::Started => 12,
             Column::Lived => 7,
-            Column::Execs | Column::Opens => 5,
+            Column::Execs | Column::Opens | Column::Conns => 5,
             Column::Failed => 6,
             Column::Cgroup => CGROUP,
         }
@@ -76,6 +79,7 @@ impl Column {
             Column::Lived => "LIVED",
             Column::Execs => "EXECS",
             Column::Opens => "OPENS",
+            Column::Conns => "CONNS",
             Column::Failed => "FAILED",
             Column::Cgroup => "CGROUP",
         }
@@ -86,11 +90,11 @@ impl Column {
     }
 }
 
-/// The most cells of CGROUP.
+/// The maximum number of cells of CGROUP.
 const CGROUP: usize = 20;
 
-/// The columns of a tree of this width, in order, with their widths. The command takes the rest, at least half of it. `differ`: whether
-/// the rows differ in CGROUP.
+/// The columns of a tree of this width, in order, with their widths. The command takes the rest, at least half of the width. `differ`:
+/// whether the rows differ in CGROUP.
 fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
     let with_cells = |name: &&str| Column::named(name).map(|column| (column, column.cells(pid)));
     match chosen {
@@ -102,13 +106,13 @@ fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> 
     }
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
-    let tree = app.tree();
+    let tree = &app.views.tree;
     let pid = app.store().widest_pid().to_string().len();
-    let visible = || tree.rows().iter().enumerate().skip(tree.first_row()).take(area.height.into());
+    let visible = || tree.list.rows().iter().enumerate().skip(tree.list.first_row()).take(area.height.into());
     let differ = area.width >= 160 && differ(visible().map(|(_, row)| row), app);
-    let columns = columns_of(area.width, pid, differ, app.columns());
+    let columns = columns_of(area.width, pid, differ, app.screen.columns.of(app.views.shown));
     let mut title = String::from(" ");
     for (column, cells) in &columns {
         title.push_str(&aligned(column.title(), *cells, !column.is_left(), theme.charset));
@@ -119,10 +123,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     for (y, (at, row)) in (area.y..area.bottom()).zip(visible()) {
         let Some(seen) = tree.seen(row) else { continue };
         let line = line(row, &seen, &columns, area.width, app, theme);
-        let line = if at == tree.cursor() { selected(&line, area.width, theme) } else { line };
+        let line = if at == tree.list.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
-    if tree.rows().is_empty() {
+    if tree.list.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
     columns.len()
@@ -132,9 +136,9 @@ fn aligned(text: &str, cells: usize, right: bool, charset: Charset) -> String {
     if right { text::right(text, cells, charset) } else { text::left(text, cells, charset) }
 }
 
-/// Whether the rows differ in what CGROUP shows. A process without an event has no cgroup, and is not asked.
+/// Whether the rows differ in their CGROUP text. A process without an event has no cgroup and does not count.
 fn differ<'a>(rows: impl Iterator<Item = &'a Row>, app: &App) -> bool {
-    let seen = rows.filter_map(|row| app.tree().seen(row));
+    let seen = rows.filter_map(|row| app.views.tree.seen(row));
     let mut cgroups = seen.filter_map(|seen| app.world().cgroup(seen.cgroup, seen.process));
     let first = cgroups.next();
     cgroups.any(|cgroup| Some(cgroup) != first)
@@ -142,18 +146,21 @@ fn differ<'a>(rows: impl Iterator<Item = &'a Row>, app: &App) -> bool {
 
 fn empty(app: &App) -> String {
     let (back, failures, idle) = (Action::Back, Action::Failures, Action::Idle);
-    match app.tree().idle_hidden() {
+    match app.views.tree.idle_hidden() {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
-        _ if app.only_failures() => format!("no process failed: {} shows all", app.key_of(failures)),
-        _ if app.filter().applied().is_some() => format!("all processes hidden: {} removes a filter", app.key_of(back)),
+        _ if app.screen.failures && app.loaded().moment().is_some() => {
+            format!("no process had failed by that time: {} shows all", app.key_of(failures))
+        }
+        _ if app.screen.failures => format!("no process failed: {} shows all", app.key_of(failures)),
+        _ if app.filter.applied().is_some() => format!("all processes hidden: {} removes a filter", app.key_of(back)),
         0 => "no processes yet".to_owned(),
-        _ => format!("no process has made an event yet: {} shows all", app.key_of(idle)),
+        _ => format!("no process has events yet: {} shows all", app.key_of(idle)),
     }
 }
 
 fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app: &App, theme: Theme) -> Line<'static> {
-    let found = app.search().pattern().and_then(Pattern::marked);
-    // What has ended as it should, and what is there because of others, is quiet.
+    let found = app.search.pattern().and_then(Pattern::marked);
+    // Processes that ended without a failure, and those shown only for their relatives, are quiet.
     let quiet = row.context || seen.end.is_some() && !seen.failed();
     let mut line = Line::from(" ");
     let mut room = usize::from(width).saturating_sub(1);
@@ -181,7 +188,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     let mut remarks = remarks(row, seen, room / 2, app, theme);
     let width_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.width() + 2).sum::<usize>();
     let whole: usize = command.iter().map(Piece::width).sum();
-    // What is least important is there only if nothing is cut for it.
+    // The least important part is shown only if nothing is cut for it.
     let orphan = orphan(row, seen, app, theme).filter(|text| whole + width_of(&remarks) + text.width() + 2 <= room);
     remarks.extend(orphan);
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));
@@ -215,10 +222,12 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
             text::value_in(name.as_bytes(), theme.charset, 8)
         }
         Column::State => String::new(),
-        Column::Started => clock(process.key.start.0, app.world().clock_offset(), app),
-        Column::Lived => duration(app.tree().lived(seen)),
+        // COMMAND is held before its first exec.
+        Column::Started => clock(process.key.start.0.saturating_add(process.held_ns), app.world().clock_offset(), app),
+        Column::Lived => duration(app.views.tree.lived(seen)),
         Column::Execs => short(seen.counts.execs),
         Column::Opens => short(seen.counts.opens),
+        Column::Conns => short(seen.counts.conns),
         Column::Failed => short(seen.counts.failed),
         Column::Cgroup => {
             let path = app.world().cgroup(seen.cgroup, process).unwrap_or_default();
@@ -227,8 +236,8 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
     }
 }
 
-/// The lines to the ancestors, in at most so many cells, and the mark of the row: `v` unfolded, `>` folded, `!` failed. What leads to a
-/// process that failed is red.
+/// The lines to the ancestors, in at most this many cells, and the mark of the row: `v` unfolded, `>` folded, `!` failed. Lines that lead
+/// to a failed process are red.
 fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
     let failed = seen.failed();
     let red = failed || row.failed_below > 0;
@@ -258,15 +267,15 @@ fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
     vec![Piece::new(lines, theme.quiet()), Piece::new(own.to_owned(), style), Piece::new(mark.to_owned(), style)]
 }
 
-/// What stands after the command: the call that failed, and what is hidden below.
+/// The text after the command: the failed call, and the counts of hidden processes below.
 fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Vec<Piece> {
     let mut remarks = Vec::new();
     if let Some(tried) = seen.failure().filter(|failure| seen.tried.is_some_and(|tried| tried.failure.id == failure.id))
     {
-        // The command is what it tried to execute.
+        // The command is the program that the process tried to execute.
         let role = if tried.real { Role::Failure } else { Role::Expected };
         remarks.push(Piece::new(tried.err.to_owned(), theme.part(role)));
-    } else if let Some(reason) = app.reason(seen) {
+    } else if let Some(reason) = app.views.tree.reason(seen, app.store()) {
         let role = if reason.real { Role::Failure } else { Role::Expected };
         let words = reason.in_row().map(|words| text::value_in(&words, theme.charset, 4096));
         let fits = words.iter().find(|words| text::width(words) <= room).or(words.last());
@@ -281,7 +290,7 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
     remarks
 }
 
-/// That the parent of a process is not known.
+/// The note that the parent of a process is unknown.
 fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> {
     let text = match seen.process.parent.filter(|_| row.depth == 0) {
         Some(parent) if app.world().processes.get(parent).is_none() => format!("(parent {} unknown)", parent.tgid.0),
@@ -291,16 +300,16 @@ fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> 
     Some(Piece::new(text, theme.quiet()))
 }
 
-/// The number of processes, for the line of the filter: how many run, and how many failed.
+/// The number of processes, for the filter line: how many run, and how many failed.
 pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    let tally = app.tree().tally();
+    let tally = app.views.tree.tally();
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
-    if app.only_failures() {
+    if app.screen.failures {
         pieces.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
     }
-    if app.tree().left_out() > 0 && width >= 100 {
-        pieces.push(Piece::new(format!("{} left out", short(app.tree().left_out())), theme.note()));
+    if app.views.tree.left_out() > 0 && width >= 100 {
+        pieces.push(Piece::new(format!("{} old processes dropped", short(app.views.tree.left_out())), theme.note()));
     }
     if width >= 60 {
         let word = match (width >= 100, tally.all) {

@@ -2,10 +2,10 @@
 
 #![allow(dead_code, reason = "not every test needs everything")]
 
-use tracetui::frame::Batch;
-use tracetui::frame::host::{HostFrame, StatePart};
-use tracetui::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FileHeader, HEADER};
-use tracetui::recording::index::{Entry, Head, Summary};
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{HostFrame, StatePart};
+use tracetui_events::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FileHeader, HEADER};
+use tracetui_events::recording::index::{IndexEntry, IndexHead, IndexSummary};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -17,8 +17,8 @@ pub(crate) const ID: [u8; 16] = *b"0123456789abcdef";
 pub(crate) const FRAMES: u16 = 1;
 pub(crate) const STATE: u16 = 2;
 pub(crate) const END: u16 = 3;
-pub(crate) const INDEX: u16 = 4;
-pub(crate) const SUMMARY: u16 = 5;
+pub(crate) const INDEX: u16 = 6;
+pub(crate) const SUMMARY: u16 = 7;
 
 /// How payloads are stored.
 pub(crate) const PLAIN: u16 = 0;
@@ -101,7 +101,7 @@ impl Forge {
     }
 
     /// Adds an index block.
-    pub(crate) fn index(&mut self, head: Head, entries: &[Entry], rest: &[u8]) -> u64 {
+    pub(crate) fn index(&mut self, head: IndexHead, entries: &[IndexEntry], rest: &[u8]) -> u64 {
         let payload = [head.as_bytes(), entries.as_bytes(), rest].concat();
         let at = self.block(header(INDEX, PLAIN, payload.len(), payload.len()), &payload);
         self.index = at;
@@ -109,7 +109,7 @@ impl Forge {
     }
 
     /// Adds a summary.
-    pub(crate) fn summary(&mut self, summary: Summary) {
+    pub(crate) fn summary(&mut self, summary: IndexSummary) {
         let payload = summary.as_bytes();
         self.block(header(SUMMARY, PLAIN, payload.len(), payload.len()), payload);
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tracetui::source::host::cgroup::CgroupResolver;
+use tracetui_host::cgroup::CgroupResolver;
 
 /// Matches at about 3 s and 8 s, and opens each 100 ms.
 const WORK: &str = "ticks() { for i in $(seq $1); do cat /etc/hostname; sleep 0.1; done >/dev/null; }
@@ -115,7 +115,7 @@ fn without_memory_windows_begin_later() {
     let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", work]].concat();
     let Some(done) = traced(&args, |_| {}) else { return };
     let said = text(&done.stderr);
-    assert!(said.contains("--memory 4 MiB is too small for --before: 1 window begins later"), "{said}");
+    assert!(said.contains("--memory 4 MiB is too small for --before: 1 window starts late"), "{said}");
     let info: Value = serde_json::from_slice(&read(&["info", &file, "--format", "json"]).stdout).expect("JSON");
     assert_eq!(info["windows"][0]["short"], true);
     let events = lines(&read(&["print", &file, "--format", "json"]).stdout);

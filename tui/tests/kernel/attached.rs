@@ -41,7 +41,9 @@ fn purpose(program: &str) -> &'static str {
         "bpf_tp" | "bpf_multi" => "bpf",
         // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
         // first inventory may be under way when the trace is ready.
-        "task_starts" | "tt_programs" | "tt_links" => "lists",
+        "task_starts" | "tt_programs" | "tt_links" | "tcp_list" | "tcp_sweep" | "tcp_callers" => "lists",
+        "tcp_tp" | "tcp_multi" | "tcp_begun" => "tcp",
+        states if states.starts_with("tcp_state_") || states.starts_with("tcp_destroy_") => "states of connections",
         uring if uring.starts_with("uring_") => "io_uring",
         other => panic!("an unexpected program: {other}"),
     }
@@ -67,8 +69,11 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
     }
     served.remove("lists");
     let uring = served.remove("io_uring");
-    assert!(!uring || calls.contains(&"opens"), "{args:?}: no opens are wanted: {programs:?}");
-    assert!(uring || !calls.contains(&"opens") || release() < (5, 19), "{args:?}: io_uring is missing: {programs:?}");
+    let rings = calls.contains(&"opens") || calls.contains(&"tcp");
+    assert!(!uring || rings, "{args:?}: neither opens nor connections are wanted: {programs:?}");
+    assert!(uring || !rings || release() < (5, 19), "{args:?}: io_uring is missing: {programs:?}");
+    let states = served.remove("states of connections");
+    assert_eq!(states, calls.contains(&"tcp"), "{args:?}: {programs:?}");
     let interpreters = served.remove("interpreters");
     assert!(!interpreters || calls.contains(&"failed execs"), "{args:?}: no execs are wanted: {programs:?}");
     // One program serves all calls where it is the best, unless nothing of it is wanted.
@@ -85,7 +90,7 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
 fn only_what_the_requested_kinds_need_is_attached() {
     let _alone = alone();
     let tree = sys::pid().to_string();
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (&["--kind", "exit"], &[]),
         (&["--kind", "exit,fork", "--tree", &tree], &[]),
         (&["--filter", "kind=exit and err"], &[]),
@@ -93,8 +98,9 @@ fn only_what_the_requested_kinds_need_is_attached() {
         (&["--kind", "exec", "--failed"], &["failed execs"]),
         (&["--kind", "open"], &["opens"]),
         (&["--kind", "bpf"], &["bpf"]),
-        (&["--failed"], &["bpf", "failed execs", "opens"]),
-        (&[], &["bpf", "failed execs", "opens"]),
+        (&["--kind", "tcp"], &["tcp"]),
+        (&["--failed"], &["bpf", "failed execs", "opens", "tcp"]),
+        (&[], &["bpf", "failed execs", "opens", "tcp"]),
     ];
     for (args, calls) in cases {
         if check(args, calls).is_none() {

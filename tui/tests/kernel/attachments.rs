@@ -3,18 +3,18 @@
 
 use crate::bpf::{
     Attr, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event_of,
-    raw_tracepoint_open, set_bpf, trace,
+    raw_tracepoint_open, set_bpf,
 };
 use crate::sys::{self, c};
-use crate::traced::{Dir, Run, alone, doctor, not_checked};
+use crate::traced::{Dir, Run, alone, doctor, not_checked, trace};
 use serde_json::Value;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tracetui::source::host::btf;
-use tracetui::source::host::cgroup::CgroupResolver;
+use tracetui_host::btf;
+use tracetui_host::cgroup::CgroupResolver;
 
 const BPF_MAP_CREATE: u64 = 0;
 const BPF_PROG_ATTACH: u64 = 8;
@@ -101,7 +101,7 @@ fn attached(run: &Run, pid: i32) -> Value {
 #[track_caller]
 fn check_link(prog_type: u32, attach_type: u32, target: u32, more: &'static [u64], expected: (&str, Value)) {
     let _alone = alone();
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         sys::unshare(libc::CLONE_NEWNET);
         let prog = match load_as(prog_type, attach_type, 0, "tt_linked", &[MOV_R0_1, EXIT]) {
             Ok(prog) => prog,
@@ -146,7 +146,7 @@ fn a_netfilter_link_names_its_hook() {
 #[test]
 fn a_program_of_a_network_namespace_names_it() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         sys::unshare(libc::CLONE_NEWNET);
         let inode = std::fs::metadata("/proc/self/ns/net").expect("a namespace").ino();
         let Ok(prog) = load_as(FLOW_DISSECTOR, AT_FLOW_DISSECTOR, 0, "tt_flow", &[MOV_R0, EXIT]) else {
@@ -185,7 +185,7 @@ fn programs_of_a_cgroup_name_it() {
     let mount = dir.dir("cgroup");
     let name = format!("tracetui-{}", sys::pid());
     let path = Value::from(format!("/{name}"));
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         sys::own_mounts();
         sys::mount("cgroup2", &mount, "cgroup2", 0);
         let made = format!("{mount}/{name}");
@@ -231,7 +231,7 @@ fn programs_of_a_cgroup_name_it() {
 #[test]
 fn a_program_of_a_socket_map_names_the_map() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         // BPF_MAP_TYPE_SOCKMAP, keys and values of 4 bytes, 4 elements.
         let mut attr = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 4).put(28, b"tt_sockets");
         let fd = attr.call(BPF_MAP_CREATE);
@@ -270,7 +270,7 @@ fn classic(result: u32) -> (Box<[u8; 8]>, Box<[u64; 2]>) {
 #[test]
 fn the_filters_of_sockets_are_shown() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let socket =
             || sys::owned(sys::call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0, 0]));
         let (plain, shared) = (socket(), socket());
@@ -317,7 +317,7 @@ const TUNDETACHFILTER: u64 = 0x4010_54d6;
 #[test]
 fn the_filters_of_tap_interfaces_are_shown() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         sys::unshare(libc::CLONE_NEWNET);
         let tap = sys::call(libc::SYS_openat, [!0, c("/dev/net/tun").as_ptr() as u64, libc::O_RDWR as u64, 0, 0]);
         if tap < 0 {
@@ -360,7 +360,7 @@ fn the_filters_of_tap_interfaces_are_shown() {
 #[test]
 fn the_filters_of_seccomp_are_shown() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         const ALLOW: u32 = 0x7fff_0000;
         let (_insn, filter) = classic(ALLOW);
         let at = filter.as_ptr() as u64;
@@ -389,7 +389,7 @@ fn the_filters_of_seccomp_are_shown() {
 #[test]
 fn a_filter_that_another_thread_refuses_is_a_failure() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         const ALLOW: u32 = 0x7fff_0000;
         sys::call(libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0]);
         let (of_thread, thread_has_one) = std::sync::mpsc::channel();
@@ -418,7 +418,7 @@ fn a_filter_that_another_thread_refuses_is_a_failure() {
 fn a_link_whose_descriptor_was_replaced_is_not_named_wrongly() {
     let _alone = alone();
     const LINKS: usize = 400;
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let load = |name| load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, 0, 0, name, &[MOV_R0_1, EXIT]).expect("root");
         let (innocent, real) = (load("tt_innocent"), load("tt_real"));
         // SAFETY: the call made this descriptor.
@@ -478,7 +478,7 @@ fn uprobes_name_file_and_offset() {
     let file = format!("{deep}/program");
     std::fs::copy(std::env::current_exe().expect("this program"), &file).expect("room");
     let expected = Value::from(file.as_str());
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         let path = c(file.as_str());
         let attach = |returns: u64| {
             let prog = sys::owned(load(KPROBE, "tt_uprobe", &[MOV_R0, EXIT]));
@@ -501,7 +501,7 @@ fn uprobes_name_file_and_offset() {
 fn kprobes_name_function_and_address() {
     let _alone = alone();
     let Some(pmu) = pmu("kprobe") else { return not_checked("this kernel has no kprobes") };
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         let function = c("do_nanosleep");
         let attach = |returns: u64| {
             let prog = sys::owned(load(KPROBE, "tt_kprobe", &[MOV_R0, EXIT]));
@@ -534,7 +534,7 @@ fn symbol(name: &str) -> u64 {
 #[test]
 fn links_to_several_functions_have_their_number() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let names = [c("do_nanosleep"), c("hrtimer_nanosleep")];
         let list = names.each_ref().map(|name| name.as_ptr() as u64);
         let prog = match load_as(KPROBE, TRACE_KPROBE_MULTI, 0, "tt_multi", &[MOV_R0, EXIT]) {
@@ -569,7 +569,7 @@ fn links_to_several_places_of_a_file_have_its_path() {
     let file = dir.at("program");
     std::fs::copy(std::env::current_exe().expect("this program"), &file).expect("room");
     let expected = Value::from(file.as_str());
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         let (path, offsets) = (c(file.as_str()), [0x2000u64, 0x1000, 0x3000]);
         let prog = match load_as(KPROBE, TRACE_UPROBE_MULTI, 0, "tt_places", &[MOV_R0, EXIT]) {
             Ok(prog) => prog,
@@ -597,7 +597,7 @@ fn btf_id(function: &str) -> Option<u32> {
 fn an_iterator_names_what_it_walks() {
     let _alone = alone();
     let Some(id) = btf_id("bpf_iter_bpf_map") else { return not_checked("this kernel has no iterators of maps") };
-    let acted = trace(move || match load_as(TRACING, TRACE_ITER, id, "tt_iter", &[MOV_R0, EXIT]) {
+    let acted = trace("bpf", move || match load_as(TRACING, TRACE_ITER, id, "tt_iter", &[MOV_R0, EXIT]) {
         Ok(prog) => vec![number(&link(&prog, 0, TRACE_ITER, &[]))],
         Err(error) => vec![error],
     });
@@ -614,7 +614,7 @@ fn an_iterator_names_what_it_walks() {
 fn a_trampoline_names_its_function() {
     let _alone = alone();
     let Some(id) = btf_id("do_nanosleep") else { return not_checked("this kernel's BTF has no functions") };
-    let acted = trace(move || match load_as(TRACING, TRACE_FENTRY, id, "tt_fentry", &[MOV_R0, EXIT]) {
+    let acted = trace("bpf", move || match load_as(TRACING, TRACE_FENTRY, id, "tt_fentry", &[MOV_R0, EXIT]) {
         Ok(prog) => {
             let fd = Attr::of_raw_tracepoint(sys::raw(&prog), 0).call(17);
             vec![if fd < 0 { fd } else { link_id(&sys::owned(fd)) }]
@@ -640,7 +640,7 @@ fn the_helpers_that_alter_are_found_in_the_instructions() {
     const PROBE_WRITE_USER: u64 = 36;
     const MOV_R1: u64 = 0x1b7;
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let mut rets = Vec::new();
         // Nothing; a signal in the last instructions of a long program; user memory.
         let long = [vec![MOV_R0; 70_000], vec![MOV_R1, call(SEND_SIGNAL), MOV_R0, EXIT]].concat();

@@ -2,8 +2,8 @@
 
 use crate::arch;
 use crate::narrow::{Narrow, nr};
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
+use crate::sys::{self, c};
+use crate::traced::{Dir, alone, cannot_run, doctor, trace};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 
@@ -136,16 +136,6 @@ pub(crate) fn tracepoint_id(dir: &str, name: &str) -> u64 {
     id.trim().parse().expect("a number")
 }
 
-pub(crate) fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    let traced = Traced::start(&["--kind", "bpf"])?;
-    let actor = Actor::new(act);
-    let pid = actor.pid;
-    let numbers = actor.run();
-    let run = traced.stop();
-    run.check();
-    Some((run, pid, numbers))
-}
-
 /// Checks that the program's fields are those of the kernel's object.
 pub(crate) fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag: &[i64]) {
     let prog = &event["prog"];
@@ -158,7 +148,7 @@ pub(crate) fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag:
 #[test]
 fn a_load_and_a_raw_tracepoint_are_shown_as_the_kernel_has_them() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]));
         let link = sys::owned(raw_tracepoint_open(&prog, "sched_process_exit"));
         let [id, tag] = id_and_tag(&prog);
@@ -181,7 +171,7 @@ fn both_ways_onto_a_tracepoint_are_shown() {
     let _alone = alone();
     let dir = Dir::new();
     let tracefs = dir.dir("tracefs");
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
         // A program can be attached to a tracepoint only once, so two are needed.
         let [linked, set] =
@@ -218,7 +208,7 @@ fn a_system_call_tracepoint_names_its_call() {
     let _alone = alone();
     let dir = Dir::new();
     let tracefs = dir.dir("tracefs");
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         let tracepoint = tracepoint_id(&tracefs, "syscalls/sys_enter_nanosleep");
         let prog = sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, "tt_sys", &[MOV_R0, EXIT]));
         let event = perf_event(tracepoint);
@@ -235,7 +225,7 @@ fn a_system_call_tracepoint_names_its_call() {
 #[test]
 fn what_the_kernel_refuses_is_shown_with_its_error() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         // The first program sets no return value in r0; the second has an invalid instruction.
         let unset = load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unset", &[EXIT]);
         let unknown = load(BPF_PROG_TYPE_TRACEPOINT, "tt_unknown", &[0xff, EXIT]);
@@ -278,7 +268,7 @@ fn bpf_and_ioctl_of_a_32_bit_caller_are_shown() {
     let _alone = alone();
     let dir = Dir::new();
     let tracefs = dir.dir("tracefs");
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let tracepoint = perf_event(tracepoint_id(&tracefs, "sched/sched_process_exit"));
         let raw = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]));
         let set = sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, "tt_set", &[MOV_R0, EXIT]));

@@ -16,9 +16,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tracetui::bpf::{Inventory, Unseen};
-use tracetui::source::host::bpf::Collector;
-use tracetui::source::live::ksymbols::{Change, ProgramStream};
+use tracetui_events::bpf::{Inventory, Unseen};
+use tracetui_host::ksymbols::{ProgramStream, StreamChange};
+use tracetui_inspect::Collector;
 use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::time::BootNanos;
 
@@ -239,6 +239,9 @@ fn every_way_of_attaching_is_in_the_inventory() {
     let cgroup = format!("{cgroups}{cgroup_path}");
     let file = dir.at("program");
     fs::copy("/bin/true", &file).expect("a copy");
+    // Uprobes are attached by this name, and shown by the other.
+    let link = dir.at("link");
+    std::os::unix::fs::symlink("program", &link).expect("a link");
     let outer = File::open("/proc/self/ns/net").expect("a namespace");
     let output = |name: &str| dir.at(name);
     let actor = Actor::new(|| {
@@ -247,7 +250,7 @@ fn every_way_of_attaching_is_in_the_inventory() {
         sys::mount_tracefs();
         sys::mount("cgroup2", &cgroups, "cgroup2", 0);
         fs::create_dir(&cgroup).expect("a cgroup");
-        let mut all = attach_all(&bpffs, &tracefs, &file, &cgroup);
+        let mut all = attach_all(&bpffs, &tracefs, &link, &cgroup);
         let into = |name: &str| File::create(output(name)).expect("a file");
         // tracetui runs in the network namespace that the test came from.
         let mut ours = tracetui();
@@ -535,9 +538,11 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
         stream.drain(&mut |event| {
             let ours = |id: ProgId| expected.iter().any(|(known, ..)| *known == id);
             let entry = match event.what {
-                Change::Loaded { id, tag } if ours(id) => ('l', id, tag, String::new()),
-                Change::Unloaded { id, tag } if ours(id) => ('u', id, tag, String::new()),
-                Change::Symbol { addr, len, name, added } if expected.iter().any(|(.., n)| n.as_bytes() == name) => {
+                StreamChange::Loaded { id, tag } if ours(id) => ('l', id, tag, String::new()),
+                StreamChange::Unloaded { id, tag } if ours(id) => ('u', id, tag, String::new()),
+                StreamChange::Symbol { addr, len, name, added }
+                    if expected.iter().any(|(.., n)| n.as_bytes() == name) =>
+                {
                     assert!(addr.0 > 0xffff << 48 && len > 0, "{event:?}");
                     (if added { '+' } else { '-' }, ProgId(0), 0, String::from_utf8_lossy(name).into_owned())
                 }
@@ -583,8 +588,8 @@ fn a_small_ring_loses_and_says_how_much() {
     let mut seen = 0;
     let mut count = |stream: &mut ProgramStream| {
         stream.drain(&mut |event| match event.what {
-            Change::Loaded { id, .. } | Change::Unloaded { id, .. } if ids.contains(&id) => seen += 1,
-            Change::Symbol { name, .. } if name.ends_with(b"_tt_flood") => seen += 1,
+            StreamChange::Loaded { id, .. } | StreamChange::Unloaded { id, .. } if ids.contains(&id) => seen += 1,
+            StreamChange::Symbol { name, .. } if name.ends_with(b"_tt_flood") => seen += 1,
             _ => {}
         })
     };

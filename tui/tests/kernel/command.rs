@@ -389,7 +389,11 @@ fn one_that_does_not_end_is_waited_for_until_a_further_signal() {
         assert_eq!((run.status.code(), waits(&run.stderr.join("\n"))), (Some(130), true), "{:?}", run.stderr);
     }
     if let Some((status, said)) = dashboard(&script) {
-        assert_eq!((status.code(), waits(&said), said.contains(") still runs\n")), (Some(130), true, true), "{said}");
+        assert_eq!(
+            (status.code(), waits(&said), said.contains(") is still running\n")),
+            (Some(130), true, true),
+            "{said}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::{leads_session, print};
 use crate::pty;
-use crate::traced::{Dir, alone, cannot_run, may_trace, neutral, tracetui};
+use crate::traced::{Dir, alone, cannot_run, may_trace, neutral, not_checked, tracetui};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
@@ -235,6 +235,100 @@ fn descriptors_of_root_are_not_inherited_by_another_user() {
         let Some(run) = run else { return };
         let expected = if inherits { "open" } else { "closed" };
         assert!(run.stderr.iter().any(|line| line == expected), "{user:?}: {:?}", run.stderr);
+    }
+}
+
+/// A program for perl: pushes an X into the input of each terminal that is named.
+const PUSHES: &str = "for (@ARGV) { open(my $at, \"+<\", $_) or do { print \"$_: $!\\n\"; next }; \
+     print ioctl($at, 0x5412, my $key = \"X\") ? \"pushed\\n\" : \"refused\\n\" }";
+
+#[test]
+fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
+    const SETTING: &str = "/proc/sys/dev/tty/legacy_tiocsti";
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let before = std::fs::read(SETTING).ok();
+    if before.is_some() && std::fs::write(SETTING, "1").is_err() {
+        return not_checked("TIOCSTI: dev.tty.legacy_tiocsti cannot be set");
+    }
+    if !std::process::Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
+        return not_checked("TIOCSTI: no perl");
+    }
+    let typed = "stty -icanon -echo min 0 time 5; echo \"typed <$(dd bs=64 count=1 2>/dev/null)>\"; stty sane";
+    let script = format!(
+        "own=$(tty); perl -e '{PUSHES}' $own; {typed}; SUDO_UID=65534 SUDO_GID=65534 $0 print --kind bpf -- \
+         perl -e '{PUSHES}' /dev/stdin /dev/tty $own; {typed}"
+    );
+    let shown = std::panic::catch_unwind(|| Shell::run(&script).map(Shell::end));
+    before.iter().for_each(|before| std::fs::write(SETTING, before).expect("root may"));
+    let Some(shown) = shown.expect("no panic") else { return };
+    // The shell's own process can, and COMMAND can in its own terminal.
+    assert!(shown.matches("pushed\n").count() >= 2, "{shown}");
+    assert_eq!((shown.matches("typed <X>").count(), shown.matches("typed <>").count()), (1, 1), "{shown}");
+}
+
+#[test]
+fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
+    let _alone = alone();
+    for (ignored, signals, ended) in [("INT", 1, "ended 143"), ("INT TERM", 2, "ended 130")] {
+        let command = format!("trap \"\" {ignored}; echo ready; sleep 300; sleep 300");
+        let script = format!(
+            "C='{command}'; export C; sh -c 'echo pid $$; exec \"$0\" print --kind bpf -- sh -c \"$C\"' $0; \
+             echo ended $?; stty -a"
+        );
+        let Some(mut shell) = Shell::run(&script) else { return };
+        let pid = shell.text().lines().find_map(|line| line.strip_prefix("pid ")?.trim().parse().ok());
+        shell.shows("ready");
+        // Ctrl-C is for COMMAND, which ignores it.
+        shell.types(&[3]);
+        for _ in 0..signals {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            crate::sys::kill(pid.expect("it was shown"), libc::SIGTERM);
+        }
+        if signals == 1 {
+            shell.shows("account: ");
+        }
+        shell.shows(ended);
+        shell.shows(" icanon ");
+        shell.end();
+    }
+}
+
+#[test]
+fn one_that_left_its_process_group_is_continued() {
+    let _alone = alone();
+    if !std::process::Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
+        return not_checked("a COMMAND that leaves its process group: no perl");
+    }
+    let command = "$| = 1; my $other = fork; if (!$other) { setpgrp(0, 0); sleep 300; exit } \
+        select(undef, undef, undef, 0.3); setpgrp(0, $other) or die; print \"left\\n\"; kill STOP => $$; \
+        print \"went on\\n\"; kill KILL => $other";
+    let Some(mut shell) =
+        Shell::run(&format!("$0 print --kind bpf -- perl -e '{command}'; echo stopped $?; fg; echo ended $?"))
+    else {
+        return;
+    };
+    for text in ["left", "stopped 14", "went on", "ended 0"] {
+        shell.shows(text);
+    }
+    shell.end();
+}
+
+#[test]
+fn the_account_begins_a_new_line_where_the_user_sees_one() {
+    let _alone = alone();
+    for (command, to, shown) in [
+        ("printf abc", "", "\nabc\naccount: "),
+        ("echo abc", "", "\nabc\naccount: "),
+        (r#"printf "abc\n\033[m""#, "", "\nabc\n\x1b[maccount: "),
+        // Nobody knows how the last line of a pipe ends.
+        ("echo abc", "</dev/null 2>&1 | cat", "\nabc\n\naccount: "),
+    ] {
+        let Some(shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}' {to}")) else { return };
+        let text = shell.end();
+        assert!(text.contains(shown), "{command} {to}: {text:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::recording::{read, text, traced};
 use crate::traced::{Dir, alone};
 use std::fs;
-use tracetui::recording::frames::{FrameReader, Next};
+use tracetui_events::recording::frames::{FrameReader, Next};
 
 /// Processes with a secret in their arguments, their working directory and the paths that they open, and others without.
 const WORK: &str = "mkdir SECRET-dir; (cd SECRET-dir; cat SECRET-file; sed -n SECRET-script /dev/null) 2>/dev/null; \
@@ -44,10 +44,10 @@ fn has(file: &str, bytes: &[u8]) -> bool {
 
 /// The states in a recording.
 fn states(file: &[u8]) -> Vec<Vec<u8>> {
-    let mut reader = tracetui::recording::Reader::new(file).expect("a recording");
+    let mut reader = tracetui_events::recording::Reader::new(file).expect("a recording");
     let mut states = Vec::new();
     while let Some(item) = reader.next().expect("readable") {
-        if let tracetui::recording::Item::State(state) | tracetui::recording::Item::End(state) = item {
+        if let tracetui_events::recording::Item::State(state) | tracetui_events::recording::Item::End(state) = item {
             states.push(state.bytes().to_vec());
         }
     }

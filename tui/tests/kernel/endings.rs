@@ -17,7 +17,7 @@ fn open_some(dir: &Dir, count: usize) {
 fn the_ready_line_names_the_kinds_and_the_ring() {
     let _alone = alone();
     let Some(traced) = Traced::start(&["--ring-size", "1MiB"]) else { return };
-    assert_eq!(traced.ready, "tracing: exec exit open bpf; ring 1 MiB");
+    assert_eq!(traced.ready, "tracing: exec exit open bpf tcp; ring 1 MiB");
     traced.stop().check();
     let Some(traced) = Traced::start(&["--kind", "open,fork,lost", "--ring-size", "100000"]) else { return };
     assert_eq!(traced.ready, "tracing: open fork; ring 128 KiB");

@@ -3,7 +3,7 @@
 use crate::arch;
 use crate::narrow::{Narrow, nr};
 use crate::sys::{self, Actor, Pages, Status, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor, n, not_checked};
+use crate::traced::{Dir, Traced, alone, cannot_run, doctor, n, not_checked, trace};
 use serde_json::{Value, json};
 use std::ffi::CString;
 use std::os::fd::AsRawFd as _;
@@ -42,16 +42,6 @@ fn execveat(dirfd: i32, path: &str, argv: u64, flags: u64) -> i64 {
     sys::call(libc::SYS_execveat, [dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
 }
 
-fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    let traced = Traced::start(&["--kind", "exec,exit"])?;
-    let actor = Actor::new(act);
-    let pid = actor.pid;
-    let numbers = actor.run();
-    let run = traced.stop();
-    run.check();
-    Some((run, pid, numbers))
-}
-
 fn check_failed(event: &Value, ret: i64, filename: &str, argv: &[&str]) {
     assert_eq!((&event["ret"], &event["filename"]), (&ret.into(), &filename.into()), "{event}");
     assert_eq!((&event["argv"], &event["argc"]), (&json!(argv), &argv.len().into()), "{event}");
@@ -69,7 +59,7 @@ fn a_failed_exec_shows_the_request_and_the_error() {
     let place = dir.at("");
     let paths = ["/nowhere/program".to_owned(), no_exec, not_a_program, dir.at("")];
     let to_run = paths.clone();
-    let acted = trace(move || {
+    let acted = trace("exec,exit", move || {
         std::env::set_current_dir(place).expect("a directory");
         let argv = Argv::new(&["first", "", "the third one"]);
         to_run.iter().map(|path| execve(path, argv.at())).collect()
@@ -92,7 +82,7 @@ fn a_failed_exec_at_a_descriptor_is_named_as_the_kernel_names_it() {
     let dir = Dir::new();
     let file = dir.file("plain");
     let place = dir.at("");
-    let acted = trace(move || {
+    let acted = trace("exec,exit", move || {
         let argv = Argv::new(&["at"]);
         let there = std::fs::File::open(place).expect("a directory");
         let plain = std::fs::File::open(file).expect("a file");
@@ -127,7 +117,7 @@ fn a_failed_exec_at_a_descriptor_is_named_as_the_kernel_names_it() {
 #[test]
 fn asking_whether_an_exec_would_do_is_none() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("exec,exit", || {
         let argv = Argv::new(&["check"]);
         let good = execveat(libc::AT_FDCWD, "/bin/true", argv.at(), CHECK);
         let bad = execveat(libc::AT_FDCWD, "/etc/passwd", argv.at(), CHECK);
@@ -149,7 +139,7 @@ fn many_and_long_arguments_are_whole_or_said_to_be_cut() {
     let borders = [8190, 8191, 8192].map(|len| "d".repeat(len));
     let many: Vec<String> = (0..2000).map(|i| i.to_string()).collect();
     let (a, b, t, d, m) = (long[0].clone(), long[1].clone(), too_long.clone(), borders.clone(), many.clone());
-    let acted = trace(move || {
+    let acted = trace("exec,exit", move || {
         let run = |args: &[&str]| execve("/nowhere/args", Argv::new(args).at());
         let many: Vec<&str> = m.iter().map(String::as_str).collect();
         let mut rets = vec![run(&many), run(&[&a, &b]), run(&["x", &t, "y"]), run(&[])];
@@ -181,7 +171,7 @@ fn many_and_long_arguments_are_whole_or_said_to_be_cut() {
 #[test]
 fn what_cannot_be_read_is_marked() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("exec,exit", || {
         let bad = 0x1000_u64;
         let good = Argv::new(&["good"]);
         let mut half = Argv::new(&["one", "two", "three"]);
@@ -219,7 +209,7 @@ fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
     let dir = Dir::new();
     let path = dir.at("arguments");
     std::fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
-    let acted = trace(move || {
+    let acted = trace("exec,exit", move || {
         let file = sys::open_path(&path);
         let untouched = || {
             // SAFETY: the kernel chooses the address of the new mapping, which is never unmapped.
@@ -254,7 +244,7 @@ fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
 #[test]
 fn a_failed_exec_carries_its_thread() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("exec,exit", || {
         let thread = std::thread::spawn(|| {
             sys::set_comm(b"not the leader");
             let argv = Argv::new(&["of a thread"]);

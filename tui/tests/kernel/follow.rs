@@ -140,7 +140,7 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
     assert_eq!(cut.status.code(), Some(1));
     // The writer goes on at its offset: then it may be longer again when it is looked at.
     let said = text(&cut.stderr);
-    let seen = ["it was cut to 700 bytes while it was read", "it was cut or overwritten while it was read"];
+    let seen = ["was truncated to 700 bytes while being read", "was truncated or overwritten while being read"];
     assert!(seen.iter().any(|text| said.contains(text)), "{said}");
     recorder.kill().expect("it runs");
     recorder.wait().expect("it ended");

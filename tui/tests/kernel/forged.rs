@@ -3,13 +3,13 @@
 
 use crate::attachments::TUNATTACHFILTER;
 use crate::bpf::{
-    Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, info, load, perf_event, set_bpf, trace,
+    Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, info, load, perf_event, set_bpf,
     tracepoint_id,
 };
 use crate::fuse;
 use crate::pty;
 use crate::sys::{self, Actor, Pages};
-use crate::traced::{Dir, Traced, alone, not_checked};
+use crate::traced::{Dir, Traced, alone, not_checked, trace};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
     }
     let dir = Dir::new();
     let (tracefs, place) = (dir.dir("tracefs"), dir.dir("fuse"));
-    let acted = trace(move || {
+    let acted = trace("bpf", move || {
         let event = perf_event(tracepoint_id(&tracefs, "sched/sched_process_exit"));
         let Some(served) = fuse::serve(&place) else { return vec![] };
         let _readable = Pages::map(READABLE, sys::page(), 0, libc::MAP_FIXED_NOREPLACE);
@@ -75,7 +75,7 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
 #[test]
 fn an_ioctl_of_another_file_attaches_nothing() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let prog = tracepoint_program("tt_nowhere");
         let mut ends = [0; 2];
         // SAFETY: `ends` has room for the two descriptors.

@@ -2,21 +2,11 @@
 
 use crate::arch;
 use crate::sys::{self, Actor, Pages, c, fork};
-use crate::traced::{Dir, Run, Traced, alone, release};
+use crate::traced::{Dir, Traced, alone, release, trace};
 use serde_json::Value;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-fn trace(kinds: &str, act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    let traced = Traced::start(&["--kind", kinds])?;
-    let actor = Actor::new(act);
-    let pid = actor.pid;
-    let numbers = actor.run();
-    let run = traced.stop();
-    run.check();
-    Some((run, pid, numbers))
-}
 
 /// Makes seccomp answer openat(2) and execve(2) with SIGSYS, for which a handler does nothing.
 fn trap_openat_and_execve() {

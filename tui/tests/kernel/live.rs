@@ -6,24 +6,30 @@ use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked, releas
 use crate::trees::{Cgroup, Reused, Shared};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use tracetui::account::{Account, ByKind};
-use tracetui::capture::CaptureFilter;
 use tracetui::command::selftest::SelfTest;
-use tracetui::enrich::process::Pairing;
-use tracetui::event::{Body, Event};
-use tracetui::filter::{self, FilterOptions};
-use tracetui::frame::Batch;
-use tracetui::frame::host::Counters;
-use tracetui::source::host::btf::Btf;
-use tracetui::source::host::cgroup::CgroupResolver;
-use tracetui::source::live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, Way};
+use tracetui_events::account::{Account, ByKind};
+use tracetui_events::capture::CaptureFilter;
+use tracetui_events::enrich::pairing::Pairing;
+use tracetui_events::event::{Body, Event};
+use tracetui_events::filter::{self, FilterOptions};
+use tracetui_events::frame::host::Counters;
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_host::btf::Btf;
+use tracetui_host::cgroup::CgroupResolver;
+use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{MAX_TREE, test};
+use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
+use tracetui_shared::record::tcp::op;
 
 /// Longer than any operation takes, also on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fewer than a test may open.
+const CONNECTIONS: u32 = 8;
 
 /// The capture filter for these options.
 fn filter(options: FilterOptions) -> CaptureFilter {
@@ -48,7 +54,9 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
             return None;
         }
     };
-    let options = LiveOptions { ring_size: 16 << 20, kinds, stacks: Kind::Bpf.into(), capture, tree_size, way };
+    let connections = CONNECTIONS;
+    let options =
+        LiveOptions { ring_size: 16 << 20, kinds, stacks: Kind::Bpf.into(), capture, tree_size, connections, way };
     match Begun::new(&options).and_then(|begun| Live::start(&options, begun, &facts)) {
         Ok(live) => Some(live),
         Err(error) => {
@@ -655,4 +663,43 @@ fn each_way_to_the_events_shows_them() {
             assert!(seen.contains(&probe.name), "{way:?}: {} is attached and shows nothing: {seen:?}", probe.name);
         }
     }
+}
+
+/// Each connection has two ends. The beginnings are reported without room too, the ends that are not are counted.
+#[test]
+fn connections_without_room_are_counted() {
+    const OPEN: usize = 20;
+    let _alone = alone();
+    let capture = filter(FilterOptions { kind: vec!["tcp".to_owned()], ..FilterOptions::default() });
+    let Some(mut live) = start_by(Way::Auto, Kind::Tcp.into(), capture, MAX_TREE) else { return };
+    let mut actor = Actor::new(|| {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = server.local_addr().expect("its address");
+        let open = || (TcpStream::connect(address).expect("it listens"), server.accept().expect("it came"));
+        let all: Vec<_> = (0..OPEN).map(|_| open()).collect();
+        drop(all);
+        vec![]
+    });
+    let pid = actor.pid.unsigned_abs();
+    actor.go();
+    assert_eq!(actor.end().0.code(), Some(0));
+    live.detach();
+    let mut batch = Batch::default();
+    while live.drain(&mut batch, 1 << 20) {}
+    let of = |wanted: u8| {
+        let is = |frame: &FrameRef<'_>| match Event::decode(frame) {
+            Ok(Event { body: Body::Tcp(tcp), .. }) => tcp.record.op == wanted && frame.header.tgid.0 == pid,
+            _ => false,
+        };
+        batch.frames().filter(is).count()
+    };
+    let cpus = live.counters();
+    let dropped = |reason: Reason| -> u64 {
+        let slots = Slot::of_kind(Kind::Tcp);
+        slots.flat_map(|slot| cpus.iter().map(move |cpu| cpu.slots[slot as usize].dropped[reason as usize])).sum()
+    };
+    let (no_room, closes) = (dropped(Reason::NoRoom), of(op::CLOSE));
+    assert_eq!((of(op::CONNECT), of(op::ACCEPT)), (OPEN, OPEN));
+    assert_eq!((closes + no_room as usize, dropped(Reason::Missed)), (2 * OPEN, 0), "{closes} ends");
+    assert!(no_room > 0, "there was room");
 }

@@ -50,6 +50,7 @@ mod symbols;
 mod sys;
 #[cfg(target_arch = "aarch64")]
 mod tagged;
+mod tcp;
 mod traced;
 mod trees;
 mod unfit;

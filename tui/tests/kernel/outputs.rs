@@ -166,7 +166,7 @@ fn a_recording_into_a_pipe_that_nobody_reads_ends_by_one_signal() {
     let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
     assert_eq!(status.code(), Some(1), "{stderr:?}");
     assert!(took < soon(), "{took:?}");
-    assert!(stderr.iter().any(|line| line.contains("no progress for 1 s; the recording is cut")), "{stderr:?}");
+    assert!(stderr.iter().any(|line| line.contains("no progress for 1 s; the recording is truncated")), "{stderr:?}");
     assert!(stderr.last().is_some_and(|line| line.starts_with("account: ")), "{stderr:?}");
 }
 
@@ -386,7 +386,7 @@ fn a_low_limit_of_open_files_is_raised_or_named() {
     match low.status.code() {
         // With CAP_SYS_RESOURCE, tracetui may raise its own limit. The COMMAND has the limit of the shell.
         Some(0) => assert!(said.lines().any(|line| line == "10"), "{said}"),
-        _ => assert!(said.contains("the limit of open files is 10") && said.contains("ulimit -n"), "{said}"),
+        _ => assert!(said.contains("the open file limit is 10") && said.contains("ulimit -n"), "{said}"),
     }
     let soft = limited(&dir, &words, Limit::OpenFiles, 10, 4096).output().expect("tracetui starts");
     let said = String::from_utf8_lossy(&soft.stderr);

@@ -3,20 +3,9 @@
 use crate::arch;
 use crate::narrow::{Narrow, nr};
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor, trace};
 use serde_json::{Value, json};
 use std::os::fd::AsRawFd as _;
-
-/// Traces a child that runs `act`. Returns its process id and its numbers.
-fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    let traced = Traced::start(&["--kind", "open,exit"])?;
-    let actor = Actor::new(act);
-    let pid = actor.pid;
-    let numbers = actor.run();
-    let run = traced.stop();
-    run.check();
-    Some((run, pid, numbers))
-}
 
 fn chdir(path: &str) {
     std::env::set_current_dir(path).expect("a directory");
@@ -43,7 +32,7 @@ fn a_relative_path_is_found_from_where_it_starts() {
     dir.file("deep/relative");
     dir.file("up");
     let (there, base) = (deep.clone(), dir.path().to_path_buf());
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         chdir(&there);
         let dirfd = std::fs::File::open(base).expect("a directory");
         let by_dirfd = sys::openat(dirfd.as_raw_fd(), &c("deep/./relative"), libc::O_RDONLY, 0);
@@ -65,7 +54,7 @@ fn a_symbolic_link_shows_where_it_leads() {
     symlink(&target, &link);
     symlink(&looped, &looped);
     let (to_open, to_loop) = (link.clone(), looped.clone());
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let nofollow = sys::openat(libc::AT_FDCWD, &c(to_open.clone()), libc::O_RDONLY | libc::O_NOFOLLOW, 0);
         let itself = sys::openat(libc::AT_FDCWD, &c(to_open.clone()), libc::O_PATH | libc::O_NOFOLLOW, 0);
         vec![sys::open_path(&to_open), nofollow, itself, sys::open_path(&to_loop)]
@@ -89,7 +78,7 @@ fn mounts_are_crossed_up_to_the_root_of_the_namespace() {
     dir.file("source/file");
     let (in_bound, in_fresh, over) = (format!("{bound}/file"), format!("{fresh}/sub/file"), format!("{fresh}/sub"));
     let (b, f) = (in_bound.clone(), in_fresh.clone());
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         sys::own_mounts();
         sys::mount(&source, &bound, "none", libc::MS_BIND);
         sys::mount("tmpfs", &fresh, "tmpfs", 0);
@@ -166,7 +155,7 @@ fn a_changed_root_is_named_and_not_left_out_of_the_path() {
     dir.dir("new root/etc");
     dir.file("new root/etc/file");
     let place = root.clone();
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let path = c(place);
         // SAFETY: the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::chroot(path.as_ptr()) }, 0);
@@ -189,7 +178,7 @@ fn deleted_and_unnamed_files_are_distinguished() {
     let dir = Dir::new();
     let gone = dir.file("gone");
     let (to_open, place) = (gone.clone(), dir.at(""));
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let file = sys::open_path(&to_open);
         std::fs::remove_file(&to_open).expect("a file");
         let memfd = {
@@ -226,7 +215,7 @@ fn descriptors_beyond_the_first_table_are_followed() {
     let dir = Dir::new();
     let paths = ["first", "second", "third"].map(|name| dir.file(name));
     let to_open = paths.clone();
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let mut rets = vec![];
         for (path, fill) in to_open.iter().zip([0, 100, 1000]) {
             // SAFETY: dup(2) takes an integer. The copies are closed when this child ends.
@@ -248,7 +237,7 @@ fn flags_modes_and_resolve_are_as_passed() {
     let dir = Dir::new();
     let names = ["created", "by openat2", "by creat", "by open"].map(|name| dir.at(name));
     let [created, by_openat2, by_creat, by_open] = names.clone();
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
         let how = [(libc::O_CREAT | libc::O_RDWR) as u64, 0o604, libc::RESOLVE_NO_SYMLINKS];
         let append = libc::O_RDWR | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK;
@@ -279,7 +268,7 @@ fn what_openat2_is_asked_and_cannot_be_read_says_so() {
     let dir = Dir::new();
     let path = dir.file("file");
     let to_open = c(path.clone());
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let cwd = libc::AT_FDCWD as u64;
         vec![sys::call(libc::SYS_openat2, [cwd, to_open.as_ptr() as u64, 8, 24, 0])]
     });
@@ -300,7 +289,7 @@ fn an_openat2_that_takes_its_arguments_away_does_not_hide_the_file() {
     let dir = Dir::new();
     let path = dir.file("file");
     let to_open = c(path.clone());
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let writable = sys::openat(libc::AT_FDCWD, &to_open, libc::O_RDWR, 0);
         let fd = i32::try_from(writable).expect("a descriptor");
         // SAFETY: the kernel chooses the address of the new mapping. The file has 4096 bytes, so the 24 bytes can be
@@ -332,7 +321,7 @@ fn a_descriptor_that_another_thread_replaces_never_shows_the_other_file() {
     let dir = Dir::new();
     let (path, other) = (dir.file("opened"), dir.file("put in its place"));
     let (to_open, decoy) = (c(path.clone()), c(other));
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let decoy = sys::openat(libc::AT_FDCWD, &decoy, libc::O_RDONLY, 0);
         let contested = sys::openat(libc::AT_FDCWD, &to_open, libc::O_RDONLY, 0);
         sys::close(contested);
@@ -491,7 +480,7 @@ fn an_overlay_shows_the_merged_path() {
     let options = c(format!("lowerdir={lower},upperdir={upper},workdir={work}"));
     let (below, above) = (format!("{merged}/below"), format!("{merged}/deep/above"));
     let (to_read, to_make) = (below.clone(), above.clone());
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         sys::own_mounts();
         let (name, at) = (c("overlay"), c(merged.clone()));
         // SAFETY: all arguments are C strings that outlive the call.
@@ -518,7 +507,7 @@ fn directories_that_move_or_go_are_followed() {
     let (old, new, gone) = (dir.dir("old"), dir.at("new"), dir.dir("gone"));
     dir.file("old/file");
     let (before, after, doomed) = (old.clone(), new.clone(), gone.clone());
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         chdir(&before);
         std::fs::rename(&before, &after).expect("a new name");
         let moved = sys::open_path("file");
@@ -542,7 +531,7 @@ fn a_detached_mount_is_unreachable() {
     let (place, fresh) = (dir.dir("place"), dir.dir("fresh"));
     dir.file("place/file");
     let to_clone = place.clone();
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         const OPEN_TREE_CLONE: u64 = 1;
         sys::own_mounts();
         let path = c(to_clone);
@@ -702,7 +691,7 @@ fn a_file_outside_of_the_root_has_its_path() {
     let (file, jail) = (dir.file("outside"), dir.dir("jail"));
     let relative = file.trim_start_matches('/').to_owned();
     let asked = relative.clone();
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         let root = std::fs::File::open("/").expect("a directory");
         // SAFETY: the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::chroot(c(jail).as_ptr()) }, 0);
@@ -724,7 +713,7 @@ fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
     let dir = Dir::in_memory();
     let file = dir.file("by handle");
     let (to_open, place) = (file.clone(), dir.at(""));
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         // `struct file_handle`: the size in bytes, the type, and room for the handle.
         let mut handle = [0u32; 2 + 32];
         handle[0] = 128;
@@ -769,7 +758,7 @@ fn what_a_call_created_is_told_from_what_was_there() {
     let create = libc::O_CREAT | libc::O_WRONLY;
     let how = [create as u64, 0o600, 0];
     let (to_create, by_openat2) = (c(new.as_str()), c(other.as_str()));
-    let acted = trace(move || {
+    let acted = trace("open,exit", move || {
         vec![
             sys::openat(at, &to_create, create, 0o600),
             sys::openat(at, &to_create, create, 0o600),

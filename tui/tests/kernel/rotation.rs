@@ -159,7 +159,7 @@ fn files_that_the_state_makes_larger_are_reported() {
     let largest = files(&dir.at("")).iter().map(|file| fs::metadata(file).expect("there").len()).max();
     assert!(largest > Some(80 << 10), "{largest:?}");
     let (small, large) = (text(&small.stderr), text(&large.stderr));
-    assert!(small.contains("not 64 KiB: each begins and ends with the state of all processes"), "{small}");
+    assert!(small.contains("not 64 KiB: each starts and ends with the state of all processes"), "{small}");
     assert!(!large.contains("--rotate:"), "{large}");
 }
 

@@ -1,9 +1,9 @@
 //! Programs that come and go without a system call that says so.
 
-use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load, trace};
+use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load};
 use crate::recording::{read, text, traced};
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, tracetui};
+use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, tracetui};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -149,7 +149,7 @@ fn check_unload(event: &Value, name: &str, id_and_tag: &[i64]) {
 #[test]
 fn a_program_that_comes_and_goes_has_two_events() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_two_events", &[MOV_R0, EXIT]));
         let numbers = id_and_tag(&prog);
         drop(prog);
@@ -167,7 +167,7 @@ fn a_program_that_comes_and_goes_has_two_events() {
 #[test]
 fn a_program_that_a_program_loads_is_seen() {
     let _alone = alone();
-    let acted = trace(|| {
+    let acted = trace("bpf", || {
         let prog = match load_inside("tt_inside") {
             Ok(prog) => prog,
             Err(error) => return vec![error],

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use tracetui::source::host::kallsyms::{self, Reader};
-use tracetui::symbols::{SymbolChange, Symbols, Unavailable, Unresolved};
+use tracetui_events::symbols::{SymbolChange, Symbols, Unavailable, Unresolved};
+use tracetui_host::kallsyms::{self, SymbolReader};
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 
@@ -109,7 +109,7 @@ fn lookups_go_on_during_a_read_and_cause_none() {
     let Some(mut symbols) = read() else { return };
     let inside = naive().into_iter().nth(1_000).expect("more symbols").0;
     let (results, arrived) = mpsc::channel();
-    let reader = Reader::start(move |time, change| drop(results.send((time, change)))).expect("a thread");
+    let reader = SymbolReader::start(move |time, change| drop(results.send((time, change)))).expect("a thread");
     let mut name = Vec::new();
     let (mut lookups, mut replaced) = (0u64, 0);
     let began = Instant::now();

@@ -4,7 +4,7 @@
 
 use crate::bpf::{self, Attr};
 use crate::sys::{self, Actor, Pages, page};
-use crate::traced::{Dir, Run, Traced, alone, not_checked, release};
+use crate::traced::{self, Dir, Run, Traced, alone, not_checked, release};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::os::fd::AsRawFd as _;
@@ -124,13 +124,7 @@ fn trace(kinds: &str, tags: Tags, act: impl FnOnce(&Tagged) -> Vec<i64>) -> Opti
     if !tags.are_there() {
         return None;
     }
-    let traced = Traced::start(&["--kind", kinds])?;
-    let actor = Actor::new(|| act(&Tagged::new(tags)));
-    let pid = actor.pid;
-    let numbers = actor.run();
-    let run = traced.stop();
-    run.check();
-    Some((run, pid, numbers))
+    traced::trace(kinds, || act(&Tagged::new(tags)))
 }
 
 /// Checks that a field has the passed value. If such memory cannot be read, the field may report a fault instead.

@@ -1,6 +1,6 @@
 //! Runs `tracetui print` during the actions of a test, and parses its output.
 
-use crate::sys;
+use crate::sys::{self, Actor};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -201,9 +201,9 @@ impl Traced {
         self.output.as_deref().expect("started with a file")
     }
 
-    /// Whether it reported that something is not seen on this kernel.
-    pub(crate) fn said_not_seen(&self, what: &str) -> bool {
-        self.said.iter().any(|line| line.contains("not seen") && line.contains(what))
+    /// Whether it reported that something is missing on this kernel.
+    pub(crate) fn said_missing(&self, what: &str) -> bool {
+        self.said.iter().any(|line| line.contains("missing: ") && line.contains(what))
     }
 
     /// The read end of the pipe to which it writes.
@@ -285,6 +285,17 @@ pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus 
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Traces a child that runs `act`. Returns its process id and its numbers.
+pub(crate) fn trace(kinds: &str, act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(&["--kind", kinds])?;
+    let actor = Actor::new(act);
+    let pid = actor.pid;
+    let numbers = actor.run();
+    let run = traced.stop();
+    run.check();
+    Some((run, pid, numbers))
 }
 
 /// The results of a `print`.

@@ -1,11 +1,11 @@
 //! Capture by the origin of processes: their ancestors and their cgroup.
 
 use crate::sys::{self, Actor, fork};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace, n, not_checked, tracetui, wait_at_most};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace, n, neutral, not_checked, tracetui, wait_at_most};
 use std::fs::File;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tracetui::source::host::cgroup::CgroupResolver;
+use tracetui_host::cgroup::CgroupResolver;
 
 /// Numbers that a test shares with its children.
 #[derive(Clone, Copy)]
@@ -513,6 +513,41 @@ fn a_cgroup_is_captured_by_its_path() {
     assert!(!paths.contains(&"/nowhere/other"), "{paths:?}");
     let cgroup = opens.iter().find(|e| e["path"] == "/nowhere/wanted").expect("there")["cgroup"].clone();
     assert_eq!(run.one("exit", pid, |_| true)["cgroup"], cgroup);
+}
+
+#[test]
+fn without_a_v2_hierarchy_no_cgroup_vanished_and_a_filter_of_them_is_refused_or_explained() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let script = "while read -r _ at kind _; do [ \"$kind\" != cgroup2 ] || umount -l \"$at\" || exit 9; done </proc/mounts; exec \"$@\"";
+    let run = |args: &[&str]| {
+        let mut command = neutral("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-c", script, "sh"]).arg(tracetui().get_program());
+        command.args(["print", "--format", "json", "--kind", "exec"]).args(args).args(["--", "true"]);
+        let done = command.stdin(Stdio::null()).output().expect("unshare runs");
+        (String::from_utf8_lossy(&done.stdout).into_owned(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (shown, said) = run(&[]);
+    if !said.contains("tracing: ") {
+        return cannot_run(&said);
+    }
+    let event: serde_json::Value = serde_json::from_str(shown.lines().next().expect("an exec")).expect("JSON");
+    let own = std::fs::read_to_string("/proc/self/cgroup").expect("readable");
+    let named = own.lines().find_map(|line| line.split_once(":name=systemd:")).map(|(_, path)| path);
+    // Where the v2 cgroup is the root, the other one is known.
+    match (own.lines().any(|line| line.starts_with("0::/") && line != "0::/"), named) {
+        (false, Some(path)) => assert_eq!(event["cgroup"], path, "{event}"),
+        (true, _) => assert_eq!(event["cgroup_why"], "not_collected", "{event}"),
+        (false, None) => assert_ne!(event["cgroup_why"], "vanished", "{event}"),
+    }
+    let (_, said) = run(&["--cgroup", "/nowhere/*"]);
+    let (text, traces) = match named {
+        Some(_) => ("--cgroup: no cgroup v2 hierarchy is mounted: only name=systemd", true),
+        None => ("--cgroup: no cgroup v2 hierarchy is mounted, and no name=systemd", false),
+    };
+    assert!(said.contains(text) && said.contains("remedy: ") && said.contains("tracing: ") == traces, "{said}");
 }
 
 #[test]

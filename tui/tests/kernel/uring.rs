@@ -10,13 +10,13 @@ const OPENAT: u8 = 18;
 const OPENAT2: u8 = 28;
 const NOP: u8 = 0;
 /// `IOSQE_ASYNC`: executed by a worker thread.
-const BY_WORKER: u8 = 16;
+pub(crate) const BY_WORKER: u8 = 16;
 /// `IOSQE_CQE_SKIP_SUCCESS`: no completion event on success.
 const QUIET: u8 = 64;
 /// `IORING_FEAT_CQE_SKIP`: the kernel supports that flag (5.17+).
 const HAS_QUIET: u32 = 1 << 11;
 /// `IORING_SETUP_SQPOLL`.
-const SQPOLL: u32 = 2;
+pub(crate) const SQPOLL: u32 = 2;
 const ENTRIES: u32 = 8;
 
 /// `struct io_uring_params` as numbers: 4 from the caller, the others from the kernel.
@@ -51,7 +51,7 @@ struct Offsets {
 /// `struct io_uring_sqe`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Sqe {
+pub(crate) struct Sqe {
     opcode: u8,
     flags: u8,
     ioprio: u16,
@@ -67,7 +67,8 @@ struct Sqe {
     rest: [u64; 2],
 }
 
-struct Ring {
+/// A ring, mapped.
+pub(crate) struct Ring {
     fd: i64,
     sq: *mut u8,
     cq: *mut u8,
@@ -77,7 +78,7 @@ struct Ring {
 
 impl Ring {
     /// A ring with [`ENTRIES`] entries. `None` if the kernel has no io_uring.
-    fn new(flags: u32) -> Option<Ring> {
+    pub(crate) fn new(flags: u32) -> Option<Ring> {
         Ring::deep(flags, ENTRIES)
     }
 
@@ -107,8 +108,13 @@ impl Ring {
     }
 
     /// Submits one request and waits for its result.
-    fn run(&self, sqe: Sqe) -> i64 {
+    pub(crate) fn run(&self, sqe: Sqe) -> i64 {
         self.submit(sqe, 1);
+        self.next()
+    }
+
+    /// The result of the oldest completion that was not read.
+    pub(crate) fn next(&self) -> i64 {
         let head = Ring::number(self.cq, self.params.cq.head);
         let done = head.load(Ordering::Acquire);
         let slot = (done & (self.params.cq_entries - 1)) as usize;
@@ -126,7 +132,7 @@ impl Ring {
     }
 
     /// Submits one request and waits for this number of completions.
-    fn submit(&self, sqe: Sqe, completions: u32) {
+    pub(crate) fn submit(&self, sqe: Sqe, completions: u32) {
         self.put(sqe);
         self.enter(1, completions);
     }
@@ -144,7 +150,7 @@ impl Ring {
     }
 
     /// Submits the queued requests and waits for this number of completions.
-    fn enter(&self, requests: u32, completions: u32) {
+    pub(crate) fn enter(&self, requests: u32, completions: u32) {
         let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
         let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
         let entered = sys::call(libc::SYS_io_uring_enter, args);
@@ -155,6 +161,16 @@ impl Ring {
 fn openat(dirfd: i32, path: &CStr, flags: i32, mode: u32) -> Sqe {
     let addr = path.as_ptr() as u64;
     Sqe { opcode: OPENAT, fd: dirfd, addr, len: mode, open_flags: flags as u32, ..Sqe::default() }
+}
+
+/// `IORING_OP_CONNECT` to a `struct sockaddr`.
+pub(crate) fn connect(fd: i64, to: &[u8], flags: u8) -> Sqe {
+    Sqe { opcode: 16, flags, fd: fd as i32, addr: to.as_ptr() as u64, off: to.len() as u64, ..Sqe::default() }
+}
+
+/// `IORING_OP_ACCEPT`, once or for each connection (`IORING_ACCEPT_MULTISHOT`).
+pub(crate) fn accept(listener: i64, flags: u8, multishot: bool) -> Sqe {
+    Sqe { opcode: 13, flags, ioprio: multishot.into(), fd: listener as i32, user_data: 77, ..Sqe::default() }
 }
 
 fn openat2(path: &CStr, how: &[u64; 3]) -> Sqe {
@@ -184,7 +200,7 @@ fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) ->
     let actor = Actor::new(move || Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
     let pid = actor.pid;
     let numbers = actor.run();
-    if traced.said_not_seen("file opens through io_uring") {
+    if traced.said_missing("file opens through io_uring") {
         assert!(crate::traced::doctor().contains("file opens through io_uring"), "doctor says it too");
         cannot_run("the io_uring tracepoints of this kernel lack data, as reported by doctor");
         return None;

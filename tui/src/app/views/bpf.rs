@@ -1,34 +1,34 @@
-//! The BPF programs and where they are attached: a row for each attachment, for each program without one, and for what is hidden. What
-//! is gone stays. The rows are made from the inventory of the [`World`] when that has changed, at most once before each screen.
+//! The BPF programs and their attachments. Each attachment, each unattached program and each hidden program or link has a row. Unloaded
+//! programs stay. The rows are built from the inventory of the [`World`] when that has changed, at most once per drawn screen.
 
-use super::tree::Moment;
+use super::detail::Size;
+use super::state::{Context, Rows, ViewState, motion};
 use crate::app::copy;
+use crate::app::input::Handled;
 use crate::app::keymap::Action;
-use crate::app::views::{motion, next_match};
-use crate::bpf::report::{self, not_attached, place_text};
-use crate::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts, VIEWS};
-use crate::enrich::World;
-use crate::enrich::bpf::Rate;
-use crate::event::names;
-use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
-use crate::frame::state::{BpfDoer, BpfTold};
-use crate::text::{self, Charset, counted};
+use crate::app::list::{self, List, Order as _, sorted_by};
+use regex::bytes::Regex;
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 use std::time::Duration;
+use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts, VIEWS};
+use tracetui_events::enrich::World;
+use tracetui_events::enrich::bpf::Rate;
+use tracetui_events::event::names;
+use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
+use tracetui_events::frame::state::{BpfDoer, BpfTold};
+use tracetui_events::sink::inventory::{self, not_attached, place_text};
+use tracetui_events::text::{self, Charset, counted};
 use tracetui_shared::id::{LinkId, ProgId};
 use tracetui_shared::time::BootNanos;
 
-/// The time after a movement of the selection in which the rows keep an order that changes with the runs.
-const HELD: Duration = Duration::from_secs(3);
-
-/// The place of what is gone among the rows: hidden ones are at 0, others at 1, and what belongs to tracetui one after that.
+/// The rank of unloaded programs among the rows. Hidden ones have 0, loaded ones 1; tracetui's own programs have the rank of their group
+/// plus 1.
 const RANK_GONE: u8 = 3;
 
-/// The orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Order {
-    /// The newest program first.
+    /// Newest program first.
     #[default]
     Id,
     Type,
@@ -37,11 +37,10 @@ pub(crate) enum Order {
     Runs,
 }
 
-impl Order {
-    const ALL: [Order; 5] = [Order::Id, Order::Type, Order::Name, Order::Target, Order::Runs];
+impl list::Order for Order {
+    const ALL: &'static [Order] = &[Order::Id, Order::Type, Order::Name, Order::Target, Order::Runs];
 
-    /// The name.
-    pub(crate) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Order::Id => "id",
             Order::Type => "type",
@@ -50,65 +49,56 @@ impl Order {
             Order::Runs => "runs",
         }
     }
-
-    fn next(self) -> Order {
-        let at = Order::ALL.iter().position(|order| *order == self).unwrap_or_default();
-        Order::ALL[(at + 1) % Order::ALL.len()]
-    }
 }
 
-/// What a row is about.
+/// The subject of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Key {
-    /// A program or link that is hidden, by its number.
+    /// A hidden program or link, by its number.
     Hidden(usize),
-    /// An attachment.
     Attachment(u32),
     /// A program without an attachment.
     Program(ProgId),
 }
 
-/// What is known of a row at the moment that is shown.
+/// The state of a row at the shown moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
-    /// The program; 0 if it is not known.
+    /// The program; 0 if unknown.
     pub id: ProgId,
-    /// The program.
     pub program: Option<&'a BpfProgram>,
-    /// The attachment.
     pub attachment: Option<&'a BpfAttachment>,
-    /// How it is hidden.
     pub hidden: Option<&'a BpfHidden>,
-    /// Since when it is gone.
+    /// When it was unloaded or detached.
     pub gone: Option<BootNanos>,
-    /// Whether it came since the start of the trace.
+    /// Whether it appeared after the start of the trace.
     pub new: bool,
-    /// What holds the link, and what holds the program.
+    /// The holders of the link, and the holders of the program.
     pub held: [Option<&'a BpfHolders>; 2],
-    /// Where it is or was attached by an event, if the inventory has no attachment.
+    /// The attachment according to an event, if the inventory has none.
     pub told: Option<&'a BpfTold>,
-    /// Who made the attachment, and who loaded the program, if that was seen.
+    /// Who made the attachment, and who loaded the program, if an event showed that.
     pub by: [Option<&'a BpfDoer>; 2],
-    /// How often it runs now, if that is counted.
+    /// Its current run rate, if runs are counted.
     pub rate: Option<Rate>,
-    /// Whether the inventory looked at everything.
+    /// Whether the inventory is complete.
     pub all_seen: bool,
-    /// Whether it came after the last inventory was begun, or no inventory contained it.
+    /// Whether it appeared after the last inventory began, or no inventory contained it.
     pub unlooked: bool,
 }
 
-/// Whether a program is known from events only: no inventory contained it.
+/// Whether only events mention a program: no inventory contained it.
 fn is_of_events(program: &BpfProgram) -> bool {
     program.xlated_len == 0
 }
 
 impl<'a> Seen<'a> {
-    /// Whether all that is known of the program is from the events of its load and its unload.
+    /// Whether the program is known only from the events of its load and unload.
     pub(crate) fn is_of_events(&self) -> bool {
         self.gone.is_some() && self.program.is_some_and(is_of_events)
     }
 
-    /// `None` if there was no such thing yet at the moment, or there is none any more.
+    /// `None` if the subject did not exist yet at the moment, or no longer exists.
     fn of(key: Key, moment: Option<BootNanos>, world: &'a World) -> Option<Seen<'a>> {
         let later = |time: BootNanos| moment.is_some_and(|moment| time > moment);
         let bpf = &world.bpf;
@@ -150,7 +140,7 @@ impl<'a> Seen<'a> {
                 let gone = at.filter(|at| !later(*at));
                 let base = base(id);
                 let rate = base.rate.filter(|_| gone.is_none());
-                // The inventory had its attachments then.
+                // If attachments are listed here, the inventory had them at that time.
                 let listed = bpf.attachments_of(id).next().is_some();
                 let told = if gone.is_some() { bpf.told_at_last(id) } else { bpf.told(id) };
                 let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
@@ -201,7 +191,7 @@ impl<'a> Seen<'a> {
             None => {
                 let prog_type = self.program.map_or(0, |program| program.prog_type);
                 if self.unlooked {
-                    return "not known yet".to_owned();
+                    return "not checked yet".to_owned();
                 }
                 return not_attached(prog_type, self.all_seen).to_owned();
             }
@@ -209,7 +199,7 @@ impl<'a> Seen<'a> {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// What holds it, escaped, in short: the first process or pin, and how many others there are. Without any, who made it.
+    /// The holder in short, escaped: the first process or pin, and the number of others. Without holders, the process that made it.
     pub(crate) fn owner(&self, charset: Charset) -> String {
         if self.own() {
             return "(tracetui)".to_owned();
@@ -238,7 +228,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Whether it writes to the memory of processes; `Err` if that is not known.
+    /// Whether it writes to the memory of processes; `Err` if unknown.
     pub(crate) fn write_user(&self) -> Result<bool, NotScanned> {
         self.program.map_or(Err(NotScanned::Vanished), |program| ProgramFacts::from(program).calls.write_user())
     }
@@ -247,7 +237,7 @@ impl<'a> Seen<'a> {
     pub(crate) fn line(&self) -> String {
         if let Some(hidden) = self.hidden {
             let mut out = b"HIDDEN ".to_vec();
-            report::hidden_text(&Hidden::from(hidden), Charset::Utf8, &mut out);
+            inventory::hidden_text(&Hidden::from(hidden), Charset::Utf8, &mut out);
             return String::from_utf8_lossy(&out).into_owned();
         }
         let name = copy::line(self.name());
@@ -257,22 +247,17 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The numbers of what is shown.
+/// The counts of the shown rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
-    /// Programs.
     pub programs: usize,
-    /// Attachments.
     pub attachments: usize,
-    /// Rows that are new.
     pub new: usize,
-    /// Rows that are gone.
     pub gone: usize,
-    /// Rows that are hidden.
     pub hidden: usize,
 }
 
-/// What the rows were made from.
+/// The inputs that the rows were built from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Made {
     moment: Option<BootNanos>,
@@ -282,84 +267,71 @@ struct Made {
     changes: (u64, Option<BootNanos>),
 }
 
-/// By what rows are sorted.
+/// The sort key of a row.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Measure {
     Number(Reverse<u64>),
     Text(Vec<u8>),
 }
 
-/// The view.
 #[derive(Debug, Default)]
 pub(crate) struct Bpf {
-    rows: Vec<Key>,
-    /// The rows that are new, ascending.
+    /// The rows. Without a key, the first one is selected.
+    pub(crate) list: List<Key, Key, Order>,
+    /// The new rows, ascending.
     new_rows: Vec<usize>,
-    /// The first of the rows about what is gone.
+    /// The first row of an unloaded program or a former attachment.
     first_gone: usize,
     tally: Tally,
-    order: Order,
-    reverse: bool,
     hides_gone: bool,
     made: Option<Made>,
-    /// The selected row; `None` selects the first one.
-    cursor: Option<Key>,
-    /// Whether it is about something that is gone.
+    /// Whether the subject of the selected row is gone.
     cursor_gone: bool,
-    at: usize,
-    top: usize,
-    /// Whether the first row was selected: then the list stays at its top, as long as the selected row is on the screen.
+    /// Whether the user selected the first row. The list then stays at its top while the selected row is on the screen.
     at_start: bool,
-    moved: Option<Duration>,
 }
 
 impl Bpf {
     /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<Key>() + self.new_rows.capacity() * size_of::<usize>()
+        size_of_val(self.list.rows()) + self.new_rows.capacity() * size_of::<usize>()
     }
 
-    /// Makes the rows, if something has changed, for a screen of `height` rows. `open`: the selected row is shown in the pane, so it
-    /// stays selected also when it goes. Otherwise what goes leaves the selection to the next row: it moves below what is there.
-    pub(crate) fn refresh(
-        &mut self,
-        moment: Option<Moment>,
-        world: &World,
-        (height, open): (usize, bool),
-        now: Duration,
-    ) {
-        let moment = moment.map(|moment| moment.time);
+    /// Rebuilds the rows if something has changed. `open`: the pane shows the selected row, so the row stays selected even when its subject
+    /// goes. Otherwise the selection passes to the next row, because rows that go move below the loaded ones.
+    fn refresh(&mut self, moment: Option<BootNanos>, world: &World, open: bool, now: Duration) {
         let changes = (world.bpf.changes(), world.bpf.taken().map(|taken| taken.to));
-        let made = Made { moment, order: self.order, reverse: self.reverse, hides_gone: self.hides_gone, changes };
-        let held = self.order == Order::Runs && self.moved.is_some_and(|moved| now < moved + HELD);
+        let List { order, reverse, .. } = self.list;
+        let made = Made { moment, order, reverse, hides_gone: self.hides_gone, changes };
+        let held = order == Order::Runs && self.list.is_held(now);
         let same = self.made.is_some_and(|before| before == made || held && Made { changes, ..before } == made);
-        if !same {
-            self.made = Some(made);
-            let offset = self.at.saturating_sub(self.top);
-            self.make_rows(moment, world);
-            let row = self.cursor.map_or(Some(0), |cursor| self.rows.iter().position(|row| *row == cursor));
-            let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
-            self.at = row.filter(|_| !went).unwrap_or(self.at).min(self.rows.len().saturating_sub(1));
-            if went && self.cursor.is_some() {
-                self.cursor = self.rows.get(self.at).copied();
-            }
-            self.cursor_gone = self.at >= self.first_gone;
-            self.top = if self.at_start { 0 } else { self.at.saturating_sub(offset) };
+        if same {
+            return;
         }
-        let most = self.rows.len().saturating_sub(height);
-        self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
+        self.made = Some(made);
+        let rows = self.make_rows(moment, world);
+        let row = self.list.key().map_or(Some(0), |cursor| rows.iter().position(|row| row == cursor));
+        let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
+        self.list.show(rows, row.filter(|_| !went).unwrap_or(self.list.cursor()));
+        if went && self.list.key().is_some() {
+            self.list.keep(self.list.selected().copied());
+        }
+        self.cursor_gone = self.list.cursor() >= self.first_gone;
+        if self.at_start {
+            self.list.scroll_to_start();
+        }
     }
 
-    fn make_rows(&mut self, moment: Option<BootNanos>, world: &World) {
+    fn make_rows(&mut self, moment: Option<BootNanos>, world: &World) -> Vec<Key> {
         let bpf = &world.bpf;
         let mut attached = FxHashSet::default();
         let mut was_attached = FxHashSet::default();
         let mut rows = Vec::new();
         let mut tally = Tally::default();
-        let (order, hides_gone) = (self.order, self.hides_gone);
+        let (order, hides_gone) = (self.list.order, self.hides_gone);
         let seen = |key| Seen::of(key, moment, world).map(|seen| (key, seen));
         let mut add = |tally: &mut Tally, key: Key, seen: &Seen<'_>| {
-            // What is hidden comes first, then what is there, then what is gone; what belongs to tracetui is the last of both.
+            // Order: hidden, loaded, unloaded. In the last two groups tracetui's own programs come last.
             let rank = match seen.hidden.is_some() {
                 true => 0,
                 false => u8::from(seen.own()) + if seen.gone.is_some() { RANK_GONE } else { 1 },
@@ -393,122 +365,150 @@ impl Bpf {
         self.tally = tally;
         rows.sort_unstable_by(|a, b| {
             let order = (&a.1, a.2, a.3).cmp(&(&b.1, b.2, b.3));
-            a.0.cmp(&b.0).then(if self.reverse { order.reverse() } else { order })
+            a.0.cmp(&b.0).then(if self.list.reverse { order.reverse() } else { order })
         });
         self.first_gone = rows.partition_point(|(rank, ..)| *rank < RANK_GONE);
         self.new_rows = rows.iter().enumerate().filter(|(_, (.., new))| *new).map(|(at, _)| at).collect();
-        self.rows = rows.into_iter().map(|(_, _, _, key, _)| key).collect();
+        rows.into_iter().map(|(_, _, _, key, _)| key).collect()
     }
 
-    /// What is known of a row.
+    /// The state of a row.
     pub(crate) fn seen<'a>(&self, key: Key, world: &'a World) -> Option<Seen<'a>> {
         Seen::of(key, self.made.and_then(|made| made.moment), world)
     }
 
-    /// The rows.
-    pub(crate) fn rows(&self) -> &[Key] {
-        &self.rows
-    }
-
-    /// Their numbers.
     pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// How many of the new rows are above the screen.
+    /// The number of new rows above the screen.
     pub(crate) fn new_above(&self) -> usize {
-        self.new_rows.partition_point(|row| *row < self.top)
+        self.new_rows.partition_point(|row| *row < self.list.first_row())
     }
 
-    /// Whether what is gone is hidden.
+    /// Whether unloaded programs are hidden.
     pub(crate) fn hides_gone(&self) -> bool {
         self.hides_gone
     }
 
-    /// The order.
-    pub(crate) fn order(&self) -> (Order, bool) {
-        (self.order, self.reverse)
-    }
-
-    /// The selected row.
-    pub(crate) fn cursor(&self) -> usize {
-        self.at
-    }
-
-    /// The first row on the screen.
-    pub(crate) fn first_row(&self) -> usize {
-        self.top
-    }
-
-    /// What is known of the selected row.
+    /// The state of the selected row.
     pub(crate) fn selected<'a>(&self, world: &'a World) -> Option<Seen<'a>> {
-        self.rows.get(self.at).and_then(|key| self.seen(*key, world))
+        self.list.selected().and_then(|key| self.seen(*key, world))
     }
 
-    /// Selects the first row, now and later.
-    pub(crate) fn follow(&mut self) {
-        (self.cursor, self.at, self.made) = (None, 0, None);
-        self.at_start = true;
+    /// Selects the first row, from now on.
+    fn follow(&mut self) {
+        self.list.unselect();
+        (self.made, self.at_start) = (None, true);
     }
 
-    /// Restores the order of the start, and shows what is gone.
-    pub(crate) fn reset_order(&mut self) {
-        (self.order, self.reverse, self.hides_gone) = Default::default();
+    /// Restores the initial order, shows unloaded programs, and selects the first row.
+    pub(crate) fn reset(&mut self) {
+        self.list.reset_order();
+        self.hides_gone = false;
+        self.follow();
     }
 
-    /// Makes the rows again before the next screen.
+    /// Rebuilds the rows before the next screen.
     pub(crate) fn again(&mut self) {
         self.made = None;
     }
 
-    /// Selects a row, and keeps it selected.
-    fn select(&mut self, row: usize, now: Duration) {
-        self.at = row.min(self.rows.len().saturating_sub(1));
-        self.cursor = self.rows.get(self.at).copied();
-        self.cursor_gone = self.at >= self.first_gone;
-        self.at_start = self.at == 0;
-        self.moved = Some(now);
-    }
-
     /// Keeps the selected row selected.
     pub(crate) fn stay(&mut self, now: Duration) {
-        self.select(self.at, now);
+        self.select(self.list.cursor(), now);
+    }
+}
+
+impl ViewState for Bpf {
+    fn prepare(&mut self, context: &Context<'_>) {
+        let moment = context.moment.map(|moment| moment.time);
+        self.refresh(moment, context.world, context.detail.size().is_some(), context.now);
+        self.list.reveal(context.height);
     }
 
-    /// Selects a row of the screen, if there is one.
-    pub(crate) fn click(&mut self, row: usize, now: Duration) {
-        let row = self.top + row;
-        if row < self.rows.len() {
-            self.select(row, now);
-        }
-    }
-
-    /// Moves the selection down by `rows`. The first row is then selected whatever it is.
-    pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
-        self.select(self.at.saturating_add_signed(rows), now);
-        self.cursor = self.cursor.filter(|_| self.at > 0);
-    }
-
-    /// Performs an action on a screen of `height` rows; `false` if it is none of the view.
-    pub(crate) fn act(&mut self, action: Action, height: usize, now: Duration) -> bool {
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
         match action {
-            Action::BpfSort => self.order = self.order.next(),
-            Action::BpfReverse => self.reverse = !self.reverse,
-            Action::BpfGone => self.hides_gone = !self.hides_gone,
-            _ => match motion(action, height) {
-                Some(rows) => self.move_by(rows, now),
-                None => return false,
-            },
+            Action::Enter if self.list.rows().is_empty() => context.say("nothing is selected"),
+            Action::Enter => {
+                self.stay(context.now);
+                context.detail.open();
+            }
+            Action::Why | Action::ToParent => context.say("only for events"),
+            Action::EditFilter
+            | Action::Failures
+            | Action::OnlyTree
+            | Action::OnlyComm
+            | Action::OnlyDir
+            | Action::NotComm
+            | Action::OnlyUser
+            | Action::Toggle(_) => {
+                let search = context.keymap.first(Action::Search);
+                context.say(format!("filters apply to events; {search} finds a row here"));
+            }
+            Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
+                if context.detail.size() == Some(Size::Full) =>
+            {
+                return Handled::No;
+            }
+            Action::Follow => {
+                // The list of events also follows.
+                self.follow();
+                return Handled::No;
+            }
+            Action::BpfSort | Action::BpfReverse => {
+                match action {
+                    Action::BpfSort => self.list.order = self.list.order.next(),
+                    _ => self.list.reverse = !self.list.reverse,
+                }
+                context.say(sorted_by(self.list.order, self.list.reverse));
+            }
+            Action::BpfGone => {
+                self.hides_gone = !self.hides_gone;
+                let how = if self.hides_gone { "hidden" } else { "listed after loaded ones" };
+                context.say(format!("unloaded programs are {how}"));
+            }
+            _ => {
+                let Some(rows) = motion(action, context.height) else { return Handled::No };
+                self.move_by(rows, context.now);
+                if context.detail.size().is_some() {
+                    self.stay(context.now);
+                }
+                context.detail.scroll = 0;
+            }
         }
-        true
+        Handled::Redraw
     }
 
-    /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
-    pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Bpf, Key) -> bool) -> bool {
-        let found = next_match(self.rows.len(), self.at, (down, here), |at| {
-            self.rows.get(at).is_some_and(|key| is(self, *key))
-        });
-        found.map(|at| self.select(at, now)).is_some()
+    fn rows(&self) -> Rows {
+        Rows::of(&self.list)
+    }
+
+    fn select(&mut self, row: usize, now: Duration) {
+        self.list.select(row, now, |key| Some(*key));
+        self.cursor_gone = self.list.cursor() >= self.first_gone;
+        self.at_start = self.list.cursor() == 0;
+    }
+
+    /// After this, the first row stays selected, whatever it is.
+    fn move_by(&mut self, rows: isize, now: Duration) {
+        self.select(self.list.cursor().saturating_add_signed(rows), now);
+        if self.at_start {
+            self.list.keep(None);
+        }
+    }
+
+    fn searched(&self) -> &'static str {
+        "search here for text: an id, a name or part of the attach point"
+    }
+
+    fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
+        let seen = self.list.rows().get(row).and_then(|key| self.seen(*key, context.world));
+        seen.is_some_and(|seen| pattern.is_match(seen.line().as_bytes()))
+    }
+
+    fn copied(&self, context: &Context<'_>) -> (Option<String>, &'static str) {
+        (self.selected(context.world).map(|seen| seen.line()), "line")
     }
 }
 

@@ -1,39 +1,38 @@
 //! The detail pane: its subject, the open tab, and the files of its process.
 
-use crate::event::process::ProcessKey;
-use crate::store::index::{Answer, Index};
-use crate::store::{Id, Store, Stored};
+use tracetui_events::event::Body;
+use tracetui_events::event::connection::End;
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::tcp::Tcp;
+use tracetui_events::store::index::{Answer, Index};
+use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;
 
 /// The size of the pane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Size {
+pub(crate) enum Size {
     /// The lower half, or the right side of a wide screen.
     Part,
-    /// All of the body.
     Full,
 }
 
-/// The tabs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Tab {
+pub(crate) enum Tab {
     /// The event and its process.
     #[default]
     Info,
-    /// The files that the process opened.
+    /// The files opened by the process.
     Files,
-    /// The ancestors of the process, and its children.
+    /// The ancestors and children of the process.
     Parents,
-    /// Every field.
     Raw,
 }
 
 impl Tab {
     /// Every tab, in order.
-    pub const ALL: [Tab; 4] = [Tab::Info, Tab::Files, Tab::Parents, Tab::Raw];
+    pub(crate) const ALL: [Tab; 4] = [Tab::Info, Tab::Files, Tab::Parents, Tab::Raw];
 
-    /// The title.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Tab::Info => "Info",
             Tab::Files => "Files",
@@ -43,28 +42,30 @@ impl Tab {
     }
 
     /// The tab that is `by` positions further.
-    pub fn step(self, by: usize) -> Tab {
+    pub(crate) fn step(self, by: usize) -> Tab {
         let at = Tab::ALL.iter().position(|tab| *tab == self).unwrap_or_default();
         Tab::ALL[(at + by) % Tab::ALL.len()]
     }
 }
 
-/// The subject of the pane, or what a row of it leads to.
+/// The subject of the pane, or the target of one of its rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// An event and its process.
     Event(Id),
-    /// A process.
     Process(ProcessKey),
 }
 
-/// The newest events among which files are looked for at once.
+/// How many of the newest events the first scan for files examines.
 const FIRST: usize = 4_000;
 
-/// The steps back that are kept.
+/// The maximum number of listed events of a connection.
+const JOINED: usize = 16;
+
+/// The maximum number of steps back.
 const STEPS: usize = 64;
 
-/// What the pane was before it went to another subject.
+/// The state of the pane before it went to another subject.
 #[derive(Debug)]
 struct Step {
     of: Option<Id>,
@@ -73,45 +74,44 @@ struct Step {
     row: Option<Subject>,
 }
 
-/// The pane.
 #[derive(Debug, Default)]
-pub struct Detail {
+pub(crate) struct Detail {
     size: Option<Size>,
-    /// The open tab.
     pub tab: Tab,
     /// The scroll offset, in lines.
     pub scroll: usize,
-    /// The event that is selected in the list. The subject, the steps and the row are forgotten when it is another one.
+    /// The event selected in the list. The subject, the steps and the row are dropped when the selection moves to another event.
     of: Option<Id>,
-    /// The subject, if the pane went to another one than that event.
+    /// The subject, if it is not the selected event.
     subject: Option<Subject>,
     steps: Vec<Step>,
-    /// What the selected row leads to.
+    /// The target of the selected row.
     row: Option<Subject>,
-    /// Whether the selected row is kept on the screen: the user did not scroll since it was selected.
+    /// Whether the selected row is kept on the screen, because the user has not scrolled since selecting it.
     reveals: bool,
-    /// Whether it was drawn since it was selected.
+    /// Whether the pane was drawn since the row was selected.
     drawn: bool,
     /// Whether the selected row was scrolled out of the pane.
     row_hidden: bool,
     files: Option<Files>,
+    connection: Option<Connection>,
 }
 
 impl Detail {
     /// The size; `None` if the pane is closed.
-    pub fn size(&self) -> Option<Size> {
+    pub(crate) fn size(&self) -> Option<Size> {
         self.size
     }
 
     /// Opens the pane; a second call enlarges it to the whole body.
-    pub fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         self.size = Some(if self.size.is_some() { Size::Full } else { Size::Part });
         self.scroll = 0;
     }
 
-    /// Goes one step back, if this event is selected: unselects the row, returns to the subject before, or makes the pane smaller.
-    /// `false` if it is closed.
-    pub fn back(&mut self, selected: Option<Id>) -> bool {
+    /// Goes one step back: unselects the row, returns to the previous subject, or shrinks the pane. `selected`: the event selected in the
+    /// list. If it is not the event of the pane, the row and the steps are dropped first. `false` if the pane is closed.
+    pub(crate) fn back(&mut self, selected: Option<Id>) -> bool {
         self.belong_to(selected);
         if self.row.take().is_some() {
             return true;
@@ -136,24 +136,23 @@ impl Detail {
     }
 
     /// Closes the pane and keeps its tab.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         *self = Detail { tab: self.tab, ..Detail::default() };
     }
 
-    /// Shows another tab.
-    pub fn show(&mut self, tab: Tab) {
+    pub(crate) fn show(&mut self, tab: Tab) {
         self.tab = tab;
         self.scroll = 0;
         self.row = None;
     }
 
-    /// The event that is selected in the list behind the pane.
-    pub fn of(&self) -> Option<Id> {
+    /// The event selected in the list behind the pane.
+    pub(crate) fn of(&self) -> Option<Id> {
         self.of
     }
 
-    /// Returns to the selected event, if that is another one than before.
-    pub fn belong_to(&mut self, selected: Option<Id>) {
+    /// Returns to the selected event, if that is a different one than before.
+    pub(crate) fn belong_to(&mut self, selected: Option<Id>) {
         if self.of != selected {
             self.of = selected;
             self.return_to_event();
@@ -161,20 +160,20 @@ impl Detail {
     }
 
     /// Returns to the selected event.
-    pub fn return_to_event(&mut self) {
+    pub(crate) fn return_to_event(&mut self) {
         self.subject = None;
         self.steps.clear();
         self.row = None;
     }
 
-    /// The subject, if this event is selected.
-    pub fn subject(&self, selected: Id) -> Subject {
-        let event = Subject::Event(selected);
-        if self.of == Some(selected) { self.subject.unwrap_or(event) } else { event }
+    /// The subject while this event is selected. `None` if no event is selected.
+    pub(crate) fn subject(&self, selected: Option<Id>) -> Option<Subject> {
+        let event = Subject::Event(selected?);
+        Some(if self.of == selected { self.subject.unwrap_or(event) } else { event })
     }
 
-    /// Goes to another subject. `of`: the event that is now selected in the list.
-    pub fn go(&mut self, to: Subject, of: Option<Id>) {
+    /// Goes to another subject. `of`: the event selected in the list now.
+    pub(crate) fn go(&mut self, to: Subject, of: Option<Id>) {
         if self.steps.len() == STEPS {
             self.steps.remove(0);
         }
@@ -183,128 +182,192 @@ impl Detail {
         self.scroll = 0;
     }
 
-    /// Whether there is a step back before the pane gets smaller.
-    pub fn has_steps(&self) -> bool {
+    /// Whether a step back remains before the pane shrinks.
+    pub(crate) fn has_steps(&self) -> bool {
         self.row.is_some() || !self.steps.is_empty()
     }
 
-    /// What the selected row leads to.
-    pub fn row(&self) -> Option<Subject> {
+    /// The target of the selected row.
+    pub(crate) fn row(&self) -> Option<Subject> {
         self.row
     }
 
-    /// Selects the row that leads to this.
-    pub fn select(&mut self, row: Subject) {
+    /// Selects the row with this target.
+    pub(crate) fn select(&mut self, row: Subject) {
         self.row = Some(row);
         (self.reveals, self.drawn, self.row_hidden) = (true, false, false);
     }
 
-    /// Unselects the row.
-    pub fn unselect(&mut self) {
+    pub(crate) fn unselect(&mut self) {
         self.row = None;
     }
 
-    /// Scrolls to a line. The selected row may leave the screen, unless it has not been there yet.
-    pub fn scroll_to(&mut self, line: usize) {
+    /// Scrolls to a line. The selected row may leave the screen, unless it has not been drawn yet.
+    pub(crate) fn scroll_to(&mut self, line: usize) {
         if self.row.is_none() || self.drawn {
             self.scroll = line;
             self.reveals = false;
         }
     }
 
+    /// Scrolls by some lines, at most to the line `most`.
+    pub(crate) fn scroll_by(&mut self, lines: isize, most: usize) {
+        self.scroll_to(self.scroll.min(most).saturating_add_signed(lines).min(most));
+    }
+
     /// Whether the selected row is kept on the screen.
-    pub fn reveals(&self) -> bool {
+    pub(crate) fn reveals(&self) -> bool {
         self.reveals
     }
 
     /// Whether the selected row was scrolled out of the pane.
-    pub fn row_hidden(&self) -> bool {
+    pub(crate) fn row_hidden(&self) -> bool {
         self.row_hidden
     }
 
-    /// Stores what was drawn: the scroll offset, and whether the selected row is not on the screen.
-    pub fn drew(&mut self, scroll: usize, row_hidden: bool) {
+    /// Stores the result of drawing: the scroll offset, and whether the selected row is off the screen.
+    pub(crate) fn drew(&mut self, scroll: usize, row_hidden: bool) {
         (self.scroll, self.drawn, self.row_hidden) = (scroll, true, row_hidden);
     }
 
     /// The files of the process in the pane.
-    pub fn files(&self) -> Option<&Files> {
+    pub(crate) fn files(&self) -> Option<&Files> {
         self.files.as_ref()
     }
 
     /// Selects the process whose files are listed.
-    pub fn about(&mut self, process: Option<ProcessKey>, store: &Store) {
+    pub(crate) fn about(&mut self, process: Option<ProcessKey>, store: &Store) {
         let wanted = process.filter(|_| self.size.is_some());
         if self.files.as_ref().map(|files| files.process) == wanted {
             return;
         }
         self.scroll = 0;
         self.files = wanted.map(|process| Files { process, index: Index::new(store) });
-        // The first screen is filled at once.
+        // Fills the first screen at once.
         self.scan(store, FIRST);
     }
 
+    /// Selects the connection whose events are listed.
+    pub(crate) fn join(&mut self, tcp: Option<Tcp>, store: &Store) {
+        let of = |connection: &Connection, tcp: &Tcp| connection.of.end_of(tcp) == Some(End::Same);
+        match (&self.connection, tcp) {
+            (Some(connection), Some(tcp)) if of(connection, &tcp) => {}
+            (None, None) => {}
+            (_, tcp) => {
+                self.connection = tcp.map(|of| Connection { of, index: Index::new(store) });
+                self.scan(store, FIRST);
+            }
+        }
+    }
+
+    /// The other events of the connection in the pane, oldest first, and whether each is about its other end.
+    pub(crate) fn joined(&self) -> impl DoubleEndedIterator<Item = (Id, bool)> {
+        let own = self.subject(self.of);
+        let ids = self.connection.iter().flat_map(|connection| {
+            let ids = (0..connection.index.len()).take(JOINED).filter_map(|at| connection.index.get(at));
+            ids.map(|id| (id, connection.index.is_marked(id)))
+        });
+        ids.filter(move |(id, _)| own != Some(Subject::Event(*id)))
+    }
+
     /// Adds an event that was just stored.
-    pub fn append(&mut self, stored: &Stored<'_>) {
+    pub(crate) fn append(&mut self, stored: &Stored<'_>) {
         if let Some(files) = &mut self.files {
             let answer = opened(files.process, stored);
             files.index.append(stored.id, answer);
-            // The newest is at the top. The selected row stays where it is on the screen.
+            // The newest file is at the top. The selected row keeps its place on the screen.
             self.scroll += usize::from(answer != Answer::No && self.row.is_some() && self.tab == Tab::Files);
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.index.append(stored.id, joins(&connection.of, stored));
         }
     }
 
     /// Removes events that the store evicted.
-    pub fn evict(&mut self, store: &Store) {
-        self.files.iter_mut().for_each(|files| files.index.evict(store));
+    pub(crate) fn evict(&mut self, store: &Store) {
+        let files = self.files.iter_mut().map(|files| &mut files.index);
+        files
+            .chain(self.connection.iter_mut().map(|connection| &mut connection.index))
+            .for_each(|index| index.evict(store));
     }
 
-    /// Continues the search for files.
-    pub fn scan(&mut self, store: &Store, budget: usize) {
+    /// Continues the search for files, and for the events of a connection.
+    pub(crate) fn scan(&mut self, store: &Store, budget: usize) {
         if let Some(files) = &mut self.files {
             let process = files.process;
             files.index.scan(store, budget, |stored| opened(process, stored));
         }
+        if let Some(Connection { of, index }) = &mut self.connection {
+            index.scan(store, budget, |stored| joins(of, stored));
+        }
     }
 
-    /// Whether the search is still running.
-    pub fn scanning(&self, store: &Store) -> bool {
-        self.files.as_ref().is_some_and(|files| files.index.scanning(store))
+    /// Whether the search for the events of a connection is still running.
+    pub(crate) fn joining(&self, store: &Store) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.index.scanning(store))
+    }
+
+    /// Whether a search is still running.
+    pub(crate) fn scanning(&self, store: &Store) -> bool {
+        self.files.as_ref().is_some_and(|files| files.index.scanning(store)) || self.joining(store)
     }
 }
 
 /// The opens of a process among the kept events. Failed ones are marked.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     process: ProcessKey,
     index: Index,
 }
 
 impl Files {
-    /// The number of opens.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
 
     /// Whether there are no opens.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
 
     /// The number of failed opens.
-    pub fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.index.marked()
     }
 
-    /// The position of an open, or of the nearest one that is left. Position 0 is the newest.
-    pub fn position(&self, id: Id) -> Option<usize> {
+    /// The position of an open, or of the nearest remaining one. Position 0 is the newest.
+    pub(crate) fn position(&self, id: Id) -> Option<usize> {
         let last = self.index.len().checked_sub(1)?;
         Some(last - self.index.place(id).min(last))
     }
 
     /// The event of an open. Position 0 is the newest.
-    pub fn newest(&self, at: usize) -> Option<Id> {
+    pub(crate) fn newest(&self, at: usize) -> Option<Id> {
         self.index.len().checked_sub(at + 1).and_then(|at| self.index.get(at))
+    }
+}
+
+/// The kept events of a connection. Those of its other end are marked.
+#[derive(Debug)]
+struct Connection {
+    of: Tcp,
+    index: Index,
+}
+
+/// The `tcp` of a kept event.
+pub(crate) fn tcp_of(stored: &Stored<'_>) -> Option<Tcp> {
+    let event = (stored.kind == Kind::Tcp).then(|| stored.event())?;
+    match event.ok()?.body {
+        Body::Tcp(tcp) => Some(tcp),
+        _ => None,
+    }
+}
+
+fn joins(of: &Tcp, stored: &Stored<'_>) -> Answer {
+    match tcp_of(stored).and_then(|tcp| of.end_of(&tcp)) {
+        None => Answer::No,
+        Some(End::Same) => Answer::Yes,
+        Some(End::Other) => Answer::Marked,
     }
 }
 
@@ -334,15 +397,15 @@ mod tests {
         detail.select(process(1));
         detail.go(process(1), event);
         detail.go(process(2), event);
-        assert_eq!((detail.subject(Id::default()), detail.row()), (process(2), None));
+        assert_eq!((detail.subject(event), detail.row()), (Some(process(2)), None));
         assert!(detail.back(event));
-        assert_eq!(detail.subject(Id::default()), process(1));
+        assert_eq!(detail.subject(event), Some(process(1)));
         detail.show(Tab::Raw);
         assert!(detail.back(event));
         assert_eq!((detail.tab, detail.row()), (Tab::Parents, Some(process(1))));
-        assert_eq!(detail.subject(Id::default()), Subject::Event(Id::default()));
+        assert_eq!(detail.subject(event), Some(Subject::Event(Id::default())));
         assert!(detail.back(event) && detail.row().is_none() && detail.size().is_some());
-        // Another event is selected: its own process is shown.
+        // When another event is selected, the pane shows that event's process.
         detail.go(process(1), event);
         assert!(detail.back(None) && detail.size().is_none());
         assert!(!detail.back(None));

@@ -1,34 +1,32 @@
 //! The event list: the shown events, the selected event, and the visible part.
 //!
-//! A position is that of an event among the shown ones, folded or not. Lines ([`Line`]) are found when the list is drawn or the
-//! selection moves: folding changes neither counts nor positions. The selected event always ends its line, so it is never hidden.
+//! A position is an index into the shown events, folded or not. Lines ([`Line`]) are found when the list is drawn or the selection moves.
+//! Folding therefore changes neither counts nor positions. The selected event always ends its line, so it is never hidden.
 
 mod fold;
 
 use crate::app::filter::DisplayFilter;
 use crate::app::keymap::Action;
-use crate::enrich::World;
-use crate::event::EventContext;
-use crate::store::index::{Answer, Index};
-use crate::store::{Id, Store, Stored};
-pub(crate) use fold::{Fold, Line, missed};
+pub(crate) use fold::{Fold, Line};
 use std::collections::BTreeSet;
 use std::ops::Range;
+use tracetui_events::enrich::World;
+use tracetui_events::event::EventContext;
+use tracetui_events::store::index::{Answer, Index};
+use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// The conditions under which an event is shown: kind, failure, and the filter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
-    /// The shown kinds.
     pub kinds: KindSet,
     /// Whether only failures are shown.
     pub failures: bool,
-    /// The display filter.
     pub filter: Option<&'a dyn DisplayFilter>,
 }
 
 impl Shown<'_> {
-    /// Whether an event is shown. Gap rows are, unless the filter requires kinds other than `lost`.
+    /// Whether an event is shown. Gap rows are shown unless the filter requires kinds other than `lost`.
     pub(crate) fn answer(&self, seen: &EventContext<'_>) -> Answer {
         let kind = seen.event.kind();
         let passes = |filter: &dyn DisplayFilter| filter.matches(seen);
@@ -40,7 +38,7 @@ impl Shown<'_> {
         if belongs { Answer::Yes } else { Answer::No }
     }
 
-    /// Whether a stored event is shown. It is decoded only if the filter needs it.
+    /// Whether a stored event is shown. Decodes the event only if the filter needs it.
     pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &World) -> Answer {
         match (stored.kind, self.filter) {
             (Kind::Lost, None) => Answer::Marked,
@@ -57,24 +55,23 @@ impl Shown<'_> {
     }
 }
 
-/// The screens above and below the shown one whose rows a pause keeps, and the most rows that it keeps.
+/// How many screens of rows a pause keeps above and below the visible one, and the maximum number of rows that it keeps.
 const HELD: (usize, usize) = (4, 4096);
 
 /// Rows evicted since the view was paused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct EvictedRows {
-    /// Above the first row.
+    /// Evicted above the first row.
     pub above: usize,
-    /// Among the other rows of the pause.
+    /// Evicted among the other rows of the pause.
     pub between: usize,
-    /// Rows that came after the pause.
+    /// Evicted rows that came after the pause.
     pub new: usize,
 }
 
-/// The number of cells that one step scrolls sideways.
+/// The number of cells per step of sideways scrolling.
 const SIDEWAYS: isize = 8;
 
-/// The list.
 #[derive(Debug, Default)]
 pub struct EventList {
     index: Index,
@@ -83,16 +80,16 @@ pub struct EventList {
     /// The first row on the screen.
     top: Id,
     follow: bool,
-    /// Events from this one on arrived after the view was paused.
+    /// The first event that arrived after the view was paused.
     frozen: Option<Id>,
     evicted: EvictedRows,
-    /// Events from this one on arrived after following ended.
+    /// The first event that arrived after following ended.
     unseen: Id,
     /// The number of cells by which DETAIL is scrolled.
     sideways: usize,
     /// Whether repeats and searches are folded.
     folds: bool,
-    /// Events whose repeats or searches are not folded.
+    /// Events whose repeats or searches are unfolded.
     unfolded: BTreeSet<Id>,
 }
 
@@ -102,7 +99,7 @@ impl EventList {
         EventList { follow: true, folds: true, ..EventList::default() }
     }
 
-    /// Empties the list, for other events.
+    /// Empties the list, to hold other events.
     pub(crate) fn empty(&mut self) {
         *self = EventList { sideways: self.sideways, folds: self.folds, ..EventList::new() };
     }
@@ -124,9 +121,20 @@ impl EventList {
         self.evicted.new += all - of_pause;
     }
 
-    /// The positions of the rows to keep while the view is paused: those on a screen of `height` lines and around it. `None` if those
-    /// on the screen are kept.
-    pub(crate) fn rows_to_hold(&self, height: usize, store: &Store) -> Option<Range<usize>> {
+    /// During a pause, keeps the rows on and around the screen in memory. Returns whether the rows to keep have changed.
+    pub(crate) fn hold(&self, height: usize, store: &mut Store) -> bool {
+        let rows = match self.paused() {
+            true => self.rows_to_hold(height, store),
+            false => store.pinned().map(|_| 0..0),
+        };
+        let changes = rows.is_some();
+        rows.into_iter().for_each(|rows| store.pin(rows.filter_map(|at| self.row(at))));
+        changes
+    }
+
+    /// The positions of the rows to keep during a pause: the rows on a screen of `height` lines and around it. `None` if the rows on the
+    /// screen are already kept.
+    fn rows_to_hold(&self, height: usize, store: &Store) -> Option<Range<usize>> {
         let lines = self.screen(height, store);
         let (first, last) = (lines.first()?.first, lines.last()?.last);
         let is_held = |(from, to): (Id, Id)| self.row(first) >= Some(from) && self.row(last) <= Some(to);
@@ -149,7 +157,6 @@ impl EventList {
         self.evicted = EvictedRows::default();
     }
 
-    /// Continues filtering.
     pub fn scan(&mut self, store: &Store, budget: usize, ask: impl FnMut(&Stored<'_>) -> Answer) {
         self.index.scan(store, budget, ask);
     }
@@ -159,12 +166,12 @@ impl EventList {
         self.index.scanning(store)
     }
 
-    /// The number of rows; in a paused view, the number at the time of the pause.
+    /// The number of rows. In a paused view, the number at the time of the pause.
     pub fn rows(&self) -> usize {
         self.frozen.map_or(self.index.len(), |frozen| self.index.place(frozen))
     }
 
-    /// The number of rows that are events, without gap rows.
+    /// The number of event rows, without gap rows.
     pub fn events(&self) -> u64 {
         (self.rows() - self.gaps()) as u64
     }
@@ -174,12 +181,12 @@ impl EventList {
         self.frozen.map_or(self.index.marked(), |frozen| self.index.marked_before(frozen))
     }
 
-    /// The newest gap rows, the newest first.
+    /// The newest gap rows, newest first.
     pub fn newest_gaps(&self) -> impl Iterator<Item = Id> {
         (0..self.gaps()).rev().filter_map(|at| self.index.marked_at(at))
     }
 
-    /// The number of events that match, including those that a pause hides.
+    /// The number of matching events, including events after a pause.
     pub fn shown(&self) -> u64 {
         (self.index.len() - self.index.marked()) as u64
     }
@@ -189,17 +196,17 @@ impl EventList {
         self.index.get(at).filter(|_| at < self.rows())
     }
 
-    /// The event at a position, also one that a pause hides.
+    /// The event at a position, which may be after the pause.
     pub(crate) fn listed(&self, at: usize) -> Option<Id> {
         self.index.get(at)
     }
 
-    /// The oldest event of which is known whether it is shown.
+    /// The oldest event that the filter has examined.
     pub(crate) fn asked_from(&self) -> Id {
         self.index.tested_from()
     }
 
-    /// The position of the first row that is not older than `id`.
+    /// The position of the first row at or after `id`.
     pub fn place(&self, id: Id) -> usize {
         self.index.place(id)
     }
@@ -213,12 +220,11 @@ impl EventList {
         }
     }
 
-    /// The selected event.
     pub fn selected(&self) -> Option<Id> {
         self.cursor().and_then(|at| self.row(at))
     }
 
-    /// The first event after what is shown: after the selected one, or after the pause. `None` if the view follows the newest.
+    /// The first event after the shown state: after the selected event, or after the pause. `None` if the view follows the newest.
     pub fn until(&self) -> Option<Id> {
         match (self.follow, self.frozen) {
             (true, frozen) => frozen,
@@ -231,7 +237,12 @@ impl EventList {
         self.selected
     }
 
-    /// Whether an event passes, also one that a pause hides.
+    /// Whether an event has a row.
+    pub(crate) fn lists(&self, id: Id) -> bool {
+        self.row(self.place(id)) == Some(id)
+    }
+
+    /// Whether an event passes, even if a pause hides it.
     pub fn has(&self, id: Id) -> bool {
         self.index.get(self.index.place(id)) == Some(id)
     }
@@ -242,7 +253,7 @@ impl EventList {
         if !self.follow {
             lines.extend(self.lines_down(self.index.place(self.top), store).take(height));
         }
-        // No space is left below the last line.
+        // Leave no space below the last line.
         if lines.len() < height {
             lines = self.lines_up(self.rows().checked_sub(1), store).take(height).collect();
             lines.reverse();
@@ -250,26 +261,26 @@ impl EventList {
         lines
     }
 
-    /// The line that an event ends, as the list shows it; `None` if another one follows it there, or it is not listed.
+    /// The line that ends with an event, as the list shows it. `None` if the line continues after the event, or the event is not listed.
     pub(crate) fn line_of(&self, id: Id, store: &Store) -> Option<Line> {
         let at = self.place(id);
-        let line = (self.row(at) == Some(id)).then(|| self.line(at, store))?;
+        let line = self.lists(id).then(|| self.line(at, store))?;
         (line.last == at).then_some(line)
     }
 
-    /// The line of a row, and those below.
+    /// The line of a row, and the lines below.
     fn lines_down(&self, at: usize, store: &Store) -> impl Iterator<Item = Line> {
         let next = move |at: usize| (at < self.rows()).then(|| self.line(at, store));
         std::iter::successors(next(at), move |line| next(line.last + 1))
     }
 
-    /// The line of a row, and those above.
+    /// The line of a row, and the lines above.
     fn lines_up(&self, at: Option<usize>, store: &Store) -> impl Iterator<Item = Line> {
         let line = |at| self.line(at, store);
         std::iter::successors(at.map(line), move |below| below.first.checked_sub(1).map(line))
     }
 
-    /// The line of a row. The selected row is the last one of its line.
+    /// The line of a row. The selected row is always the last one of its line.
     fn line(&self, at: usize, store: &Store) -> Line {
         let run = self.run(at, store);
         match self.cursor() {
@@ -280,13 +291,13 @@ impl EventList {
         }
     }
 
-    /// The rows around a row that can be folded.
+    /// The range of rows around a row that can be folded with it.
     fn run(&self, at: usize, store: &Store) -> Line {
         let mut run = Line::of(at);
         if !self.folds {
             return run;
         }
-        // A row belongs to the row before if what they have in common continues what that one has in common with the row before it.
+        // A row joins the row before if their fold continues the fold of that row with the one before it.
         let own = self.common(at, store);
         let mut up = own;
         while let Some(fold) = up {
@@ -305,7 +316,7 @@ impl EventList {
         run
     }
 
-    /// What a row has in common with the row before. At every [`fold::MOST`]th row, nothing if the rows before it are one long run.
+    /// The fold of a row and the row before. At every [`fold::MOST`]th row it is `None` if the rows before it are one long run.
     fn common(&self, at: usize, store: &Store) -> Option<Fold> {
         let row = |at| self.row(at).and_then(|id| store.get(id));
         let own = |at: usize| fold::common(&row(at.checked_sub(1)?)?, &row(at)?);
@@ -342,7 +353,7 @@ impl EventList {
         self.unfolded.clear();
     }
 
-    /// Gives each event of the selected line a line; `false` if there is only one.
+    /// Gives each event of the selected line its own line. `false` if the line has only one event.
     fn unfold(&mut self, height: usize, store: &Store) -> bool {
         let Some((at, id)) = self.cursor().zip(self.selected()) else { return false };
         let run = self.run(at, store);
@@ -354,7 +365,7 @@ impl EventList {
         true
     }
 
-    /// Folds what the selected row was unfolded from; `false` if it was not.
+    /// Folds the line that the selected row was unfolded from. `false` if it was not unfolded.
     fn fold(&mut self, height: usize, store: &Store) -> bool {
         let Some(run) = self.cursor().map(|at| self.run(at, store)) else { return false };
         let Some((first, last)) = self.row(run.first).zip(self.row(run.last)) else { return false };
@@ -377,7 +388,7 @@ impl EventList {
         self.frozen.is_some()
     }
 
-    /// The number of rows that were added since the view was paused, or since following ended.
+    /// The number of rows added since the view was paused, or since following ended.
     pub fn unseen(&self) -> usize {
         match self.frozen {
             Some(frozen) => self.index.len() - self.index.place(frozen) + self.evicted.new,
@@ -408,7 +419,6 @@ impl EventList {
         }
     }
 
-    /// Scrolls DETAIL sideways.
     pub fn scroll_sideways(&mut self, cells: isize) {
         self.sideways = self.sideways.saturating_add_signed(cells).min(1 << 16);
     }
@@ -431,7 +441,7 @@ impl EventList {
         self.follow = true;
     }
 
-    /// Stops following, and selects this event.
+    /// Stops following, and selects an event.
     pub fn select(&mut self, id: Id, height: usize, store: &Store) {
         if self.follow {
             self.top = self.screen(height, store).first().and_then(|line| self.row(line.first)).unwrap_or_default();
@@ -449,7 +459,7 @@ impl EventList {
         }
     }
 
-    /// Moves the selection down by so many lines.
+    /// Moves the selection down by this many lines.
     pub fn move_by(&mut self, lines: isize, height: usize, store: &Store) {
         let Some(at) = self.cursor() else { return };
         if self.follow && lines > 0 {
@@ -465,7 +475,7 @@ impl EventList {
         }
     }
 
-    /// Selects the line that is so many lines below the one of an event, if there is one.
+    /// Selects the line this many lines below the line of an event, if there is one.
     pub(crate) fn select_line(&mut self, first: Id, lines: usize, height: usize, store: &Store) {
         let line = self.lines_down(self.place(first), store).nth(lines);
         if let Some(id) = line.and_then(|line| self.row(line.last)) {
@@ -473,7 +483,6 @@ impl EventList {
         }
     }
 
-    /// Selects the oldest line.
     pub fn go_to_start(&mut self, height: usize, store: &Store) {
         if let Some(id) = self.first(store) {
             self.select(id, height, store);

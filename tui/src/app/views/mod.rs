@@ -3,31 +3,39 @@
 pub(crate) mod bpf;
 pub(crate) mod detail;
 pub(crate) mod events;
+pub(crate) mod state;
 pub(crate) mod top;
 pub(crate) mod tree;
 
-use super::keymap::Action;
+use super::keymap::{Action, Scope};
+use super::list;
+use bpf::Bpf;
+use events::EventList;
+use state::{Moment, ViewState};
+use top::Top;
+use tracetui_events::budget::Budget;
+use tracetui_events::enrich::World;
+use tracetui_events::store::Store;
+use tree::Tree;
 
 /// The content of the screen's body, above or beside the detail pane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum View {
-    /// The event list.
+pub(crate) enum View {
     #[default]
     Events,
     /// The processes, each below its parent.
     Tree,
-    /// What is most frequent.
     Top,
-    /// The BPF programs, and where they are attached.
+    /// The BPF programs and their attachments.
     Bpf,
 }
 
 impl View {
     /// Every view, in the order of the tabs.
-    pub const ALL: [View; 4] = [View::Events, View::Tree, View::Top, View::Bpf];
+    pub(crate) const ALL: [View; 4] = [View::Events, View::Tree, View::Top, View::Bpf];
 
     /// The title of the tab.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             View::Events => "Events",
             View::Tree => "Tree",
@@ -36,7 +44,7 @@ impl View {
         }
     }
 
-    /// The action that shows it.
+    /// The action that shows the view.
     pub(crate) fn action(self) -> Action {
         match self {
             View::Events => Action::ShowEvents,
@@ -46,38 +54,70 @@ impl View {
         }
     }
 
-    /// The view that is `by` tabs further.
+    /// The scope of the view's own keys.
+    pub(crate) fn scope(self) -> Option<Scope> {
+        match self {
+            View::Events => None,
+            View::Tree => Some(Scope::Tree),
+            View::Top => Some(Scope::Top),
+            View::Bpf => Some(Scope::Bpf),
+        }
+    }
+
+    /// The view `by` tabs further.
     pub(crate) fn step(self, by: usize) -> View {
-        let at = View::ALL.iter().position(|view| *view == self).unwrap_or_default();
-        View::ALL[(at + by) % View::ALL.len()]
+        list::step(&View::ALL, self, by)
     }
 }
 
-/// The next of `count` rows for which `is` holds, round the end, from the row `at` on; that one comes first if `here`, else last.
-pub(crate) fn next_match(
-    count: usize,
-    at: usize,
-    (down, here): (bool, bool),
-    is: impl Fn(usize) -> bool,
-) -> Option<usize> {
-    let steps = if here { 0..count } else { 1..count + 1 };
-    let row = |step| if down { at + step } else { at + count - step } % count.max(1);
-    steps.map(row).find(|row| is(*row))
+/// The views other than the list of events, and which view is shown.
+#[derive(Debug)]
+pub(crate) struct Views {
+    pub shown: View,
+    pub tree: Tree,
+    pub top: Top,
+    pub bpf: Bpf,
 }
 
-/// By how many rows an action moves the selection on a screen of `height` rows; `None` if it does not move it.
-pub(crate) fn motion(action: Action, height: usize) -> Option<isize> {
-    let page = isize::try_from(height).unwrap_or(isize::MAX).max(1);
-    let half = page / 2 + page % 2;
-    Some(match action {
-        Action::Up => -1,
-        Action::Down => 1,
-        Action::PageUp => -page,
-        Action::PageDown => page,
-        Action::HalfUp => -half,
-        Action::HalfDown => half,
-        Action::Start => isize::MIN,
-        Action::End => isize::MAX,
-        _ => return None,
-    })
+impl Views {
+    pub(crate) fn new(budget: Budget) -> Views {
+        Views { shown: View::default(), tree: Tree::new(budget), top: Top::new(budget.top()), bpf: Bpf::default() }
+    }
+
+    /// The shown view. `None` if that is the list of events.
+    pub(crate) fn current(&mut self) -> Option<&mut dyn ViewState> {
+        match self.shown {
+            View::Events => None,
+            View::Tree => Some(&mut self.tree),
+            View::Top => Some(&mut self.top),
+            View::Bpf => Some(&mut self.bpf),
+        }
+    }
+
+    /// Counts for Top at the shown moment, if Top is shown.
+    pub(crate) fn count(&mut self, moment: Option<Moment>, events: &EventList, store: &Store, world: &World) {
+        match self.shown {
+            View::Top => self.top.count_until(moment.map(|moment| moment.until), events, store, world),
+            _ => self.top.stop(),
+        }
+    }
+
+    /// The memory in use, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.tree.bytes() + self.top.bytes() + self.bpf.bytes()
+    }
+
+    /// Restores the initial orders and selections.
+    pub(crate) fn reset(&mut self) {
+        self.tree.reset();
+        self.top.list.reset_order();
+        self.bpf.reset();
+    }
+
+    /// Restarts with other events.
+    pub(crate) fn empty(&mut self, budget: Budget) {
+        self.tree = Tree::new(budget);
+        self.top.stop();
+        self.bpf.again();
+    }
 }

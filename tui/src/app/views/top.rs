@@ -1,36 +1,36 @@
-//! What is most frequent: the shown events counted by one of their properties. Kept events are counted in slices, the newest first;
-//! new ones when they arrive. Nothing is counted while the view is not shown.
+//! Top: the shown events, counted by one of their properties. Kept events are counted in slices, newest first. New events are counted when
+//! they arrive. Nothing is counted while another view is shown.
 
+use super::state::{Context, Rows, ViewState, motion};
+use crate::app::copy;
+use crate::app::input::Handled;
 use crate::app::keymap::Action;
+use crate::app::list::{self, List, Order as _};
 use crate::app::row;
 use crate::app::views::events::EventList;
-use crate::app::views::{motion, next_match};
-use crate::enrich::World;
-use crate::event::open::Open;
-use crate::event::{Body, EventContext, Tables};
-use crate::filter;
-use crate::limits;
-use crate::store::{FileHash, Id, Store, Stored};
 use foldhash::fast::RandomState;
+use regex::bytes::Regex;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::time::Duration;
+use tracetui_events::enrich::World;
+use tracetui_events::event::{Body, EventContext, Tables, connection};
+use tracetui_events::filter;
+use tracetui_events::limits;
+use tracetui_events::store::{FileHash, Id, Store, Stored};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
 
-/// The seconds whose events are counted one by one.
+/// How many seconds back events are counted per second.
 pub(crate) const SECONDS: usize = 60;
 
-/// The seconds whose mean is the rate.
+/// The number of seconds over which the rate is averaged.
 const RATE: u64 = 10;
 
-/// The time after a movement of the selection in which the order stays.
-const HELD: Duration = Duration::from_secs(3);
-
-/// The events between two moments that are counted at once.
+/// The largest step between two moments, in events, that is counted at once.
 const STEP: usize = 4_000;
 
 const SECOND: u64 = 1_000_000_000;
@@ -46,13 +46,14 @@ pub(crate) enum By {
     Cgroup,
     Errno,
     Kind,
+    /// The remote address and port of a client's connection, the local port of a server's.
+    Peer,
 }
 
 impl By {
-    /// All, in order.
-    pub(crate) const ALL: [By; 7] = [By::Comm, By::Path, By::Dir, By::Uid, By::Cgroup, By::Errno, By::Kind];
+    /// All properties, in order.
+    pub(crate) const ALL: [By; 8] = [By::Comm, By::Path, By::Dir, By::Uid, By::Cgroup, By::Errno, By::Kind, By::Peer];
 
-    /// The name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             By::Comm => "comm",
@@ -62,10 +63,11 @@ impl By {
             By::Cgroup => "cgroup",
             By::Errno => "errno",
             By::Kind => "kind",
+            By::Peer => "peer",
         }
     }
 
-    /// A value as it is shown: with the name of a user.
+    /// A value as the view shows it: a user id with the user's name.
     pub(crate) fn shown<'a>(self, value: &'a [u8], world: &World) -> Cow<'a, [u8]> {
         let uid = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).filter(|_| self == By::Uid);
         match uid.and_then(|uid| world.user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
@@ -75,25 +77,25 @@ impl By {
     }
 
     fn step(self, by: usize) -> By {
-        let at = By::ALL.iter().position(|known| *known == self).unwrap_or_default();
-        By::ALL[(at + by) % By::ALL.len()]
+        list::step(&By::ALL, self, by)
     }
 
-    /// Appends the value of a kept event. `false` if it has none. It is decoded only if that is needed.
+    /// Appends the value of a kept event, and decodes the event only if necessary. `false` if it has no value.
     fn of_stored(self, stored: &Stored<'_>, world: &dyn Tables, out: &mut Vec<u8>) -> bool {
         if let (By::Path | By::Dir, Some(open)) = (self, stored.open()) {
-            return self.of_open(&open, out);
+            open.file().write(out);
+            return self.of_path(out);
         }
         let may_have = match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,
-            By::Path | By::Dir => stored.kind == Kind::Exec,
-            By::Cgroup => true,
+            By::Path | By::Dir | By::Cgroup => true,
+            By::Peer => stored.kind == Kind::Tcp,
         };
         may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
     }
 
-    /// Appends the value of an event. `false` if it has none.
+    /// Appends the value of an event. `false` if it has no value.
     pub(crate) fn of(self, seen: &EventContext<'_>, out: &mut Vec<u8>) -> bool {
         match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(seen.event.kind(), &seen.event.header, out),
@@ -104,23 +106,19 @@ impl By {
                 seen.result(out);
             }
             By::Cgroup => out.extend_from_slice(&row::field(seen, "cgroup").text().unwrap_or_default()),
-            By::Path | By::Dir => match &seen.event.body {
-                Body::Open(open) => return self.of_open(open, out),
-                Body::Exec(exec) if exec.record.ret == 0 && exec.exe.is_known() => exec.exe.write(out),
-                Body::Exec(exec) => out.extend_from_slice(exec.filename),
+            By::Path | By::Dir => match seen.event.body.file() {
+                Some(file) => file.write(out),
+                None => return false,
+            },
+            By::Peer => match &seen.event.body {
+                Body::Tcp(tcp) => return tcp.service(out),
                 _ => return false,
             },
         }
         self.of_path(out)
     }
 
-    /// Appends the path of an open, or its directory. `false` if it has none.
-    fn of_open(self, open: &Open<'_>, out: &mut Vec<u8>) -> bool {
-        open.file().write(out);
-        self.of_path(out)
-    }
-
-    /// Cuts a path to its directory, if that is the property. `false` if nothing is left.
+    /// Cuts a path to its directory if the property is the directory. `false` if nothing is left.
     fn of_path(self, out: &mut Vec<u8>) -> bool {
         if self == By::Dir {
             match memchr::memrchr(b'/', out) {
@@ -131,18 +129,18 @@ impl By {
         !out.is_empty()
     }
 
-    /// Appends the value of an event that its header has. `false` if it has none.
+    /// Appends a value that the header of an event contains. `false` if the property is not in the header.
     fn of_header(self, kind: Kind, header: &FrameHeader, out: &mut Vec<u8>) -> bool {
         match self {
             By::Comm => out.extend_from_slice(header.comm()),
             By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
             By::Kind => out.extend_from_slice(kind.name().as_bytes()),
-            By::Path | By::Dir | By::Cgroup | By::Errno => {}
+            By::Path | By::Dir | By::Cgroup | By::Errno | By::Peer => {}
         }
         !out.is_empty()
     }
 
-    /// The filter that events with a value pass.
+    /// The filter term that matches the events with this value.
     pub(crate) fn term(self, value: &[u8]) -> String {
         match self {
             By::Comm => filter::exactly("comm", value),
@@ -152,11 +150,11 @@ impl By {
             By::Cgroup => filter::exactly("cgroup", value),
             By::Errno => filter::exactly("err", value),
             By::Kind => filter::exactly("kind", value),
+            By::Peer => connection::of_service(value),
         }
     }
 }
 
-/// The orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
     Events,
@@ -165,11 +163,10 @@ pub(crate) enum Order {
     Last,
 }
 
-impl Order {
-    const ALL: [Order; 4] = [Order::Events, Order::Rate, Order::Failed, Order::Last];
+impl list::Order for Order {
+    const ALL: &'static [Order] = &[Order::Events, Order::Rate, Order::Failed, Order::Last];
 
-    /// The name.
-    pub(crate) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Order::Events => "events",
             Order::Rate => "rate",
@@ -177,31 +174,24 @@ impl Order {
             Order::Last => "last event",
         }
     }
-
-    fn next(self) -> Order {
-        let at = Order::ALL.iter().position(|order| *order == self).unwrap_or_default();
-        Order::ALL[(at + 1) % Order::ALL.len()]
-    }
 }
 
-/// The time whose events are counted.
+/// The time span whose events are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Window {
-    /// All that is kept.
     #[default]
     All,
-    /// The last [`SECONDS`].
+    /// The last [`SECONDS`] seconds.
     Recent,
 }
 
 /// The counts of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Figures {
-    /// Its events.
     pub events: u64,
-    /// By kind: exec, exit, open, bpf.
-    pub kinds: [u64; 4],
-    /// Calls that failed and that nothing answered.
+    /// Events by kind, in the order of [`KINDS`].
+    pub kinds: [u64; KINDS.len()],
+    /// Failed calls that no later call of the same search answered.
     pub failed: u64,
 }
 
@@ -221,26 +211,25 @@ impl Figures {
     }
 }
 
-/// The events with one value. What each event changes lies in one cache line.
+/// The events with one value. The fields that each event changes share a cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Group {
-    /// The counts of all that was counted.
+    /// The counts of all counted events.
     all: Figures,
-    /// The time of the last one (CLOCK_BOOTTIME, ns).
+    /// The time of the last event (CLOCK_BOOTTIME, ns).
     pub last_ns: u64,
-    /// The last second of `seconds`.
+    /// The newest second in `seconds`.
     latest: u64,
-    /// The value.
     pub value: Box<[u8]>,
-    /// The counts of each second, if only those of the last ones are shown.
+    /// The counts of each second, if only the last seconds are shown.
     recent: Option<Box<[Figures; SECONDS]>>,
-    /// Events per second, at the place of the second.
+    /// Events per second, in a ring indexed by the second.
     seconds: [u32; SECONDS],
 }
 
-/// The kinds that are counted one by one.
-const KINDS: [Kind; 4] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
+/// The kinds with a count of their own.
+const KINDS: [Kind; 5] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Tcp];
 
 impl Group {
     fn new(value: &[u8], ns: u64, window: Window) -> Group {
@@ -254,7 +243,7 @@ impl Group {
         self.last_ns = self.last_ns.max(ns);
         let second = ns / SECOND;
         while self.latest < second {
-            // After a long pause, all of them are zero.
+            // After a long pause all slots are zero.
             self.latest = (self.latest + 1).max(second.saturating_sub(SECONDS as u64));
             let at = self.latest as usize % SECONDS;
             self.seconds[at] = 0;
@@ -267,7 +256,7 @@ impl Group {
         }
     }
 
-    /// Counts one fewer that failed at this time.
+    /// Takes one failed call at this time off the counts.
     fn answered(&mut self, ns: u64) {
         self.all.failed = self.all.failed.saturating_sub(1);
         let second = ns / SECOND;
@@ -277,7 +266,7 @@ impl Group {
         }
     }
 
-    /// What is shown at a time: the counts of the last seconds, or of all.
+    /// The counts to show at a time: of the last seconds, or of all events.
     pub(crate) fn figures(&self, now_ns: u64) -> Figures {
         let Some(recent) = &self.recent else { return self.all };
         let now = now_ns / SECOND;
@@ -287,68 +276,61 @@ impl Group {
         sum
     }
 
-    /// The events of a second.
+    /// The number of events in a second.
     fn in_second(&self, second: u64) -> u32 {
         let known = second <= self.latest && second + SECONDS as u64 > self.latest;
         if known { self.seconds[second as usize % SECONDS] } else { 0 }
     }
 
-    /// The events of each of the last `count` seconds until a time, the oldest first.
+    /// The number of events in each of the last `count` seconds up to a time, oldest first.
     pub(crate) fn history(&self, now_ns: u64, count: u64) -> impl Iterator<Item = u32> {
         let now = now_ns / SECOND;
         (0..count).rev().map(move |ago| now.checked_sub(ago).map_or(0, |second| self.in_second(second)))
     }
 
-    /// The events per second of late, of a time that began at `since_ns`.
+    /// The recent rate in events per second, for a time span that began at `since_ns`.
     pub(crate) fn rate(&self, now_ns: u64, since_ns: u64) -> u64 {
         let seconds = (now_ns / SECOND).saturating_sub(since_ns / SECOND).saturating_add(1).min(RATE);
         self.history(now_ns, seconds).map(u64::from).sum::<u64>().div_ceil(seconds)
     }
 }
 
-/// Bytes of a group beside its value: its place in the list, which may be half full, those in the two tables, and that in the rows.
+/// Memory of a group in bytes, without its value: its entry in the list (which may be half full), in the two tables, and in the rows.
 const GROUP: usize = 2 * size_of::<Group>() + 8 * size_of::<(u64, u32)>() + 32;
 
-/// The view.
 #[derive(Debug, Default)]
 pub(crate) struct Top {
     by: By,
     window: Window,
-    /// Events from here on are counted: the first one, and its time.
+    /// The first event to count, and its time.
     since: Option<(Id, u64)>,
-    /// The order that the user chose.
-    order: Option<Order>,
-    reverse: bool,
+    /// The places of the groups in `groups`, in the order that the user chose.
+    pub(crate) list: List<u32, Box<[u8]>, Option<Order>>,
     groups: Vec<Group>,
-    /// The groups by the hashes of their values. Values with one hash would be one group, but nobody who chooses values knows the
+    /// The groups by the hashes of their values. Two values with the same hash would be one group, but nobody who chooses values knows the
     /// key of the hash.
     places: FxHashMap<u64, u32>,
-    /// The same by the files of opens ([`Stored::file`]).
+    /// The same groups by the files of opens ([`Stored::file`]).
     files: FxHashMap<FileHash, u32>,
     hasher: RandomState,
     bytes: usize,
     bound: usize,
-    /// Events whose groups were removed.
+    /// Events of removed groups.
     pub(crate) others: u64,
-    /// Events from here on have been counted.
+    /// Events from this one on are counted.
     from: Id,
-    /// Events from here on are not counted: they came after the moment that is shown.
+    /// The first event that is not counted, because it came after the moment shown.
     until: Option<Id>,
     running: bool,
-    /// The times of the first and of the last event that was counted (CLOCK_BOOTTIME, ns).
+    /// The times of the first and the last counted event (CLOCK_BOOTTIME, ns).
     span: Option<(u64, u64)>,
-    rows: Vec<u32>,
-    /// The most events of a row.
+    /// The number of events of the largest group.
     most: u64,
-    cursor: Option<Box<[u8]>>,
-    at: usize,
-    top: usize,
-    moved: Option<Duration>,
     scratch: Vec<u8>,
 }
 
 impl Top {
-    /// Nothing counted, within so many bytes.
+    /// An empty count that uses at most `bound` bytes.
     pub(crate) fn new(bound: usize) -> Top {
         Top { bound, ..Top::default() }
     }
@@ -358,14 +340,14 @@ impl Top {
         self.bytes
     }
 
-    /// Forgets what was counted, and counts again while the view is shown.
-    pub(crate) fn restart(&mut self, until: Option<Id>, store: &Store) {
+    /// Drops all counts, and counts again while the view is shown.
+    fn restart(&mut self, until: Option<Id>, store: &Store) {
         self.stop();
         (self.from, self.until, self.running) = (until.unwrap_or(store.next_id()), until, true);
     }
 
-    /// Goes on to a later moment; `false` if it is none, or too far away.
-    pub(crate) fn advance(&mut self, until: Option<Id>, list: &EventList, store: &Store, world: &World) -> bool {
+    /// Advances to a later moment. `false` if the moment is not later, or is too far away.
+    fn advance(&mut self, until: Option<Id>, list: &EventList, store: &Store, world: &World) -> bool {
         let (Some(before), Some(after)) = (self.until.filter(|_| self.running), until) else { return false };
         let (from, to) = (list.place(before), list.place(after));
         if after < before || to - from > STEP {
@@ -378,44 +360,30 @@ impl Top {
         true
     }
 
-    /// Forgets what was counted.
     pub(crate) fn stop(&mut self) {
-        *self = Top {
-            by: self.by,
-            window: self.window,
-            since: self.since,
-            order: self.order,
-            reverse: self.reverse,
-            bound: self.bound,
-            cursor: self.cursor.take(),
-            ..Top::default()
-        };
+        let mut list = std::mem::take(&mut self.list);
+        list.clear();
+        let Top { by, window, since, bound, .. } = *self;
+        *self = Top { by, window, since, bound, list, ..Top::default() };
     }
 
-    /// Counts the events of the last seconds only, or all again.
-    pub(crate) fn next_window(&mut self) {
-        self.window = if self.window == Window::All { Window::Recent } else { Window::All };
+    /// Counts the events up to a moment, unless they are counted.
+    pub(crate) fn count_until(&mut self, until: Option<Id>, list: &EventList, store: &Store, world: &World) {
+        let counted = self.running && self.until == until;
+        if !counted && !self.advance(until, list, store, world) {
+            self.restart(until, store);
+        }
     }
 
-    /// Counts from this event on, of this time; without one, all.
-    pub(crate) fn count_since(&mut self, since: Option<(Id, u64)>) {
-        self.since = since;
-    }
-
-    /// Whether the events of this moment are counted.
-    pub(crate) fn is_of(&self, until: Option<Id>) -> bool {
-        self.running && self.until == until
-    }
-
-    /// Adds an event that was just stored and that is shown.
+    /// Adds an event that was just stored and passes the filter.
     pub(crate) fn append(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
         if self.running && self.until.is_none() {
-            // A later event is always within the time that is counted.
+            // A later event is always within the time span.
             self.count(stored, world);
         }
     }
 
-    /// A failed call that is shown is counted as failed no more: its search found the name.
+    /// Takes a shown failed call off the failures, because its search found the name.
     pub(crate) fn answered(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
         let counted = self.running && stored.id >= self.from && self.until.is_none_or(|until| stored.id < until);
         if !counted || self.since.is_some_and(|(since, _)| stored.id < since) {
@@ -445,13 +413,13 @@ impl Top {
             self.files.insert(file, at);
         }
         if let Some(group) = self.groups.get_mut(at as usize) {
-            // An exit is no call: what failed before it is counted.
+            // An exit is not a call. The failed call before it is counted.
             let failed = stored.failed && !stored.answered && stored.kind != Kind::Exit;
             group.count(stored.kind, failed, ns);
         }
     }
 
-    /// The group of an event, which is added if it is new. `None` if the event has no value.
+    /// The group of an event, added if it is new. `None` if the event has no value.
     fn place_of(&mut self, stored: &Stored<'_>, world: &dyn Tables) -> Option<u32> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
@@ -479,7 +447,7 @@ impl Top {
         GROUP + value.len() + if self.window == Window::Recent { size_of::<[Figures; SECONDS]>() } else { 0 }
     }
 
-    /// Removes the half of the groups that has the fewest events.
+    /// Removes half of the groups: those with the fewest events.
     fn prune(&mut self) {
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_key(|group| Reverse(group.all.events));
@@ -489,7 +457,7 @@ impl Top {
         self.places = (0..).zip(&groups).map(|(at, group)| (self.hasher.hash_one(&*group.value), at)).collect();
         self.files.clear();
         self.groups = groups;
-        self.rows.clear();
+        self.list.take();
     }
 
     /// Counts up to `budget` older events of the list.
@@ -501,7 +469,7 @@ impl Top {
         let mut place = list.place(self.from);
         for _ in 0..budget {
             let Some(id) = place.checked_sub(1).and_then(|at| list.listed(at)) else {
-                // Those before were not asked yet, or are not shown.
+                // The list has not examined the events before, or does not show them.
                 self.from = self.from.min(list.asked_from()).max(first);
                 return;
             };
@@ -512,7 +480,7 @@ impl Top {
             place -= 1;
             self.from = id;
             let Some(stored) = store.get(id) else { continue };
-            // Events are nearly in the order of time: what is a second older still may be followed by what is not.
+            // Events are only nearly in time order: an event that is a second older may still be followed by one in the window.
             let oldest = self.now_ns().saturating_sub((SECONDS as u64 + 1) * SECOND);
             if self.window == Window::Recent && stored.time.0 < oldest {
                 self.from = first;
@@ -522,21 +490,20 @@ impl Top {
         }
     }
 
-    /// The first event that is to be counted, if that is kept.
+    /// The first event to count that is still kept.
     fn first_id(&self, store: &Store) -> Id {
         self.since.map_or(store.first_id(), |(since, _)| since.max(store.first_id()))
     }
 
-    /// Whether older events are to be counted.
+    /// Whether older events remain to be counted.
     pub(crate) fn scanning(&self, store: &Store) -> bool {
         self.running && self.from > self.first_id(store)
     }
 
-    /// Puts the groups in order, for a screen of `height` rows.
-    pub(crate) fn refresh(&mut self, height: usize, now: Duration) {
-        let held = self.moved.is_some_and(|moved| now < moved + HELD) && !self.rows.is_empty();
+    /// Sorts the groups.
+    fn refresh(&mut self, now: Duration) {
+        let held = self.list.is_held(now) && !self.list.rows().is_empty();
         if !held {
-            let offset = self.at.saturating_sub(self.top);
             let (start, end, order) = (self.since_ns().unwrap_or_default(), self.now_ns(), self.order().0);
             let groups = (0u32..).zip(&self.groups).map(|(at, group)| (at, group, group.figures(end)));
             let measured = groups.filter(|(.., figures)| figures.events > 0).map(|(at, group, figures)| {
@@ -552,46 +519,46 @@ impl Top {
             rows.sort_unstable();
             self.most = rows.iter().map(|(_, Reverse(events), ..)| *events).max().unwrap_or_default();
             let mut rows: Vec<u32> = rows.into_iter().map(|(.., at)| at).collect();
-            if self.reverse {
+            if self.list.reverse {
                 rows.reverse();
             }
-            self.rows = rows;
-            let row = self.cursor.as_ref().and_then(|value| {
-                self.rows.iter().position(|at| self.groups.get(*at as usize).is_some_and(|group| group.value == *value))
-            });
-            self.at = row.unwrap_or(self.at).min(self.rows.len().saturating_sub(1));
-            self.top = self.at.saturating_sub(offset);
+            let has = |at: &u32, value: &[u8]| self.group(*at).is_some_and(|group| *group.value == *value);
+            let row = self.list.key().and_then(|value| rows.iter().position(|at| has(at, value)));
+            let at = row.unwrap_or(self.list.cursor());
+            self.list.show(rows, at);
         }
-        let most = self.rows.len().saturating_sub(height);
-        self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
     }
 
-    /// The time up to which events were counted.
+    /// The time of the last counted event.
     pub(crate) fn now_ns(&self) -> u64 {
         self.span.map_or(0, |(_, last)| last)
     }
 
-    /// The time of the first event that was counted.
+    /// The time of the first counted event.
     pub(crate) fn since_ns(&self) -> Option<u64> {
         self.span.map(|(first, _)| first)
     }
 
-    /// The groups, in order.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Group> {
-        self.rows.iter().filter_map(|at| self.groups.get(*at as usize))
+    /// The groups in the current order.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.list.rows().iter().filter_map(|at| self.group(*at))
     }
 
-    /// The most events of a group.
+    fn group(&self, at: u32) -> Option<&Group> {
+        self.groups.get(at as usize)
+    }
+
+    /// The number of events of the largest group.
     pub(crate) fn most(&self) -> u64 {
         self.most
     }
 
-    /// The time whose events are counted.
+    /// The time span whose events are counted.
     pub(crate) fn window(&self) -> Window {
         self.window
     }
 
-    /// The time of the first event that is to be counted, if not all are.
+    /// The time of the first event to count. `None` if all events are counted.
     pub(crate) fn counted_since(&self) -> Option<u64> {
         self.since.map(|(_, ns)| ns)
     }
@@ -601,82 +568,97 @@ impl Top {
         self.by
     }
 
-    /// The order.
     pub(crate) fn order(&self) -> (Order, bool) {
-        // Of errors, those count most that no search answers.
+        // Errors are sorted by the failed calls that no search answered.
         let usual = if self.by == By::Errno { Order::Failed } else { Order::Events };
-        (self.order.unwrap_or(usual), self.reverse)
+        (self.list.order.unwrap_or(usual), self.list.reverse)
     }
 
-    /// The selected row.
-    pub(crate) fn cursor(&self) -> usize {
-        self.at
-    }
-
-    /// The first row on the screen.
-    pub(crate) fn first_row(&self) -> usize {
-        self.top
-    }
-
-    /// The selected group.
     pub(crate) fn selected(&self) -> Option<&Group> {
-        self.rows.get(self.at).and_then(|at| self.groups.get(*at as usize))
+        self.list.selected().and_then(|at| self.group(*at))
     }
 
-    /// Restores the order of the start.
-    pub(crate) fn reset_order(&mut self) {
-        (self.order, self.reverse) = Default::default();
+    /// Counts by the next or the previous property.
+    fn next_by(&mut self, next: bool) {
+        self.by = self.by.step(if next { 1 } else { By::ALL.len() - 1 });
+        self.list.unselect();
+    }
+
+    /// Counts from the selected event on, or from now on if none is selected. A second call counts all events again.
+    fn count_from_here(&mut self, context: &Context<'_>) -> String {
+        let Context { events, store, .. } = *context;
+        let next = store.next_id();
+        let from = events.selected().filter(|_| !events.follows()).unwrap_or(next);
+        let time = store.get(from.min(next.saturating_sub(1))).map(|event| event.time.0);
+        self.since = time.filter(|_| self.since.is_none()).map(|time| (from, time));
+        match self.since {
+            Some(_) => format!("counting from here; {} counts all again", context.keymap.first(Action::TopZero)),
+            None => "counting all kept events".to_owned(),
+        }
+    }
+}
+
+impl ViewState for Top {
+    fn prepare(&mut self, context: &Context<'_>) {
+        self.refresh(context.now);
+        self.list.reveal(context.height);
+    }
+
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
+        match action {
+            Action::TopSort => self.list.order = Some(self.order().0.next()),
+            Action::TopReverse => self.list.reverse = !self.list.reverse,
+            Action::NextBy | Action::PreviousBy => self.next_by(action == Action::NextBy),
+            Action::TopWindow => {
+                let (window, what) = match self.window {
+                    Window::All => (Window::Recent, "counting the last 60 s"),
+                    Window::Recent => (Window::All, "counting all kept events"),
+                };
+                self.window = window;
+                context.say(what);
+            }
+            Action::TopZero => {
+                let what = self.count_from_here(context);
+                context.say(what);
+            }
+            _ => match motion(action, context.height) {
+                Some(rows) => self.move_by(rows, context.now),
+                None => return Handled::No,
+            },
+        }
+        match action {
+            Action::TopSort | Action::TopReverse => {
+                let (order, reverse) = self.order();
+                self.list.release();
+                context.say(list::sorted_by(order, reverse));
+            }
+            Action::NextBy | Action::PreviousBy | Action::TopWindow | Action::TopZero => {
+                self.restart(context.moment.map(|moment| moment.until), context.store);
+            }
+            _ => {}
+        }
+        Handled::Redraw
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::of(&self.list)
     }
 
     fn select(&mut self, row: usize, now: Duration) {
-        self.at = row.min(self.rows.len().saturating_sub(1));
-        self.cursor = self.selected().map(|group| group.value.clone());
-        self.moved = Some(now);
+        let groups = &self.groups;
+        self.list.select(row, now, |at| groups.get(*at as usize).map(|group| group.value.clone()));
     }
 
-    /// Selects a row of the screen, if there is one.
-    pub(crate) fn click(&mut self, row: usize, now: Duration) {
-        let row = self.top + row;
-        if row < self.rows.len() {
-            self.select(row, now);
-        }
+    fn searched(&self) -> &'static str {
+        "search here for text: part of the value"
     }
 
-    /// Moves the selection down by `rows`.
-    pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
-        self.select(self.at.saturating_add_signed(rows), now);
+    fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
+        let group = self.list.rows().get(row).and_then(|at| self.group(*at));
+        group.is_some_and(|group| pattern.is_match(&self.by.shown(&group.value, context.world)))
     }
 
-    /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
-    pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Group) -> bool) -> bool {
-        let found = next_match(self.rows.len(), self.at, (down, here), |at| {
-            self.rows.get(at).and_then(|at| self.groups.get(*at as usize)).is_some_and(&is)
-        });
-        found.map(|at| self.select(at, now)).is_some()
-    }
-
-    /// Counts by the next property, or by the one before.
-    pub(crate) fn next_by(&mut self, next: bool) {
-        self.by = self.by.step(if next { 1 } else { By::ALL.len() - 1 });
-        (self.cursor, self.at, self.moved) = (None, 0, None);
-    }
-
-    /// Performs an action on a screen of `height` rows; `false` if it is none of the view.
-    pub(crate) fn act(&mut self, action: Action, height: usize, now: Duration) -> bool {
-        match action {
-            Action::TopSort => {
-                self.order = Some(self.order().0.next());
-                self.moved = None;
-            }
-            Action::TopReverse => {
-                self.reverse = !self.reverse;
-                self.moved = None;
-            }
-            _ => match motion(action, height) {
-                Some(rows) => self.move_by(rows, now),
-                None => return false,
-            },
-        }
-        true
+    fn copied(&self, _context: &Context<'_>) -> (Option<String>, &'static str) {
+        (self.selected().map(|group| copy::line(&group.value)), "value")
     }
 }

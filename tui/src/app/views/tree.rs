@@ -1,61 +1,55 @@
-//! The process tree: which processes are shown, each below its parent, the folded ones, the selected one, and the visible part.
+//! The process tree: each shown process below its parent, the folded processes, the selected one, and the visible part.
 //!
-//! The rows are made from the processes when these have changed, at most once before each screen that is drawn.
+//! The rows are built from the processes when these have changed, at most once per drawn screen.
 
 pub(crate) mod columns;
+mod node;
 mod nodes;
 
+use super::state::{Context, Moment, Rows, ViewState, motion};
+use crate::app::copy;
+use crate::app::input::Handled;
 use crate::app::keymap::Action;
-use crate::app::searches::Failure;
-use crate::app::views::{motion, next_match};
-use crate::budget::Budget;
-use crate::enrich::process::ProcessTable;
-use crate::event::EventContext;
-use crate::event::process::ProcessKey;
-use crate::store::{Id, Store};
-pub(crate) use nodes::{Counts, Moment, Seen};
-use nodes::{Flags, Nodes, Place};
+use crate::app::list::{List, Order, sorted_by};
+pub(crate) use node::{Counts, Seen};
+use node::{Flags, Place};
+use nodes::Nodes;
+use regex::bytes::Regex;
 use std::time::Duration;
+use tracetui_events::budget::Budget;
+use tracetui_events::enrich::process::ProcessTable;
+use tracetui_events::event::EventContext;
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::search::Failure;
+use tracetui_events::store::{Id, Store};
 
-/// Up to so many processes, nothing is folded unless the user does it. With more, what has ended as it should is.
+/// With at most this many processes, only the user folds. With more, processes that ended without a failure are folded.
 const FEW: usize = 48;
 
-/// The time after a movement of the selection in which the rows keep an order that changes with the counts.
-const HELD: Duration = Duration::from_secs(3);
-
-/// The time between two orders by counts.
+/// The minimum time between two sorts by counts.
 const SORTED: Duration = Duration::from_secs(1);
 
-/// The descendants among which the cause of an exit is looked for.
+/// How many descendants the search for the cause of an exit follows.
 const LINE: usize = 64;
 
-/// The levels whose lines are drawn.
+/// The number of levels with connecting lines.
 const LEVELS: u16 = 64;
 
-/// The orders of processes with the same parent.
+/// The orders of siblings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Sort {
-    /// By their starts.
     #[default]
     Start,
-    /// By the time that they ran.
+    /// By lifetime.
     Lived,
-    /// By their opens.
     Opens,
-    /// By their failed calls.
     Failed,
 }
 
-impl Sort {
-    const ALL: [Sort; 4] = [Sort::Start, Sort::Lived, Sort::Opens, Sort::Failed];
+impl Order for Sort {
+    const ALL: &'static [Sort] = &[Sort::Start, Sort::Lived, Sort::Opens, Sort::Failed];
 
-    fn next(self) -> Sort {
-        let at = Sort::ALL.iter().position(|sort| *sort == self).unwrap_or_default();
-        Sort::ALL[(at + 1) % Sort::ALL.len()]
-    }
-
-    /// The name.
-    pub(crate) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Sort::Start => "start",
             Sort::Lived => "lived",
@@ -65,39 +59,33 @@ impl Sort {
     }
 }
 
-/// A row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     place: Place,
-    /// The number of its ancestors that have rows.
+    /// The number of ancestors that have rows.
     pub depth: u16,
-    /// The levels of which another row follows below; the level of the row itself is its depth.
+    /// A bit for each level on which another row follows below. The row's own level is its depth.
     more: u64,
-    /// Processes below it.
     pub below: u32,
-    /// Those of them that failed.
+    /// Processes below that failed.
     pub failed_below: u32,
-    /// Whether those are hidden.
     pub folded: bool,
-    /// It is shown because of others: it has no event, or none that passes the filter.
+    /// Shown only for its relatives: it has no event, or none that passes the filter.
     pub context: bool,
 }
 
 impl Row {
-    /// Whether another row of a level follows below.
+    /// Whether another row on this level follows below.
     pub(crate) fn continues(&self, level: u16) -> bool {
         level < LEVELS && self.more & (1 << level) != 0
     }
 }
 
-/// Counts of the processes that the rows stand for.
+/// Counts of the processes that the rows represent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
-    /// All.
     pub all: u32,
-    /// Those that run.
     pub running: u32,
-    /// Those that failed.
     pub failed: u32,
     matched: u32,
     active: u32,
@@ -123,14 +111,13 @@ impl Tally {
     }
 }
 
-/// Which processes are shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Shown {
-    /// As they were at this moment.
+    /// Show the processes as they were at this moment.
     pub moment: Option<Moment>,
-    /// Those with events that pass the filter, their ancestors and their descendants.
+    /// Show only processes with events that pass the filter, their ancestors and their descendants.
     pub filtered: bool,
-    /// Those that failed, and their ancestors.
+    /// Show only failed processes and their ancestors.
     pub failures: bool,
 }
 
@@ -138,66 +125,50 @@ pub(crate) struct Shown {
 #[derive(Clone, Copy, Debug)]
 struct Met {
     place: Place,
-    /// Its parent's position in the order.
+    /// The position of its parent in the order.
     above: Option<u32>,
     depth: u16,
     own: Flags,
     age: u32,
-    /// Processes from this one on that are below it, with itself.
+    /// The number of processes in its subtree, which follow it in the order; it counts itself.
     size: u32,
-    /// Of itself and all below.
+    /// The sum over its subtree.
     sum: Tally,
 }
 
-/// The tree.
 #[derive(Debug)]
 pub(crate) struct Tree {
     nodes: Nodes,
     shown: Shown,
-    sort: Sort,
-    reverse: bool,
     /// Whether processes without events are shown.
     idle: bool,
-    rows: Vec<Row>,
+    /// The rows. Without a key, the process of most interest at the moment is selected.
+    pub(crate) list: List<Row, ProcessKey, Sort>,
     tally: Tally,
-    /// Processes that are not shown because they have no events.
+    /// The number of processes hidden because they have no events.
     idle_hidden: u32,
-    /// Room for making the rows.
+    /// Buffer for building the rows.
     met: Vec<Met>,
-    /// The selected process; `None` selects the one that is of most interest now.
-    cursor: Option<ProcessKey>,
-    /// The row of the selected process.
-    at: usize,
-    /// The row of the process that failed last, of those without others below that failed; if none failed, of the one that was added
-    /// last.
+    /// The row of the process that failed last and has no failed process below it. If none failed, the row of the process added last.
     latest: usize,
-    top: usize,
-    moved: Option<Duration>,
-    /// When the rows were made, and whether they are to be made at once.
+    /// When the rows were built, and whether to rebuild them at once.
     made: Duration,
     again: bool,
 }
 
 impl Tree {
-    /// A tree without processes.
     pub(crate) fn new(budget: Budget) -> Tree {
         Tree {
             nodes: Nodes::new(budget),
             shown: Shown::default(),
-            sort: Sort::default(),
-            reverse: false,
             idle: false,
-            rows: Vec::new(),
+            list: List::default(),
             tally: Tally::default(),
             idle_hidden: 0,
             met: Vec::new(),
-            cursor: None,
-            at: 0,
             latest: 0,
-            top: 0,
             made: Duration::ZERO,
             again: false,
-            moved: None,
         }
     }
 
@@ -206,22 +177,22 @@ impl Tree {
         self.nodes.bytes()
     }
 
-    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: of an exit, the failed call.
+    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: for an exit, the failed call behind it.
     pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
         self.nodes.append(id, seen, matched, cause);
     }
 
-    /// Counts a failed call no more: this event of the same process found what it did not find.
+    /// Takes a failed call off the counts: this event of the same process found the name.
     pub(crate) fn answered(&mut self, id: Id, by: &EventContext<'_>) {
         by.process.into_iter().for_each(|process| self.nodes.answered(id, process.key));
     }
 
-    /// Ends the processes that have ended without an event here.
+    /// Marks processes as ended that ended without an event in this view.
     pub(crate) fn settle(&mut self, processes: &ProcessTable) {
         self.nodes.settle(processes);
     }
 
-    /// Marks a process one of whose kept events passes the filter.
+    /// Marks a process that has a kept event that passes the filter.
     pub(crate) fn matched(&mut self, process: ProcessKey) {
         self.nodes.matched(process);
     }
@@ -231,33 +202,31 @@ impl Tree {
         self.nodes.unmatch();
     }
 
-    /// Goes on to the counts of the moment that is shown, by up to `budget` events.
+    /// Moves the counts toward the shown moment, by up to `budget` events.
     pub(crate) fn travel(&mut self, moment: Option<Moment>, store: &Store, budget: usize) {
         self.nodes.travel(moment, store, budget);
     }
 
-    /// Whether the counts are not yet those of the moment.
+    /// Whether the counts have not reached the moment.
     pub(crate) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
         self.nodes.travelling(moment, store)
     }
 
-    /// Makes the rows, if they have changed, for a screen of `height` rows.
-    pub(crate) fn refresh(&mut self, shown: Shown, height: usize, now: Duration) {
-        let sorted = self.sort != Sort::Start;
-        let held = sorted && (self.moved.is_some_and(|moved| now < moved + HELD) || now < self.made + SORTED);
-        // An order by counts may change with each event.
+    /// Rebuilds the rows if they have changed.
+    fn refresh(&mut self, shown: Shown, now: Duration) {
+        let sorted = self.list.order != Sort::Start;
+        let held = sorted && (self.list.is_held(now) || now < self.made + SORTED);
+        // Each event may change an order by counts.
         if self.shown != shown || self.again || (self.nodes.stale || sorted) && !held {
             self.shown = shown;
             (self.nodes.stale, self.again, self.made) = (false, false, now);
-            let offset = self.at.saturating_sub(self.top);
-            self.make_rows();
-            self.find_cursor();
-            self.top = self.at.saturating_sub(offset);
+            let rows = self.make_rows();
+            let at = self.row_of_cursor(&rows);
+            self.list.show(rows, at);
         }
-        self.reveal(height);
     }
 
-    fn make_rows(&mut self) {
+    fn make_rows(&mut self) -> Vec<Row> {
         let mut met = std::mem::take(&mut self.met);
         met.clear();
         self.walk(&mut met);
@@ -268,7 +237,8 @@ impl Tree {
                 above.size += size;
             }
         }
-        self.rows.clear();
+        let mut rows = self.list.take();
+        rows.clear();
         (self.tally, self.idle_hidden) = (Tally::default(), 0);
         let line = self.line_of_cursor();
         let few = met.iter().filter(|met| self.idle || met.own.active).count() <= FEW;
@@ -297,13 +267,13 @@ impl Tree {
             let hides_match = self.shown.filtered && met.sum.matched > own.matched;
             let quiet = ended_well && !hides_match;
             let folded = below > 0 && met.own.fold.unwrap_or(!few && quiet && !line.contains(&met.place));
-            self.rows.push(Row { place: met.place, depth: met.depth, more: 0, below, failed_below, folded, context });
+            rows.push(Row { place: met.place, depth: met.depth, more: 0, below, failed_below, folded, context });
             if !context {
                 let failed = met.own.failed && failed_below == 0;
                 latest = latest.max(Some((
                     failed,
                     if failed { self.ended(met.place) } else { met.age.into() },
-                    self.rows.len() - 1,
+                    rows.len() - 1,
                 )));
             }
             let counted = if folded { met.sum } else { own };
@@ -311,15 +281,16 @@ impl Tree {
             at = if folded { after } else { at + 1 };
         }
         let mut more = 0u64;
-        for row in self.rows.iter_mut().rev() {
+        for row in rows.iter_mut().rev() {
             let own = 1u64.checked_shl(row.depth.into()).unwrap_or(0);
-            // Of the levels below, no row follows.
+            // No row follows on deeper levels.
             more &= own.wrapping_mul(2).wrapping_sub(1);
             row.more = more;
             more |= own;
         }
         self.met = met;
         self.latest = latest.map_or(0, |(_, _, row)| row);
+        rows
     }
 
     /// The time at which a process ended, in nanoseconds.
@@ -328,13 +299,13 @@ impl Tree {
         end.map_or(u64::MAX, |end| end.time.0)
     }
 
-    /// Puts the processes of the moment into depth-first order.
+    /// Lists the processes of the moment in depth-first order.
     fn walk(&self, met: &mut Vec<Met>) {
-        if self.sort != Sort::Start {
+        if self.list.order != Sort::Start {
             return self.walk_sorted(met);
         }
-        let back = self.reverse;
-        // The positions of the ancestors of the next process.
+        let back = self.list.reverse;
+        // The positions of the next process's ancestors.
         let mut line: Vec<u32> = Vec::new();
         let mut next = self.nodes.first(None, back);
         while let Some(at) = next {
@@ -359,17 +330,17 @@ impl Tree {
         }
     }
 
-    /// The same, where processes with the same parent are sorted.
+    /// The same as [`walk`](Self::walk), with siblings sorted.
     fn walk_sorted(&self, met: &mut Vec<Met>) {
         let mut waiting: Vec<(Place, Option<u32>, u16)> = Vec::new();
         let push = |waiting: &mut Vec<_>, of: Option<Place>, above, depth: u16| {
             let from = waiting.len();
             waiting.extend(self.nodes.children(of).map(|place| (place, above, depth)));
             let pushed: &mut [(Place, Option<u32>, u16)] = waiting.get_mut(from..).unwrap_or_default();
-            // The first one is taken from the end.
+            // Reversed, because processes are popped from the end.
             pushed.reverse();
             pushed.sort_by_cached_key(|(place, ..)| self.measure(*place));
-            if self.reverse {
+            if self.list.reverse {
                 pushed.reverse();
             }
         };
@@ -382,7 +353,7 @@ impl Tree {
         }
     }
 
-    /// Adds a process to the order; `false` if it started after the moment.
+    /// Appends a process to the order. `false` if it started after the moment.
     fn meet(&self, place: Place, above: Option<u32>, depth: usize, met: &mut Vec<Met>) -> bool {
         let links = self.nodes.links(place);
         let own = match self.shown.moment {
@@ -395,10 +366,10 @@ impl Tree {
         true
     }
 
-    /// What processes are sorted by, the largest first.
+    /// The sort key of a process. The largest comes first.
     fn measure(&self, place: Place) -> u64 {
         let Some(seen) = self.nodes.seen(place, self.shown.moment) else { return 0 };
-        match self.sort {
+        match self.list.order {
             Sort::Start => 0,
             Sort::Lived => self.lived(&seen),
             Sort::Opens => seen.counts.opens,
@@ -406,10 +377,10 @@ impl Tree {
         }
     }
 
-    /// The ancestors of the selected process, which are not folded by themselves.
+    /// The ancestors of the selected process. Only the user can fold them.
     fn line_of_cursor(&self) -> Vec<Place> {
         let mut line = Vec::new();
-        let mut next = self.cursor.and_then(|key| self.nodes.place(key));
+        let mut next = self.list.key().and_then(|key| self.nodes.place(*key));
         while let Some(parent) = next.and_then(|at| self.nodes.parent(at)) {
             line.push(parent);
             next = Some(parent);
@@ -417,44 +388,35 @@ impl Tree {
         line
     }
 
-    /// Finds the row of the selected process. If it has none, its nearest ancestor is selected.
-    fn find_cursor(&mut self) {
-        let Some(cursor) = self.cursor else {
-            self.at = self.latest;
-            return;
-        };
-        let mut place = self.nodes.place(cursor);
+    /// The row of the selected process, or of its nearest ancestor that has one.
+    fn row_of_cursor(&self, rows: &[Row]) -> usize {
+        let Some(cursor) = self.list.key() else { return self.latest };
+        let mut place = self.nodes.place(*cursor);
         while let Some(at) = place {
-            if let Some(row) = self.rows.iter().position(|row| row.place == at) {
-                self.at = row;
-                return;
+            if let Some(row) = rows.iter().position(|row| row.place == at) {
+                return row;
             }
             place = self.nodes.parent(at);
         }
-        self.at = self.at.min(self.rows.len().saturating_sub(1));
+        self.list.cursor()
     }
 
-    /// The rows.
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
-    /// The processes that the rows stand for.
+    /// The counts of the processes that the rows represent.
     pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// The number of processes that are not shown because they have no events.
+    /// The number of processes hidden because they have no events.
     pub(crate) fn idle_hidden(&self) -> u32 {
         self.idle_hidden
     }
 
-    /// The number of processes that were removed or not added, for want of room.
+    /// The number of processes removed or never added for lack of memory.
     pub(crate) fn left_out(&self) -> u64 {
         self.nodes.left_out
     }
 
-    /// The process of a row, as it was at the moment that is shown.
+    /// The process of a row, as it was at the shown moment.
     pub(crate) fn seen(&self, row: &Row) -> Option<Seen<'_>> {
         self.nodes.seen(row.place, self.shown.moment)
     }
@@ -464,8 +426,8 @@ impl Tree {
         self.nodes.seen(self.nodes.place(key)?, None)
     }
 
-    /// The failed call that a process exited for, and the processes from the child that failed for it to the one that made the call. The
-    /// call is `None` if the last of these processes has none.
+    /// The failed call that made a process exit, and the processes from the child that failed down to the one that made the call. The call
+    /// is `None` if the last of these processes has none.
     pub(crate) fn cause(&self, of: &Seen<'_>) -> (Option<Failure>, Vec<Seen<'_>>) {
         let (mut cause, mut next, mut line) = (of.failure(), of.from, Vec::new());
         while let Some(child) = next.and_then(|child| self.process(child)).filter(|_| line.len() < LINE) {
@@ -475,129 +437,56 @@ impl Tree {
         (cause, line)
     }
 
-    /// The time up to which a process ran, in nanoseconds.
+    /// The lifetime of a process so far, in nanoseconds.
     pub(crate) fn lived(&self, seen: &Seen<'_>) -> u64 {
         let now = self.shown.moment.map_or(self.nodes.last, |moment| moment.time);
         seen.process.ran_ns(seen.end.map_or(now, |end| end.time))
     }
 
-    /// The order.
-    pub(crate) fn sort(&self) -> (Sort, bool) {
-        (self.sort, self.reverse)
-    }
-
-    /// The selected row.
-    pub(crate) fn cursor(&self) -> usize {
-        self.at
-    }
-
-    /// The first row on the screen.
-    pub(crate) fn first_row(&self) -> usize {
-        self.top
-    }
-
-    /// The selected process.
     pub(crate) fn selected(&self) -> Option<Seen<'_>> {
-        self.rows.get(self.at).and_then(|row| self.seen(row))
+        self.list.selected().and_then(|row| self.seen(row))
     }
 
-    /// Selects the process that is of most interest, now and later.
-    pub(crate) fn follow(&mut self) {
-        self.cursor = None;
+    /// Restores the initial order, and selects the process of most interest from now on.
+    pub(crate) fn reset(&mut self) {
+        self.list.reset_order();
+        self.list.keep(None);
         self.again();
-    }
-
-    /// Restores the order of the start.
-    pub(crate) fn reset_order(&mut self) {
-        (self.sort, self.reverse) = Default::default();
-        self.again();
-    }
-
-    /// Selects a row, and keeps its process selected.
-    pub(crate) fn select(&mut self, row: usize, now: Duration) {
-        self.at = row.min(self.rows.len().saturating_sub(1));
-        self.cursor = self.rows.get(self.at).and_then(|row| self.nodes.get(row.place)).map(|node| node.process.key);
-        self.moved = Some(now);
     }
 
     /// Selects a process, and unfolds its ancestors.
-    pub(crate) fn go_to(&mut self, process: ProcessKey, now: Duration) {
-        (self.cursor, self.moved) = (Some(process), Some(now));
+    pub(crate) fn go_to(&mut self, process: ProcessKey) {
+        self.list.keep(Some(process));
         for above in self.line_of_cursor() {
             self.nodes.unfold(above);
         }
         self.again();
     }
 
-    fn reveal(&mut self, height: usize) {
-        let most = self.rows.len().saturating_sub(height);
-        self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
-    }
-
-    /// Performs an action on a screen of `height` rows; `false` if it is none of the tree.
-    pub(crate) fn act(&mut self, action: Action, height: usize, now: Duration) -> bool {
-        match action {
-            Action::Fold => self.fold(now),
-            Action::Unfold => self.unfold(now),
-            Action::Sort => {
-                self.sort = self.sort.next();
-                self.again();
-            }
-            Action::Reverse => {
-                self.reverse = !self.reverse;
-                self.again();
-            }
-            Action::Idle => {
-                self.idle = !self.idle;
-                self.again();
-            }
-            _ => match motion(action, height) {
-                Some(rows) => self.move_by(rows, now),
-                None => return false,
-            },
-        }
-        self.reveal(height);
-        true
-    }
-
-    /// Makes the rows again at once.
+    /// Rebuilds the rows at once.
     fn again(&mut self) {
         self.again = true;
-        self.moved = None;
-    }
-
-    /// Selects a row of the screen, if there is one.
-    pub(crate) fn click(&mut self, row: usize, now: Duration) {
-        let row = self.top + row;
-        if row < self.rows.len() {
-            self.select(row, now);
-        }
-    }
-
-    /// Moves the selection down by `rows`.
-    pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
-        self.select(self.at.saturating_add_signed(rows), now);
+        self.list.release();
     }
 
     /// Folds the selected process, or goes to its parent if there is nothing to fold.
     fn fold(&mut self, now: Duration) {
-        let Some(row) = self.rows.get(self.at).copied() else { return };
-        self.select(self.at, now);
-        if row.below > 0 && !row.folded {
+        let (at, rows) = (self.list.cursor(), self.list.rows());
+        let Some(row) = rows.get(at).copied() else { return };
+        let folds = row.below > 0 && !row.folded;
+        let parent = rows.iter().take(at).rposition(|above| above.depth < row.depth).filter(|_| !folds);
+        self.select(parent.unwrap_or(at), now);
+        if folds {
             self.set_fold(row.place, true);
-        } else if let Some(parent) = self.rows.iter().take(self.at).rposition(|above| above.depth < row.depth) {
-            self.select(parent, now);
         }
     }
 
     /// Unfolds the selected process, or goes to its first child.
     fn unfold(&mut self, now: Duration) {
-        let Some(row) = self.rows.get(self.at).copied() else { return };
-        self.select(self.at, now);
+        let Some(row) = self.list.selected().copied() else { return };
+        self.move_by(isize::from(row.below > 0 && !row.folded), now);
         if row.folded {
             self.set_fold(row.place, false);
-        } else if row.below > 0 {
-            self.move_by(1, now);
         }
     }
 
@@ -605,11 +494,58 @@ impl Tree {
         self.nodes.fold(place, fold);
         self.again();
     }
+}
 
-    /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
-    pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Tree, &Row) -> bool) -> bool {
-        let found =
-            next_match(self.rows.len(), self.at, (down, here), |at| self.rows.get(at).is_some_and(|row| is(self, row)));
-        found.map(|at| self.select(at, now)).is_some()
+impl ViewState for Tree {
+    fn prepare(&mut self, context: &Context<'_>) {
+        let Context { moment, filtered, failures, .. } = *context;
+        self.refresh(Shown { moment, filtered, failures }, context.now);
+        self.list.reveal(context.height);
+    }
+
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
+        match action {
+            Action::Fold => self.fold(context.now),
+            Action::Unfold => self.unfold(context.now),
+            Action::Sort => self.list.order = self.list.order.next(),
+            Action::Reverse => self.list.reverse = !self.list.reverse,
+            Action::Idle => self.idle = !self.idle,
+            // The list of events also follows.
+            Action::Follow => self.list.keep(None),
+            _ => match motion(action, context.height) {
+                Some(rows) => self.move_by(rows, context.now),
+                None => return Handled::No,
+            },
+        }
+        if matches!(action, Action::Sort | Action::Reverse | Action::Idle | Action::Follow) {
+            self.again();
+        }
+        if matches!(action, Action::Sort | Action::Reverse) {
+            context.say(sorted_by(self.list.order, self.list.reverse));
+        }
+        self.list.reveal(context.height);
+        if action == Action::Follow { Handled::No } else { Handled::Redraw }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::of(&self.list)
+    }
+
+    fn select(&mut self, row: usize, now: Duration) {
+        let nodes = &self.nodes;
+        self.list.select(row, now, |row| nodes.get(row.place).map(|node| node.process.key));
+    }
+
+    fn searched(&self) -> &'static str {
+        "search the tree for text: a process id or part of the command"
+    }
+
+    fn is_match(&self, row: usize, pattern: &Regex, _context: &Context<'_>) -> bool {
+        let seen = self.list.rows().get(row).and_then(|row| self.seen(row));
+        seen.is_some_and(|seen| pattern.is_match(&columns::line(self, &seen)))
+    }
+
+    fn copied(&self, _context: &Context<'_>) -> (Option<String>, &'static str) {
+        (self.selected().map(|seen| copy::line(&columns::line(self, &seen))), "line")
     }
 }

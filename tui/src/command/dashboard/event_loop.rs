@@ -1,4 +1,4 @@
-//! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
+//! The dashboard's event loop: takes input, applies effects, and draws the screen if something changed.
 
 use super::keys::{Keys, READ_AHEAD};
 use super::looker::Looker;
@@ -6,24 +6,15 @@ use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::find::Find;
 use crate::app::kept::KeptEvents;
-use crate::app::replay::Recording;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
 use crate::cli;
 use crate::command::find::Finder;
 use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
-use crate::command::session::{self, Frames, Happening, RunningTrace};
 use crate::command::signals::{self, Second, Signals};
+use crate::command::trace::running::{Frames, Happening, RunningTrace, release};
 use crate::command::write::{self, Opener};
-use crate::event::names;
-use crate::frame::Batch;
-use crate::limits;
-use crate::pipeline::excerpt::restart;
-use crate::recording::Recorder;
-use crate::source::command::{Ended, Happened, HeldCommand};
-use crate::source::feed::Feed;
-use crate::source::host::clock;
-use crate::source::host::confine::Spawner;
+use crate::recorder::Recorder;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::Event;
@@ -31,121 +22,91 @@ use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::time::{Duration, Instant};
+use tracetui_events::event::names;
+use tracetui_events::limits;
+use tracetui_events::pipeline::excerpt::restart;
+use tracetui_events::playback::timeline::{Place, Timeline};
+use tracetui_host::clock;
+use tracetui_live::command::{Ended, Happened, HeldCommand};
+use tracetui_live::feed::Feed;
+use tracetui_live::lookup::Threads;
 
-/// Why nothing is recorded of a replay.
-const NO_TRACE: &str = "this is a recording already; tracetui cut writes a part of it";
+/// The message for a user who starts a recording in a replay.
+const NO_TRACE: &str = "this is already a recording; tracetui cut extracts part of it";
 
-/// The least time between two screens.
+/// The minimum time between two screens.
 const FRAME: Duration = Duration::from_millis(33);
 
-/// The same after a key: what it does is on the screen within 16 ms, also while events arrive.
+/// The minimum time between two screens after a key. The effect of a key is on the screen within 16 ms, even while events arrive.
 const KEY_FRAME: Duration = Duration::from_millis(8);
 
-/// The time between two ticks when nothing is to be gone on with.
+/// The time between two ticks if no work is left to continue.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Bytes of batches that are taken before the screen is drawn and keys are looked at. A small batch counts as [`SMALL`].
+/// Bytes of batches to take before drawing the screen and reading keys, unless [`FRAME`] is over earlier. A small batch counts as
+/// [`SMALL`].
 const TAKEN: usize = 4 * limits::BATCH;
 
-/// A recording may be made of many small batches.
+/// The minimum bytes that a batch counts for. A recording may consist of many small batches.
 const SMALL: usize = 16 << 10;
 
 /// The appearance of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Appearance {
-    /// Colours and charset.
     pub theme: Theme,
     /// Whether the mouse is captured.
     pub mouse: Mouse,
 }
 
-/// The recording that is shown.
-pub trait Shown: std::fmt::Debug {
-    /// Goes to a time (CLOCK_BOOTTIME, ns).
-    ///
-    /// # Errors
-    /// If it cannot be read: the message.
-    fn seek(&mut self, ns: u64) -> Result<Place, String>;
-
-    /// What is known of it, if that has changed.
-    fn look(&mut self) -> Option<Recording>;
-
-    /// Why it cannot be read any further.
-    fn failure(&self) -> Option<String>;
-
-    /// Starts a search in all of it.
-    ///
-    /// # Errors
-    /// If a thread cannot be started.
-    fn find(&self, find: Find) -> io::Result<Finder>;
-}
-
-/// A place in a recording.
-#[derive(Debug)]
-pub struct Place {
-    /// The state there. At the start there may be none.
-    pub state: Option<Batch>,
-    /// Whether it is the start.
-    pub from_start: bool,
-    /// The frames after it.
-    pub feed: Feed,
-}
-
-/// What the dashboard shows.
 #[derive(Debug)]
 pub struct Trace {
-    /// The frames.
     pub feed: Feed,
     /// The COMMAND. It is released once the dashboard has the terminal.
     pub command: Option<HeldCommand>,
-    /// The recording, if it is one.
-    pub shown: Option<Box<dyn Shown>>,
+    /// The recording; `None` for a live trace.
+    pub timeline: Option<Timeline>,
     /// Records the frames from the start.
     pub recorder: Option<Recorder>,
-    /// Opens recordings later.
     pub opener: Option<Opener>,
     /// Starts threads that look up why calls failed.
-    pub spawner: Option<Spawner>,
-    /// How the COMMAND runs.
+    pub lookups: Option<Threads>,
     pub run: cli::Run,
 }
 
 impl From<Feed> for Trace {
     fn from(feed: Feed) -> Trace {
         let run = cli::Run::default();
-        Trace { feed, command: None, shown: None, recorder: None, opener: None, spawner: None, run }
+        Trace { feed, command: None, timeline: None, recorder: None, opener: None, lookups: None, run }
     }
 }
 
 /// The result of the dashboard.
 #[derive(Debug)]
 pub struct DashboardExit {
-    /// The message.
     pub line: ExitLine,
-    /// How the COMMAND ended, unless it was not waited for.
+    /// How the COMMAND ended; `None` if tracetui did not wait for it.
     pub command: Option<Ended>,
-    /// Whether a further signal ended it at once.
+    /// Whether a second signal ended the dashboard at once.
     pub interrupted: bool,
 }
 
-/// Shows the dashboard until the user leaves it. Then a COMMAND that still runs is sent SIGTERM, what it wrote is written to
-/// stdout, and what the source still sends until it ends is taken in: so the account is exact. A second signal ends that at
-/// once.
+/// Shows the dashboard until the user leaves it. Then sends SIGTERM to a COMMAND that still runs, writes COMMAND's output to stdout,
+/// and takes what the source sends until it ends, so that the account is exact. A second signal ends this at once.
 ///
 /// # Errors
-/// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
+/// If the terminal fails or a thread panicked. By then the terminal is restored and the panic reported.
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
-    let Trace { feed, command: held, shown, recorder, opener, spawner, run } = trace;
+    let Trace { feed, command: held, timeline, recorder, opener, lookups, run } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
-    // Should it fail, the account is closed all the same. Then the COMMAND is not released.
+    // If this fails, the account is closed all the same. The COMMAND is then not released.
     let screen = Screen::take(look.mouse);
     let held = held.filter(|_| screen.is_ok());
     if let (Some(held), Ok((columns, rows))) = (&held, terminal::window()) {
         app.update(Input::Resize(columns, rows));
-        let (columns, rows) = app.command_window();
+        let (columns, rows) = app.areas().command_window();
         held.resize(columns, rows);
     }
-    let command = session::release(held).map_err(io::Error::other)?;
+    let command = release(held).map_err(io::Error::other)?;
     if let Some(command) = &command {
         app.set_command(command.name().to_string_lossy());
     }
@@ -153,9 +114,9 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         app,
         look,
         trace: RunningTrace::new(feed, command, signals).with_output(&run),
-        shown,
+        timeline,
         finder: None,
-        looker: Looker::new(spawner),
+        looker: Looker::new(lookups),
         opener,
         kept: None,
         started: Instant::now(),
@@ -163,7 +124,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         apart: FRAME,
         interrupted: false,
     };
-    let (columns, rows) = dashboard.app.command_window();
+    let (columns, rows) = dashboard.app.areas().command_window();
     dashboard.trace.resize_command(columns, rows);
     if recorder.is_some() {
         dashboard.record_with(recorder);
@@ -176,7 +137,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         }
         Err(error) => (None, Err(error)),
     };
-    // Before anything is written, which may have to wait.
+    // Stop before writing anything, since a write may have to wait.
     dashboard.trace.stop();
     if let Some(screen) = screen {
         dashboard.leave(screen).await;
@@ -186,7 +147,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     dashboard.end_recording().await;
     dashboard.end_command().await;
     match left {
-        // A terminal that is gone ends it as a closed pipe does, whatever error was met first.
+        // A closed terminal ends the dashboard as a closed pipe does, whatever error came first.
         Err(error) if is_gone(&error) || terminal::hung_up() => {}
         left => left?,
     }
@@ -195,7 +156,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         true => Err(io::Error::other("a thread panicked")),
         false => {
             let command = dashboard.trace.command_end().cloned();
-            Ok(DashboardExit { line: dashboard.app.exit_line(), command, interrupted: dashboard.interrupted })
+            Ok(DashboardExit { line: ExitLine::of(&dashboard.app), command, interrupted: dashboard.interrupted })
         }
     }
 }
@@ -204,29 +165,28 @@ struct Loop {
     app: App,
     look: Appearance,
     trace: RunningTrace,
-    shown: Option<Box<dyn Shown>>,
+    timeline: Option<Timeline>,
     finder: Option<Finder>,
     looker: Looker,
     opener: Option<Opener>,
-    /// The kept events that are written into a recording that began later.
+    /// The kept events still to write into a recording that began after them.
     kept: Option<KeptEvents>,
     started: Instant,
     next_tick: Duration,
-    /// The least time between the last screen and the next one.
+    /// The minimum time between the last screen and the next one.
     apart: Duration,
-    /// A signal came after the screen was left.
+    /// Whether a signal came after the dashboard left the screen.
     interrupted: bool,
 }
 
-/// What is left to do when inputs were taken.
+/// The work left after inputs were taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     Go,
     Leave,
 }
 
-/// Waits for so long. Without a time, what else waits has its turn, and no more: a timer would take a millisecond, and on a busy
-/// machine many.
+/// Sleeps for `time`. If it is zero, only yields: a timer would take a millisecond, or many on a busy machine.
 async fn pause(time: Duration) {
     match time.is_zero() {
         true => tokio::task::yield_now().await,
@@ -234,7 +194,7 @@ async fn pause(time: Duration) {
     }
 }
 
-/// The next message of a search; there is none without one.
+/// The next message of the search. Without a search, waits forever.
 async fn next_found(finder: &mut Option<Finder>) -> Option<Input> {
     let Some(running) = finder else { return std::future::pending().await };
     let message = running.next().await;
@@ -274,9 +234,9 @@ impl Loop {
 
     fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
         let mut extent = Default::default();
-        // A changed size is taken first, so that what is drawn fits.
+        // Apply a changed size first, so that the screen fits.
         let size = terminal::window()?;
-        if size != self.app.screen() {
+        if size != (self.app.screen.width, self.app.screen.height) {
             self.app.update(Input::Resize(size.0, size.1));
         }
         self.app.prepare();
@@ -285,21 +245,22 @@ impl Loop {
         Ok(())
     }
 
-    /// Waits for an input; `None` when there is none for the state, and when it is time to draw. Whatever waits has its turn: no
-    /// branch is preferred.
+    /// Waits for an input. Returns `None` if an input does not concern the state, and when it is time to draw. No branch is preferred, so
+    /// every source gets its turn.
     async fn input(&mut self, keys: &mut Keys, until: Draw<'_>) -> io::Result<Option<Input>> {
-        let frames = if self.app.wants_frames() { Frames::Taken } else { Frames::Left };
+        let frames = if self.app.loaded().wants_frames() { Frames::Taken } else { Frames::Left };
         let tick = self.next_tick.saturating_sub(self.started.elapsed());
         if tick.is_zero() {
-            // A recording that is loaded has frames at any time, and a timer that is due is not ready at once.
+            // A recording that is loading always has frames ready, while a timer that is due is not ready at once.
             return Ok(Some(self.tick()));
         }
         let writes = self.kept.is_some() && self.trace.recorder().is_some_and(Recorder::has_room);
-        let (until_tick, frames) = match (self.app.busy() || writes, self.app.plays()) {
-            (true, _) => (Duration::ZERO, Frames::Left),
-            (false, true) => (tick.min(FRAME), frames),
-            (false, false) => (tick, frames),
-        };
+        let (until_tick, frames) =
+            match (self.app.busy() || writes, self.app.replay.as_ref().is_some_and(|replay| replay.plays())) {
+                (true, _) => (Duration::ZERO, Frames::Left),
+                (false, true) => (tick.min(FRAME), frames),
+                (false, false) => (tick, frames),
+            };
         tokio::select! {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
             found = next_found(&mut self.finder) => Ok(found),
@@ -310,7 +271,7 @@ impl Loop {
         }
     }
 
-    /// Takes an input and what waits already, so that the next screen shows all of it.
+    /// Takes an input and all inputs that already wait, so that the next screen shows all of them.
     fn take_waiting(&mut self, first: Input, keys: &mut Keys) -> io::Result<Effects> {
         let mut effects = Vec::new();
         let mut next = Some(first);
@@ -327,10 +288,10 @@ impl Loop {
             }));
         }
         effects.extend(next.into_iter().flat_map(|last| self.take(last)));
-        let mut left = TAKEN;
-        while left > 0 {
-            // A batch takes time, and a signal is answered first.
-            if signals::asked_to_end() || !self.app.wants_frames() {
+        let (mut left, began) = (TAKEN, Instant::now());
+        while left > 0 && began.elapsed() < FRAME {
+            // A batch takes time, so answer a signal first.
+            if signals::asked_to_end() || !self.app.loaded().wants_frames() {
                 break;
             }
             let Some(batch) = self.trace.waiting() else { break };
@@ -358,15 +319,15 @@ impl Loop {
         }
         effects.extend(self.app.update(input));
         if busy && !self.app.busy() {
-            // What a key began is done.
+            // The work that a key began is done.
             self.apart = KEY_FRAME;
         }
-        self.trace.record_state(self.app.pipeline());
-        for notice in self.trace.notices(self.app.pipeline()) {
-            self.app.notice(notice);
+        self.trace.record_state(&self.app.pipeline);
+        for notice in self.trace.notices(&self.app.pipeline) {
+            self.app.say(notice);
         }
         self.write_kept();
-        while let Some(batch) = self.app.spare() {
+        while let Some(batch) = self.app.pipeline.spare() {
             self.trace.feed().recycle(batch);
         }
         effects
@@ -385,26 +346,27 @@ impl Loop {
         Input::Tick(Tick { now, usage: if second { usage() } else { None } })
     }
 
-    /// Looks at the recording that is shown: whether it grows, and whether it can be read.
+    /// Checks whether the recording on the screen has grown, and whether it can still be read.
     fn look(&mut self) {
-        let Some(shown) = &mut self.shown else { return };
-        let changed = shown.look().map(Input::Replayed);
-        let known = self.app.replay().is_some_and(|replay| replay.failure().is_some());
-        let failed = shown.failure().filter(|_| !known).map(Input::ReadFailed);
+        let Some(timeline) = &mut self.timeline else { return };
+        let changed = timeline.look().map(Input::Replayed);
+        let known = self.app.replay.as_ref().is_some_and(|replay| replay.failure.is_some());
+        let failed = timeline.failure().filter(|_| !known).map(Input::ReadFailed);
         for input in changed.into_iter().chain(failed) {
             self.app.update(input);
         }
     }
 
     fn seek(&mut self, ns: u64) {
-        let Some(shown) = &mut self.shown else { return };
-        match shown.seek(ns) {
-            Ok(Place { state, from_start, feed }) => {
-                self.trace.replace_feed(feed);
-                self.app.update(Input::Restore(state, from_start));
-            }
-            Err(why) => drop(self.app.update(Input::ReadFailed(why))),
-        }
+        let Some(timeline) = &mut self.timeline else { return };
+        let budget = timeline.budget();
+        let place = timeline.seek(ns).map_err(|error| error.to_string());
+        let sought = place.and_then(|Place { state, from_start, rest }| {
+            let feed = Feed::start(rest, Vec::new(), None, budget).map_err(|error| error.to_string())?;
+            self.trace.replace_feed(feed);
+            Ok(Input::Restore(state, from_start))
+        });
+        self.app.update(sought.unwrap_or_else(Input::ReadFailed));
     }
 
     async fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<Next> {
@@ -430,7 +392,7 @@ impl Loop {
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed().count_runs(on),
                 Effect::Suspend => {
-                    // It is no process of this job.
+                    // The COMMAND does not belong to this job.
                     self.trace.signal_command_group(libc::SIGSTOP);
                     let resumed = screen.suspend();
                     self.trace.signal_command_group(libc::SIGCONT);
@@ -446,10 +408,10 @@ impl Loop {
         Ok(Next::Go)
     }
 
-    /// Starts a search of the recording. One that runs is stopped.
+    /// Starts a search of the recording, and stops a running search.
     fn find(&mut self, find: Option<Find>) -> io::Result<()> {
-        self.finder = match (find, &self.shown) {
-            (Some(find), Some(shown)) => Some(shown.find(find)?),
+        self.finder = match (find, &self.timeline) {
+            (Some(find), Some(timeline)) => Some(Finder::start(timeline.files(), timeline.budget(), find)?),
             _ => None,
         };
         Ok(())
@@ -459,13 +421,15 @@ impl Loop {
         if let Some(recorder) = &recorder {
             self.app.update(Input::Recording(recorder.name().to_owned()));
             if self.trace.keeps_output() {
-                self.app.keep_output();
+                // The saved states of the recording include COMMAND's terminal.
+                let terminal = self.app.output.as_ref().map(|output| &output.terminal);
+                terminal.into_iter().for_each(|terminal| self.app.pipeline.set_terminal(terminal));
             }
         }
         self.trace.set_recorder(recorder);
     }
 
-    /// Starts a recording with the kept events, or ends the one that is written.
+    /// Starts a recording with the kept events, or ends the current recording.
     async fn toggle_recording(&mut self) {
         if self.trace.recorder().is_some() {
             return self.end_recording().await;
@@ -478,11 +442,11 @@ impl Loop {
         match opener.record(&file).await {
             Ok(recorder) => {
                 self.record_with(Some(recorder));
-                self.kept = Some(self.app.kept_events());
+                self.kept = Some(KeptEvents::new(&self.app));
             }
             Err(error) => {
                 let remedy = match error.kind() {
-                    io::ErrorKind::PermissionDenied => "; start tracetui in a directory that you may write to",
+                    io::ErrorKind::PermissionDenied => "; start tracetui in a directory that you can write to",
                     _ => "",
                 };
                 let why = format!("cannot create {}: {error}{remedy}", name(&file));
@@ -491,7 +455,7 @@ impl Loop {
         }
     }
 
-    /// Ends the recording. The kept events come first.
+    /// Ends the recording, after writing the kept events.
     async fn end_recording(&mut self) {
         while self.kept.is_some() && self.trace.recorder().is_some() {
             if let Err(why) = self.trace.room().await {
@@ -500,7 +464,7 @@ impl Loop {
             }
             self.write_kept();
         }
-        match self.trace.finish_recording(self.app.pipeline()).await {
+        match self.trace.finish_recording(&self.app.pipeline).await {
             None => Vec::new(),
             Some(Ok((_, bytes))) => self.app.update(Input::RecordingEnded(bytes)),
             Some(Err(why)) => self.app.update(Input::NotRecorded(why)),
@@ -515,7 +479,7 @@ impl Loop {
             let (batch, done) = kept.next(&self.app);
             recorder.frames(&batch);
             if done {
-                recorder.frames(&restart(&self.app.pipeline().state()));
+                recorder.frames(&restart(&self.app.pipeline.state()));
                 let evicted = kept.evicted();
                 self.kept = None;
                 self.trace.tap();
@@ -526,7 +490,7 @@ impl Loop {
         }
     }
 
-    /// Restores the terminal, after it accepted the last screen or stalled. Frames are still received meanwhile.
+    /// Restores the terminal once it has accepted the last screen or stalled. Frames are still received meanwhile.
     async fn leave(&mut self, screen: Screen) {
         let mut patience = screen.patience();
         while !screen.given_up(&mut patience) {
@@ -539,7 +503,7 @@ impl Loop {
         drop(screen);
     }
 
-    /// Takes what the source still sends; a signal ends that.
+    /// Takes frames until the source ends or a signal comes.
     async fn drain(&mut self) {
         while !self.trace.source_ended() && !self.interrupted {
             match self.trace.next(Frames::Taken).await {
@@ -549,7 +513,7 @@ impl Loop {
         }
     }
 
-    /// Waits for the end of a COMMAND, which was sent SIGTERM; a signal ends the waiting.
+    /// Waits until the COMMAND, which got SIGTERM, ends or a signal comes.
     async fn end_command(&mut self) {
         while self.trace.command_runs() && !self.interrupted {
             match self.trace.next(Frames::Left).await {
@@ -558,36 +522,37 @@ impl Loop {
             }
         }
         if let Some(command) = self.trace.running_command() {
-            say(format_args!("{command} still runs"));
+            say(format_args!("{command} is still running"));
         }
         let Some(command) = self.trace.command() else { return };
         let left = Input::Output(command.output_left());
         self.app.update(left);
     }
 
-    /// Takes what happens when the screen is left already.
+    /// Takes a happening after the dashboard left the screen. Nobody would see the rest of a recording.
     fn take_in(&mut self, happening: Happening) {
-        self.take(of_trace(happening));
+        if self.timeline.is_none() || !matches!(happening, Happening::Frames(_)) {
+            self.take(of_trace(happening));
+        }
     }
 
-    /// Writes what COMMAND's terminal keeps as text, after the screen is restored.
+    /// Writes the contents of COMMAND's terminal as text, after the screen is restored.
     fn write_output(&self) {
-        let Some(output) = self.app.output() else { return };
-        if output.terminal().dropped() > 0 {
-            let (dropped, name) = (output.terminal().dropped(), name(output.name()));
-            say(format_args!("{name}: the first {dropped} lines of its output were dropped"));
+        let Some(output) = self.app.output.as_ref() else { return };
+        if output.terminal.dropped() > 0 {
+            let (dropped, name) = (output.terminal.dropped(), name(&output.name));
+            say(format_args!("{name}: dropped the first {dropped} lines of its output"));
         }
-        let text = view::output::lines(output.terminal(), self.look.theme);
+        let text = view::output::lines(&output.terminal, self.look.theme);
         say::write(rustix::stdio::stdout(), text.as_bytes(), signals::asked_to_end);
     }
 }
 
-/// When the next screen is to be drawn.
+/// When to draw the next screen.
 enum Draw<'s> {
-    /// Nothing has changed.
     Never,
     In(Duration),
-    /// The terminal has not taken the last one yet.
+    /// As soon as the terminal takes output. It has not taken the last screen yet.
     WhenTaken(&'s Screen),
 }
 
@@ -601,7 +566,7 @@ impl Draw<'_> {
     }
 }
 
-/// Whether a terminal was taken away, rather than failed.
+/// Whether an error means that the terminal is closed, rather than that it failed.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
         || matches!(error.raw_os_error(), Some(libc::EIO | libc::ENXIO | libc::ENOTTY))
@@ -627,13 +592,13 @@ fn ends(signal: libc::c_int) -> bool {
 fn of_command(happened: Happened) -> Input {
     match happened {
         Happened::Wrote(bytes) => Input::Output(bytes),
-        // Only where the user's terminal is relayed.
+        // This happens only if the user's terminal is relayed.
         Happened::Stopped(_) => Input::Output(Vec::new()),
         Happened::Ended(Ended::Killed(signal)) => {
             let name = names::signal(u32::from(signal)).map(str::to_owned);
             Input::CommandEnded(name.unwrap_or_else(|| format!("signal {signal}")))
         }
-        // Nothing was traced: the reason and the status are what is wanted.
+        // Nothing was traced, so only the reason and the status matter.
         Happened::Ended(Ended::NotRun(..)) => Input::Signal(Signal::End),
         Happened::Ended(ended) => Input::CommandEnded(ended.to_string()),
     }
@@ -653,7 +618,7 @@ fn wrap() -> Wrap {
     if std::env::var_os("TMUX").is_some() { Wrap::Tmux } else { Wrap::None }
 }
 
-/// Processor time and resident bytes of this process.
+/// The processor time and resident bytes of this process.
 fn usage() -> Option<Usage> {
     let cpu = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()?;
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;

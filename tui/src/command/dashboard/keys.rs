@@ -1,4 +1,4 @@
-//! What comes from the terminal: keys, pastes, the mouse, its size, and its end.
+//! The input from the terminal: keys, pastes, the mouse, size changes and the end of the terminal.
 
 use super::terminal;
 use crossterm::event::{self, Event};
@@ -13,16 +13,22 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// Events that are read before the loop takes them, and that it takes before it draws.
+/// The maximum number of events to read ahead of the loop, and that the loop takes before it draws.
 pub(super) const READ_AHEAD: usize = 256;
 
-/// How long the rest of a burst is waited for. Zero would leave events that are read already.
-const BURST: Duration = Duration::from_millis(1);
+/// How long to wait for the rest of a burst.
+///
+/// `crossterm::event::poll` (0.29) tests its timeout before it looks at the events that it has already read. If the thread does not run
+/// for this time, it reports none. So [`pass_on`] polls once more after a burst.
+const BURST: Duration = Duration::from_millis(10);
 
-/// How often it is asked whether the terminal is this job's again, when keys wait.
+/// When to poll once more after a burst.
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// How often to check whether this job has the terminal again while keys wait.
 const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The events of the terminal. A thread of their own reads them: a read of a sequence that is not complete waits for the rest.
+/// The events of the terminal. A separate thread reads them, since a read of an incomplete sequence waits for the rest.
 pub(super) struct Keys {
     events: Receiver<io::Result<Event>>,
     resized: Signal,
@@ -31,17 +37,17 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Begins to read. To be called in the runtime.
+    /// Begins to read. Must be called in the runtime.
     ///
     /// # Errors
     /// If there is no terminal, or no thread or descriptor for it.
     pub(super) fn read() -> io::Result<Keys> {
-        // As crossterm chooses it.
+        // This is the descriptor that crossterm chooses.
         let other = if io::stdin().is_terminal() { None } else { Some(File::open("/dev/tty")?) };
         let (dropped, held) = pipe_with(PipeFlags::CLOEXEC)?;
         let (sender, events) = channel(READ_AHEAD);
         std::thread::Builder::new().name("keys".into()).spawn(move || {
-            // A job that reads in the background is stopped otherwise.
+            // Otherwise a job that reads in the background would be stopped.
             block_stops();
             let terminal = other.as_ref().map_or(stdio::stdin(), AsFd::as_fd);
             if let Err(error) = pass_on(terminal, &dropped, &sender) {
@@ -51,7 +57,7 @@ impl Keys {
         Ok(Keys { events, resized: signal(SignalKind::window_change())?, _held: held })
     }
 
-    /// Waits for the next event. Can be given up and called again.
+    /// Waits for the next event. Can be cancelled and called again.
     ///
     /// # Errors
     /// If the terminal failed, or is gone.
@@ -65,7 +71,7 @@ impl Keys {
         }
     }
 
-    /// An event that waits already.
+    /// An event that is already waiting, if there is one.
     pub(super) fn waiting(&mut self) -> Option<io::Result<Event>> {
         self.events.try_recv().ok()
     }
@@ -73,13 +79,12 @@ impl Keys {
 
 /// Passes events on until `dropped` has no writer any more.
 ///
-/// A read by a job in the background fails with EIO: then nothing is read until the terminal is this job's.
+/// A read by a job in the background fails with EIO. Then nothing is read until this job has the terminal.
 ///
 /// # Errors
 /// If the terminal failed, or is gone.
 fn pass_on(terminal: BorrowedFd<'_>, dropped: &OwnedFd, sender: &Sender<io::Result<Event>>) -> io::Result<()> {
-    let mut read = PollFlags::IN;
-    let mut timeout = None;
+    let (mut read, mut timeout, mut again) = (PollFlags::IN, None, false);
     loop {
         let mut entries = [PollFd::from_borrowed_fd(terminal, read), PollFd::new(dropped, PollFlags::empty())];
         retry_on_intr(|| poll(&mut entries, timeout))?;
@@ -90,21 +95,25 @@ fn pass_on(terminal: BorrowedFd<'_>, dropped: &OwnedFd, sender: &Sender<io::Resu
         if terminal.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        (read, timeout) = (PollFlags::IN, None);
-        if terminal.contains(PollFlags::IN) {
+        let due = again || terminal.contains(PollFlags::IN);
+        (read, timeout, again) = (PollFlags::IN, None, false);
+        if due {
             let passed = if terminal::in_foreground() { burst(sender) } else { Err(Errno::IO.into()) };
             match passed {
-                // Whether the terminal is gone is said by poll(2).
+                // poll(2) reports whether the terminal is gone.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => {
                     (read, timeout) = (PollFlags::empty(), Some(&BACKGROUND))
                 }
-                passed => passed?,
+                passed => {
+                    again = passed?;
+                    timeout = again.then_some(&AGAIN);
+                }
             }
         }
     }
 }
 
-/// Blocks SIGTTIN in this thread: a read in the background fails then.
+/// Blocks SIGTTIN in this thread, so that a read in the background fails instead of stopping the job.
 fn block_stops() {
     // SAFETY: the set is a live local that sigemptyset initialises.
     unsafe {
@@ -115,13 +124,15 @@ fn block_stops() {
     }
 }
 
-/// Passes on what was typed.
-fn burst(sender: &Sender<io::Result<Event>>) -> io::Result<()> {
+/// Passes on a burst of events; whether there were any.
+fn burst(sender: &Sender<io::Result<Event>>) -> io::Result<bool> {
+    let mut any = false;
     while event::poll(BURST)? {
         if sender.blocking_send(Ok(event::read()?)).is_err() {
-            // The loop is left, which ends the thread.
-            return Ok(());
+            // The loop has ended, which ends the thread.
+            return Ok(false);
         }
+        any = true;
     }
-    Ok(())
+    Ok(any)
 }

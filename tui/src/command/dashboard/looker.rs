@@ -1,60 +1,60 @@
-//! Looks up why calls failed, each on a thread of its own: a file system may not answer.
+//! Looks up why calls failed. Each lookup has its own thread, since a file system may not respond.
 
 use crate::app::Input;
-use crate::source::host::confine::Spawner;
-use crate::source::host::{clock, lookup};
-use crate::store::Id;
-use crate::why::{self, Answer, Question};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tracetui_events::store::Id;
+use tracetui_events::why::{self, Answer, Lookup};
+use tracetui_host::clock;
+use tracetui_live::lookup::Threads;
 
-/// The time after which a lookup is given up. Its thread goes on.
+/// How long to wait for a lookup. After that its thread continues, but nobody waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Threads of lookups that were given up, and that of the current one. With so many, nothing more is looked up.
+/// The maximum number of lookup threads: those given up and the current one. At this number, nothing more is looked up.
 const THREADS: usize = 4;
 
-/// The lookups. One runs at a time; of those that wait, only the newest one does.
+/// The lookups. One runs at a time, and only the newest of the others waits.
 #[derive(Debug)]
 pub(super) struct Looker {
     out: mpsc::UnboundedSender<(Id, Answer)>,
     answers: mpsc::UnboundedReceiver<(Id, Answer)>,
     running: Option<(Id, u64, Instant)>,
-    next: Option<(Id, Box<Question>)>,
+    next: Option<(Id, Box<Lookup>)>,
     /// Each thread has a reference.
     threads: Arc<()>,
-    /// Starts them. `None`: nothing is looked up, as of a recording.
-    spawner: Option<Spawner>,
+    /// Starts the threads. With `None` nothing is looked up, as for a recording.
+    starts: Option<Threads>,
 }
 
 impl Looker {
-    pub(super) fn new(spawner: Option<Spawner>) -> Looker {
+    pub(super) fn new(starts: Option<Threads>) -> Looker {
         let (out, answers) = mpsc::unbounded_channel();
-        Looker { out, answers, running: None, next: None, threads: Arc::new(()), spawner }
+        Looker { out, answers, running: None, next: None, threads: Arc::new(()), starts }
     }
 
-    /// Looks up why an event failed. A lookup that waits is dropped: its event is asked about again when it is shown.
-    pub(super) fn ask(&mut self, id: Id, question: Box<Question>) {
+    /// Looks up why an event failed. Drops a lookup that still waits; the dashboard asks again when it shows that event.
+    pub(super) fn ask(&mut self, id: Id, question: Box<Lookup>) {
         match self.running {
             Some(_) => self.next = Some((id, question)),
             None => self.start(id, question),
         }
     }
 
-    fn start(&mut self, id: Id, question: Box<Question>) {
-        let event_ns = question.time.0;
+    fn start(&mut self, id: Id, question: Box<Lookup>) {
+        let event_ns = question.time().0;
         if Arc::strong_count(&self.threads) > THREADS {
             self.no_answer(id, event_ns);
             return;
         }
         let (out, alive) = (self.out.clone(), Arc::clone(&self.threads));
-        let run = move || {
+        let run = move |look: &dyn Fn(&Lookup) -> Answer| {
             let _alive = alive;
-            // Nobody waits for it if the dashboard ended.
-            let _ = out.send((id, lookup::look(&question)));
+            // Nobody waits for the answer if the dashboard has ended.
+            let _ = out.send((id, look(&question)));
         };
-        match self.spawner.as_ref().map(|spawner| spawner.spawn("why", run)) {
+        match self.starts.as_ref().map(|starts| starts.spawn(run)) {
             Some(Ok(())) => self.running = Some((id, event_ns, Instant::now())),
             _ => self.no_answer(id, event_ns),
         }
@@ -62,7 +62,7 @@ impl Looker {
 
     fn no_answer(&self, id: Id, event_ns: u64) {
         let answer = Answer::unknown(why::NO_ANSWER, clock::now_boot().0.saturating_sub(event_ns));
-        // The receiver is ours.
+        // The receiver belongs to `self`, so this cannot fail.
         let _ = self.out.send((id, answer));
     }
 

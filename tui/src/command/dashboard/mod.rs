@@ -7,21 +7,24 @@ mod terminal;
 
 use super::config::Loaded;
 use super::say::{charset, name, say, wants_colours};
-use super::session::{self, HostNames, Request};
 use super::signals::{self, INTERRUPTED};
+use super::trace::remarks::remarks;
+use super::trace::request::Request;
+use super::trace::running::exit_code;
+use super::trace::start::{Session, start};
+use super::usage::HostNames;
 use super::write::{self, Opener};
 use crate::app::{App, Settings, language};
 use crate::cli;
 use crate::config::Config;
-use crate::pipeline::Pipeline;
-use crate::source::command::Streams;
-use crate::source::host::clock;
 use crate::view::theme::Theme;
 use anyhow::{Result, anyhow};
 use event_loop::{Appearance, DashboardExit, Trace};
 use std::ffi::OsString;
 use std::process::ExitCode;
 pub use terminal::Mouse;
+use tracetui_host::clock;
+use tracetui_live::command::Streams;
 use tracetui_shared::kind::KindSet;
 
 /// Shows the dashboard until the user quits, then prints the account.
@@ -32,14 +35,14 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let loaded = Loaded::read(&args.screen.config)?;
     let names = HostNames::read();
     let own_filter = loaded.filter(&args.trace.filters, &names)?;
-    // Kinds that are not on by default (forks) are collected too, unless kinds were named, so that a key can show those that
-    // were.
+    // Kinds that are off by default (forks) are collected too, unless the options name kinds. A key can then show past events of these
+    // kinds.
     let trace = cli::TraceArgs { memory: args.trace.memory.or(loaded.config.memory), ..args.trace.clone() };
     let Request { filters, held, options } = Request::read(&trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();
     let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
     let opener = Some(Opener::start()?);
-    let started = write::or_withdraw(session::start(&options), recorder.as_ref()).await?;
+    let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
     let settings = Settings {
         budget: options.budget,
         kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT } else { filters.kinds },
@@ -49,26 +52,26 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         parse: language::parse,
         preferences: loaded.config.preferences.clone(),
     };
-    let app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
-    let session::Session { feed, notes, spawner, .. } = started;
+    let app = App::new(settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
+    let Session { feed, notes, lookups, .. } = started;
     let shown =
-        Trace { feed, command: held, shown: None, recorder, opener, spawner: Some(spawner), run: args.run.clone() };
+        Trace { feed, command: held, timeline: None, recorder, opener, lookups: Some(lookups), run: args.run.clone() };
     let DashboardExit { line, command, interrupted } =
         event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
     args.trace.ring_size.note().iter().chain(&notes).for_each(say);
-    session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
+    remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     line.not_recorded.iter().for_each(say);
     say(&line);
     say(line.account.line());
     let code = match command {
         _ if interrupted => ExitCode::from(INTERRUPTED),
-        Some(ended) => session::exit_code(&ended),
+        Some(ended) => exit_code(&ended),
         None => ExitCode::SUCCESS,
     };
     Ok(if line.not_recorded.is_some() { ExitCode::FAILURE } else { code })
 }
 
-/// What is captured, in words.
+/// The captured events, in words.
 fn capture_text(filter: &str, command: &[OsString]) -> String {
     let tree = command.first().map(|name| format!("{} and its descendants", self::name(name)));
     match (tree, filter) {

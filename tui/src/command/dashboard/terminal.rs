@@ -1,9 +1,8 @@
-//! The terminal: set up for the dashboard, and restored on exit, on a panic and during a suspend.
+//! The terminal of the dashboard. It is restored on exit, on a panic and while tracetui is suspended.
 
 use crate::command::outlet::{Inlet, Outlet, Patience};
 use crate::command::relay::stop_job;
 use crate::command::{say, signals};
-use crate::limits;
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute, queue, terminal};
@@ -13,20 +12,22 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::stdio;
+use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use tracetui_events::limits;
 
-/// Whether the terminal is in use: a panic must restore it.
+/// Whether the terminal is in use, so that a panic must restore it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Whether a panic gave the terminal back: then nothing may be drawn any more.
+/// Whether a panic restored the terminal. Nothing may be drawn after that.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// The output to the terminal while it is in use. A stalled terminal blocks only its thread.
 static OUTLET: Mutex<Option<Arc<Outlet>>> = Mutex::new(None);
 
-/// The terminal while the dashboard has it. Given back when dropped.
+/// The terminal while the dashboard has it. It is restored on drop.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Canvas>>,
     outlet: Arc<Outlet>,
@@ -51,8 +52,8 @@ impl Write for Canvas {
         Ok(bytes.len())
     }
 
-    /// Never fails: what ratatui does about an error when it is dropped is a message that panics where stderr is gone.
-    /// [`Screen::draw`] says that the terminal has failed.
+    /// Never fails. If ratatui meets an error while it is dropped, it prints a message, which panics if stderr is gone. [`Screen::draw`]
+    /// reports that the terminal has failed.
     fn flush(&mut self) -> io::Result<()> {
         if !self.collected.is_empty() {
             let _ = self.inlet.write_all(&self.collected);
@@ -73,33 +74,32 @@ pub enum Mouse {
 }
 
 impl Screen {
-    /// Takes the terminal.
     pub(super) fn take(mouse: Mouse) -> io::Result<Screen> {
         restore_on_panic();
         let outlet = Arc::new(Outlet::to(stdio::stdout())?);
         *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&outlet));
         let terminal = enter(mouse, &mut Canvas::new(&outlet)).and_then(|()| terminal(&outlet));
-        // Half taken is given back too.
+        // Restore a terminal that was only partly set up too.
         let terminal = terminal.inspect_err(|_| restore())?;
         Ok(Screen { terminal, outlet, mouse })
     }
 
-    /// Whether the terminal has taken the last screen. Until then another one is not drawn: it would only wait too.
+    /// Whether the terminal has taken the last screen. Until then no other screen is drawn, since it would only wait too.
     pub(super) fn ready(&self) -> bool {
         !self.outlet.pending()
     }
 
-    /// Waits until the terminal has taken something. Can be given up and called again.
+    /// Waits until the terminal has taken some output. Can be cancelled and called again.
     pub(super) async fn changed(&self) {
         self.outlet.changed().await;
     }
 
-    /// For [`given_up`](Self::given_up).
+    /// The argument for [`given_up`](Self::given_up).
     pub(super) fn patience(&self) -> Patience {
         Patience::new(&self.outlet)
     }
 
-    /// Whether nothing more waits for the terminal, or nobody reads it: then what waits is given up.
+    /// Whether no output waits for the terminal, or nobody reads it. In the latter case, drops the waiting output.
     pub(super) fn given_up(&self, patience: &mut Patience) -> bool {
         let over = patience.over(&self.outlet);
         if over {
@@ -108,11 +108,11 @@ impl Screen {
         over || self.ready()
     }
 
-    /// Draws, unless a panic gave the terminal back or the terminal is another job's.
+    /// Draws, unless a panic restored the terminal or another job has it.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
         if !panicked() && in_foreground() {
             if !TAKEN.load(Ordering::SeqCst) {
-                // A job that runs in the background already is not continued by fg(1).
+                // fg(1) does not send SIGCONT to a job that already runs in the background.
                 self.resume()?;
             }
             let size = bounded(size()?);
@@ -124,8 +124,8 @@ impl Screen {
         self.outlet.failure().map_or(Ok(()), Err)
     }
 
-    /// Has everything drawn anew. Not by `Terminal::clear`: that asks the terminal for the cursor's place, and the answer
-    /// would go to the stream of keys.
+    /// Makes the next draw redraw everything. Does not use `Terminal::clear`: it asks the terminal for the cursor position, and the
+    /// answer would go to the stream of keys.
     fn clear(&mut self) -> io::Result<()> {
         let mut canvas = Canvas::new(&self.outlet);
         execute!(canvas, terminal::Clear(terminal::ClearType::All))?;
@@ -133,7 +133,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Hands a sequence to the terminal.
+    /// Sends a sequence to the terminal.
     pub(super) fn send(&mut self, sequence: &[u8]) -> io::Result<()> {
         if self.outlet.full() {
             return Ok(());
@@ -141,7 +141,7 @@ impl Screen {
         self.outlet.inlet().write_all(sequence)
     }
 
-    /// Gives the terminal back, stops the job, and takes the terminal again when the job is continued.
+    /// Restores the terminal, stops the job, and sets up the terminal again when the job continues.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         restore();
         stop_job(libc::SIGTSTP);
@@ -165,22 +165,22 @@ impl Drop for Screen {
     }
 }
 
-/// A terminal whose whole screen is drawn on, as far as it is bounded.
+/// A ratatui terminal for the whole screen, up to the bounds of [`bounded`].
 fn terminal(outlet: &Outlet) -> io::Result<Terminal<CrosstermBackend<Canvas>>> {
     let backend = CrosstermBackend::new(Canvas::new(outlet));
     let viewport = Viewport::Fixed(bounded(size()?));
     Terminal::with_options(backend, TerminalOptions { viewport })
 }
 
-/// The size of the terminal. Asked of stdout: crossterm opens /dev/tty each time.
+/// The size of the terminal on stdout. crossterm would open /dev/tty each time.
 fn size() -> io::Result<Size> {
-    match rustix::termios::tcgetwinsize(stdio::stdout()) {
+    match tcgetwinsize(stdio::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Ok(Size::new(size.ws_col, size.ws_row)),
         _ => terminal::size().map(Size::from),
     }
 }
 
-/// Columns and rows that are drawn on.
+/// The columns and rows that the dashboard draws on.
 ///
 /// # Errors
 /// If the size of the terminal cannot be read.
@@ -188,23 +188,27 @@ pub(super) fn window() -> io::Result<(u16, u16)> {
     size().map(bounded).map(|size| (size.width, size.height))
 }
 
-/// The part of a screen that is drawn on: a cell takes some 100 bytes, and a terminal may claim 65,535 columns and rows.
+/// The part of a screen that the dashboard draws on. A cell takes some 100 bytes, and a terminal may claim 65,535 columns and rows.
 fn bounded(size: Size) -> Rect {
     let (columns, rows) = limits::SCREEN;
     Rect::new(0, 0, size.width.min(columns), size.height.min(rows))
 }
 
-/// Whether a panic, of any thread, gave the terminal back.
+/// Whether a panic in any thread restored the terminal.
 pub(super) fn panicked() -> bool {
     PANICKED.load(Ordering::SeqCst)
 }
 
 fn enter(mouse: Mouse, to: &mut impl Write) -> io::Result<()> {
     if TAKEN.swap(true, Ordering::SeqCst) {
-        // Crossterm believes that the mode is raw still, and would leave it as a shell set it.
-        disable_raw_mode()?;
+        // crossterm believes that the mode is still raw, and would leave it as a shell set it. The mode is never cooked in between: a
+        // Ctrl-C that arrives then would be a signal.
+        let mut modes = tcgetattr(stdio::stdout())?;
+        modes.make_raw();
+        tcsetattr(stdio::stdout(), OptionalActions::Now, &modes)?;
+    } else {
+        enable_raw_mode()?;
     }
-    enable_raw_mode()?;
     queue!(to, terminal::EnterAlternateScreen, cursor::Hide, EnableBracketedPaste)?;
     if mouse == Mouse::Taken {
         queue!(to, EnableMouseCapture)?;
@@ -212,7 +216,7 @@ fn enter(mouse: Mouse, to: &mut impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Whether the terminal is this job's. If that is not known, it is.
+/// Whether this job has the terminal; `true` if that is not known.
 pub(super) fn in_foreground() -> bool {
     // SAFETY: both take numbers and give numbers.
     let (front, own) = unsafe { (libc::tcgetpgrp(libc::STDOUT_FILENO), libc::getpgrp()) };
@@ -224,7 +228,7 @@ fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // The screen on its way goes first.
+    // Write the pending screen first.
     let outlet = OUTLET.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(outlet) = &outlet {
         outlet.finish(signals::time_left(limits::PATIENCE), || true);
@@ -254,7 +258,7 @@ fn restore_on_panic() {
 
 /// Whether the terminal on stdout is gone.
 pub(super) fn hung_up() -> bool {
-    // Errors and hang-ups are reported without being asked for.
+    // poll(2) reports errors and hang-ups even if it is not asked for them.
     let mut entry = [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::empty())];
     retry_on_intr(|| poll(&mut entry, Some(&Timespec::default()))) == Ok(1)
 }

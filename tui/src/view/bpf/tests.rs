@@ -3,17 +3,17 @@
 use crate::app::testing::{app, feed, keys};
 use crate::app::views::View;
 use crate::app::{App, Effect, Input};
-use crate::bpf::frames::hook;
-use crate::frame::host::{
-    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
-    HostFrame,
-};
-use crate::source::synthetic::Maker;
-use crate::text::is_hostile;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
+use tracetui_events::bpf::frames::hook;
+use tracetui_events::frame::host::{
+    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
+    HostFrame,
+};
+use tracetui_events::synthetic::Maker;
+use tracetui_events::text::is_hostile;
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
@@ -55,7 +55,7 @@ fn taken(made: &mut Maker) {
     }));
 }
 
-/// A kprobe of a process, a program that is only pinned, and one of tracetui.
+/// A kprobe held by a process, a program that is only pinned, and a program of tracetui.
 fn inventory() -> Maker {
     let mut made = Maker::default();
     made.host(&HostFrame::BpfProgram(program(30, "on_unlink")));
@@ -84,7 +84,7 @@ fn rows(app: &mut App) -> Vec<String> {
     shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
 }
 
-/// The words of a row, without the sign of the selection.
+/// The words of a row, without the selection mark.
 fn words(row: &str) -> Vec<String> {
     row.trim_start_matches('>').split_whitespace().map(str::to_owned).collect()
 }
@@ -110,7 +110,7 @@ fn each_attachment_and_each_program_without_one_has_a_row() {
         assert_eq!(words(row)[..want.len()], *want, "{rows:#?}");
     }
     assert!(rows[2].ends_with("sched_process_exec  (tracetui)"), "{rows:#?}");
-    // What writes to the memory of processes is red; what belongs to tracetui is dim.
+    // A program that writes to the memory of processes is red. tracetui's own programs are dim.
     let buffer = drawn(&mut app, Theme::default());
     keys(&mut app, "j");
     let second = drawn(&mut app, Theme::default());
@@ -143,7 +143,7 @@ fn what_came_and_what_went_is_said() {
     assert!(gone.contains("fresh") && gone.contains("uprobe /bin/x") && gone.contains("gone 14:02:13"), "{gone}");
     assert_eq!(rows(&mut app).len(), 4, "a program that is gone has the row of its attachment: {:#?}", rows(&mut app));
     assert!(screen(&mut app)[1].ends_with("+0 new  -1 gone"), "{}", screen(&mut app)[1]);
-    // As of an earlier event it is there, or not there yet.
+    // At an earlier event the program is loaded, or not loaded yet.
     keys(&mut app, "1g4");
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
@@ -161,7 +161,7 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
     taken(&mut made);
     made.open(1, "a", "/c", 3);
     let mut app = view(120, 24, &mut made);
-    // The program is there, without an attachment; and the attachment is gone.
+    // The program is loaded without an attachment, and the attachment is gone.
     assert_eq!(ids(&mut app), ["31", "30", "40", "-30"]);
     keys(&mut app, "1kkkj4");
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
@@ -198,12 +198,12 @@ fn a_long_attach_point_takes_the_room_of_other_columns() {
     let shown = rows(&mut app);
     let row = shown.iter().find(|row| row.contains("libssl")).expect("its row");
     assert!(shown.iter().any(|row| row.contains('…') && row.contains("/long/")), "{shown:#?}");
-    // The owner is whole, and the attach point has the rest of its column.
+    // The owner is whole, and the attach point takes the rest of its column.
     assert!(row.contains("  uprobe /…") && row.ends_with("libssl.so.3  tracerd[1207]"), "{row}");
     let mut wide = view(120, 24, &mut many());
     let row = rows(&mut wide).into_iter().find(|row| row.contains("libssl")).expect("its row");
     assert!(row.contains(&format!("  uprobe {target}  ")) && row.contains("  tracerd[1207]"), "{row}");
-    // The pane has all of it.
+    // The pane shows the whole attach point.
     keys(&mut app, "/long\n\n\n");
     let pane: String = screen(&mut app)[2..].iter().map(|line| line.trim().replace("attached", "")).collect();
     assert!(pane.replace(' ', "").contains(&"long/".repeat(40)), "{pane}");
@@ -223,17 +223,18 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     assert!(pane.contains("kprobe do_unlinkat, link 11 (perf_event)"), "{pane}");
     assert!(pane.contains("link 11 by tracerd[1207] fd 9"), "{pane}");
     keys(&mut app, "p");
-    assert_eq!((app.view(), app.filter().text().as_str()), (View::Events, "prog.id=30"));
-    assert!(app.detail().size().is_none(), "that pane was of a program");
+    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "prog.id=30"));
+    assert!(app.detail.size().is_none(), "that pane was of a program");
     keys(&mut app, "\x1b");
-    assert_eq!((app.view(), app.filter().text().as_str()), (View::Bpf, ""));
+    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Bpf, ""));
     assert!(rows(&mut app)[1].starts_with('>'), "the same row is selected");
     let effects = app.update(Input::Key(KeyEvent::new(KeyCode::Char('y'), KeyModifiers::NONE)));
     let line = b"30 kprobe on_unlink kprobe do_unlinkat tracerd[1207]".to_vec();
     assert!(effects.contains(&Effect::Copy(line)), "{effects:?}");
 }
 
-/// Who attached and loaded something is said after it has exited; also after a jump, which begins with a saved state.
+/// The process that attached or loaded something is named even after its exit. This also holds after a jump, which begins with a saved
+/// state.
 #[test]
 fn who_attached_it_is_said_without_a_holder() {
     let mut made = Maker::default();
@@ -259,15 +260,15 @@ fn who_attached_it_is_said_without_a_holder() {
     let pane = screen(&mut app).join("\n");
     assert!(pane.contains(" by        holder[71]"), "{pane}");
     assert!(pane.contains("by uid 0, loader[70]"), "{pane}");
-    let mut again = crate::pipeline::Pipeline::default();
-    again.restore(&app.pipeline().state());
+    let mut again = tracetui_events::pipeline::Pipeline::default();
+    again.restore(&app.pipeline.state());
     let bpf = &again.world().bpf;
     assert_eq!(bpf.loader(ProgId(60)).map(|by| by.tgid), Some(Tgid(70)));
     assert_eq!(bpf.attachments_of(ProgId(60)).find_map(|at| bpf.attacher(at)).map(|by| by.tgid), Some(Tgid(71)));
     assert_eq!(bpf.loader(ProgId(61)), None);
 }
 
-/// The kernel does not list what is attached to a perf event by ioctl: the event of the call says where that is.
+/// The kernel does not list programs that an ioctl attached to a perf event. The event of the call tells where they are attached.
 #[test]
 fn a_place_that_only_an_event_told_is_shown() {
     let mut made = Maker::default();
@@ -287,11 +288,11 @@ fn a_place_that_only_an_event_told_is_shown() {
     let pane = screen(&mut app).join("\n");
     assert!(pane.contains("attached  perf_event cpu-clock, ioctl"), "{pane}");
     assert!(pane.contains("known from the event at 14:02:1"), "{pane}");
-    let mut again = crate::pipeline::Pipeline::default();
-    again.restore(&app.pipeline().state());
+    let mut again = tracetui_events::pipeline::Pipeline::default();
+    again.restore(&app.pipeline.state());
     assert_eq!(again.world().bpf.told(ProgId(60)).map(|told| &*told.place), Some(&b"perf_event cpu-clock"[..]));
     assert!(again.world().bpf.told(ProgId(61)).is_none());
-    // As long as it is there, and until it is detached.
+    // While it is loaded, and until it is detached.
     made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(60) }));
     (record.call, record.cmd, record.prog_id) = (call::BPF, cmd::PROG_ATTACH, 61);
     record.has |= has::ATTR;
@@ -306,7 +307,7 @@ fn a_place_that_only_an_event_told_is_shown() {
     assert!(app.world().bpf.told(ProgId(61)).is_none());
 }
 
-/// The pane of an event that ends a program or an attachment says whose it was.
+/// The pane of an event that ends a program or an attachment names the owner.
 #[test]
 fn whose_program_was_unloaded_is_said() {
     let mut made = Maker::default();
@@ -339,7 +340,7 @@ fn whose_program_was_unloaded_is_said() {
     assert!(pane.contains("program   60 ") && pane.contains("loaded    by bpftrace[27841] at 14:02:1"), "{pane}");
 }
 
-/// No inventory contains a program that was loaded and unloaded between two: the events are all that is known of it.
+/// No inventory contains a program that was loaded and unloaded between two inventories. Only events tell about it.
 #[test]
 fn a_program_between_two_inventories_has_a_row() {
     let mut made = inventory();
@@ -350,7 +351,7 @@ fn a_program_between_two_inventories_has_a_row() {
     made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
     made.ns += 1_000_000_000;
     made.open(1, "a", "/while", 3);
-    // One by the kernel's stream, which has no type; one that is in the inventory; one that is there.
+    // An unload from the kernel's stream, which has no type; a program in the inventory; a loaded program.
     let stream = BpfRecord { call: call::STREAM, prog_id: 51, prog_type: 0, prog_uid: u32::MAX, scan: 0, ..record };
     made.event(Slot::BpfSysExit, 27842, "skeleton", stream.as_bytes());
     made.event(Slot::BpfSysExit, 27841, "bpftrace", BpfRecord { prog_id: 52, ..record }.as_bytes());
@@ -379,32 +380,34 @@ fn a_program_between_two_inventories_has_a_row() {
     let pane = screen(&mut app).join("\n");
     for part in [
         "was on    kprobe do_unlinkat, link",
-        "no inventory contained the link",
-        "others were not looked for",
+        "no inventory lists the link",
+        "others were not checked",
         "bpftrace[27841]",
         "00000000000000cd",
     ] {
         assert!(pane.contains(part), "{part} in\n{pane}");
     }
-    assert!(pane.contains("size      not known"), "{pane}");
-    // At an earlier moment it was there.
+    assert!(pane.contains("size      unknown"), "{pane}");
+    // At an earlier moment it was loaded.
     keys(&mut app, "\x1b\x1b1/while\n\x1b4");
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["+50", "31", "30", "40"]);
-    assert!(row(&mut app, "+50 ").contains("not known yet"), "{:#?}", rows(&mut app));
-    // A jump begins with a saved state: what was loaded before is known.
+    assert!(row(&mut app, "+50 ").contains("not checked yet"), "{:#?}", rows(&mut app));
+    // A jump begins with a saved state, so programs loaded before it are known.
     let mut until = Maker::default();
     until.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
     let mut first = view(120, 24, &mut until);
-    let mut again = crate::pipeline::Pipeline::default();
-    again.restore(&first.pipeline().state());
+    let mut again = tracetui_events::pipeline::Pipeline::default();
+    again.restore(&first.pipeline.state());
     until.event(Slot::BpfSysExit, 5, "kworker", BpfRecord { call: call::STREAM, cmd: 0, ret: 0, ..record }.as_bytes());
     let rest = until.batch();
     again.feed(rest.clone());
-    again.finish(&mut |_, _| crate::pipeline::Disposition::Delivered);
+    again.end();
+    again.next(None, &mut |_, _| tracetui_events::pipeline::Disposition::Delivered);
     first.update(Input::Batch(rest));
     first.update(Input::SourceEnded);
-    let gone = |bpf: &crate::enrich::bpf::Programs| bpf.gone_program(ProgId(50)).map(|gone| gone.facts.clone());
+    let gone =
+        |bpf: &tracetui_events::enrich::bpf::Programs| bpf.gone_program(ProgId(50)).map(|gone| gone.facts.clone());
     assert!(gone(&again.world().bpf).is_some_and(|facts| facts.name == b"brief"));
     assert_eq!(gone(&again.world().bpf), gone(&first.world().bpf));
 }
@@ -412,25 +415,25 @@ fn a_program_between_two_inventories_has_a_row() {
 #[test]
 fn what_was_not_looked_at_is_said() {
     let mut made = inventory();
-    let unseen = vec!["network namespaces: there are more than 1024".to_owned()];
+    let unseen = vec!["network namespaces: more than 1024".to_owned()];
     made.host(&HostFrame::BpfInventory(BpfInventory { unseen, ..BpfInventory::default() }));
     made.open(1, "a", "/b", 3);
     let mut app = view(100, 30, &mut made);
-    assert!(screen(&mut app)[1].contains("not all seen: !"), "{}", screen(&mut app)[1]);
-    assert!(rows(&mut app)[0].contains("not attached, as far as was looked at"), "{:#?}", rows(&mut app));
+    assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
+    assert!(rows(&mut app)[0].contains("not attached in the places checked"), "{:#?}", rows(&mut app));
     keys(&mut app, "!");
     let report = screen(&mut app).join("\n");
-    assert!(report.contains("BPF inventory: not seen: network namespaces: there are more than 1024"), "{report}");
+    assert!(report.contains("BPF inventory incomplete: network namespaces: more than 1024"), "{report}");
 }
 
-/// What holds programs takes no room from them, and what has no room is counted.
+/// Holders take no memory from the programs, and holders beyond the limit are counted.
 #[test]
 fn many_holders_and_many_programs_are_bounded() {
     let mut made = inventory();
     for id in 100..300 {
         made.host(&HostFrame::BpfProgram(program(id, "pinned")));
         let pin = BpfHolder { by: 2, path: vec![b'x'; 4000], ..BpfHolder::default() };
-        let holders = vec![pin; crate::limits::BPF_HOLDERS_KEPT];
+        let holders = vec![pin; tracetui_events::limits::BPF_HOLDERS_KEPT];
         made.host(&HostFrame::BpfHolders(BpfHolders { program: ProgId(id), count: 64, holders, link: LinkId(0) }));
     }
     made.host(&HostFrame::BpfAttachment(attachment(9, 30, hook::KPROBE, "evil")));
@@ -448,14 +451,14 @@ fn many_holders_and_many_programs_are_bounded() {
     let left_out = app.world().bpf.left_out();
     assert!(left_out > 900, "{left_out}");
     assert!(app.world().bpf.bytes() < 13 << 20, "{}", app.world().bpf.bytes());
-    assert!(screen(&mut app)[1].contains("not all seen: !"), "{}", screen(&mut app)[1]);
-    let mut again = crate::pipeline::Pipeline::default();
-    again.restore(&app.pipeline().state());
+    assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
+    let mut again = tracetui_events::pipeline::Pipeline::default();
+    again.restore(&app.pipeline.state());
     assert_eq!(again.world().bpf.left_out(), left_out);
 }
 
-/// The events say at once what the inventory says later: when a link was detached and a program unloaded, and that a program which
-/// came since was not looked at yet.
+/// Events tell at once what the next inventory will: when a link was detached, when a program was unloaded, and that a later program has
+/// not been examined yet.
 #[test]
 fn events_are_ahead_of_the_inventory() {
     let mut made = inventory();
@@ -468,7 +471,7 @@ fn events_are_ahead_of_the_inventory() {
     made.event(Slot::BpfSysExit, 7, "tool", record.as_bytes());
     feed(&mut app, &mut made);
     let of = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
-    assert!(of(&mut app, "+50").contains("not known yet"), "{:#?}", rows(&mut app));
+    assert!(of(&mut app, "+50").contains("not checked yet"), "{:#?}", rows(&mut app));
     assert!(of(&mut app, "-30").contains("gone 14:02:1"), "{:#?}", rows(&mut app));
     let at = app.world().bpf.gone_attachment(1).map(|gone| gone.at);
     made.ns += 3_000_000_000;
@@ -485,11 +488,11 @@ fn the_keys_of_filters_are_for_events() {
     for key in ["f", "e", "c", "P", "u", "x", "O"] {
         keys(&mut app, key);
         let shown = screen(&mut app);
-        assert!(shown[22].contains("filters are for events; / finds a row here"), "{key}: {}", shown[22]);
+        assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
         assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
     }
     keys(&mut app, "1");
-    assert_eq!(app.filter().text(), "");
+    assert_eq!(app.filter.text(), "");
 }
 
 #[test]
@@ -517,7 +520,7 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
     assert!(row(&mut app).ends_with("  50   500 ns"), "{}", row(&mut app));
     let other = rows(&mut app).into_iter().find(|row| row.contains("writer")).unwrap_or_default();
     assert!(other.ends_with("   0        -"), "{other}");
-    // What runs most comes first.
+    // The most frequently run program comes first.
     keys(&mut app, "ssss");
     assert_eq!(ids(&mut app), ["30", "31", "40"]);
     count(&mut made, &[], false);
@@ -526,7 +529,7 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
     assert!(press(&mut app, '1').contains(&Effect::CountRuns(false)));
 }
 
-/// Who holds a program is seen at 80 columns, also while runs are counted, and columns do not run into each other.
+/// The holder of a program is visible at 80 columns, even while runs are counted, and columns do not run into each other.
 #[test]
 fn the_owner_is_seen_on_a_narrow_screen() {
     let mut made = inventory();
@@ -546,7 +549,8 @@ fn the_owner_is_seen_on_a_narrow_screen() {
     assert!(row(&mut app, "_exec  bpftrace").ends_with("  bpftrace[27841]"), "{:#?}", rows(&mut app));
 }
 
-/// An inventory between two counts reads the counters too. The rate is that of the last whole count then, and never 0 for that.
+/// An inventory between two counts also reads the counters. The rate is then that of the last whole count, and never 0 because of the
+/// inventory.
 #[test]
 fn an_inventory_does_not_stop_the_rate() {
     let mut made = inventory();
@@ -570,7 +574,7 @@ fn an_inventory_does_not_stop_the_rate() {
         feed(&mut app, &mut made);
         assert!(row(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row(&mut app, "on_unlink"));
     }
-    // A program that came since the last count was not counted.
+    // A program that appeared after the last count has no rate.
     let loaded = BootNanos(made.ns);
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
     ran(&mut made, 50, 700);
@@ -579,7 +583,7 @@ fn an_inventory_does_not_stop_the_rate() {
     counted(&mut made);
     feed(&mut app, &mut made);
     assert!(row(&mut app, "fresh").ends_with(" -        -"), "a part of a second: {}", row(&mut app, "fresh"));
-    // Three seconds passed since the count before.
+    // Three seconds passed since the previous count.
     assert!(row(&mut app, "on_unlink").contains("  66   500 ns"), "{}", row(&mut app, "on_unlink"));
     ran(&mut made, 50, 1500);
     counted(&mut made);
@@ -588,7 +592,8 @@ fn an_inventory_does_not_stop_the_rate() {
     assert!(row(&mut app, "on_unlink").ends_with("   0        -"), "{}", row(&mut app, "on_unlink"));
 }
 
-/// What comes is seen: the list stays at its top while the first row is selected. Otherwise nothing moves, and it is said.
+/// New programs are visible: the list stays at its top while the first row is selected. Otherwise no row moves, and the filter line counts
+/// the new ones.
 #[test]
 fn what_is_new_is_seen_or_said() {
     let mut made = inventory();
@@ -607,12 +612,12 @@ fn what_is_new_is_seen_or_said() {
     come(&mut made, &mut app, [200, 201, 202]);
     assert_eq!(ids(&mut app)[..4], ["+202", "+201", "+200", "139"]);
     assert!(rows(&mut app)[0].starts_with('>') && screen(&mut app)[1].ends_with("+3 new  -0 gone"));
-    // The pane stays with its program; the list is at the top.
+    // The pane stays with its program. The list is at its top.
     keys(&mut app, "\n");
     come(&mut made, &mut app, [210, 211, 212]);
     assert_eq!(ids(&mut app)[..2], ["+212", "+211"]);
     assert!(screen(&mut app).iter().any(|line| line.contains("── +202 ")), "{:#?}", screen(&mut app));
-    // Elsewhere nothing moves.
+    // Elsewhere no row moves.
     keys(&mut app, "\x1bGkkk");
     let before = rows(&mut app);
     come(&mut made, &mut app, [220, 221, 222]);
@@ -622,7 +627,7 @@ fn what_is_new_is_seen_or_said() {
     assert_eq!(ids(&mut app)[0], "+222");
 }
 
-/// What is gone is below all that is there, takes no selection along unless the pane shows it, and can be hidden.
+/// Unloaded programs are below all loaded ones, take the selection along only if the pane shows them, and can be hidden.
 #[test]
 fn what_is_gone_does_not_bury_what_is_there() {
     let mut made = inventory();
@@ -688,12 +693,12 @@ fn what_is_gone_is_bounded_and_part_of_a_state() {
     feed(&mut app, &mut made);
     let bpf = &app.world().bpf;
     let kept = bpf.gone_attachments().count() as u64;
-    assert!(bpf.bytes() <= crate::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
+    assert!(bpf.bytes() <= tracetui_events::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
     assert_eq!(kept + bpf.forgotten(), 20_000);
-    let mut again = crate::pipeline::Pipeline::default();
-    again.restore(&app.pipeline().state());
+    let mut again = tracetui_events::pipeline::Pipeline::default();
+    again.restore(&app.pipeline.state());
     let restored = &again.world().bpf;
-    let gone = |bpf: &crate::enrich::bpf::Programs| -> Vec<_> {
+    let gone = |bpf: &tracetui_events::enrich::bpf::Programs| -> Vec<_> {
         bpf.gone_attachments().map(|gone| (gone.facts.key, gone.facts.came, gone.at)).collect()
     };
     assert!(gone(restored) == gone(bpf));
@@ -721,12 +726,12 @@ fn every_size_and_every_name_can_be_drawn() {
             let buffer = drawn(&mut app, Theme::default());
             let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
             assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
-            let theme = Theme { colours: Colours::None, charset: crate::text::Charset::Ascii };
+            let theme = Theme { colours: Colours::None, charset: tracetui_events::text::Charset::Ascii };
             let buffer = drawn(&mut app, theme);
             assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii() && cell.fg == Color::Reset));
         }
     }
-    // What looks like an escape differs from one.
+    // A text that looks like an escape differs from one.
     let mut made = Maker::default();
     made.host(&HostFrame::BpfAttachment(attachment(1, 3, hook::UPROBE, "/\x1b[31m")));
     made.host(&HostFrame::BpfAttachment(attachment(2, 2, hook::UPROBE, r"/\x1b[31m")));
@@ -748,7 +753,7 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     assert!(shown[3].ends_with("00000000000000ab"), "{}", shown[3]);
     keys(&mut app, "\n");
     assert!(screen(&mut app).iter().any(|line| line.contains("│── 31 tracepoint writer")));
-    // Beside the pane, names have what attach points do not need, and nothing touches the border.
+    // Beside the pane, names get the cells that attach points do not need, and no text touches the border.
     let mut made = Maker::default();
     let long = "a_name_of_just_28_characters";
     made.host(&HostFrame::BpfProgram(program(51, long)));

@@ -1,14 +1,14 @@
-//! What is most frequent, from inputs to the screen.
+//! The Top view, from inputs to the screen.
 
 use crate::app::testing::{app, feed, keys};
 use crate::app::views::View;
 use crate::app::{App, Input, Tick};
-use crate::source::synthetic::Maker;
-use crate::text::is_hostile;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
 use ratatui::style::Color;
 use std::time::Duration;
+use tracetui_events::synthetic::Maker;
+use tracetui_events::text::is_hostile;
 
 const MEMORY: u64 = 64 << 20;
 
@@ -38,7 +38,7 @@ fn rows(app: &mut App) -> Vec<String> {
     shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
 }
 
-/// The values of the rows, with their events.
+/// The values of the rows, with their numbers of events.
 fn counts(app: &mut App) -> Vec<(String, u64)> {
     let words = |row: String| {
         let mut words =
@@ -57,7 +57,7 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     let mut app = top(80, 24);
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top  4 BPF"), "{}", shown[1]);
-    assert!(shown[1].ends_with("by  [comm]  path  dir  uid  cgroup  errno  kind"), "{}", shown[1]);
+    assert!(shown[1].ends_with("by [comm]"), "{}", shown[1]);
     assert_eq!(shown[2], " COMM                     EVENTS               /s  EXEC  OPEN FAILED");
     assert_eq!(
         rows(&mut app),
@@ -81,7 +81,7 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     assert_eq!(counts(&mut app), of(&[("open", 200)]));
 }
 
-/// A search in three directories, of which the last one may have the name.
+/// A search in three directories. The last one may contain the name.
 fn search(made: &mut Maker, found: bool) {
     ["/a", "/b"].iter().for_each(|dir| made.open(7, "cc1", &format!("{dir}/x.h"), -2));
     if found {
@@ -105,7 +105,7 @@ fn what_a_search_found_has_not_failed() {
     feed(&mut app, &mut made);
     keys(&mut app, "3");
     assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 6)]), 3));
-    // Also if the answer comes while the view is shown, and by any window.
+    // Even if the answer comes while the view is shown, and with any time span.
     made.open(7, "cc1", "/c/x.h", 4);
     feed(&mut app, &mut made);
     assert_eq!(failed(&mut app), 1);
@@ -117,13 +117,13 @@ fn what_a_search_found_has_not_failed() {
     made.open(7, "cc1", "/c/x.h", 4);
     feed(&mut app, &mut made);
     assert_eq!(failed(&mut app), 1);
-    // The tree counts the same.
+    // The tree has the same counts.
     keys(&mut app, "2");
     let row = rows(&mut app).into_iter().find(|row| row.contains("cc1")).expect("the process");
     assert!(row.contains("     1 - "), "{row}");
 }
 
-/// By errno, what no search answers comes first, in the columns and in the rows, and the looks are those of the list.
+/// By errno, errors that no search answers come first, in the columns and in the rows. The styles are those of the list.
 #[test]
 fn errors_that_matter_come_first() {
     let mut made = Maker::default();
@@ -132,7 +132,7 @@ fn errors_that_matter_come_first() {
     (0..2).for_each(|_| made.open(7, "cc1", "/secret", -13));
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut made);
-    keys(&mut app, "3hh");
+    keys(&mut app, "3hhh");
     let shown = screen(&mut app);
     assert!(shown[2].starts_with(" ERRNO                    FAILED EVENTS "), "{}", shown[2]);
     assert_eq!(counts(&mut app), of(&[("EACCES", 2), ("ENOENT", 1)]));
@@ -142,32 +142,32 @@ fn errors_that_matter_come_first() {
     assert_eq!(buffer[(1, 3)].fg, Color::Red);
     keys(&mut app, "k");
     assert_eq!(drawn(&mut app, Theme::default())[(1, 4)].fg, Color::Yellow);
-    // An order that was chosen stays.
+    // An order that the user chose stays.
     keys(&mut app, "sss");
-    assert_eq!(app.message(), Some("sorted by rate"));
+    assert_eq!(app.screen.message(), Some("sorted by rate"));
     keys(&mut app, "3ll");
     assert!(screen(&mut app)[2].contains("EVENTS               /s"), "{}", screen(&mut app)[2]);
     keys(&mut app, "S");
-    assert_eq!(app.message(), Some("sorted by rate, reversed"));
+    assert_eq!(app.screen.message(), Some("sorted by rate, reversed"));
 }
 
 #[test]
 fn enter_shows_the_events_of_a_row_and_escape_goes_back() {
     let mut app = top(80, 24);
     keys(&mut app, "j\n");
-    assert_eq!((app.view(), app.filter().text().as_str(), app.events().events()), (View::Events, "comm=udevd", 40));
+    assert_eq!((app.views.shown, app.filter.text().as_str(), app.events().events()), (View::Events, "comm=udevd", 40));
     keys(&mut app, "\x1b");
-    assert_eq!((app.view(), app.filter().text().as_str()), (View::Top, ""));
+    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Top, ""));
     keys(&mut app, "x");
-    assert_eq!(app.filter().text(), "not comm=udevd");
+    assert_eq!(app.filter.text(), "not comm=udevd");
     assert_eq!(counts(&mut app), of(&[("cc1", 150), ("bash", 10)]));
-    // Every row's term passes exactly its events.
+    // Every row's term passes exactly the row's events.
     keys(&mut app, "\x12");
     for _ in 0..7 {
         keys(&mut app, "3lg");
         let Some((_, count)) = counts(&mut app).into_iter().next() else { continue };
         keys(&mut app, "\n");
-        assert_eq!(app.events().events(), count, "{}", app.filter().text());
+        assert_eq!(app.events().events(), count, "{}", app.filter.text());
         keys(&mut app, "\x1b");
     }
 }
@@ -232,7 +232,7 @@ fn every_size_and_every_name_can_be_drawn() {
             app.update(Input::SourceEnded);
             keys(&mut app, "3");
             keys(&mut app, typed);
-            let theme = Theme { colours: Colours::None, charset: crate::text::Charset::Ascii };
+            let theme = Theme { colours: Colours::None, charset: tracetui_events::text::Charset::Ascii };
             let buffer = drawn(&mut app, Theme::default());
             let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
             assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
@@ -259,11 +259,11 @@ fn many_values_are_counted_within_the_memory() {
     }
     feed(&mut app, &mut made);
     screen(&mut app);
-    let first = app.top().rows().next().map(|group| (group.value.to_vec(), group.figures(0).events));
+    let first = app.views.top.groups().next().map(|group| (group.value.to_vec(), group.figures(0).events));
     assert_eq!(first, Some((b"/often".to_vec(), 20_000)));
-    assert!(app.top().bytes() <= (8 << 20) / 32 && app.top().others > 0);
+    assert!(app.views.top.bytes() <= (8 << 20) / 32 && app.views.top.others > 0);
     keys(&mut app, "1");
-    assert_eq!(app.top().bytes(), 0);
+    assert_eq!(app.views.top.bytes(), 0);
 }
 
 #[test]
@@ -278,10 +278,10 @@ fn only_the_last_minute_is_counted() {
     keys(&mut app, "W");
     assert_eq!(counts(&mut app), of(&[("early", 30), ("late", 30)]));
     assert!(screen(&mut app)[1].contains("60 s"), "{}", screen(&mut app)[1]);
-    // Kinds and failures are those of the minute.
+    // Kinds and failures are those of the last minute.
     let row = rows(&mut app).remove(0);
     assert_eq!(row.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["30", "30", "0"], "{row}");
-    // What has no event in it has no row.
+    // A value without events in this time has no row.
     (0..59).for_each(|_| made.open(2, "late", "/b", 3));
     feed(&mut app, &mut made);
     assert_eq!(counts(&mut app), of(&[("late", 60)]));
@@ -293,13 +293,13 @@ fn only_the_last_minute_is_counted() {
 fn counts_begin_anew_at_a_key() {
     let mut app = top(80, 24);
     keys(&mut app, "z");
-    assert!(rows(&mut app)[0].contains("no shown event with a comm from 14:02:"), "{:#?}", rows(&mut app));
+    assert!(rows(&mut app)[0].contains("no shown event has a comm since 14:02:"), "{:#?}", rows(&mut app));
     assert!(screen(&mut app)[1].contains("from 14:02:"), "{}", screen(&mut app)[1]);
     let mut made = opens();
     made.open(9, "new", "/x", 3);
     feed(&mut app, &mut made);
     assert_eq!(counts(&mut app), of(&[("cc1", 150), ("udevd", 40), ("bash", 10), ("new", 1)]));
-    // Another property from the same event on.
+    // Another property, counted from the same event on.
     keys(&mut app, "l");
     assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 201);
     keys(&mut app, "hz");
@@ -312,7 +312,7 @@ fn counts_begin_anew_at_the_selected_event() {
     keys(&mut app, "1gjjjj");
     let selected = app.events().selected().expect("a row");
     keys(&mut app, "3z");
-    // As of that event it is the only one; from there to now it is the first.
+    // As of that event it is the only one. From there to now it is the first.
     assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 1);
     keys(&mut app, "F");
     assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 200 - selected);
@@ -346,8 +346,8 @@ fn a_row_is_found() {
 fn the_directory_of_an_event_is_a_filter() {
     let mut app = top(80, 24);
     keys(&mut app, "1/udevd\n\x1bd");
-    assert_eq!(app.filter().text(), crate::filter::directly_in(b"/sys/devices"));
+    assert_eq!(app.filter.text(), tracetui_events::filter::directly_in(b"/sys/devices"));
     assert!(rows(&mut app).iter().all(|row| row.contains("/sys/devices/a")));
     keys(&mut app, "2d");
-    assert!(screen(&mut app)[22].contains("this is for events with a path"), "{}", screen(&mut app)[22]);
+    assert!(screen(&mut app)[22].contains("only events with a path have a directory"), "{}", screen(&mut app)[22]);
 }

@@ -2,15 +2,15 @@
 
 use crate::app::testing::{app, feed, keys, work};
 use crate::app::views::View;
-use crate::app::{App, Effect, Input, Tick};
-use crate::frame::host::{Cgroup, HostFrame};
-use crate::source::synthetic::Maker;
-use crate::text::is_hostile;
+use crate::app::{App, Effect, Input, Memory, Tick};
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
+use tracetui_events::frame::host::{Cgroup, HostFrame};
+use tracetui_events::synthetic::Maker;
+use tracetui_events::text::is_hostile;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::id::CgroupId;
 use tracetui_shared::record::exec::ExecRecord;
@@ -24,15 +24,14 @@ fn start(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str]) {
     made.exec(pid, argv[0], argv, 0);
 }
 
-/// An exec that fails.
 fn fail(made: &mut Maker, pid: u32, comm: &str, path: &str, argv: &[u8], ret: i32) {
-    use crate::source::synthetic::payload::Exec;
+    use tracetui_events::synthetic::payload::Exec;
     use tracetui_shared::kind::Slot;
     let exec = Exec { ret, filename: path.as_bytes(), argv, ..Exec::default() };
     made.event(Slot::ExecBtf, pid, comm, &exec.of(ExecRecord { ret, argc: 1, ..ExecRecord::default() }));
 }
 
-/// A build of which one part succeeds and another fails.
+/// A build in which one part succeeds and another fails.
 fn build() -> Maker {
     let mut made = Maker::default();
     made.like.ppid.0 = 1;
@@ -94,7 +93,7 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
             "   105 running   10.0 s     0      0 └ - sleep 9",
         ],
     );
-    // The branch is red from the root to the process that failed, and nothing else is.
+    // Only the branch from the root to the failed process is red.
     let buffer = drawn(&mut app, Theme::default());
     let red =
         |y: u16| (0..80u16).filter(|x| buffer[(*x, y)].fg == Color::Red).map(|x| buffer[(x, y)].symbol()).collect();
@@ -111,7 +110,7 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
     assert_eq!(red, "exit 126└ ! EACCES");
 }
 
-/// With `--comm make`, the exit of a child is none of the events, but a part of the process table.
+/// With `--comm make`, the exit of a child is not delivered as an event, but the process table knows it.
 #[test]
 fn a_process_whose_exit_is_filtered_does_not_run_for_ever() {
     let mut made = build();
@@ -128,20 +127,20 @@ fn a_process_whose_exit_is_filtered_does_not_run_for_ever() {
 fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
     let mut app = tree(80, 24, &mut build());
     keys(&mut app, "\n");
-    assert_eq!((app.view(), app.filter().text().as_str()), (View::Events, "tree=104"));
+    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "tree=104"));
     let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
     assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
     keys(&mut app, "\x1b");
-    assert_eq!((app.view(), app.filter().text().as_str()), (View::Tree, ""));
+    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Tree, ""));
     assert!(app.events().follows() && rows(&mut app).len() == 6);
-    // The events of another branch take the place of the first.
+    // The events of another branch replace those of the first.
     keys(&mut app, "\n2g\n");
-    assert_eq!(app.filter().text(), "tree=100");
-    // Another filter is left as any other.
+    assert_eq!(app.filter.text(), "tree=100");
+    // Leaving another filter works as usual.
     keys(&mut app, "c\x1b");
-    assert_eq!((app.view(), app.filter().text().as_str()), (View::Events, "tree=100"));
+    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "tree=100"));
     keys(&mut app, "\x1b");
-    assert_eq!(app.view(), View::Tree);
+    assert_eq!(app.views.shown, View::Tree);
 }
 
 #[test]
@@ -158,7 +157,7 @@ fn processes_are_folded_and_unfolded() {
     assert!(rows(&mut app)[0].starts_with(">  100"));
     keys(&mut app, "l");
     assert!(rows(&mut app)[1].starts_with(">  101"));
-    // The selected one is in what is folded: its ancestor is selected.
+    // The fold hides the selected process, so its ancestor is selected.
     keys(&mut app, "llkk");
     assert_eq!(rows(&mut app).len(), 6);
     keys(&mut app, "h");
@@ -261,7 +260,14 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
             ">  102 running   10.0 s     0      0   └ - /usr/lib/gcc/12/cc1 -quiet main.c",
         ],
     );
-    // What arrives meanwhile is not shown, and counted nevertheless.
+    keys(&mut app, "e");
+    assert!(
+        screen(&mut app).join("\n").contains("no process had failed by that time: e shows all"),
+        "{:#?}",
+        screen(&mut app)
+    );
+    keys(&mut app, "e");
+    // Events that arrive meanwhile are not shown, but still counted.
     for _ in 0..10 {
         made.open(100, "make", "/y", 3);
     }
@@ -352,12 +358,13 @@ fn the_keys_of_a_row_are_about_its_process() {
         keys(&mut app, "\x12");
         keys(&mut app, "2");
         keys(&mut app, typed);
-        assert_eq!(app.filter().text(), filter);
-        assert_eq!(app.view(), View::Tree);
+        assert_eq!(app.filter.text(), filter);
+        assert_eq!(app.views.shown, View::Tree);
     }
 }
 
-/// The row of a process whose last exec failed shows what it tried, and so does the copy: all of it, also where the row has a part.
+/// The row of a process whose last exec failed shows the command that it tried. The copy has all of that command, even if the row has only
+/// a part.
 #[test]
 fn what_is_copied_as_a_command_is_what_the_row_shows() {
     let copied = |app: &mut App| {
@@ -389,7 +396,7 @@ fn every_size_and_every_name_can_be_drawn() {
     made.fork(300, hostile, 301);
     fail(&mut made, 301, hostile, &hostile.repeat(50), &hostile.repeat(50).into_bytes(), -13);
     made.open(300, hostile, hostile, -13);
-    // A line of descent that is deeper than the screen is wide.
+    // A line of descent deeper than the screen is wide.
     for pid in 400..600 {
         start(&mut made, (pid - 1, hostile), pid, &[hostile, "x"]);
     }
@@ -420,7 +427,7 @@ fn every_size_and_every_name_can_be_drawn() {
 #[test]
 fn without_colour_every_meaning_is_a_word_or_a_sign() {
     let mut app = tree(80, 24, &mut build());
-    let theme = Theme { colours: Colours::None, charset: crate::text::Charset::Ascii };
+    let theme = Theme { colours: Colours::None, charset: tracetui_events::text::Charset::Ascii };
     let buffer = drawn(&mut app, theme);
     assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
@@ -438,7 +445,7 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     let mut app = tree(160, 50, &mut build());
     let shown = screen(&mut app);
     assert!(
-        shown[2].starts_with("   PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS FAILED COMMAND"),
+        shown[2].starts_with("   PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS CONNS FAILED COMMAND"),
         "{}",
         shown[2]
     );
@@ -454,7 +461,7 @@ fn the_column_of_cgroups_is_left_out_while_all_shown_are_the_same() {
             made.like = FrameHeader { cgroup: CgroupId(id), ..made.like };
             made.exec(id as u32, "a", &["a"], 0);
         }
-        // That of another one is not known.
+        // The cgroup of the other process is unknown.
         made.like = FrameHeader { cgroup: CgroupId(7), ..made.like };
         made.exec(7, "b", &["b"], 0);
         let mut app = tree(160, 24, &mut made);
@@ -478,13 +485,12 @@ fn memory_is_bounded_and_what_failed_is_kept_longest() {
     feed(&mut app, &mut made);
     keys(&mut app, "2");
     let shown = rows(&mut app);
-    assert!(app.tree().bytes() <= (8 << 20) / 16, "{}", app.tree().bytes());
-    assert!(app.tree().left_out() > 1_000);
+    assert!(app.views.tree.bytes() <= (8 << 20) / 16, "{}", app.views.tree.bytes());
+    assert!(app.views.tree.left_out() > 1_000);
     assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 1")), "{}", shown.join("\n"));
-    assert!(app.memory().used() <= 8 << 20);
+    assert!(Memory::of(&app).used() <= 8 << 20);
 }
 
-/// The selected row.
 fn selected(app: &mut App) -> String {
     rows(app).into_iter().find(|row| row.starts_with('>')).unwrap_or_default()
 }
@@ -493,7 +499,7 @@ fn selected(app: &mut App) -> String {
 fn why_explains_the_process_that_is_selected_in_the_tree() {
     let mut app = tree(80, 30, &mut build());
     keys(&mut app, "1gj2");
-    // Its own selection, by a click.
+    // A click sets the tree's own selection.
     screen(&mut app);
     let click = |row: u16| MouseEvent {
         kind: MouseEventKind::Down(MouseButton::Left),
@@ -503,16 +509,16 @@ fn why_explains_the_process_that_is_selected_in_the_tree() {
     };
     app.update(Input::Mouse(click(3)));
     keys(&mut app, "W");
-    assert_eq!(app.message(), Some("process 100 did not fail"));
-    assert!(app.detail().size().is_none());
+    assert_eq!(app.screen.message(), Some("process 100 did not fail"));
+    assert!(app.detail.size().is_none());
     keys(&mut app, "F");
     assert!(selected(&mut app).contains(" 104 exit 126"), "{}", selected(&mut app));
     keys(&mut app, "W");
     let shown = screen(&mut app).join("\n");
-    assert_eq!(app.view(), View::Events);
+    assert_eq!(app.views.shown, View::Events);
     assert!(shown.contains("── 104 sh ── EXEC EACCES"), "{shown}");
     keys(&mut app, "\x1b\x1b");
-    assert_eq!(app.view(), View::Tree);
+    assert_eq!(app.views.shown, View::Tree);
     assert!(selected(&mut app).contains(" 104 exit 126"), "{}", selected(&mut app));
 }
 
@@ -531,9 +537,9 @@ fn the_tree_selects_the_process_of_the_selected_event() {
         assert!(selected(&mut app).contains(process), "{of}: {}", selected(&mut app));
         assert_eq!(format!(" {of} "), process);
     }
-    // The way back to the tree keeps its selection.
+    // Going back to the tree keeps its selection.
     keys(&mut app, "gj\n");
-    assert_eq!(app.view(), View::Events);
+    assert_eq!(app.views.shown, View::Events);
     keys(&mut app, "\x1b");
     assert!(selected(&mut app).contains(" 101 "), "{}", selected(&mut app));
 }

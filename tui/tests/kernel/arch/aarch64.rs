@@ -22,6 +22,8 @@ pub(crate) const O_LARGEFILE: i32 = 0x2_0000;
 pub(crate) mod nr32 {
     pub(crate) const OPENAT: u32 = 322;
     pub(crate) const BPF: u32 = 386;
+    pub(crate) const CONNECT: u32 = 283;
+    pub(crate) const ACCEPT4: u32 = 366;
     pub(crate) const EXECVEAT: u32 = 387;
 }
 

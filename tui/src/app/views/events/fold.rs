@@ -1,42 +1,42 @@
-//! Folding: rows that follow each other and say the same, or belong to one search, are one line of the list.
+//! Folding: consecutive rows that say the same, or belong to one search, share a line of the list.
 //!
-//! Whether two neighbours belong together depends on these two alone, so lines are found around any row without looking at the rest
-//! of the list, and nothing is kept. The line shows the last of its rows: of a search, what was found.
+//! Whether two neighbours belong together depends only on these two. Lines are therefore found around any row without a scan of the list,
+//! and without stored state. A line shows its last row, which is the result of a search.
 
-use crate::app::why;
-use crate::event::exec::Exec;
-use crate::event::open::Open;
-use crate::event::{Body, names};
-use crate::store::Stored;
 use std::sync::Arc;
+use tracetui_events::event::open::Open;
+use tracetui_events::event::{Body, names};
+use tracetui_events::search::{looks_further, missed};
+use tracetui_events::store::Stored;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
 
-/// A line ends at every so many rows if it has more than [`LONG`] rows by then: it has fewer than the sum. That bounds what a screen
-/// looks at, however long the same event repeats.
+/// At each multiple of MOST rows, a line with more than [`LONG`] rows is ended. A line is therefore shorter than MOST + LONG rows. This
+/// bounds the work per screen, however long the same event repeats.
 pub(crate) const MOST: usize = 128;
 
-/// The rows that a line may have before such an end.
+/// The length at which such a multiple ends a line.
 pub(crate) const LONG: usize = 64;
 
 /// What the rows of a line have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Fold {
-    /// They are equal, except for their times.
+    /// Equal events at different times.
     Repeats,
-    /// They are equal, and did not find a name: a part of a search, if it goes on elsewhere. A directory may be in PATH twice.
+    /// Equal events that did not find a name. They are part of a search if it continues in another directory. A directory may be in PATH
+    /// twice.
     Misses,
-    /// A process looked for a name in one directory after another: each call but the last did not find it.
+    /// A process looked for a name in one directory after another. Every call but the last missed.
     Search,
 }
 
 impl Fold {
-    /// Whether what two neighbours have in common continues what the upper one has in common with the row above it.
+    /// Whether two neighbours continue the fold of the upper one with the row above it.
     pub(super) fn continues(self, above: Fold) -> bool {
         (self == Fold::Repeats) == (above == Fold::Repeats)
     }
 
-    /// What more rows have in common.
+    /// Joins the folds of further rows.
     pub(super) fn with(self, more: Option<Fold>) -> Fold {
         more.filter(|more| *more == Fold::Search).unwrap_or(self)
     }
@@ -47,19 +47,19 @@ impl Fold {
 pub(crate) struct Line {
     /// The position of the oldest row.
     pub(crate) first: usize,
-    /// The position of the newest row, which is the one that is shown.
+    /// The position of the newest row, which the line shows.
     pub(crate) last: usize,
-    /// Why they are one line; `None` if it is only one row.
+    /// Why the rows share a line; `None` for a single row.
     pub(crate) fold: Option<Fold>,
 }
 
 impl Line {
-    /// A row on its own.
+    /// A line of a single row.
     pub(super) fn of(at: usize) -> Line {
         Line { first: at, last: at, fold: None }
     }
 
-    /// Without the rows before `first` and those after `last`.
+    /// The line without the rows before `first` and after `last`.
     pub(super) fn cut(self, first: usize, last: usize) -> Line {
         let (first, last) = (self.first.max(first), self.last.min(last));
         Line { first, last, fold: self.fold.filter(|_| first < last) }
@@ -70,7 +70,7 @@ impl Line {
         (self.first..=self.last).contains(&at)
     }
 
-    /// What it says of the rows that are not shown: the number of all of them. Empty for one row.
+    /// The remark on the folded rows, with their total number. Empty for a single row.
     pub(crate) fn remark(&self) -> String {
         let rows = self.last - self.first + 1;
         match self.fold {
@@ -80,8 +80,8 @@ impl Line {
         }
     }
 
-    /// What is said beside it, the longest first: [`remark`](Self::remark), and where its search found the name, if it did so in a
-    /// row that is not in the list.
+    /// The texts beside the line, longest first: [`remark`](Self::remark), and where its search found the name if that row is not in the
+    /// list.
     pub(crate) fn remarks(&self, found: Option<&str>) -> Vec<String> {
         let (remark, rows) = (self.remark(), self.last - self.first + 1);
         match found {
@@ -98,7 +98,7 @@ impl Line {
     }
 }
 
-/// What a row and the next one have in common.
+/// The fold of a row and the next one.
 pub(super) fn common(row: &Stored<'_>, next: &Stored<'_>) -> Option<Fold> {
     let (process, its) = (row.process?, next.process?);
     if row.kind != next.kind || row.kind == Kind::Lost || process.key != its.key {
@@ -115,10 +115,10 @@ pub(super) fn common(row: &Stored<'_>, next: &Stored<'_>) -> Option<Fold> {
     looks_further(&one.body, &other.body).then_some(Fold::Search)
 }
 
-/// Whether the second one has the same result and details.
+/// Whether the second event has the same result and details.
 fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_>) -> bool {
     match (body, other) {
-        // Flags that change nothing may differ.
+        // Flags without an effect on the file may differ.
         (Body::Open(one), Body::Open(other)) => {
             let truncates = |open: &Open<'_>| open.flags() & names::O_TRUNC != 0;
             let shown = |open: &Open<'_>| {
@@ -132,29 +132,9 @@ fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_
     }
 }
 
-/// Whether the file is known: a relative path alone may be another file each time, since the working directory may change.
+/// Whether the file is certain. A relative path alone may name a different file each time, because the working directory may change.
 fn is_placed(open: &Open<'_>) -> bool {
     open.path.first() == Some(&b'/') || open.record.ret >= 0 && open.names.is_known()
-}
-
-/// Whether the first one did not find a name, and the second one looks for it elsewhere. Other failures, such as EACCES, always have a
-/// row of their own, and what a call may create was not looked for.
-fn looks_further(body: &Body<'_>, other: &Body<'_>) -> bool {
-    let (Some((dir, name)), Some((next_dir, next_name))) = (why::place(body), why::place(other)) else { return false };
-    dir != next_dir && name == next_name && missed(body) == Some(true) && missed(other).is_some()
-}
-
-/// Whether a call did not find what it looked for. `None` if it failed in another way, or may create it.
-pub(crate) fn missed(body: &Body<'_>) -> Option<bool> {
-    let ret = match body {
-        Body::Open(open) if open.flags() & names::O_CREAT == 0 => open.record.ret,
-        Body::Exec(Exec { record, .. }) => record.ret,
-        _ => return None,
-    };
-    match ret {
-        0.. => Some(false),
-        ret => (ret == -libc::ENOENT || ret == -libc::ENOTDIR).then_some(true),
-    }
 }
 
 #[cfg(test)]
@@ -162,9 +142,9 @@ mod tests {
     use super::*;
     use crate::app::testing::{app, feed, keys, lost, work};
     use crate::app::{App, Input};
-    use crate::source::synthetic::{Maker, payload};
-    use crate::store::Id;
     use proptest::prelude::*;
+    use tracetui_events::store::Id;
+    use tracetui_events::synthetic::{Maker, payload};
     use tracetui_shared::id::{Gid, NsInum};
     use tracetui_shared::kind::Slot;
     use tracetui_shared::record::mark;
@@ -172,12 +152,12 @@ mod tests {
 
     const MEMORY: u64 = 64 << 20;
 
-    /// All lines, from the oldest one.
+    /// All lines, oldest first.
     fn lines(app: &App) -> Vec<Line> {
         app.events().lines_down(0, app.store()).collect()
     }
 
-    /// The shown events of all lines, with what the lines say.
+    /// The event that each line shows, with its remark.
     fn said(app: &App) -> Vec<(Id, String)> {
         let said = lines(app).into_iter().map(|line| (app.events().row(line.last).expect("a row"), line.remark()));
         said.collect()
@@ -220,7 +200,7 @@ mod tests {
         made.exec(8, "dog", &["sh", "-c", "x"], 0);
         made.exec(8, "dog", &["sh", "-c", "x"], 0);
         let app = of(&mut made);
-        // An exec begins another program, even if it is the same one.
+        // An exec starts another program, even if it has the same path.
         check(&app, &[(2, "x3"), (3, ""), (5, "x2"), (6, ""), (7, ""), (8, ""), (9, "")]);
         assert_eq!((app.events().rows(), app.events().events()), (10, 10), "nothing that is counted changes");
     }
@@ -233,19 +213,19 @@ mod tests {
             let record = OpenRecord { ret, flags, names_marks: mark::RACED, ..OpenRecord::default() };
             made.event(Slot::OpenTp, 7, "sh", &payload::open(record, b"", path.as_bytes()));
         };
-        // Refused in a working directory that is not known, and opened in one.
+        // Refused in an unknown working directory, and opened in one.
         (0..2).for_each(|_| open(&mut made, 0, "shadow", -libc::EACCES));
         (0..2).for_each(|_| open(&mut made, 0, "shadow", 3));
-        // Emptied in between.
+        // Truncated in between.
         for flags in [libc::O_WRONLY, libc::O_WRONLY | libc::O_TRUNC, libc::O_WRONLY] {
             open(&mut made, flags, "/var/log/auth.log", 3);
         }
-        // In other mount namespaces, and with another group.
+        // In other mount namespaces, and with another group id.
         for (mnt_ns, gid) in [(1, 0), (2, 0), (2, 5)] {
             made.like = FrameHeader { mnt_ns: NsInum(mnt_ns), gid: Gid(gid), ..made.like };
             open(&mut made, 0, "/etc/hostname", 3);
         }
-        // What does not exist is no file, wherever it was looked for.
+        // A missing file is no file, wherever a process looks for it.
         (0..3).for_each(|_| open(&mut made, 0, "none", -libc::ENOENT));
         let app = of(&mut made);
         let all = (0..10).map(|id| (id, "")).chain([(12, "x3")]);
@@ -265,7 +245,7 @@ mod tests {
         }
         let mut app = of(&mut made);
         check(&app, &[(2, "searched 3")]);
-        // A directory that is in PATH twice.
+        // A directory that is twice in PATH.
         made.open(7, "env", "/c/x", -2);
         made.open(7, "env", "/d/x", -20);
         made.open(7, "env", "/d/y", -2);
@@ -284,7 +264,7 @@ mod tests {
         made.open(7, "a", "/b/x", -13);
         made.open(7, "a", "/c/x", -2);
         made.open(7, "a", "/d/x", 3);
-        // The same place again is no search, nor are other processes and names.
+        // The same directory again is not a search, and neither are other processes or names.
         made.open(7, "a", "/e/x", -2);
         made.open(7, "a", "/e/x", 3);
         made.open(7, "a", "/f/x", -2);
@@ -327,11 +307,11 @@ mod tests {
         let mut made = Maker::default();
         search(&mut made);
         let mut app = of(&mut made);
-        // A search of the text lands on events in folds.
+        // A text search lands on events inside folds.
         keys(&mut app, "g/b.stdio\n");
         assert_eq!(app.events().selected(), Some(2));
         check(&app, &[(0, ""), (2, "searched 2"), (4, "searched 2"), (5, "")]);
-        // What goes on with the selected one does not move it.
+        // New rows of the selected line do not move the selection.
         keys(&mut app, "G");
         let mut made = Maker { ns: made.ns, ..Maker::default() };
         made.open(7, "cc1", "/z", 3);
@@ -345,7 +325,7 @@ mod tests {
         check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, ""), (8, "x2")]);
         keys(&mut app, "j");
         check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (8, "x3")]);
-        // Turning folding on keeps the selected event.
+        // Turning folding on does not move the selection.
         keys(&mut app, "akka");
         assert_eq!(app.events().selected(), Some(6));
         check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, ""), (8, "x2")]);
@@ -358,7 +338,7 @@ mod tests {
         let folded = [(0, ""), (4, "searched 4"), (5, "")];
         let all = [(0, ""), (1, ""), (2, ""), (3, ""), (4, ""), (5, "")];
         let mut app = of(&mut made);
-        // The newest row is no fold, so it scrolls.
+        // The newest row is not folded, so it scrolls.
         keys(&mut app, "l");
         check(&app, &folded);
         assert_eq!(app.events().sideways(), 8);
@@ -417,7 +397,7 @@ mod tests {
         };
         let line = copied(&mut app, "");
         assert!(line.ends_with("fd 4 r  /d/stdio.h  searched 4"), "what one sees: {line}");
-        // Where the search found the name, if that row is hidden; and nothing beside one row.
+        // Names where the search found the name if that row is hidden. Beside a single row it names nothing.
         let line = copied(&mut app, "e");
         assert!(line.ends_with("ENOENT r  /c/stdio.h  searched 3, found in /d"), "{line}");
         let line = copied(&mut app, "eaGk");
@@ -427,7 +407,7 @@ mod tests {
     #[test]
     fn a_search_is_one_line_at_every_row() {
         let mut made = Maker::default();
-        // Of five rows each, so that a search lies over the 128th row.
+        // Five rows each, so that a search spans the 128th row.
         for number in 0..60 {
             for dir in ["/a", "/b", "/c", "/d"] {
                 made.open(7, "cc1", &format!("{dir}/{number}.h"), -2);
@@ -447,7 +427,7 @@ mod tests {
         let mut app = of(&mut made);
         let numbers = |app: &App| lines(app).iter().map(|line| line.last + 1 - line.first).collect::<Vec<_>>();
         assert_eq!(numbers(&app), [128, 128, 128, 104]);
-        // Filtered anew, they are counted from the newest one.
+        // After a new filter, the multiples count from the newest row.
         keys(&mut app, "fkind=open\n");
         work(&mut app);
         assert_eq!(numbers(&app), [104, 128, 128, 128]);
@@ -458,7 +438,7 @@ mod tests {
         assert_eq!(numbers(&app), [104, 128, 128, 128, 5]);
     }
 
-    /// What is made of a number: few processes, names and results, so that there is much to fold.
+    /// An event made from a number. There are few processes, names and results, so that much is folded.
     fn make(made: &mut Maker, number: u32) {
         let pid = 7 + number % 2;
         let dir = ["/a", "/b"][(number / 2 % 2) as usize];
@@ -515,7 +495,7 @@ mod tests {
                 let cursor = app.events().cursor();
                 prop_assert!(cursor.is_none_or(|at| screen.iter().any(|line| line.last == at)));
             }
-            // Unfolding line by line gives the same as without folding.
+            // Unfolding line by line gives the same rows as turning folding off.
             keys(&mut app, "\x12");
             let all: Vec<Line> = (0..app.events().rows()).map(Line::of).collect();
             keys(&mut app, "g");

@@ -1,15 +1,15 @@
 //! The columns of a row of the tree, as raw bytes.
 
 use super::{Seen, Tree};
-use crate::app::row::{Parts, Role};
-use crate::event::Payload;
-use crate::event::describe::Value;
-use crate::event::exit::{Ended, Exit};
-use crate::event::process::Origin;
-use crate::text::time::short_duration;
+use tracetui_events::event::Payload;
+use tracetui_events::event::describe::Value;
+use tracetui_events::event::exit::{Ended, Exit};
+use tracetui_events::event::parts::{Parts, Role};
+use tracetui_events::event::process::Origin;
+use tracetui_events::text::time::short_duration;
 use tracetui_shared::record::exit::ExitRecord;
 
-/// Whether a process runs, or how it ended: `exit 1`, a signal's name, or `ended` if its exit was lost.
+/// The state of a process: running, or how it ended (`exit 1`, a signal's name, or `ended` if its exit was lost).
 pub(crate) fn state(seen: &Seen<'_>, out: &mut impl Parts) {
     let Some(end) = seen.end else { return out.part(Role::Plain, |out| out.extend_from_slice(b"running")) };
     let Some(status) = end.status else { return out.part(Role::Quiet, |out| out.extend_from_slice(b"ended")) };
@@ -22,7 +22,7 @@ pub(crate) fn state(seen: &Seen<'_>, out: &mut impl Parts) {
     });
 }
 
-/// The command: what a process runs, or what it last tried to execute.
+/// The command: the program that a process runs, or the last one that it tried to execute.
 pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
     let process = seen.process;
     let image = &process.image;

@@ -1,296 +1,67 @@
 //! The processes of the tree: a fold over the delivered events, each linked to its parent when it is added.
 //!
-//! Counts are those of now. Those of an earlier moment are what remains without the kept events since then ([`Travel`]).
+//! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use crate::app::searches::{Failure, ended_soon};
-use crate::budget::Budget;
-use crate::enrich::process::ProcessTable;
-use crate::event::exit::{Ended, Exit};
-use crate::event::process::{Origin, Process, ProcessKey};
-use crate::event::{Body, EventContext, Payload, Tables};
-use crate::limits;
-use crate::store::{Id, Store};
+use super::node::{Counts, End, Flags, Links, NONE, Node, Place, Seen, Tried, some};
+use crate::app::views::state::Moment;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use tracetui_shared::id::{CgroupId, Tgid};
+use tracetui_events::budget::Budget;
+use tracetui_events::enrich::process::ProcessTable;
+use tracetui_events::event::connection::is_close;
+use tracetui_events::event::process::{Origin, Process, ProcessKey};
+use tracetui_events::event::{Body, EventContext, Payload, Tables};
+use tracetui_events::limits;
+use tracetui_events::search::{Failure, ended_soon};
+use tracetui_events::store::{Id, Store, Stored};
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::time::BootNanos;
 
-/// The index of a process.
-pub(super) type Place = u32;
-
-/// No process.
-const NONE: Place = Place::MAX;
-
-/// The bytes that are kept of the path, and of the arguments, of a failure.
+/// How many bytes of the path and of the arguments of a failure are kept.
 const TEXT: usize = 256;
 
-/// The number of ancestors that are added with a process.
+/// The maximum number of ancestors added together with a process.
 const GENERATIONS: usize = 1 << 12;
 
-/// Events of a process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Counts {
-    /// All.
-    pub events: u64,
-    /// Successful execs.
-    pub execs: u64,
-    /// Opens.
-    pub opens: u64,
-    /// Opens, execs and BPF calls that failed and that nothing answered.
-    pub failed: u64,
+/// The counts of a kept event.
+fn counts_of(stored: &Stored<'_>) -> Counts {
+    let ends = stored.kind == Kind::Tcp && stored.event().is_ok_and(|event| is_close(&event.body));
+    Counts::of(stored.kind, stored.failed, stored.answered, ends)
 }
 
-impl Counts {
-    fn of(kind: Kind, failed: bool, answered: bool) -> Counts {
-        let calls = matches!(kind, Kind::Open | Kind::Exec | Kind::Bpf);
-        Counts {
-            events: 1,
-            execs: u64::from(kind == Kind::Exec && !failed),
-            opens: u64::from(kind == Kind::Open),
-            failed: u64::from(calls && failed && !answered),
-        }
-    }
-
-    fn combined(self, other: Counts, with: fn(u64, u64) -> u64) -> Counts {
-        Counts {
-            events: with(self.events, other.events),
-            execs: with(self.execs, other.execs),
-            opens: with(self.opens, other.opens),
-            failed: with(self.failed, other.failed),
-        }
-    }
-
-    fn and(self, other: Counts) -> Counts {
-        self.combined(other, u64::saturating_add)
-    }
-
-    fn without(self, other: Counts) -> Counts {
-        self.combined(other, u64::saturating_sub)
-    }
-}
-
-/// The end of a process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct End {
-    /// The time.
-    pub time: BootNanos,
-    /// The status as wait(2) reports it; `None` if its exit was lost.
-    pub status: Option<u32>,
-    /// The event.
-    id: Option<Id>,
-}
-
-impl End {
-    /// Whether it exited by itself with a code other than 0.
-    fn is_error(self) -> bool {
-        let exit = |status| Exit { record: ExitRecord { status, signal_flags: 0 } };
-        self.status.is_some_and(|status| matches!(exit(status).ended(), Ended::Code(1..)))
-    }
-}
-
-/// An exec that failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Tried {
-    /// The failure.
-    pub failure: Failure,
-    /// The path as passed; of a long one its end.
-    pub path: Box<[u8]>,
-    /// The arguments after the first one, each followed by NUL; of long ones their start.
-    pub args: Box<[u8]>,
-}
-
-/// A process of the tree.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub process: Arc<Process>,
-    /// The event that made it known, if it started during the trace.
-    born: Option<Id>,
-    /// The process before its last exec, and the time of that exec.
-    before: Option<(BootNanos, Arc<Process>)>,
-    counts: Counts,
-    end: Option<End>,
-    /// The last failed exec after which no other one succeeded.
-    tried: Option<Tried>,
-    /// See [`Seen::cause`].
-    cause: Option<Failure>,
-    /// See [`Seen::from`]. Until the process ends: its last child that failed, if it started no other one since, and the time.
-    from: Option<(ProcessKey, BootNanos)>,
-    pub cgroup: CgroupId,
-    /// Whether it has an event that passes the filter.
-    pub matched: bool,
-    /// Whether the user folded or unfolded it.
-    pub fold: Option<bool>,
-}
-
-/// Bytes of a process beside its texts: its places here, in the tables and in the lists of the rows; the process itself and the one
-/// before its last exec, which others may have let go.
-const NODE: usize = 2 * size_of::<Option<Node>>()
-    + 5 * size_of::<(ProcessKey, Place)>()
-    + 3 * size_of::<ProcessKey>()
-    + 2 * size_of::<(ProcessKey, Counts)>()
-    + 256
-    + 2 * size_of::<Process>();
-
-fn texts(process: &Process) -> usize {
-    let image = &process.image;
-    process.comm.len() + image.exe.len() + image.argv.len() + image.cwd.len() + size_of_val(&**image)
-}
-
-impl Node {
-    fn new(process: Arc<Process>, id: Id) -> Node {
-        Node {
-            born: Some(id).filter(|_| process.origin == Origin::Fork),
-            process,
-            before: None,
-            counts: Counts::default(),
-            end: None,
-            tried: None,
-            cause: None,
-            from: None,
-            cgroup: CgroupId(0),
-            matched: false,
-            fold: None,
-        }
-    }
-
-    /// Whether it had started at a moment.
-    fn started(&self, moment: Moment) -> bool {
-        self.born.map_or(self.process.key.start <= moment.time, |born| born < moment.until)
-    }
-
-    fn bytes(&self) -> usize {
-        let before = self.before.as_ref().map_or(0, |(_, process)| texts(process));
-        let tried = self.tried.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
-        NODE + texts(&self.process) + before + tried
-    }
-}
-
-/// What making the rows needs of a process, close together: it goes through all of them. Children are in the order of their starts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Links {
-    parent: Place,
-    first: Place,
-    last: Place,
-    next: Place,
-    previous: Place,
-    /// The number of processes that were added before.
-    pub age: u32,
-    pub flags: Flags,
-}
-
-/// What making the rows needs of a process as it is now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Flags {
-    pub running: bool,
-    pub failed: bool,
-    pub matched: bool,
-    /// It made an event, or started during the trace.
-    pub active: bool,
-    /// Whether the user folded or unfolded it.
-    pub fold: Option<bool>,
-}
-
-impl Links {
-    const ROOT: Links = Links {
-        parent: NONE,
-        first: NONE,
-        last: NONE,
-        next: NONE,
-        previous: NONE,
-        age: 0,
-        flags: Flags { running: false, failed: false, matched: false, active: false, fold: None },
-    };
-}
-
-fn some(place: Place) -> Option<Place> {
-    (place != NONE).then_some(place)
-}
-
-/// A moment: what the view shows is as it was before this event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Moment {
-    /// The first event after it.
-    pub until: Id,
-    /// Its time.
-    pub time: BootNanos,
-}
-
-/// A process as it was at a moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen<'a> {
-    /// The process.
-    pub process: &'a Arc<Process>,
-    /// Its events.
-    pub counts: Counts,
-    /// Its end, if it ended.
-    pub end: Option<End>,
-    /// The last failed exec after which no other one succeeded.
-    pub tried: Option<&'a Tried>,
-    /// The failed call that the process exited for.
-    pub cause: Option<Failure>,
-    /// The child that failed before the process exited with a code other than 0, if that was the last thing that failed.
-    pub from: Option<ProcessKey>,
-    /// The cgroup of its last event.
-    pub cgroup: CgroupId,
-}
-
-impl Seen<'_> {
-    /// Whether it exited with a code other than 0, was killed, or could not execute a program for a reason that is no part of
-    /// ordinary work.
-    pub(crate) fn failed(&self) -> bool {
-        self.end.and_then(|end| end.status).is_some_and(|status| status != 0)
-            || self.tried.is_some_and(|tried| tried.failure.real)
-    }
-
-    /// The call that shows what went wrong: the one that the process exited for, or an exec that failed for a reason that is no part of
-    /// ordinary work.
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        let ended_well = self.end.and_then(|end| end.status).is_none_or(|status| status == 0);
-        let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real && ended_well);
-        self.cause.or(tried)
-    }
-
-    /// The event that shows what went wrong: the failed call, or the exit.
-    pub(crate) fn shows(&self) -> Option<Id> {
-        self.failure().map(|failure| failure.id).or_else(|| self.end.filter(|_| self.failed())?.id)
-    }
-}
-
-/// What remains of the counts at a moment.
+/// The counts to subtract for an earlier moment.
 #[derive(Debug)]
 struct Travel {
-    /// The events from here on are in `after`.
+    /// The first event counted in `after`.
     at: Id,
     after: FxHashMap<ProcessKey, Counts>,
 }
 
-/// The processes.
 #[derive(Debug)]
 pub(super) struct Nodes {
     nodes: Vec<Option<Node>>,
-    /// At the same places as the processes.
+    /// Indexed like `nodes`.
     links: Vec<Links>,
-    /// Those of what has no parent.
+    /// The links of the processes without a parent.
     roots: Links,
     added: u32,
     free: Vec<Place>,
     places: FxHashMap<ProcessKey, Place>,
-    /// The latest process with an id.
+    /// The latest process with each id.
     current: FxHashMap<Tgid, Place>,
-    /// Ended processes, the oldest first: those that ended as they should, and the others.
+    /// Ended processes, oldest first: those without a failure, then the others.
     ended: [VecDeque<ProcessKey>; 2],
     bytes: usize,
     bound: usize,
-    /// Processes that were removed, or not added.
+    /// The number of processes removed or never added.
     pub left_out: u64,
     /// The time of the last event.
     pub last: BootNanos,
     travel: Option<Travel>,
-    /// What the rows show has changed.
+    /// Whether the rows are out of date.
     pub stale: bool,
 }
 
@@ -314,7 +85,7 @@ impl Nodes {
         }
     }
 
-    /// Bytes of all processes.
+    /// Memory of all processes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -355,23 +126,23 @@ impl Nodes {
         some(self.links(at).parent)
     }
 
-    /// The first child of a process, or the first process without a parent; the last one if `back`.
+    /// The first child of a process, or the first process without a parent. If `back`, the last one.
     pub(super) fn first(&self, of: Option<Place>, back: bool) -> Option<Place> {
         self.links_of(of).and_then(|links| some(if back { links.last } else { links.first }))
     }
 
-    /// The next process with the same parent; the one before if `back`.
+    /// The next sibling. If `back`, the previous one.
     pub(super) fn next(&self, at: Place, back: bool) -> Option<Place> {
         let links = self.links(at);
         some(if back { links.previous } else { links.next })
     }
 
-    /// The children of a process, or the processes without a parent, by their starts.
+    /// The children of a process, or the processes without a parent, in the order of their starts.
     pub(super) fn children(&self, of: Option<Place>) -> impl Iterator<Item = Place> {
         std::iter::successors(self.first(of, false), |at| self.next(*at, false))
     }
 
-    /// Keeps what making the rows needs of a process.
+    /// Updates the state that building the rows reads.
     fn flag(&mut self, at: Place) {
         let Some(flags) = self.flags_at(at, None) else { return };
         if let Some(links) = self.links.get_mut(at as usize).filter(|links| links.flags != flags) {
@@ -380,7 +151,7 @@ impl Nodes {
         }
     }
 
-    /// What making the rows needs of a process as it was at a moment. `None` if it started later.
+    /// The state that building the rows reads, as it was at a moment. `None` if the process started later.
     pub(super) fn flags_at(&self, at: Place, moment: Option<Moment>) -> Option<Flags> {
         let (seen, node) = (self.seen(at, moment)?, self.get(at)?);
         let active = node.counts.events > 0 || node.process.origin == Origin::Fork;
@@ -406,7 +177,7 @@ impl Nodes {
         self.flag(at);
     }
 
-    /// A process as it was at a moment, or as it is now. `None` if it started later.
+    /// A process as it was at a moment, or as it is now. `None` if the process started later.
     pub(super) fn seen(&self, at: Place, moment: Option<Moment>) -> Option<Seen<'_>> {
         let node = self.get(at).filter(|node| moment.is_none_or(|moment| node.started(moment)))?;
         let known = |failure: &Failure| moment.is_none_or(|moment| failure.id < moment.until);
@@ -427,20 +198,20 @@ impl Nodes {
         })
     }
 
-    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: of an exit, the failed call.
+    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: for an exit, the failed call behind it.
     pub(super) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
         let header = &seen.event.header;
         let Some(process) = seen.process else { return };
         self.last = self.last.max(header.time);
         let Some(at) = self.place_of(id, process, seen.world) else { return };
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
-        let counts = Counts::of(kind, failed, false);
+        let counts = Counts::of(kind, failed, false, is_close(&seen.event.body));
         if let Some(travel) = &mut self.travel {
             let after = travel.after.entry(process.key).or_default();
             *after = after.and(counts);
         }
         let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) else { return };
-        // The first event makes an idle process an active one.
+        // The first event turns an idle process into an active one.
         let changed = node.counts.events == 0 || matched && !node.matched;
         node.matched |= matched;
         node.counts = node.counts.and(counts);
@@ -484,7 +255,7 @@ impl Nodes {
         }
     }
 
-    /// Counts a failed call no more: a later event of the same process found what it did not find.
+    /// Takes a failed call off the counts: a later event of the same process found the name.
     pub(super) fn answered(&mut self, id: Id, key: ProcessKey) {
         let one = Counts { failed: 1, ..Counts::default() };
         let after = self.travel.as_mut().filter(|travel| travel.at <= id).and_then(|travel| travel.after.get_mut(&key));
@@ -496,7 +267,7 @@ impl Nodes {
         });
     }
 
-    /// Changes a process, and counts its bytes again.
+    /// Changes a process, and updates its memory count.
     fn changed(&mut self, at: Place, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) {
             let before = node.bytes();
@@ -515,7 +286,7 @@ impl Nodes {
         let key = node.process.key;
         if end.status != Some(0) {
             let parent = self.parent(at).and_then(|parent| self.get_mut(parent));
-            // After a child failed, others may be killed because of that.
+            // After a child failed, its parent may kill others because of that.
             let parent = parent.filter(|parent| parent.from.is_none() || end.is_error());
             parent.into_iter().for_each(|parent| parent.from = Some((key, end.time)));
         }
@@ -523,14 +294,14 @@ impl Nodes {
         self.flag(at);
     }
 
-    /// Whether a process that ends may exit because of a child that failed: no call of its own failed after that.
+    /// Whether a process may exit because of a failed child: none of its own calls failed after that.
     fn is_last(&self, at: Place, child: ProcessKey, time: BootNanos, end: End) -> bool {
         let failed = self.place(child).and_then(|child| self.get(child)?.end?.id);
         let own = self.get(at).and_then(|node| node.cause).map(|cause| cause.id);
         end.is_error() && own <= failed && self.get(at).is_some_and(|node| ended_soon(&node.process, time, end.time))
     }
 
-    /// Ends the processes that have ended without an event here, since the capture filter leaves it out.
+    /// Marks processes as ended that ended without an event here, because the capture filter drops it.
     pub(super) fn settle(&mut self, processes: &ProcessTable) {
         for at in 0..self.links.len() {
             let running = self.links.get(at).is_some_and(|links| links.flags.running);
@@ -541,7 +312,7 @@ impl Nodes {
         }
     }
 
-    /// Marks a process one of whose kept events passes the filter.
+    /// Marks a process that has a kept event that passes the filter.
     pub(super) fn matched(&mut self, key: ProcessKey) {
         let Some(at) = self.place(key) else { return };
         if let Some(node) = self.get_mut(at).filter(|node| !node.matched) {
@@ -557,7 +328,7 @@ impl Nodes {
         self.stale = true;
     }
 
-    /// The place of a process. It is added if it is not there, with its ancestors. `None` if there is no room.
+    /// The place of a process. Adds the process and its ancestors if necessary. `None` if there is no room.
     fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<Place> {
         if let Some(at) = self.place(process.key) {
             return Some(at);
@@ -565,12 +336,12 @@ impl Nodes {
         let mut line = vec![Arc::clone(process)];
         let mut above = None;
         while let Some((child, key)) = line.last().and_then(|child| Some((child, child.parent?))) {
-            // The parent may be known by a start that was not exact then.
+            // The parent may be recorded by a start time that was not exact then.
             let found = world.process(key);
             let key = found.map_or(key, |found| found.key);
             above = self.place(key);
             let older = |found: &&Arc<Process>| {
-                // Those outside of the COMMAND are not shown. A recording may say that processes are their own ancestors.
+                // Processes outside COMMAND are not shown. A recording may claim that a process is its own ancestor.
                 found.of_command == child.of_command
                     && found.key.start <= child.key.start
                     && line.len() < GENERATIONS
@@ -599,7 +370,7 @@ impl Nodes {
             return None;
         }
         if let Some(parent) = parent.and_then(|parent| self.get_mut(parent)) {
-            // It went on after a child that failed.
+            // The parent continued after a child failed.
             parent.from = parent.from.filter(|(_, failed)| key.start <= *failed);
         }
         let at = match self.free.pop() {
@@ -622,14 +393,14 @@ impl Nodes {
                 .is_some_and(|before| before.process.key.tgid == key.tgid && before.process.key.start < key.start)
         });
         if let Some(before) = before {
-            // Its exit was lost: another process has its id.
+            // The exit was lost: another process has the id.
             self.end(before, End { time: key.start, status: None, id: None });
         }
         self.stale = true;
         Some(at)
     }
 
-    /// Adds a child in the order of the starts. Mostly it is the last one.
+    /// Inserts a child in the order of the starts. It is usually the last one.
     fn link(&mut self, parent: Option<Place>, child: Place, key: ProcessKey) {
         let order = |key: ProcessKey| (key.start, key.tgid);
         let mut before = self.first(parent, true);
@@ -652,14 +423,14 @@ impl Nodes {
         self.stale = true;
     }
 
-    /// Removes a process from those with the same parent.
+    /// Removes a process from its siblings.
     fn unlink(&mut self, at: Place) {
         let (parent, links) = (self.parent(at), self.links(at));
         self.join(parent, some(links.previous), some(links.next));
         self.stale = true;
     }
 
-    /// Lets two children follow each other: none before is the first place, none after the last one.
+    /// Links two children to each other. `None` as `before` makes `after` the first one; `None` as `after` makes `before` the last one.
     fn join(&mut self, parent: Option<Place>, before: Option<Place>, after: Option<Place>) {
         let (first, last) = (after.unwrap_or(NONE), before.unwrap_or(NONE));
         match before {
@@ -672,7 +443,7 @@ impl Nodes {
         }
     }
 
-    /// Links a process to a parent that became known later.
+    /// Links a process to a parent that was not in the tree before.
     fn adopt(&mut self, at: Place, process: &Arc<Process>) {
         let parent = process.parent.and_then(|parent| self.place(parent));
         self.changed(at, |node| node.process = Arc::clone(process));
@@ -684,13 +455,14 @@ impl Nodes {
         }
     }
 
-    /// Removes the process that ended first, but not `parent`: one that ended as it should, if there is any. `false` if there is none.
+    /// Removes the process that ended first, other than `parent`. Processes that ended without a failure go first. `false` if there is
+    /// none.
     fn forget_one(&mut self, parent: Option<Place>) -> bool {
         let spared = parent.and_then(|parent| self.get(parent)).map(|node| node.process.key);
         for ended in 0..self.ended.len() {
             while let Some(key) = self.ended[ended].pop_front() {
                 if Some(key) == spared {
-                    // It may be removed later, with those that end later.
+                    // It may be removed later, together with processes that end later.
                     self.ended[ended].push_back(key);
                     if self.ended[ended].len() == 1 {
                         break;
@@ -726,7 +498,7 @@ impl Nodes {
         true
     }
 
-    /// Goes on to the counts of a moment, by up to `budget` events.
+    /// Moves the counts toward a moment, by up to `budget` events.
     pub(super) fn travel(&mut self, moment: Option<Moment>, store: &Store, budget: usize) {
         let Some(moment) = moment else {
             self.travel = None;
@@ -736,7 +508,7 @@ impl Nodes {
         let (first, places) = (store.first_id(), &self.places);
         let travel = self.travel.get_or_insert_with(|| Travel { at: next, after: FxHashMap::default() });
         if travel.at < first {
-            // The events between are gone: from the newest back again.
+            // The events in between are evicted. Start again from the newest.
             *travel = Travel { at: next, after: FxHashMap::default() };
         }
         let until = moment.until.clamp(first, next);
@@ -750,11 +522,11 @@ impl Nodes {
             };
             *after = if back { after.and(counts) } else { after.without(counts) };
         };
-        // Events of a process often follow each other.
+        // Consecutive events are often of one process.
         let mut run = None;
         for stored in store.range(travel.at.min(to)..travel.at.max(to)) {
             let Some(process) = stored.process else { continue };
-            let counts = Counts::of(stored.kind, stored.failed, stored.answered);
+            let counts = counts_of(&stored);
             run = match run {
                 Some((key, sum)) if key == process.key => Some((key, counts.and(sum))),
                 before => {
@@ -767,7 +539,7 @@ impl Nodes {
         travel.at = to;
     }
 
-    /// Whether the counts are not yet those of the moment.
+    /// Whether the counts have not reached the moment.
     pub(super) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
         moment.is_some_and(|moment| {
             let until = moment.until.clamp(store.first_id(), store.next_id());
@@ -781,11 +553,11 @@ mod tests {
     use super::*;
     use crate::app::testing::app;
     use crate::app::{App, Input};
-    use crate::source::synthetic::Maker;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use tracetui_events::synthetic::Maker;
 
-    /// An event of one of some processes that run at the same time.
+    /// An event of one of several processes that run at the same time.
     fn make(made: &mut Maker, number: u32) {
         let pid = 100 + number % 7;
         match number / 7 % 5 {
@@ -797,13 +569,13 @@ mod tests {
         }
     }
 
-    /// The counts of the kept events from one id up to another, by a plain scan.
+    /// The counts of the kept events between two ids, by a plain scan.
     fn counted(app: &App, from: Id, until: Id) -> FxHashMap<ProcessKey, Counts> {
         let mut counts: FxHashMap<ProcessKey, Counts> = FxHashMap::default();
         for stored in (from..until).filter_map(|id| app.store.get(id)) {
             if let Some(process) = stored.process {
                 let sum = counts.entry(process.key).or_default();
-                *sum = sum.and(Counts::of(stored.kind, stored.failed, stored.answered));
+                *sum = sum.and(counts_of(&stored));
             }
         }
         counts
@@ -812,7 +584,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Also while events arrive and are evicted, and of a moment that is gone.
+        /// Holds while events arrive and are evicted, and for an evicted moment.
         #[test]
         fn the_counts_of_a_moment_are_those_of_a_plain_scan(
             memory in prop_oneof![Just(1u64 << 20), Just(64 << 20)],
@@ -829,18 +601,18 @@ mod tests {
                     continue;
                 }
                 app.events.select(first + (next - first - 1) * share / 1000, 20, &app.store);
-                let moment = app.moment().expect("an event is selected");
-                while app.tree.travelling(Some(moment), &app.store) {
-                    app.tree.nodes.travel(Some(moment), &app.store, budget);
+                let moment = app.loaded().moment().expect("an event is selected");
+                while app.views.tree.travelling(Some(moment), &app.store) {
+                    app.views.tree.nodes.travel(Some(moment), &app.store, budget);
                 }
                 let [kept, before] = [next, moment.until].map(|until| counted(&app, first, until));
-                for (key, at) in &app.tree.nodes.places {
+                for (key, at) in &app.views.tree.nodes.places {
                     let of = |counts: &FxHashMap<_, _>| counts.get(key).copied().unwrap_or_default();
-                    let all = app.tree.nodes.get(*at).expect("in its place").counts;
+                    let all = app.views.tree.nodes.get(*at).expect("in its place").counts;
                     let evicted = all.without(of(&kept));
                     prop_assert!(app.store.evicted() > 0 || evicted == Counts::default());
                     let want = evicted.and(of(&before));
-                    let seen = app.tree.nodes.seen(*at, Some(moment)).map(|seen| seen.counts);
+                    let seen = app.views.tree.nodes.seen(*at, Some(moment)).map(|seen| seen.counts);
                     prop_assert_eq!(seen.unwrap_or_default(), want);
                 }
             }

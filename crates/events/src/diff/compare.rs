@@ -1,0 +1,622 @@
+//! The differences between two trees, and which of them may follow from others.
+
+use super::names::{alike, leaf, shape};
+use super::run::{Did, Gaps, did};
+use super::strings::StringTable;
+use super::tree::{Alone, NodeId, Pair, Side, Tree, tokens};
+use crate::limits;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::{BTreeMap, HashMap};
+use tracetui_shared::kind::Kind;
+
+/// The result of a role's use of a file in one run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Untouched,
+    /// It was opened or executed.
+    Found,
+    Failed(u8),
+}
+
+impl Outcome {
+    fn of(did: Did) -> Outcome {
+        if did.has(did::FOUND) { Outcome::Found } else { Outcome::Failed(did.errno) }
+    }
+}
+
+/// One difference in one role.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// A file or program was found on one side only, or the errors differ.
+    Missing {
+        path: u32,
+        program: bool,
+        a: Outcome,
+        b: Outcome,
+    },
+    /// The arguments differ: those that only A has, and those that only B has.
+    Argv {
+        removed: Vec<u32>,
+        added: Vec<u32>,
+    },
+    Cwd,
+    /// The number of execs differs.
+    Count {
+        a: u64,
+        b: u64,
+    },
+    /// The role is on one side only.
+    Alone {
+        side: Side,
+        node: NodeId,
+    },
+    /// A BPF program was loaded or attached a different number of times.
+    Bpf {
+        what: u32,
+        a: u64,
+        b: u64,
+    },
+    /// Connections to a peer, or to a port, were made on one side only, or the errors differ.
+    Tcp {
+        peer: u32,
+        a: Outcome,
+        b: Outcome,
+    },
+    Exit,
+    /// A file was opened on one side only.
+    Opened {
+        path: u32,
+        a: Outcome,
+        b: Outcome,
+    },
+    /// A kind of event was recorded on one side only.
+    Unrecorded {
+        kind: Kind,
+        side: Side,
+    },
+}
+
+/// How a difference relates to the others.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Cause,
+    /// Another difference may explain it.
+    Perhaps,
+    /// It follows from another difference.
+    Follows,
+}
+
+/// A difference and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Difference {
+    pub(super) pair: usize,
+    pub(super) what: What,
+    pub(super) rank: Rank,
+    /// The side that lacks something, if that may have been lost.
+    pub(super) unknown: Option<Side>,
+}
+
+pub(super) struct Comparison<'a> {
+    pub(super) trees: (&'a Tree, &'a Tree),
+    pub(super) gaps: (&'a Gaps, &'a Gaps),
+    pub(super) pairs: &'a [Pair],
+    pub(super) alone: &'a [Alone],
+}
+
+/// Lists of both sides, sorted by number.
+type Both<'a, T> = (&'a [(u32, T)], &'a [(u32, T)]);
+
+/// The facts about a pair that decide which differences follow from which.
+#[derive(Clone, Copy, Debug, Default)]
+struct Facts {
+    argv: bool,
+    missing: bool,
+    exit: bool,
+    /// The arguments of the process or of an ancestor differ.
+    changed: bool,
+    /// The exit status of the process or of an ancestor differs.
+    failing: bool,
+    /// The exit status of the process or of a descendant differs, or a file is missing there.
+    disturbed: bool,
+}
+
+impl Comparison<'_> {
+    /// All differences, in the order of the pairs.
+    pub(super) fn differences(&self, strings: &mut StringTable) -> Vec<Difference> {
+        let mut all = Vec::new();
+        self.unrecorded(&mut all);
+        for (at, pair) in self.pairs.iter().enumerate().skip(1) {
+            self.of_pair(at, *pair, strings, &mut all);
+        }
+        for alone in self.alone {
+            let (gaps, tree) = match alone.side {
+                Side::A => (self.gaps.1, self.trees.0),
+                Side::B => (self.gaps.0, self.trees.1),
+            };
+            let node = &tree.nodes[alone.node];
+            let what = What::Alone { side: alone.side, node: alone.node };
+            let lost = gaps.may_lack_processes() || node.orphan && self.may_misplace();
+            if self.compares(Kind::Exec) && tree.execs_below(alone.node) > 0 {
+                all.push(difference(alone.pair, what, lost.then(|| alone.side.other())));
+            }
+            self.loads_alone(*alone, tree, gaps, &mut all);
+        }
+        self.rank(strings, &mut all);
+        all
+    }
+
+    /// Whether both runs recorded a kind.
+    fn compares(&self, kind: Kind) -> bool {
+        !self.gaps.0.lacks(kind) && !self.gaps.1.lacks(kind)
+    }
+
+    /// Whether processes may be in the wrong place of a tree.
+    fn may_misplace(&self) -> bool {
+        self.gaps.0.may_lack_processes() || self.gaps.1.may_lack_processes()
+    }
+
+    fn unrecorded(&self, all: &mut Vec<Difference>) {
+        for kind in [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Tcp] {
+            let side = match (self.gaps.0.lacks(kind), self.gaps.1.lacks(kind)) {
+                (true, false) => Side::A,
+                (false, true) => Side::B,
+                _ => continue,
+            };
+            all.push(difference(0, What::Unrecorded { kind, side }, Some(side)));
+        }
+    }
+
+    fn of_pair(&self, at: usize, pair: Pair, strings: &mut StringTable, all: &mut Vec<Difference>) {
+        let (a, b) = (&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]);
+        let compares_execs = self.compares(Kind::Exec) && !a.forked && a.execs > 0 && b.execs > 0;
+        let (removed, added) = if pair.changed { self.words(pair, strings) } else { Default::default() };
+        let only_chance = removed.is_empty() && added.is_empty() && self.in_order(pair, strings);
+        if pair.changed && compares_execs && !only_chance {
+            let both = self.gaps.0.may_lack_processes() && self.gaps.1.may_lack_processes();
+            all.push(difference(at, What::Argv { removed, added }, both.then_some(Side::B)));
+        } else if compares_execs && a.cwd != b.cwd {
+            let known = |cwd: u32| !strings.get(cwd).is_empty();
+            if known(a.cwd) && known(b.cwd) {
+                all.push(difference(at, What::Cwd, None));
+            }
+        }
+        if compares_execs && a.execs != b.execs {
+            let fewer = if a.execs < b.execs { (Side::A, self.gaps.0) } else { (Side::B, self.gaps.1) };
+            let unknown = fewer.1.may_lack_processes().then_some(fewer.0);
+            all.push(difference(at, What::Count { a: a.execs, b: b.execs }, unknown));
+        }
+        if self.compares(Kind::Exec) {
+            self.programs((&a.tries, &b.tries), at, strings, all);
+        }
+        if self.compares(Kind::Open) {
+            self.files((&a.opens, &b.opens), at, strings, all);
+        }
+        if self.compares(Kind::Bpf) {
+            self.loads((&a.loads, &b.loads), at, all);
+        }
+        if self.compares(Kind::Tcp) {
+            self.peers((&a.peers, &b.peers), at, all);
+        }
+        if self.compares(Kind::Exit) && exits_differ(pair, self.trees) {
+            let whole = |exits: &[(u32, u64)]| exits.iter().map(|(_, count)| count).sum::<u64>();
+            let side = match (self.gaps.0.may_lack(Kind::Exit), self.gaps.1.may_lack(Kind::Exit)) {
+                (true, _) if whole(&a.exits) != a.execs => Some(Side::A),
+                (_, true) if whole(&b.exits) != b.execs => Some(Side::B),
+                _ => None,
+            };
+            all.push(difference(at, What::Exit, side));
+        }
+    }
+
+    /// Whether the arguments differ only in process ids and random names.
+    fn in_order(&self, pair: Pair, strings: &mut StringTable) -> bool {
+        let (a, b) = self.trees;
+        let (left, right) = (tokens(&a.nodes[pair.a], strings), tokens(&b.nodes[pair.b], strings));
+        let same = |(one, other): (&u32, &u32)| {
+            one == other || alike((strings.get(*one), &a.chance), (strings.get(*other), &b.chance))
+        };
+        left.len() == right.len() && left.iter().zip(&right).all(same)
+    }
+
+    /// The words of the arguments that only one side has.
+    fn words(&self, pair: Pair, strings: &mut StringTable) -> (Vec<u32>, Vec<u32>) {
+        let (a, b) = self.trees;
+        let (left, right) = (tokens(&a.nodes[pair.a], strings), tokens(&b.nodes[pair.b], strings));
+        let mut counts: FxHashMap<u32, i64> = FxHashMap::default();
+        right.iter().for_each(|word| *counts.entry(*word).or_default() += 1);
+        let rest = |words: &[u32], counts: &mut FxHashMap<u32, i64>| {
+            let missing = words.iter().filter(|word| {
+                let count = counts.entry(**word).or_default();
+                *count -= 1;
+                *count < 0
+            });
+            missing.copied().collect::<Vec<u32>>()
+        };
+        let mut removed = rest(&left, &mut counts);
+        counts.clear();
+        left.iter().for_each(|word| *counts.entry(*word).or_default() += 1);
+        let mut added = rest(&right, &mut counts);
+        removed.retain(|word| {
+            let same = |other: &u32| {
+                let texts = (strings.get(*word), strings.get(*other));
+                alike((texts.0, &a.chance), (texts.1, &b.chance))
+            };
+            let found = added.iter().take(limits::DIFF_SIBLINGS).position(same);
+            found.map(|at| added.remove(at)).is_none()
+        });
+        (removed, added)
+    }
+
+    /// Compares the programs that two roles could not execute. Compares names only, because execvp(3) tries the directories of
+    /// PATH.
+    fn programs(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
+        let lost = |side: Side| self.gaps(side).may_lack_processes().then_some(side);
+        let by_name = |tries: &[(u32, Did)], strings: &mut StringTable| {
+            let mut names: BTreeMap<u32, Did> = BTreeMap::new();
+            for (path, did) in tries {
+                let name = leaf(strings.get(*path)).to_vec();
+                names.entry(strings.id(&name)).or_default().add(*did);
+            }
+            names.into_iter().collect::<Vec<_>>()
+        };
+        let (a, b) = (by_name(a, strings), by_name(b, strings));
+        each(&a, &b, |path, left, right| {
+            let of = |did: Option<Did>| did.map_or(Outcome::Untouched, Outcome::of);
+            let (a, b) = (of(left), of(right));
+            let unknown = match (a, b) {
+                _ if a == b => return,
+                // A program that was found has a role of its own.
+                (Outcome::Found, Outcome::Untouched) | (Outcome::Untouched, Outcome::Found) => return,
+                (Outcome::Found, _) | (_, Outcome::Untouched) => lost(Side::B),
+                (_, Outcome::Found) | (Outcome::Untouched, _) => lost(Side::A),
+                _ => lost(Side::A).or(lost(Side::B)),
+            };
+            all.push(difference(at, What::Missing { path, program: true, a, b }, unknown));
+        });
+    }
+
+    /// Compares the outcomes of connections.
+    fn peers(&self, (a, b): Both<'_, Did>, at: usize, all: &mut Vec<Difference>) {
+        let lost = |side: Side| self.gaps(side).may_lack(Kind::Tcp).then_some(side);
+        each(a, b, |peer, left, right| {
+            let of = |did: Option<Did>| did.map_or(Outcome::Untouched, Outcome::of);
+            let (a, b) = (of(left), of(right));
+            let unknown = match (a, b) {
+                _ if a == b => return,
+                (Outcome::Found, _) | (_, Outcome::Untouched) => lost(Side::B),
+                (_, Outcome::Found) | (Outcome::Untouched, _) => lost(Side::A),
+                _ => lost(Side::A).or(lost(Side::B)),
+            };
+            all.push(difference(at, What::Tcp { peer, a, b }, unknown));
+        });
+    }
+
+    fn gaps(&self, side: Side) -> &Gaps {
+        if side == Side::A { self.gaps.0 } else { self.gaps.1 }
+    }
+
+    /// Compares the files of two roles.
+    fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &StringTable, all: &mut Vec<Difference>) {
+        let lost = |side: Side| self.gaps(side).may_lack(Kind::Open).then_some(side);
+        let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
+        each(a, b, |path, left, right| match (left, right) {
+            (Some(left), Some(right)) => {
+                let (a, b) = (Outcome::of(left), Outcome::of(right));
+                let unknown = match (a, b) {
+                    (Outcome::Found, Outcome::Found) => return,
+                    _ if a == b || volatile(strings.get(path)) => return,
+                    (Outcome::Found, _) => lost(Side::B),
+                    (_, Outcome::Found) => lost(Side::A),
+                    _ => lost(Side::A).or(lost(Side::B)),
+                };
+                all.push(difference(at, What::Missing { path, program: false, a, b }, unknown));
+            }
+            (Some(did), None) => only_a.push((path, did)),
+            (None, Some(did)) => only_b.push((path, did)),
+            (None, None) => {}
+        });
+        only_a.retain(|(path, _)| !volatile(strings.get(*path)));
+        only_b.retain(|(path, _)| !volatile(strings.get(*path)));
+        self.drop_alike(&mut only_a, &mut only_b, strings);
+        let opened = |(path, did): (u32, Did), side: Side| {
+            let (a, b) = match side {
+                Side::A => (Outcome::of(did), Outcome::Untouched),
+                Side::B => (Outcome::Untouched, Outcome::of(did)),
+            };
+            difference(at, What::Opened { path, a, b }, lost(side.other()))
+        };
+        all.extend(only_a.into_iter().map(|file| opened(file, Side::A)));
+        all.extend(only_b.into_iter().map(|file| opened(file, Side::B)));
+    }
+
+    /// Removes files that differ only in process ids and random names.
+    fn drop_alike(&self, a: &mut Vec<(u32, Did)>, b: &mut Vec<(u32, Did)>, strings: &StringTable) {
+        if a.is_empty() || b.is_empty() {
+            return;
+        }
+        let chances = (&self.trees.0.chance, &self.trees.1.chance);
+        let shape_of = |(path, _): &(u32, Did)| {
+            let mut out = Vec::new();
+            shape(strings.get(*path), &mut out);
+            out
+        };
+        let mut shapes: HashMap<Vec<u8>, (Vec<usize>, Vec<usize>)> = HashMap::new();
+        a.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file)).or_default().0.push(at));
+        b.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file)).or_default().1.push(at));
+        let (mut same_a, mut same_b) = (FxHashSet::default(), FxHashSet::default());
+        for (left, right) in shapes.values() {
+            for one in left {
+                for other in right.iter().take(limits::DIFF_SIBLINGS) {
+                    let ((path, did), (path_b, did_b)) = (&a[*one], &b[*other]);
+                    let texts = ((strings.get(*path), chances.0), (strings.get(*path_b), chances.1));
+                    if Outcome::of(*did) == Outcome::of(*did_b) && alike(texts.0, texts.1) {
+                        same_a.insert(*path);
+                        same_b.insert(*path_b);
+                    }
+                }
+            }
+        }
+        a.retain(|(path, _)| !same_a.contains(path));
+        b.retain(|(path, _)| !same_b.contains(path));
+    }
+
+    fn loads(&self, (a, b): Both<'_, u64>, at: usize, all: &mut Vec<Difference>) {
+        each(a, b, |what, a, b| {
+            let (a, b) = (a.unwrap_or(0), b.unwrap_or(0));
+            if a != b {
+                let (fewer, gaps) = if a < b { (Side::A, self.gaps.0) } else { (Side::B, self.gaps.1) };
+                all.push(difference(at, What::Bpf { what, a, b }, gaps.may_lack(Kind::Bpf).then_some(fewer)));
+            }
+        });
+    }
+
+    /// The BPF calls of processes that only one run has.
+    fn loads_alone(&self, alone: Alone, tree: &Tree, other: &Gaps, all: &mut Vec<Difference>) {
+        let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
+        for node in tree.below(alone.node).filter(|_| self.compares(Kind::Bpf)) {
+            tree.nodes[node].loads.iter().for_each(|(what, count)| *sums.entry(*what).or_default() += count);
+        }
+        let lost = (other.may_lack(Kind::Bpf) || other.may_lack_processes()).then(|| alone.side.other());
+        for (what, count) in sums {
+            let (a, b) = if alone.side == Side::A { (count, 0) } else { (0, count) };
+            all.push(difference(alone.pair, What::Bpf { what, a, b }, lost));
+        }
+    }
+
+    /// Decides which differences may follow from others.
+    fn rank(&self, strings: &StringTable, all: &mut [Difference]) {
+        let facts = self.facts(all);
+        let made = self.made_differently(&facts);
+        let of = |at: usize| facts.get(at).copied().unwrap_or_default();
+        let mut failed_below = vec![false; self.pairs.len()];
+        for at in (1..self.pairs.len()).rev() {
+            if failed_below[at] || of(at).exit {
+                failed_below[self.pairs[at].parent] = true;
+            }
+        }
+        // Whether a process failed on a side by itself: not because of a child, a file or its arguments.
+        let fails = |at: usize, side: Side| {
+            let fact = of(at);
+            let below = failed_below.get(at).copied().unwrap_or_default();
+            fact.exit && !fact.missing && !fact.changed && !below && self.fails_more(at) == Some(side)
+        };
+        let mut single: FxHashMap<(usize, Side), usize> = FxHashMap::default();
+        self.alone.iter().for_each(|alone| *single.entry((alone.pair, alone.side)).or_default() += 1);
+        for difference in all.iter_mut() {
+            let Difference { pair, what, .. } = &*difference;
+            let here = of(*pair);
+            let above = of(self.pairs[*pair].parent);
+            let rank = match what {
+                What::Missing { path, .. } if made.contains(path) => Rank::Follows,
+                What::Argv { .. } | What::Cwd if *pair != 0 && above.changed => Rank::Follows,
+                What::Tcp { a: Outcome::Untouched, .. } | What::Tcp { b: Outcome::Untouched, .. } => {
+                    by(here.changed || here.exit || here.missing, here.disturbed)
+                }
+                What::Missing { .. } | What::Bpf { .. } | What::Tcp { .. } | What::Unrecorded { .. } => Rank::Cause,
+                What::Argv { .. } | What::Cwd => Rank::Cause,
+                What::Count { .. } => by(here.changed || above.failing, above.disturbed),
+                What::Alone { side, .. } if self.not_found(*pair, side.other()) => Rank::Cause,
+                // If only one program was not executed, that may be the cause. If several were not, the process stopped before
+                // them.
+                What::Alone { side, .. } if fails(*pair, side.other()) => {
+                    by(false, single.get(&(*pair, *side)) != Some(&1))
+                }
+                What::Alone { .. } => by(here.changed || here.failing, here.disturbed),
+                What::Exit => Rank::Cause,
+                // A file that a failed process looked for may be the cause.
+                What::Opened { path, a: Outcome::Untouched, b: Outcome::Failed(_) } if fails(*pair, Side::B) => {
+                    if is_message(strings.get(*path)) {
+                        Rank::Follows
+                    } else {
+                        Rank::Perhaps
+                    }
+                }
+                What::Opened { path, a: Outcome::Failed(_), b: Outcome::Untouched } if fails(*pair, Side::A) => {
+                    if is_message(strings.get(*path)) {
+                        Rank::Follows
+                    } else {
+                        Rank::Perhaps
+                    }
+                }
+                What::Opened { path, a, b } => {
+                    let after = here.changed || here.exit || here.missing || made.contains(path);
+                    let tried = matches!((a, b), (Outcome::Failed(_), _) | (_, Outcome::Failed(_)));
+                    by(after, tried || here.disturbed)
+                }
+            };
+            difference.rank = rank;
+        }
+        only_tried(self.pairs.len(), all);
+    }
+
+    /// The side on which more processes of a pair failed.
+    fn fails_more(&self, pair: usize) -> Option<Side> {
+        let pair = self.pairs[pair];
+        let failed = |exits: &[(u32, u64)]| {
+            exits.iter().filter(|(status, _)| *status != 0).map(|(_, count)| *count).sum::<u64>()
+        };
+        let (a, b) = (&self.trees.0.nodes[pair.a].exits, &self.trees.1.nodes[pair.b].exits);
+        match failed(a).cmp(&failed(b)) {
+            std::cmp::Ordering::Greater => Some(Side::A),
+            std::cmp::Ordering::Less => Some(Side::B),
+            std::cmp::Ordering::Equal => None,
+        }
+    }
+
+    /// Whether a process did not find a command: exit code 127, or 126 if it could not be executed.
+    fn not_found(&self, pair: usize, side: Side) -> bool {
+        let pair = self.pairs[pair];
+        let failed = |exits: &[(u32, u64)]| exits.iter().any(|(status, _)| matches!(status >> 8, 126 | 127));
+        let (a, b) = (&self.trees.0.nodes[pair.a].exits, &self.trees.1.nodes[pair.b].exits);
+        if side == Side::A { failed(a) && !failed(b) } else { failed(b) && !failed(a) }
+    }
+
+    fn facts(&self, all: &[Difference]) -> Vec<Facts> {
+        let mut facts = vec![Facts::default(); self.pairs.len()];
+        for difference in all {
+            let fact = &mut facts[difference.pair];
+            match &difference.what {
+                What::Argv { .. } | What::Cwd => fact.argv = true,
+                What::Missing { .. } => fact.missing = true,
+                What::Exit => fact.exit = true,
+                _ => {}
+            }
+        }
+        for at in 0..facts.len() {
+            let above = if at == 0 { Facts::default() } else { facts[self.pairs[at].parent] };
+            facts[at].changed = facts[at].argv || above.changed;
+            facts[at].failing = facts[at].exit || above.failing;
+        }
+        for at in (0..facts.len()).rev() {
+            facts[at].disturbed |= facts[at].exit || facts[at].missing;
+            if facts[at].disturbed {
+                facts[self.pairs[at].parent].disturbed = true;
+            }
+        }
+        facts
+    }
+
+    /// The files written by processes that only one run has, or that failed or were started differently.
+    fn made_differently(&self, facts: &[Facts]) -> FxHashSet<u32> {
+        let mut made = FxHashSet::default();
+        let mut add = |tree: &Tree, node: NodeId| {
+            let wrote = tree.nodes[node].opens.iter().filter(|(_, did)| did.has(did::WROTE));
+            made.extend(wrote.map(|(path, _)| *path));
+        };
+        for (fact, pair) in facts.iter().zip(self.pairs) {
+            if fact.changed || fact.exit {
+                add(self.trees.0, pair.a);
+                add(self.trees.1, pair.b);
+            }
+        }
+        for alone in self.alone {
+            let tree = if alone.side == Side::A { self.trees.0 } else { self.trees.1 };
+            tree.below(alone.node).for_each(|node| add(tree, node));
+        }
+        made
+    }
+}
+
+/// A program opens the message catalogue when it has something to report.
+fn is_message(path: &[u8]) -> bool {
+    path.ends_with(b".mo") || path.ends_with(b"/locale.alias")
+}
+
+/// A path that was tried without success explains nothing if there are other differences.
+fn only_tried(pairs: usize, all: &mut [Difference]) {
+    let mut explained = vec![false; pairs];
+    for difference in all.iter() {
+        explained[difference.pair] |= difference.rank == Rank::Cause && !matches!(difference.what, What::Exit);
+    }
+    let any = explained.contains(&true);
+    for difference in all.iter_mut() {
+        let tried = matches!(
+            difference.what,
+            What::Opened { a: Outcome::Failed(_), .. } | What::Opened { b: Outcome::Failed(_), .. }
+        );
+        if tried && difference.rank == Rank::Perhaps {
+            difference.rank = if explained[difference.pair] {
+                Rank::Follows
+            } else if any {
+                Rank::Perhaps
+            } else {
+                Rank::Cause
+            };
+        }
+    }
+}
+
+fn by(follows: bool, perhaps: bool) -> Rank {
+    match (follows, perhaps) {
+        (true, _) => Rank::Follows,
+        (false, true) => Rank::Perhaps,
+        (false, false) => Rank::Cause,
+    }
+}
+
+fn difference(pair: usize, what: What, unknown: Option<Side>) -> Difference {
+    Difference { pair, what, rank: Rank::Cause, unknown }
+}
+
+/// Calls `with` for every number in two sorted lists.
+fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Option<T>, Option<T>)) {
+    let (mut one, mut other) = (a.iter().peekable(), b.iter().peekable());
+    loop {
+        let id = match (one.peek(), other.peek()) {
+            (Some((x, _)), Some((y, _))) => *x.min(y),
+            (Some((x, _)), None) | (None, Some((x, _))) => *x,
+            (None, None) => return,
+        };
+        let left = one.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
+        let right = other.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
+        with(id, left, right);
+    }
+}
+
+/// Files that a program opens depending on the load of the machine, and files that pass on the numbers of jobs.
+fn volatile(path: &[u8]) -> bool {
+    let under: [&[u8]; 8] = [
+        b"/proc/*/",
+        b"/proc/self/",
+        b"/proc/stat",
+        b"/proc/cpuinfo",
+        b"/proc/meminfo",
+        b"/proc/loadavg",
+        b"/sys/devices/system/cpu",
+        b"/sys/fs/cgroup/",
+    ];
+    under.iter().any(|dir| path.starts_with(dir)) || leaf(path) == b"GMfifo*"
+}
+
+/// The exit statuses to compare. Depending on timing, a writer to a pipe gets SIGPIPE when the reader ends, so SIGPIPE counts as
+/// success. So does SIGTERM for a forked process, as in a pool of workers. The number of forked processes that ended successfully
+/// depends on the number of jobs.
+pub(super) fn exits(exits: &[(u32, u64)], forked: bool) -> BTreeMap<u32, u64> {
+    const SIGPIPE: u32 = 13;
+    const SIGTERM: u32 = 15;
+    let mut sums = BTreeMap::new();
+    for (status, count) in exits {
+        // A core dump depends on the limits of the machine.
+        let status = if *status & 0x7f == 0 { *status } else { *status & 0x7f };
+        let ended = status == SIGPIPE || status == (128 + SIGPIPE) << 8 || forked && status == SIGTERM;
+        let status = if ended { 0 } else { status };
+        if !(forked && status == 0) {
+            *sums.entry(status).or_default() += count;
+        }
+    }
+    sums
+}
+
+fn exits_differ(pair: Pair, trees: (&Tree, &Tree)) -> bool {
+    let (left, right) = (&trees.0.nodes[pair.a], &trees.1.nodes[pair.b]);
+    let (a, b) = (exits(&left.exits, left.forked), exits(&right.exits, right.forked));
+    if left.forked {
+        return a != b;
+    }
+    // A process that still runs at the end has no exit.
+    let sum = |exits: &BTreeMap<u32, u64>| exits.values().sum::<u64>();
+    match sum(&a) == sum(&b) {
+        true => a != b,
+        false => !a.is_empty() && !b.is_empty() && !a.keys().eq(b.keys()),
+    }
+}

@@ -1,0 +1,653 @@
+//! The differences as lines. Equal differences of several roles share a line, and differences that follow from others are only
+//! counted.
+
+use super::compare::{Comparison, Difference, Outcome, Rank, What, exits};
+use super::names::leaf;
+use super::run::Gaps;
+use super::strings::StringTable;
+use super::tree::{NodeId, RoleNode, Side};
+use crate::event::exit::{Ended, Exit};
+use crate::event::names;
+use crate::limits;
+use crate::text::{Charset, counted, escaped, grouped, json};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, HashMap};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exit::ExitRecord;
+
+/// The least number of lines to show, if there are that many. Differences that may follow from others fill them up.
+const LINES: usize = 4;
+
+/// The most names in a line. Further ones are counted.
+const NAMED: usize = 3;
+
+/// The most characters of a command line in a line of text.
+const COMMAND: usize = 60;
+
+/// Whether a difference is certain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    Different,
+    /// The events that one run lacks may have been lost.
+    Unknown,
+}
+
+/// A difference in one or more roles. All texts are bytes from outside, not escaped.
+#[derive(Clone, Debug)]
+pub struct DiffLine {
+    /// `missing argv cwd exec bpf tcp exit opened tried`.
+    pub kind: &'static str,
+    pub status: Status,
+    /// It follows from another difference.
+    pub follows: bool,
+    /// The first process: its program and main argument.
+    pub process: Vec<u8>,
+    pub exe: Vec<u8>,
+    pub argv: Vec<Vec<u8>>,
+    /// How many roles have this difference.
+    pub roles: usize,
+    /// Files, programs or arguments.
+    pub subject: Vec<Vec<u8>>,
+    pub a: Vec<u8>,
+    pub b: Vec<u8>,
+    /// The sentence, after the kind.
+    pub text: Vec<u8>,
+}
+
+/// All differences between two runs.
+#[derive(Debug, Default)]
+pub struct DiffReport {
+    /// The lines, the causes first.
+    pub lines: Vec<DiffLine>,
+    /// The lines about consequences of these differences.
+    pub rest: Vec<DiffLine>,
+    /// Differences that these are about, by kind.
+    pub follow: BTreeMap<&'static str, usize>,
+    /// Directories that were treated as equal, in addition to those of the runs.
+    pub directories: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl DiffReport {
+    pub fn equal(&self) -> bool {
+        self.lines.is_empty() && self.rest.is_empty()
+    }
+
+    pub fn count(&self, status: Status) -> usize {
+        self.lines.iter().chain(&self.rest).filter(|line| line.status == status).count()
+    }
+
+    /// The lines as text. `all` also shows differences that follow from others.
+    pub fn text(&self, all: bool, charset: Charset) -> String {
+        let mut out = String::new();
+        let rest = if all { &self.rest[..] } else { &[] };
+        for line in self.lines.iter().chain(rest) {
+            let kind = if line.status == Status::Unknown { "unknown" } else { line.kind };
+            let follows = if line.follows { "  " } else { "" };
+            out.push_str(&format!("{follows}{kind:8} {}\n", escaped(&line.text, charset.reversible())));
+        }
+        let sum: usize = self.follow.values().sum();
+        if sum > 0 && !all {
+            let kinds: Vec<_> =
+                self.follow.iter().map(|(kind, count)| format!("{} {kind}", grouped(*count as u64))).collect();
+            let more = if sum == 1 { "difference" } else { "differences" };
+            out.push_str(&format!(
+                "{:8} {} more {more} may follow from these: {}\n",
+                "follow",
+                grouped(sum as u64),
+                kinds.join(", ")
+            ));
+        }
+        out
+    }
+
+    /// The lines as JSON objects.
+    pub fn json(&self, all: bool) -> String {
+        let rest = if all { &self.rest[..] } else { &[] };
+        self.lines.iter().chain(rest).map(DiffLine::json).collect()
+    }
+}
+
+impl DiffLine {
+    fn json(&self) -> String {
+        let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
+        let list = |list: &[Vec<u8>]| list.iter().map(|bytes| text(bytes)).collect::<Vec<_>>().join(",");
+        format!(
+            "{{\"kind\":\"{}\",\"status\":\"{}\",\"follows\":{},\"process\":{},\"exe\":{},\"argv\":[{}],\"roles\":{},\"subject\":[{}],\
+             \"a\":{},\"b\":{},\"text\":{}}}\n",
+            self.kind,
+            if self.status == Status::Unknown { "unknown" } else { "different" },
+            self.follows,
+            text(&self.process),
+            text(&self.exe),
+            list(&self.argv),
+            self.roles,
+            list(&self.subject),
+            text(&self.a),
+            text(&self.b),
+            text(&self.text),
+        )
+    }
+}
+
+/// The key by which differences share a line.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Key {
+    Missing { path: u32, program: bool, a: Outcome, b: Outcome },
+    Argv { removed: Vec<u32>, added: Vec<u32> },
+    Cwd { a: u32, b: u32 },
+    Count { exe: u32, more: Side },
+    Alone { exe: u32, side: Side, pair: usize },
+    Bpf { what: u32, exe: u32, more: Side },
+    Tcp { peer: u32, exe: u32, a: Outcome, b: Outcome },
+    Exit { exe: u32, a: Vec<u8>, b: Vec<u8> },
+    Opened { path: u32, a: Outcome, b: Outcome },
+    Unrecorded { kind: Kind, side: Side },
+    Unknown { kind: &'static str, side: Side },
+}
+
+/// Differences that share a line.
+#[derive(Clone, Debug)]
+struct Group {
+    key: Key,
+    rank: Rank,
+    /// The role of the line: the first one that nothing explains.
+    first: Difference,
+    pairs: Vec<usize>,
+    /// The files of all groups that were joined.
+    paths: Vec<u32>,
+    sums: (u64, u64),
+    members: usize,
+}
+
+pub(super) struct Maker<'a> {
+    comparison: &'a Comparison<'a>,
+    strings: &'a StringTable,
+    /// The pairs with different exit statuses.
+    exits: Vec<bool>,
+    /// Pairs with such a pair below them.
+    above_exit: Vec<bool>,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(comparison: &'a Comparison<'a>, strings: &'a StringTable) -> Maker<'a> {
+        Maker { comparison, strings, exits: Vec::new(), above_exit: Vec::new() }
+    }
+
+    pub(super) fn report(mut self, all: &[Difference], directories: Vec<(Vec<u8>, Vec<u8>)>) -> DiffReport {
+        self.mark_exits(all);
+        let mut groups = self.groups(all);
+        // Stable: within a kind, in the order of the processes.
+        groups.sort_by_key(|group| (group.rank, class(&group.key)));
+        let mut report = DiffReport { directories, ..DiffReport::default() };
+        let causes = groups.iter().filter(|group| group.rank == Rank::Cause).count();
+        let mut room = LINES.saturating_sub(causes);
+        for group in &groups {
+            let shown = match group.rank {
+                Rank::Cause => true,
+                Rank::Perhaps if room > 0 => {
+                    room -= 1;
+                    true
+                }
+                _ => false,
+            };
+            let mut line = self.line(group);
+            line.follows = !shown;
+            if shown {
+                report.lines.push(line);
+            } else {
+                *report.follow.entry(line.kind).or_default() += group.members;
+                report.rest.push(line);
+            }
+        }
+        report
+    }
+
+    fn mark_exits(&mut self, all: &[Difference]) {
+        let pairs = self.comparison.pairs;
+        (self.exits, self.above_exit) = (vec![false; pairs.len()], vec![false; pairs.len()]);
+        all.iter().filter(|one| matches!(one.what, What::Exit)).for_each(|one| self.exits[one.pair] = true);
+        for at in (1..pairs.len()).rev() {
+            if self.exits[at] || self.above_exit[at] {
+                self.above_exit[pairs[at].parent] = true;
+            }
+        }
+    }
+
+    fn groups(&self, all: &[Difference]) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut index: HashMap<Key, usize> = HashMap::new();
+        for one in all {
+            // The exit of a process after that of a child belongs to the line of the child.
+            if matches!(one.what, What::Exit) && self.above_exit[one.pair] && one.unknown.is_none() {
+                continue;
+            }
+            let key = self.key(one);
+            let at = *index.entry(key).or_insert_with_key(|key| {
+                let paths = path_of(key).into_iter().collect();
+                groups.push(Group {
+                    key: key.clone(),
+                    rank: one.rank,
+                    first: one.clone(),
+                    pairs: Vec::new(),
+                    paths,
+                    sums: (0, 0),
+                    members: 0,
+                });
+                groups.len() - 1
+            });
+            let group = &mut groups[at];
+            if one.rank < group.rank {
+                (group.rank, group.first) = (one.rank, one.clone());
+            }
+            group.pairs.push(one.pair);
+            group.members += 1;
+            let (a, b) = self.sums(one);
+            group.sums = (group.sums.0 + a, group.sums.1 + b);
+        }
+        join_files(groups)
+    }
+
+    fn key(&self, one: &Difference) -> Key {
+        if let (Some(side), false) = (one.unknown, matches!(one.what, What::Unrecorded { .. })) {
+            return Key::Unknown { kind: word(&one.what), side };
+        }
+        let pair = self.comparison.pairs[one.pair];
+        let (a, b) = self.nodes(one.pair);
+        match &one.what {
+            What::Missing { path, program, a, b } => Key::Missing { path: *path, program: *program, a: *a, b: *b },
+            What::Argv { removed, added } => Key::Argv { removed: removed.clone(), added: added.clone() },
+            What::Cwd => Key::Cwd { a: a.cwd, b: b.cwd },
+            What::Count { a: more, b: less } => {
+                Key::Count { exe: a.exe, more: if more > less { Side::A } else { Side::B } }
+            }
+            What::Alone { side, node } => Key::Alone { exe: self.node(*side, *node).exe, side: *side, pair: one.pair },
+            What::Bpf { what, a: more, b: less } => {
+                let more = if more > less { Side::A } else { Side::B };
+                Key::Bpf { what: *what, exe: self.comparison.trees.0.nodes[pair.a].exe, more }
+            }
+            What::Tcp { peer, a: left, b: right } => Key::Tcp { peer: *peer, exe: a.exe, a: *left, b: *right },
+            What::Exit => Key::Exit { exe: a.exe, a: statuses(a), b: statuses(b) },
+            What::Opened { path, a, b } => Key::Opened { path: *path, a: *a, b: *b },
+            What::Unrecorded { kind, side } => Key::Unrecorded { kind: *kind, side: *side },
+        }
+    }
+
+    fn sums(&self, one: &Difference) -> (u64, u64) {
+        match &one.what {
+            What::Count { a, b } | What::Bpf { a, b, .. } => (*a, *b),
+            What::Alone { side: Side::A, node } => (self.comparison.trees.0.execs_below(*node), 0),
+            What::Alone { side: Side::B, node } => (0, self.comparison.trees.1.execs_below(*node)),
+            _ => (0, 0),
+        }
+    }
+
+    fn nodes(&self, pair: usize) -> (&RoleNode, &RoleNode) {
+        let pair = self.comparison.pairs[pair];
+        (&self.comparison.trees.0.nodes[pair.a], &self.comparison.trees.1.nodes[pair.b])
+    }
+
+    fn node(&self, side: Side, node: NodeId) -> &RoleNode {
+        match side {
+            Side::A => &self.comparison.trees.0.nodes[node],
+            Side::B => &self.comparison.trees.1.nodes[node],
+        }
+    }
+
+    fn line(&self, group: &Group) -> DiffLine {
+        let node = match &group.first.what {
+            What::Alone { side, node } => self.node(*side, *node),
+            _ => self.nodes(group.first.pair).0,
+        };
+        let mut line = DiffLine {
+            kind: word(&group.first.what),
+            status: if group.first.unknown.is_some() { Status::Unknown } else { Status::Different },
+            follows: false,
+            process: self.label(node),
+            exe: self.strings.get(node.exe).to_vec(),
+            argv: node.argv.iter().map(|word| self.strings.get(*word).to_vec()).collect(),
+            roles: group.pairs.len(),
+            subject: group.paths.iter().map(|path| self.strings.get(*path).to_vec()).collect(),
+            a: Vec::new(),
+            b: Vec::new(),
+            text: Vec::new(),
+        };
+        self.describe(group, &mut line);
+        line
+    }
+
+    fn describe(&self, group: &Group, line: &mut DiffLine) {
+        let who = self.who(group, &line.process);
+        let text = |id: &u32| self.strings.get(*id);
+        match &group.key {
+            Key::Missing { program, a, b, .. } => {
+                (line.a, line.b) = (outcome(*a), outcome(*b));
+                let program = if *program { "program " } else { "" };
+                line.text = join(&[
+                    program.as_bytes(),
+                    &self.files(&group.paths),
+                    b" by ",
+                    &who,
+                    b": ",
+                    &line.a,
+                    b" in A, ",
+                    &line.b,
+                    b" in B",
+                ]);
+            }
+            Key::Argv { removed, added } => {
+                let words =
+                    |words: &[u32]| words.iter().map(|word| text(word).to_vec()).collect::<Vec<_>>().join(&b' ');
+                (line.a, line.b) = (words(removed), words(added));
+                line.subject = removed.iter().chain(added).map(|word| text(word).to_vec()).collect();
+                let change = match (removed.is_empty(), added.is_empty()) {
+                    (true, true) => b"arguments reordered".to_vec(),
+                    (true, false) => join(&[&shortened(&line.b, 2 * COMMAND), b" only in B"]),
+                    (false, true) => join(&[&shortened(&line.a, 2 * COMMAND), b" only in A"]),
+                    (false, false) => {
+                        join(&[&shortened(&line.a, 2 * COMMAND), b" -> ", &shortened(&line.b, 2 * COMMAND)])
+                    }
+                };
+                line.text = join(&[&who, b": ", &change]);
+            }
+            Key::Cwd { a, b } => {
+                (line.a, line.b) = (text(a).to_vec(), text(b).to_vec());
+                line.text = join(&[&who, b": started in ", &line.a, b" in A, in ", &line.b, b" in B"]);
+            }
+            Key::Count { .. } => {
+                (line.a, line.b) = (number(group.sums.0), number(group.sums.1));
+                line.text =
+                    join(&[&who, b": executed ", &times(group.sums.0), b" in A, ", &times(group.sums.1), b" in B"]);
+            }
+            Key::Alone { side, .. } => {
+                (line.a, line.b) = (number(group.sums.0), number(group.sums.1));
+                let below = (group.sums.0 + group.sums.1).saturating_sub(group.pairs.len() as u64);
+                let with = if below > 0 {
+                    format!(" ({} execs with their descendants)", grouped(below + group.pairs.len() as u64))
+                } else {
+                    String::new()
+                };
+                line.text = join(&[&who, format!(": executed only in {}{with}", side.name()).as_bytes()]);
+            }
+            Key::Bpf { what, .. } => {
+                line.subject = vec![text(what).to_vec()];
+                (line.a, line.b) = (number(group.sums.0), number(group.sums.1));
+                line.text = join(&[
+                    text(what),
+                    b" by ",
+                    &who,
+                    b": ",
+                    &times(group.sums.0),
+                    b" in A, ",
+                    &times(group.sums.1),
+                    b" in B",
+                ]);
+            }
+            Key::Tcp { peer, a, b, .. } => {
+                let word = |of: Outcome| if of == Outcome::Found { b"connected".to_vec() } else { outcome(of) };
+                line.subject = vec![text(peer).to_vec()];
+                (line.a, line.b) = (word(*a), word(*b));
+                line.text = join(&[text(peer), b" by ", &who, b": ", &line.a, b" in A, ", &line.b, b" in B"]);
+            }
+            Key::Exit { a, b, .. } => {
+                (line.a, line.b) = (a.clone(), b.clone());
+                line.text = join(&[&who, b": ", a, b" in A, ", b, b" in B", &self.then(group.first.pair)]);
+            }
+            Key::Opened { a, b, .. } => self.describe_opened((*a, *b), group, &who, line),
+            Key::Unrecorded { kind, side } => {
+                line.kind = kind.name();
+                (line.process, line.exe, line.argv) = Default::default();
+                line.text = format!("{} events: not recorded in {}", kind.name(), side.name()).into_bytes();
+            }
+            Key::Unknown { kind, side } => {
+                let seen = side.other();
+                let few = if group.members == 1 { join(&[b", by ", &line.process]) } else { Vec::new() };
+                let count = grouped(group.members as u64);
+                let differences = if group.members == 1 { "difference" } else { "differences" };
+                let gaps = if *side == Side::A { self.comparison.gaps.0 } else { self.comparison.gaps.1 };
+                let sentence = format!(
+                    "{count} {differences} of kind {kind}, seen in {}: {} {}",
+                    seen.name(),
+                    side.name(),
+                    reason(gaps)
+                );
+                line.text = join(&[sentence.as_bytes(), &few]);
+            }
+        }
+    }
+
+    fn describe_opened(&self, (a, b): (Outcome, Outcome), group: &Group, who: &[u8], line: &mut DiffLine) {
+        (line.a, line.b) = (outcome(a), outcome(b));
+        let files = self.files(&group.paths);
+        line.text = match (a, b) {
+            (Outcome::Found, _) => join(&[&files, b" by ", who, b": opened only in A"]),
+            (_, Outcome::Found) => join(&[&files, b" by ", who, b": opened only in B"]),
+            (Outcome::Failed(_), _) => join(&[&files, b" by ", who, b": ", &line.a, b" in A, not tried in B"]),
+            _ => join(&[&files, b" by ", who, b": not tried in A, ", &line.b, b" in B"]),
+        };
+    }
+
+    /// The ancestors whose exit status differs too.
+    fn then(&self, pair: usize) -> Vec<u8> {
+        let pairs = self.comparison.pairs;
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut at = pair;
+        // Limits the list to a readable length.
+        for _ in 0..limits::DIFF_DEPTH {
+            at = pairs[at].parent;
+            if at == 0 {
+                break;
+            }
+            if self.exits[at] {
+                names.push(self.name(self.nodes(at).0).to_vec());
+            }
+        }
+        names.dedup();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let more = names.len().saturating_sub(2 * NAMED);
+        let last = names.last().cloned().unwrap_or_default();
+        names.truncate(2 * NAMED);
+        if more > 0 {
+            names.push(b"...".to_vec());
+            names.push(last);
+        }
+        join(&[b"; then also ", &names.join(&b", "[..])])
+    }
+
+    fn who(&self, group: &Group, process: &[u8]) -> Vec<u8> {
+        match group.pairs.len() {
+            0 | 1 => process.to_vec(),
+            more => join(&[process, format!(" and {}", counted(more as u64 - 1, ["other", "others"])).as_bytes()]),
+        }
+    }
+
+    fn files(&self, paths: &[u32]) -> Vec<u8> {
+        let mut out =
+            paths.iter().take(NAMED).map(|path| self.strings.get(*path).to_vec()).collect::<Vec<_>>().join(&b", "[..]);
+        if paths.len() > NAMED {
+            let more = counted((paths.len() - NAMED) as u64, ["more file", "more files"]);
+            out.extend_from_slice(format!(" and {more}").as_bytes());
+        }
+        out
+    }
+
+    /// The name of a program, as it was called.
+    fn name<'n>(&'n self, node: &RoleNode) -> &'n [u8] {
+        let called = node.argv.first().map_or(&[][..], |word| self.strings.get(*word));
+        match leaf(called) {
+            [] => leaf(self.strings.get(node.exe)),
+            name => name,
+        }
+    }
+
+    /// The command line, or the program and its main argument.
+    fn label(&self, node: &RoleNode) -> Vec<u8> {
+        let mut out = if node.forked { b"fork of ".to_vec() } else { Vec::new() };
+        out.extend_from_slice(self.name(node));
+        let words: Vec<&[u8]> = node.argv.iter().skip(1).map(|word| self.strings.get(*word)).collect();
+        let whole = words.iter().map(|word| word.len() + 1).sum::<usize>() + out.len();
+        match main_argument(&words).filter(|_| whole > COMMAND) {
+            Some(word) => {
+                out.push(b' ');
+                out.extend_from_slice(word);
+                shortened(&out, COMMAND)
+            }
+            None => {
+                words.iter().for_each(|word| out.extend_from_slice(&[b" ", *word].concat()));
+                shortened(&out, COMMAND)
+            }
+        }
+    }
+}
+
+/// The argument that names the file a process works on: the first file that is not the value of an option.
+fn main_argument<'w>(words: &[&'w [u8]]) -> Option<&'w [u8]> {
+    const VALUED: [&[u8]; 11] = [
+        b"-o",
+        b"-I",
+        b"-L",
+        b"-MF",
+        b"-MT",
+        b"-MQ",
+        b"-isystem",
+        b"-iquote",
+        b"-include",
+        b"-dumpdir",
+        b"-imultiarch",
+    ];
+    let value = |at: usize| at > 0 && VALUED.contains(&words[at - 1]);
+    let is_file = |word: &[u8]| !word.starts_with(b"-") && word.contains(&b'.') && !word.contains(&b' ');
+    words.iter().enumerate().find(|(at, word)| is_file(word) && !value(*at)).map(|(_, word)| *word)
+}
+
+/// Joins groups about the files of the same roles.
+fn join_files(groups: Vec<Group>) -> Vec<Group> {
+    let mut out: Vec<Group> = Vec::new();
+    let mut index: FxHashMap<(Vec<usize>, u8, Outcome, Outcome, Rank), usize> = FxHashMap::default();
+    for group in groups {
+        let (class, a, b) = match group.key {
+            Key::Missing { program, a, b, .. } => (u8::from(program), a, b),
+            Key::Opened { a, b, .. } => (2, a, b),
+            _ => {
+                out.push(group);
+                continue;
+            }
+        };
+        match index.get(&(group.pairs.clone(), class, a, b, group.rank)) {
+            Some(at) => {
+                let known = &mut out[*at];
+                known.paths.extend(group.paths);
+                known.members += group.members;
+            }
+            None => {
+                index.insert((group.pairs.clone(), class, a, b, group.rank), out.len());
+                out.push(group);
+            }
+        }
+    }
+    out
+}
+
+fn path_of(key: &Key) -> Option<u32> {
+    match key {
+        Key::Missing { path, .. } | Key::Opened { path, .. } => Some(*path),
+        _ => None,
+    }
+}
+
+/// The order of the lines: causes before what they cause.
+fn class(key: &Key) -> u8 {
+    match key {
+        Key::Missing { program: true, .. } => 0,
+        Key::Missing { .. } => 1,
+        Key::Argv { .. } => 2,
+        Key::Cwd { .. } => 3,
+        Key::Count { .. } | Key::Alone { .. } => 4,
+        Key::Bpf { .. } => 5,
+        Key::Tcp { .. } => 6,
+        Key::Exit { .. } => 7,
+        Key::Opened { .. } => 8,
+        Key::Unrecorded { .. } => 9,
+        Key::Unknown { .. } => 10,
+    }
+}
+
+fn word(what: &What) -> &'static str {
+    match what {
+        What::Missing { .. } => "missing",
+        What::Argv { .. } => "argv",
+        What::Cwd => "cwd",
+        What::Count { .. } | What::Alone { .. } => "exec",
+        What::Bpf { .. } => "bpf",
+        What::Tcp { .. } => "tcp",
+        What::Exit => "exit",
+        What::Opened { a: Outcome::Failed(_), .. } | What::Opened { b: Outcome::Failed(_), .. } => "tried",
+        What::Opened { .. } => "opened",
+        What::Unrecorded { kind, .. } => kind.name(),
+    }
+}
+
+/// The events that may have been lost, for the end of a sentence.
+fn reason(gaps: &Gaps) -> String {
+    let lost = gaps.sum();
+    match (gaps.incomplete, gaps.full, lost) {
+        (_, _, 1..) => format!("lost {} events", grouped(lost)),
+        (true, _, _) => "is incomplete".into(),
+        (_, true, _) => "exceeds --memory".into(),
+        _ => "may lack it".into(),
+    }
+}
+
+fn outcome(outcome: Outcome) -> Vec<u8> {
+    match outcome {
+        Outcome::Untouched => b"not tried".to_vec(),
+        Outcome::Found => b"found".to_vec(),
+        Outcome::Failed(errno) => names::err(-i32::from(errno)).unwrap_or("failed").into(),
+    }
+}
+
+/// Exit statuses: `0`, or with counts `0 (4 times), 1 (1 time)`.
+fn statuses(node: &RoleNode) -> Vec<u8> {
+    let sums = exits(&node.exits, node.forked);
+    if sums.is_empty() {
+        return if node.forked { b"0".to_vec() } else { b"none".to_vec() };
+    }
+    let single = sums.len() == 1;
+    let each = sums.iter().map(|(status, count)| {
+        let exit = Exit { record: ExitRecord { status: *status, signal_flags: 0 } };
+        let name = match exit.ended() {
+            Ended::Code(127) => "127 (command not found)".to_owned(),
+            Ended::Code(126) => "126 (cannot execute)".to_owned(),
+            Ended::Code(code) => code.to_string(),
+            Ended::Signal(signal) => names::signal(signal).map_or_else(|| format!("signal {signal}"), str::to_owned),
+        };
+        if single { name } else { format!("{name} ({})", String::from_utf8_lossy(&times(*count))) }
+    });
+    each.collect::<Vec<_>>().join(" and ").into_bytes()
+}
+
+fn number(count: u64) -> Vec<u8> {
+    count.to_string().into_bytes()
+}
+
+fn times(count: u64) -> Vec<u8> {
+    match count {
+        0 => b"never".to_vec(),
+        1 => b"once".to_vec(),
+        count => format!("{} times", grouped(count)).into_bytes(),
+    }
+}
+
+fn shortened(text: &[u8], length: usize) -> Vec<u8> {
+    // The cut must not split a character.
+    let end = (0..=length).rev().find(|end| text.get(*end).is_none_or(|byte| byte & 0xc0 != 0x80)).unwrap_or(length);
+    match text.get(..end) {
+        Some(start) if text.len() > length + 3 => join(&[start, b"..."]),
+        _ => text.to_vec(),
+    }
+}
+
+fn join(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}

@@ -1,0 +1,570 @@
+//! The activity of one run, by role: a fold over the events of a recording that keeps no events.
+
+use super::names::NameRules;
+use super::strings::StringTable;
+use crate::event::exec::Exec;
+use crate::event::open::Open;
+use crate::event::process::{Origin, Process, ProcessKey};
+use crate::event::tcp::Tcp;
+use crate::event::{Body, EventContext, Payload, describe, names};
+use crate::limits;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::mark;
+use tracetui_shared::record::tcp::op;
+
+/// The number of a role in its run.
+pub(super) type RoleId = u32;
+
+/// The parent of the roles whose parent is not part of the run.
+pub(super) const TOP: RoleId = RoleId::MAX;
+
+/// Errors that depend on time, not on files: EINTR, EAGAIN, ENXIO (a fifo without a reader), EEXIST, ETXTBSY.
+const PASSING: [i32; 5] = [-4, -11, -6, -17, -26];
+
+/// `AT_FDCWD`.
+const HERE: i32 = -100;
+
+/// A role's use of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Did {
+    /// [`did`] bits.
+    pub(super) bits: u8,
+    /// The lowest error number; 0 for none.
+    pub(super) errno: u8,
+}
+
+/// Bits of [`Did`].
+pub(super) mod did {
+    /// It was opened or executed.
+    pub(in super::super) const FOUND: u8 = 1;
+    /// It was opened for writing.
+    pub(in super::super) const WROTE: u8 = 2;
+    /// It was created under a name that no file had.
+    pub(in super::super) const NEW: u8 = 4;
+}
+
+impl Did {
+    pub(super) fn add(&mut self, other: Did) {
+        self.bits |= other.bits;
+        self.errno = match (self.errno, other.errno) {
+            (0, errno) | (errno, 0) => errno,
+            (one, other) => one.min(other),
+        };
+    }
+
+    pub(super) fn has(self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+}
+
+/// What the processes of a role run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum RoleImage {
+    /// A program: numbers of the executed file, the list of arguments and the working directory.
+    Program { exe: u32, argv: u32, cwd: u32 },
+    /// The program of the parent: it was forked, and has not executed another.
+    Forked,
+}
+
+/// Processes that count as the same in every run: program, arguments and directory, with the same parent.
+#[derive(Debug)]
+pub(super) struct RunRole {
+    pub(super) parent: RoleId,
+    pub(super) image: RoleImage,
+    pub(super) execs: u64,
+    /// Wait statuses, each with its count.
+    pub(super) exits: BTreeMap<u32, u64>,
+    /// Whether its parent is unknown because the fork was lost.
+    pub(super) orphan: bool,
+    /// The files that it opened or tried to open. Each role has a small table of its own, which does not grow with the others.
+    pub(super) opens: FileUses,
+    /// The programs that it, or a process forked from it, executed or tried to execute.
+    pub(super) tries: FileUses,
+    /// The BPF programs that it loaded or attached.
+    pub(super) loads: FxHashMap<u32, u64>,
+    /// The peers that it connected to, and the ports at which it accepted connections.
+    pub(super) peers: FileUses,
+}
+
+/// Files by the numbers of their paths.
+pub(super) type FileUses = FxHashMap<u32, Did>;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Lost events by kind, in the order of [`Kind::PROBED`].
+    pub lost: [u64; Kind::PROBED.len()],
+    /// Kinds that were not recorded, or that a filter rejects.
+    pub absent: [bool; Kind::PROBED.len()],
+    /// Lost events of unknown kind, and lost records about processes.
+    pub other: u64,
+    /// Whether the recording ends early, or a part of it cannot be read.
+    pub incomplete: bool,
+    /// Whether the memory limit was reached: [`limits::DIFF_MEMORY`].
+    pub full: bool,
+}
+
+impl Gaps {
+    /// The sum of all lost events. It saturates, because a recording may contain any number.
+    pub fn sum(&self) -> u64 {
+        self.lost.iter().fold(self.other, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Whether an event of this kind may be missing.
+    pub(super) fn may_lack(&self, kind: Kind) -> bool {
+        let of = |counts: &[u64]| kind.place().and_then(|at| counts.get(at)).is_some_and(|count| *count > 0);
+        of(&self.lost) || self.other > 0 || self.incomplete || self.full
+    }
+
+    /// Whether a process may be missing, or be in the wrong place of the tree.
+    pub(super) fn may_lack_processes(&self) -> bool {
+        self.may_lack(Kind::Exec) || self.may_lack(Kind::Fork)
+    }
+
+    pub(super) fn lacks(&self, kind: Kind) -> bool {
+        kind.place().and_then(|at| self.absent.get(at)).copied().unwrap_or_default()
+    }
+
+    fn note(&mut self, kind: Option<Kind>, count: u64) {
+        match kind.and_then(Kind::place).and_then(|at| self.lost.get_mut(at)) {
+            Some(lost) => *lost = lost.saturating_add(count),
+            None => self.other = self.other.saturating_add(count),
+        }
+    }
+}
+
+/// A living process, or one that ended recently.
+#[derive(Debug)]
+struct Live {
+    execs: u32,
+    role: RoleId,
+    /// Its known working directory: that of the exec, or of a later open.
+    cwd: u32,
+    /// Its earlier roles, each with the time of the exec that ended it.
+    before: Vec<(u64, RoleId)>,
+}
+
+#[derive(Debug)]
+pub struct Run {
+    pub(super) names: NameRules,
+    pub(super) strings: StringTable,
+    pub(super) argvs: Vec<Box<[u32]>>,
+    pub(super) roles: Vec<RunRole>,
+    pub(super) pids: FxHashSet<u32>,
+    processes: u64,
+    /// Entries of the tables of all roles, and those of opened files.
+    places: usize,
+    files: u64,
+    pub gaps: Gaps,
+    argv_ids: HashMap<Box<[u32]>, u32>,
+    index: FxHashMap<(RoleId, RoleImage), RoleId>,
+    live: FxHashMap<ProcessKey, Live>,
+    /// The number of processes at which ended ones are removed.
+    sweep_at: usize,
+    /// Paths as passed, with the number of their directory, and their comparable forms.
+    known: HashMap<Box<[u8]>, u32>,
+    scratch: Vec<u8>,
+    path: Vec<u8>,
+    begun: bool,
+    memory: usize,
+}
+
+/// Bytes of a place in a table of files, which may be less than half full.
+const PLACE: usize = 22;
+
+/// Bytes of a role with its places in the tables, and of its list of arguments beside the arguments.
+const ROLE: usize = 352;
+
+impl Run {
+    /// An empty run with this memory limit in bytes.
+    pub fn new(memory: usize) -> Run {
+        Run {
+            names: NameRules::default(),
+            strings: StringTable::default(),
+            argvs: Vec::new(),
+            roles: Vec::new(),
+            pids: FxHashSet::default(),
+            processes: 0,
+            places: 0,
+            files: 0,
+            gaps: Gaps::default(),
+            argv_ids: HashMap::new(),
+            index: FxHashMap::default(),
+            live: FxHashMap::default(),
+            sweep_at: 2 * limits::DEAD_PROCESSES,
+            known: HashMap::new(),
+            scratch: Vec::new(),
+            path: Vec::new(),
+            begun: false,
+            memory,
+        }
+    }
+
+    /// The directory of the run, shown as `.`; empty for none.
+    pub fn root(&self) -> &[u8] {
+        self.names.root()
+    }
+
+    /// The number of processes and files to compare.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.processes, self.files)
+    }
+
+    pub fn take(&mut self, seen: &EventContext<'_>) {
+        if let Body::Lost(lost) = &seen.event.body {
+            return self.gaps.note(lost.of(), lost.record.count);
+        }
+        // A connection can outlive its process, and then belongs to no role.
+        let closed = matches!(&seen.event.body, Body::Tcp(tcp) if tcp.record.op == op::CLOSE);
+        let Some(process) = seen.process.filter(|_| !closed) else { return };
+        let Some(role) = self.role_of(process, seen) else { return };
+        match &seen.event.body {
+            Body::Exec(exec) if exec.record.ret == 0 => {
+                if let Some(role) = self.roles.get_mut(role as usize) {
+                    role.execs += 1;
+                }
+            }
+            Body::Exec(exec) => self.tried(role, process, exec),
+            Body::Open(open) => self.opened(role, process, open),
+            Body::Exit(exit) => {
+                if let Some(role) = self.roles.get_mut(role as usize) {
+                    *role.exits.entry(exit.record.status & 0xffff).or_default() += 1;
+                }
+            }
+            Body::Bpf(bpf) => {
+                let mut what = std::mem::take(&mut self.scratch);
+                what.clear();
+                seen.event.body.subject(&mut what);
+                if let Some(error) = names::err(bpf.record().ret) {
+                    what.extend_from_slice(b": ");
+                    what.extend_from_slice(error.as_bytes());
+                }
+                if self.has_room() {
+                    let what = self.strings.id(&what);
+                    let role = self.base(role) as usize;
+                    if let Some(role) = self.roles.get_mut(role) {
+                        *role.loads.entry(what).or_default() += 1;
+                        self.places += 1;
+                    }
+                }
+                self.scratch = what;
+            }
+            Body::Tcp(tcp) => self.connected(role, tcp),
+            Body::Fork(_) | Body::Lost(_) => {}
+        }
+    }
+
+    /// Removes the data that only [`take`](Self::take) needs.
+    pub fn close(&mut self) {
+        (self.live, self.index, self.known, self.argv_ids) = Default::default();
+        self.strings.close();
+    }
+
+    /// Whether new data still fits.
+    fn has_room(&mut self) -> bool {
+        let places = self.places + self.pids.len();
+        let words: usize = 32 * self.argvs.len();
+        let used = self.strings.bytes() + PLACE * places + ROLE * self.roles.len() + words;
+        self.gaps.full |= used > self.memory;
+        !self.gaps.full
+    }
+
+    /// The program role of a process that may not have executed a program itself.
+    fn base(&self, role: RoleId) -> RoleId {
+        match self.roles.get(role as usize) {
+            Some(RunRole { image: RoleImage::Forked, parent, .. }) => *parent,
+            _ => role,
+        }
+    }
+
+    fn role_of(&mut self, process: &Process, seen: &EventContext<'_>) -> Option<RoleId> {
+        let executes = seen.event.body.started().is_some();
+        match self.live.get_mut(&process.key) {
+            Some(live) if !executes && process.execs <= live.execs => {
+                // The process scan can find a process again whose execs are known, and then counts from 0.
+                live.execs = process.execs;
+                Some(live.role)
+            }
+            _ => self.enter(process, seen),
+        }
+    }
+
+    /// Finds the role of a process that is new, or that executed a program.
+    fn enter(&mut self, process: &Process, seen: &EventContext<'_>) -> Option<RoleId> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.names = NameRules::new(&directory_of_command(process, seen));
+        }
+        // Ancestors without an event of their own, the nearest first.
+        let mut unknown: Vec<Arc<Process>> = Vec::new();
+        let mut next = (!self.live.contains_key(&process.key)).then(|| parent_of(process, seen)).flatten();
+        while let Some(parent) = next.take_if(|parent| !self.live.contains_key(&parent.key)) {
+            next = parent_of(&parent, seen);
+            unknown.push(parent);
+            if unknown.len() > limits::DIFF_DEPTH {
+                break;
+            }
+        }
+        while let Some(ancestor) = unknown.pop() {
+            self.place(&ancestor, seen, None)?;
+        }
+        self.place(process, seen, Some(seen))
+    }
+
+    /// Assigns a role to a process whose parent has one. `own` is the event if it is one of the process.
+    fn place(&mut self, process: &Process, seen: &EventContext<'_>, own: Option<&EventContext<'_>>) -> Option<RoleId> {
+        if !self.has_room() {
+            return None;
+        }
+        self.sweep(seen);
+        let known = self.live.get(&process.key).map(|live| live.role);
+        let parent = match known {
+            Some(role) => self.base(role),
+            None => {
+                self.processes += 1;
+                self.pids.extend([process.key.tgid.0]);
+                self.pids.extend(own.map(|own| own.event.header.ns_pid.0).filter(|id| *id != 0));
+                self.parent_role(process, seen)
+            }
+        };
+        let forked = process.execs == 0 && process.origin != Origin::Seed;
+        let image = if forked && parent != TOP { RoleImage::Forked } else { self.program(process, own) };
+        let role = self.role(parent, image, process)?;
+        let inherited = process.parent.and_then(|parent| self.live.get(&parent)).map(|parent| parent.cwd);
+        let cwd = match (forked, inherited) {
+            (true, Some(cwd)) => cwd,
+            _ => self.strings.id(&process.image.cwd),
+        };
+        let time = seen.event.header.time.0;
+        let live = self.live.entry(process.key).or_insert(Live { execs: 0, role, cwd, before: Vec::new() });
+        if live.role != role && live.before.len() < limits::DIFF_DEPTH {
+            live.before.push((time, live.role));
+        }
+        (live.execs, live.role, live.cwd) = (process.execs, role, cwd);
+        Some(role)
+    }
+
+    /// The role that the parent had when it forked this process.
+    fn parent_role(&self, process: &Process, seen: &EventContext<'_>) -> RoleId {
+        let Some(parent) = parent_of(process, seen).and_then(|parent| self.live.get(&parent.key)) else { return TOP };
+        let then = parent.before.iter().find(|(until, _)| process.key.start.0 < *until);
+        self.base(then.map_or(parent.role, |(_, role)| *role))
+    }
+
+    fn role(&mut self, parent: RoleId, image: RoleImage, process: &Process) -> Option<RoleId> {
+        if let Some(role) = self.index.get(&(parent, image)) {
+            return Some(*role);
+        }
+        let role = RoleId::try_from(self.roles.len()).ok().filter(|role| *role != TOP)?;
+        let orphan = parent == TOP && matches!(process.origin, Origin::FirstSeen | Origin::Older);
+        let (exits, opens, tries, loads, peers) = Default::default();
+        self.roles.push(RunRole { parent, image, execs: 0, exits, orphan, opens, tries, loads, peers });
+        self.index.insert((parent, image), role);
+        Some(role)
+    }
+
+    fn program(&mut self, process: &Process, own: Option<&EventContext<'_>>) -> RoleImage {
+        let exec = own.and_then(|own| own.event.body.started());
+        let exe = match (process.image.exe.is_empty(), exec) {
+            (true, Some(exec)) => exec.filename,
+            _ => &process.image.exe,
+        };
+        let mut text = std::mem::take(&mut self.scratch);
+        let mut compared = |path: &[u8], strings: &mut StringTable| {
+            text.clear();
+            if !path.is_empty() {
+                self.names.path(path, &mut text);
+            }
+            strings.id(&text)
+        };
+        let (exe, cwd) = (compared(exe, &mut self.strings), compared(&process.image.cwd, &mut self.strings));
+        self.scratch = text;
+        let mut words = Vec::new();
+        let area = exec.map_or(&process.image.argv[..], |exec| exec.argv);
+        self.names.argv(describe::args(area), |word| words.push(self.strings.id(word)));
+        let words: Box<[u32]> = words.into();
+        let argv = *self.argv_ids.entry(words).or_insert_with_key(|words| {
+            self.argvs.push(words.clone());
+            u32::try_from(self.argvs.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(exec) = exec {
+            self.executed(process, exec);
+        }
+        RoleImage::Program { exe, argv, cwd }
+    }
+
+    /// Notes that the caller found a program.
+    fn executed(&mut self, process: &Process, exec: &Exec<'_>) {
+        let caller = self.live.get(&process.key).map(|live| live.role);
+        let forked = process.parent.and_then(|parent| self.live.get(&parent)).map(|parent| parent.role);
+        if let Some(caller) = caller.or(forked) {
+            let caller = self.base(caller);
+            self.executable(caller, process, exec, Did { bits: did::FOUND, errno: 0 });
+        }
+    }
+
+    fn tried(&mut self, role: RoleId, process: &Process, exec: &Exec<'_>) {
+        if !PASSING.contains(&exec.record.ret) {
+            self.executable(self.base(role), process, exec, Did { bits: 0, errno: errno(exec.record.ret) });
+        }
+    }
+
+    fn executable(&mut self, caller: RoleId, process: &Process, exec: &Exec<'_>, did: Did) {
+        if exec.filename.is_empty() {
+            return;
+        }
+        let cwd = self.live.get(&process.key).map_or_else(|| self.strings.id(&process.image.cwd), |live| live.cwd);
+        if let Some(path) = self.file(cwd, exec.filename) {
+            self.note(caller, path, did, |role| &mut role.tries);
+        }
+    }
+
+    fn opened(&mut self, role: RoleId, process: &Process, open: &Open<'_>) {
+        if PASSING.contains(&open.record.ret) {
+            return;
+        }
+        let Some(path) = self.opened_path(process, open) else { return };
+        let flags = open.flags();
+        let mut bits = 0;
+        if open.record.ret >= 0 {
+            bits |= did::FOUND;
+            bits |= if flags & (names::O_ACCMODE | names::O_CREAT) != 0 { did::WROTE } else { 0 };
+            bits |= if flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0 { did::NEW } else { 0 };
+        }
+        let did = Did { bits, errno: errno(open.record.ret) };
+        let new = self.note(self.base(role), path, did, |role| &mut role.opens);
+        self.files += u64::from(new);
+    }
+
+    fn connected(&mut self, role: RoleId, tcp: &Tcp) {
+        // Whether a process closes the socket or ends before an answer depends on time.
+        let bits = match tcp.outcome() {
+            _ if tcp.record.op == op::ACCEPT => did::FOUND,
+            Some("connected") => did::FOUND,
+            None | Some("abandoned" | "killed" | "in_progress") => return,
+            Some(_) => 0,
+        };
+        let mut peer = std::mem::take(&mut self.scratch);
+        peer.clear();
+        tcp.subject(&mut peer);
+        if self.has_room() {
+            let peer = self.strings.id(&peer);
+            let did = Did { bits, errno: errno(-i32::from(tcp.record.err)) };
+            self.note(self.base(role), peer, did, |role| &mut role.peers);
+        }
+        self.scratch = peer;
+    }
+
+    /// Records a role's use of a file. Returns whether the file is new to the role.
+    fn note(&mut self, role: RoleId, path: u32, did: Did, table: impl Fn(&mut RunRole) -> &mut FileUses) -> bool {
+        if let Some(known) = self.roles.get_mut(role as usize).and_then(|role| table(role).get_mut(&path)) {
+            known.add(did);
+            return false;
+        }
+        if !self.has_room() {
+            return false;
+        }
+        if let Some(role) = self.roles.get_mut(role as usize) {
+            table(role).insert(path, did);
+            self.places += 1;
+        }
+        true
+    }
+
+    /// The path in comparable form: as passed, starting at the working directory. If the path starts at another directory, the path
+    /// of the opened file is used. A file that was found also reveals the current working directory, which chdir(2) may have
+    /// changed.
+    fn opened_path(&mut self, process: &Process, open: &Open<'_>) -> Option<u32> {
+        let found = open.record.ret >= 0 && open.names.absent().is_none();
+        let unread = open.record.path_marks & (mark::FAULT | mark::NOT_COLLECTED) != 0 || open.path.is_empty();
+        let relative = !open.path.starts_with(b"/");
+        if !relative && !unread {
+            return self.file(u32::MAX, open.path);
+        }
+        let cwd = self.live.get(&process.key).map_or(u32::MAX, |live| live.cwd);
+        if !found {
+            let from = if open.record.dirfd == HERE { cwd } else { u32::MAX };
+            return if unread { None } else { self.file(from, open.path) };
+        }
+        let mut path = std::mem::take(&mut self.path);
+        path.clear();
+        open.names.write(&mut path);
+        let asked = open.path.strip_prefix(b"./").unwrap_or(open.path);
+        let dir = path.strip_suffix(asked).and_then(|dir| dir.strip_suffix(b"/")).filter(|dir| !dir.is_empty());
+        let here = relative && !unread && open.record.dirfd == HERE;
+        if let Some(dir) = dir.filter(|dir| here && self.strings.get(cwd) != *dir) {
+            let cwd = self.strings.id(dir);
+            if let Some(live) = self.live.get_mut(&process.key) {
+                live.cwd = cwd;
+            }
+        }
+        // If a link was followed, the opened path differs from the passed one.
+        let id = if here && dir.is_none() { self.file(cwd, open.path) } else { self.file(u32::MAX, &path) };
+        self.path = path;
+        id
+    }
+
+    /// The number of a path in comparable form.
+    fn file(&mut self, cwd: u32, path: &[u8]) -> Option<u32> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&if path.starts_with(b"/") { u32::MAX } else { cwd }.to_le_bytes());
+        self.scratch.extend_from_slice(path);
+        if let Some(id) = self.known.get(&self.scratch[..]) {
+            return Some(*id);
+        }
+        if !self.has_room() {
+            return None;
+        }
+        let mut whole = Vec::new();
+        if !path.starts_with(b"/") && cwd != u32::MAX && !self.strings.get(cwd).is_empty() {
+            whole.extend_from_slice(self.strings.get(cwd));
+            whole.push(b'/');
+        }
+        whole.extend_from_slice(path);
+        let mut compared = Vec::new();
+        self.names.path(&whole, &mut compared);
+        let id = self.strings.id(&compared);
+        if self.known.len() >= limits::DIFF_PATHS {
+            self.known.clear();
+        }
+        self.known.insert(self.scratch.as_slice().into(), id);
+        Some(id)
+    }
+
+    /// Removes processes that the process table no longer has.
+    fn sweep(&mut self, seen: &EventContext<'_>) {
+        if self.live.len() >= self.sweep_at {
+            self.live.retain(|key, _| seen.world.process(*key).is_some());
+            self.sweep_at = 2 * self.live.len() + 2 * limits::DEAD_PROCESSES;
+        }
+    }
+}
+
+/// The working directory of the COMMAND; empty without one.
+fn directory_of_command(process: &Process, seen: &EventContext<'_>) -> Box<[u8]> {
+    if !process.of_command {
+        return Box::default();
+    }
+    let mut top = Arc::new(process.clone());
+    while let Some(parent) =
+        parent_of(&top, seen).filter(|parent| parent.of_command && parent.key.start <= top.key.start)
+    {
+        if parent.key == top.key {
+            break;
+        }
+        top = parent;
+    }
+    top.image.cwd.clone()
+}
+
+/// The parent, if it is part of the run: the parent of a COMMAND is tracetui.
+fn parent_of(process: &Process, seen: &EventContext<'_>) -> Option<Arc<Process>> {
+    let parent = seen.world.process(process.parent?)?;
+    (parent.of_command || !process.of_command).then(|| Arc::clone(parent))
+}
+
+/// The error number of a result; 255 for those that do not fit, 0 for none.
+fn errno(ret: i32) -> u8 {
+    if ret < 0 { u8::try_from(ret.unsigned_abs()).unwrap_or(u8::MAX) } else { 0 }
+}

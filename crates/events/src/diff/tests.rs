@@ -1,0 +1,516 @@
+use super::{DiffReport, Gaps, Run, Status, compare};
+use crate::frame::host::{HostFrame, Trace};
+use crate::pipeline::{Disposition, Pipeline};
+use crate::synthetic::{Maker, payload};
+use crate::text::Charset;
+use proptest::prelude::*;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::{Kind, KindSet, Slot};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
+use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome};
+use zerocopy::IntoBytes;
+
+const ENOENT: i32 = -2;
+const FAILED: u32 = 1 << 8;
+
+/// A run, as reported by the probes.
+struct Made {
+    maker: Maker,
+    root: &'static str,
+    command: u32,
+    next: u32,
+}
+
+impl Made {
+    /// A COMMAND in this directory, with ids from `first` on.
+    fn new(root: &'static str, first: u32, args: &[&str]) -> Made {
+        let mut made = Made { maker: Maker::default(), root, command: first, next: first + 1 };
+        let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(first), filter: String::new() };
+        made.maker.host(&HostFrame::Trace(trace));
+        made.exec(first, args);
+        made
+    }
+
+    /// A child of a process.
+    fn fork(&mut self, parent: u32) -> u32 {
+        let child = self.next;
+        self.next += 1;
+        self.maker.fork(parent, "x", child);
+        self.maker.like.ppid = Tgid(parent);
+        child
+    }
+
+    fn exec(&mut self, pid: u32, args: &[&str]) {
+        let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
+        let exe = names(&format!("/usr/bin/{}", args[0]));
+        let exec =
+            payload::Exec { filename: args[0].as_bytes(), exe: &exe, cwd: &names(self.root), argv: &argv, ret: 0 };
+        self.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
+    }
+
+    /// Starts a program below a process.
+    fn start(&mut self, parent: u32, args: &[&str]) -> u32 {
+        let child = self.fork(parent);
+        self.exec(child, args);
+        child
+    }
+
+    fn open(&mut self, pid: u32, path: &str, ret: i32) {
+        self.open_with(pid, path, ret, 0);
+    }
+
+    fn open_with(&mut self, pid: u32, path: &str, ret: i32, flags: u64) {
+        let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.root) };
+        let names = if ret < 0 { Vec::new() } else { names(&whole) };
+        let record = OpenRecord { ret, flags, dirfd: -100, ..OpenRecord::default() };
+        self.maker.event(Slot::OpenTp, pid, "x", &payload::open(record, &names, path.as_bytes()));
+    }
+
+    fn exit(&mut self, pid: u32, status: u32) {
+        self.maker.exit(pid, "x", status);
+    }
+
+    fn fails_to_exec(&mut self, pid: u32, path: &str) {
+        let exec = payload::Exec { ret: ENOENT, filename: path.as_bytes(), argv: b"x\0", ..payload::Exec::default() };
+        self.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
+    }
+
+    fn attach(&mut self, pid: u32, function: &str) {
+        let mut record = BpfRecord {
+            cmd: cmd::LINK_CREATE,
+            call: call::BPF,
+            has: has::PROG | has::LINK,
+            prog_type: 26,
+            link_type: 2,
+            expected_attach_type: 24,
+            prog_id: self.next,
+            ..BpfRecord::read_zeroed()
+        };
+        record.name[..4].copy_from_slice(b"spy\0");
+        record.target[..function.len()].copy_from_slice(function.as_bytes());
+        let slot = Slot::ALL.into_iter().find(|slot| slot.kind() == tracetui_shared::kind::Kind::Bpf).expect("a slot");
+        self.maker.event(slot, pid, "x", record.as_bytes());
+    }
+
+    fn connect(&mut self, pid: u32, peer: &str, err: u16) {
+        let record = payload::tcp(op::CONNECT, socket("10.0.0.5:51514"), socket(peer));
+        self.maker.tcp(pid, "x", TcpRecord { err, outcome: outcome::DECIDED, ..record });
+    }
+
+    fn accept(&mut self, pid: u32, local: &str) {
+        let record = payload::tcp(op::ACCEPT, socket(local), socket("10.0.0.5:51514"));
+        self.maker.tcp(pid, "x", TcpRecord { flags: flag::SERVER, ..record });
+    }
+
+    /// The run of these frames, with this much memory.
+    fn run_in(mut self, memory: usize) -> Run {
+        self.maker.counters(true);
+        let mut pipeline = Pipeline::default();
+        pipeline.feed(self.maker.batch());
+        let mut run = Run::new(memory);
+        pipeline.end();
+        pipeline.next(None, &mut |seen, _| {
+            run.take(seen);
+            Disposition::Delivered
+        });
+        run.close();
+        run
+    }
+
+    fn run(self) -> Run {
+        self.run_in(usize::MAX)
+    }
+}
+
+fn socket(text: &str) -> std::net::SocketAddr {
+    text.parse().expect("a socket address")
+}
+
+trait ReadZeroed {
+    fn read_zeroed() -> Self;
+}
+
+impl ReadZeroed for BpfRecord {
+    fn read_zeroed() -> BpfRecord {
+        zerocopy::FromBytes::read_from_bytes(&[0; size_of::<BpfRecord>()]).expect("all zeros are a record")
+    }
+}
+
+/// Components, leaf first.
+fn names(path: &str) -> Vec<u8> {
+    path.split('/').skip(1).collect::<Vec<_>>().iter().rev().flat_map(|part| part.bytes().chain([0])).collect()
+}
+
+/// The variable parts of a build.
+#[derive(Clone, Copy, Default)]
+struct Change {
+    flag: Option<&'static str>,
+    header: Option<i32>,
+    backwards: bool,
+}
+
+/// A build by make: three compilers with their assemblers, in any order.
+fn build(root: &'static str, first: u32, jobs: &str, change: Change) -> Made {
+    let mut made = Made::new(root, first, &["make", jobs]);
+    let make = made.command;
+    made.open(make, "Makefile", 3);
+    let mut units = ["a", "b", "c"];
+    if change.backwards {
+        units.reverse();
+    }
+    let mut all = 0;
+    for unit in units {
+        let source = format!("{unit}.c");
+        let shell = made.start(make, &["sh", "-c", &format!("cc {} -c {source}", change.flag.unwrap_or("-O2"))]);
+        let include = format!("-I{root}/inc");
+        let cc = made.start(shell, &["cc", change.flag.unwrap_or("-O2"), &include, "-c", &source]);
+        let object = format!("/tmp/cc{}{unit}Zq1.s", first % 90 + 10);
+        let cc1 = made.start(cc, &["cc1", change.flag.unwrap_or("-O2"), &include, &source, "-o", &object]);
+        made.open(cc1, &source, 3);
+        made.open(cc1, &format!("{root}/inc/x.h"), ENOENT);
+        let found = if unit == "b" { change.header.unwrap_or(3) } else { 3 };
+        made.open(cc1, "/usr/include/x.h", found);
+        let failed = if found < 0 { FAILED } else { 0 };
+        if found >= 0 {
+            made.open(cc1, "/usr/include/y.h", 3);
+            made.open_with(cc1, &object, 4, 0o1102);
+        }
+        made.exit(cc1, failed);
+        if found >= 0 {
+            let assembler = made.start(cc, &["as", "-o", &format!("{unit}.o"), &object]);
+            made.open(assembler, &object, 3);
+            made.open_with(assembler, &format!("{unit}.o"), 3, 0o1101);
+            made.exit(assembler, 0);
+        }
+        made.exit(cc, failed);
+        made.exit(shell, failed);
+        all |= failed;
+    }
+    if all == 0 {
+        let linker = made.start(make, &["ld", "-o", "prog", "a.o", "b.o", "c.o"]);
+        made.exit(linker, 0);
+    }
+    made.exit(make, if all == 0 { 0 } else { 2 << 8 });
+    made
+}
+
+fn text(report: &DiffReport) -> String {
+    report.text(false, Charset::Utf8)
+}
+
+#[track_caller]
+fn check(a: Made, b: Made, lines: &[&str]) {
+    let report = compare(a.run(), b.run());
+    let expected: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    assert_eq!(text(&report), expected);
+    assert_eq!(report.equal(), lines.is_empty());
+}
+
+fn plain() -> Change {
+    Change::default()
+}
+
+#[test]
+fn the_same_build_elsewhere_in_another_order_is_equal() {
+    let other = Change { backwards: true, ..plain() };
+    check(build("/home/me/a", 4700, "-j1", plain()), build("/srv/b/c", 90_000, "-j8", other), &[]);
+    check(build("/tmp", 4700, "-j1", plain()), build("/tmp/c", 90_000, "-j8", other), &[]);
+    check(build("/home/me/a", 4700, "-j1", plain()), build("/home/me/a", 4700, "-j1", plain()), &[]);
+}
+
+#[test]
+fn a_changed_flag_is_one_line() {
+    let changed = Change { flag: Some("-O3"), ..plain() };
+    let line = "argv     sh -c cc -O2 -c a.c and 8 others: -O2 -> -O3";
+    check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &[line]);
+}
+
+#[test]
+fn a_missing_header_comes_before_what_follows_from_it() {
+    let changed = Change { header: Some(ENOENT), ..plain() };
+    let lines = [
+        "missing  /usr/include/x.h by cc1 -O2 -I./inc b.c -o /tmp/cc*.s: found in A, ENOENT in B",
+        "exit     cc1 -O2 -I./inc b.c -o /tmp/cc*.s: 0 in A, 1 in B; then also cc, sh, make",
+        "follow   4 more differences may follow from these: 2 exec, 2 opened",
+    ];
+    check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &lines);
+}
+
+#[test]
+fn a_program_that_is_not_found_is_named() {
+    let run = |found: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        let child = made.fork(100);
+        if found {
+            made.exec(child, &["frob", "x"]);
+        } else {
+            made.fails_to_exec(child, "/usr/local/bin/frob");
+            made.fails_to_exec(child, "/usr/bin/frob");
+        }
+        made.exit(child, if found { 0 } else { 127 << 8 });
+        made.exit(100, if found { 0 } else { 2 << 8 });
+        made
+    };
+    let lines = [
+        "missing  program frob by make: found in A, ENOENT in B",
+        "exit     fork of make: 0 in A, 127 (command not found) in B; then also make",
+        "follow   1 more difference may follow from these: 1 exec",
+    ];
+    check(run(true), run(false), &lines);
+    check(run(false), run(false), &[]);
+}
+
+#[test]
+fn processes_with_ids_and_random_names_correspond() {
+    let run = |first: u32, random: &str| {
+        let mut made = Made::new("/a", first, &["sh", "configure"]);
+        for _ in 0..3 {
+            let name = format!("conf{}.sed", made.next);
+            let sed = made.start(first, &["sed", "-f", &name, &format!("/tmp/w.{random}")]);
+            made.open(sed, &name, 3);
+            made.open(sed, &format!("/proc/{sed}/stat"), 3);
+            made.open_with(sed, &format!("sed{random}"), 3, 0o302);
+            made.exit(sed, 0);
+        }
+        made
+    };
+    check(run(4700, "aB3dEf"), run(90_000, "Zz9yXw"), &[]);
+}
+
+#[test]
+fn only_the_first_of_a_missing_tree_is_a_line() {
+    let run = |step: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        if step {
+            let shell = made.start(100, &["sh", "-c", "strip x; true"]);
+            let strip = made.start(shell, &["strip", "x"]);
+            made.open(strip, "x", 3);
+        }
+        made
+    };
+    check(
+        run(true),
+        run(false),
+        &["exec     sh -c strip x; true: executed only in A (2 execs with their descendants)"],
+    );
+    check(
+        run(false),
+        run(true),
+        &["exec     sh -c strip x; true: executed only in B (2 execs with their descendants)"],
+    );
+}
+
+#[test]
+fn counts_files_and_attachments_are_compared() {
+    let run = |times: usize, file: &str, attach: bool| {
+        let mut made = Made::new("/a", 100, &["sh", "x"]);
+        made.open(100, file, 3);
+        for _ in 0..times {
+            let child = made.start(100, &["date"]);
+            made.exit(child, 0);
+        }
+        if attach {
+            made.attach(100, "do_unlinkat");
+        }
+        made
+    };
+    check(run(2, "/etc/x", false), run(3, "/etc/x", false), &["exec     date: executed 2 times in A, 3 times in B"]);
+    let lines = ["opened   /etc/x by sh x: opened only in A", "opened   /etc/y by sh x: opened only in B"];
+    check(run(1, "/etc/x", false), run(1, "/etc/y", false), &lines);
+    let line = "bpf      attach fentry do_unlinkat spy by sh x: never in A, once in B";
+    check(run(1, "/etc/x", false), run(1, "/etc/x", true), &[line]);
+}
+
+#[test]
+fn connections_are_compared_by_their_outcome() {
+    const REFUSED: u16 = 111;
+    let run = |change: &dyn Fn(&mut Made)| {
+        let mut made = Made::new("/a", 100, &["curl", "x"]);
+        made.connect(100, "10.0.0.7:443", 0);
+        change(&mut made);
+        made
+    };
+    let none = || run(&|_| ());
+    check(none(), run(&|made| made.connect(100, "10.0.0.7:443", REFUSED)), &[]);
+    check(
+        run(&|made| made.connect(100, "[::1]:443", 0)),
+        run(&|made| made.connect(100, "[::1]:443", REFUSED)),
+        &["tcp      [::1]:443 by curl x: connected in A, ECONNREFUSED in B"],
+    );
+    check(
+        run(&|made| made.connect(100, "10.0.0.8:80", REFUSED)),
+        run(&|made| made.connect(100, "10.0.0.8:80", 110)),
+        &["tcp      10.0.0.8:80 by curl x: ECONNREFUSED in A, ETIMEDOUT in B"],
+    );
+    check(
+        none(),
+        run(&|made| made.connect(100, "10.0.0.9:25", 0)),
+        &["tcp      10.0.0.9:25 by curl x: not tried in A, connected in B"],
+    );
+    check(
+        run(&|made| made.accept(100, "10.0.0.5:8080")),
+        none(),
+        &["tcp      port 8080 by curl x: connected in A, not tried in B"],
+    );
+    // The kernel assigned these ports.
+    check(
+        run(&|made| made.connect(100, "127.0.0.1:40001", 0)),
+        run(&|made| made.connect(100, "127.0.0.1:40002", 0)),
+        &[],
+    );
+    let ended = |op, outcome| {
+        run(&move |made: &mut Made| {
+            let record = payload::tcp(op, socket("10.0.0.5:51514"), socket("10.0.0.9:25"));
+            made.maker.tcp(100, "x", TcpRecord { outcome, ..record });
+        })
+    };
+    for outcome in [outcome::ABANDONED, outcome::KILLED, outcome::IN_PROGRESS, outcome::UNKNOWN] {
+        check(none(), ended(op::CONNECT, outcome), &[]);
+    }
+    check(none(), ended(op::CLOSE, 0), &[]);
+}
+
+#[test]
+fn what_may_have_been_lost_is_unknown() {
+    let run = |lost: bool| {
+        let mut made = Made::new("/a", 100, &["cat"]);
+        made.open(100, "/etc/x", 3);
+        if lost {
+            made.maker.lose(5);
+        } else {
+            made.open(100, "/etc/y", 3);
+        }
+        made.open(100, "/etc/z", 3);
+        made
+    };
+    let line = "unknown  1 difference of kind opened, seen in A: B lost 5 events, by cat";
+    let (a, b) = (run(false).run(), run(true).run());
+    let report = compare(a, b);
+    assert_eq!(text(&report), format!("{line}\n"));
+    assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0));
+    // The activity of the run with the loss is certain, because the other run lost nothing.
+    let mut more = run(true);
+    more.open(100, "/etc/w", 3);
+    let report = compare(run(false).run(), more.run());
+    assert_eq!(report.count(Status::Different), 1, "{}", text(&report));
+    check(run(true), run(true), &[]);
+}
+
+#[test]
+fn what_does_not_fit_is_unknown() {
+    let run = |memory| {
+        let mut made = Made::new("/a", 100, &["cat"]);
+        for number in 0..1000 {
+            made.open(100, &format!("/etc/{number}"), 3);
+        }
+        made.run_in(memory)
+    };
+    let report = compare(run(usize::MAX), run(20_000));
+    assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0), "{}", text(&report));
+    assert!(text(&report).contains("exceeds --memory"), "{}", text(&report));
+}
+
+#[test]
+fn names_are_escaped() {
+    let run = |file: &str| {
+        let mut made = Made::new("/a", 100, &["cat"]);
+        made.open(100, file, 3);
+        made
+    };
+    let report = compare(run("/etc/\x1b[2J\n").run(), run("/etc/y").run());
+    assert!(text(&report).contains(r"/etc/\x1b[2J\n by cat"), "{}", text(&report));
+    let json = report.json(false);
+    assert!(json.contains(r"/etc/\u001b[2J\u000a") && json.lines().count() == 2, "{json}");
+}
+
+#[test]
+fn two_directories_inside_the_first_are_taken_as_the_same_if_nothing_else_differs() {
+    let run = |root: &'static str| {
+        let mut made = Made::new("/", 100, &["sh", "-c", "make"]);
+        made.root = root;
+        let make = made.start(100, &["make", "-C", root]);
+        made.open(make, "Makefile", 3);
+        made.start(make, &["cc", &format!("-I{root}/inc"), "x.c"]);
+        made
+    };
+    let report = compare(run("/x/a").run(), run("/y/b").run());
+    assert_eq!(text(&report), "");
+    assert_eq!(report.directories, [(b"/x/a".to_vec(), b"/y/b".to_vec())]);
+}
+
+/// An arbitrary step of a run: the process, another process, the action, a text.
+type Step = (u8, u8, u8, Vec<u8>);
+
+fn any_run(steps: &[Step], command: bool) -> Run {
+    let mut made = Made::new("/a", 100, &["make"]);
+    if !command {
+        made.maker = Maker::default();
+    }
+    for (pid, other, action, text) in steps {
+        let (pid, other) = (100 + u32::from(pid % 8), 100 + u32::from(other % 8));
+        let names: Vec<u8> = text.iter().copied().chain([0]).collect();
+        match action % 6 {
+            0 => made.maker.fork(pid, "x", other),
+            1 => {
+                let exec = payload::Exec {
+                    ret: -i32::from(action / 6 % 3),
+                    filename: text,
+                    exe: &names,
+                    cwd: &names,
+                    argv: text,
+                };
+                made.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
+            }
+            2 => made.maker.exit(pid, "x", u32::from(*action) << 6),
+            3 => made.maker.lose(u64::from(other % 8)),
+            _ => {
+                let record =
+                    OpenRecord { ret: i32::from(action % 5) - 2, flags: 0o302, dirfd: -100, ..OpenRecord::default() };
+                made.maker.event(Slot::OpenTp, pid, "x", &payload::open(record, &names, text));
+            }
+        }
+    }
+    made.run_in(if steps.len().is_multiple_of(7) { 5_000 } else { usize::MAX })
+}
+
+#[test]
+fn more_losses_than_can_be_counted_are_losses() {
+    let gaps = Gaps { lost: [1 << 63; Kind::PROBED.len()], other: 1, ..Gaps::default() };
+    assert_eq!((gaps.sum(), Gaps::default().sum()), (u64::MAX, 0));
+}
+
+/// Texts that the rules recognize.
+fn texts() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        Just(b"/".to_vec()),
+        Just(b"..".to_vec()),
+        Just(b"/tmp/ccaB3dEf.s".to_vec()),
+        Just(b"/a".to_vec()),
+        Just(b" ".to_vec()),
+        Just(b"-j".to_vec()),
+        Just(b"101".to_vec()),
+        Just(b"make\0".to_vec()),
+        Just(b"./".to_vec()),
+        Just(b"x.pyc.17".to_vec()),
+        prop::collection::vec(any::<u8>(), 0..9),
+    ];
+    prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_two_runs_are_compared(
+        a in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), texts()), 0..40),
+        b in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), texts()), 0..40),
+        command: bool,
+    ) {
+        let report = compare(any_run(&a, command), any_run(&b, command));
+        prop_assert_eq!(report.text(true, Charset::Utf8).lines().count() == 0, report.equal());
+        for line in report.json(true).lines() {
+            prop_assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{}", line);
+        }
+        let same = compare(any_run(&a, command), any_run(&a, command));
+        prop_assert!(same.equal(), "{}", same.text(true, Charset::Utf8));
+    }
+}

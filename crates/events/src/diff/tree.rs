@@ -1,0 +1,456 @@
+//! Both runs as trees of roles with common string numbers, and the pairs of roles that correspond.
+
+use super::names::{Chance, alike, leaf, shape};
+use super::run::{Did, FileUses, RoleImage, Run, RunRole, TOP, did};
+use super::strings::StringTable;
+use crate::limits;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The number of a node in its tree. 0 is above all.
+pub(super) type NodeId = usize;
+
+/// A role, with the numbers of the common strings.
+#[derive(Debug, Default)]
+pub(super) struct RoleNode {
+    pub(super) children: Vec<NodeId>,
+    pub(super) exe: u32,
+    pub(super) cwd: u32,
+    pub(super) argv: Vec<u32>,
+    pub(super) forked: bool,
+    pub(super) orphan: bool,
+    pub(super) execs: u64,
+    pub(super) exits: Vec<(u32, u64)>,
+    pub(super) opens: Vec<(u32, Did)>,
+    pub(super) tries: Vec<(u32, Did)>,
+    pub(super) loads: Vec<(u32, u64)>,
+    pub(super) peers: Vec<(u32, Did)>,
+}
+
+/// All roles of a run.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) nodes: Vec<RoleNode>,
+    pub(super) chance: Chance,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair {
+    pub(super) a: NodeId,
+    pub(super) b: NodeId,
+    /// The pair of the parents, which comes earlier in the list. The first pair is its own parent.
+    pub(super) parent: usize,
+    pub(super) changed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub(super) enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Side::A => "A",
+            Side::B => "B",
+        }
+    }
+
+    pub(super) fn other(self) -> Side {
+        match self {
+            Side::A => Side::B,
+            Side::B => Side::A,
+        }
+    }
+}
+
+/// A role without a counterpart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Alone {
+    pub(super) side: Side,
+    pub(super) node: NodeId,
+    /// The pair of its parent.
+    pub(super) pair: usize,
+}
+
+/// The corresponding working directories of the two runs, in addition to the first ones: those that only one run has, if their
+/// subdirectories are the same.
+pub(super) fn same_directories(a: &Run, b: &Run) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (here, there) = (directories(a), directories(b));
+    let only = |these: &[&[u8]], those: &[&[u8]]| {
+        let known: HashSet<&[u8]> = those.iter().copied().collect();
+        these.iter().copied().filter(|dir| !known.contains(dir)).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let (only_a, only_b) = (only(&here, &there), only(&there, &here));
+    let (tops_a, tops_b) = (tops(&only_a), tops(&only_b));
+    let below = |dirs: &[Vec<u8>], top: &[u8]| {
+        dirs.iter().filter_map(|dir| dir.strip_prefix(top).map(<[u8]>::to_vec)).collect::<HashSet<_>>()
+    };
+    let same = |(one, other): &(Vec<u8>, Vec<u8>)| {
+        let (one, other) = (below(&only_a, one), below(&only_b, other));
+        one.is_subset(&other) || other.is_subset(&one)
+    };
+    let pairs: Vec<_> = tops_a.iter().cloned().zip(tops_b.iter().cloned()).collect();
+    if tops_a.len() == tops_b.len() && pairs.iter().all(same) { pairs } else { Vec::new() }
+}
+
+/// The working directories of the programs, without repetition.
+fn directories(run: &Run) -> Vec<&[u8]> {
+    let mut found = FxHashSet::default();
+    let dirs = run.roles.iter().filter_map(|role| match role.image {
+        RoleImage::Program { cwd, .. } if found.insert(cwd) => Some(run.strings.get(cwd)),
+        _ => None,
+    });
+    dirs.filter(|dir| !dir.is_empty()).collect()
+}
+
+/// The directories that are not below another one.
+fn tops(dirs: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let known: HashSet<&[u8]> = dirs.iter().map(Vec::as_slice).collect();
+    let slashes = |dir: &[u8]| (1..dir.len()).filter(|at| dir[*at] == b'/').collect::<Vec<_>>();
+    let inside = |dir: &&Vec<u8>| slashes(dir).iter().any(|at| known.contains(&dir[..*at]));
+    dirs.iter().filter(|dir| !inside(dir)).take(limits::DIFF_SIBLINGS).cloned().collect()
+}
+
+/// Replaces directories in a text.
+fn substitute(text: &[u8], dirs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~@%#".contains(&byte) || byte >= 0x80;
+    let mut out = Vec::with_capacity(text.len());
+    let (mut at, mut token) = (0, 0);
+    while let Some(byte) = text.get(at) {
+        let starts = at == token || text.get(token) == Some(&b'-') && at > 0 && !b"/.".contains(&text[at - 1]);
+        let ends = |end: usize| text.get(end).is_none_or(|byte| *byte == b'/' || !is_name(*byte));
+        let found = dirs.iter().filter(|_| starts).find_map(|(to, from)| {
+            // In arguments, `./sub` is also written `sub`.
+            let short = |dir: &[u8]| dir.strip_prefix(b"./").map(<[u8]>::to_vec);
+            let whole = text[at..].starts_with(from) && ends(at + from.len());
+            let bare = short(from).filter(|bare| at == token && text[at..].starts_with(bare) && ends(at + bare.len()));
+            match (whole, bare) {
+                (true, _) => Some((from.len(), to.clone())),
+                (false, Some(bare)) => Some((bare.len(), short(to).unwrap_or_else(|| to.clone()))),
+                (false, None) => None,
+            }
+        });
+        if let Some((length, to)) = found {
+            out.extend_from_slice(&to);
+            at += length;
+            continue;
+        }
+        out.push(*byte);
+        at += 1;
+        if !is_name(*byte) && *byte != b'/' {
+            token = at;
+        }
+    }
+    out
+}
+
+impl Tree {
+    /// The roles of a run, with `dirs` replaced.
+    pub(super) fn of(run: Run, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Tree {
+        let number = |text: &Arc<[u8]>| match dirs {
+            [] => strings.share(text),
+            _ => strings.id(&substitute(text, dirs)),
+        };
+        let common: Vec<u32> = run.strings.all().iter().map(number).collect();
+        let common = |id: u32| common.get(id as usize).copied().unwrap_or_default();
+        let mut nodes = vec![RoleNode::default()];
+        let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::new();
+        let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
+        for RunRole { parent, image, execs, exits, orphan, opens, tries, loads, peers } in run.roles {
+            let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
+            let (forked, exe, cwd, argv) = match image {
+                RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
+                RoleImage::Program { exe, argv, cwd } => {
+                    let words = run.argvs.get(argv as usize).into_iter().flatten();
+                    (false, common(exe), common(cwd), words.map(|word| common(*word)).collect())
+                }
+            };
+            let id = *index.entry((parent, forked, exe, cwd, argv)).or_insert_with_key(|(_, _, _, _, argv)| {
+                nodes.push(RoleNode { forked, exe, cwd, argv: argv.clone(), orphan, ..RoleNode::default() });
+                nodes.len() - 1
+            });
+            if id == nodes.len() - 1 && !nodes[parent].children.ends_with(&[id]) {
+                nodes[parent].children.push(id);
+            }
+            let node = &mut nodes[id];
+            node.execs += execs;
+            node.exits.extend(exits);
+            let files = |files: FileUses| files.into_iter().map(|(path, did)| (common(path), did));
+            node.opens.extend(files(opens));
+            node.tries.extend(files(tries));
+            node.peers.extend(files(peers));
+            for (what, count) in loads {
+                node.loads.push((common(what), count));
+            }
+            of_role.push(id);
+        }
+        let mut chance = Chance::new(run.pids);
+        for node in &mut nodes {
+            let wrote = node.opens.iter().filter(|(_, did)| did.has(did::WROTE));
+            wrote.for_each(|(path, did)| chance.wrote(strings.get(*path), did.has(did::NEW)));
+            settle(&mut node.opens);
+            settle(&mut node.tries);
+            settle(&mut node.peers);
+            for counts in [&mut node.loads, &mut node.exits] {
+                counts.sort_unstable();
+                counts.dedup_by(|(this, count), (kept, sum)| {
+                    let same = this == kept;
+                    *sum += if same { *count } else { 0 };
+                    same
+                });
+            }
+        }
+        Tree { nodes, chance }
+    }
+
+    /// Successful execs in a node and below it.
+    pub(super) fn execs_below(&self, node: NodeId) -> u64 {
+        self.below(node).map(|node| self.nodes[node].execs).sum()
+    }
+
+    /// A node and all below it.
+    pub(super) fn below(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let mut todo = vec![node];
+        std::iter::from_fn(move || {
+            let node = todo.pop()?;
+            todo.extend(&self.nodes[node].children);
+            Some(node)
+        })
+    }
+}
+
+/// Sorts files, and merges those that have become equal.
+fn settle(files: &mut Vec<(u32, Did)>) {
+    files.sort_unstable_by_key(|(path, _)| *path);
+    files.dedup_by(|(path, did), (kept, all)| {
+        let same = path == kept;
+        if same {
+            all.add(*did);
+        }
+        same
+    });
+    files.shrink_to_fit();
+}
+
+/// Pairs the roles of two runs from the top down: first equal roles, then roles that differ in process ids and random names, then
+/// those with the most arguments in common.
+pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Vec<Pair>, Vec<Alone>) {
+    let mut pairs = vec![Pair { a: 0, b: 0, parent: 0, changed: false }];
+    let mut alone = Vec::new();
+    let mut at = 0;
+    while let Some(parent) = pairs.get(at).copied() {
+        complete(a, parent.a, b, parent.b);
+        complete(b, parent.b, a, parent.a);
+        let mut siblings = Siblings {
+            trees: (&*a, &*b),
+            left: a.nodes[parent.a].children.clone(),
+            right: b.nodes[parent.b].children.clone(),
+            found: Vec::new(),
+        };
+        siblings.forked();
+        siblings.equal(RoleNode::key);
+        // If one directory is unknown, or only the directory changed.
+        siblings.equal(|node| (node.forked, node.exe, u32::MAX, &node.argv));
+        siblings.alike(strings);
+        siblings.changed(strings, at == 0);
+        pairs.extend(siblings.found.iter().map(|(a, b, changed)| Pair { a: *a, b: *b, parent: at, changed: *changed }));
+        alone.extend(siblings.left.iter().map(|node| Alone { side: Side::A, node: *node, pair: at }));
+        alone.extend(siblings.right.iter().map(|node| Alone { side: Side::B, node: *node, pair: at }));
+        at += 1;
+    }
+    (pairs, alone)
+}
+
+/// Adds the forked processes that only the other side has. On this side, they all executed a program.
+fn complete(tree: &mut Tree, node: NodeId, other: &Tree, like: NodeId) {
+    let has = |tree: &Tree, node: NodeId| tree.nodes[node].children.iter().any(|child| tree.nodes[*child].forked);
+    if has(other, like) && !has(tree, node) {
+        let RoleNode { exe, cwd, argv, .. } = &tree.nodes[node];
+        let forked = RoleNode { exe: *exe, cwd: *cwd, argv: argv.clone(), forked: true, ..RoleNode::default() };
+        tree.nodes.push(forked);
+        let id = tree.nodes.len() - 1;
+        tree.nodes[node].children.push(id);
+    }
+}
+
+impl RoleNode {
+    fn key(&self) -> (bool, u32, u32, &Vec<u32>) {
+        (self.forked, self.exe, self.cwd, &self.argv)
+    }
+}
+
+/// The children of two nodes that correspond.
+struct Siblings<'a> {
+    trees: (&'a Tree, &'a Tree),
+    /// The children without a counterpart so far.
+    left: Vec<NodeId>,
+    right: Vec<NodeId>,
+    found: Vec<(NodeId, NodeId, bool)>,
+}
+
+impl<'a> Siblings<'a> {
+    fn equal<K: Eq + std::hash::Hash>(&mut self, key: impl Fn(&'a RoleNode) -> K) {
+        let (a, b) = self.trees;
+        let mut known: HashMap<K, Vec<NodeId>> = HashMap::new();
+        for node in self.right.iter().rev() {
+            known.entry(key(&b.nodes[*node])).or_default().push(*node);
+        }
+        let found = &mut self.found;
+        self.left.retain(|node| {
+            let other = known.get_mut(&key(&a.nodes[*node])).and_then(Vec::pop);
+            found.extend(other.map(|other| (*node, other, false)));
+            other.is_none()
+        });
+        self.forget();
+    }
+
+    /// Pairs the forked processes, whatever the arguments of their programs are.
+    fn forked(&mut self) {
+        let (a, b) = self.trees;
+        let one = self.left.iter().find(|node| a.nodes[**node].forked);
+        let other = self.right.iter().find(|node| b.nodes[**node].forked);
+        if let (Some(one), Some(other)) = (one.copied(), other.copied()) {
+            self.found.push((one, other, false));
+            self.left.retain(|node| *node != one);
+            self.forget();
+        }
+    }
+
+    /// Removes the paired children from the right side.
+    fn forget(&mut self) {
+        let found: FxHashSet<NodeId> = self.found.iter().map(|(_, right, _)| *right).collect();
+        self.right.retain(|node| !found.contains(node));
+    }
+
+    fn alike(&mut self, strings: &StringTable) {
+        if self.left.is_empty() || self.right.is_empty() {
+            return;
+        }
+        let (a, b) = self.trees;
+        let mut known: HashMap<Vec<u8>, Vec<NodeId>> = HashMap::new();
+        for node in self.right.iter().rev() {
+            known.entry(shape_of(&b.nodes[*node], strings)).or_default().push(*node);
+        }
+        let found = &mut self.found;
+        self.left.retain(|node| {
+            let Some(others) = known.get_mut(&shape_of(&a.nodes[*node], strings)) else { return true };
+            let nodes = |other: &NodeId| (&a.nodes[*node], &b.nodes[*other]);
+            let same = |other: &NodeId| {
+                let (one, other) = nodes(other);
+                let words = one.argv.iter().chain([&one.exe]).zip(other.argv.iter().chain([&other.exe]));
+                let text = |id: &u32| strings.get(*id);
+                one.argv.len() == other.argv.len()
+                    && words
+                        .into_iter()
+                        .all(|(one, other)| one == other || alike((text(one), &a.chance), (text(other), &b.chance)))
+            };
+            let tried = others.len().saturating_sub(limits::DIFF_SIBLINGS);
+            let Some(at) = others[tried..].iter().rposition(same) else { return true };
+            let other = others.remove(tried + at);
+            found.push((*node, other, false));
+            false
+        });
+        self.forget();
+    }
+
+    /// Pairs the children with the most arguments in common.
+    fn changed(&mut self, strings: &mut StringTable, top: bool) {
+        if self.left.is_empty() || self.right.is_empty() {
+            return;
+        }
+        let (a, b) = self.trees;
+        let single = self.left.len() == 1 && self.right.len() == 1;
+        let tokens = |tree: &Tree, list: &[NodeId], strings: &mut StringTable| {
+            list.iter().map(|node| sorted(tokens(&tree.nodes[*node], strings))).collect::<Vec<_>>()
+        };
+        let (left, right) = (tokens(a, &self.left, strings), tokens(b, &self.right, strings));
+        let mut holders: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+        for (at, tokens) in right.iter().enumerate() {
+            for token in tokens.chunk_by(|x, y| x == y).filter_map(<[u32]>::first) {
+                holders.entry(*token).or_default().push(at);
+            }
+        }
+        let mut candidates: Vec<(u64, usize, usize)> = Vec::new();
+        for (one, mine) in left.iter().enumerate() {
+            let rare =
+                mine.iter().filter_map(|token| holders.get(token)).filter(|at| at.len() <= limits::DIFF_SIBLINGS);
+            let mut near: Vec<usize> = rare.flatten().copied().collect();
+            if near.is_empty() {
+                near = (0..right.len().min(limits::DIFF_SIBLINGS)).collect();
+            }
+            near.sort_unstable();
+            near.dedup();
+            for other in near {
+                let (this, that) = (&a.nodes[self.left[one]], &b.nodes[self.right[other]]);
+                let total = mine.len() + right[other].len();
+                let common = 2 * common(mine, &right[other]);
+                let same_program = leaf(strings.get(this.exe)) == leaf(strings.get(that.exe));
+                let enough = 2 * common >= total || single && (same_program || top);
+                if !this.forked && !that.forked && enough {
+                    // In thousandths, so that a long command line does not count more than a short one.
+                    let apart = 1000 - 1000 * common / total.max(1) + usize::from(!same_program);
+                    candidates.push((apart as u64, one, other));
+                }
+            }
+        }
+        candidates.sort_unstable();
+        let (mut used_left, mut used_right) = (FxHashSet::default(), FxHashSet::default());
+        for (_, one, other) in candidates {
+            if !used_left.contains(&one) && !used_right.contains(&other) {
+                used_left.insert(one);
+                used_right.insert(other);
+                self.found.push((self.left[one], self.right[other], true));
+            }
+        }
+        let mut at = 0;
+        self.left.retain(|_| {
+            at += 1;
+            !used_left.contains(&(at - 1))
+        });
+        self.forget();
+    }
+}
+
+fn shape_of(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in [&node.exe].into_iter().chain(&node.argv) {
+        shape(strings.get(*word), &mut out);
+        out.push(0);
+    }
+    out
+}
+
+/// The words of the arguments; a command line in one argument is several.
+pub(super) fn tokens(node: &RoleNode, strings: &mut StringTable) -> Vec<u32> {
+    let mut out = Vec::with_capacity(node.argv.len());
+    for word in &node.argv {
+        let text = strings.get(*word);
+        if text.iter().any(u8::is_ascii_whitespace) {
+            let parts: Vec<Vec<u8>> =
+                text.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect();
+            out.extend(parts.iter().map(|part| strings.id(part)));
+        } else {
+            out.push(*word);
+        }
+    }
+    out
+}
+
+fn sorted(mut tokens: Vec<u32>) -> Vec<u32> {
+    tokens.sort_unstable();
+    tokens
+}
+
+/// The number of common elements of two sorted lists.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    let (mut one, mut other, mut count) = (0, 0, 0);
+    while let (Some(x), Some(y)) = (a.get(one), b.get(other)) {
+        count += usize::from(x == y);
+        one += usize::from(x <= y);
+        other += usize::from(y <= x);
+    }
+    count
+}

@@ -1,0 +1,622 @@
+//! The existing BPF programs and attachments, according to the inventory.
+
+use crate::bpf::frames::unknown_of;
+use crate::event::bpf::{Bpf, Made};
+use crate::fifo::Fifo;
+use crate::frame::Batch;
+use crate::frame::host::{
+    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
+    HostFrame,
+};
+use crate::frame::state::{BpfDoer, BpfLoad, BpfTold};
+use crate::limits;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::{LinkId, ProgId, Tgid, Uid};
+use tracetui_shared::record::bpf::BpfRecord;
+use tracetui_shared::time::BootNanos;
+
+/// The inventory as of the last frame. Entries that do not fit into memory are left out.
+#[derive(Debug, Default)]
+pub struct Programs {
+    programs: BTreeMap<ProgId, BpfProgram>,
+    attachments: BTreeMap<u32, BpfAttachment>,
+    /// The keys of the attachments that have links.
+    links: BTreeMap<LinkId, u32>,
+    /// The keys of the attachments of each program.
+    of_program: BTreeSet<(ProgId, u32)>,
+    hidden: Vec<BpfHidden>,
+    holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
+    runs: BTreeMap<ProgId, Ran>,
+    counting: Counting,
+    taken: Option<BpfInventory>,
+    /// Bytes of programs, attachments and runs.
+    bytes: usize,
+    /// Bytes of holders.
+    holder_bytes: usize,
+    /// The number of programs, attachments, runs and hidden entries that did not fit.
+    left_out: u64,
+    gone: Gone,
+    doers: Fifo<Made, BpfDoer>,
+    told: Fifo<(ProgId, u8), BpfTold>,
+    /// The places where programs were attached by a link. The inventory contains these links, unless they come and go between two
+    /// inventories.
+    told_links: Fifo<ProgId, BpfTold>,
+    loads: Fifo<ProgId, BpfLoad>,
+    changes: u64,
+}
+
+/// The runs of a program.
+#[derive(Debug)]
+struct Ran {
+    runs: BpfRuns,
+    /// Runs and nanoseconds before the count with this number.
+    before: (u64, u64),
+    number: u64,
+    /// The number of the last count, with its runs and nanoseconds, if newer values of a count that has not ended are known: an
+    /// inventory reads the counters too.
+    last: Option<(u64, (u64, u64))>,
+}
+
+impl Ran {
+    /// Runs and nanoseconds during the count with this number; zeros without a frame of that count.
+    fn during(&self, number: u64) -> (u64, u64) {
+        let Ran { runs, before: (count, time), .. } = self;
+        match self.last {
+            _ if self.number == number => (runs.count.saturating_sub(*count), runs.time.saturating_sub(*time)),
+            Some((last, ran)) if last == number => ran,
+            _ => (0, 0),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counting {
+    number: u64,
+    /// The time of the last count; `None` if the kernel does not count.
+    at: Option<BootNanos>,
+    /// The time between the last two counts, in nanoseconds.
+    between_ns: Option<u64>,
+}
+
+/// How often a program ran between the last two counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// Runs in a thousand seconds.
+    pub milli_runs: u64,
+    /// The mean time of a run, in nanoseconds; `None` if it did not run.
+    pub mean_ns: Option<u64>,
+}
+
+/// Unloaded programs and ended attachments, with their facts.
+#[derive(Debug, Default)]
+struct Gone {
+    programs: BTreeMap<ProgId, Former<BpfProgram>>,
+    attachments: BTreeMap<u32, Former<BpfAttachment>>,
+    /// Their ids, in the order in which they ended.
+    order: VecDeque<GoneId>,
+    bytes: usize,
+    forgotten: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum GoneId {
+    Program(ProgId),
+    Attachment(u32),
+}
+
+/// An unloaded program or an ended attachment.
+#[derive(Clone, Debug)]
+pub struct Former<T> {
+    /// The last known facts.
+    pub facts: T,
+    /// The time of the end: that of the system call, or of the first inventory without it.
+    pub at: BootNanos,
+    /// The last holders of the program or the link.
+    pub held: Option<BpfHolders>,
+}
+
+/// The number of mechanisms without a link. They are numbered from 1.
+const VIAS: u8 = 3;
+
+/// The value of [`BpfDoer::via`] for a load.
+const LOADED: u8 = u8::MAX;
+
+fn made(doer: &BpfDoer) -> Made {
+    match (doer.link, doer.via) {
+        (_, LOADED) => Made::Program(doer.program),
+        (LinkId(0), via) => Made::Attached(doer.program, via),
+        (link, _) => Made::Link(link),
+    }
+}
+
+/// The facts about a program in the event of its load.
+fn load_of(event: &Bpf<'_>, program: ProgId, time: BootNanos) -> BpfLoad {
+    let BpfRecord { prog_type, tag, prog_uid, helpers, scan, .. } = event.record();
+    BpfLoad {
+        program,
+        time,
+        prog_type: if event.knows_type() { prog_type } else { u32::MAX },
+        name: event.name().to_vec(),
+        tag: u64::from_be_bytes(tag),
+        uid: Uid(prog_uid),
+        altering: helpers as u32,
+        unknown: unknown_of(scan),
+    }
+}
+
+fn bytes_of_program(program: &BpfProgram) -> usize {
+    2 * size_of::<BpfProgram>() + program.name.len()
+}
+
+fn bytes_of_attachment(attachment: &BpfAttachment) -> usize {
+    let BpfAttachment { target, symbol, module, flags, .. } = attachment;
+    2 * (size_of::<BpfAttachment>() + size_of::<(ProgId, u32)>())
+        + target.len()
+        + symbol.len()
+        + module.len()
+        + flags.len()
+}
+
+fn bytes_of_holders(all: &BpfHolders) -> usize {
+    let bytes = |holder: &BpfHolder| size_of::<BpfHolder>() + holder.comm.len() + holder.path.len();
+    2 * size_of::<BpfHolders>() + all.holders.iter().map(bytes).sum::<usize>()
+}
+
+impl Gone {
+    fn add_program(&mut self, id: ProgId, ended: Former<BpfProgram>) {
+        self.remove(GoneId::Program(id));
+        self.bytes += bytes_of_program(&ended.facts) + ended.held.as_ref().map_or(0, bytes_of_holders);
+        self.programs.insert(id, ended);
+        self.added(GoneId::Program(id));
+    }
+
+    fn add_attachment(&mut self, key: u32, ended: Former<BpfAttachment>) {
+        self.remove(GoneId::Attachment(key));
+        self.bytes += bytes_of_attachment(&ended.facts) + ended.held.as_ref().map_or(0, bytes_of_holders);
+        self.attachments.insert(key, ended);
+        self.added(GoneId::Attachment(key));
+    }
+
+    fn added(&mut self, id: GoneId) {
+        self.bytes += size_of::<GoneId>();
+        self.order.push_back(id);
+        while self.bytes > limits::BPF_GONE
+            && let Some(first) = self.order.pop_front()
+        {
+            self.bytes -= size_of::<GoneId>();
+            self.forgotten += u64::from(self.remove(first));
+        }
+    }
+
+    /// Removes an entry. Returns `false` if it was not there: an id came again, and ended again.
+    fn remove(&mut self, id: GoneId) -> bool {
+        let (bytes, held) = match id {
+            GoneId::Program(id) => match self.programs.remove(&id) {
+                Some(ended) => (bytes_of_program(&ended.facts), ended.held),
+                None => return false,
+            },
+            GoneId::Attachment(key) => match self.attachments.remove(&key) {
+                Some(ended) => (bytes_of_attachment(&ended.facts), ended.held),
+                None => return false,
+            },
+        };
+        self.bytes -= bytes + held.as_ref().map_or(0, bytes_of_holders);
+        true
+    }
+
+    fn write_state(&self, time: BootNanos, out: &mut Batch) {
+        for id in &self.order {
+            let (held, at) = match id {
+                GoneId::Program(id) => {
+                    let Some(Former { facts, at, held }) = self.programs.get(id) else { continue };
+                    HostFrame::BpfProgram(facts.clone()).push(time, out);
+                    (held, at)
+                }
+                GoneId::Attachment(key) => {
+                    let Some(Former { facts, at, held }) = self.attachments.get(key) else { continue };
+                    HostFrame::BpfAttachment(BpfAttachment { news: false, ..facts.clone() }).push(time, out);
+                    (held, at)
+                }
+            };
+            held.iter().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
+            match *id {
+                GoneId::Program(id) => HostFrame::BpfProgramGone(BpfProgramGone { id }).push(*at, out),
+                GoneId::Attachment(key) => {
+                    HostFrame::BpfAttachment(BpfAttachment { key, gone: true, ..BpfAttachment::default() })
+                        .push(*at, out);
+                }
+            }
+        }
+    }
+}
+
+impl Programs {
+    pub fn program(&self, id: ProgId) -> Option<&BpfProgram> {
+        self.programs.get(&id)
+    }
+
+    /// All programs, by id.
+    pub fn programs(&self) -> impl Iterator<Item = &BpfProgram> {
+        self.programs.values()
+    }
+
+    /// All attachments, in the order of discovery.
+    pub fn attachments(&self) -> impl Iterator<Item = &BpfAttachment> {
+        self.attachments.values()
+    }
+
+    /// An attachment, by its key.
+    pub fn attachment(&self, key: u32) -> Option<&BpfAttachment> {
+        self.attachments.get(&key)
+    }
+
+    /// The attachment that has a link.
+    pub fn attachment_of_link(&self, id: LinkId) -> Option<&BpfAttachment> {
+        self.attachment(*self.links.get(&id)?)
+    }
+
+    /// The attachments of a program, in the order of discovery.
+    pub fn attachments_of(&self, id: ProgId) -> impl Iterator<Item = &BpfAttachment> {
+        self.of_program.range((id, 0)..=(id, u32::MAX)).filter_map(|(_, key)| self.attachment(*key))
+    }
+
+    /// The hidden programs, in the order of discovery.
+    pub fn hidden(&self) -> &[BpfHidden] {
+        &self.hidden
+    }
+
+    /// The holders of a program, besides its links.
+    pub fn holders_of_program(&self, id: ProgId) -> Option<&BpfHolders> {
+        self.holders.get(&(id, LinkId(0)))
+    }
+
+    pub fn holders_of_link(&self, id: LinkId) -> Option<&BpfHolders> {
+        self.holders.get(&(ProgId(0), id))
+    }
+
+    /// How often a program ran; `None` if runs are not counted.
+    pub fn runs(&self, id: ProgId) -> Option<&BpfRuns> {
+        self.runs.get(&id).map(|ran| &ran.runs)
+    }
+
+    /// How often a program ran between the last two counts. `None` if runs are not counted, or if the program was not loaded during
+    /// all of that time.
+    pub fn rate(&self, id: ProgId) -> Option<Rate> {
+        let Counting { number, at: Some(at), between_ns: Some(between) } = self.counting else { return None };
+        if self.program(id).is_some_and(|program| program.loaded.0 + between > at.0) {
+            return None;
+        }
+        let (count, time) = self.runs.get(&id).map_or((0, 0), |ran| ran.during(number - 1));
+        let milli_runs = u128::from(count) * 1_000_000_000_000 / u128::from(between);
+        Some(Rate { milli_runs: u64::try_from(milli_runs).unwrap_or(u64::MAX), mean_ns: time.checked_div(count) })
+    }
+
+    /// Whether the kernel counts runs.
+    pub fn counts_runs(&self) -> bool {
+        self.counting.at.is_some()
+    }
+
+    /// The time and the numbers of the last inventory; `None` before the first one.
+    pub fn taken(&self) -> Option<&BpfInventory> {
+        self.taken.as_ref()
+    }
+
+    /// An unloaded program.
+    pub fn gone_program(&self, id: ProgId) -> Option<&Former<BpfProgram>> {
+        self.gone.programs.get(&id)
+    }
+
+    /// An ended attachment.
+    pub fn gone_attachment(&self, key: u32) -> Option<&Former<BpfAttachment>> {
+        self.gone.attachments.get(&key)
+    }
+
+    /// The unloaded programs, by id.
+    pub fn gone_programs(&self) -> impl Iterator<Item = &Former<BpfProgram>> {
+        self.gone.programs.values()
+    }
+
+    /// The ended attachments, in the order of discovery.
+    pub fn gone_attachments(&self) -> impl Iterator<Item = &Former<BpfAttachment>> {
+        self.gone.attachments.values()
+    }
+
+    /// The number of unloaded programs and ended attachments that were dropped for lack of memory.
+    pub fn forgotten(&self) -> u64 {
+        self.gone.forgotten
+    }
+
+    /// The number of changes so far. If it differs from an earlier value, something changed.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The memory in use, in bytes.
+    pub fn bytes(&self) -> usize {
+        let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
+        let of_events = self.doers.bytes() + self.told.bytes() + self.told_links.bytes() + self.loads.bytes();
+        self.bytes + self.holder_bytes + hidden + self.gone.bytes + of_events
+    }
+
+    /// What the last inventory could not read, and why.
+    pub fn unseen(&self) -> &[String] {
+        self.taken.as_ref().map_or(&[], |taken| &taken.unseen)
+    }
+
+    /// How often a program or an attachment did not fit into memory.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    pub(super) fn restore_left_out(&mut self, count: u64) {
+        self.left_out = count;
+    }
+
+    /// Reserves memory for an entry. Returns `false` if there is not enough.
+    fn take_room(&mut self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= limits::BPF_INVENTORY;
+        self.bytes += if fits { bytes } else { 0 };
+        self.left_out += u64::from(!fits);
+        fits
+    }
+
+    /// The process that loaded a program, if the load was captured.
+    pub fn loader(&self, id: ProgId) -> Option<&BpfDoer> {
+        self.doers.get(&Made::Program(id))
+    }
+
+    /// The process that made an attachment, if that was captured. If one program has several attachments without a link by one
+    /// mechanism, it is the process of the last one.
+    pub fn attacher(&self, attachment: &BpfAttachment) -> Option<&BpfDoer> {
+        self.doers.get(&match attachment.link {
+            LinkId(0) => Made::Attached(attachment.program, attachment.via),
+            link => Made::Link(link),
+        })
+    }
+
+    /// The place where a program was attached without a link, according to the event of the call. `None` once a detachment was
+    /// captured.
+    pub fn told(&self, id: ProgId) -> Option<&BpfTold> {
+        let told = (1..=u8::MAX).take(VIAS.into()).filter_map(|via| self.told.get(&(id, via)));
+        told.filter(|told| !told.place.is_empty()).max_by_key(|told| told.time)
+    }
+
+    /// The place where an unloaded program was last attached, according to the event of the call.
+    pub fn told_at_last(&self, id: ProgId) -> Option<&BpfTold> {
+        self.told(id).into_iter().chain(self.told_links.get(&id)).max_by_key(|told| told.time)
+    }
+
+    /// The process that attached it there, if that was captured.
+    pub fn teller(&self, told: &BpfTold) -> Option<&BpfDoer> {
+        self.doers.get(&Made::Attached(told.program, told.via))
+    }
+
+    /// All places reported by events of calls, oldest first.
+    pub(super) fn all_told(&self) -> impl Iterator<Item = &BpfTold> {
+        let links = self.told_links.iter().map(|(_, told)| told);
+        self.told.iter().map(|(_, told)| told).chain(links)
+    }
+
+    pub(super) fn add_told(&mut self, mut told: BpfTold) {
+        told.place.truncate(limits::BPF_TOLD_PLACE);
+        let bytes = Fifo::<(ProgId, u8), BpfTold>::ENTRY + told.place.len();
+        match told.via {
+            0 => self.told_links.insert(told.program, told, bytes),
+            via => self.told.insert((told.program, via), told, bytes),
+        }
+        while self.told.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+        while self.told_links.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    }
+
+    /// The loaded programs according to events, oldest first.
+    pub(super) fn loads(&self) -> impl Iterator<Item = &BpfLoad> {
+        self.loads.iter().map(|(_, load)| load)
+    }
+
+    pub(super) fn add_load(&mut self, mut load: BpfLoad) {
+        load.name.truncate(limits::BPF_HIDDEN_NAME);
+        let bytes = Fifo::<ProgId, BpfLoad>::ENTRY + load.name.len();
+        self.loads.insert(load.program, load, bytes);
+        while self.loads.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    }
+
+    /// The processes that loaded or attached programs, oldest first.
+    pub(super) fn doers(&self) -> impl Iterator<Item = &BpfDoer> {
+        self.doers.iter().map(|(_, doer)| doer)
+    }
+
+    pub(super) fn add_doer(&mut self, doer: BpfDoer) {
+        let bytes = Fifo::<Made, BpfDoer>::ENTRY + doer.comm.len();
+        self.doers.insert(made(&doer), doer, bytes);
+        while self.doers.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    }
+
+    /// Records who loaded or attached a program. A program or attachment that an event ends is ended from then on, and the
+    /// inventory confirms it later.
+    pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
+        match event.ended() {
+            Some(Made::Program(id)) => {
+                self.meet(id);
+                let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
+                keys.into_iter().for_each(|key| self.end_attachment(key, header.time));
+                self.end_program(id, header.time);
+            }
+            Some(Made::Link(link)) => {
+                let key = self.links.get(&link).copied();
+                key.into_iter().for_each(|key| self.end_attachment(key, header.time));
+            }
+            _ => {}
+        }
+        if let Some((program, via, place)) = event.told()
+            && (!place.is_empty() || self.told.contains(&(program, via)))
+        {
+            self.changes += 1;
+            self.add_told(BpfTold { program, via, time: header.time, place });
+        }
+        if let Some(Made::Program(id)) = event.made() {
+            self.add_load(load_of(event, id, header.time));
+        }
+        let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
+        let (program, link, via) = match made {
+            Made::Program(id) => (id, LinkId(0), LOADED),
+            Made::Link(link) => (ProgId(0), link, 0),
+            Made::Attached(id, via) => (id, LinkId(0), via),
+        };
+        self.changes += 1;
+        self.add_doer(BpfDoer { program, link, via, tgid: header.tgid, comm: header.comm().to_vec() });
+    }
+
+    /// Adds an unloaded program that no inventory contained, with the facts of its load event.
+    fn meet(&mut self, id: ProgId) {
+        let Some(load) = self.loads.get(&id) else { return };
+        // The id may have belonged to another program before.
+        let met = self.programs.contains_key(&id) || self.gone_program(id).is_some_and(|gone| gone.at >= load.time);
+        if !met {
+            let BpfLoad { program: id, time: loaded, prog_type, ref name, tag, uid, altering, unknown } = *load;
+            let name = name.clone();
+            let facts = BpfProgram { id, prog_type, name, tag, uid, loaded, altering, unknown, ..Default::default() };
+            self.add_program(facts);
+        }
+    }
+
+    pub(super) fn add_program(&mut self, program: BpfProgram) {
+        self.changes += 1;
+        self.remove_program(program.id);
+        let bytes = bytes_of_program(&program);
+        if self.take_room(bytes) {
+            self.programs.insert(program.id, program);
+        }
+    }
+
+    fn remove_program(&mut self, id: ProgId) -> Option<BpfProgram> {
+        let removed = self.programs.remove(&id);
+        self.bytes -= removed.as_ref().map_or(0, bytes_of_program);
+        removed
+    }
+
+    /// Moves a program to the unloaded ones. It then has no holders and no runs.
+    pub(super) fn end_program(&mut self, id: ProgId, at: BootNanos) {
+        self.changes += 1;
+        self.remove_runs(id);
+        let held = self.remove_holders((id, LinkId(0)));
+        if let Some(facts) = self.remove_program(id) {
+            self.gone.add_program(id, Former { facts, at, held });
+        }
+    }
+
+    fn remove_runs(&mut self, id: ProgId) {
+        self.bytes -= self.runs.remove(&id).map_or(0, |_| 2 * size_of::<Ran>());
+    }
+
+    fn remove_holders(&mut self, of: (ProgId, LinkId)) -> Option<BpfHolders> {
+        let removed = self.holders.remove(&of);
+        self.holder_bytes -= removed.as_ref().map_or(0, bytes_of_holders);
+        removed
+    }
+
+    pub(super) fn hold(&mut self, mut all: BpfHolders) {
+        self.changes += 1;
+        let of = (all.program, all.link);
+        self.remove_holders(of);
+        all.holders.truncate(limits::BPF_HOLDERS_KEPT);
+        if self.holder_bytes + bytes_of_holders(&all) > limits::BPF_HOLDERS_BYTES {
+            all.holders.clear();
+        }
+        let bytes = bytes_of_holders(&all);
+        // Counts without names may take as much memory again.
+        if all.count > 0 && self.holder_bytes + bytes <= 2 * limits::BPF_HOLDERS_BYTES {
+            self.holder_bytes += bytes;
+            self.holders.insert(of, all);
+        }
+    }
+
+    pub(super) fn add_runs(&mut self, runs: BpfRuns) {
+        self.changes += 1;
+        let number = self.counting.number;
+        // Without an earlier frame, there were no runs.
+        let (before, last) = match self.runs.get(&runs.id) {
+            Some(ran) if ran.number == number => (ran.before, ran.last),
+            Some(ran) => ((ran.runs.count, ran.runs.time), Some((ran.number, ran.during(ran.number)))),
+            None => ((0, 0), None),
+        };
+        self.remove_runs(runs.id);
+        let bytes = 2 * size_of::<Ran>();
+        if self.take_room(bytes) {
+            self.runs.insert(runs.id, Ran { runs, before, number, last });
+        }
+    }
+
+    pub(super) fn counted(&mut self, counted: &BpfCounted) {
+        self.changes += 1;
+        let last = self.counting.at.filter(|_| counted.on);
+        let between_ns = last.map(|last| counted.at.since(last)).filter(|ns| *ns > 0);
+        let at = counted.on.then_some(counted.at);
+        self.counting = Counting { number: self.counting.number + 1, at, between_ns };
+    }
+
+    /// Applies a change of an attachment. `at` is the time at which it came or ended.
+    pub(super) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
+        self.changes += 1;
+        let before = self.attachments.remove(&attachment.key);
+        if let Some(before) = &before {
+            self.bytes -= bytes_of_attachment(before);
+            self.links.remove(&before.link);
+            self.of_program.remove(&(before.program, before.key));
+        }
+        match before {
+            Some(facts) if attachment.gone => {
+                let held = self.remove_holders((ProgId(0), facts.link)).filter(|_| facts.link.0 != 0);
+                self.gone.add_attachment(attachment.key, Former { facts, at, held });
+                return;
+            }
+            _ if attachment.gone => return,
+            Some(known) => attachment.came = known.came,
+            None if attachment.news => attachment.came = at,
+            None => {}
+        }
+        let bytes = bytes_of_attachment(&attachment);
+        if self.take_room(bytes) {
+            if attachment.link.0 != 0 {
+                self.links.insert(attachment.link, attachment.key);
+            }
+            self.of_program.insert((attachment.program, attachment.key));
+            self.attachments.insert(attachment.key, attachment);
+        }
+    }
+
+    fn end_attachment(&mut self, key: u32, at: BootNanos) {
+        self.change_attachment(BpfAttachment { key, gone: true, ..BpfAttachment::default() }, at);
+    }
+
+    pub(super) fn hide(&mut self, mut hidden: BpfHidden) {
+        self.changes += 1;
+        hidden.name.truncate(limits::BPF_HIDDEN_NAME);
+        match self.hidden.len() < limits::BPF_HIDDEN {
+            true => self.hidden.push(hidden),
+            false => self.left_out += 1,
+        }
+    }
+
+    pub(super) fn take(&mut self, mut taken: BpfInventory) {
+        // A valid inventory has fewer entries.
+        taken.unseen.truncate(limits::BPF_UNSEEN);
+        taken.unseen.iter_mut().for_each(|text| text.truncate(text.floor_char_boundary(limits::BPF_UNSEEN_TEXT)));
+        self.changes += 1;
+        self.taken = Some(taken);
+    }
+
+    /// Appends the tables as frames. The frames are not marked as news.
+    pub(super) fn write_state(&self, time: BootNanos, out: &mut Batch) {
+        // Ended entries first: an id may have come again.
+        self.gone.write_state(time, out);
+        self.programs.values().for_each(|program| HostFrame::BpfProgram(program.clone()).push(time, out));
+        for attachment in self.attachments.values() {
+            HostFrame::BpfAttachment(BpfAttachment { news: false, ..attachment.clone() }).push(time, out);
+        }
+        self.hidden.iter().for_each(|hidden| HostFrame::BpfHidden(hidden.clone()).push(time, out));
+        self.holders.values().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
+        self.runs.values().for_each(|ran| HostFrame::BpfRuns(ran.runs.clone()).push(time, out));
+        self.taken.iter().for_each(|taken| HostFrame::BpfInventory(taken.clone()).push(time, out));
+    }
+}

@@ -1,0 +1,275 @@
+//! Processes, users, cgroups and clocks: a pure fold over frames, without I/O.
+
+pub mod bpf;
+pub mod pairing;
+pub mod process;
+mod state;
+pub mod symbols;
+
+use crate::budget::{Budget, cgroup_bytes};
+use crate::event::process::{Process, ProcessKey};
+use crate::event::{Body, Event, ROOT_CGROUP, Tables};
+use crate::fifo::Fifo;
+use crate::frame::host::{Counters, Host, HostFrame, KernelSymbol, Probe};
+use crate::frame::state::Told;
+use crate::limits;
+use crate::terminal::Terminal;
+use process::ProcessTable;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
+use tracetui_shared::time::BootNanos;
+
+/// All tables. They are changed by frames only.
+#[derive(Debug, Default)]
+pub struct World {
+    pub processes: ProcessTable,
+    pub bpf: bpf::Programs,
+    /// Symbols of the kernel.
+    pub symbols: symbols::StackSymbols,
+    host: Host,
+    clock_offset: i64,
+    users: FxHashMap<Uid, String>,
+    groups: FxHashMap<Gid, String>,
+    /// Bytes of the names of users and groups.
+    accounts: usize,
+    cgroups: Fifo<CgroupId, Box<[u8]>>,
+    cgroups_evicted: u64,
+    probes: Vec<Probe>,
+    counters: Counters,
+    /// COMMAND's terminal, if its output is recorded.
+    terminal: Option<Box<Terminal>>,
+    /// Whether the output is not followed.
+    without_terminal: bool,
+    budget: Budget,
+}
+
+/// Bytes of a user or group beside its name: its place in the table, which may be less than half full, and the overhead
+/// of the allocator.
+const ACCOUNT: usize = 5 * (size_of::<(Uid, String)>() + 1) / 2 + 16;
+
+impl World {
+    pub fn new(budget: Budget) -> World {
+        World { processes: ProcessTable::new(budget), budget, ..World::default() }
+    }
+
+    /// The memory in use, in bytes: processes, cgroups, users and groups.
+    pub fn bytes(&self) -> usize {
+        let terminal = self.terminal().map_or(0, Terminal::bytes);
+        self.processes.bytes()
+            + self.bpf.bytes()
+            + self.symbols.bytes()
+            + self.cgroups.bytes()
+            + self.accounts
+            + terminal
+    }
+
+    /// Applies a host frame of this time.
+    pub fn apply_host(&mut self, frame: HostFrame, time: BootNanos) {
+        match frame {
+            HostFrame::Host(host) => self.host = host,
+            HostFrame::Clock(clock) => self.clock_offset = clock.offset_ns,
+            HostFrame::ProcessSeed(seed) => self.processes.seed(&seed),
+            HostFrame::User(user) => {
+                if self.takes_account(&user.name) {
+                    self.users.insert(user.uid, user.name);
+                }
+            }
+            HostFrame::Group(group) => {
+                if self.takes_account(&group.name) {
+                    self.groups.insert(group.gid, group.name);
+                }
+            }
+            HostFrame::Cgroup(cgroup) => {
+                let bytes = cgroup_bytes(&cgroup.path);
+                self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
+                // The feed evicts by the same rule, so it knows which paths are known here.
+                while self.cgroups.evict(limits::CGROUPS, self.budget.cgroups()).is_some() {
+                    self.cgroups_evicted += 1;
+                }
+            }
+            HostFrame::Probe(probe) => match self.probes.iter().position(|known| known.name == probe.name) {
+                Some(at) => self.probes[at] = probe,
+                None if self.probes.len() < limits::PROBES => self.probes.push(probe),
+                None => {}
+            },
+            HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
+            HostFrame::BpfProgram(program) => self.bpf.add_program(program),
+            HostFrame::BpfProgramGone(program) => self.bpf.end_program(program.id, time),
+            HostFrame::BpfAttachment(attachment) => self.bpf.change_attachment(attachment, time),
+            HostFrame::BpfHidden(hidden) => self.bpf.hide(hidden),
+            HostFrame::BpfHolders(all) => self.bpf.hold(all),
+            HostFrame::BpfRuns(runs) => self.bpf.add_runs(runs),
+            HostFrame::BpfCounted(counted) => self.bpf.counted(&counted),
+            HostFrame::BpfInventory(taken) => self.bpf.take(taken),
+            HostFrame::KernelSymbol(symbol) => self.symbols.add(symbol),
+            HostFrame::CommandOutput(_) if self.without_terminal => {}
+            HostFrame::CommandOutput(output) => {
+                self.terminal.get_or_insert_with(|| Box::new(Terminal::recorded())).apply(&output);
+            }
+            // The pipeline handles these.
+            HostFrame::Trace(_)
+            | HostFrame::Drained(_)
+            | HostFrame::Settled(_)
+            | HostFrame::Hole(_)
+            | HostFrame::Continues(_)
+            | HostFrame::Window(_)
+            | HostFrame::Unreadable(_)
+            | HostFrame::StatePart(_)
+            | HostFrame::Excerpt(_)
+            | HostFrame::Scanned(_)
+            | HostFrame::Unfinished(_)
+            | HostFrame::Restart(_)
+            | HostFrame::ProgramChange(_)
+            | HostFrame::ProgramChangesLost(_)
+            | HostFrame::Layout(_) => {}
+        }
+    }
+
+    /// Whether there is room for another user or group. A repeated id counts twice, but each comes only once, at the
+    /// start.
+    fn takes_account(&mut self, name: &str) -> bool {
+        let bytes = ACCOUNT + name.len();
+        let fits = self.accounts + bytes <= self.budget.accounts();
+        self.accounts += if fits { bytes } else { 0 };
+        fits
+    }
+
+    /// Applies an event, and returns its process at that time.
+    pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
+        if let Body::Bpf(bpf) = &event.body {
+            self.bpf.apply(bpf, &event.header);
+        }
+        self.processes.apply(event)
+    }
+
+    /// Applies the facts that an event of an excerpt contains beside its record.
+    pub(crate) fn tell(&mut self, told: &Told) {
+        self.clock_offset = told.clock_offset;
+        if let Some(process) = &told.process {
+            self.processes.tell(process);
+        }
+    }
+
+    /// Sets the process of the COMMAND.
+    pub fn set_command(&mut self, command: Tgid) {
+        self.processes.set_command(command);
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The latest CLOCK_REALTIME − CLOCK_BOOTTIME, in nanoseconds.
+    pub fn clock_offset(&self) -> i64 {
+        self.clock_offset
+    }
+
+    /// The user with a name; the lowest id if there are several.
+    pub fn user_id(&self, name: &str) -> Option<Uid> {
+        self.users.iter().filter(|(_, known)| *known == name).map(|(uid, _)| *uid).min()
+    }
+
+    /// The group with a name; the lowest id if there are several.
+    pub fn group_id(&self, name: &str) -> Option<Gid> {
+        self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| *gid).min()
+    }
+
+    /// The names of the users that are known, in no order.
+    pub fn user_names(&self) -> impl Iterator<Item = &str> {
+        self.users.values().map(String::as_str)
+    }
+
+    /// The names of the groups that are known, in no order.
+    pub fn group_names(&self) -> impl Iterator<Item = &str> {
+        self.groups.values().map(String::as_str)
+    }
+
+    /// Whether the path of a cgroup is known.
+    pub fn knows_cgroup(&self, id: CgroupId) -> bool {
+        self.cgroups.contains(&id)
+    }
+
+    /// The number of cgroups whose path was evicted.
+    pub fn cgroups_evicted(&self) -> u64 {
+        self.cgroups_evicted
+    }
+
+    /// The probes, attached or not.
+    pub fn probes(&self) -> &[Probe] {
+        &self.probes
+    }
+
+    /// COMMAND's terminal, as far as its output is in the frames.
+    pub fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_deref()
+    }
+
+    /// Stops following COMMAND's terminal: it stays as in the last state. For readers that write no states.
+    pub(crate) fn leave_out_terminal(&mut self) {
+        self.without_terminal = true;
+    }
+
+    /// Follows COMMAND's terminal if another world does.
+    pub(crate) fn follow_terminal_as(&mut self, other: &World) {
+        self.without_terminal = other.without_terminal;
+    }
+
+    /// Sets COMMAND's terminal, whose later output is in the frames.
+    pub(crate) fn set_terminal(&mut self, terminal: &Terminal) {
+        self.terminal = Some(Box::new(Terminal::restore(&terminal.state())));
+    }
+
+    /// The latest counters of the probes.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Tables for World {
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
+        match self.cgroups.get(&id) {
+            Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
+            Some(path) => Some(path),
+            // Its path is known where no v2 hierarchy could be read.
+            None if id == ROOT_CGROUP && !process.cgroup.is_empty() => Some(&process.cgroup),
+            None => None,
+        }
+    }
+
+    fn knows_cgroups(&self) -> bool {
+        self.cgroups_evicted > 0 || self.cgroups.iter().next().is_some()
+    }
+
+    fn user(&self, uid: Uid) -> Option<&str> {
+        self.users.get(&uid).map(String::as_str)
+    }
+
+    fn group(&self, gid: Gid) -> Option<&str> {
+        self.groups.get(&gid).map(String::as_str)
+    }
+
+    fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]> {
+        self.cgroups.get(&id).map(|path| &**path)
+    }
+
+    fn own_pid_ns(&self) -> NsInum {
+        self.host.pid_ns
+    }
+
+    fn in_tree(&self, process: &Process, root: Tgid) -> bool {
+        self.processes.in_tree(process, root)
+    }
+
+    fn symbol(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol> {
+        self.symbols.find(address, at)
+    }
+
+    fn process(&self, key: ProcessKey) -> Option<&Arc<Process>> {
+        self.processes.get(key).map(|entry| &entry.process)
+    }
+}

@@ -1,0 +1,676 @@
+//! The process table, keyed by (tgid, start). Every fork, exec and exit updates it, before any filter.
+//!
+//! Entries are immutable: an exec makes a new one, so the process of an earlier event does not change. Only a fork, a
+//! successful exec and an exit change the table. A thread never changes the entry of its leader.
+
+pub(crate) mod state;
+
+use super::pairing::Pairing;
+use crate::budget::Budget;
+use crate::event::process::{Image, Origin, Process, ProcessKey};
+use crate::event::{Body, Components, Event, exec::Exec};
+use crate::frame::host::ProcessSeed;
+use crate::limits;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::record::tcp::op;
+use tracetui_shared::time::BootNanos;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEnd {
+    pub time: BootNanos,
+    /// The status as wait(2) reports it.
+    pub status: u32,
+}
+
+/// An entry of the table.
+#[derive(Clone, Debug)]
+pub struct ProcessEntry {
+    pub process: Arc<Process>,
+    /// The end, if it ended.
+    pub end: Option<ProcessEnd>,
+    /// The number of its events other than fork, exec and exit.
+    pub others: u64,
+    /// The time of its last event.
+    last: BootNanos,
+}
+
+impl ProcessEntry {
+    /// Counts an event other than fork, exec and exit.
+    fn count(&mut self, header: &FrameHeader) {
+        self.others += 1;
+        self.last = header.time;
+    }
+}
+
+fn key_of(header: &FrameHeader) -> ProcessKey {
+    ProcessKey { tgid: header.tgid, start: header.start }
+}
+
+/// Bytes of an allocation beside its content, with the counters of an `Arc`.
+const ALLOCATION: usize = 16;
+
+/// Bytes of an entry beside its texts: its places in the tables, which may be less than half full, and in the list of
+/// ended processes; the process and its image; the overhead of the allocator.
+const ENTRY: usize = 5 * (size_of::<(ProcessKey, ProcessEntry)>() + size_of::<(Tgid, ProcessKey)>() + 2) / 2
+    + 2 * size_of::<ProcessKey>()
+    + 2 * size_of::<(ProcessKey, ProcessKey)>()
+    + size_of::<Process>()
+    + size_of::<Image>()
+    + 8 * ALLOCATION;
+
+/// Bytes of a process in the table. Texts that several processes share count for each of them: any one may be the last
+/// that keeps them.
+fn bytes_of(process: &Process) -> usize {
+    let image = &process.image;
+    ENTRY + process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len()
+}
+
+/// What the table keeps of the COMMAND, even if its process was evicted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ran {
+    /// The arguments of its first exec, each followed by NUL; empty if it had none.
+    pub argv: Vec<u8>,
+    /// Its status as reported by wait(2), once it ended.
+    pub status: Option<u32>,
+}
+
+/// The live processes, and the latest [`limits::DEAD_PROCESSES`] ended ones, within the memory limit
+/// ([`limits::PROCESSES_SHARE`]).
+#[derive(Debug, Default)]
+pub struct ProcessTable {
+    entries: FxHashMap<ProcessKey, ProcessEntry>,
+    /// The current entry of a process id.
+    current: FxHashMap<Tgid, ProcessKey>,
+    /// The ticks (ns) of processes from the scan whose start is only known to the clock tick, by process id.
+    inexact: FxHashMap<Tgid, u64>,
+    /// Each parent with each of its children.
+    children: BTreeSet<(ProcessKey, ProcessKey)>,
+    /// Ended processes, oldest first.
+    dead: VecDeque<ProcessKey>,
+    pairing: Pairing,
+    /// The process id of the COMMAND, and the identity of its process once it is known: the id may be reused later.
+    command: Option<(Tgid, Option<ProcessKey>)>,
+    ran: Ran,
+    /// The processes that the ids in `tree=ID` denote; `None` until a process has the id.
+    roots: FxHashMap<Tgid, Option<ProcessKey>>,
+    /// The keys of processes from the scan whose exact start became known: old key, new key. The `parent` of an entry
+    /// may have an old key.
+    settled: FxHashMap<ProcessKey, ProcessKey>,
+    /// The time when the probes were attached.
+    since: BootNanos,
+    /// Bytes of all entries.
+    bytes: usize,
+    budget: Budget,
+    /// The number of live processes that were evicted.
+    evicted: u64,
+    /// The latest start of the evicted live processes.
+    evicted_until: BootNanos,
+}
+
+/// The limit of forks with `CLONE_PARENT` per line of descent at which the search follows the parent as well as the
+/// process that forked.
+const SIBLINGS: u32 = 4;
+
+/// The limit of processes on the way to an ancestor: more than the table keeps in a line.
+const GENERATIONS: usize = 1 << 16;
+
+impl ProcessTable {
+    pub fn new(budget: Budget) -> ProcessTable {
+        ProcessTable { budget, ..ProcessTable::default() }
+    }
+
+    /// Sets the time of the attach. Processes that started earlier are older than the trace.
+    pub fn traced_since(&mut self, time: BootNanos) {
+        self.since = time;
+    }
+
+    /// Bytes of all entries.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The number of live processes that were evicted. Each is added again at its next event, without its earlier data.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// The events that did not pair up so far.
+    pub fn pairing(&self) -> Pairing {
+        self.pairing
+    }
+
+    /// Sets the process of the COMMAND, before its first event.
+    pub fn set_command(&mut self, command: Tgid) {
+        self.command = Some((command, None));
+    }
+
+    /// The facts about the COMMAND.
+    pub fn ran(&self) -> &Ran {
+        &self.ran
+    }
+
+    /// Sets the ids in `tree=ID` terms. An id denotes the process that has it now, or had it last; if none is known,
+    /// the first process that gets it. An id that is already followed keeps its process.
+    pub fn follow(&mut self, ids: &[Tgid]) {
+        self.roots.retain(|id, _| ids.contains(id));
+        for id in ids {
+            self.roots.entry(*id).or_insert_with(|| self.current.get(id).copied());
+        }
+    }
+
+    /// The ids that are followed.
+    pub fn roots(&self) -> Vec<Tgid> {
+        self.roots.keys().copied().collect()
+    }
+
+    /// Sets the process that an id in `tree=ID` denotes, whichever process has the id now. Call it before
+    /// [`follow`](Self::follow). Returns whether the id denoted another process before.
+    pub fn follow_process(&mut self, process: ProcessKey) -> bool {
+        self.roots.insert(process.tgid, Some(process)).is_some_and(|before| before != Some(process))
+    }
+
+    /// Every entry, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &ProcessEntry> {
+        self.entries.values()
+    }
+
+    /// The children of a process that the table knows, by process id.
+    pub fn children(&self, parent: ProcessKey) -> impl Iterator<Item = &ProcessEntry> {
+        self.links(self.exact(parent)).filter_map(|(_, child)| self.entries.get(child))
+    }
+
+    /// Pairs of the parent and each of its children.
+    fn links(&self, parent: ProcessKey) -> impl Iterator<Item = &(ProcessKey, ProcessKey)> {
+        let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
+        self.children.range((parent, first)..).take_while(move |(of, _)| *of == parent)
+    }
+
+    /// Adds a process to the children of its parent.
+    fn link(&mut self, process: &Process) {
+        if let Some(parent) = process.parent {
+            self.children.insert((self.exact(parent), process.key));
+        }
+    }
+
+    /// Removes a process from the children of its parent.
+    fn unlink(&mut self, process: &Process) {
+        if let Some(parent) = process.parent {
+            self.children.remove(&(self.exact(parent), process.key));
+        }
+    }
+
+    /// The entry of an identity.
+    pub fn get(&self, key: ProcessKey) -> Option<&ProcessEntry> {
+        self.entries.get(&self.exact(key))
+    }
+
+    /// A key with the exact start, if that has become known.
+    fn exact(&self, key: ProcessKey) -> ProcessKey {
+        self.settled.get(&key).copied().unwrap_or(key)
+    }
+
+    /// The current (or latest) entry of a process id.
+    pub fn by_tgid(&self, tgid: Tgid) -> Option<&ProcessEntry> {
+        self.current.get(&tgid).and_then(|key| self.entries.get(key))
+    }
+
+    /// The ancestors of a process, nearest first, as far as the table knows them.
+    pub fn ancestors(&self, process: &Process) -> impl Iterator<Item = &Arc<Process>> {
+        let mut next = process.parent;
+        // A parent starts before its child, but not by much if both are from the scan. A recording may also lie.
+        let ancestors = std::iter::from_fn(move || {
+            let entry = self.get(next?)?;
+            next = entry.process.parent.filter(|parent| parent.start <= entry.process.key.start);
+            Some(&entry.process)
+        });
+        ancestors.take(GENERATIONS)
+    }
+
+    /// Whether a process is the one that `root` denotes ([`follow`](Self::follow); an id that is not followed denotes
+    /// the process that has it now), or a descendant: through the processes that forked, and through the parents at the
+    /// forks.
+    pub fn in_tree(&self, process: &Process, root: Tgid) -> bool {
+        let followed = self.roots.get(&root).copied();
+        let Some(root) = followed.unwrap_or_else(|| self.current.get(&root).copied()) else { return false };
+        self.descends(process, self.exact(root), SIBLINGS, &mut { GENERATIONS })
+    }
+
+    /// `siblings` limits how many times the parent is followed as well, where another process forked (`CLONE_PARENT`). `steps`
+    /// limits the number of processes visited: processes of a recording may be their own ancestors.
+    fn descends(&self, process: &Process, root: ProcessKey, siblings: u32, steps: &mut usize) -> bool {
+        let is_root = |key: ProcessKey| key.tgid == root.tgid && self.exact(key) == root;
+        let older = |key: Option<ProcessKey>, process: &Process| {
+            Some(&*self.get(key.filter(|key| key.start <= process.key.start)?)?.process)
+        };
+        let mut next = Some(process);
+        let mut start = None;
+        while let Some(process) = next.filter(|_| *steps > 0) {
+            // Only processes of a scan start at the same time as their parents, or those that are their own ancestors.
+            let same = start.replace(process.key.start) == Some(process.key.start);
+            *steps = steps.saturating_sub(if same { GENERATIONS >> 8 } else { 1 });
+            if is_root(process.key) || process.maker.is_some_and(is_root) || process.parent.is_some_and(is_root) {
+                return true;
+            }
+            if process.maker != process.parent
+                && siblings > 0
+                && older(process.parent, process).is_some_and(|parent| self.descends(parent, root, siblings - 1, steps))
+            {
+                return true;
+            }
+            next = older(process.maker, process);
+        }
+        false
+    }
+
+    /// Adds a process from the process scan. A process that an event has already added keeps the data of the event.
+    pub fn seed(&mut self, seed: &ProcessSeed) {
+        let key = ProcessKey { tgid: seed.tgid, start: seed.start };
+        let known = self.current.get(&seed.tgid).copied();
+        if let Some(known) = known {
+            let same = if seed.start_exact { known.start == seed.start } else { same_tick(known.start, seed) };
+            if same {
+                // The scan does not know how long the COMMAND was held.
+                let held_ns = self.entries.get(&known).map_or(0, |entry| entry.process.held_ns);
+                let seeded = Arc::new(Process { held_ns, ..self.seeded(known, seed) });
+                if self
+                    .entries
+                    .get(&known)
+                    .is_some_and(|entry| matches!(entry.process.origin, Origin::FirstSeen | Origin::Older))
+                {
+                    self.replace(known, seeded);
+                    self.make_room();
+                }
+                return;
+            }
+            // The scan is ahead of the events. The events that end the known process and start this one are yet to
+            // come.
+            let lives = self.entries.get(&known).is_some_and(|entry| entry.end.is_none());
+            if lives || known.start >= seed.start {
+                return;
+            }
+        }
+        let process = Arc::new(self.seeded(key, seed));
+        if !self.has_room(bytes_of(&process)) {
+            // A process with events is more useful than one that was only found by the scan.
+            self.note_evicted(key.start);
+            return;
+        }
+        self.insert(process, BootNanos(0));
+        if !seed.start_exact {
+            self.inexact.insert(seed.tgid, seed.tick_ns);
+        }
+    }
+
+    fn seeded(&self, key: ProcessKey, seed: &ProcessSeed) -> Process {
+        // If one start is only known to the tick, both are compared to the tick. A process that started after the child
+        // has the reused id of a parent that ended.
+        let tick = if seed.start_exact { 1 } else { seed.tick_ns.max(1) };
+        let older = |parent: &ProcessKey| seed.ppid.0 != 0 && parent.start.0 / tick <= key.start.0 / tick;
+        let found = || self.current.get(&seed.ppid).copied().filter(older);
+        let named = ProcessKey { tgid: seed.ppid, start: seed.parent_start };
+        let parent = if seed.parent_start.0 == 0 { found() } else { Some(named).filter(|named| named.tgid.0 != 0) };
+        Process {
+            key,
+            parent,
+            maker: parent,
+            of_command: self.is_of_command(key, parent),
+            comm: seed.comm.as_slice().into(),
+            image: Arc::new(Image {
+                exe: seed.exe.as_slice().into(),
+                argv: kept(&seed.argv).into(),
+                cwd: seed.cwd.as_slice().into(),
+            }),
+            uid: seed.uid,
+            gid: seed.gid,
+            cgroup: seed.cgroup.as_slice().into(),
+            // Of a process that ended before /proc was read, only the start and the parent are known.
+            origin: if seed.comm.is_empty() && seed.exe.is_empty() { Origin::Older } else { Origin::Seed },
+            execs: 0,
+            held_ns: 0,
+        }
+    }
+
+    /// Applies an event, and returns its process at that time (exec: after the exec). `None` for a row without a
+    /// process.
+    pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
+        match &event.body {
+            Body::Exec(exec) if self.ran.argv.is_empty() && self.is_command(key_of(&event.header)) => {
+                self.ran.argv = kept(exec.argv).into();
+            }
+            Body::Exit(exit) if self.is_command(key_of(&event.header)) => {
+                self.ran.status.get_or_insert(exit.record.status);
+            }
+            _ => {}
+        }
+        match &event.body {
+            Body::Lost(_) => None,
+            // The kernel's stream of programs reported this event, and it does not name the process.
+            Body::Bpf(_) if event.header.tgid == Tgid(0) => None,
+            Body::Fork(fork) => {
+                let parent = self.met(&event.header);
+                self.forked(&event.header, &fork.record, &parent);
+                Some(parent)
+            }
+            Body::Exec(exec) if exec.record.ret == 0 => Some(self.execed(&event.header, exec)),
+            Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
+            _ => {
+                // Usually the table has it.
+                if let Some(entry) = self.entries.get_mut(&key_of(&event.header)) {
+                    entry.count(&event.header);
+                    return Some(Arc::clone(&entry.process));
+                }
+                // A connection can outlive its process. A process without a further exit must not be added.
+                let key = key_of(&event.header);
+                let closed = matches!(&event.body, Body::Tcp(tcp) if tcp.record.op == op::CLOSE);
+                if closed && self.settle_seed(key).is_none() {
+                    return Some(Arc::new(self.first_seen(key, &event.header)));
+                }
+                let process = self.met(&event.header);
+                if let Some(entry) = self.entries.get_mut(&process.key) {
+                    entry.count(&event.header);
+                }
+                Some(process)
+            }
+        }
+    }
+
+    /// The process of a header. It is added if the table does not have it.
+    fn met(&mut self, header: &FrameHeader) -> Arc<Process> {
+        let key = key_of(header);
+        if let Some(entry) = self.entries.get(&key) {
+            return Arc::clone(&entry.process);
+        }
+        if let Some(process) = self.settle_seed(key) {
+            return process;
+        }
+        let process = Arc::new(self.first_seen(key, header));
+        self.insert(Arc::clone(&process), header.time);
+        process
+    }
+
+    /// Sets the exact start of a process from the scan whose start was only known to the tick, at its first event.
+    fn settle_seed(&mut self, key: ProcessKey) -> Option<Arc<Process>> {
+        let tick = self.inexact.get(&key.tgid).copied()?;
+        let seeded = self.current.get(&key.tgid).copied()?;
+        if tick == 0 || key.start.0 / tick != seeded.start.0 / tick {
+            return None;
+        }
+        self.inexact.remove(&key.tgid);
+        let mut entry = self.entries.remove(&seeded)?;
+        self.unlink(&entry.process);
+        entry.process = Arc::new(Process { key, ..(*entry.process).clone() });
+        let process = Arc::clone(&entry.process);
+        self.entries.insert(key, entry);
+        self.current.insert(key.tgid, key);
+        let children: Vec<_> = self.links(seeded).copied().collect();
+        for (_, child) in children {
+            self.children.remove(&(seeded, child));
+            self.children.insert((key, child));
+        }
+        self.settled.insert(seeded, key);
+        self.link(&process);
+        Some(process)
+    }
+
+    fn first_seen(&self, key: ProcessKey, header: &FrameHeader) -> Process {
+        // A process that started later, or ended before this event, is not the parent. It only has, or had, the
+        // parent's id.
+        let parent = self.by_tgid(header.ppid).filter(|parent| parent.end.is_none()).map(|parent| parent.process.key);
+        let parent = parent.filter(|parent| parent.start <= key.start);
+        Process {
+            key,
+            of_command: self.is_of_command(key, parent),
+            parent: parent.filter(|_| header.ppid.0 != 0),
+            maker: parent.filter(|_| header.ppid.0 != 0),
+            comm: header.comm().into(),
+            image: Arc::default(),
+            uid: header.uid,
+            gid: header.gid,
+            cgroup: parent
+                .and_then(|p| self.entries.get(&p))
+                .map(|e| Arc::clone(&e.process.cgroup))
+                .unwrap_or_default(),
+            origin: match key.start < self.since || key.start <= self.evicted_until {
+                true => Origin::Older,
+                false => Origin::FirstSeen,
+            },
+            execs: 0,
+            held_ns: 0,
+        }
+    }
+
+    /// Whether a process is the COMMAND.
+    fn is_command(&self, key: ProcessKey) -> bool {
+        self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
+    }
+
+    /// Whether a process whose fork was not captured belongs to the COMMAND: the COMMAND itself, which was forked
+    /// before the probes were attached, or a child whose fork was lost.
+    fn is_of_command(&self, key: ProcessKey, parent: Option<ProcessKey>) -> bool {
+        self.is_command(key)
+            || parent.and_then(|parent| self.entries.get(&parent)).is_some_and(|entry| entry.process.of_command)
+    }
+
+    fn forked(&mut self, header: &FrameHeader, fork: &tracetui_shared::record::fork::ForkRecord, caller: &Process) {
+        if fork.child.0 != fork.child_tid {
+            self.pairing.tid_not_pid += 1;
+        }
+        let key = ProcessKey { tgid: fork.child, start: fork.child_start };
+        let parent = ProcessKey { tgid: fork.child_parent, start: fork.child_parent_start };
+        if let Some(known) = self.entries.get(&key) {
+            // The process scan may have found it after its fork but before the ring was read.
+            if known.process.origin == Origin::Fork {
+                self.pairing.repeated_start += 1;
+            }
+            return self.inherit(key, parent, caller);
+        }
+        if self.settle_seed(key).is_some() {
+            return self.inherit(key, parent, caller);
+        }
+        let child = Process {
+            key,
+            parent: Some(parent),
+            maker: Some(caller.key),
+            comm: header.comm().into(),
+            image: Arc::clone(&caller.image),
+            uid: header.uid,
+            gid: header.gid,
+            cgroup: Arc::clone(&caller.cgroup),
+            origin: Origin::Fork,
+            execs: 0,
+            held_ns: 0,
+            // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
+            of_command: caller.of_command,
+        };
+        self.insert(Arc::new(child), header.time);
+    }
+
+    /// Sets the parent of a child that the process scan found before its fork was read: the scan knows the parent only
+    /// by id. The child belongs to the COMMAND if its parent does.
+    fn inherit(&mut self, child: ProcessKey, parent: ProcessKey, caller: &Process) {
+        if let Some(entry) = self.entries.get(&child) {
+            let of_command = entry.process.of_command || caller.of_command;
+            let process =
+                Process { parent: Some(parent), maker: Some(caller.key), of_command, ..(*entry.process).clone() };
+            self.replace(child, Arc::new(process));
+        }
+    }
+
+    fn execed(&mut self, header: &FrameHeader, exec: &Exec<'_>) -> Arc<Process> {
+        if header.tid.0 != header.tgid.0 {
+            self.pairing.tid_not_pid += 1;
+        }
+        let before = self.met(header);
+        let first = before.execs == 0 && before.held_ns == 0 && self.is_command(before.key);
+        let after = Arc::new(Process {
+            held_ns: if first { header.time.since(before.key.start) } else { before.held_ns },
+            comm: header.comm().into(),
+            image: Arc::new(Image { exe: path(exec.exe), argv: kept(exec.argv).into(), cwd: path(exec.cwd) }),
+            uid: header.uid,
+            gid: header.gid,
+            execs: before.execs + 1,
+            ..(*before).clone()
+        });
+        if self.entries.get(&before.key).is_some_and(|entry| entry.end.is_some()) {
+            self.pairing.exit_before_exec += 1;
+        }
+        self.replace(before.key, Arc::clone(&after));
+        if let Some(entry) = self.entries.get_mut(&before.key) {
+            entry.last = header.time;
+        }
+        self.make_room();
+        after
+    }
+
+    fn exited(&mut self, header: &FrameHeader, status: u32) -> Arc<Process> {
+        if header.tid.0 != header.tgid.0 {
+            self.pairing.tid_not_pid += 1;
+        }
+        let process = self.met(header);
+        let Some(entry) = self.entries.get_mut(&process.key) else { return process };
+        if entry.end.is_some() {
+            self.pairing.exit_twice += 1;
+            return process;
+        }
+        if process.origin == Origin::FirstSeen {
+            self.pairing.unpaired_exit += 1;
+        }
+        entry.end = Some(ProcessEnd { time: header.time, status });
+        self.bury(process.key);
+        process
+    }
+
+    fn insert(&mut self, process: Arc<Process>, last: BootNanos) {
+        let key = process.key;
+        if let Some(root) = self.roots.get_mut(&key.tgid) {
+            root.get_or_insert(key);
+        }
+        if let Some((_, met)) = self.command.as_mut().filter(|(id, _)| *id == key.tgid) {
+            met.get_or_insert(key);
+        }
+        if self.is_found_ahead(key) {
+            self.hold(process, last);
+            return;
+        }
+        if let Some(before) = self.current.insert(key.tgid, key) {
+            let living = self.entries.get(&before).is_some_and(|entry| entry.end.is_none());
+            if living && before != key {
+                // Its exit was lost, or is yet to come.
+                self.pairing.start_mismatch += 1;
+                self.bury(before);
+            }
+        }
+        self.inexact.remove(&key.tgid);
+        self.hold(process, last);
+    }
+
+    /// Whether the process scan has already found a later process with the same id, of which no event has arrived yet.
+    fn is_found_ahead(&self, key: ProcessKey) -> bool {
+        let found = self.current.get(&key.tgid).and_then(|current| self.entries.get(current));
+        found.is_some_and(|found| found.last == BootNanos(0) && found.process.key.start > key.start)
+    }
+
+    fn hold(&mut self, process: Arc<Process>, last: BootNanos) {
+        self.put(ProcessEntry { process, end: None, others: 0, last });
+        self.make_room();
+    }
+
+    /// Replaces the process of an entry.
+    fn replace(&mut self, key: ProcessKey, process: Arc<Process>) {
+        if let Some(entry) = self.entries.get(&key) {
+            self.put(ProcessEntry { process, ..entry.clone() });
+        }
+    }
+
+    /// Adds an entry, or replaces the one with the same key.
+    fn put(&mut self, entry: ProcessEntry) {
+        let process = Arc::clone(&entry.process);
+        self.bytes += bytes_of(&process);
+        if let Some(before) = self.entries.insert(process.key, entry) {
+            self.bytes -= bytes_of(&before.process);
+            self.unlink(&before.process);
+        }
+        self.link(&process);
+    }
+
+    fn bury(&mut self, key: ProcessKey) {
+        self.dead.push_back(key);
+        if self.dead.len() > limits::DEAD_PROCESSES {
+            self.forget_dead();
+        }
+    }
+
+    /// Removes the process that ended first. Returns `false` if there is no ended process.
+    fn forget_dead(&mut self) -> bool {
+        let Some(oldest) = self.dead.pop_front() else { return false };
+        self.forget(oldest);
+        true
+    }
+
+    fn forget(&mut self, key: ProcessKey) {
+        if let Some(entry) = self.entries.remove(&key) {
+            self.bytes -= bytes_of(&entry.process);
+            self.unlink(&entry.process);
+        }
+        if self.current.get(&key.tgid) == Some(&key) {
+            self.current.remove(&key.tgid);
+            self.inexact.remove(&key.tgid);
+        }
+    }
+
+    /// Whether this many more bytes fit. Removes ended processes as needed.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        while self.bytes + bytes > self.budget.processes() && self.forget_dead() {}
+        self.bytes + bytes <= self.budget.processes()
+    }
+
+    /// Removes ended processes, the oldest first; then live ones if that is not enough.
+    fn make_room(&mut self) {
+        if !self.has_room(0) {
+            self.forget_living();
+        }
+    }
+
+    /// Removes the live processes that were idle longest, those of a COMMAND last. It frees an eighth of the limit, so
+    /// that it runs rarely.
+    fn forget_living(&mut self) {
+        let keep = self.budget.processes() / 8 * 7;
+        let of = |(key, entry): (&ProcessKey, &ProcessEntry)| (entry.process.of_command, entry.last, *key);
+        let mut quiet: Vec<_> = self.entries.iter().map(of).collect();
+        quiet.sort_unstable();
+        // The last one is the process of the current event.
+        quiet.pop();
+        for (_, _, key) in quiet {
+            if self.bytes <= keep {
+                break;
+            }
+            self.forget(key);
+            self.note_evicted(key.start);
+        }
+    }
+
+    fn note_evicted(&mut self, start: BootNanos) {
+        self.evicted += 1;
+        self.evicted_until = self.evicted_until.max(start);
+    }
+}
+
+fn same_tick(start: BootNanos, seed: &ProcessSeed) -> bool {
+    seed.tick_ns != 0 && start.0 / seed.tick_ns == seed.start.0 / seed.tick_ns
+}
+
+fn kept(argv: &[u8]) -> &[u8] {
+    argv.get(..limits::KEPT_ARGV).unwrap_or(argv)
+}
+
+fn path(names: Components<'_>) -> Box<[u8]> {
+    let mut out = Vec::new();
+    if names.absent().is_none() && !names.bytes.is_empty() {
+        names.write(&mut out);
+    }
+    out.into()
+}

@@ -1,0 +1,293 @@
+//! The fields of `bpf` events.
+
+use super::*;
+
+fn bpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Bpf(bpf) => get(bpf),
+        _ => Value::Null,
+    }
+}
+
+/// A value from the program's kernel object.
+fn of_prog<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+    bpf(seen, |b| if b.has(has::PROG) { get(b) } else { b.no_program() })
+}
+
+/// A value that a program of classic BPF does not have.
+fn of_ebpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+    of_prog(seen, |b| if b.is_classic() { Value::Null } else { get(b) })
+}
+
+/// A value that the kernel's own stream of programs does not report.
+fn of_call<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+    of_ebpf(seen, |b| {
+        if b.is_made() && b.record().prog_uid == u32::MAX { Value::Unknown(Why::NotCollected) } else { get(b) }
+    })
+}
+
+/// A value that only an attachment has; null for a load.
+fn of_attach<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+    bpf(seen, |b| if b.is_of_program() { Value::Null } else { get(b) })
+}
+
+/// The kernel symbol that contained the attach point at the time of the event.
+fn symbol<'a>(seen: &EventContext<'a>, bpf: &Bpf<'_>) -> Option<&'a KernelSymbol> {
+    let addr = bpf.record().addr;
+    if addr == 0 { None } else { seen.world.symbol(addr, seen.event.header.time) }
+}
+
+/// Whether the program calls the helper of a bit.
+fn write_user(record: &BpfRecord) -> &'static str {
+    match record.scan {
+        _ if record.helpers & 1 != 0 => "yes",
+        scan::WHOLE => "no",
+        _ => "unknown",
+    }
+}
+
+/// The reason why the helpers of a program are unknown.
+fn write_user_why(b: &Bpf<'_>) -> Why {
+    match b.record().scan {
+        scan::CUT => Why::Cut,
+        scan::NO_ADDRESSES => Why::NotPermitted,
+        _ if !b.has(has::PROG) => b.why_missing(),
+        _ => Why::NotCollected,
+    }
+}
+
+/// The offset of a probe, even if it is 0.
+fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
+    let multi = b.on(on::MULTI) && !b.text.is_empty();
+    if b.has(has::KPROBE) || b.has(has::UPROBE) || multi { Value::Uint(b.record().offset) } else { Value::Null }
+}
+
+const PROG: &[Field] = &[
+    Field::new("id", Shape::Number, "bpf_prog_aux.id; null for a classic BPF program.", |s| {
+        of_ebpf(s, |b| match b.record().prog_id {
+            0 if b.is_hidden() => Value::Unknown(Why::NotCollected),
+            0 => Value::Unknown(Why::Vanished),
+            id => Value::Uint(id.into()),
+        })
+    }).with(props::LACKS),
+    Field::new(
+        "name",
+        Shape::Text,
+        "bpf_prog_aux.ksym.name, or bpf_prog_aux.name (15 bytes); for a failed load, the name as passed.",
+        |s| {
+            bpf(s, |b| match b.has(has::PROG) || !b.name.is_empty() {
+                true if b.is_classic() => Value::Null,
+                true => Value::Bytes(b.name()),
+                false => b.no_program(),
+            })
+        },
+    ).with(props::LACKS | props::BYTES),
+    Field::new(
+        "type",
+        Shape::Text,
+        "bpf_prog.type; for a failed load, the type as passed; classic for a classic BPF program.",
+        |s| {
+            bpf(s, |b| {
+                if b.is_classic() {
+                    Value::Word("classic")
+                } else if b.is_made() && b.record().prog_uid == u32::MAX {
+                    Value::Unknown(Why::NotCollected)
+                } else if b.has(has::PROG) || b.op() == "load" && b.has(has::ATTR) {
+                    Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
+                } else if b.record().call == call::BPF && !b.has(has::ATTR) {
+                    Value::Unknown(Why::Fault)
+                } else {
+                    b.no_program()
+                }
+            })
+        },
+    ).with(props::LACKS),
+    Field::new(
+        "attach_type",
+        Shape::Text,
+        "bpf_prog.expected_attach_type; null if 0, which has no meaning for most program types.",
+        |s| {
+            of_call(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
+                // bpf(2) does not report it.
+                (0, _) if b.is_made() => Value::Unknown(Why::NotCollected),
+                (0, prog_type) if prog_type != prog::CGROUP_SKB => Value::Null,
+                (attach_type, _) => names::attach_type(attach_type).map_or(Value::Null, Value::Word),
+            })
+        },
+    ).with(props::LACKS),
+    Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| {
+        of_ebpf(s, |b| if b.is_hidden() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) })
+    }).with(props::LACKS),
+    Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
+        of_call(s, |b| {
+            if b.record().prog_uid == u32::MAX {
+                Value::Unknown(Why::NoField)
+            } else {
+                Value::Uint(b.record().prog_uid.into())
+            }
+        })
+    }).with(props::LACKS),
+    Field::new(
+        "write_user",
+        Shape::Text,
+        "Whether it calls bpf_probe_write_user, by its instructions (bpf_prog.insnsi): yes no unknown.",
+        |s| {
+            bpf(s, |b| match b.no_program() {
+                Value::Null if !b.has(has::PROG) => Value::Null,
+                _ => Value::Word(write_user(&b.record())),
+            })
+        },
+    ),
+    Field::new("write_user_why", Shape::Text, "The reason for unknown.", |s| {
+        bpf(s, |b| {
+            if !b.has(has::PROG) && matches!(b.no_program(), Value::Null) {
+                Value::Null
+            } else if write_user(&b.record()) == "unknown" {
+                Value::Word(write_user_why(b).word())
+            } else {
+                Value::Null
+            }
+        })
+    }),
+    Field::new(
+        "helpers",
+        Shape::List,
+        "The helpers it calls that write to user memory, override results, send signals, call bpf(2) or change results.",
+        |s| {
+            bpf(s, |b| match b.record().scan {
+                scan::WHOLE => Value::Words(helper_names(b.record().helpers)),
+                _ if !b.has(has::PROG) => b.no_program(),
+                _ => Value::Unknown(write_user_why(b)),
+            })
+        },
+    ).with(props::LACKS),
+];
+
+const ATTACH: &[Field] = &[
+    Field::new("type", Shape::Text, "The type of the attach point, regardless of the mechanism.", |s| {
+        of_attach(s, |b| b.attach_kind().map_or(Value::Unknown(b.why_missing()), Value::Word))
+    }).with(props::LACKS),
+    Field::new("via", Shape::Text, "The mechanism: link ioctl prog_attach netlink setsockopt map seccomp.", |s| {
+        of_attach(s, |b| b.via().map_or(Value::Null, Value::Word))
+    }),
+    Field::new(
+        "target",
+        Shape::Text,
+        "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
+         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name; \
+         tun for a filter of a tun device. For a refused attempt: the interface or the descriptor as passed.",
+        |s| {
+            of_attach(s, |b| match (b.target(b.cgroup_path(s.world)), symbol(s, b)) {
+                (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),
+                (target, _) => target,
+            })
+        },
+    ).with(props::LACKS | props::BYTES),
+    Field::new(
+        "symbol",
+        Shape::Text,
+        "The kernel function: trace_kprobe.symbol; for a probe by address, the symbol that contained it at that time.",
+        |s| {
+            of_attach(s, |b| match (b.has(has::KPROBE), symbol(s, b)) {
+                (true, _) if !b.text.is_empty() => Value::Bytes(b.text),
+                (_, Some(symbol)) => Value::Bytes(&symbol.name),
+                (true, None) => Value::Unknown(Why::NotCollected),
+                (false, None) => Value::Null,
+            })
+        },
+    ).with(props::LACKS | props::BYTES),
+    Field::new(
+        "offset",
+        Shape::Number,
+        "The offset in the function (trace_kprobe.rp.kp.offset) or in the file (trace_uprobe.offset, bpf_uprobe.offset), in bytes.",
+        |s| {
+            of_attach(s, |b| match symbol(s, b) {
+                Some(symbol) if b.text.is_empty() => Value::Uint(b.record().addr - symbol.addr.0),
+                _ => offset(b),
+            })
+        },
+    ).with(props::LACKS),
+    Field::new("addr", Shape::Text, "The address: trace_kprobe.rp.kp.addr, bpf_kprobe_multi_link.addrs[0].", |s| {
+        of_attach(s, |b| if b.record().addr == 0 { Value::Null } else { Value::Addr(b.record().addr) })
+    }).with(props::LACKS),
+    Field::new("module", Shape::Text, "The kernel module of the function.", |s| {
+        of_attach(s, |b| match symbol(s, b) {
+            _ if b.record().addr == 0 => Value::Null,
+            Some(symbol) if symbol.owner.is_empty() => Value::Null,
+            Some(symbol) => Value::Bytes(&symbol.owner),
+            None => Value::Unknown(Why::NotCollected),
+        })
+    }).with(props::LACKS),
+    Field::new(
+        "multi",
+        Shape::Number,
+        "The number of attach points of the link; null if its type allows only one.",
+        |s| of_attach(s, |b| if b.on(on::MULTI) { Value::Uint(b.record().count.into()) } else { Value::Null }),
+    ).with(props::LACKS),
+    Field::new("link_id", Shape::Number, "bpf_link.id; null without a link.", |s| {
+        of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record().link_id.into()) } else { Value::Null })
+    }),
+    Field::new("cookie", Shape::Number, "bpf_cookie as passed; null if 0.", |s| {
+        of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) })
+    }).with(props::UNSIGNED),
+    Field::new("ifindex", Shape::Number, "The network interface: net_device.ifindex, or as passed.", |s| {
+        of_attach(s, |b| b.device().map_or(Value::Null, Value::Uint))
+    }),
+];
+
+/// The fields of a `bpf` event beside the common fields.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("op", Shape::Text, "The operation: load attach update detach unload hidden.", |s| {
+        bpf(s, |b| Value::Word(b.op()))
+    }),
+    Field::new(
+        "ret",
+        Shape::Number,
+        "The descriptor or 0; −errno on error; null without a system call that reports it.",
+        |s| {
+            bpf(s, |b| match (b.is_made(), b.op()) {
+                (false, _) => Value::Int(b.record().ret.into()),
+                (true, "load" | "attach") => Value::Unknown(Why::NotCollected),
+                (true, _) => Value::Null,
+            })
+        },
+    )
+    .with(props::LACKS),
+    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| {
+        bpf(s, |b| err_value(b.record().ret))
+    }),
+    Field {
+        name: "prog",
+        shape: Shape::Object,
+        doc: "The program, read from the kernel object of the descriptor.",
+        get: |s| bpf(s, |_| Value::Object),
+        sub: PROG,
+        props: 0,
+    },
+    Field {
+        name: "attach",
+        shape: Shape::Object,
+        doc: "The attachment; null for a load, an unload, or a hidden program. For a hidden link, its id and type.",
+        get: |s| of_attach(s, |_| Value::Object),
+        sub: ATTACH,
+        props: 0,
+    },
+    STACK,
+    Field::new(
+        "seen_by",
+        Shape::Text,
+        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is looked up by id, as of its last event), inventory; for hidden, the view that lists the program or link.",
+        |s| bpf(s, |b| Value::Word(b.seen_by())),
+    ),
+    Field::new(
+        "missing_in",
+        Shape::Text,
+        "For hidden, the view that does not list the program or link; otherwise null.",
+        |s| {
+            bpf(s, |b| match b.op() {
+                "hidden" => Value::Word(view_name(b.record().priority.into())),
+                _ => Value::Null,
+            })
+        },
+    ),
+];

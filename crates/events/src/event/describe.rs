@@ -1,0 +1,429 @@
+//! The name, the description and the getter of every field. Filter fields, JSON keys, CSV columns, the detail pane and
+//! the documentation are derived from these tables.
+
+use super::stack::Stack;
+use super::{Body, Components, EventContext};
+use crate::bpf::place::AttachPoint;
+use crate::text::time;
+use std::borrow::Cow;
+use std::io::Write as _;
+use std::net::IpAddr;
+
+/// The reason why a value is missing or incomplete. In JSON: `<field>_why`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Why {
+    Failed,
+    /// Another thread changed the descriptor before it was read.
+    Raced,
+    /// The memory could not be read.
+    Fault,
+    Cut,
+    /// It cannot be reached from the caller's root.
+    Unreachable,
+    /// It disappeared before it could be read.
+    Vanished,
+    /// The running kernel has no such field.
+    NoField,
+    /// tracetui may not read it.
+    NotPermitted,
+    NotCollected,
+    /// A program was skipped, and later facts replaced its own.
+    Repaired,
+}
+
+impl Why {
+    pub fn word(self) -> &'static str {
+        match self {
+            Why::Failed => "failed",
+            Why::Raced => "raced",
+            Why::Fault => "fault",
+            Why::Cut => "cut",
+            Why::Unreachable => "unreachable",
+            Why::Vanished => "vanished",
+            Why::NoField => "no_field",
+            Why::NotPermitted => "not_permitted",
+            Why::NotCollected => "not_collected",
+            Why::Repaired => "repaired",
+        }
+    }
+}
+
+/// The value of a field, before formatting.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// It was not requested: JSON has no key for it.
+    Omitted,
+    Null,
+    /// It applies, but is unknown.
+    Unknown(Why),
+    /// Text that could not be read: empty, with the reason.
+    Unread(Why),
+    Cut(&'a [u8]),
+    Int(i64),
+    /// An integer that is never negative.
+    Uint(u64),
+    Bool(bool),
+    /// A constant word: ASCII, needs no escaping.
+    Word(&'static str),
+    /// Text from outside: any bytes.
+    Bytes(&'a [u8]),
+    /// Two texts from outside with a colon between them.
+    Pair(&'a [u8], &'a [u8]),
+    /// An attach point in words.
+    AttachPoint(AttachPoint),
+    Path(Components<'a>),
+    Flags(u64),
+    /// Arguments, each followed by NUL.
+    Args(&'a [u8]),
+    /// Arguments that could not be read completely, with the reason.
+    SomeArgs(&'a [u8], Why),
+    Addr(u64),
+    Tag([u8; 8]),
+    /// A device as the kernel numbers it: `major:minor`.
+    Device(u32),
+    Ip(IpAddr),
+    /// Nanoseconds since 1970-01-01 UTC.
+    Time(i128),
+    Words(&'a [&'static str]),
+    /// A kernel stack.
+    Stack(Stack<'a>),
+    /// An object with its own fields ([`Field::sub`]).
+    Object,
+}
+
+impl<'a> Value<'a> {
+    /// The reason, if the value is unknown.
+    pub fn why(&self) -> Option<Why> {
+        match self {
+            Value::Unknown(why) | Value::Unread(why) | Value::SomeArgs(_, why) => Some(*why),
+            Value::Cut(_) => Some(Why::Cut),
+            Value::Stack(stack) if stack.is_cut() => Some(Why::Cut),
+            _ => None,
+        }
+    }
+
+    /// The value as bytes, as compared by filters and shown on the screen (before escaping). `None` if absent.
+    /// Arguments are joined by spaces.
+    pub fn text(&self) -> Option<Cow<'a, [u8]>> {
+        let mut out = Vec::new();
+        match self {
+            Value::Omitted | Value::Null | Value::Unknown(_) | Value::Object => return None,
+            Value::Unread(_) => return Some(Cow::Borrowed(b"")),
+            Value::Word(word) => return Some(Cow::Borrowed(word.as_bytes())),
+            Value::Bytes(bytes) | Value::Cut(bytes) => return Some(Cow::Borrowed(bytes)),
+            Value::Int(n) => out.extend_from_slice(n.to_string().as_bytes()),
+            Value::Uint(n) => out.extend_from_slice(n.to_string().as_bytes()),
+            Value::Bool(b) => return Some(Cow::Borrowed(if *b { b"true" } else { b"false" })),
+            Value::Pair(a, b) => out.extend_from_slice(&[a, b":".as_slice(), b].concat()),
+            Value::AttachPoint(point) => out.extend_from_slice(point.to_string().as_bytes()),
+            Value::Path(names) => names.write(&mut out),
+            Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
+            Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, &mut out),
+            Value::Addr(addr) => out.extend_from_slice(format!("{addr:#018x}").as_bytes()),
+            Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),
+            Value::Device(number) => out.extend_from_slice(device(*number).as_bytes()),
+            Value::Ip(address) => _ = write!(out, "{address}"),
+            Value::Time(ns) => time::rfc3339(*ns, &mut out),
+            Value::Words(words) => out.extend_from_slice(words.join(",").as_bytes()),
+            Value::Stack(stack) => {
+                for (i, call) in stack.calls().enumerate() {
+                    out.extend_from_slice(if i > 0 { b" < " } else { b"" });
+                    call.write(&mut out);
+                }
+            }
+        }
+        Some(Cow::Owned(out))
+    }
+
+    /// The value as a number, if it is one.
+    pub fn number(&self) -> Option<i128> {
+        match self {
+            Value::Int(n) => Some(i128::from(*n)),
+            Value::Uint(n) | Value::Addr(n) => Some(i128::from(*n)),
+            Value::Time(ns) => Some(*ns),
+            _ => None,
+        }
+    }
+}
+
+/// A device as `major:minor` (`MINORBITS`, include/linux/kdev_t.h).
+pub(crate) fn device(number: u32) -> String {
+    format!("{}:{}", number >> 20, number & 0xf_ffff)
+}
+
+/// The arguments in an argument area: each up to its NUL.
+pub fn args(area: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = area.strip_suffix(b"\0").unwrap_or(area);
+    let empty = area.is_empty();
+    whole.split(|b| *b == 0).filter(move |_| !empty)
+}
+
+fn join_args(area: &[u8], out: &mut Vec<u8>) {
+    for (i, arg) in args(area).enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(arg);
+    }
+}
+
+/// The type of a field in filters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Shape {
+    /// Text: globs and regexes.
+    Text,
+    /// An integer: ordered.
+    Number,
+    /// Nanoseconds: ordered, written like `2s`.
+    Duration,
+    /// A user id: a number or a name.
+    User,
+    /// A group id: a number or a name.
+    Group,
+    /// An IP address: also a prefix, as in `10.0.0.0/8`.
+    Address,
+    /// `true` or `false`.
+    Bool,
+    /// A list of texts: a term holds if it holds for any.
+    List,
+    /// An object. Its fields are named `field.sub`.
+    Object,
+}
+
+/// A field of an event.
+pub struct Field {
+    /// Its name in JSON and filters.
+    pub name: &'static str,
+    /// The filter operations that it allows.
+    pub shape: Shape,
+    /// The description, with the kernel source.
+    pub doc: &'static str,
+    /// Gets the value from an event.
+    pub get: for<'a> fn(&EventContext<'a>) -> Value<'a>,
+    /// Its own fields, for [`Shape::Object`].
+    pub sub: &'static [Field],
+    /// Bits of [`props`].
+    pub(crate) props: u16,
+}
+
+/// Properties of fields.
+pub mod props {
+    /// It is a process or thread id.
+    pub const PID: u16 = 1;
+    /// It depends on the thread only: on the header's fields from the start time on, and on the pid namespace of tracetui.
+    pub const THREAD: u16 = 2;
+    /// In a trace of Perfetto, it belongs to the life of the process.
+    pub const LIFE: u16 = 4;
+    /// In a trace of Perfetto, it is in the packet or the track of an instant.
+    pub const TRACK: u16 = 8;
+    /// In a trace of Perfetto, it belongs to the program that was executed.
+    pub const PROGRAM: u16 = 16;
+    /// A path whose last component is a key in the index of a recording ([`crate::recording::keys`]).
+    pub const INDEXED: u16 = 32;
+    /// Its value may be unknown: Parquet has a column with the reason.
+    pub const LACKS: u16 = 64;
+    /// Bytes from outside, which may not be UTF-8: Parquet has a column with them in hexadecimal.
+    pub const BYTES: u16 = 128;
+    /// A number that may need all 64 bits. All others are signed in Parquet: Spark has no unsigned integers.
+    pub const UNSIGNED: u16 = 256;
+}
+
+impl Field {
+    pub(crate) const fn new(
+        name: &'static str,
+        shape: Shape,
+        doc: &'static str,
+        get: for<'a> fn(&EventContext<'a>) -> Value<'a>,
+    ) -> Field {
+        Field { name, shape, doc, get, sub: &[], props: 0 }
+    }
+
+    /// The field with these [`props`] added.
+    pub(super) const fn with(self, props: u16) -> Field {
+        Field { props: self.props | props, ..self }
+    }
+
+    /// Whether it has one of the [`props`].
+    pub fn has(&self, prop: u16) -> bool {
+        self.props & prop != 0
+    }
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The value of a process field; null on a row without a process.
+fn of_process<'a>(seen: &EventContext<'a>, value: Value<'a>) -> Value<'a> {
+    if seen.process.is_some() { value } else { Value::Null }
+}
+
+fn uint<'a>(seen: &EventContext<'a>, value: u64) -> Value<'a> {
+    of_process(seen, Value::Uint(value))
+}
+
+/// A value that is 0 if the probe could not read it.
+fn nonzero<'a>(seen: &EventContext<'a>, value: u32) -> Value<'a> {
+    let absent = if seen.event.body.is_by_id() { Why::NotCollected } else { Why::NoField };
+    of_process(seen, if value == 0 { Value::Unknown(absent) } else { Value::Uint(u64::from(value)) })
+}
+
+/// The fields that every event has, in the order of the JSON object.
+pub const COMMON: &[Field] = &[
+    Field::new("kind", Shape::Text, "The kind of event.", |s| Value::Word(s.event.kind().name())).with(props::TRACK),
+    Field::new(
+        "time",
+        Shape::Text,
+        "The wall-clock time (RFC 3339, UTC): `ns` plus the clock offset at that time.",
+        |s| Value::Time(s.unix_nanos()),
+    ).with(props::TRACK),
+    Field::new(
+        "ns",
+        Shape::Number,
+        "The time, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe.",
+        |s| Value::Uint(s.event.header.time.0),
+    ).with(props::TRACK),
+    Field::new("cpu", Shape::Number, "The CPU: bpf_get_smp_processor_id in the probe.", |s| match s.event.body {
+        super::Body::Lost(lost) if lost.record.cpu == u32::MAX => Value::Null,
+        _ => Value::Uint(u64::from(s.event.header.cpu)),
+    }),
+    Field::new("pid", Shape::Number, "The process id (thread group id): task_struct.tgid.", |s| {
+        uint(s, u64::from(s.event.header.tgid.0))
+    }).with(props::PID | props::THREAD | props::LIFE | props::TRACK),
+    Field::new("tid", Shape::Number, "The thread id: task_struct.pid.", |s| uint(s, u64::from(s.event.header.tid.0))).with(props::PID | props::THREAD),
+    Field::new("ppid", Shape::Number, "The process id of the parent: task_struct.real_parent->tgid.", |s| {
+        uint(s, u64::from(s.event.header.ppid.0))
+    }).with(props::PID | props::THREAD | props::LIFE | props::TRACK),
+    Field::new(
+        "comm",
+        Shape::Text,
+        "The name of the calling thread (exit: of the group leader): task_struct.comm.",
+        |s| {
+            // The event holds a copy of the header, so these bytes live as long as the event.
+            let unknown = s.event.body.is_by_id() && s.event.header.comm().is_empty();
+            of_process(s, if unknown { Value::Unknown(Why::NotCollected) } else { Value::Bytes(s.event.header.comm()) })
+        },
+    ).with(props::THREAD | props::LACKS | props::BYTES),
+    Field::new("uid", Shape::User, "The real user id: task_struct.cred->uid.", |s| {
+        uint(s, u64::from(s.event.header.uid.0))
+    }).with(props::THREAD | props::LIFE),
+    Field::new("gid", Shape::Group, "The real group id: task_struct.cred->gid.", |s| {
+        uint(s, u64::from(s.event.header.gid.0))
+    }).with(props::THREAD | props::LIFE),
+    Field::new(
+        "cgroup",
+        Shape::Text,
+        "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, the path of the name=systemd cgroup.",
+        |s| match s.process {
+            None => Value::Null,
+            Some(process) => match s.world.cgroup(s.event.header.cgroup, process) {
+                Some(path) => Value::Bytes(path),
+                None if s.event.body.is_by_id() || !s.world.knows_cgroups() => Value::Unknown(Why::NotCollected),
+                None => Value::Unknown(Why::Vanished),
+            },
+        },
+    ).with(props::LIFE | props::TRACK | props::LACKS | props::BYTES),
+    Field::new(
+        "start_ns",
+        Shape::Number,
+        "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. Identifies the process, together with pid.",
+        |s| uint(s, s.event.header.start.0),
+    ).with(props::THREAD | props::LIFE | props::TRACK),
+    Field::new("mnt_ns", Shape::Number, "The mount namespace: nsproxy->mnt_ns->ns.inum.", |s| {
+        nonzero(s, s.event.header.mnt_ns.0)
+    }).with(props::THREAD | props::LIFE | props::TRACK | props::LACKS),
+    Field::new("pid_ns", Shape::Number, "The pid namespace: thread_pid->numbers[level].ns->ns.inum.", |s| {
+        nonzero(s, s.event.header.pid_ns.0)
+    }).with(props::THREAD | props::LIFE | props::TRACK | props::LACKS),
+    Field::new(
+        "ns_pid",
+        Shape::Number,
+        "The process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null in the namespace of tracetui.",
+        |s| {
+            let header = &s.event.header;
+            if s.process.is_none() || header.pid_ns == s.world.own_pid_ns() {
+                return Value::Null;
+            }
+            nonzero(s, header.ns_pid.0)
+        },
+    ).with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS),
+];
+
+/// All fields of a kind, in the order of the JSON object: the common ones and its own.
+pub fn fields(kind: tracetui_shared::kind::Kind) -> impl Iterator<Item = &'static Field> {
+    COMMON.iter().chain(super::fields_of(kind))
+}
+
+/// A −errno as a field.
+pub(crate) fn err_value(ret: i32) -> Value<'static> {
+    super::names::err(ret).map_or(Value::Null, Value::Word)
+}
+
+/// The kernel addresses after a record. An event without a stack has none.
+fn stack<'a>(seen: &EventContext<'a>) -> Value<'a> {
+    match (Stack::of(seen), seen.event.body) {
+        (Some(stack), _) => Value::Stack(stack),
+        (None, _) if seen.event.stack.is_some() => Value::Unknown(Why::Fault),
+        (None, Body::Bpf(_)) => Value::Unknown(Why::NotCollected),
+        (None, _) => Value::Omitted,
+    }
+}
+
+/// The field, for every kind that probes make.
+pub(crate) const STACK: Field = Field::new(
+    "stack",
+    Shape::List,
+    "The kernel stack, innermost call first: bpf_get_stack in the probe. The names are those at the time of the event.",
+    stack,
+)
+.with(props::LACKS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::sample;
+    use proptest::prelude::{ProptestConfig, proptest};
+    use std::collections::BTreeMap;
+    use tracetui_shared::kind::Kind;
+
+    #[test]
+    fn fields_of_one_name_are_alike_in_all_kinds() {
+        let mut known = BTreeMap::new();
+        for kind in Kind::ALL {
+            for field in fields(kind) {
+                let alike = (field.shape, field.has(props::INDEXED));
+                assert_eq!(*known.entry(field.name).or_insert(alike), alike, "{} of {}", field.name, kind.name());
+            }
+        }
+    }
+
+    #[test]
+    fn each_kind_of_the_probes_has_a_stack() {
+        for kind in Kind::PROBED {
+            assert!(fields(kind).any(|field| field.name == "stack"), "{}", kind.name());
+        }
+    }
+
+    proptest! {
+        // Few records of a kind have a text that is cut.
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn a_kind_answers_what_its_fields_show((header, payload) in sample::any()) {
+            sample::with_seen(header, &payload, |seen| {
+                let (event, name) = (seen.event, seen.event.kind().name());
+                for field in fields(event.kind()) {
+                    match (field.name, (field.get)(seen)) {
+                        ("ret", Value::Int(ret)) => assert_eq!(event.body.ret().map(i64::from), Some(ret), "{name}"),
+                        ("err", Value::Word(_)) => assert!(event.failed(), "{name}"),
+                        ("path", Value::Bytes(path)) => assert_eq!(event.body.sought(), Some(path), "{name}"),
+                        (of, Value::Cut(_)) => assert!(event.cut(), "{of} of {name}"),
+                        _ => {}
+                    }
+                }
+            });
+        }
+    }
+}

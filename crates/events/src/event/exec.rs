@@ -1,0 +1,262 @@
+//! `exec`: a program was started, or failed to start.
+
+use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
+use super::open::File;
+use super::parts::{Parts, Role};
+use super::redact::{Redact, short};
+use super::{Body, Components, EventContext, Payload, Sections};
+use crate::text::paint::Look;
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::mark;
+use zerocopy::IntoBytes;
+
+/// An `exec`, with its continuations joined.
+#[derive(Clone, Copy, Debug)]
+pub struct Exec<'a> {
+    pub record: ExecRecord,
+    pub filename: &'a [u8],
+    /// The interpreter; empty if not a script.
+    pub interp: &'a [u8],
+    pub exe: Components<'a>,
+    pub cwd: Components<'a>,
+    /// The arguments, each followed by NUL.
+    pub argv: &'a [u8],
+}
+
+// A record that grows may have a new text: redact it too, then change its size here.
+const _: () = assert!(size_of::<ExecRecord>() == 40);
+
+impl<'a> Payload<'a> for Exec<'a> {
+    fn decode(payload: &'a [u8]) -> Option<Exec<'a>> {
+        let (record, mut parts) = Sections::fixed::<ExecRecord>(payload)?;
+        let filename = parts.next(record.filename_len.into())?;
+        let interp = parts.next(record.interp_len.into())?;
+        let exe = Components::new(parts.next(record.exe_len.into())?, record.exe_marks);
+        let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
+        Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
+    }
+
+    fn unwritten() -> Vec<Vec<u8>> {
+        let record = ExecRecord {
+            argc: u32::MAX,
+            exe_marks: mark::NOT_COLLECTED,
+            cwd_marks: mark::NOT_COLLECTED,
+            argv_marks: mark::NOT_COLLECTED,
+            filename_marks: mark::NOT_COLLECTED,
+            ..ExecRecord::default()
+        };
+        vec![record.as_bytes().to_vec(), ExecChunk::default().as_bytes().to_vec()]
+    }
+
+    fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
+        let exec = Exec::decode(payload)?;
+        let (record, mut parts) = Sections::fixed::<ExecRecord>(payload)?;
+        let filename = short(with.of(parts.next(record.filename_len.into())?));
+        let interp = short(with.of(parts.next(record.interp_len.into())?));
+        let exe = with.names_in(parts.next(record.exe_len.into())?, exec.exe);
+        let cwd = with.names_in(parts.next(record.cwd_len.into())?, exec.cwd);
+        let mut argv = exec.argv.to_vec();
+        with.text(&mut argv);
+        let resized = |length: u32| length.wrapping_sub(exec.argv.len() as u32).wrapping_add(argv.len() as u32);
+        let record = ExecRecord {
+            argv_total: resized(record.argv_total),
+            argv_len: resized(record.argv_len),
+            filename_len: filename.len() as u16,
+            interp_len: interp.len() as u16,
+            exe_len: exe.len() as u16,
+            cwd_len: cwd.len() as u16,
+            ..record
+        };
+        Some([record.as_bytes(), &filename, &interp, &exe, &cwd, &argv].concat())
+    }
+
+    fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
+        let exec = Exec::decode(payload)?;
+        to(exec.exe.leaf_or_name());
+        to(exec.filename);
+        Some(())
+    }
+
+    const LOOK: Look = Look::Good;
+
+    fn ret(&self) -> Option<i32> {
+        Some(self.record.ret)
+    }
+
+    fn sought(&self) -> Option<&'a [u8]> {
+        Some(self.filename)
+    }
+
+    fn file(&self) -> Option<File<'a>> {
+        match self.record.ret == 0 && self.exe.is_known() {
+            true => Some(File::Opened(self.exe)),
+            false => Some(File::Asked(self.filename)),
+        }
+    }
+
+    fn found(&self) -> Option<&Components<'a>> {
+        Some(&self.exe)
+    }
+
+    fn cwd(&self) -> Option<&Components<'a>> {
+        Some(&self.cwd)
+    }
+
+    /// Whether arguments or the end of the file name are missing, or any text that did not fit into the ring.
+    fn cut(&self) -> bool {
+        self.record.filename_marks & mark::CUT != 0 || self.record.argv_marks & NO_ROOM != 0 || self.argv_cut()
+    }
+
+    fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
+        if self.argv.is_empty() {
+            out.extend_from_slice(self.filename);
+        } else if self.failed() && !self.filename.is_empty() {
+            // The attempted path: execvp(3) tries one per directory of PATH for the same command.
+            let rest = self.argv.iter().position(|byte| *byte == 0).map_or(&[][..], |nul| &self.argv[nul + 1..]);
+            let tried = [self.filename, b"\0", rest].concat();
+            out.extend_from_slice(&Value::Args(&tried).text().unwrap_or_default());
+        } else {
+            out.extend_from_slice(&Value::Args(self.argv).text().unwrap_or_default());
+        }
+        if self.cut() {
+            out.extend_from_slice(b" ...");
+        }
+    }
+
+    /// The executed path, and the arguments after the first one.
+    fn show(&self, _: &EventContext<'_>, out: &mut impl Parts) {
+        let mut arguments = self.argv.splitn(2, |byte| *byte == 0);
+        let (first, rest) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+        let base = |path: &[u8]| path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        match self.filename {
+            b"" => out.part(Role::Strong, |out| out.extend_from_slice(first)),
+            path => {
+                out.path(Role::Strong, |out| out.extend_from_slice(path));
+                if !self.argv.is_empty() && first.get(base(first)..) != path.get(base(path)..) {
+                    out.part(Role::Quiet, |out| out.extend_from_slice(&[b" (", first, b")"].concat()));
+                }
+            }
+        }
+        if !rest.is_empty() {
+            out.part(Role::Plain, |out| {
+                out.push(b' ');
+                out.extend_from_slice(&Value::Args(rest).text().unwrap_or_default());
+            });
+        }
+        if self.cut() {
+            out.part(Role::Note, |out| out.extend_from_slice(b" ..."));
+        }
+    }
+
+    fn title(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"exec ");
+        out.extend_from_slice(self.filename);
+        if self.failed() {
+            out.push(b' ');
+            self.result(out);
+        }
+    }
+}
+
+impl Exec<'_> {
+    fn argv_cut(&self) -> bool {
+        (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
+    }
+
+    /// The number of arguments; `None` if unknown.
+    pub fn argc(&self) -> Option<u32> {
+        match self.record.argc {
+            u32::MAX if self.argv_cut() => None,
+            u32::MAX => Some(super::describe::args(self.argv).count() as u32),
+            argc => Some(argc),
+        }
+    }
+}
+
+fn exec<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exec<'a>) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Exec(exec) => get(exec),
+        _ => Value::Null,
+    }
+}
+
+fn names_value(names: Components<'_>, len: u16, failed: bool) -> Value<'_> {
+    match names.absent() {
+        Some(why) => Value::Unknown(why),
+        None if failed && len == 0 => Value::Unknown(Why::Failed),
+        None if len == 0 && names.marks & mark::PSEUDO != 0 => Value::Unknown(Why::NoField),
+        None => Value::Path(names),
+    }
+}
+
+/// The fields of an `exec` event beside the common fields.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("filename", Shape::Text, "The path as passed: linux_binprm.filename.", |s| {
+        exec(s, |e| match e.record.filename_marks {
+            m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
+            m if m & mark::CUT != 0 => Value::Cut(e.filename),
+            _ => Value::Bytes(e.filename),
+        })
+    })
+    .with(props::INDEXED | props::LACKS | props::BYTES),
+    Field::new("exe", Shape::Text, "The absolute path of the executed file: mm->exe_file.", |s| {
+        exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
+    })
+    .with(props::PROGRAM | props::INDEXED | props::LACKS | props::BYTES),
+    FS_PATH,
+    FS,
+    Field::new("exe_deleted", Shape::Bool, "Whether this file was deleted: dentry.d_hash.pprev is null.", |s| {
+        exec(s, |e| Value::Bool(e.exe.deleted()))
+    }),
+    Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null for other files.", |s| {
+        exec(s, |e| match e.interp {
+            [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
+            [] => Value::Null,
+            interp => Value::Bytes(interp),
+        })
+    })
+    .with(props::LACKS | props::BYTES),
+    Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
+        exec(s, |e| match e.record.argv_marks & mark::FAULT {
+            0 => Value::Args(e.argv),
+            _ => Value::SomeArgs(e.argv, Why::Fault),
+        })
+    })
+    .with(props::PROGRAM | props::LACKS | props::BYTES),
+    Field::new("argc", Shape::Number, "The number of arguments: linux_binprm.argc.", |s| {
+        exec(s, |e| {
+            e.argc().map_or(Value::Unknown(if e.record.ret < 0 { Why::Cut } else { Why::NoField }), |n| {
+                Value::Uint(n.into())
+            })
+        })
+    })
+    .with(props::LACKS),
+    Field::new("cut", Shape::Bool, "Whether argv or filename is truncated.", |s| exec(s, |e| Value::Bool(e.cut()))),
+    Field::new("cwd", Shape::Text, "The working directory: fs->pwd.", |s| {
+        exec(s, |e| names_value(e.cwd, e.record.cwd_len, false))
+    })
+    .with(props::PROGRAM | props::LACKS | props::BYTES),
+    CWD_FS_PATH,
+    CWD_FS,
+    Field::new("cwd_deleted", Shape::Bool, "Whether this directory was deleted.", |s| {
+        exec(s, |e| Value::Bool(e.cwd.deleted()))
+    }),
+    Field::new("ret", Shape::Number, "0, or −errno of the system call.", |s| {
+        exec(s, |e| Value::Int(e.record.ret.into()))
+    }),
+    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| exec(s, |e| err_value(e.record.ret))),
+    Field::new(
+        "old_tid",
+        Shape::Number,
+        "The id of the calling thread, if it was not the group leader: old_pid of sched_process_exec.",
+        |s| exec(s, |e| if e.record.old_tid == 0 { Value::Null } else { Value::Uint(e.record.old_tid.into()) }),
+    ),
+    Field::new("euid", Shape::User, "The effective user id after the exec: cred->euid.", |s| {
+        exec(s, |e| Value::Uint(e.record.euid.into()))
+    }),
+    Field::new("egid", Shape::Group, "The effective group id after the exec: cred->egid.", |s| {
+        exec(s, |e| Value::Uint(e.record.egid.into()))
+    }),
+    STACK,
+];

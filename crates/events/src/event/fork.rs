@@ -1,0 +1,57 @@
+//! `fork`: a process was created.
+
+use super::describe::{Field, STACK, Shape, Value};
+use super::redact::Redact;
+use super::{Body, EventContext, Payload, Sections};
+use crate::text::paint::Look;
+use tracetui_shared::record::fork::ForkRecord;
+use zerocopy::IntoBytes;
+
+/// A `fork`.
+#[derive(Clone, Copy, Debug)]
+pub struct Fork {
+    pub record: ForkRecord,
+}
+
+impl Payload<'_> for Fork {
+    fn decode(payload: &[u8]) -> Option<Fork> {
+        Sections::fixed::<ForkRecord>(payload).map(|(record, _)| Fork { record })
+    }
+
+    fn unwritten() -> Vec<Vec<u8>> {
+        vec![ForkRecord::default().as_bytes().to_vec()]
+    }
+
+    fn redact(_: &[u8], _: &mut Redact) -> Option<Vec<u8>> {
+        None
+    }
+
+    const LOOK: Look = Look::Note;
+
+    fn result(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.record.child.0.to_string().as_bytes());
+    }
+
+    fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"child ");
+        self.result(out);
+    }
+}
+
+fn fork<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Fork(fork) => get(fork),
+        _ => Value::Null,
+    }
+}
+
+/// The fields of a `fork` event beside the common fields.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("child_pid", Shape::Number, "The id of the new process: child->tgid of sched_process_fork.", |s| {
+        fork(s, |f| Value::Uint(f.record.child.0.into()))
+    }),
+    Field::new("child_start_ns", Shape::Number, "The start time of the new process: child->start_boottime.", |s| {
+        fork(s, |f| Value::Uint(f.record.child_start.0))
+    }),
+    STACK,
+];

@@ -1,0 +1,90 @@
+//! The place of a file outside the caller's mount namespace: its file system, and its path within that.
+
+use super::describe::{Field, Shape, Value, Why, props};
+use super::{Components, EventContext};
+use tracetui_shared::header::until_nul;
+use tracetui_shared::record::FileSystem;
+
+fn file<'a>(seen: &EventContext<'a>) -> Option<&'a Components<'a>> {
+    seen.event.body.found()
+}
+
+fn cwd<'a>(seen: &EventContext<'a>) -> Option<&'a Components<'a>> {
+    seen.event.body.cwd()
+}
+
+fn unreachable<'a>(names: Option<&'a Components<'a>>) -> Option<&'a Components<'a>> {
+    names.filter(|names| names.absent() == Some(Why::Unreachable))
+}
+
+fn path<'a>(names: Option<&'a Components<'a>>) -> Value<'a> {
+    match unreachable(names).map(|names| names.inside().ok_or(names.why_not_inside())) {
+        None => Value::Null,
+        Some(Err(why)) => Value::Unknown(why),
+        Some(Ok((_, names))) => Value::Path(names),
+    }
+}
+
+fn of_system<'a>(names: Option<&'a Components<'a>>, get: impl FnOnce(&'a FileSystem) -> Value<'a>) -> Value<'a> {
+    match unreachable(names).map(|names| names.fs.as_ref().ok_or(names.why_not_inside())) {
+        None => Value::Null,
+        Some(Err(why)) => Value::Unknown(why),
+        Some(Ok(fs)) => get(fs),
+    }
+}
+
+macro_rules! fields {
+    ($of:ident) => {
+        &[
+            Field::new("type", Shape::Text, "The type: super_block.s_type->name.", |s| {
+                of_system($of(s), |fs| Value::Bytes(until_nul(&fs.name)))
+            })
+            .with(props::LACKS),
+            Field::new(
+                "device",
+                Shape::Text,
+                "The device, as major:minor: super_block.s_dev, the number in /proc/PID/mountinfo.",
+                |s| of_system($of(s), |fs| Value::Device(fs.device)),
+            )
+            .with(props::LACKS),
+            Field::new("mount_id", Shape::Number, "The mount: mount.mnt_id, as in /proc/PID/fdinfo.", |s| {
+                of_system($of(s), |fs| Value::Uint(fs.mount_id.into()))
+            })
+            .with(props::LACKS),
+        ]
+    };
+}
+
+/// `fs_path`.
+pub(crate) const FS_PATH: Field = Field::new(
+    "fs_path",
+    Shape::Text,
+    "The path of an unreachable file within its file system; null for a reachable file.",
+    |s| path(file(s)),
+)
+.with(props::INDEXED | props::LACKS | props::BYTES);
+
+/// `fs`.
+pub(crate) const FS: Field = Field {
+    name: "fs",
+    shape: Shape::Object,
+    doc: "The file system of an unreachable file; null for a reachable file.",
+    get: |s| unreachable(file(s)).map_or(Value::Null, |_| Value::Object),
+    sub: fields!(file),
+    props: 0,
+};
+
+/// `cwd_fs_path`.
+pub(crate) const CWD_FS_PATH: Field =
+    Field::new("cwd_fs_path", Shape::Text, "The same as `fs_path`, for the working directory.", |s| path(cwd(s)))
+        .with(props::LACKS | props::BYTES);
+
+/// `cwd_fs`.
+pub(crate) const CWD_FS: Field = Field {
+    name: "cwd_fs",
+    shape: Shape::Object,
+    doc: "The same as `fs`, for the working directory.",
+    get: |s| unreachable(cwd(s)).map_or(Value::Null, |_| Value::Object),
+    sub: fields!(cwd),
+    props: 0,
+};

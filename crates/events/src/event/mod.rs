@@ -1,0 +1,587 @@
+//! Events: decoded frames that borrow the bytes of the frame.
+//!
+//! Each kind has its own file with its decoding, its two columns, result and detail ([`Payload`]), and its table of fields
+//! ([`describe::Field`]). This file matches over kinds; other modules ask the [`Body`].
+
+mod abi;
+pub mod bpf;
+pub mod connection;
+pub mod describe;
+pub mod exec;
+pub mod exit;
+pub(crate) mod fork;
+pub(crate) mod inside;
+mod layout;
+pub mod lost;
+pub mod names;
+pub mod open;
+pub mod parts;
+pub mod process;
+pub mod redact;
+pub mod request;
+pub mod stack;
+pub mod tcp;
+
+use crate::frame::FrameRef;
+use crate::frame::host::{Host, KernelSymbol};
+use crate::text::paint::Look;
+use describe::{Field, Why};
+use open::File;
+use parts::{Parts, Role};
+use process::{Process, ProcessKey};
+use redact::Redact;
+use std::sync::Arc;
+use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
+use tracetui_shared::kind::{Kind, UnknownKind};
+use tracetui_shared::record::{self, FileSystem, mark};
+use tracetui_shared::time::BootNanos;
+use zerocopy::FromBytes;
+
+/// An event. Process, time and CPU are in [`header`](Self::header), and everything else is in [`body`](Self::body).
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The header, as the kernel captured it.
+    pub header: FrameHeader,
+    /// The data of the kind.
+    pub body: Body<'a>,
+    /// The addresses of the kernel stack, 8 bytes each; empty if it could not be read, `None` if it was not requested.
+    pub stack: Option<&'a [u8]>,
+}
+
+/// The interface of a kind of event.
+pub trait Payload<'a>: Sized {
+    /// Reads the payload of a frame. `None` if the payload is too short for its fixed part and the parts whose lengths it states.
+    fn decode(payload: &'a [u8]) -> Option<Self>;
+
+    /// The fixed parts of its records with no field written: of the first record, and of a continuation if it has any. Empty if no
+    /// probe makes the kind.
+    fn unwritten() -> Vec<Vec<u8>>;
+
+    /// The look of its name in lines of text.
+    const LOOK: Look;
+
+    /// The record of an event with its texts redacted. `None` if it has no texts, or ends early.
+    fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>>;
+
+    /// Passes on the paths whose last names are keys in the index of a recording: the fields that are [`props::INDEXED`].
+    /// Returns `None` early if the payload ends early. The payload may be that of a request.
+    ///
+    /// [`props::INDEXED`]: describe::props::INDEXED
+    fn indexed(_payload: &'a [u8], _to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
+        None
+    }
+
+    /// Whether it failed: the call returned an error, or the process was killed by a signal or exited with a nonzero
+    /// code.
+    fn failed(&self) -> bool {
+        self.ret().is_some_and(|ret| ret < 0)
+    }
+
+    /// Whether a field is truncated.
+    fn cut(&self) -> bool {
+        false
+    }
+
+    /// Whether it reports a hidden program or link.
+    fn is_alarm(&self) -> bool {
+        false
+    }
+
+    /// The system call's result, if it is a call: `-errno` if it failed.
+    fn ret(&self) -> Option<i32> {
+        None
+    }
+
+    /// The error of a failed call as `-errno`, even if the call did not wait for it.
+    fn error(&self) -> i32 {
+        self.ret().unwrap_or_default()
+    }
+
+    /// The path as passed, if it is a call that looks up a file.
+    fn sought(&self) -> Option<&'a [u8]> {
+        None
+    }
+
+    /// The directory descriptor at which that path starts if it is relative.
+    fn dirfd(&self) -> i32 {
+        libc::AT_FDCWD
+    }
+
+    /// Whether the call may create that file.
+    fn may_create(&self) -> bool {
+        false
+    }
+
+    /// What a call is about, without ids: the same text in every run.
+    fn subject(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.sought().unwrap_or_default());
+    }
+
+    /// Its file, if it is about one.
+    fn file(&self) -> Option<File<'a>> {
+        self.sought().map(File::Asked)
+    }
+
+    /// The path of the opened or executed file.
+    fn found(&self) -> Option<&Components<'a>> {
+        None
+    }
+
+    /// The working directory.
+    fn cwd(&self) -> Option<&Components<'a>> {
+        None
+    }
+
+    /// The start of what it ends, if that can overlap with others of its process.
+    fn began(&self) -> Option<BootNanos> {
+        None
+    }
+
+    /// Whether only the id of its process is known, and the facts in the process table.
+    fn is_by_id(&self) -> bool {
+        false
+    }
+
+    /// The RESULT column: `ok`, a descriptor, an exit code, an error's or a signal's name. Raw bytes, not escaped.
+    fn result(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.ret().and_then(names::err).unwrap_or("ok").as_bytes());
+    }
+
+    /// The text that the dashboard shows before the result.
+    fn before_result(&self) -> &'static str {
+        ""
+    }
+
+    /// The DETAIL column of a line. Raw bytes, not escaped.
+    fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>);
+
+    /// The DETAIL column of the dashboard.
+    fn show(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
+        out.part(Role::Quiet, |out| self.detail(seen, out));
+    }
+
+    /// The name of an instant in a Perfetto trace: by default the kind and the result.
+    fn title(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(seen.event.kind().name().as_bytes());
+        out.push(b' ');
+        self.result(out);
+    }
+}
+
+macro_rules! kinds {
+    (($d:tt) $life:lifetime: $($file:ident::$kind:ident $(<$of:lifetime>)?,)+) => {
+        /// The data of a kind.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Body<$life> {
+            $(#[doc = concat!("[`Kind::", stringify!($kind), "`].")] $kind($file::$kind $(<$of>)?),)+
+        }
+
+        /// The answer of a body's payload.
+        macro_rules! of {
+            ($d body:expr, $d payload:ident => $d answer:expr) => {
+                match $d body {
+                    $(Body::$kind($d payload) => $d answer,)+
+                }
+            };
+        }
+
+        impl<$life> Body<$life> {
+            #[inline]
+            fn decode(kind: Kind, payload: &$life [u8]) -> Option<Body<$life>> {
+                match kind {
+                    $(Kind::$kind => Payload::decode(payload).map(Body::$kind),)+
+                }
+            }
+
+            fn kind(&self) -> Kind {
+                match self {
+                    $(Body::$kind(_) => Kind::$kind,)+
+                }
+            }
+        }
+
+        /// The fixed parts of a kind's records in which no field was written ([`Payload::unwritten`]).
+        pub(crate) fn unwritten(kind: Kind) -> Vec<Vec<u8>> {
+            match kind {
+                $(Kind::$kind => $file::$kind::unwritten(),)+
+            }
+        }
+
+        /// The record of an event with its texts redacted ([`Payload::redact`]).
+        fn redacted(kind: Kind, payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
+            match kind {
+                $(Kind::$kind => $file::$kind::redact(payload, with),)+
+            }
+        }
+
+        /// Passes on the paths of a record that are in the index of a recording ([`Payload::indexed`]).
+        pub(crate) fn indexed<$life>(kind: Kind, payload: &$life [u8], to: &mut dyn FnMut(&$life [u8])) -> Option<()> {
+            match kind {
+                $(Kind::$kind => $file::$kind::indexed(payload, to),)+
+            }
+        }
+
+        /// The look of a kind's name in lines of text.
+        pub fn look(kind: Kind) -> Look {
+            match kind {
+                $(Kind::$kind => $file::$kind::LOOK,)+
+            }
+        }
+
+        /// The fields of one kind only, in the order of the JSON object.
+        pub fn fields_of(kind: Kind) -> &'static [Field] {
+            match kind {
+                $(Kind::$kind => $file::FIELDS,)+
+            }
+        }
+    };
+}
+
+kinds! { ($) 'a:
+    exec::Exec<'a>,
+    exit::Exit,
+    open::Open<'a>,
+    fork::Fork,
+    bpf::Bpf<'a>,
+    tcp::Tcp,
+    lost::Lost,
+}
+
+impl<'a> Body<'a> {
+    fn failed(&self) -> bool {
+        of!(self, payload => Payload::failed(payload))
+    }
+
+    fn cut(&self) -> bool {
+        of!(self, payload => Payload::cut(payload))
+    }
+
+    fn is_alarm(&self) -> bool {
+        of!(self, payload => payload.is_alarm())
+    }
+
+    /// The system call's result, if it is a call: `-errno` if it failed.
+    pub fn ret(&self) -> Option<i32> {
+        of!(self, payload => payload.ret())
+    }
+
+    /// The error of a failed call as `-errno`, even if the call did not wait for it.
+    pub fn error(&self) -> i32 {
+        of!(self, payload => payload.error())
+    }
+
+    /// The path as passed, if it is a call that looks for a file.
+    pub fn sought(&self) -> Option<&'a [u8]> {
+        of!(self, payload => payload.sought())
+    }
+
+    /// The directory descriptor at which that path starts if it is relative.
+    pub fn dirfd(&self) -> i32 {
+        of!(self, payload => payload.dirfd())
+    }
+
+    /// Whether the call may create that file.
+    pub fn may_create(&self) -> bool {
+        of!(self, payload => payload.may_create())
+    }
+
+    /// What a call is about, without ids: the same text in every run.
+    pub fn subject(&self, out: &mut Vec<u8>) {
+        of!(self, payload => Payload::subject(payload, out));
+    }
+
+    /// Its file, if it is about one.
+    pub fn file(&self) -> Option<File<'a>> {
+        of!(self, payload => Payload::file(payload))
+    }
+
+    fn found(&self) -> Option<&Components<'a>> {
+        of!(self, payload => payload.found())
+    }
+
+    /// The working directory, if the event has it.
+    pub fn cwd(&self) -> Option<&Components<'a>> {
+        of!(self, payload => payload.cwd())
+    }
+
+    /// Whether only the id of its process is known, and the facts in the process table.
+    pub(crate) fn is_by_id(&self) -> bool {
+        of!(self, payload => payload.is_by_id())
+    }
+
+    /// The start of what it ends, if that can overlap with others of its process.
+    pub(crate) fn began(&self) -> Option<BootNanos> {
+        of!(self, payload => payload.began())
+    }
+
+    /// The exec, if it started a program.
+    pub fn started(&self) -> Option<&exec::Exec<'a>> {
+        match self {
+            Body::Exec(exec) if exec.record.ret == 0 => Some(exec),
+            _ => None,
+        }
+    }
+
+    /// The end of a process.
+    pub fn exit(&self) -> Option<&exit::Exit> {
+        if let Body::Exit(exit) = self { Some(exit) } else { None }
+    }
+
+    /// The text that the dashboard shows before the result.
+    pub fn before_result(&self) -> &'static str {
+        of!(self, payload => payload.before_result())
+    }
+}
+
+/// The reason why a frame is not an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The kind is not that of an event.
+    #[error("frame of unknown kind {}", .0.0)]
+    Kind(UnknownKind),
+    /// A later version wrote the record, and its fields may have other meanings.
+    #[error("record version {0}: this tracetui reads versions up to {VERSION}")]
+    Version(u16),
+    /// The payload ends before its fixed part does, or before one of the parts whose lengths it states.
+    #[error("truncated {} record", .0.name())]
+    Short(Kind),
+}
+
+impl<'a> Event<'a> {
+    /// Decodes a whole frame (an `exec` with its continuations joined).
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the kind or the version is unknown, or if the payload is shorter than it states.
+    // Inlined, so that the event is not copied several times.
+    #[inline]
+    pub fn decode(frame: &FrameRef<'a>) -> Result<Event<'a>, DecodeError> {
+        let kind = Kind::try_from(frame.header.kind).map_err(DecodeError::Kind)?;
+        if frame.header.version > VERSION {
+            return Err(DecodeError::Version(frame.header.version));
+        }
+        let (record, stack) = split(frame).ok_or(DecodeError::Short(kind))?;
+        let body = Body::decode(kind, record).ok_or(DecodeError::Short(kind))?;
+        Ok(Event { header: frame.header, body, stack })
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.body.kind()
+    }
+
+    /// Whether it failed: the call returned an error, or the process was killed by a signal or exited with a nonzero
+    /// code.
+    pub fn failed(&self) -> bool {
+        self.body.failed()
+    }
+
+    /// Whether it reports a hidden program or link.
+    pub fn is_alarm(&self) -> bool {
+        self.body.is_alarm()
+    }
+
+    /// Whether a field is truncated.
+    pub fn cut(&self) -> bool {
+        self.body.cut()
+    }
+}
+
+/// An event with its process and the tables: the view of sinks, filters and the dashboard.
+#[derive(Clone, Copy, Debug)]
+pub struct EventContext<'a> {
+    pub event: &'a Event<'a>,
+    pub world: &'a dyn Tables,
+    /// The process as it was at the event; `None` for `lost`.
+    pub process: Option<&'a Arc<Process>>,
+    /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds, in force at the event.
+    pub clock_offset: i64,
+}
+
+impl EventContext<'_> {
+    /// The RESULT column: `ok`, a descriptor, an exit code, an error's or a signal's name. Raw bytes, not escaped.
+    pub fn result(&self, out: &mut Vec<u8>) {
+        of!(&self.event.body, payload => payload.result(out));
+    }
+
+    /// The DETAIL column of a line. Raw bytes, not escaped.
+    pub fn detail(&self, out: &mut Vec<u8>) {
+        of!(&self.event.body, payload => payload.detail(self, out));
+    }
+
+    /// The DETAIL column of the dashboard.
+    pub fn show(&self, out: &mut impl Parts) {
+        of!(&self.event.body, payload => payload.show(self, out));
+    }
+
+    /// The name of an instant in a Perfetto trace.
+    pub fn title(&self, out: &mut Vec<u8>) {
+        of!(&self.event.body, payload => payload.title(self, out));
+    }
+
+    /// How long its process had run, in nanoseconds, excluding the time in which COMMAND was held.
+    pub fn ran_ns(&self) -> u64 {
+        let header = &self.event.header;
+        self.process.map_or_else(|| header.time.since(header.start), |process| process.ran_ns(header.time))
+    }
+
+    /// The event's time by the wall clock: nanoseconds since 1970-01-01 UTC.
+    pub fn unix_nanos(&self) -> i128 {
+        i128::from(self.event.header.time.0) + i128::from(self.clock_offset)
+    }
+}
+
+/// The root of the v2 hierarchy: kernfs assigns ids from 1
+/// ([`__kernfs_new_node`](https://elixir.bootlin.com/linux/v6.12/source/fs/kernfs/dir.c)).
+pub const ROOT_CGROUP: CgroupId = CgroupId(1);
+
+/// The tables that fields, columns and filters use, apart from the process.
+pub trait Tables: std::fmt::Debug {
+    fn host(&self) -> &Host;
+
+    /// The path of an event's cgroup: in the v2 hierarchy, or in the name=systemd one if the v2 path is only the root.
+    fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]>;
+
+    /// Whether a v2 hierarchy was read. If so, its root is known.
+    fn knows_cgroups(&self) -> bool;
+
+    fn user(&self, uid: Uid) -> Option<&str>;
+
+    fn group(&self, gid: Gid) -> Option<&str>;
+
+    /// The path of a cgroup in the v2 hierarchy.
+    fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]>;
+
+    /// The pid namespace of tracetui.
+    fn own_pid_ns(&self) -> NsInum;
+
+    /// Whether a process is the one that the id in `tree=ID` denotes, or a descendant of it.
+    fn in_tree(&self, process: &Process, root: Tgid) -> bool;
+
+    /// The kernel symbol that contained an address at a time.
+    fn symbol(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol>;
+
+    /// A process, if the table knows it.
+    fn process(&self, key: ProcessKey) -> Option<&Arc<Process>>;
+}
+
+/// An absolute path as a probe walked it: components leaf first, each followed by NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Components<'a> {
+    pub bytes: &'a [u8],
+    /// [`mark`]s.
+    pub marks: u8,
+    /// The file system, if the file is not in the caller's mount namespace: the components end at its root.
+    pub fs: Option<FileSystem>,
+}
+
+impl<'a> Components<'a> {
+    /// The names in a record.
+    pub fn new(names: &'a [u8], marks: u8) -> Components<'a> {
+        let of_fs = FileSystem::read_from_suffix(names).ok();
+        match of_fs.filter(|(_, fs)| marks & mark::UNREACHABLE != 0 && fs.mark == FileSystem::MARK) {
+            Some((bytes, fs)) => Components { bytes: &names[..bytes.len()], marks, fs: Some(fs) },
+            None => Components { bytes: names, marks, fs: None },
+        }
+    }
+
+    /// Whether there is a path, or one in a file system.
+    pub fn is_known(&self) -> bool {
+        self.absent().is_none() || self.inside().is_some()
+    }
+
+    /// The file system of a file outside the caller's mount namespace, and the path within it.
+    pub fn inside(&self) -> Option<(FileSystem, Components<'a>)> {
+        let fs = self.fs.filter(|_| self.absent() == Some(Why::Unreachable) && self.marks & mark::CUT == 0)?;
+        Some((fs, Components { marks: 0, fs: None, ..*self }))
+    }
+
+    /// The reason why an unreachable file has no path within its file system.
+    pub(crate) fn why_not_inside(&self) -> Why {
+        if self.marks & mark::CUT != 0 { Why::Cut } else { Why::NotCollected }
+    }
+
+    /// The reason why there is no path; `None` if there is one.
+    pub fn absent(&self) -> Option<Why> {
+        match self.marks {
+            m if m & mark::RACED != 0 => Some(Why::Raced),
+            m if m & mark::FAULT != 0 => Some(Why::Fault),
+            m if m & mark::UNREACHABLE != 0 => Some(Why::Unreachable),
+            m if m & mark::CUT != 0 => Some(Why::Cut),
+            m if m & mark::NOT_COLLECTED != 0 => Some(Why::NotCollected),
+            // Files of nsfs and pidfs, and pipes, have no names of their own.
+            m if m & mark::PSEUDO != 0 => matches!(self.bytes, [] | b"\0" | b"/\0").then_some(Why::NotCollected),
+            _ => None,
+        }
+    }
+
+    /// Whether the file was deleted.
+    pub fn deleted(&self) -> bool {
+        self.marks & mark::DELETED != 0
+    }
+
+    /// Appends the path: `/` and the components, root first. A file outside the directory tree is its bare name
+    /// (`pipe:`, `memfd:x`). Before the path in a file system, its type and device are in brackets.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        if let Some(fs) = &self.fs {
+            let device = describe::device(fs.device);
+            out.extend_from_slice(&[b"[", until_nul(&fs.name), b" ", device.as_bytes(), b"]"].concat());
+        }
+        let names = self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes);
+        if self.marks & mark::PSEUDO != 0 {
+            return out.extend_from_slice(names);
+        }
+        if names.is_empty() {
+            return out.push(b'/');
+        }
+        out.reserve(names.len() + 1);
+        let mut end = names.len();
+        for nul in memchr::memrchr_iter(0, names) {
+            out.push(b'/');
+            out.extend_from_slice(names.get(nul + 1..end).unwrap_or_default());
+            end = nul;
+        }
+        out.push(b'/');
+        out.extend_from_slice(names.get(..end).unwrap_or_default());
+    }
+
+    /// The last component, or the name of a file outside the directory tree.
+    pub(crate) fn leaf_or_name(&self) -> &'a [u8] {
+        if self.marks & mark::PSEUDO != 0 { self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes) } else { self.leaf() }
+    }
+
+    /// The last component.
+    pub fn leaf(&self) -> &'a [u8] {
+        self.bytes.split(|b| *b == 0).next().unwrap_or(&[])
+    }
+}
+
+/// The record of a frame, and the kernel stack after it. `None` if the frame is shorter than it states.
+#[inline]
+pub(crate) fn split<'a>(frame: &FrameRef<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    match frame.header.has(flag::STACK) {
+        true => record::stack::split(frame.payload).map(|(record, stack)| (record, Some(stack))),
+        false => Some((frame.payload, None)),
+    }
+}
+
+/// Reads the fixed part of a record, then the variable parts whose lengths the record states.
+pub(crate) struct Sections<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Sections<'a> {
+    pub(crate) fn fixed<T: FromBytes>(payload: &'a [u8]) -> Option<(T, Sections<'a>)> {
+        let (record, rest) = T::read_from_prefix(payload).ok()?;
+        Some((record, Sections { rest }))
+    }
+
+    pub(crate) fn next(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (part, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(part)
+    }
+
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+}

@@ -1,0 +1,456 @@
+//! `open`: a file was opened, or failed to open.
+
+use super::abi;
+use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::inside::{FS, FS_PATH};
+use super::parts::{Parts, Role};
+use super::redact::{Redact, short};
+use super::request::Request;
+use super::{Body, Components, EventContext, Payload, Sections, names};
+use crate::text::paint::Look;
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring, via};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// An `open`.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'a> {
+    pub record: OpenRecord,
+    /// The opened file, or the caller's root if no file was opened.
+    pub names: Components<'a>,
+    pub path: &'a [u8],
+}
+
+// A record that grows may have a new text: redact it too, then change its size here.
+const _: () = assert!(size_of::<OpenRecord>() == 40);
+
+impl<'a> Payload<'a> for Open<'a> {
+    #[inline]
+    fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
+        let (record, mut parts) = Sections::fixed::<OpenRecord>(payload)?;
+        let mut names = Components::new(parts.next(record.names_len.into())?, record.names_marks);
+        let path = parts.next(record.path_len.into())?;
+        if names.marks & mark::SHARED != 0 && !is_as_asked(names, path, &record) {
+            names.marks |= mark::RACED;
+        }
+        Some(Open { record, names, path })
+    }
+
+    fn unwritten() -> Vec<Vec<u8>> {
+        let record = OpenRecord {
+            names_marks: mark::NOT_COLLECTED,
+            path_marks: mark::NOT_COLLECTED,
+            how_marks: UNKNOWN,
+            ..OpenRecord::default()
+        };
+        vec![record.as_bytes().to_vec()]
+    }
+
+    fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
+        let open = Open::decode(payload)?;
+        let (record, mut parts) = Sections::fixed::<OpenRecord>(payload)?;
+        let whole = parts.next(record.names_len.into())?;
+        let path = short(with.of(parts.next(record.path_len.into())?));
+        let names = short(with.names(open.names));
+        let root_off = match open.root() {
+            None if record.root_off == u16::MAX => u16::MAX,
+            None => names.len() as u16,
+            Some(root) => {
+                let count = with.count;
+                let root = short(with.names(root));
+                with.count = count;
+                names.strip_suffix(&root[..]).map_or(u16::MAX, |below| below.len() as u16)
+            }
+        };
+        let names = [&names, whole.get(open.names.bytes.len()..)?].concat();
+        // The comparison with the requested file uses the paths before redaction.
+        let names_marks = open.names.marks & !mark::SHARED;
+        let (names_len, path_len) = (names.len() as u16, path.len() as u16);
+        let record = OpenRecord { names_len, root_off, path_len, names_marks, ..record };
+        Some([record.as_bytes(), &names, &path, parts.rest()].concat())
+    }
+
+    fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
+        let (record, mut rest) = OpenRecord::read_from_prefix(payload).ok()?;
+        if record.via == via::IO_URING {
+            rest = rest.get(size_of::<RequestPart>()..).unwrap_or_default();
+        }
+        let (names, path) = rest.split_at_checked(record.names_len.into())?;
+        to(Components::new(names, record.names_marks).leaf_or_name());
+        to(path.get(..record.path_len.into()).unwrap_or(path));
+        Some(())
+    }
+
+    const LOOK: Look = Look::Quiet;
+
+    fn ret(&self) -> Option<i32> {
+        Some(self.record.ret)
+    }
+
+    fn sought(&self) -> Option<&'a [u8]> {
+        Some(self.path)
+    }
+
+    fn dirfd(&self) -> i32 {
+        self.record.dirfd
+    }
+
+    fn may_create(&self) -> bool {
+        self.flags() & names::O_CREAT != 0
+    }
+
+    fn file(&self) -> Option<File<'a>> {
+        Some(Open::file(self))
+    }
+
+    fn found(&self) -> Option<&Components<'a>> {
+        (self.record.ret >= 0).then_some(&self.names)
+    }
+
+    fn cut(&self) -> bool {
+        (self.record.names_marks | self.record.path_marks) & mark::CUT != 0
+    }
+
+    fn result(&self, out: &mut Vec<u8>) {
+        match names::err(self.record.ret) {
+            Some(name) => out.extend_from_slice(name.as_bytes()),
+            None => out.extend_from_slice(itoa::Buffer::new().format(self.record.ret).as_bytes()),
+        }
+    }
+
+    fn before_result(&self) -> &'static str {
+        if self.record.ret >= 0 { "fd " } else { "" }
+    }
+
+    fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.parts(out);
+    }
+
+    fn show(&self, _: &EventContext<'_>, out: &mut impl Parts) {
+        self.parts(out);
+    }
+
+    fn title(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"open ");
+        self.file().write(out);
+        if self.failed() {
+            out.push(b' ');
+            self.result(out);
+        }
+    }
+}
+
+/// The name of the file of an `open`.
+#[derive(Clone, Copy, Debug, Hash)]
+pub enum File<'a> {
+    /// The path of the opened file.
+    Opened(Components<'a>),
+    /// The path as requested: nothing was opened, or its path is unknown.
+    Asked(&'a [u8]),
+}
+
+impl File<'_> {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            File::Opened(names) => names.write(out),
+            File::Asked(path) => out.extend_from_slice(path),
+        }
+    }
+}
+
+impl Request for OpenRecord {
+    const KIND: Kind = Kind::Open;
+
+    fn asked_len(&self) -> usize {
+        self.path_len.into()
+    }
+
+    fn found_len(&self) -> usize {
+        self.names_len.into()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.uring & uring::QUIET != 0
+    }
+
+    /// The completed request still contains its arguments. The probe must be the one that captures completions of such a
+    /// request.
+    fn ends(&self, slot: u16, request: &OpenRecord) -> bool {
+        let how = |record: &OpenRecord| (record.dirfd, record.flags, record.mode, record.resolve);
+        let comes_quietly = slot == Slot::OpenUringQuiet as u16;
+        (request.how_marks & UNKNOWN != 0 || how(request) == how(self))
+            // The kernel clears the flag of a request that fails:
+            // [`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h).
+            && (self.ret < 0 || request.is_quiet() == comes_quietly)
+    }
+
+    fn join(&mut self, request: Option<(&OpenRecord, bool)>) {
+        // The probe determined [`NEAR`] at the completion. The directory where the path started at the request decides
+        // instead.
+        self.how_marks &= !NEAR;
+        let Some((asked, near)) = request else { return };
+        self.dirfd = asked.dirfd;
+        (self.flags, self.mode, self.resolve) = (asked.flags, asked.mode, asked.resolve);
+        // Only the end has whether the file was created.
+        let created = self.how_marks & (CREATED | EXISTED);
+        (self.uring, self.how_marks) = (asked.uring, asked.how_marks | created);
+        (self.path_len, self.path_marks) = (asked.path_len, asked.path_marks);
+        if near {
+            self.how_marks |= NEAR;
+        }
+    }
+}
+
+impl<'a> Open<'a> {
+    fn parts(&self, out: &mut impl Parts) {
+        let access = names::access_letters(self.flags());
+        out.part(if access == "r" { Role::Quiet } else { Role::Plain }, |out| {
+            out.extend_from_slice(access.as_bytes());
+            out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
+        });
+        out.path(Role::Plain, |out| self.file().write(out));
+        if let Some(remark) = self.remark() {
+            out.part(Role::Note, |out| out.extend_from_slice(remark.as_bytes()));
+        }
+    }
+
+    pub fn file(&self) -> File<'a> {
+        match self.record.ret >= 0 && self.names.is_known() {
+            true => File::Opened(self.names),
+            false => File::Asked(self.path),
+        }
+    }
+
+    /// Whether the caller's root was not found on the path from the opened file up to the root of its mount namespace,
+    /// or belongs to another mount namespace.
+    fn root_unknown(&self) -> bool {
+        self.record.root_off == u16::MAX
+    }
+
+    /// The caller's root, if it is not the root of its mount namespace.
+    pub fn root(&self) -> Option<Components<'a>> {
+        let above = self.names.bytes.get(self.record.root_off.into()..).filter(|names| !names.is_empty())?;
+        Some(Components::new(above, 0))
+    }
+
+    fn by_openat2(&self) -> bool {
+        self.record.via == via::OPENAT2 || self.record.uring & uring::OPENAT2 != 0
+    }
+
+    /// The flags with the numbers that most architectures use.
+    pub fn flags(&self) -> u64 {
+        abi::generic_open_flags(self.record.abi, self.record.flags)
+    }
+
+    fn has_mode(&self) -> bool {
+        self.flags() & names::O_CREAT != 0 || self.is_tmpfile()
+    }
+
+    fn is_tmpfile(&self) -> bool {
+        self.flags() & names::O_TMPFILE == names::O_TMPFILE
+    }
+
+    /// The remark after the path of the opened file: that it is deleted, or that the call created it.
+    pub fn remark(&self) -> Option<&'static str> {
+        // A file of O_TMPFILE has no name: it is deleted, and always new.
+        match (self.names.deleted(), self.created()) {
+            (true, _) if self.record.ret >= 0 => Some("  (deleted)"),
+            (false, Value::Bool(true)) => Some("  (created)"),
+            _ => None,
+        }
+    }
+
+    fn created(&self) -> Value<'a> {
+        match self.record.how_marks {
+            _ if self.record.ret < 0 => Value::Unknown(Why::Failed),
+            _ if self.names.marks & mark::RACED != 0 => Value::Unknown(Why::Raced),
+            m if m & CREATED != 0 => Value::Bool(true),
+            m if m & EXISTED != 0 => Value::Bool(false),
+            _ if self.is_tmpfile() => of_how(self, Value::Bool(true)),
+            // The probe examines every file that a call was asked to create.
+            _ if self.has_mode() => Value::Unknown(Why::NotCollected),
+            _ => of_how(self, Value::Bool(false)),
+        }
+    }
+}
+
+/// Whether a file that may be the wrong one is the requested file. It is if it has the requested path, even if another
+/// process put it there, or if it has the requested name in the directory where a relative path starts. A matching last
+/// component alone proves nothing.
+fn is_as_asked(names: Components<'_>, path: &[u8], record: &OpenRecord) -> bool {
+    if record.how_marks & NEAR != 0 && names.leaf() == path {
+        return true;
+    }
+    let mut found = Vec::new();
+    names.write(&mut found);
+    found == path
+}
+
+fn open<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Open(open) => get(open),
+        _ => Value::Null,
+    }
+}
+
+/// A value read from `how` of openat2, or from a request of io_uring.
+fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
+    match open.record.how_marks {
+        m if m & mark::FAULT != 0 => Value::Unknown(Why::Fault),
+        m if m & UNKNOWN != 0 => Value::Unknown(Why::NotCollected),
+        _ => value,
+    }
+}
+
+/// The fields of an `open` event beside the common fields.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("path", Shape::Text, "The path as passed, read from the caller's memory after the call.", |s| {
+        open(s, |o| match o.record.path_marks {
+            m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
+            m if m & mark::NOT_COLLECTED != 0 => Value::Unread(Why::NotCollected),
+            m if m & mark::CUT != 0 => Value::Cut(o.path),
+            _ => Value::Bytes(o.path),
+        })
+    }).with(props::INDEXED | props::LACKS | props::BYTES),
+    Field::new(
+        "abs_path",
+        Shape::Text,
+        "The path of the opened file, from the root of the caller's mount namespace: dentries and mounts of files->fdt->fd[ret]->f_path.",
+        |s| {
+            open(s, |o| match o.names.absent() {
+                _ if o.record.ret < 0 => Value::Unknown(Why::Failed),
+                Some(why) => Value::Unknown(why),
+                None => Value::Path(o.names),
+            })
+        },
+    ).with(props::INDEXED | props::LACKS | props::BYTES),
+    FS_PATH,
+    FS,
+    Field::new("deleted", Shape::Bool, "Whether the opened file was deleted: dentry.d_hash.pprev is null.", |s| {
+        open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted()))
+    }),
+    Field::new(
+        "created",
+        Shape::Bool,
+        "Whether the call created the file: FMODE_CREATED in f_mode of the opened file. True with O_TMPFILE.",
+        |s| open(s, Open::created),
+    ).with(props::LACKS | props::BYTES),
+    Field::new("root", Shape::Text, "The caller's root directory, if it is not /: fs->root.", |s| {
+        open(s, |o| match o.root() {
+            None if o.root_unknown() => Value::Unknown(o.names.absent().unwrap_or(Why::NotCollected)),
+            root => root.map_or(Value::Null, Value::Path),
+        })
+    }).with(props::LACKS | props::BYTES),
+    Field::new("dirfd", Shape::Number, "The directory descriptor as passed; −100 is AT_FDCWD.", |s| {
+        open(s, |o| match o.record.how_marks & UNKNOWN {
+            0 => Value::Int(o.record.dirfd.into()),
+            _ => Value::Unknown(Why::NotCollected),
+        })
+    }).with(props::LACKS),
+    Field::new("flags", Shape::Text, "The names of the flags as passed, access mode first.", |s| {
+        open(s, |o| of_how(o, Value::Flags(o.flags())))
+    }).with(props::LACKS),
+    Field::new("flags_raw", Shape::Number, "The flags as passed, as a number.", |s| {
+        open(s, |o| of_how(o, Value::Uint(o.record.flags)))
+    }).with(props::LACKS | props::UNSIGNED),
+    Field::new("mode", Shape::Number, "The mode as passed; null without O_CREAT or O_TMPFILE.", |s| {
+        open(s, |o| of_how(o, if o.has_mode() { Value::Uint(o.record.mode.into()) } else { Value::Null }))
+    }).with(props::LACKS),
+    Field::new("resolve", Shape::Number, "how.resolve of openat2; null for other calls.", |s| {
+        open(s, |o| of_how(o, if o.by_openat2() { Value::Uint(o.record.resolve) } else { Value::Null }))
+    }).with(props::LACKS | props::UNSIGNED),
+    Field::new(
+        "ret",
+        Shape::Number,
+        "The descriptor, or −errno. For a direct open through io_uring: the result of the completion.",
+        |s| open(s, |o| Value::Int(o.record.ret.into())),
+    ),
+    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| open(s, |o| err_value(o.record.ret))),
+    Field::new(
+        "via",
+        Shape::Text,
+        "The system call: open openat openat2 creat open_by_handle_at io_uring other.",
+        |s| {
+            open(s, |o| {
+                Value::Word(match o.record.via {
+                    via::OPEN => "open",
+                    via::OPENAT => "openat",
+                    via::OPENAT2 => "openat2",
+                    via::CREAT => "creat",
+                    via::OPEN_BY_HANDLE_AT => "open_by_handle_at",
+                    via::IO_URING => "io_uring",
+                    _ => "other",
+                })
+            })
+        },
+    ),
+    Field::new(
+        "abi",
+        Shape::Text,
+        "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags).",
+        |s| open(s, |o| Value::Word(abi::word(o.record.abi))),
+    ),
+    STACK,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_shared::record::FileSystem;
+
+    #[track_caller]
+    fn check_shared(via: u8, how_marks: u8, names: &[u8], path: &[u8], absent: Option<Why>) {
+        let record = OpenRecord {
+            names_marks: mark::SHARED,
+            via,
+            how_marks,
+            names_len: names.len() as u16,
+            path_len: path.len() as u16,
+            ..OpenRecord::default()
+        };
+        let payload = [record.as_bytes(), names, path].concat();
+        assert_eq!(Open::decode(&payload).expect("whole").names.absent(), absent, "{path:?}");
+    }
+
+    fn unreachable(names: &[u8], marks: u8) -> Components<'_> {
+        Components::new(names, mark::UNREACHABLE | marks)
+    }
+
+    #[test]
+    fn an_unreachable_file_is_named_by_its_file_system() {
+        let mut fs = FileSystem { mark: FileSystem::MARK, device: 8 << 20 | 1, mount_id: 63, name: [0; 20] };
+        fs.name[..4].copy_from_slice(b"ext4");
+        let names = [b"file\0dir\0", fs.as_bytes()].concat();
+        let (bare, cut) = (unreachable(b"file\0dir\0", 0), unreachable(&names, mark::CUT));
+        let whole = unreachable(&names, 0);
+        let mut shown = Vec::new();
+        whole.write(&mut shown);
+        assert_eq!((shown, whole.leaf(), whole.fs), (b"[ext4 8:1]/dir/file".to_vec(), &b"file"[..], Some(fs)));
+        let root = unreachable(fs.as_bytes(), 0);
+        assert_eq!(Value::Path(root.inside().expect("at the root").1).text().as_deref(), Some(&b"/"[..]));
+        for names in [whole, cut, bare] {
+            assert_eq!(names.absent(), Some(Why::Unreachable));
+        }
+        assert_eq!((bare.inside(), bare.why_not_inside()), (None, Why::NotCollected), "an older recording");
+        assert_eq!((cut.inside(), cut.why_not_inside()), (None, Why::Cut));
+        let raced = unreachable(&names, mark::RACED);
+        assert_eq!((raced.absent(), raced.inside()), (Some(Why::Raced), None));
+    }
+
+    #[test]
+    fn a_file_with_other_references_is_believed_if_it_is_what_was_asked_for() {
+        for via in [via::OPENAT, via::IO_URING] {
+            let raced = Some(Why::Raced);
+            check_shared(via, 0, b"passwd\0etc\0", b"/etc/passwd", None);
+            check_shared(via, 0, b"passwd\0etc\0", b"passwd", raced);
+            check_shared(via, 0, b"passwd\0b\0", b"/a/passwd", raced);
+            check_shared(via, 0, b"etc\0", b"/etc//", raced);
+            check_shared(via, 0, b"decoy\0etc\0", b"/etc/passwd", raced);
+            check_shared(via, 0, b"passwd\0etc\0", b"", raced);
+            check_shared(via, 0, b"etc\0", b"/etc/.", raced);
+            check_shared(via, NEAR, b"passwd\0etc\0", b"passwd", None);
+            check_shared(via, NEAR, b"passwd\0etc\0", b"../etc/passwd", raced);
+        }
+    }
+}

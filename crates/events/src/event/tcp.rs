@@ -1,0 +1,621 @@
+//! `tcp`: a TCP connection was requested, accepted or closed.
+
+use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::parts::{Parts, Role};
+use super::redact::Redact;
+use super::{Body, EventContext, Payload, Sections, abi};
+use crate::text::paint::Look;
+use crate::text::{short, time};
+use libc::{
+    AF_INET, AF_INET6, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, EPIPE, ETIMEDOUT,
+};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state, via};
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// A `tcp`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp {
+    pub record: TcpRecord,
+}
+
+// A record that grows may have a text: redact it, then change its size here.
+const _: () = assert!(size_of::<TcpRecord>() == 112);
+
+/// The words of the field `role`.
+pub(crate) const ROLES: [&str; 2] = ["client", "server"];
+
+/// The words of the field `outcome`.
+pub(crate) const OUTCOMES: [&str; 9] =
+    ["connected", "refused", "reset", "timed_out", "unreachable", "failed", "abandoned", "killed", "in_progress"];
+
+/// The words of the field `end`.
+pub(crate) const ENDS: [&str; 5] = ["closed", "reset", "reset_by_peer", "timed_out", "aborted"];
+
+impl Payload<'_> for Tcp {
+    fn decode(payload: &[u8]) -> Option<Tcp> {
+        let (record, _) = Sections::fixed::<TcpRecord>(payload)?;
+        (record.op <= op::CLOSE).then_some(Tcp { record })
+    }
+
+    fn unwritten() -> Vec<Vec<u8>> {
+        vec![TcpRecord { fd: -1, via: via::OTHER, ..TcpRecord::default() }.as_bytes().to_vec()]
+    }
+
+    fn redact(_: &[u8], _: &mut Redact) -> Option<Vec<u8>> {
+        None
+    }
+
+    const LOOK: Look = Look::Note;
+
+    /// Whether it is a request without a connection. One that still waits has not failed.
+    fn failed(&self) -> bool {
+        !matches!(self.outcome(), None | Some("connected" | "in_progress"))
+    }
+
+    fn ret(&self) -> Option<i32> {
+        let of_call = self.record.op != op::CLOSE && self.has(flag::HAS_RET);
+        of_call.then_some(self.record.ret)
+    }
+
+    fn error(&self) -> i32 {
+        if self.failed() { -i32::from(self.record.err) } else { 0 }
+    }
+
+    /// The peer of a client, or the port of a server. An ephemeral port is `*`.
+    fn subject(&self, out: &mut Vec<u8>) {
+        match self.has(flag::SERVER) {
+            true => {
+                out.extend_from_slice(b"port ");
+                port(self.record.lport, out);
+            }
+            false => self.peer(out, port),
+        }
+    }
+
+    fn began(&self) -> Option<BootNanos> {
+        (self.record.op == op::CLOSE).then_some(self.record.since)
+    }
+
+    fn result(&self, out: &mut Vec<u8>) {
+        let word = match self.record.op {
+            op::CONNECT => self.outcome().map(|outcome| if outcome == "connected" { "ok" } else { outcome }),
+            op::ACCEPT => {
+                return out.extend_from_slice(self.accepted().map_or("ok".into(), |fd| fd.to_string()).as_bytes());
+            }
+            _ => self.end(),
+        };
+        out.extend_from_slice(word.unwrap_or("unknown").as_bytes());
+    }
+
+    fn before_result(&self) -> &'static str {
+        if self.accepted().is_some() { "fd " } else { "" }
+    }
+
+    fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.parts(seen, out);
+    }
+
+    fn show(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
+        self.parts(seen, out);
+    }
+
+    fn title(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.op().as_bytes());
+        out.push(b' ');
+        self.peer(out, integer);
+        out.push(b' ');
+        self.result(out);
+    }
+}
+
+impl Tcp {
+    fn has(&self, bit: u16) -> bool {
+        self.record.flags & bit != 0
+    }
+
+    pub fn is_request(&self) -> bool {
+        self.record.op == op::CONNECT
+    }
+
+    pub fn op(&self) -> &'static str {
+        match self.record.op {
+            op::CONNECT => "connect",
+            op::ACCEPT => "accept",
+            _ => "close",
+        }
+    }
+
+    /// The outcome of a request. `None` if it is unknown, or if it is no request.
+    pub fn outcome(&self) -> Option<&'static str> {
+        match self.record.outcome {
+            _ if !self.is_request() => None,
+            outcome::DECIDED => Some(match i32::from(self.record.err) {
+                0 => "connected",
+                ECONNREFUSED => "refused",
+                ECONNRESET => "reset",
+                ETIMEDOUT => "timed_out",
+                EHOSTUNREACH | ENETUNREACH | EHOSTDOWN | ENETDOWN => "unreachable",
+                _ => "failed",
+            }),
+            outcome::ABANDONED => Some("abandoned"),
+            outcome::KILLED => Some("killed"),
+            outcome::IN_PROGRESS => Some("in_progress"),
+            _ => None,
+        }
+    }
+
+    /// How a connection ended. `None` if it is unknown, or if this is not its end.
+    pub fn end(&self) -> Option<&'static str> {
+        if self.record.op != op::CLOSE {
+            return None;
+        }
+        Some(match (i32::from(self.record.err), self.record.state) {
+            (ECONNRESET | EPIPE, _) => "reset_by_peer",
+            (ETIMEDOUT, _) => "timed_out",
+            (1.., _) => "aborted",
+            (_, state::ESTABLISHED | state::CLOSE_WAIT) => "reset",
+            (_, 0) => return None,
+            _ => "closed",
+        })
+    }
+
+    /// The descriptor of an accepted connection.
+    fn accepted(&self) -> Option<i32> {
+        (self.record.op == op::ACCEPT && self.record.fd >= 0).then_some(self.record.fd)
+    }
+
+    /// The local address; IPv4 if it is mapped to IPv6. `None` if the family is unknown.
+    pub fn laddr(&self) -> Option<IpAddr> {
+        self.address(self.record.laddr).map(|address| address.to_canonical())
+    }
+
+    /// The remote address, likewise.
+    pub fn raddr(&self) -> Option<IpAddr> {
+        self.raw_raddr().map(|address| address.to_canonical())
+    }
+
+    /// The remote address in the family of the socket.
+    fn raw_raddr(&self) -> Option<IpAddr> {
+        self.address(self.record.raddr)
+    }
+
+    fn address(&self, bytes: [u8; 16]) -> Option<IpAddr> {
+        let [a, b, c, d, ..] = bytes;
+        match self.record.family.into() {
+            AF_INET => Some(Ipv4Addr::new(a, b, c, d).into()),
+            AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
+            _ => None,
+        }
+    }
+
+    /// The remote address and port: `10.0.0.7:51514`, `[::1]:443`.
+    fn peer(&self, out: &mut Vec<u8>, port: impl FnOnce(u16, &mut Vec<u8>)) {
+        // Writing to a Vec cannot fail.
+        _ = match self.raddr() {
+            Some(IpAddr::V4(address)) => write!(out, "{address}:"),
+            Some(IpAddr::V6(address)) => write!(out, "[{address}]:"),
+            None => write!(out, "?:"),
+        };
+        port(self.record.rport, out);
+    }
+
+    /// The peer, and what became of a connection that ended: `-> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s`.
+    fn parts(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
+        let arrow: &[u8] = match (self.has(flag::OLDER), self.has(flag::SERVER)) {
+            (true, _) => b"<-> ",
+            (false, true) => b"<- ",
+            (false, false) => b"-> ",
+        };
+        out.part(Role::Quiet, |out| out.extend_from_slice(arrow));
+        out.part(Role::Plain, |out| self.peer(out, integer));
+        if self.record.op == op::CLOSE {
+            out.part(Role::Quiet, |out| {
+                let [bytes_in, bytes_out] = [self.record.bytes_in, self.record.bytes_out].map(short);
+                out.extend_from_slice(format!("  {bytes_in}B in, {bytes_out}B out").as_bytes());
+                if let Value::Uint(ns) = self.duration(seen.event.header.time) {
+                    out.extend_from_slice(b", ");
+                    time::short_duration(ns, out);
+                }
+            });
+        }
+    }
+
+    /// How long the request, the wait in the queue, or the connection took.
+    fn duration(&self, now: BootNanos) -> Value<'static> {
+        let (request, since, decided) = (self.is_request(), self.record.since, self.record.decided);
+        match self.outcome() {
+            Some("in_progress") => Value::Null,
+            _ if since.0 == 0 || self.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
+            _ if self.has(flag::REPAIRED) => Value::Unknown(Why::Repaired),
+            _ if request && decided.0 == 0 => Value::Unknown(Why::NotCollected),
+            _ => Value::Uint(if request { decided } else { now }.since(since)),
+        }
+    }
+
+    /// A word that can be unknown, but only if the event is of this [`op`].
+    fn word(&self, of: u8, word: Option<&'static str>) -> Value<'static> {
+        let why = if self.has(flag::REPAIRED) { Why::Repaired } else { Why::NotCollected };
+        match word {
+            _ if self.record.op != of => Value::Null,
+            word => word.map_or(Value::Unknown(why), Value::Word),
+        }
+    }
+}
+
+fn integer(number: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Ports that the kernel assigns by default (`ip_local_port_range`,
+/// [inet_init_net](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/af_inet.c)).
+const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+
+fn port(number: u16, out: &mut Vec<u8>) {
+    if EPHEMERAL.contains(&number) { out.push(b'*') } else { integer(number, out) }
+}
+
+fn tcp<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Tcp(tcp) => get(tcp),
+        _ => Value::Null,
+    }
+}
+
+/// A value that only the end of a connection has.
+fn of_close<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>) -> Value<'a> {
+    tcp(seen, |t| if t.record.op == op::CLOSE { get(t) } else { Value::Null })
+}
+
+/// A value from the process that closed the connection, if one did.
+fn of_closer<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>) -> Value<'a> {
+    of_close(seen, |t| if t.record.closer.0 != 0 { get(t) } else { Value::Null })
+}
+
+/// A value that follows from the family of the socket.
+fn of_family<'a, T>(known: Option<T>, value: impl FnOnce(T) -> Value<'a>) -> Value<'a> {
+    known.map_or(Value::Unknown(Why::NotCollected), value)
+}
+
+const CLOSER: &[Field] = &[
+    Field::new("pid", Shape::Number, "The process id: task_struct.tgid.", |s| {
+        of_closer(s, |t| Value::Uint(t.record.closer.0.into()))
+    })
+    .with(props::PID),
+    Field::new(
+        "start_ns",
+        Shape::Number,
+        "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime.",
+        |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0)),
+    ),
+];
+
+/// The fields of a `tcp` event beside the common fields.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("op", Shape::Text, "connect (requested), accept, close.", |s| tcp(s, |t| Value::Word(t.op()))),
+    Field::new(
+        "role",
+        Shape::Text,
+        "client (the process requested the connection) or server (it accepted it); unknown if the connection is older than the trace.",
+        |s| {
+            tcp(s, |t| match t.has(flag::OLDER) {
+                true => Value::Unknown(Why::NotCollected),
+                false => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
+            })
+        },
+    ).with(props::LACKS),
+    Field::new(
+        "laddr",
+        Shape::Address,
+        "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. One that is mapped to IPv6 is shown as IPv4.",
+        |s| tcp(s, |t| of_family(t.laddr(), Value::Ip)),
+    ).with(props::LACKS),
+    Field::new("lport", Shape::Number, "The local port: inet_sock.inet_sport.", |s| {
+        tcp(s, |t| Value::Uint(t.record.lport.into()))
+    }),
+    Field::new(
+        "raddr",
+        Shape::Address,
+        "The remote address: skc_daddr or skc_v6_daddr, or as requested if no route leads to it. One that is mapped to IPv6 is shown as IPv4.",
+        |s| tcp(s, |t| of_family(t.raddr(), Value::Ip)),
+    ).with(props::LACKS),
+    Field::new("rport", Shape::Number, "The remote port: skc_dport.", |s| {
+        tcp(s, |t| Value::Uint(t.record.rport.into()))
+    }),
+    Field::new("family", Shape::Text, "The family of the socket: inet (IPv4) or inet6.", |s| {
+        tcp(s, |t| of_family(t.raw_raddr(), |address| Value::Word(if address.is_ipv4() { "inet" } else { "inet6" })))
+    }).with(props::LACKS),
+    Field::new("v4_mapped", Shape::Bool, "Whether the remote address is an IPv4 address mapped to IPv6.", |s| {
+        tcp(s, |t| of_family(t.raw_raddr(), |address| Value::Bool(address != address.to_canonical())))
+    }).with(props::LACKS),
+    Field::new("net_ns", Shape::Number, "The network namespace: skc_net->ns.inum.", |s| {
+        tcp(s, |t| match t.record.net_ns.0 {
+            0 => Value::Unknown(Why::NotCollected),
+            inum => Value::Uint(inum.into()),
+        })
+    }).with(props::LACKS),
+    Field::new(
+        "fd",
+        Shape::Number,
+        "The descriptor of the connection when it was requested or accepted; null for the kernel.",
+        |s| {
+            tcp(s, |t| match t.record.fd {
+                _ if t.record.via == via::KERNEL => Value::Null,
+                ..0 => Value::Unknown(Why::NotCollected),
+                fd => Value::Int(fd.into()),
+            })
+        },
+    ).with(props::LACKS),
+    Field::new(
+        "via",
+        Shape::Text,
+        "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other.",
+        |s| {
+            tcp(s, |t| {
+                Value::Word(match t.record.via {
+                    via::CONNECT => "connect",
+                    via::ACCEPT => "accept",
+                    via::ACCEPT4 => "accept4",
+                    via::IO_URING => "io_uring",
+                    via::FASTOPEN => "fastopen",
+                    via::KERNEL => "kernel",
+                    via::SNAPSHOT => "snapshot",
+                    _ => "other",
+                })
+            })
+        },
+    ),
+    Field::new(
+        "abi",
+        Shape::Text,
+        "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags).",
+        |s| {
+            tcp(s, |t| match t.record.via {
+                via::KERNEL => Value::Null,
+                via::SNAPSHOT => Value::Unknown(Why::NotCollected),
+                _ => Value::Word(abi::word(t.record.abi)),
+            })
+        },
+    ).with(props::LACKS),
+    Field::new(
+        "ret",
+        Shape::Number,
+        "The result of the call or of the request to io_uring: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): the call did not wait for the outcome.",
+        |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into()))),
+    ),
+    Field::new(
+        "outcome",
+        Shape::Text,
+        "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended).",
+        |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())),
+    ).with(props::LACKS),
+    Field::new(
+        "err",
+        Shape::Text,
+        "The name of the error of a failed connect, even if the call did not wait for it: sock.sk_err; null otherwise.",
+        |s| tcp(s, |t| err_value(t.error())),
+    ),
+    Field::new(
+        "dur_ns",
+        Shape::Duration,
+        "In nanoseconds. connect: from the first SYN to the outcome. accept: the wait in the queue. close: the life of the connection.",
+        |s| tcp(s, |t| t.duration(s.event.header.time)),
+    ).with(props::LACKS),
+    Field::new(
+        "since_ns",
+        Shape::Number,
+        "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same.",
+        |s| {
+            tcp(s, |t| match t.record.since.0 {
+                0 => Value::Unknown(Why::NotCollected),
+                _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
+                since => Value::Uint(since),
+            })
+        },
+    ).with(props::LACKS),
+    Field::new(
+        "bytes_in",
+        Shape::Number,
+        "Of close: bytes received, without the FIN of the peer: tcp_sock.bytes_received − SOCK_DONE.",
+        |s| of_close(s, |t| Value::Uint(t.record.bytes_in)),
+    ),
+    Field::new(
+        "bytes_out",
+        Shape::Number,
+        "Of close: bytes sent, each once: tcp_sock.bytes_sent − tcp_sock.bytes_retrans.",
+        |s| of_close(s, |t| Value::Uint(t.record.bytes_out)),
+    ),
+    Field::new("retransmits", Shape::Number, "Retransmitted segments: tcp_sock.total_retrans.", |s| {
+        tcp(s, |t| Value::Uint(t.record.retransmits.into()))
+    }),
+    Field::new(
+        "rtt_us",
+        Shape::Number,
+        "The smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured.",
+        |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) }),
+    ),
+    Field::new(
+        "end",
+        Shape::Text,
+        "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error).",
+        |s| tcp(s, |t| t.word(op::CLOSE, t.end())),
+    ).with(props::LACKS),
+    Field {
+        sub: CLOSER,
+        ..Field::new(
+            "closer",
+            Shape::Object,
+            "Of close: the process that closed the connection; null if none did, as when the peer resets it.",
+            |s| of_closer(s, |_| Value::Object),
+        )
+    },
+    Field::new("mptcp", Shape::Bool, "Whether the connection is a subflow of MPTCP.", |s| {
+        tcp(s, |t| Value::Bool(t.has(flag::MPTCP)))
+    }),
+    Field::new("fastopen", Shape::Bool, "Whether the request used TCP Fast Open: tcp_sock.fastopen_req.", |s| {
+        tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)))
+    }),
+    STACK,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::sample;
+    use crate::synthetic::payload;
+    use serde_json::{Value as Json, json};
+    use tracetui_shared::id::Tgid;
+    use tracetui_shared::kind::Kind;
+
+    fn object(record: TcpRecord) -> Json {
+        let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Tcp), record.as_bytes());
+        serde_json::from_slice(&line).expect("JSON")
+    }
+
+    /// A field and the reason why it is unknown.
+    fn field(record: TcpRecord, name: &str) -> (Json, Json) {
+        let object = object(record);
+        (object[name].clone(), object.get(format!("{name}_why")).cloned().unwrap_or_default())
+    }
+
+    fn known(value: impl Into<Json>) -> (Json, Json) {
+        (value.into(), Json::Null)
+    }
+
+    fn unknown(why: &str) -> (Json, Json) {
+        (Json::Null, why.into())
+    }
+
+    fn request(outcome: u8, err: i32) -> TcpRecord {
+        TcpRecord { outcome, err: err as u16, ..sample::tcp(op::CONNECT) }
+    }
+
+    #[test]
+    fn a_request_has_an_outcome() {
+        for (err, word, name) in [
+            (0, "connected", Json::Null),
+            (ECONNREFUSED, "refused", json!("ECONNREFUSED")),
+            (ECONNRESET, "reset", json!("ECONNRESET")),
+            (ETIMEDOUT, "timed_out", json!("ETIMEDOUT")),
+            (EHOSTUNREACH, "unreachable", json!("EHOSTUNREACH")),
+            (ENETUNREACH, "unreachable", json!("ENETUNREACH")),
+            (EHOSTDOWN, "unreachable", json!("EHOSTDOWN")),
+            (ENETDOWN, "unreachable", json!("ENETDOWN")),
+            (libc::EACCES, "failed", json!("EACCES")),
+            (libc::EADDRNOTAVAIL, "failed", json!("EADDRNOTAVAIL")),
+            (0xffff, "failed", Json::Null),
+        ] {
+            let record = request(outcome::DECIDED, err);
+            assert_eq!((field(record, "outcome"), field(record, "err")), (known(word), known(name)), "{err}");
+            assert_eq!(Tcp { record }.failed(), word != "connected", "{word}");
+        }
+        for (outcome, word, failed) in [
+            (outcome::ABANDONED, "abandoned", true),
+            (outcome::KILLED, "killed", true),
+            (outcome::IN_PROGRESS, "in_progress", false),
+        ] {
+            let record = request(outcome, 0);
+            assert_eq!((field(record, "outcome"), field(record, "err")), (known(word), known(Json::Null)));
+            assert_eq!(Tcp { record }.failed(), failed, "{word}");
+        }
+        for outcome in [outcome::UNKNOWN, 99] {
+            let record = request(outcome, ECONNREFUSED);
+            assert_eq!(field(record, "outcome"), unknown("not_collected"), "{outcome}");
+            assert!(!Tcp { record }.failed(), "nothing shows that it failed");
+        }
+        for of in [op::ACCEPT, op::CLOSE] {
+            let record = TcpRecord { err: ECONNRESET as u16, ..sample::tcp(of) };
+            assert_eq!((field(record, "outcome"), field(record, "err")), (known(Json::Null), known(Json::Null)));
+            assert!(!Tcp { record }.failed());
+        }
+    }
+
+    #[test]
+    fn a_connection_ends_in_a_way() {
+        let ended = |err: i32, state| TcpRecord { err: err as u16, state, ..sample::tcp(op::CLOSE) };
+        for (err, state, word) in [
+            (0, state::LAST_ACK, "closed"),
+            (0, state::FIN_WAIT1, "closed"),
+            (0, state::ESTABLISHED, "reset"),
+            (0, state::CLOSE_WAIT, "reset"),
+            (ECONNRESET, state::ESTABLISHED, "reset_by_peer"),
+            (EPIPE, state::CLOSE_WAIT, "reset_by_peer"),
+            (ETIMEDOUT, state::ESTABLISHED, "timed_out"),
+            (libc::ECONNABORTED, state::ESTABLISHED, "aborted"),
+            (EHOSTUNREACH, 0, "aborted"),
+        ] {
+            assert_eq!(field(ended(err, state), "end"), known(word), "{err} {state}");
+        }
+        assert_eq!(field(ended(0, 0), "end"), unknown("not_collected"));
+        let repaired = TcpRecord { flags: flag::REPAIRED, ..ended(0, 0) };
+        assert_eq!(field(repaired, "end"), unknown("repaired"));
+        assert_eq!(field(sample::tcp(op::ACCEPT), "end"), known(Json::Null));
+        let closer = field(sample::tcp(op::CLOSE), "closer");
+        assert_eq!(closer, known(json!({"pid": 48_214, "start_ns": 3_731_419_000_000_u64})));
+        let by_peer = TcpRecord { closer: Tgid(0), ..sample::tcp(op::CLOSE) };
+        assert_eq!(field(by_peer, "closer"), known(Json::Null));
+    }
+
+    #[test]
+    fn durations_are_from_the_start_to_the_end_of_each() {
+        let (connect, accept, close) = (sample::tcp(op::CONNECT), sample::tcp(op::ACCEPT), sample::tcp(op::CLOSE));
+        assert_eq!(field(connect, "dur_ns"), known(2_000_000));
+        assert_eq!(field(accept, "dur_ns"), known(31_000_000_000_u64));
+        assert_eq!(field(close, "dur_ns"), known(31_000_000_000_u64));
+        let undecided = TcpRecord { decided: BootNanos(0), ..connect };
+        assert_eq!(field(undecided, "dur_ns"), unknown("not_collected"));
+        let waits = TcpRecord { outcome: outcome::IN_PROGRESS, ..undecided };
+        assert_eq!(field(waits, "dur_ns"), known(Json::Null));
+        let older = TcpRecord { flags: flag::OLDER | flag::REPAIRED, via: via::SNAPSHOT, ..close };
+        for name in ["dur_ns", "since_ns", "abi"] {
+            assert_eq!(field(older, name), unknown("not_collected"), "{name}");
+        }
+        let repaired = TcpRecord { flags: flag::REPAIRED, ..close };
+        assert_eq!(field(repaired, "dur_ns"), unknown("repaired"));
+        assert_eq!(field(repaired, "since_ns"), known(3_700_500_000_001_u64));
+    }
+
+    #[test]
+    fn an_address_is_that_of_the_family() {
+        let to = |peer: &str| {
+            let peer = peer.parse().expect("a socket address");
+            payload::tcp(op::CONNECT, "[::1]:9".parse().expect("a socket address"), peer)
+        };
+        let mapped = to("[::ffff:10.0.0.7]:443");
+        for (record, raddr, family, v4_mapped) in [
+            (to("[fe80::7]:443"), "fe80::7", "inet6", false),
+            (to("10.0.0.7:443"), "10.0.0.7", "inet", false),
+            (mapped, "10.0.0.7", "inet6", true),
+        ] {
+            assert_eq!(field(record, "raddr"), known(raddr));
+            assert_eq!(field(record, "family"), known(family), "{raddr}");
+            assert_eq!(field(record, "v4_mapped"), known(v4_mapped), "{raddr}");
+        }
+        for name in ["laddr", "raddr", "family", "v4_mapped"] {
+            assert_eq!(field(TcpRecord { family: 1, ..mapped }, name), unknown("not_collected"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_descriptor_is_that_of_the_process() {
+        let connect = sample::tcp(op::CONNECT);
+        assert_eq!(field(connect, "fd"), known(5));
+        assert_eq!(field(TcpRecord { fd: -1, ..connect }, "fd"), unknown("not_collected"));
+        let of_kernel = TcpRecord { fd: -1, via: via::KERNEL, flags: 0, ..connect };
+        for name in ["fd", "abi", "ret"] {
+            assert_eq!(field(of_kernel, name), known(Json::Null), "{name}");
+        }
+        assert_eq!(field(sample::tcp(op::ACCEPT), "ret"), known(5));
+    }
+
+    #[test]
+    fn a_record_of_an_unknown_op_is_not_decoded() {
+        let bytes = [TcpRecord { op: op::CLOSE + 1, ..sample::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
+        assert!(Tcp::decode(&bytes).is_none());
+        assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
+        let longer = [sample::tcp(op::CLOSE).as_bytes(), b"more"].concat();
+        assert!(Tcp::decode(&longer).is_some(), "of a later version");
+    }
+}

@@ -1,0 +1,616 @@
+//! Compiles an expression and evaluates it for an event.
+//!
+//! Nothing is allocated for numbers, names, words and bytes; paths and flags are written into [`Scratch`].
+
+use super::NameLookup;
+use super::ast::{Expr, Op, Test};
+use super::error::{FilterError, did_you_mean};
+use super::fields::{self, Appearance, TREE};
+use super::glob::Glob;
+use super::prefix::Prefix;
+use crate::event::describe::{self, Shape, Value, props};
+use crate::event::{EventContext, names, tcp};
+use crate::limits;
+use regex::bytes::{Regex, RegexBuilder};
+use std::io::Write as _;
+use std::time::Duration;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::Kind;
+
+/// Reusable buffers for matching, one per thread.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    text: Vec<u8>,
+    columns: Vec<u8>,
+    columns_ready: bool,
+}
+
+impl Scratch {
+    pub(super) fn begin(&mut self) {
+        self.columns_ready = false;
+        for buffer in [&mut self.text, &mut self.columns] {
+            buffer.clear();
+            buffer.shrink_to(limits::SCRATCH);
+        }
+    }
+}
+
+/// An expression ready to evaluate.
+#[derive(Clone, Debug)]
+pub(super) enum FilterNode {
+    All(Vec<FilterNode>),
+    Any(Vec<FilterNode>),
+    Not(Box<FilterNode>),
+    Failed,
+    Tree(Tgid),
+    Word(Word),
+    Field(Box<FieldTest>),
+    Column(Box<ColumnTest>),
+}
+
+/// A comparison of a field.
+#[derive(Clone, Debug)]
+pub(super) struct FieldTest {
+    pub(super) look: Appearance,
+    pub(super) check: Check,
+}
+
+/// A comparison of a column that shows more than one field.
+#[derive(Clone, Debug)]
+pub(super) struct ColumnTest {
+    write: fields::Write,
+    check: Check,
+}
+
+/// The right-hand side of a comparison.
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    Glob(Glob),
+    Regex(Regex),
+    Number(Order, i128),
+    Bool(bool),
+    Prefix(Prefix),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Equal,
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+}
+
+/// A bare word: searched for in the columns.
+#[derive(Clone, Debug)]
+pub(super) struct Word {
+    /// `None` never matches: no column holds a NUL.
+    regex: Option<Regex>,
+    /// Whether it looks like a piece of a time, so that the TIME column is searched as well. Otherwise nearly every digit would
+    /// match.
+    time: bool,
+}
+
+// ---------------------------------------------------------------------------------------------------------- evaluate
+
+impl FilterNode {
+    pub(super) fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
+        match self {
+            FilterNode::All(nodes) => nodes.iter().all(|node| node.holds(seen, scratch)),
+            FilterNode::Any(nodes) => nodes.iter().any(|node| node.holds(seen, scratch)),
+            FilterNode::Not(node) => !node.holds(seen, scratch),
+            FilterNode::Failed => seen.event.failed(),
+            FilterNode::Tree(root) => seen.process.is_some_and(|process| seen.world.in_tree(process, *root)),
+            FilterNode::Word(word) => word.holds(seen, scratch),
+            FilterNode::Field(test) => test.holds(seen, scratch),
+            FilterNode::Column(test) => test.holds(seen, scratch),
+        }
+    }
+
+    /// The possible results for a `lost` row: whether the expression may hold, and whether it may not. The missing events may have
+    /// been anything, so a term about a property that the row does not have may go either way.
+    pub(super) fn may(&self, lost: &EventContext<'_>, scratch: &mut Scratch) -> (bool, bool) {
+        match self {
+            FilterNode::All(nodes) => {
+                nodes.iter().map(|n| n.may(lost, scratch)).fold((true, false), |a, b| (a.0 & b.0, a.1 | b.1))
+            }
+            FilterNode::Any(nodes) => {
+                nodes.iter().map(|n| n.may(lost, scratch)).fold((false, true), |a, b| (a.0 | b.0, a.1 & b.1))
+            }
+            FilterNode::Not(node) => {
+                let (holds, fails) = node.may(lost, scratch);
+                (fails, holds)
+            }
+            FilterNode::Field(test) if test.present(lost) => {
+                let holds = test.holds(lost, scratch);
+                (holds, !holds)
+            }
+            FilterNode::Field(_)
+            | FilterNode::Column(_)
+            | FilterNode::Failed
+            | FilterNode::Tree(_)
+            | FilterNode::Word(_) => (true, true),
+        }
+    }
+
+    /// Adds the ids of the trees in the expression.
+    pub(super) fn roots(&self, into: &mut Vec<Tgid>) {
+        match self {
+            FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes.iter().for_each(|node| node.roots(into)),
+            FilterNode::Not(node) => node.roots(into),
+            FilterNode::Tree(root) => into.push(*root),
+            FilterNode::Failed | FilterNode::Word(_) | FilterNode::Field(_) | FilterNode::Column(_) => {}
+        }
+    }
+
+    /// The cost of the evaluation. Cheap terms are evaluated first.
+    fn cost(&self) -> u8 {
+        match self {
+            FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes.iter().map(FilterNode::cost).max().unwrap_or(0),
+            FilterNode::Not(node) => node.cost(),
+            FilterNode::Failed => 0,
+            FilterNode::Tree(_) => 2,
+            FilterNode::Word(_) | FilterNode::Column(_) => 4,
+            FilterNode::Field(test) => match test.check {
+                Check::Number(..) | Check::Bool(_) | Check::Prefix(_) => 0,
+                Check::Glob(_) => 1,
+                Check::Regex(_) => 3,
+            },
+        }
+    }
+}
+
+impl FieldTest {
+    fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
+        self.look.of(seen.event.kind()).iter().any(|get| self.check.holds(&get(seen), &mut scratch.text))
+    }
+
+    fn present(&self, seen: &EventContext<'_>) -> bool {
+        let absent = |value: Value<'_>| matches!(value, Value::Omitted | Value::Null | Value::Unknown(_));
+        self.look.of(seen.event.kind()).iter().any(|get| !absent(get(seen)))
+    }
+}
+
+impl ColumnTest {
+    fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
+        scratch.text.clear();
+        (self.write)(seen, &mut scratch.text);
+        self.check.matches(&scratch.text)
+    }
+}
+
+impl Check {
+    fn holds(&self, value: &Value<'_>, text: &mut Vec<u8>) -> bool {
+        match self {
+            Check::Number(order, right) => value.number().is_some_and(|left| order.holds(left, *right)),
+            Check::Bool(wanted) => matches!(value, Value::Bool(is) if is == wanted),
+            Check::Prefix(prefix) => matches!(value, Value::Ip(address) if prefix.contains(*address)),
+            Check::Glob(_) | Check::Regex(_) => any_text(value, text, |bytes| self.matches(bytes)),
+        }
+    }
+
+    /// Whether a text matches; `false` for comparisons with anything else.
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Check::Glob(glob) => glob.matches(text),
+            Check::Regex(regex) => regex.is_match(text),
+            Check::Number(..) | Check::Bool(_) | Check::Prefix(_) => false,
+        }
+    }
+}
+
+impl Order {
+    fn holds(self, left: i128, right: i128) -> bool {
+        match self {
+            Order::Equal => left == right,
+            Order::Less => left < right,
+            Order::AtMost => left <= right,
+            Order::More => left > right,
+            Order::AtLeast => left >= right,
+        }
+    }
+}
+
+/// Whether a test holds for the text of a value, or for one element of a list. It never holds for an absent value.
+fn any_text(value: &Value<'_>, text: &mut Vec<u8>, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
+    match value {
+        Value::Omitted | Value::Null | Value::Unknown(_) | Value::Object => false,
+        Value::Word(word) => holds(word.as_bytes()),
+        Value::Bytes(bytes) => holds(bytes),
+        Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).any(holds),
+        Value::Words(words) => words.iter().any(|word| holds(word.as_bytes())),
+        Value::Stack(stack) => stack.calls().any(|call| {
+            text.clear();
+            call.write(text);
+            // Also tests the bare name, so that `stack=do_exit` finds it.
+            holds(text) || call.symbol.is_some_and(|symbol| holds(&symbol.name))
+        }),
+        value => {
+            text.clear();
+            match value {
+                Value::Path(names) => names.write(text),
+                Value::Flags(flags) => names::open_flags(*flags, text),
+                Value::Ip(address) => _ = write!(text, "{address}"),
+                Value::Pair(a, b) => [a, b":".as_slice(), b].iter().for_each(|part| text.extend_from_slice(part)),
+                other => text.extend_from_slice(&other.text().unwrap_or_default()),
+            }
+            holds(text)
+        }
+    }
+}
+
+impl Word {
+    fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
+        let Some(regex) = &self.regex else { return false };
+        if !scratch.columns_ready {
+            scratch.columns.clear();
+            columns(seen, &mut scratch.columns);
+            scratch.columns_ready = true;
+        }
+        regex.is_match(&scratch.columns)
+            || self.time && regex.is_match(&Value::Time(seen.unix_nanos()).text().unwrap_or_default())
+    }
+}
+
+/// The columns except the times, each followed by NUL, which no column contains.
+fn columns(seen: &EventContext<'_>, out: &mut Vec<u8>) {
+    let header = &seen.event.header;
+    out.extend_from_slice(seen.event.kind().name().as_bytes());
+    out.push(0);
+    if let Some(process) = seen.process {
+        out.extend_from_slice(header.comm());
+        let ids = [header.cpu, header.tgid.0, header.tid.0, header.ppid.0, header.uid.0, header.gid.0];
+        for id in ids {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "\0{id}");
+        }
+        for name in [seen.world.user(header.uid).map(str::as_bytes), seen.world.cgroup(header.cgroup, process)] {
+            out.push(0);
+            out.extend_from_slice(name.unwrap_or_default());
+        }
+        out.push(0);
+    }
+    seen.result(out);
+    out.push(0);
+    seen.detail(out);
+}
+
+// ----------------------------------------------------------------------------------------------------------- compile
+
+/// Compiles expressions, with the lookups and counts that this needs.
+pub(super) struct Compiler<'n> {
+    pub(super) names: &'n dyn NameLookup,
+    regexes: usize,
+    /// Whether a term is about the kind.
+    pub(super) kind_named: bool,
+}
+
+impl<'n> Compiler<'n> {
+    pub(super) fn new(names: &'n dyn NameLookup) -> Compiler<'n> {
+        Compiler { names, regexes: 0, kind_named: false }
+    }
+
+    pub(super) fn node(&mut self, expr: &Expr) -> Result<FilterNode, FilterError> {
+        Ok(match expr {
+            Expr::All(parts) => FilterNode::All(self.nodes(parts)?),
+            Expr::Any(parts) => FilterNode::Any(self.nodes(parts)?),
+            Expr::Not(inner) => FilterNode::Not(Box::new(self.node(inner)?)),
+            Expr::List(tests) => self.node(&Expr::of_list(tests))?,
+            Expr::Failed => FilterNode::Failed,
+            Expr::Word(word) => FilterNode::Word(self.word(word)?),
+            Expr::Test(test) => {
+                let node = self.test(test)?;
+                if matches!(test.op, Op::Ne | Op::NotLike) { FilterNode::Not(Box::new(node)) } else { node }
+            }
+        })
+    }
+
+    /// Terms have no side effects, so the cheap ones go first.
+    fn nodes(&mut self, parts: &[Expr]) -> Result<Vec<FilterNode>, FilterError> {
+        let mut nodes = parts.iter().map(|part| self.node(part)).collect::<Result<Vec<_>, _>>()?;
+        nodes.sort_by_key(FilterNode::cost);
+        Ok(nodes)
+    }
+
+    /// A term, with `!=` treated as `=` and `!~` as `~`.
+    pub(super) fn test(&mut self, test: &Test) -> Result<FilterNode, FilterError> {
+        if test.field == TREE {
+            fits(test, Shape::Bool, "a process and its descendants")?;
+            let pid = number(test)?;
+            let pid = u32::try_from(pid).map_err(|_| at_value(test, format!("{pid} is not a valid process id")))?;
+            return Ok(FilterNode::Tree(Tgid(pid)));
+        }
+        self.kind_named |= test.field == "kind";
+        if let Some(write) = fields::column(&test.field) {
+            fits(test, Shape::Text, noun(Shape::Text))?;
+            return Ok(FilterNode::Column(Box::new(ColumnTest { write, check: self.check(test, Shape::Text)? })));
+        }
+        let Some(look) = fields::look(&test.field) else {
+            return Err(fields::unknown(&test.field, test.spots.field.clone()));
+        };
+        let check = match look.shape {
+            Shape::Object => return Err(fields::object(&test.field, test.spots.field.clone())),
+            shape => {
+                fits(test, shape, noun(shape))?;
+                self.check(test, shape)?
+            }
+        };
+        Ok(FilterNode::Field(Box::new(FieldTest { look, check })))
+    }
+
+    fn check(&mut self, test: &Test, shape: Shape) -> Result<Check, FilterError> {
+        let order = match test.op {
+            Op::Lt => Order::Less,
+            Op::Le => Order::AtMost,
+            Op::Gt => Order::More,
+            Op::Ge => Order::AtLeast,
+            Op::Eq | Op::Ne | Op::Like | Op::NotLike => Order::Equal,
+        };
+        match shape {
+            Shape::Text | Shape::List | Shape::Address | Shape::Object => match test.op {
+                Op::Like | Op::NotLike => self.regex(test).map(Check::Regex),
+                _ if shape == Shape::Address => address_equals(test),
+                _ => text_equals(test),
+            },
+            Shape::Number => number(test).map(|n| Check::Number(order, n)),
+            Shape::Duration => duration(test).map(|n| Check::Number(order, n)),
+            Shape::User => self.id(test, "user", |name| self.names.uid(name)).map(|n| Check::Number(order, n)),
+            Shape::Group => self.id(test, "group", |name| self.names.gid(name)).map(|n| Check::Number(order, n)),
+            Shape::Bool => match test.value.as_slice() {
+                b"true" | b"yes" => Ok(Check::Bool(true)),
+                b"false" | b"no" => Ok(Check::Bool(false)),
+                _ => Err(at_value(test, format!("`{}` must be true or false", test.field))),
+            },
+        }
+    }
+
+    fn id(&self, test: &Test, what: &str, by_name: impl Fn(&str) -> Option<u32>) -> Result<i128, FilterError> {
+        let name = String::from_utf8_lossy(&test.value);
+        if let Ok(id) = number(test) {
+            return Ok(id);
+        }
+        let id = by_name(&name).map(i128::from);
+        if id.is_none() && looks_like_number(&test.value) {
+            return number(test);
+        }
+        id.ok_or_else(|| at_value(test, format!("unknown {what} `{name}`")).hint("a numeric id works too"))
+    }
+
+    fn regex(&mut self, test: &Test) -> Result<Regex, FilterError> {
+        self.count_regex().map_err(|message| at_value(test, message))?;
+        let pattern = pattern(&test.value);
+        builder(&pattern).build().map_err(|error| bad_regex(test, &pattern, &error))
+    }
+
+    fn count_regex(&mut self) -> Result<(), String> {
+        self.regexes += 1;
+        if self.regexes > limits::FILTER_REGEXES {
+            return Err(format!("too many regexes and bare words; the maximum is {}", limits::FILTER_REGEXES));
+        }
+        Ok(())
+    }
+
+    /// Smart case: a word without upper-case letters ignores case.
+    fn word(&mut self, word: &[u8]) -> Result<Word, FilterError> {
+        let refuse = |message: String| FilterError::new(0..0, message);
+        self.count_regex().map_err(refuse)?;
+        if word.contains(&0) {
+            return Ok(Word { regex: None, time: false });
+        }
+        let any_case = !String::from_utf8_lossy(word).contains(char::is_uppercase);
+        let escaped: String = word.utf8_chunks().map(|c| regex::escape(c.valid()) + &raw(c.invalid())).collect();
+        let regex = builder(&escaped).case_insensitive(any_case).build();
+        let regex = regex.map_err(|_| refuse("the search word is too long".to_owned()))?;
+        let time = word.first().is_some_and(u8::is_ascii_digit)
+            && word.iter().all(|b| b.is_ascii_digit() || b"-:.TZtz".contains(b))
+            && word.iter().any(|b| b"-:".contains(b));
+        Ok(Word { regex: Some(regex), time })
+    }
+}
+
+fn builder(pattern: &str) -> RegexBuilder {
+    let mut builder = RegexBuilder::new(pattern);
+    builder.size_limit(limits::FILTER_REGEX_SIZE).dfa_size_limit(limits::FILTER_REGEX_SIZE);
+    builder
+}
+
+/// A value as a pattern. Bytes that are not characters stand for themselves.
+fn pattern(value: &[u8]) -> String {
+    value.utf8_chunks().map(|chunk| chunk.valid().to_owned() + &raw(chunk.invalid())).collect()
+}
+
+fn raw(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("(?-u:\\x{byte:02x})")).collect()
+}
+
+fn at_value(test: &Test, message: impl AsRef<str>) -> FilterError {
+    FilterError::new(test.spots.value.clone(), message)
+}
+
+fn bad_regex(test: &Test, pattern: &str, error: &regex::Error) -> FilterError {
+    let regex::Error::Syntax(report) = error else {
+        return at_value(test, "the compiled regex is too large")
+            .hint("use smaller counts in { }, or (?-u) for ASCII only");
+    };
+    let why = report.lines().filter_map(|line| line.strip_prefix("error: ")).next_back().unwrap_or("syntax error");
+    let mut failed = at_value(test, format!("invalid regex: {why}"));
+    // The report draws a caret below the pattern, both indented by four.
+    let caret = report.lines().find(|line| line.trim_start().starts_with('^')).and_then(|line| line.find('^'));
+    let offset = caret.and_then(|column| pattern.char_indices().nth(column.checked_sub(4)?)).map(|(i, _)| i);
+    if let Some(offset) = offset.filter(|_| test.spots.value.len() == pattern.len() && !pattern.contains('\n')) {
+        let start = test.spots.value.start + offset;
+        failed.at = start..start + pattern[offset..].chars().next().map_or(0, char::len_utf8);
+    }
+    failed.hint("put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes")
+}
+
+/// The operators that fit a shape.
+pub(super) fn operators(shape: Shape) -> &'static [Op] {
+    match shape {
+        Shape::Text | Shape::List | Shape::Address => &[Op::Eq, Op::Ne, Op::Like, Op::NotLike],
+        Shape::Number | Shape::Duration | Shape::User | Shape::Group => {
+            &[Op::Eq, Op::Ne, Op::Lt, Op::Gt, Op::Le, Op::Ge]
+        }
+        Shape::Bool | Shape::Object => &[Op::Eq, Op::Ne],
+    }
+}
+
+/// Refuses an operator that does not fit a shape.
+fn fits(test: &Test, shape: Shape, noun: &str) -> Result<(), FilterError> {
+    let fitting = operators(shape);
+    if fitting.contains(&test.op) {
+        return Ok(());
+    }
+    let list: Vec<&str> = fitting.iter().map(|op| op.text()).collect();
+    Err(FilterError::new(
+        test.spots.op.clone(),
+        format!("`{}` does not apply to `{}` ({noun})", test.op.text(), test.field),
+    )
+    .hint(format!("operators of `{}`: {}", test.field, list.join(" "))))
+}
+
+fn noun(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Text => "text",
+        Shape::Number => "number",
+        Shape::Duration => "duration",
+        Shape::User => "user",
+        Shape::Group => "group",
+        Shape::Address => "address",
+        Shape::Bool => "true or false",
+        Shape::List => "list of strings",
+        Shape::Object => "group of fields",
+    }
+}
+
+fn looks_like_number(value: &[u8]) -> bool {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    digits.first().is_some_and(u8::is_ascii_digit)
+}
+
+pub(super) fn number(test: &Test) -> Result<i128, FilterError> {
+    let text = String::from_utf8_lossy(&test.value);
+    let (negative, digits) = text.strip_prefix('-').map_or((false, &*text), |digits| (true, digits));
+    let (radix, digits) = match digits.split_at_checked(2) {
+        Some(("0x" | "0X", hex)) => (16, hex),
+        Some(("0o", octal)) => (8, octal),
+        _ => (10, digits),
+    };
+    let refuse = |why: &str| {
+        at_value(test, format!("`{text}` is {why}")).hint("use a decimal number, or hexadecimal such as 0x1f")
+    };
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return Err(refuse("not a number"));
+    }
+    if test.field == "mode" && radix == 10 && digits.len() > 1 && digits.starts_with('0') {
+        return Err(refuse("ambiguous: a leading 0 does not mean octal")
+            .hint(format!("write octal as 0o{}", digits.trim_start_matches('0'))));
+    }
+    let n = i128::from_str_radix(digits, radix).map_err(|_| refuse("too large"))?;
+    let n = if negative { -n } else { n };
+    if fields::has(&test.field, props::PID) && matches!(test.op, Op::Eq | Op::Ne) && !(0..PID_LIMIT).contains(&n) {
+        return Err(at_value(test, format!("`{text}` cannot be a process id"))
+            .hint(format!("process ids are 0 to {}", PID_LIMIT - 1)));
+    }
+    Ok(n)
+}
+
+/// `PID_MAX_LIMIT` on 64-bit machines (include/linux/threads.h): process ids are smaller.
+const PID_LIMIT: i128 = 4 << 20;
+
+fn duration(test: &Test) -> Result<i128, FilterError> {
+    let text = String::from_utf8_lossy(&test.value);
+    let plain = text.strip_prefix('-').unwrap_or(&text);
+    if test.field.ends_with("_ns")
+        && plain.chars().all(|c| c.is_ascii_hexdigit() || c == 'x')
+        && let Ok(n) = number(test)
+    {
+        return Ok(n);
+    }
+    let parsed: Result<Duration, _> = humantime::parse_duration(&text);
+    parsed.map(|d| d.as_nanos() as i128).map_err(|error| {
+        at_value(test, format!("invalid duration `{text}`: {error}")).hint("use a unit, as in 2s, 1h5m or 250ms")
+    })
+}
+
+/// `=` on a text. If the possible texts are a closed set, any other text is refused.
+fn text_equals(test: &Test) -> Result<Check, FilterError> {
+    let digits =
+        !test.value.is_empty() && test.value.strip_prefix(b"-").unwrap_or(&test.value).iter().all(u8::is_ascii_digit);
+    let glob = match test.field.as_str() {
+        "err" if digits => {
+            let name = match i32::try_from(number(test)?.abs()) {
+                Ok(0) => {
+                    let error = at_value(test, "0 is not an error number");
+                    return Err(error.hint("use `not err` for events that did not fail"));
+                }
+                errno => errno.ok().and_then(|errno| names::err(-errno)).filter(|name| *name != "EUNKNOWN"),
+            };
+            Glob::new(name.ok_or_else(|| at_value(test, "unknown error number"))?.as_bytes())
+        }
+        "signal" if digits => {
+            let name = u32::try_from(number(test)?).ok().and_then(names::signal);
+            Glob::new(name.ok_or_else(|| at_value(test, "unknown signal number"))?.as_bytes())
+        }
+        "err" => Glob::new(second_name(&test.value)),
+        _ => Glob::new(&test.value),
+    };
+    let glob = glob.map_err(|why| at_value(test, format!("invalid glob: {why}")))?;
+    if let Some(set) = closed_set(&test.field)
+        && !set.iter().any(|word| glob.matches(word.as_bytes()))
+    {
+        let text = String::from_utf8_lossy(&test.value);
+        let signal = set.iter().find(|name| name.strip_prefix("SIG") == Some(&text.to_uppercase()));
+        let near = did_you_mean(signal.map_or(&text, |name| *name), set.iter().copied());
+        let all =
+            if set.len() <= tcp::OUTCOMES.len() { format!("use one of {}", set.join(" ")) } else { String::new() };
+        return Err(at_value(test, format!("unknown value `{text}` for `{}`", test.field)).hint(if near.is_empty() {
+            all
+        } else {
+            near
+        }));
+    }
+    if test.field == "comm" && glob.min_len() > COMM_MAX {
+        return Err(at_value(test, format!("never matches: thread names have at most {COMM_MAX} bytes"))
+            .hint("the kernel truncates longer names; shorten it and add `*`, or use exe="));
+    }
+    Ok(Check::Glob(glob))
+}
+
+/// `=` on an address: a prefix, or a glob on its text.
+fn address_equals(test: &Test) -> Result<Check, FilterError> {
+    match Prefix::parse(&String::from_utf8_lossy(&test.value)) {
+        Ok(Some(prefix)) => Ok(Check::Prefix(prefix)),
+        Ok(None) => text_equals(test),
+        Err((message, hint)) => Err(at_value(test, message).hint(hint)),
+    }
+}
+
+/// The name in the kernel's tables of an error that has two names.
+fn second_name(name: &[u8]) -> &[u8] {
+    match name {
+        b"EWOULDBLOCK" => b"EAGAIN",
+        b"EDEADLOCK" => b"EDEADLK",
+        b"ENOTSUP" => b"EOPNOTSUPP",
+        name => name,
+    }
+}
+
+/// Bytes of a thread's name.
+pub(super) const COMM_MAX: usize = tracetui_shared::header::COMM_LEN - 1;
+
+/// Larger error numbers have no names of their own.
+const ERRNO_MAX: i32 = 600;
+
+/// All possible values of a field, if they are few words.
+pub(super) fn closed_set(field: &str) -> Option<Vec<&'static str>> {
+    match field {
+        "kind" => Some(Kind::ALL.map(Kind::name).to_vec()),
+        "err" => Some((1..=ERRNO_MAX).filter_map(|errno| names::err(-errno)).collect()),
+        "role" => Some(tcp::ROLES.to_vec()),
+        "outcome" => Some(tcp::OUTCOMES.to_vec()),
+        "end" => Some(tcp::ENDS.to_vec()),
+        "signal" => Some((1..=64).filter_map(names::signal).chain(["SIGUNKNOWN"]).collect()),
+        _ => None,
+    }
+}

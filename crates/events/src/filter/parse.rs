@@ -1,0 +1,122 @@
+//! Turns tokens into an expression. `or` binds weaker than juxtaposition and `and`, and those bind weaker than `not`.
+
+use super::ast::Expr;
+use super::error::FilterError;
+use super::lex::{self, Spanned, Token};
+use crate::limits;
+use std::ops::Range;
+
+/// Parses an expression. An empty one lets everything pass.
+pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
+    if let Some((end, _)) = text.char_indices().nth(limits::FILTER_MAX) {
+        let message = format!("the expression is longer than {} characters", limits::FILTER_MAX);
+        return Err(FilterError::new(end..text.len(), message));
+    }
+    let mut parser = Parser { tokens: lex::tokens(text)?.into_iter().peekable(), text, depth: 0 };
+    if parser.tokens.peek().is_none() {
+        return Ok(Expr::All(Vec::new()));
+    }
+    let expr = parser.any()?;
+    match parser.tokens.next() {
+        None => Ok(expr),
+        Some((_, at)) => {
+            Err(FilterError::new(at, "unmatched `)`")
+                .hint("put a value that contains `)`, `&&` or `||` in double quotes"))
+        }
+    }
+}
+
+struct Parser<'t> {
+    tokens: std::iter::Peekable<std::vec::IntoIter<Spanned>>,
+    text: &'t str,
+    /// Open parentheses and `not`s.
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn eat(&mut self, token: &Token) -> Option<Range<usize>> {
+        self.tokens.next_if(|(next, _)| next == token).map(|(_, at)| at)
+    }
+
+    fn any(&mut self) -> Result<Expr, FilterError> {
+        let mut parts = vec![self.all(None)?];
+        while let Some(or) = self.eat(&Token::Or) {
+            parts.push(self.all(Some(or))?);
+        }
+        Ok(Expr::any(parts))
+    }
+
+    /// Adjacent terms. `after` is the word before them, for an error.
+    fn all(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
+        let mut parts = vec![self.not(after)?];
+        loop {
+            match self.tokens.peek() {
+                None | Some((Token::Or | Token::Close, _)) => break,
+                Some(_) => {
+                    let and = self.eat(&Token::And);
+                    parts.push(self.not(and)?);
+                }
+            }
+        }
+        // Not `Expr::all`: a group in parentheses stays one.
+        Ok(match parts.len() {
+            1 => parts.remove(0),
+            _ => Expr::All(parts),
+        })
+    }
+
+    fn not(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
+        match self.eat(&Token::Not) {
+            Some(at) => self.deeper(at.clone(), |p| Ok(Expr::Not(Box::new(p.not(Some(at))?)))),
+            None => self.one(after),
+        }
+    }
+
+    fn one(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
+        match self.tokens.next() {
+            Some((Token::Open, at)) => self.deeper(at.clone(), |p| p.group(at)),
+            Some((Token::Term(term), _)) => Ok(term),
+            Some((Token::Word(word), _)) => Ok(Expr::Word(word)),
+            Some((Token::Failed, _)) => Ok(Expr::Failed),
+            Some((Token::Close, at)) => Err(self.missing(after, at)),
+            Some((Token::And | Token::Or | Token::Not, at)) => {
+                let hint = format!("to search for the text, write \"{}\"", &self.text[at.clone()]);
+                Err(self.missing(after, at).hint(hint))
+            }
+            None => Err(self.missing(after, self.text.len()..self.text.len())),
+        }
+    }
+
+    /// The error about a missing term between two words. `before` is empty at the end.
+    fn missing(&self, after: Option<Range<usize>>, before: Range<usize>) -> FilterError {
+        let word = |place: &str, at: Range<usize>| format!(" {place} `{}`", &self.text[at]);
+        let after = after.map(|at| word("after", at)).unwrap_or_default();
+        let next = Some(before.clone()).filter(|at| !at.is_empty()).map(|at| word("before", at)).unwrap_or_default();
+        FilterError::new(before, format!("missing term{after}{next}"))
+    }
+
+    fn group(&mut self, open: Range<usize>) -> Result<Expr, FilterError> {
+        let inner = self.any()?;
+        match self.eat(&Token::Close) {
+            Some(_) => Ok(inner),
+            None => {
+                Err(FilterError::new(open, "unclosed `(`").hint("put a word that starts with `(` in double quotes"))
+            }
+        }
+    }
+
+    fn deeper(
+        &mut self,
+        at: Range<usize>,
+        inner: impl FnOnce(&mut Self) -> Result<Expr, FilterError>,
+    ) -> Result<Expr, FilterError> {
+        if self.depth == limits::FILTER_DEPTH {
+            let message = format!("parentheses and `not` are nested more than {} levels deep", limits::FILTER_DEPTH);
+            return Err(FilterError::new(at, message));
+        }
+        self.depth += 1;
+        let expr = inner(self)?;
+        self.depth -= 1;
+        Ok(expr)
+    }
+}

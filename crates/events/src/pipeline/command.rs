@@ -1,0 +1,65 @@
+//! The COMMAND that tracetui started, and its descendants. With a COMMAND, only their events are delivered.
+//!
+//! The process table knows the descendants ([`Process::of_command`]), so this does not depend on what the kernel side
+//! passes. If the kernel side filters by the same tree, fewer events arrive, and the result is the same.
+
+use crate::event::process::Process;
+use crate::event::{Body, Event};
+use tracetui_shared::id::Tgid;
+
+/// The owner of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum EventOwner {
+    /// The COMMAND or a descendant.
+    Commands,
+    /// The COMMAND before its first exec, while it still runs tracetui's code.
+    Own,
+    Others,
+}
+
+/// Classifies events by the COMMAND's tree.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CommandTree {
+    command: Tgid,
+    /// Whether the COMMAND's first exec has arrived, or a later event if that exec was lost.
+    runs: bool,
+}
+
+impl CommandTree {
+    pub(super) fn new(command: Tgid) -> CommandTree {
+        CommandTree { command, runs: false }
+    }
+
+    /// Whether the COMMAND runs its own program.
+    pub(super) fn runs(self) -> bool {
+        self.runs
+    }
+
+    /// Restores whether the COMMAND runs its own program.
+    pub(super) fn restore(&mut self, runs: bool) {
+        self.runs = runs;
+    }
+
+    /// The owner of an event. Call it once per event, in order.
+    pub(super) fn whose(&mut self, event: &Event<'_>, process: Option<&Process>) -> EventOwner {
+        match process {
+            Some(process) if !process.of_command => EventOwner::Others,
+            Some(process) if !self.runs && process.key.tgid == self.command => self.first(event),
+            // A row about lost events has no process. The lost events may have been the COMMAND's.
+            Some(_) | None => EventOwner::Commands,
+        }
+    }
+
+    /// Before its first successful exec, the COMMAND has only two kinds of events: failed execs (one for each directory
+    /// of `PATH`), and its exit if all of them failed.
+    fn first(&mut self, event: &Event<'_>) -> EventOwner {
+        match &event.body {
+            Body::Exec(exec) if exec.record.ret != 0 => EventOwner::Own,
+            Body::Exit(_) => EventOwner::Own,
+            _ => {
+                self.runs = true;
+                EventOwner::Commands
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Detects lost events: a missing number of a (slot, CPU) is an event that did not fit into the ring.
+//!
+//! The probes assign numbers where the kernel never runs a program twice at once on a CPU, and all of them write to one
+//! ring. The numbers of a (slot, CPU) therefore arrive in order, and a gap can be reported at once.
+
+use crate::account::{Arrived, Streams, single_kind};
+use crate::event::lost::{Cause, LostRecord};
+use crate::frame::Batch;
+use crate::frame::host::Counters;
+use crate::frame::state::{Progress, StateFrame, StreamState};
+use crate::limits;
+use rustc_hash::FxHashMap;
+use tracetui_shared::header::{FrameHeader, VERSION, flag};
+use tracetui_shared::kind::{Kind, SLOTS, Slot};
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// The next numbers of a (slot, CPU), and its arrivals. Bookkeeping records have numbers of their own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stream {
+    next: u64,
+    last_ns: u64,
+    next_bookkeeping: u64,
+    arrived: Arrived,
+    /// The number of holes before its latest event.
+    holes: u64,
+}
+
+impl Stream {
+    /// Why events are missing before the next one: lost in a hole if there was one since the latest event, else in the ring. Counts
+    /// them.
+    fn cause(&mut self, holes: u64, missing: u64) -> Cause {
+        if std::mem::replace(&mut self.holes, holes) == holes {
+            return Cause::Ring;
+        }
+        self.arrived.unread = self.arrived.unread.saturating_add(missing);
+        Cause::Read
+    }
+
+    /// Skips the numbers before these, of events and of bookkeeping records. Returns the number of missing events.
+    fn pass_on_to(&mut self, next: u64, next_bookkeeping: u64) -> u64 {
+        let books = next_bookkeeping.saturating_sub(self.next_bookkeeping);
+        self.next_bookkeeping = self.next_bookkeeping.max(next_bookkeeping);
+        self.arrived.bookkeeping_gaps = self.arrived.bookkeeping_gaps.saturating_add(books);
+        let missing = next.saturating_sub(self.next);
+        self.next = self.next.max(next);
+        self.arrived.gaps = self.arrived.gaps.saturating_add(missing);
+        missing
+    }
+}
+
+/// All streams, by (slot, CPU).
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    streams: FxHashMap<(u16, u32), Stream>,
+    counted_at: u64,
+    holes: u64,
+    /// The number of holes before the last state that follows one. The contents of these holes are known.
+    known: u64,
+}
+
+impl Gaps {
+    /// Records that frames are missing here. If events are missing before the next one of a stream, they were in this hole.
+    pub(super) fn hole(&mut self) {
+        self.holes += 1;
+    }
+
+    /// Whether there was a hole since the last state.
+    pub(super) fn is_behind(&self) -> bool {
+        self.known < self.holes
+    }
+
+    /// Counts the events missing up to a state, given its streams. The contents of the holes before it are known from then on.
+    pub(super) fn catch_up(&mut self, state: &Gaps, time: BootNanos) -> Vec<LostRecord> {
+        let mut lost = Vec::new();
+        let mut streams: Vec<_> = state.streams.iter().collect();
+        streams.sort_unstable_by_key(|(key, _)| **key);
+        for ((slot, cpu), there) in streams {
+            let Ok(of) = Slot::try_from(*slot).map(|slot| slot.kind() as u16) else { continue };
+            let stream = self.streams.entry((*slot, *cpu)).or_default();
+            let from_ns = stream.last_ns;
+            stream.last_ns = from_ns.max(there.last_ns);
+            let count = stream.pass_on_to(there.next, there.next_bookkeeping);
+            let cause = stream.cause(self.holes, count) as u16;
+            if count > 0 {
+                lost.push(LostRecord { of, cause, cpu: *cpu, count, from_ns, to_ns: time.0 });
+            }
+        }
+        self.known = self.holes;
+        lost
+    }
+
+    pub(super) fn holes(&self) -> u64 {
+        self.holes
+    }
+
+    /// Counts a frame of the probes. The gap directly before it becomes a `lost` row.
+    pub(super) fn feed(&mut self, header: &FrameHeader, made: &mut Batch) {
+        if let Some(gap) = self.check(header) {
+            push_lost(&gap, made);
+        }
+    }
+
+    /// Counts a frame of the probes. Returns the gap directly before it, if any. Gaps in bookkeeping records are only counted,
+    /// because those records are not events.
+    fn check(&mut self, header: &FrameHeader) -> Option<LostRecord> {
+        if header.kind == Kind::Lost as u16 {
+            return None;
+        }
+        // Such a frame does not come from a kernel. Without this limit, the table of streams could grow without end.
+        if usize::from(header.slot) >= SLOTS || header.cpu >= limits::CPUS {
+            return None;
+        }
+        let stream = self.streams.entry((header.slot, header.cpu)).or_default();
+        // The numbers in a recording are untrusted.
+        let after = header.seq.saturating_add(1);
+        if header.has(flag::CONTINUES) {
+            stream.arrived.chunks += 1;
+            return None;
+        }
+        if header.has(flag::BOOKKEEPING) {
+            let missing = header.seq.saturating_sub(stream.next_bookkeeping);
+            stream.next_bookkeeping = stream.next_bookkeeping.max(after);
+            stream.arrived.bookkeeping += 1;
+            stream.arrived.bookkeeping_gaps = stream.arrived.bookkeeping_gaps.saturating_add(missing);
+            return None;
+        }
+        let missing = header.seq.saturating_sub(stream.next);
+        stream.next = stream.next.max(after);
+        stream.arrived.wanted += 1;
+        stream.arrived.gaps = stream.arrived.gaps.saturating_add(missing);
+        let from_ns = std::mem::replace(&mut stream.last_ns, header.time.0);
+        let cause = stream.cause(self.holes, missing);
+        (missing > 0).then_some(LostRecord {
+            of: header.kind,
+            cause: cause as u16,
+            cpu: header.cpu,
+            count: missing,
+            from_ns,
+            to_ns: header.time.0,
+        })
+    }
+
+    /// The gaps after the last frames: numbers that the probes assigned and that never arrived.
+    pub(super) fn tail(&mut self, counters: &Counters, time: BootNanos) -> Vec<LostRecord> {
+        let mut lost = Vec::new();
+        for (cpu, state) in (0..limits::CPUS).zip(&counters.cpus) {
+            for slot in Slot::ALL {
+                let Some(counters) = state.slots.get(slot as usize) else { continue };
+                let stream = self.streams.entry((slot as u16, cpu)).or_default();
+                let count = stream.pass_on_to(counters.wanted, counters.bookkeeping);
+                if count == 0 {
+                    continue;
+                }
+                let cause = stream.cause(self.holes, count);
+                lost.push(LostRecord {
+                    of: slot.kind() as u16,
+                    cause: cause as u16,
+                    cpu,
+                    count,
+                    from_ns: stream.last_ns,
+                    to_ns: time.0,
+                });
+            }
+        }
+        lost
+    }
+
+    /// Appends the next numbers and the arrivals.
+    pub(super) fn write_state(&self, arrived: &Streams, out: &mut Batch) {
+        for ((slot, cpu), arrived) in arrived {
+            let stream = self.streams.get(&(*slot, *cpu)).copied().unwrap_or_default();
+            let Arrived { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, cut_short } = *arrived;
+            let state = StreamState {
+                slot: *slot,
+                cpu: *cpu,
+                next: stream.next,
+                latest: BootNanos(stream.last_ns),
+                next_bookkeeping: stream.next_bookkeeping,
+                wanted,
+                gaps,
+                bookkeeping,
+                bookkeeping_gaps,
+                chunks,
+                cut_short,
+                unread,
+                holes: stream.holes,
+            };
+            StateFrame::StreamState(state).push(BootNanos(stream.last_ns), out);
+        }
+    }
+
+    pub(super) fn restore(&mut self, state: &StreamState) {
+        let StreamState { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, holes, .. } = *state;
+        if usize::from(state.slot) >= SLOTS || state.cpu >= limits::CPUS {
+            return;
+        }
+        let arrived = Arrived { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, cut_short: 0 };
+        let (next, next_bookkeeping, last_ns) = (state.next, state.next_bookkeeping, state.latest.0);
+        self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived, holes });
+    }
+
+    /// The time of the latest counters, and the holes.
+    pub(super) fn progress(&self, rest: Progress) -> Progress {
+        Progress { counters: BootNanos(self.counted_at), holes: self.holes, behind: self.is_behind(), ..rest }
+    }
+
+    pub(super) fn restore_progress(&mut self, progress: &Progress) {
+        let known = progress.holes.saturating_sub(progress.behind.into());
+        (self.counted_at, self.holes, self.known) = (progress.counters.0, progress.holes, known);
+    }
+
+    pub(super) fn arrived(&self) -> Streams {
+        self.streams.iter().map(|(key, stream)| (*key, stream.arrived)).collect()
+    }
+
+    /// Events that were not reported between two readings of the counters: the kernel skipped the program, has no
+    /// attach point that shows the event, or the program dropped it.
+    pub(super) fn skips(&mut self, before: &Counters, now: &Counters, time: BootNanos) -> Vec<LostRecord> {
+        let from_ns = std::mem::replace(&mut self.counted_at, time.0);
+        let earlier = |name: &str| before.programs.iter().find(|p| p.program == name).map_or(0, |p| p.skips);
+        let new = now.programs.iter().filter_map(|program| {
+            let count = program.skips.checked_sub(earlier(&program.program)).filter(|n| *n > 0)?;
+            Some(LostRecord {
+                of: single_kind(&program.slots)? as u16,
+                cause: Cause::Probe as u16,
+                cpu: u32::MAX,
+                count,
+                from_ns,
+                to_ns: time.0,
+            })
+        });
+        let dropped = Kind::PROBED.into_iter().filter_map(|kind| {
+            let count = now.dropped(kind).checked_sub(before.dropped(kind)).filter(|n| *n > 0)?;
+            let (of, cause) = (kind as u16, Cause::Probe as u16);
+            Some(LostRecord { of, cause, cpu: u32::MAX, count, from_ns, to_ns: time.0 })
+        });
+        new.chain(dropped).collect()
+    }
+}
+
+/// Makes the frame of a `lost` row. Its time is `to_ns`, and it precedes the event of that time.
+pub(super) fn push_lost(record: &LostRecord, out: &mut Batch) {
+    let header = FrameHeader {
+        kind: Kind::Lost as u16,
+        version: VERSION,
+        cpu: record.cpu,
+        time: BootNanos(record.to_ns),
+        ..FrameHeader::default()
+    };
+    out.push(header, record.as_bytes());
+}

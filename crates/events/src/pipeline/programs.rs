@@ -1,0 +1,496 @@
+//! Joins three sources on BPF programs: the events of system calls, the kernel's own stream of programs, and the inventory.
+//!
+//! The stream reports a load before its system call ends. If only the stream reports a load, a program made it (`bpf_sys_bpf`), or
+//! its event was lost. The load becomes an event of its own once no system call can report it any more. Later events wait for that
+//! decision. Only the stream reports unloads. If only the inventory shows that an attachment appeared or ended, that is likewise an
+//! event of its own.
+
+use crate::bpf::frames::{hook, scan_of};
+use crate::enrich::World;
+use crate::enrich::process::ProcessTable;
+use crate::fifo::Fifo;
+use crate::frame::host::{BpfAttachment, BpfHidden, BpfInventory, BpfProgram, ProgramChange};
+use crate::frame::state::{KnownProgram, ProgramsState, ReportedPlace};
+use crate::frame::{Batch, FrameRef};
+use crate::limits;
+use std::collections::{BTreeMap, VecDeque};
+use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
+use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::bpf::{BpfRecord, HELPERS, TEXT_LEN, call, cmd, has, on};
+use tracetui_shared::time::BootNanos;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// The slot of an event that no probe made.
+const NO_SLOT: u16 = u16::MAX;
+
+/// A place where a program was attached or detached, identified by what both reports contain: the link, or else the program and the
+/// mechanism.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    gone: bool,
+    link: LinkId,
+    program: ProgId,
+    via: u8,
+}
+
+/// The report that a system call may still make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Awaited {
+    Load(ProgId),
+    Place(Place),
+}
+
+/// An event that only the stream or the inventory has reported.
+#[derive(Debug)]
+struct Waiting {
+    of: Awaited,
+    time: BootNanos,
+    event: Batch,
+}
+
+/// The loads and attachments so far.
+#[derive(Debug, Default)]
+pub(super) struct ProgramReports {
+    /// The events that no system call has reported yet, oldest first.
+    waiting: VecDeque<Waiting>,
+    /// The programs whose load has been reported by an event.
+    known: Fifo<ProgId, KnownProgram>,
+    /// The programs that the COMMAND loaded.
+    commands: Fifo<ProgId, ()>,
+    /// The times at which system calls reported a place. Kept while the inventory may still report it, that is, until an inventory
+    /// begins later.
+    reported: BTreeMap<Place, VecDeque<BootNanos>>,
+    reports: usize,
+}
+
+impl ProgramReports {
+    /// Whether a frame of the probes is an event of its own. A report of a load that came too late is not: the stream's report has
+    /// already become an event.
+    pub(super) fn is_new(&mut self, frame: &FrameRef<'_>) -> bool {
+        if frame.header.kind != Kind::Bpf as u16 {
+            return true;
+        }
+        let Some(record) = record(frame.payload) else { return true };
+        if let Some(place) = Place::of_call(&record) {
+            self.reported(place, frame.header.time);
+        }
+        let Some(id) = loaded(&record) else { return true };
+        self.waiting.retain(|load| load.of != Awaited::Load(id));
+        let reported = self.known.get(&id).is_some_and(|known| known.streamed);
+        let BpfRecord { prog_type, expected_attach_type: attach_type, prog_uid, helpers, scan, .. } = record;
+        self.know(KnownProgram { id, streamed: false, prog_type, attach_type, uid: Uid(prog_uid), helpers, scan });
+        !reported
+    }
+
+    /// Handles a report of the stream. An unload becomes an event at once, after the ends of the program's attachments.
+    pub(super) fn changed(&mut self, change: &ProgramChange, time: BootNanos, world: &World, made: &mut Batch) {
+        if change.loaded && self.known.contains(&change.id) {
+            return;
+        }
+        let mut record = record_of(change);
+        let mut header = FrameHeader { cpu: change.cpu, ..made_header(time) };
+        if change.loaded {
+            (header.tgid, header.tid) = (change.tgid, change.tid);
+        }
+        // Without an id, no other report can be joined with it.
+        if change.loaded && change.id.0 != 0 {
+            let mut event = Batch::default();
+            event.push(header, record.as_bytes());
+            return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
+        }
+        self.detached(change.id, time, world, made);
+        match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
+            Some(known) => {
+                (record.prog_type, record.expected_attach_type) = (known.prog_type, known.attach_type);
+                (record.prog_uid, record.helpers, record.scan) = (known.uid.0, known.helpers, known.scan);
+            }
+            None => world.bpf.program(change.id).into_iter().for_each(|program| fill(&mut record, program)),
+        }
+        made.push(header, record.as_bytes());
+    }
+
+    /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
+    /// either. A later inventory will report that too.
+    fn detached(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) {
+        let program = world.bpf.program(id);
+        let (mut said, mut ended) = (Vec::new(), Vec::new());
+        for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
+            let place = Place::of(facts, true);
+            // A system call may end an attachment without naming the program.
+            let by_calls = [place, Place { program: ProgId(0), ..place }];
+            let by_calls = by_calls.iter().find(|place| {
+                let calls = self.reported.get(place).map_or(0, VecDeque::len);
+                calls > said.iter().filter(|known| known == place).count()
+            });
+            match by_calls {
+                Some(call) => said.push(*call),
+                None => {
+                    push_place(facts, true, program, time, made);
+                    ended.push(place);
+                }
+            }
+        }
+        ended.into_iter().for_each(|place| self.reported(place, time));
+    }
+
+    /// Handles an attachment that the inventory reports as new or ended. Returns the time of the change: that of the system call's
+    /// report, or else that of the inventory.
+    pub(super) fn attachment(
+        &mut self,
+        attachment: &BpfAttachment,
+        time: BootNanos,
+        world: &World,
+        made: &mut Batch,
+    ) -> BootNanos {
+        let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
+        let Some(facts) = (if gone { known } else { Some(attachment) }) else { return time };
+        let gone_program = || world.bpf.gone_program(facts.program).map(|gone| &gone.facts);
+        let program = world.bpf.program(facts.program).or_else(gone_program);
+        if !attachment.news || program.is_some_and(|program| program.own) {
+            return time;
+        }
+        let place = Place::of(facts, gone);
+        // A system call may end an attachment without naming the program.
+        let said = [place, Place { program: ProgId(0), ..place }];
+        if let Some(reported) = said.iter().find_map(|place| self.reported.get_mut(place)?.pop_front()) {
+            self.reports -= 1;
+            return reported;
+        }
+        let mut event = Batch::default();
+        push_place(facts, gone, program, time, &mut event);
+        self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
+        time
+    }
+
+    /// Handles the end of an inventory. If system calls reported an attachment before the inventory began and it is not in the
+    /// inventory, it appeared and ended before.
+    pub(super) fn taken(&mut self, inventory: &BpfInventory) {
+        if inventory.complete {
+            self.forget(inventory.from);
+        }
+    }
+
+    /// Drops the reports of system calls from before this time.
+    fn forget(&mut self, before: BootNanos) {
+        self.reported.retain(|_, times| {
+            times.retain(|time| *time >= before);
+            !times.is_empty()
+        });
+        self.reports = self.reported.values().map(VecDeque::len).sum();
+    }
+
+    /// Handles the attach or detach of a system call. If the inventory reported it first, that report is still waiting and is
+    /// dropped.
+    fn reported(&mut self, place: Place, time: BootNanos) {
+        let is_it = |waiting: &Waiting| match waiting.of {
+            Awaited::Place(other) => {
+                other == place || place.gone && place.program.0 == 0 && Place { program: ProgId(0), ..other } == place
+            }
+            Awaited::Load(_) => false,
+        };
+        if let Some(at) = self.waiting.iter().position(is_it) {
+            self.waiting.remove(at);
+            return;
+        }
+        if self.reports >= limits::BPF_PLACES_KNOWN {
+            // Drops the older half, so that this is rare.
+            let mut times: Vec<_> = self.reported.values().flatten().copied().collect();
+            let middle = times.len() / 2;
+            let (_, middle, _) = times.select_nth_unstable(middle);
+            self.forget(BootNanos(middle.0.saturating_add(1)));
+        }
+        self.reported.entry(place).or_default().push_back(time);
+        self.reports += 1;
+    }
+
+    /// Turns the waiting reports that no system call has confirmed by this time into events.
+    pub(super) fn decide(&mut self, settled: BootNanos, world: &World, made: &mut Batch) {
+        let late = |waiting: &Waiting| waiting.time.0.saturating_add(limits::BPF_LOAD_NS) <= settled.0;
+        while self.waiting.front().is_some_and(late) {
+            self.decide_first(world, made);
+        }
+    }
+
+    /// The times of the first and of the last waiting event. Later events wait with the first.
+    pub(super) fn waiting(&self) -> [Option<BootNanos>; 2] {
+        [self.waiting.front(), self.waiting.back()].map(|waiting| Some(waiting?.time))
+    }
+
+    /// Records that the COMMAND loaded the program of this event, if it is a load.
+    pub(super) fn of_command(&mut self, frame: &FrameRef<'_>) {
+        if let Some(id) = record(frame.payload).as_ref().and_then(loaded) {
+            self.commands.insert(id, (), 0);
+            while self.commands.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
+        }
+    }
+
+    /// Whether the COMMAND loaded a program.
+    pub(super) fn is_commands(&self, id: ProgId) -> bool {
+        self.commands.contains(&id)
+    }
+
+    fn know(&mut self, known: KnownProgram) {
+        self.known.insert(known.id, known, 0);
+        while self.known.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
+    }
+
+    /// Inserts an event at its place in time. Needed because the CPUs are read one after another.
+    fn wait(&mut self, waiting: Waiting, world: &World, made: &mut Batch) {
+        self.put(waiting);
+        while self.waiting.len() > limits::BPF_LOADS_WAITING {
+            self.decide_first(world, made);
+        }
+    }
+
+    fn put(&mut self, waiting: Waiting) {
+        let at = self.waiting.partition_point(|other| other.time <= waiting.time);
+        self.waiting.insert(at, waiting);
+    }
+
+    /// Turns the first waiting report into an event. By now the inventory may know the loaded program.
+    fn decide_first(&mut self, world: &World, made: &mut Batch) {
+        let Some(Waiting { of, event, .. }) = self.waiting.pop_front() else { return };
+        let Awaited::Load(id) = of else { return made.append(event.bytes()) };
+        let Some(frame) = event.frame_at(0) else { return };
+        let Some(mut record) = record(frame.payload) else { return };
+        world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
+        let BpfRecord { prog_type, prog_uid, helpers, scan, .. } = record;
+        self.know(KnownProgram { id, streamed: true, prog_type, attach_type: 0, uid: Uid(prog_uid), helpers, scan });
+        made.push(frame.header, record.as_bytes());
+    }
+
+    /// The known programs, and the waiting events.
+    pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) -> ProgramsState {
+        self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
+        let known = self.known.iter().map(|(_, known)| known.clone());
+        let reported = self.reported.iter().map(|(place, times)| {
+            let Place { gone, link, program, via } = *place;
+            ReportedPlace { gone, link, program, via, count: times.len() as u32 }
+        });
+        let times = self.reported.values().flatten().map(|time| time.0).collect();
+        let commands = self.commands.iter().map(|(id, ())| *id).collect();
+        ProgramsState { known: known.collect(), commands, reported: reported.collect(), times }
+    }
+
+    pub(super) fn restore(&mut self, state: &ProgramsState) {
+        state.known.iter().for_each(|known| self.know(known.clone()));
+        for id in state.commands.iter().take(limits::BPF_LOADS_KNOWN) {
+            self.commands.insert(*id, (), 0);
+        }
+        // A state of an earlier version has no times.
+        let mut times = state.times.iter().copied().chain(std::iter::repeat(0)).map(BootNanos);
+        for reported in &state.reported {
+            let ReportedPlace { gone, link, program, via, count } = *reported;
+            let room = limits::BPF_PLACES_KNOWN.saturating_sub(self.reports);
+            let times: VecDeque<_> = times.by_ref().take(room.min(count as usize)).collect();
+            self.reports += times.len();
+            self.reported.insert(Place { gone, link, program, via }, times);
+        }
+    }
+
+    /// Restores a waiting event.
+    pub(super) fn restore_waiting(&mut self, frame: &FrameRef<'_>) {
+        let Some(record) = record(frame.payload).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) else {
+            return;
+        };
+        let of = match loaded(&record) {
+            Some(id) => Awaited::Load(id),
+            None => Awaited::Place(Place::of_made(&record)),
+        };
+        let mut event = Batch::default();
+        event.push(frame.header, frame.payload);
+        self.put(Waiting { of, time: frame.header.time, event });
+    }
+}
+
+impl Place {
+    fn new(gone: bool, link: LinkId, program: ProgId, via: u8) -> Place {
+        match link {
+            LinkId(0) => Place { gone, link, program, via },
+            link => Place { gone, link, program: ProgId(0), via: 0 },
+        }
+    }
+
+    fn of(facts: &BpfAttachment, gone: bool) -> Place {
+        Place::new(gone, facts.link, facts.program, facts.via)
+    }
+
+    /// The place in an event made by [`push_place`].
+    fn of_made(record: &BpfRecord) -> Place {
+        let via = u8::try_from(record.priority).unwrap_or_default();
+        Place::new(record.cmd == cmd::PROG_DETACH, LinkId(record.link_id), ProgId(record.prog_id), via)
+    }
+
+    /// The place that a system call attached to or detached from. `None` if the call failed, or if the inventory does not list such
+    /// places.
+    fn of_call(record: &BpfRecord) -> Option<Place> {
+        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
+        let has_link = record.has & has::LINK != 0 && link.0 != 0;
+        let without = |gone, via| Some(Place::new(gone, LinkId(0), program, via));
+        match (record.call, record.cmd) {
+            _ if record.ret < 0 => None,
+            (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
+                Some(Place::new(false, link, program, 0))
+            }
+            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0)),
+            (call::BPF, cmd::PROG_ATTACH) => without(false, 2),
+            (call::BPF, cmd::PROG_DETACH) => without(true, 2),
+            (call::PERF_IOCTL, _) => without(false, 1),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an event is one that no probe made.
+pub(super) fn is_made(frame: &FrameRef<'_>) -> bool {
+    frame.header.kind == Kind::Bpf as u16 && record(frame.payload).is_some_and(|record| record.call >= call::STREAM)
+}
+
+/// The header of a load that only the stream reported. It contains what the process table knows of the process as of its last
+/// event. An unknown process has the id 0.
+pub(super) fn identified(header: &FrameHeader, processes: &ProcessTable) -> FrameHeader {
+    let mut header = *header;
+    let known = processes.by_tgid(header.tgid).filter(|entry| header.tgid.0 != 0 && entry.end.is_none());
+    let Some(process) = known.map(|entry| &entry.process) else {
+        (header.tgid, header.tid) = (Tgid(0), Tid(0));
+        return header;
+    };
+    header.start = process.key.start;
+    header.ppid = process.parent.map_or(Tgid(0), |parent| parent.tgid);
+    (header.uid, header.gid) = (process.uid, process.gid);
+    // The name of another thread is not known.
+    if header.tid.0 == header.tgid.0 {
+        header.comm[..COMM_LEN - 1].iter_mut().zip(process.comm.iter()).for_each(|(to, from)| *to = *from);
+    }
+    header
+}
+
+/// Whether an event that no probe made names its process. A load does.
+pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
+    record(frame.payload).as_ref().and_then(loaded).is_some()
+}
+
+/// The program of an event.
+pub(super) fn program_of(frame: &FrameRef<'_>) -> ProgId {
+    ProgId(record(frame.payload).map_or(0, |record| record.prog_id))
+}
+
+/// The program of an event that reports a successful load.
+fn loaded(record: &BpfRecord) -> Option<ProgId> {
+    let loads = matches!(record.call, call::BPF | call::STREAM) && record.cmd == cmd::PROG_LOAD && record.ret >= 0;
+    (loads && record.prog_id != 0).then_some(ProgId(record.prog_id))
+}
+
+fn record(payload: &[u8]) -> Option<BpfRecord> {
+    BpfRecord::read_from_prefix(payload).ok().map(|(record, _)| record)
+}
+
+/// The header of an event that no probe made.
+fn made_header(time: BootNanos) -> FrameHeader {
+    FrameHeader { kind: Kind::Bpf as u16, version: VERSION, slot: NO_SLOT, time, ..FrameHeader::default() }
+}
+
+fn made_record(call: u8, cmd: u16) -> BpfRecord {
+    let mut record = BpfRecord::new_zeroed();
+    (record.call, record.cmd) = (call, cmd);
+    (record.prog_uid, record.target_fd) = (u32::MAX, -1);
+    record
+}
+
+/// The event of a change. Only the id of the loading process is known, and an unload can happen in any process.
+fn record_of(change: &ProgramChange) -> BpfRecord {
+    let mut record = made_record(call::STREAM, if change.loaded { cmd::PROG_LOAD } else { 0 });
+    record.has = has::PROG;
+    record.prog_id = change.id.0;
+    record.tag = change.tag.to_be_bytes();
+    set_symbol(&mut record, &change.symbol);
+    record
+}
+
+fn set_symbol(record: &mut BpfRecord, symbol: &[u8]) {
+    let room = record.symbol.len() - 1;
+    record.symbol.iter_mut().zip(symbol.iter().take(room)).for_each(|(to, from)| *to = *from);
+}
+
+/// Adds the inventory's facts about a program.
+fn fill(record: &mut BpfRecord, program: &BpfProgram) {
+    record.has |= has::PROG;
+    (record.prog_type, record.prog_uid) = (program.prog_type, program.uid.0);
+    record.helpers = u64::from(program.altering) & ((1 << HELPERS.len()) - 1);
+    record.scan = scan_of(program.unknown);
+    record.tag = program.tag.to_be_bytes();
+    if record.symbol[0] == 0 {
+        let symbol = [format!("bpf_prog_{:016x}_", program.tag).as_bytes(), &program.name].concat();
+        set_symbol(record, &symbol);
+    }
+}
+
+/// Makes the event of an attachment that appeared or ended.
+fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, time: BootNanos, out: &mut Batch) {
+    let mut record = made_record(call::INVENTORY, if gone { cmd::PROG_DETACH } else { cmd::PROG_ATTACH });
+    record.prog_id = facts.program.0;
+    program.into_iter().for_each(|program| fill(&mut record, program));
+    if facts.link.0 != 0 {
+        record.has |= has::LINK;
+        (record.link_id, record.link_type) = (facts.link.0, facts.link_type);
+    }
+    (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
+    record.attach_type = facts.attach_type;
+    let text = set_place(&mut record, facts);
+    out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
+}
+
+/// Adds where an attachment is. Returns the text that follows the record.
+fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
+    (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
+    let in_kernel = matches!(facts.hook, hook::KPROBE | hook::KRETPROBE);
+    if let Some(offset) = facts.offset {
+        record.offset = offset;
+        record.has |= if in_kernel { has::KPROBE } else { has::UPROBE };
+    }
+    if let Some(count) = facts.multi {
+        (record.on, record.count) = (record.on | on::MULTI, count);
+    }
+    if let Some(ifindex) = facts.ifindex {
+        (record.on, record.object) = (record.on | on::DEVICE, ifindex);
+    }
+    let text = if in_kernel && !facts.symbol.is_empty() { &facts.symbol } else { &facts.target };
+    let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
+    record.text_len = text.len() as u32 + 1;
+    text
+}
+
+/// The event of a link that a system call detached, completed with the place in the inventory: the kernel's link no longer contains
+/// it. `None` if there is nothing to add.
+pub(super) fn with_place(frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
+    if frame.header.kind != Kind::Bpf as u16 {
+        return None;
+    }
+    let mut record = record(frame.payload)?;
+    let detached = (record.call, record.cmd) == (call::BPF, cmd::LINK_DETACH) && record.has & has::LINK != 0;
+    let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
+    if !detached || !unplaced {
+        return None;
+    }
+    let facts = world.bpf.attachment_of_link(LinkId(record.link_id))?;
+    let text = set_place(&mut record, facts);
+    let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
+    let mut whole = Batch::default();
+    whole.push(frame.header, &[record.as_bytes(), text, b"\0", rest].concat());
+    Some(whole)
+}
+
+/// Makes the event of a hidden program or link.
+pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
+    let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
+    record.has = has::PROG;
+    (record.prog_id, record.addr) = (hidden.id.0, hidden.addr.0);
+    (record.hooknum, record.priority) = (hidden.seen_by.into(), hidden.missing_in.into());
+    if hidden.link.0 != 0 {
+        record.has |= has::LINK;
+        (record.link_id, record.link_type) = (hidden.link.0, hidden.link_type);
+    }
+    set_symbol(&mut record, &hidden.name);
+    out.push(made_header(time), record.as_bytes());
+}

@@ -1,0 +1,265 @@
+//! Saves the state of a pipeline as frames and restores it ([`crate::frame::state`]). A pipeline that is restored from
+//! [`Pipeline::state`] and fed the following frames gives the same results as one that was fed all frames.
+
+use super::command::CommandTree;
+use super::gaps::push_lost;
+use super::{Pipeline, programs};
+use crate::account::Shortage;
+use crate::event::lost::{Cause, LostRecord};
+use crate::frame::host::{FIRST_KIND, HostFrame, Layout, Scanned, StatePart, Unfinished};
+use crate::frame::state::{PendingFrames, PendingLayout, Progress, StateFrame};
+use crate::frame::{Batch, FrameRef};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
+
+/// The maximum size of the frames in one [`StatePart`], in bytes.
+const PART: usize = 256 << 10;
+
+/// What a frame waits for: the values of [`PendingFrames::stage`].
+mod stage {
+    /// Its place in the order.
+    pub(super) const ORDER: u8 = 0;
+    /// The rest of its arguments.
+    pub(super) const ARGUMENTS: u8 = 1;
+    /// The completion of the request.
+    pub(super) const END: u8 = 2;
+    /// The end of the system call that loaded a program.
+    pub(super) const LOAD: u8 = 3;
+}
+
+impl Pipeline {
+    /// The state as [`StatePart`]s, for [`restore`](Self::restore).
+    pub fn state(&self) -> Batch {
+        let mut frames = Batch::default();
+        self.write_state(&mut frames);
+        let mut parts = Batch::default();
+        let time = self.order.latest();
+        let mut push = |frames: &[u8]| {
+            HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(time, &mut parts);
+        };
+        let mut start = 0;
+        for (offset, _) in frames.frames_with_offsets() {
+            if offset - start >= PART {
+                push(&frames.bytes()[start..offset]);
+                start = offset;
+            }
+        }
+        push(&frames.bytes()[start..]);
+        parts
+    }
+
+    /// Restores the state of a pipeline that was fed all earlier frames. Call it only on a new pipeline, after its
+    /// budget is set. Frames that do not belong to a state are ignored.
+    pub fn restore(&mut self, state: &Batch) {
+        let (mut waiting, mut converted) = (Batch::default(), false);
+        for part in state.frames() {
+            let Some(HostFrame::StatePart(part)) = HostFrame::decode(&part) else { continue };
+            for frame in Batch::from_bytes(part.frames).frames() {
+                match (StateFrame::decode(&frame), &self.layout) {
+                    (Some(StateFrame::PendingLayout(layout)), _) => converted = layout.own,
+                    (Some(StateFrame::PendingFrames(pending)), layout) => {
+                        let mut frames = Batch::from_bytes(pending.frames);
+                        if let Some(layout) = layout.as_ref().filter(|_| !converted) {
+                            frames = layout.translate(&frames);
+                        }
+                        for frame in frames.frames() {
+                            self.restore_pending(pending.stage, pending.number, &frame, &mut waiting);
+                        }
+                    }
+                    _ => self.restore_frame(&frame),
+                }
+            }
+        }
+        self.order.add_made(waiting);
+    }
+
+    /// Continues after missing frames. The tables become those of a state, the events in between are counted as lost, and waiting
+    /// events stay.
+    pub(super) fn catch_up(&mut self, state: &Batch) {
+        let known = self.at(state);
+        let time = known.order.latest();
+        let mut made = Batch::default();
+        self.gaps.catch_up(&known.gaps, time).iter().for_each(|lost| push_lost(lost, &mut made));
+        self.counted_until(&known, time).iter().for_each(|lost| push_lost(lost, &mut made));
+        known.world.probes().iter().for_each(|probe| self.attached(probe));
+        self.asked = known.asked.or(self.asked.take());
+        self.excerpt = known.excerpt.or(self.excerpt.take());
+        (self.layout, self.command) = (known.layout, known.command);
+        self.ledger.unread_processes = known.ledger.unread_processes;
+        let before = std::mem::replace(&mut self.world, known.world);
+        self.count(before.counters(), time, &mut made);
+        self.order.add_made(made);
+    }
+
+    /// Counts the events without numbers that are missing here but are counted in a state: those of an excerpt, or those of the
+    /// kernel's stream of programs.
+    fn counted_until(&mut self, known: &Pipeline, time: BootNanos) -> Vec<LostRecord> {
+        let waiting = |pipeline: &Pipeline, counts: &dyn Fn(&FrameRef<'_>) -> bool| {
+            let mut sum = 0;
+            pipeline.order.write_state(|frame| sum += u64::from(counts(frame)));
+            sum
+        };
+        let kinds = if known.excerpt.is_some() { Kind::PROBED.as_slice() } else { &[Kind::Bpf] };
+        let lost = kinds.iter().map(|kind| {
+            let count = if known.excerpt.is_some() {
+                let waits = |pipeline| waiting(pipeline, &|frame| frame.header.kind == *kind as u16);
+                let waits = [waits(self), waits(known)];
+                self.ledger.missed_of_excerpt(*kind, &known.ledger, waits)
+            } else {
+                let waits = [waiting(self, &programs::is_made), waiting(known, &programs::is_made)];
+                self.ledger.missed_streamed(&known.ledger, waits)
+            };
+            let (of, cause, to_ns) = (*kind as u16, Cause::Read as u16, time.0);
+            LostRecord { of, cause, cpu: u32::MAX, count, from_ns: 0, to_ns }
+        });
+        lost.filter(|lost| lost.count > 0).collect()
+    }
+
+    /// Continues from a later state of the same trace. The events in between count as filtered.
+    ///
+    /// Returns `false` and changes nothing if reading the frames in between would give another state: some of them cannot be read,
+    /// data was evicted for lack of memory, or a request was given up. It also returns `false` for an excerpt.
+    pub fn pass_over(&mut self, state: &Batch) -> bool {
+        let later = self.at(state);
+        let as_read = |pipeline: &Pipeline| (pipeline.gaps.holes(), pipeline.requests.unseen());
+        let same = as_read(self) == as_read(&later) && self.ledger.misses_as(&later.ledger);
+        let odd = |pipeline: &Pipeline| pipeline.excerpt.is_some() || pipeline.layout.is_some();
+        if !same || odd(self) || odd(&later) || later.account().shortage != Shortage::default() {
+            return false;
+        }
+        self.become_later(later);
+        true
+    }
+
+    /// Continues from the later state in `restart`, which replaces the tables, once all its parts have arrived. The events so far
+    /// are then the kept ones of a trace whose recording began later.
+    pub(super) fn restart_if_whole(&mut self) {
+        if let (state, 0) = &mut self.restart
+            && !state.is_empty()
+        {
+            let state = std::mem::take(state);
+            self.become_later(self.at(&state));
+        }
+    }
+
+    /// Becomes a pipeline that was fed more frames of the same trace. Events that only the other one delivered count as filtered.
+    fn become_later(&mut self, mut later: Pipeline) {
+        later.ledger.deliver_only(&self.ledger);
+        later.windows = std::mem::take(&mut self.windows);
+        *self = later;
+    }
+
+    /// A new pipeline in a given state, with the limits and the followed processes of this one.
+    pub(super) fn at(&self, state: &Batch) -> Pipeline {
+        let mut new = Pipeline::new(self.budget);
+        new.world.follow_terminal_as(&self.world);
+        new.restore(state);
+        new.follow(&self.world.processes.roots());
+        new
+    }
+
+    fn write_state(&self, out: &mut Batch) {
+        let latest = self.order.latest();
+        HostFrame::Layout(self.layout.clone().unwrap_or_else(Layout::own)).push(latest, out);
+        // Frames are converted when they are fed.
+        if self.layout.is_some() {
+            StateFrame::PendingLayout(PendingLayout { own: true }).push(latest, out);
+        }
+        if let Some(trace) = &self.asked {
+            HostFrame::Trace(trace.clone()).push(latest, out);
+        }
+        if self.ledger.unread_processes > 0 {
+            HostFrame::Scanned(Scanned { unread: self.ledger.unread_processes }).push(latest, out);
+        }
+        if let Some(excerpt) = &self.excerpt {
+            HostFrame::Excerpt(excerpt.clone()).push(latest, out);
+        }
+        if self.unfinished {
+            HostFrame::Unfinished(Unfinished { at: latest }).push(latest, out);
+        }
+        self.world.write_state(out);
+        self.gaps.write_state(&self.arrived(), out);
+        self.ledger.write_state(self.excerpt.is_some(), latest, out);
+        let mut pending = |stage, number, frames: &mut Batch| {
+            if !frames.is_empty() {
+                let pending = PendingFrames { stage, number, frames: frames.bytes().to_vec() };
+                StateFrame::PendingFrames(pending).push(latest, out);
+            }
+            frames.clear();
+        };
+        let mut waiting = Batch::default();
+        self.order.write_state(|frame| {
+            waiting.push(frame.header, frame.payload);
+            if waiting.len() >= PART {
+                pending(stage::ORDER, 0, &mut waiting);
+            }
+        });
+        pending(stage::ORDER, 0, &mut waiting);
+        self.assembler.write_state(&mut waiting);
+        pending(stage::ARGUMENTS, 0, &mut waiting);
+        self.requests.write_state(|number, header, payload| {
+            waiting.push(header, payload);
+            pending(stage::END, number, &mut waiting);
+        });
+        let programs = self.programs.write_state(|frame| {
+            waiting.push(frame.header, frame.payload);
+            pending(stage::LOAD, 0, &mut waiting);
+        });
+        StateFrame::ProgramsState(programs).push(latest, out);
+        let progress = Progress { command_runs: self.command.is_some_and(CommandTree::runs), ..Progress::default() };
+        let progress = self.order.progress(self.gaps.progress(self.requests.progress(self.ledger.progress(progress))));
+        StateFrame::Progress(progress).push(latest, out);
+    }
+
+    fn restore_pending(&mut self, stage: u8, number: u64, frame: &FrameRef<'_>, waiting: &mut Batch) {
+        match stage {
+            stage::ORDER => waiting.push(frame.header, frame.payload),
+            stage::ARGUMENTS => self.assembler.restore(frame),
+            stage::END => self.requests.restore(number, frame),
+            stage::LOAD => self.programs.restore_waiting(frame),
+            _ => {}
+        }
+    }
+
+    fn restore_frame(&mut self, frame: &FrameRef<'_>) {
+        if frame.header.kind < FIRST_KIND {
+            return;
+        }
+        match StateFrame::decode(frame) {
+            Some(StateFrame::StreamState(state)) => {
+                self.gaps.restore(&state);
+                self.assembler.restore_cut_short((state.slot, state.cpu), state.cut_short);
+            }
+            Some(StateFrame::KindState(state)) => self.ledger.restore(&state),
+            Some(StateFrame::LostRows(rows)) => self.ledger.restore_lost_rows(rows),
+            Some(StateFrame::ProgramsState(programs)) => self.programs.restore(&programs),
+            Some(StateFrame::Progress(progress)) => self.restore_progress(&progress),
+            Some(frame) => self.world.restore(&frame),
+            None => self.restore_host(frame),
+        }
+    }
+
+    /// Applies an ordinary host frame. Counters are not compared with the events: the saved state contains the result.
+    fn restore_host(&mut self, frame: &FrameRef<'_>) {
+        match HostFrame::decode(frame) {
+            Some(counters @ HostFrame::CounterChanges(_)) => self.world.apply_host(counters, frame.header.time),
+            Some(_) => self.host(frame, &mut Batch::default()),
+            None => {}
+        }
+    }
+
+    fn restore_progress(&mut self, progress: &Progress) {
+        self.order.restore_progress(progress);
+        self.gaps.restore_progress(progress);
+        self.requests.restore_progress(progress);
+        self.ledger.restore_progress(progress);
+        if let Some(command) = &mut self.command {
+            command.restore(progress.command_runs);
+        }
+    }
+}
+
+/// Whether a batch is a part of a state.
+pub(super) fn is_state(batch: &Batch) -> bool {
+    batch.frames().next().is_some_and(|frame| matches!(HostFrame::decode(&frame), Some(HostFrame::StatePart(_))))
+}

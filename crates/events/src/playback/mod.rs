@@ -1,0 +1,278 @@
+//! Recordings as input. Their events go, in order of time, through the pipeline that is also used live.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`files`] | the files of one trace as one sequence of frames |
+//! | `recording` | one recording: its pipeline and its filters |
+//! | `span`, `skip` | the wanted times, and the parts that are skipped because of them |
+//! | `merge` | several recordings by wall-clock time |
+//! | [`timeline`] | the facts about a recording, and the places from which it can be read |
+//! | [`remarks`] | unreadable and missing parts, as values |
+
+pub mod files;
+mod merge;
+mod recording;
+pub mod remarks;
+mod skip;
+mod span;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+pub mod timeline;
+
+pub use files::{Files, is_recording};
+pub use recording::{Recording, pipeline};
+pub use span::SORTS_OF_TIME;
+
+use crate::account::Account;
+use crate::budget::Budget;
+use crate::event::EventContext;
+use crate::filter::FilterOptions;
+use crate::frame::FrameRef;
+use crate::pipeline::Disposition;
+use crate::recording::block::HEADER;
+use crate::recording::follow::RecordingFile;
+use crate::text::time::Moment;
+use crate::text::{Charset, escaped};
+use files::{Part, inputs, open_parts};
+use merge::Common;
+use recording::OddFilter;
+use span::{Span, check_order};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Why recordings cannot be read, or not any further.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The files, the filter or the times do not fit together.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}: no such recording")]
+    NoSuchRecording(String),
+    #[error("{0}")]
+    Open(String),
+    #[error("cannot read {0}: {1}")]
+    Read(String, io::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Several recordings, merged by wall-clock time.
+pub struct Playback {
+    recordings: Vec<Recording>,
+    /// For several recordings: the wall-clock time of each recording's next event, and the number of the recording.
+    next: BinaryHeap<Reverse<(i128, usize)>>,
+    started: bool,
+    common: Common,
+}
+
+/// An event of a recording that passes the filters.
+pub struct Played<'a> {
+    pub context: &'a EventContext<'a>,
+    pub frame: &'a FrameRef<'a>,
+    /// The number of its recording, from 0.
+    pub recording: usize,
+}
+
+/// What to do at the end of a file that is still being written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtEnd {
+    /// End the reading there.
+    Stop,
+    /// Wait for more. A trace continues in its next file.
+    Wait,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// There may be more events.
+    More,
+    /// Everything written so far was delivered ([`AtEnd::Wait`]).
+    NotYet,
+    /// All events were delivered.
+    End,
+}
+
+impl Playback {
+    /// Opens recordings, at least one. `filters` apply to each, in addition to the filter with which it was recorded. User names
+    /// are those of the recording.
+    ///
+    /// # Errors
+    /// If a file is not a recording or cannot be read, or if a filter is wrong. If a file is named twice, or if more than one
+    /// recording is to be followed.
+    pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget, at_end: AtEnd) -> Result<Playback> {
+        let inputs = inputs(open_parts(files, at_end)?, at_end);
+        if at_end == AtEnd::Wait && inputs.len() > 1 {
+            let text = "--follow takes one recording, or the files of one trace";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        let open = |input| Recording::open(input, filters, budget, OddFilter::Refused);
+        let recordings = inputs.into_iter().map(open).collect::<Result<_>>()?;
+        Ok(Playback::new(recordings))
+    }
+
+    fn new(recordings: Vec<Recording>) -> Playback {
+        Playback { recordings, next: BinaryHeap::new(), started: false, common: Common::default() }
+    }
+
+    /// Reads the files of one trace that are open already, in their order. Otherwise like [`open`](Self::open).
+    ///
+    /// # Errors
+    /// If a file cannot be read, or a filter is wrong.
+    pub fn of(files: &[(PathBuf, RecordingFile)], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
+        let part = |(path, file): &(PathBuf, RecordingFile)| Part::of(path, file.clone(), AtEnd::Stop, HEADER as u64);
+        let input = Files::of_parts(files.iter().map(part).collect(), AtEnd::Stop);
+        let recording = Recording::open(input, filters, budget, OddFilter::Refused)?;
+        Ok(Playback::new(vec![recording]))
+    }
+
+    /// Opens a whole recording. If this version cannot parse its filter, every event passes.
+    ///
+    /// # Errors
+    /// If the file is not a recording or cannot be read.
+    pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
+        let (part, _) = Part::open(file, AtEnd::Stop)?;
+        let input = Files::of_parts(vec![part], AtEnd::Stop);
+        let mut recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
+        // Its blocks are counted.
+        recording.skip = None;
+        Ok(Playback::new(vec![recording]))
+    }
+
+    /// Continues at the last state of a whole file that was recorded without a filter, and delivers the events after it. The blocks
+    /// before the state are checked but not decompressed. Returns `false` and changes nothing if that is not possible. Call it
+    /// between two steps.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn pass_to_end(&mut self) -> Result<bool> {
+        match self.recordings.as_mut_slice() {
+            [one] => one.pass_to_end(),
+            _ => Ok(false),
+        }
+    }
+
+    /// Limits the events to a time span. Call it before the first step.
+    ///
+    /// # Errors
+    /// If the span ends before it begins.
+    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) -> Result<()> {
+        if from.is_none() && to.is_none() {
+            return Ok(());
+        }
+        let starts = self.recordings.iter().map(Recording::first_ns);
+        let start = starts.reduce(|a, b| Some(a?.min(b?))).flatten();
+        if let (Some(from), Some(to)) = (from, to) {
+            check_order(from, to, start, zone_s)?;
+        }
+        for recording in &mut self.recordings {
+            recording.span = Span { from, to, zone_s, bounds: None, ..recording.span };
+            if let Some(start) = start {
+                recording.span.start_at(start);
+            }
+            recording.skip = recording.new_skip();
+        }
+        Ok(())
+    }
+
+    /// Limits the events to those from `from_ns` to `to_ns` (CLOCK_BOOTTIME, ns). There is then no account. Call it before the
+    /// first step.
+    pub fn within(&mut self, from_ns: u64, to_ns: u64) {
+        for recording in &mut self.recordings {
+            recording.span.bounds = Some((from_ns, to_ns));
+            recording.skip = recording.new_skip();
+            recording.skip.iter_mut().for_each(|skip| skip.end_at(to_ns));
+        }
+    }
+
+    /// The time of the last event delivered or filtered (CLOCK_BOOTTIME, ns); of several recordings, the earliest such time.
+    pub fn reached_ns(&self) -> u64 {
+        self.recordings.iter().map(|recording| recording.reached_ns).min().unwrap_or_default()
+    }
+
+    /// The recordings, in the order in which they were named. The files of one trace are one recording.
+    pub fn recordings(&self) -> &[Recording] {
+        &self.recordings
+    }
+
+    /// Reads a part and delivers the events whose order is then final.
+    ///
+    /// # Errors
+    /// If a recording cannot be read.
+    pub fn step(&mut self, to: &mut dyn FnMut(&Played<'_>) -> Disposition) -> Result<Step> {
+        match self.recordings.as_mut_slice() {
+            [one] => one.step(0, to),
+            _ => self.merge(to),
+        }
+    }
+
+    /// Whether the recordings read to their end are complete.
+    pub fn is_complete(&self) -> bool {
+        !self.ended_early() && !self.damaged()
+    }
+
+    /// Whether a recording is damaged. An early end alone is not damage.
+    pub fn damaged(&self) -> bool {
+        self.recordings.iter().any(Recording::damaged)
+    }
+
+    /// Whether a recording ends early.
+    pub fn ended_early(&self) -> bool {
+        self.recordings.iter().any(|recording| recording.input.ended_early())
+    }
+
+    /// Whether an account does not add up.
+    pub fn is_wrong(&self) -> bool {
+        self.recordings.iter().any(Recording::is_wrong)
+    }
+
+    /// Whether a trace continues in an unread file.
+    pub fn goes_on(&self) -> bool {
+        self.recordings.iter().any(|recording| recording.pipeline.continues())
+    }
+
+    /// The account of the events read so far, over all recordings.
+    pub fn account(&self) -> Account {
+        let accounts = self.recordings.iter().map(Recording::account);
+        accounts.reduce(|sum, account| sum.and(&account)).unwrap_or_default()
+    }
+}
+
+/// The time of the first event of a file that passes the filter of the recording (CLOCK_BOOTTIME, ns). Times such as `30s` count
+/// from it. `None` if there is no such event or the file cannot be read.
+pub fn first_event(path: &Path, budget: Budget) -> Option<u64> {
+    let mut playback = Playback::look(path, budget).ok()?;
+    let mut first = None;
+    for _ in 0..FIRST_STEPS {
+        let step = playback.step(&mut |played| {
+            first.get_or_insert(played.context.event.header.time.0);
+            Disposition::Filtered
+        });
+        if first.is_some() || step.ok()? == Step::End {
+            break;
+        }
+    }
+    first
+}
+
+/// The number of batches that are searched for the first event.
+const FIRST_STEPS: u32 = 1024;
+
+/// Two filters combined into one text: the one with which a recording was made, and the one of its reading.
+pub fn both_filters(recorded: &str, own: &str) -> String {
+    match (recorded, own) {
+        ("", text) | (text, "") => text.to_owned(),
+        (recorded, own) => format!("({recorded}) ({own})"),
+    }
+}
+
+/// The name of a file in a message.
+fn name(path: impl AsRef<Path>) -> String {
+    escaped(path.as_ref().as_os_str().as_bytes(), Charset::Utf8.mode()).into_owned()
+}

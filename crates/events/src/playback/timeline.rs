@@ -1,0 +1,417 @@
+//! A recording that is read from any time: the facts from the indexes of its files, and the places at which reading can begin.
+
+use super::files::{Files, Part, Troubles, next_file};
+use super::{AtEnd, Error, Result, first_event, name};
+use crate::budget::Budget;
+use crate::frame::Batch;
+use crate::recording::Map;
+use crate::recording::block::{HEADER, OpenError};
+use crate::recording::follow::{RecordingFile, Writing};
+use crate::recording::frames::Next;
+use crate::recording::index::{IndexEntry, Totals};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A recording with fewer events is read from its start, whatever time is wanted. Filters and searches then see all of it.
+pub const WHOLE_EVENTS: u64 = 200_000;
+
+/// The most index blocks whose entries are all read for the density. Of a larger index, only the sums are read.
+const WHOLE: usize = 64;
+
+/// The most files whose indexes are read for the density. Of more files, only the sums are read.
+const FILES: usize = 16;
+
+/// The number of events in a file below which its sum is enough for the density.
+const FEW_EVENTS: u64 = WHOLE_EVENTS / FILES as u64;
+
+/// The first block of the first file.
+const START: (usize, u64) = (0, HEADER as u64);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum End {
+    /// The source is a pipe, so its end is unknown before it is read. More may come until it ends.
+    #[default]
+    Unknown,
+    Complete,
+    /// The recording is truncated, and no process writes it.
+    Early,
+    /// No end yet: a process is writing the recording.
+    Growing,
+    /// The recording has no end. Whether a process is writing it is unknown.
+    Open,
+}
+
+impl End {
+    pub fn is_open(self) -> bool {
+        matches!(self, End::Unknown | End::Growing | End::Open)
+    }
+}
+
+/// The facts about a recording that are known without reading all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    pub name: String,
+    /// The times of its first and last event (CLOCK_BOOTTIME, ns), if they are known before it is read.
+    pub span: Option<(u64, u64)>,
+    /// The number of its events according to the index; 0 if unknown. Includes a few that are not delivered, such as tracetui's own.
+    pub events: u64,
+    pub lost: u64,
+    pub end: End,
+    /// Whether reading can start at places other than the start.
+    pub seekable: bool,
+    /// The density of its events. Empty for a small recording, whose loaded events are counted instead.
+    pub density: Vec<Density>,
+}
+
+/// The events in a time span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Density {
+    /// The time of the first event (CLOCK_BOOTTIME, ns).
+    pub first_ns: u64,
+    /// The time of the last event.
+    pub last_ns: u64,
+    pub events: u64,
+    pub lost: u64,
+}
+
+impl Density {
+    fn of(entry: &IndexEntry) -> Density {
+        let events = entry.events.iter().fold(0u64, |sum, count| sum.saturating_add((*count).into()));
+        Density { first_ns: entry.first_ns, last_ns: entry.last_ns, events, lost: entry.lost.into() }
+    }
+
+    fn between(before: &Totals, after: &Totals) -> Density {
+        let first_ns = if before.sum() == 0 { after.first_ns } else { before.last_ns };
+        let events = after.sum().saturating_sub(before.sum());
+        Density { first_ns, last_ns: after.last_ns, events, lost: after.lost.saturating_sub(before.lost) }
+    }
+}
+
+/// A place from which a recording is read.
+pub struct Place {
+    /// The state at this place. At the start there may be none.
+    pub state: Option<Batch>,
+    /// Whether this is the start.
+    pub from_start: bool,
+    /// The frames after the state.
+    pub rest: Files,
+}
+
+/// The files of a recording, in the order of the trace. A pipe has none.
+#[derive(Debug)]
+pub struct Timeline {
+    files: Vec<Known>,
+    at_end: AtEnd,
+    /// [`first_event`] of the first file.
+    first_ns: Option<u64>,
+    /// Why a file cannot be read any further.
+    failure: Option<String>,
+    budget: Budget,
+    troubles: Troubles,
+}
+
+impl Timeline {
+    /// Reads the indexes. Also returns the frames from the start, which wait for more if the last file may grow.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn new(mut input: Files, budget: Budget) -> Result<(Timeline, Files)> {
+        input.limit(budget);
+        let files = input.files().map(|(path, file)| Known::read(path, file)).collect::<Result<Vec<_>>>()?;
+        let at_end = if files.last().is_some_and(|last| last.end().is_open()) { AtEnd::Wait } else { AtEnd::Stop };
+        let first_ns = files.first().and_then(|first| first_event(&first.path, budget));
+        let timeline = Timeline { files, at_end, first_ns, failure: None, budget, troubles: input.troubles().clone() };
+        let input = if at_end == AtEnd::Wait { timeline.input(START) } else { input };
+        Ok((timeline, input))
+    }
+
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    pub fn files(&self) -> Vec<(PathBuf, RecordingFile)> {
+        self.files.iter().map(|file| (file.path.clone(), file.file.clone())).collect()
+    }
+
+    /// The parts that could not be read so far.
+    pub fn troubles(&self) -> &Troubles {
+        &self.troubles
+    }
+
+    pub fn facts(&self) -> Facts {
+        let (Some(first), Some(last)) = (self.files.first(), self.files.last()) else {
+            return Facts { name: "stdin".to_owned(), ..Facts::default() };
+        };
+        let name = match self.files.len() - 1 {
+            0 => name(&first.path),
+            others => format!("{} and {others} more", name(&first.path)),
+        };
+        let totals = self.totals();
+        // The first frame may be needed only by the process table.
+        let span = (totals.first_ns <= totals.last_ns)
+            .then(|| (self.first_ns.unwrap_or(totals.first_ns).min(totals.last_ns), totals.last_ns));
+        let density = match totals.sum() < WHOLE_EVENTS {
+            true => Vec::new(),
+            false if self.files.len() > FILES => {
+                self.files.iter().map(|file| Density::between(&Totals::default(), &file.totals)).collect()
+            }
+            false => self.files.iter().flat_map(|file| file.density.iter().copied()).collect(),
+        };
+        Facts { name, span, events: totals.sum(), lost: totals.lost, end: last.end(), seekable: true, density }
+    }
+
+    /// The sums of all files.
+    fn totals(&self) -> Totals {
+        self.files.iter().fold(Totals::default(), |sum, file| sum.and(&file.totals))
+    }
+
+    /// Finds where to begin reading for a time (CLOCK_BOOTTIME, ns): at a state before which all events are earlier, or at the start.
+    ///
+    /// # Errors
+    /// If the recording cannot be read.
+    pub fn seek(&mut self, ns: u64) -> Result<Place> {
+        let place = self.read_from(self.place(ns)?)?;
+        self.troubles.found().error = None;
+        Ok(place)
+    }
+
+    /// The number of a file, and the offset of a state or of the start in it.
+    fn place(&self, ns: u64) -> Result<(usize, u64)> {
+        let totals = self.totals();
+        if totals.sum() < WHOLE_EVENTS {
+            return Ok(START);
+        }
+        let ns = if ns == u64::MAX { totals.last_ns } else { ns };
+        let earlier = self.files.iter().take_while(|file| file.totals.last_ns < ns).count();
+        let at = earlier.min(self.files.len().saturating_sub(1));
+        let Some(file) = self.files.get(at) else { return Ok(START) };
+        let map = Map::of(file.file.clone()).map_err(|error| Error::Open(error.to_string()))?;
+        Ok(map.state_before(ns)?.map_or(START, |offset| (at, offset)))
+    }
+
+    /// The frames from a place on.
+    fn input(&self, (at, offset): (usize, u64)) -> Files {
+        let offsets = std::iter::once(offset).chain(std::iter::repeat(HEADER as u64));
+        let parts = self.files.iter().skip(at).zip(offsets);
+        let parts = parts.map(|(file, offset)| Part::of(&file.path, file.file.clone(), self.at_end, offset));
+        let mut input = Files::of_parts(parts.collect(), self.at_end).reporting_to(&self.troubles);
+        input.limit(self.budget);
+        input
+    }
+
+    fn read_from(&self, mut place: (usize, u64)) -> Result<Place> {
+        loop {
+            let mut rest = self.input(place);
+            match rest.read_next()? {
+                Some(Next::State(state)) => {
+                    return Ok(Place { state: Some(state), from_start: place == START, rest });
+                }
+                first if place == START => {
+                    rest.ahead.extend(first);
+                    return Ok(Place { state: None, from_start: true, rest });
+                }
+                // The state cannot be read.
+                _ => place = START,
+            }
+        }
+    }
+
+    /// Reads the indexes again. Returns the facts if they have changed.
+    pub fn look(&mut self) -> Option<Facts> {
+        if self.failure().is_some() {
+            return None;
+        }
+        match self.look_again() {
+            Ok(changed) => changed.then(|| self.facts()),
+            Err(why) => {
+                self.failure = Some(why.to_string());
+                None
+            }
+        }
+    }
+
+    fn look_again(&mut self) -> Result<bool> {
+        let mut changed = false;
+        for file in &mut self.files {
+            changed |= file.look_again()?;
+        }
+        while let Some(last) = self.files.last().filter(|last| last.complete && changed && self.at_end == AtEnd::Wait)
+            && let Some((path, file)) = next_file(&last.path, &last.file)
+        {
+            self.files.push(Known::read(&path, &file)?);
+        }
+        Ok(changed)
+    }
+
+    /// Why the recording cannot be read any further.
+    pub fn failure(&self) -> Option<String> {
+        self.troubles.found().error.clone().or_else(|| self.failure.clone())
+    }
+}
+
+/// A file and the facts from its index.
+#[derive(Debug)]
+struct Known {
+    path: PathBuf,
+    file: RecordingFile,
+    writing: Writing,
+    complete: bool,
+    totals: Totals,
+    /// The density of the file's events. For a file with few events, only their sum.
+    density: Vec<Density>,
+}
+
+impl Known {
+    fn read(path: &Path, file: &RecordingFile) -> Result<Known> {
+        // Ask this first. Everything that a writer writes until it ends is then read afterwards.
+        let writing = file.writing();
+        let map = Map::of(file.clone()).map_err(|error| unreadable(path, error))?;
+        let (complete, totals) = (map.is_complete(), *map.totals());
+        let density = match totals.sum() < FEW_EVENTS {
+            true => vec![Density::between(&Totals::default(), &totals)],
+            false => density(&map).map_err(|error| unreadable(path, error.into()))?,
+        };
+        Ok(Known { path: path.to_owned(), file: file.clone(), writing, complete, totals, density })
+    }
+
+    fn end(&self) -> End {
+        match (self.complete, self.writing) {
+            (true, _) => End::Complete,
+            (false, Writing::Now) => End::Growing,
+            (false, Writing::Over) => End::Early,
+            (false, Writing::Unknown) => End::Open,
+        }
+    }
+
+    /// Reads the file again if it has changed, and returns whether it has.
+    fn look_again(&mut self) -> Result<bool> {
+        let before = self.file.size();
+        let after = self.file.check().map_err(|error| unreadable(&self.path, error.into()))?;
+        let changed = before != after || (self.end() == End::Growing && self.file.writing() != Writing::Now);
+        if changed {
+            *self = Known::read(&self.path, &self.file)?;
+        }
+        Ok(changed)
+    }
+}
+
+fn unreadable(path: &Path, error: OpenError) -> Error {
+    Error::Open(format!("{}: {error}", name(path)))
+}
+
+fn density(map: &Map) -> io::Result<Vec<Density>> {
+    let (spine, all) = map.overview()?;
+    let mut parts = Vec::new();
+    if all && spine.len() <= WHOLE {
+        for (at, _) in &spine {
+            parts.extend(map.index_entries(*at)?.iter().map(Density::of));
+        }
+    } else {
+        let ends = spine.iter().skip(1).map(|(_, totals)| *totals).chain([*map.totals()]);
+        parts.extend(spine.iter().zip(ends).map(|((_, before), after)| Density::between(before, &after)));
+    }
+    parts.extend(map.rest().iter().map(Density::of));
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{batches, write};
+    use super::*;
+    use crate::event::EventContext;
+    use crate::frame::FrameRef;
+    use crate::frame::host::{HostFrame, Trace};
+    use crate::pipeline::{Disposition, Pipeline};
+    use std::fs;
+    use tracetui_shared::id::Tgid;
+    use tracetui_shared::kind::Kind;
+    use tracetui_shared::time::BootNanos;
+
+    fn dir(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("tracetui-timeline-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        dir
+    }
+
+    fn opened(files: &[PathBuf]) -> Timeline {
+        let input = Files::open(files, AtEnd::Stop, "several").expect("recordings");
+        Timeline::new(input, Budget::default()).expect("recordings").0
+    }
+
+    /// The times of the events from a place on, and whether that is the start.
+    fn events(timeline: &Timeline, place: (usize, u64)) -> (Vec<u64>, bool) {
+        let Place { state, from_start, mut rest } = timeline.read_from(place).expect("readable");
+        let mut pipeline = Pipeline::default();
+        state.iter().for_each(|state| pipeline.restore(state));
+        let mut times = Vec::new();
+        let mut note = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
+            times.push(seen.event.header.time.0);
+            Disposition::Delivered
+        };
+        while let Some(Next::Frames(batch)) = rest.read_next().expect("readable") {
+            pipeline.feed(batch);
+            pipeline.next(None, &mut note);
+        }
+        pipeline.end();
+        pipeline.next(None, &mut note);
+        (times, from_start)
+    }
+
+    #[test]
+    fn the_files_of_a_trace_are_one_recording() {
+        let dir = dir("files");
+        let (one, mut parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
+        let (whole, one) = (events(&opened(&one), START), opened(&one).facts());
+        parts.rotate_left(2);
+        let opened = opened(&parts);
+        let recording = opened.facts();
+        assert_eq!((recording.span, recording.events, recording.lost), (one.span, one.events, one.lost));
+        assert_eq!((recording.end, recording.name.ends_with("and 4 more")), (End::Complete, true));
+        assert_eq!(events(&opened, START), whole);
+        for at in 1..parts.len() {
+            let (rest, from_start) = events(&opened, (at, HEADER as u64));
+            assert!(whole.0.ends_with(&rest) && rest.len() < whole.0.len() && !from_start, "{at}");
+        }
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    /// As `print --from` counts.
+    #[test]
+    fn times_count_from_the_first_event_that_is_shown() {
+        let dir = dir("first");
+        let mut batches = batches();
+        batches[0] = Batch::default();
+        let trace = Trace { kinds: Kind::Open.bit(), command: Tgid(0), filter: String::new() };
+        HostFrame::Trace(trace).push(BootNanos(0), &mut batches[0]);
+        let files = write(&dir, "one", &batches, usize::MAX);
+        let opened = opened(&files);
+        let open = batches.iter().flat_map(Batch::frames).find(|frame| frame.header.kind == Kind::Open as u16);
+        let first = open.expect("an open").header.time.0;
+        assert!(opened.totals().first_ns < first, "a fork is before it");
+        assert_eq!(opened.facts().span.map(|(start, _)| start), Some(first));
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_recording_that_grows_is_looked_at_again() {
+        let dir = dir("grows");
+        let parts = write(&dir, "part", &batches(), 9);
+        let path = |number: usize| dir.join(format!("x.{number:06}.ttr"));
+        let first = fs::read(&parts[0]).expect("there");
+        fs::write(path(1), &first[..first.len() / 2]).expect("room");
+        let mut opened = opened(&[path(1)]);
+        let before = opened.facts();
+        assert_eq!((before.end, opened.look()), (End::Open, None));
+        // The next file is there before this one ends.
+        fs::copy(&parts[1], path(2)).expect("room");
+        fs::write(path(1), &first).expect("room");
+        let after = opened.look().expect("it has grown");
+        assert!(after.events > before.events && after.name.ends_with("and 1 more"), "{after:?}");
+        assert_eq!((after.end, opened.look(), opened.failure()), (End::Complete, None, None));
+        fs::write(path(2), &first[..100]).expect("room");
+        assert_eq!(opened.look(), None);
+        assert!(opened.failure().is_some_and(|why| why.contains("the file was truncated to 100 bytes")));
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+}

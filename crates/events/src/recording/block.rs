@@ -1,0 +1,361 @@
+//! The headers of files and blocks, and the checksums.
+//!
+//! All integers are little-endian. A checksum is CRC-32 (IEEE 802.3, as in gzip). Headers are 64 bytes; the payload of a
+//! block is padded with zeros to a multiple of 8 bytes.
+
+use super::columns;
+use crate::limits;
+use std::io;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The first bytes of a recording. Not text, and damaged by a transfer that changes line ends (as in PNG).
+pub const FILE_MAGIC: [u8; 8] = *b"\x89ttr\r\n\x1a\n";
+
+/// The first bytes of a block.
+pub const BLOCK_MAGIC: [u8; 4] = *b"TTRB";
+
+/// The version of the format. Later versions read earlier ones; a reader refuses a later one.
+pub const VERSION: u16 = 1;
+
+/// Bytes of a file header and of a block header.
+pub const HEADER: usize = 64;
+
+/// The kind of a frame that follows the last frame of each batch and has no payload. The pipeline processes whole batches, and
+/// facts about the host apply from a batch on. A replay therefore needs the same batches.
+pub const BATCH_END: u16 = 96;
+
+/// A flag of a file header: the index counts gaps in the numbers and has a key for completions of io_uring. Without this flag, a
+/// reader cannot skip blocks.
+pub const INDEXED: u32 = 2;
+
+/// The first 64 bytes of a recording.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FileHeader {
+    /// [`FILE_MAGIC`].
+    pub magic: [u8; 8],
+    /// [`VERSION`] of the writer.
+    pub version: u16,
+    /// Bytes of this header.
+    pub header: u16,
+    /// Bit 0: [`FileHeader::is_locked`]. Bit 1: [`INDEXED`]. The others are 0.
+    pub flags: u32,
+    /// A random number. Its first 8 bytes are repeated in each block.
+    pub id: [u8; 16],
+    /// When the file was created: CLOCK_REALTIME, ns.
+    pub created_ns: i64,
+    /// The trace that the file is part of ([`FileHeader::part_of`]); 0 if the file is a whole trace.
+    pub run: [u8; 8],
+    /// The number of the part, from 0.
+    pub part: u32,
+    /// Not used; 0.
+    pub reserved: [u8; 8],
+    /// The checksum of the bytes before.
+    pub crc: u32,
+}
+
+const _: () = assert!(size_of::<FileHeader>() == HEADER);
+
+/// [`FileHeader::is_locked`].
+const LOCKED: u32 = 1;
+
+impl FileHeader {
+    /// The header of a new file.
+    pub fn new(id: [u8; 16], created_ns: i64) -> FileHeader {
+        let header = FileHeader {
+            magic: FILE_MAGIC,
+            version: VERSION,
+            header: HEADER as u16,
+            flags: INDEXED,
+            id,
+            created_ns,
+            run: [0; 8],
+            part: 0,
+            reserved: [0; 8],
+            crc: 0,
+        };
+        header.summed()
+    }
+
+    /// The header of a part of a trace that is recorded in several files. `run` is a random number, not 0.
+    pub fn part_of(self, run: [u8; 8], part: u32) -> FileHeader {
+        FileHeader { run, part, ..self }.summed()
+    }
+
+    /// The header of a file on which the writer holds a lock ([`super::follow::lock`]).
+    pub fn locked(self) -> FileHeader {
+        FileHeader { flags: self.flags | LOCKED, ..self }.summed()
+    }
+
+    /// Whether the writer held a lock on the file while it wrote.
+    pub fn is_locked(&self) -> bool {
+        self.flags & LOCKED != 0
+    }
+
+    fn summed(self) -> FileHeader {
+        FileHeader { crc: crc(&self.as_bytes()[..HEADER - 4]), ..self }
+    }
+
+    /// The trace that the file is part of, and the number of the part. `None` if the file is a whole trace.
+    pub fn part(&self) -> Option<([u8; 8], u32)> {
+        (self.run != [0; 8]).then_some((self.run, self.part))
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// [`NotARecording`], with the reason.
+    pub fn read(bytes: &[u8]) -> Result<FileHeader, NotARecording> {
+        if !bytes.starts_with(&FILE_MAGIC) {
+            return Err(NotARecording::Magic);
+        }
+        let (header, _) = FileHeader::read_from_prefix(bytes).map_err(|_| NotARecording::Short)?;
+        if header.crc != crc(&header.as_bytes()[..HEADER - 4]) {
+            return Err(NotARecording::Checksum);
+        }
+        if header.version > VERSION || usize::from(header.header) != HEADER {
+            return Err(NotARecording::Version(header.version));
+        }
+        Ok(header)
+    }
+
+    /// The part of the id that blocks repeat.
+    pub fn short_id(&self) -> u64 {
+        u64::from_le_bytes(self.id[..8].try_into().unwrap_or_default())
+    }
+}
+
+/// The reason why a file is not a readable recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotARecording {
+    /// It begins with other bytes.
+    #[error("not a tracetui recording")]
+    Magic,
+    /// It ends within the file header.
+    #[error("not a tracetui recording: its header is truncated")]
+    Short,
+    /// The file header is damaged.
+    #[error("the header of the recording is damaged (bad checksum)")]
+    Checksum,
+    /// A later version of tracetui wrote it.
+    #[error("the recording has format version {0}; this tracetui reads versions up to {VERSION}: use a newer tracetui")]
+    Version(u16),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contents {
+    /// Frames, in the order of arrival.
+    Frames,
+    /// The state of the pipeline after all earlier frames ([`crate::pipeline::Pipeline::state`]), or a part of it.
+    State,
+    /// The same, after the last frame of a recording that ended properly.
+    End,
+    /// The contents of the blocks before ([`super::index`]).
+    Index,
+    /// The last block of a recording that ended properly ([`super::index::IndexSummary`]).
+    Summary,
+    /// Contents that a later version writes, or index (4) and summary (5) of an early one, with room for 8 kinds. Readers skip such
+    /// blocks.
+    Unknown(u16),
+}
+
+/// The contents of the last block of an early recording. Readers use it as the end, and not its counts.
+pub(crate) const EARLY_SUMMARY: u16 = 5;
+
+impl From<u16> for Contents {
+    fn from(value: u16) -> Contents {
+        match value {
+            1 => Contents::Frames,
+            2 => Contents::State,
+            3 => Contents::End,
+            6 => Contents::Index,
+            7 => Contents::Summary,
+            other => Contents::Unknown(other),
+        }
+    }
+}
+
+impl From<Contents> for u16 {
+    fn from(contents: Contents) -> u16 {
+        match contents {
+            Contents::Frames => 1,
+            Contents::State => 2,
+            Contents::End => 3,
+            Contents::Index => 6,
+            Contents::Summary => 7,
+            Contents::Unknown(other) => other,
+        }
+    }
+}
+
+/// How the payload of a block is stored.
+pub(super) mod codec {
+    /// Uncompressed: index and summary.
+    pub(in crate::recording) const PLAIN: u16 = 0;
+    pub(in crate::recording) const ZSTD: u16 = 1;
+    /// In columns, then zstd.
+    pub(in crate::recording) const COLUMNS: u16 = 2;
+}
+
+/// The first 64 bytes of a block.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct BlockHeader {
+    /// [`BLOCK_MAGIC`].
+    pub magic: [u8; 4],
+    /// [`Contents`].
+    pub contents: u16,
+    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd.
+    pub codec: u16,
+    /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
+    pub index: u64,
+    /// [`FileHeader::short_id`].
+    pub file: u64,
+    /// Bytes of the payload, without padding.
+    pub stored: u32,
+    /// Bytes of the frames, at most [`limits::BLOCK_MAX`].
+    pub plain: u32,
+    /// The earliest time of a probe's record in the block: CLOCK_BOOTTIME, ns. `u64::MAX` if there is none.
+    pub first_ns: u64,
+    /// The latest time of a probe's record; 0 if there is none.
+    pub last_ns: u64,
+    /// The number of events, without events that are only for the process table.
+    pub events: u32,
+    /// In a state of several blocks: the number of this one, from 0. Otherwise 0.
+    pub part: u16,
+    /// In a state of several blocks: their number. Otherwise 1.
+    pub parts: u16,
+    /// The checksum of the payload.
+    pub payload_crc: u32,
+    /// The checksum of the header before this field.
+    pub crc: u32,
+}
+
+const _: () = assert!(size_of::<BlockHeader>() == HEADER);
+
+impl BlockHeader {
+    /// Reads the header of a block of the file with this id. `None` if `bytes` does not begin with one.
+    pub fn read(bytes: &[u8], file: u64) -> Option<BlockHeader> {
+        let (header, _) = BlockHeader::read_from_prefix(bytes).ok()?;
+        let whole = header.magic == BLOCK_MAGIC && header.crc == crc(&header.as_bytes()[..HEADER - 4]);
+        let fits = header.plain as usize <= limits::BLOCK_MAX && header.stored as usize <= limits::BLOCK_MAX;
+        (whole && header.file == file && fits).then_some(header)
+    }
+
+    /// Bytes of the payload with its padding.
+    pub fn padded(&self) -> usize {
+        (self.stored as usize).next_multiple_of(8)
+    }
+
+    /// Checks a payload.
+    ///
+    /// # Errors
+    /// [`Damage::Checksum`].
+    pub fn check(&self, payload: &[u8]) -> Result<(), Damage> {
+        if crc(payload) == self.payload_crc { Ok(()) } else { Err(Damage::Checksum) }
+    }
+
+    /// The frames of a payload. To read many, use [`Unsealer`].
+    ///
+    /// # Errors
+    /// If the payload is damaged or was stored in an unknown way.
+    pub fn frames(&self, payload: &[u8]) -> Result<Vec<u8>, Damage> {
+        let mut frames = Vec::new();
+        Unsealer::default().frames(self, payload, &mut frames)?;
+        Ok(frames)
+    }
+}
+
+/// Reads the frames of blocks. Its buffers are reused.
+#[derive(Default)]
+pub struct Unsealer {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+    columns: Vec<u8>,
+    decoder: columns::Decoder,
+}
+
+impl std::fmt::Debug for Unsealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unsealer").finish_non_exhaustive()
+    }
+}
+
+impl Unsealer {
+    /// Reads the frames of a payload into `frames`, whose earlier contents are dropped. `frames` is empty after an error.
+    ///
+    /// # Errors
+    /// If the payload is damaged or was stored in an unknown way.
+    pub fn frames(&mut self, header: &BlockHeader, payload: &[u8], frames: &mut Vec<u8>) -> Result<(), Damage> {
+        frames.clear();
+        header.check(payload)?;
+        let plain = header.plain as usize;
+        let read = match header.codec {
+            codec::PLAIN => {
+                frames.extend_from_slice(payload);
+                Some(())
+            }
+            codec::ZSTD => decompress(&mut self.zstd, payload, plain, frames),
+            codec::COLUMNS => decompress(&mut self.zstd, payload, columns::most(plain), &mut self.columns)
+                .and_then(|()| self.decoder.decode(&self.columns, plain, frames)),
+            other => return Err(Damage::Codec(other)),
+        };
+        if read.is_some() && frames.len() == plain {
+            return Ok(());
+        }
+        frames.clear();
+        Err(Damage::Contents)
+    }
+}
+
+/// Decompresses at most this many bytes into a buffer.
+fn decompress(
+    zstd: &mut Option<zstd::bulk::Decompressor<'static>>,
+    payload: &[u8],
+    most: usize,
+    to: &mut Vec<u8>,
+) -> Option<()> {
+    let zstd = match zstd {
+        Some(zstd) => zstd,
+        None => zstd.insert(zstd::bulk::Decompressor::new().ok()?),
+    };
+    to.clear();
+    // The size in the zstd frame is untrusted beyond this limit.
+    let room = zstd::bulk::Decompressor::upper_bound(payload).unwrap_or(most).min(most);
+    to.reserve(room);
+    zstd.decompress_to_buffer(payload, to).ok().filter(|_| to.len() <= most).map(drop)
+}
+
+/// Why the frames of a block cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Damage {
+    /// Bytes that are not a block.
+    #[error("not a block")]
+    NotABlock,
+    #[error("bad checksum")]
+    Checksum,
+    /// The checksum is right, but the contents are not.
+    #[error("contents do not match the header")]
+    Contents,
+    /// A state larger than the limit ([`super::Reader::limit_states`]).
+    #[error("ignored a state that exceeds --memory")]
+    StateTooLarge,
+    /// The disk cannot read it.
+    #[error("disk read error")]
+    Disk,
+    /// A later version of tracetui wrote it.
+    #[error("unknown codec {0}")]
+    Codec(u16),
+}
+
+/// The reason why a recording cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    NotARecording(#[from] NotARecording),
+    #[error("cannot read: {0}")]
+    Io(#[from] io::Error),
+}
+
+pub(super) fn crc(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}

@@ -1,0 +1,608 @@
+use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
+use super::disk::Unreadable;
+use super::follow::{self, FileFrom, RecordingFile, Writing};
+use super::holes::{Hole, Holes};
+use super::index::{IndexEntry, IndexKey, SUMMARY, Totals};
+use super::reader::Ending;
+use super::{Item, Map, Reader, Writer, columns};
+use crate::frame::Batch;
+use crate::frame::host::{HostFrame, StatePart};
+use crate::limits;
+use crate::recording::keys::keys_of;
+use crate::synthetic::Maker;
+use proptest::prelude::*;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+const ID: [u8; 16] = *b"0123456789abcdef";
+
+/// Enough opens for this many blocks and a part of one.
+fn opens(blocks: usize) -> Vec<Vec<u8>> {
+    let mut maker = Maker::default();
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    while bytes < blocks * crate::limits::BLOCK + 1000 {
+        for number in 0..50 {
+            maker.open(100 + number, "cc1", &format!("/usr/include/file-{number}.h"), 3);
+        }
+        let batch = maker.batch();
+        bytes += batch.len();
+        batches.push(batch.bytes().to_vec());
+    }
+    batches
+}
+
+fn state(bytes: usize) -> Batch {
+    let mut state = Batch::default();
+    for part in 0..bytes.div_ceil(10_000) {
+        HostFrame::StatePart(StatePart { frames: vec![part as u8; 10_000] }).push(BootNanos(part as u64), &mut state);
+    }
+    state
+}
+
+/// A recording of opens with a state in the middle, and the offsets of its blocks.
+fn recording(blocks: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
+    let mut frames = Vec::new();
+    for (number, batch) in opens(blocks).iter().enumerate() {
+        writer.batch(batch).expect("memory");
+        frames.extend_from_slice(batch);
+        if number == 3 {
+            writer.state(&state(700_000)).expect("memory");
+        }
+    }
+    (writer.end(&state(20_000)).expect("memory").0, frames)
+}
+
+#[derive(Default)]
+struct Found {
+    frames: Vec<u8>,
+    batches: usize,
+    states: Vec<usize>,
+    ends: usize,
+    holes: Vec<Hole>,
+    ending: Option<Ending>,
+}
+
+fn read(input: impl Read) -> Found {
+    let mut reader = Reader::new(input).expect("a recording");
+    let mut found = Found::default();
+    while let Some(item) = reader.next().expect("readable") {
+        match item {
+            Item::Batch(batch) => {
+                found.batches += 1;
+                found.frames.extend_from_slice(batch.bytes());
+            }
+            Item::State(state) => found.states.push(state.len()),
+            Item::End(_) => found.ends += 1,
+            Item::Hole(hole) => found.holes.push(hole),
+        }
+    }
+    found.ending = reader.ending();
+    found
+}
+
+/// The offsets of the blocks, and of the end.
+fn borders(file: &[u8]) -> Vec<usize> {
+    let mut at = HEADER;
+    let mut borders = vec![at];
+    while let Some(block) = BlockHeader::read(&file[at..], FileHeader::new(ID, 7).short_id()) {
+        at += HEADER + block.padded();
+        borders.push(at);
+    }
+    borders
+}
+
+/// A reader that gives one byte at a time, like a slow pipe.
+struct Slow<'a>(&'a [u8]);
+
+impl Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let some = buffer.len().min(1);
+        self.0.read(&mut buffer[..some])
+    }
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let (file, frames) = recording(3);
+    for found in [read(&file[..]), read(Slow(&file))] {
+        assert!(found.frames == frames);
+        assert_eq!(found.batches, opens(3).len());
+        assert_eq!((found.states, found.ends), (vec![state(700_000).len()], 1));
+        assert_eq!((found.holes, found.ending), (vec![], Some(Ending::Complete)));
+    }
+}
+
+#[test]
+fn a_cut_file_gives_every_whole_block() {
+    let (file, frames) = recording(3);
+    let borders = borders(&file);
+    assert!(borders.len() > 6, "{borders:?}");
+    let last = file.len();
+    let around = borders.iter().flat_map(|at| [at - 1, *at, at + 1]).filter(|at| (HEADER..last).contains(at));
+    for cut in around.collect::<Vec<_>>() {
+        let found = read(&file[..cut]);
+        let whole = borders.iter().rev().find(|at| **at <= cut).copied().expect("a border");
+        // After the final state, only index and summary are missing.
+        let early = whole < borders[borders.len() - 3];
+        let ending = if early { Ending::Early(whole as u64) } else { Ending::Complete };
+        assert_eq!(found.ending, Some(ending), "cut at {cut}");
+        assert_eq!(found.holes, [], "cut at {cut}");
+        assert!(frames.starts_with(&found.frames), "cut at {cut}");
+    }
+}
+
+/// A recording of many small blocks with a state after every 20 of them. Some events are slightly earlier than the previous ones.
+/// `times` has the time of the last event of each block of frames, and `states` has each state with the latest time before it.
+struct Many {
+    file: Vec<u8>,
+    states: Vec<(u64, u64)>,
+    times: Vec<u64>,
+    events: u64,
+}
+
+fn many(blocks: u64) -> Many {
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
+    let mut maker = Maker::default();
+    let (mut states, mut times, mut events) = (Vec::new(), Vec::new(), 0);
+    for number in 0..blocks {
+        if number % 7 == 3 {
+            maker.ns -= 3 * maker.step_ns;
+        }
+        for event in 0..1 + number % 3 {
+            maker.open(1000 + number as u32, "many", &format!("/dir/file-{number}-{event}"), 3);
+            times.push(maker.ns);
+            events += 1;
+        }
+        writer.batch(maker.batch().bytes()).expect("memory");
+        writer.flush().expect("memory");
+        if number % 20 == 19 {
+            states.push((writer.written(), times.iter().copied().max().unwrap_or_default()));
+            writer.state(&state(10)).expect("memory");
+        }
+    }
+    maker.lose(7);
+    maker.counters(true);
+    writer.batch(maker.batch().bytes()).expect("memory");
+    let (file, _) = writer.end(&state(20)).expect("memory");
+    Many { file, states, times, events }
+}
+
+fn map(bytes: &[u8]) -> Map {
+    let file = rustix::fs::memfd_create("recording", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
+    let mut file = std::fs::File::from(file);
+    std::io::Write::write_all(&mut file, bytes).expect("room");
+    Map::open(file).expect("a recording")
+}
+
+#[test]
+fn the_index_leads_to_the_state_before_a_time() {
+    let Many { file, states, times, events } = many(5_000);
+    let borders = borders(&file);
+    // Whole, without an end, and cut in a block.
+    for length in [file.len(), borders[borders.len() - 5], borders[borders.len() / 2] + 5, borders[40], HEADER] {
+        let map = map(&file[..length]);
+        assert_eq!(map.is_complete(), length == file.len());
+        assert_eq!(map.end(), *borders.iter().rev().find(|at| **at <= length).expect("one") as u64, "{length}");
+        for ns in times.iter().flat_map(|ns| [ns - 1, *ns, ns + 1]).step_by(41).chain([0, u64::MAX]) {
+            let known = states.iter().filter(|(at, _)| (*at as usize) + HEADER < length);
+            let right = known.filter(|(_, latest)| *latest < ns).map(|(at, _)| *at).next_back();
+            assert_eq!(map.state_before(ns).expect("readable"), right, "{ns} of {length}");
+        }
+    }
+    let totals = *map(&file).totals();
+    let (first, last) = (times[0], times.iter().copied().max().expect("one"));
+    assert_eq!((totals.sum(), totals.first_ns, totals.last_ns, totals.lost), (events, first, last, 7));
+}
+
+#[test]
+fn the_filters_of_the_index_find_rare_events() {
+    let Many { file, .. } = many(3_000);
+    let map = map(&file);
+    let mut wrong = 0;
+    for number in (0..3_000).step_by(37) {
+        let keys = [IndexKey::Process(1000 + number), IndexKey::Name(format!("file-{number}-0").as_bytes())]
+            .map(|key| key.hash());
+        let wanted = |_: &IndexEntry, has: &dyn Fn(u64) -> bool| keys.iter().all(|key| has(*key));
+        let mut found = Vec::new();
+        for (at, _) in map.spine().expect("readable") {
+            let block = map.index_block(at).expect("readable").expect("whole");
+            found.extend(block.marked(&wanted).into_iter().filter(|(_, may)| *may).map(|(entry, _)| entry));
+        }
+        let has = |entry| {
+            let frames = Batch::from_bytes(map.frames(entry).expect("readable").expect("whole"));
+            frames.frames().any(|frame| frame.header.tgid.0 == 1000 + number)
+        };
+        assert_eq!(found.iter().filter(|entry| has(entry)).count(), 1, "{number}");
+        wrong += found.len() - 1;
+    }
+    assert!(wrong < 10, "{wrong} blocks of 240,000 seem to have what they do not have");
+}
+
+#[test]
+fn a_damaged_index_is_not_believed() {
+    let Many { file, .. } = many(500);
+    let whole = map(&file);
+    let spine = whole.spine().expect("readable");
+    assert!(spine.len() > 3, "{spine:?}");
+    for (at, _) in &spine {
+        for place in [*at as usize + 5, *at as usize + HEADER + 9, *at as usize + HEADER + 300] {
+            let mut damaged = file.clone();
+            damaged[place] ^= 0x40;
+            let map = map(&damaged);
+            // A state later than the right one would be wrong.
+            for ns in (100_000_000_000..101_000_000_000).step_by(50_000_000) {
+                let (found, right) =
+                    (map.state_before(ns).expect("readable"), whole.state_before(ns).expect("readable"));
+                assert!(found <= right, "{found:?} {right:?}");
+            }
+            assert!(map.spine().expect("readable").len() <= spine.len());
+        }
+    }
+    assert_eq!(spine.first().map(|(_, before)| *before), Some(Totals::default()));
+}
+
+#[test]
+fn what_is_no_recording_is_refused() {
+    let error = |bytes: &[u8]| Reader::new(bytes).err().map(|error| error.to_string());
+    let message = |error: NotARecording| Some(error.to_string());
+    assert_eq!(error(b""), message(NotARecording::Magic));
+    assert_eq!(error(b"#!/bin/sh"), message(NotARecording::Magic));
+    let (file, _) = recording(1);
+    assert_eq!(error(&file[..40]), message(NotARecording::Short));
+    let mut later = FileHeader::new(ID, 7);
+    later.version = 2;
+    let bytes = zerocopy::IntoBytes::as_bytes(&later);
+    assert_eq!(error(bytes), message(NotARecording::Checksum));
+    let mut other = file.clone();
+    other[20] ^= 1;
+    assert_eq!(error(&other), message(NotARecording::Checksum));
+}
+
+#[test]
+fn a_damaged_block_is_skipped_and_reported() {
+    let (file, frames) = recording(3);
+    let borders = borders(&file);
+    for (number, at) in borders.iter().enumerate().take(borders.len() - 1) {
+        let next = borders[number + 1];
+        for (place, why) in [(at + 3, Damage::NotABlock), (at + HEADER + 5, Damage::Checksum)] {
+            let mut damaged = file.clone();
+            damaged[place] ^= 0x40;
+            let found = read(&damaged[..]);
+            assert!(found.frames.len() <= frames.len());
+            let (offset, bytes) = (*at as u64, (next - at) as u64);
+            // The contents of a block without a header are unknown.
+            let contents =
+                BlockHeader::read(&damaged[*at..], FileHeader::new(ID, 7).short_id()).map(|header| header.contents);
+            let frames = contents.is_none_or(|contents| contents == 1);
+            let hole = Hole { offset, bytes, why, frames };
+            // A last block without a header looks like the end of a truncated file.
+            let expected = if next == file.len() && why == Damage::NotABlock { vec![] } else { vec![hole] };
+            assert_eq!(found.holes, expected, "{place}");
+            assert!(found.states.iter().all(|bytes| *bytes == state(700_000).len()), "{place}");
+            assert_eq!(found.ending, Some(Ending::Complete), "{place}");
+        }
+    }
+}
+
+#[test]
+fn frames_that_do_not_fit_columns_are_stored_as_they_are() {
+    let mut batch = Batch::default();
+    batch.push(FrameHeader { kind: 3, ..FrameHeader::default() }, &[1, 2, 3]);
+    let mut bytes = batch.bytes().to_vec();
+    // Not zero between frames.
+    *bytes.last_mut().expect("padding") = 1;
+    assert!(!columns::encode(&bytes, &mut Vec::new()));
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
+    writer.batch(batch.bytes()).expect("memory");
+    let (file, _) = writer.end(&Batch::default()).expect("memory");
+    assert!(read(&file[..]).frames.len() == batch.len());
+}
+
+fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
+    let payload = prop::collection::vec(any::<u8>(), 0..300);
+    (0u16..80, 0u16..8, any::<u64>(), any::<u32>(), payload).prop_map(|(kind, flags, time, pid, payload)| {
+        let like = Maker::default().like;
+        let header = FrameHeader { kind, flags, time: BootNanos(time), tid: tracetui_shared::id::Tid(pid), ..like };
+        (header, payload)
+    })
+}
+
+proptest! {
+    #[test]
+    fn columns_give_back_the_frames(made in prop::collection::vec(frame(), 0..60)) {
+        let mut batch = Batch::default();
+        made.iter().for_each(|(header, payload)| batch.push(*header, payload));
+        let mut encoded = Vec::new();
+        prop_assert!(columns::encode(batch.bytes(), &mut encoded));
+        prop_assert!(encoded.len() <= columns::most(batch.len()));
+        let decoded = columns::decode(&encoded, batch.len());
+        prop_assert!(decoded.as_deref() == Some(batch.bytes()));
+    }
+
+    #[test]
+    fn hostile_columns_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), plain in 0usize..2000) {
+        if let Some(frames) = columns::decode(&bytes, plain) {
+            prop_assert_eq!(frames.len(), plain);
+        }
+    }
+
+    #[test]
+    fn a_mutated_recording_is_read_without_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (mut file, _) = recording(1);
+        for (at, byte) in changes {
+            let at = HEADER + at.index(file.len() - HEADER);
+            file[at] = byte;
+        }
+        file.truncate(HEADER + cut.index(file.len() - HEADER));
+        read(&file[..]);
+    }
+}
+
+/// A recording that is written to a followed file, some bytes at a time.
+struct Followed {
+    dir: std::path::PathBuf,
+    file: File,
+}
+
+impl Followed {
+    fn new(name: &str) -> Followed {
+        let dir = std::env::temp_dir().join(format!("tracetui-follow-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).expect("room");
+        let file = File::create(dir.join("x.ttr")).expect("room");
+        Followed { dir, file }
+    }
+
+    fn opened(&self) -> RecordingFile {
+        RecordingFile::open(File::open(self.dir.join("x.ttr")).expect("it is there")).expect("a recording")
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn from_start(file: RecordingFile) -> FileFrom {
+    FileFrom::new(file, 0, Unreadable::default()).following()
+}
+
+/// All frames of a reader so far, and whether it has ended.
+fn read_on(reader: &mut Reader<FileFrom>, frames: &mut Vec<u8>, holes: &mut Vec<Hole>) -> std::io::Result<bool> {
+    loop {
+        match reader.next() {
+            Ok(Some(Item::Batch(batch))) => frames.extend_from_slice(batch.bytes()),
+            Ok(Some(Item::Hole(hole))) => holes.push(hole),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A recording whose header says that its writer holds a lock.
+fn locked(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes[..HEADER].copy_from_slice(FileHeader::new(ID, 7).locked().as_bytes());
+    bytes
+}
+
+#[test]
+fn a_file_is_read_on_as_it_grows() {
+    let (whole, _) = recording(3);
+    let whole = locked(whole);
+    let mut damaged = whole.clone();
+    let block = borders(&whole)[2];
+    damaged[block..block + 3000].fill(b'T');
+    for (name, bytes) in [("whole", &whole), ("damaged", &damaged)] {
+        let expected = read(&bytes[..]);
+        for step in [1 << 14, 99_991, 1 << 20] {
+            let mut followed = Followed::new(&format!("{name}-{step}"));
+            assert!(follow::lock(&followed.file));
+            followed.file.write_all(&bytes[..HEADER]).expect("room");
+            let file = followed.opened();
+            assert_eq!(file.writing(), Writing::Now);
+            let mut reader = Reader::new(from_start(file)).expect("a recording");
+            let (mut frames, mut holes) = (Vec::new(), Vec::new());
+            for part in bytes[HEADER..].chunks(step) {
+                assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
+                followed.file.write_all(part).expect("room");
+            }
+            // Nothing follows the summary, even while the file is locked.
+            assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
+            assert!(frames == expected.frames, "{name} {step}");
+            assert_eq!((holes, reader.ending()), (expected.holes.clone(), expected.ending), "{name} {step}");
+        }
+    }
+}
+
+#[test]
+fn a_part_that_two_readers_could_not_read_is_listed_once() {
+    let hole = |offset| Hole { offset, bytes: 4096, why: Damage::Disk, frames: true };
+    let (mut holes, mut others) = (Holes::default(), Holes::default());
+    [0, 4096].into_iter().for_each(|offset| holes.add(hole(offset)));
+    [4096, 12_288].into_iter().for_each(|offset| others.add(hole(offset)));
+    holes.append(&others);
+    assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
+}
+
+#[test]
+fn whether_a_file_is_written_is_known_by_its_lock() {
+    let (whole, _) = recording(1);
+    let mut followed = Followed::new("lock");
+    followed.file.write_all(&whole[..1000]).expect("room");
+    // Without a lock, the file may still be growing until it has its end.
+    let file = followed.opened();
+    assert_eq!(file.writing(), Writing::Unknown);
+    let mut reader = Reader::new(from_start(file)).expect("a recording");
+    let (mut frames, mut holes) = (Vec::new(), Vec::new());
+    assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
+    followed.file.write_all(&whole[1000..]).expect("room");
+    assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
+    assert_eq!(reader.ending(), Some(Ending::Complete));
+    // One lock at a time.
+    let other = File::options().write(true).open(followed.dir.join("x.ttr")).expect("it is there");
+    assert!(follow::lock(&followed.file) && !follow::lock(&other));
+    followed.file = other;
+    assert!(follow::lock(&followed.file));
+}
+
+#[test]
+fn only_the_lock_of_a_writer_says_that_a_file_is_written() {
+    let (whole, _) = recording(1);
+    let written = locked(whole.clone());
+    let mut followed = Followed::new("force");
+    let path = followed.dir.join("x.ttr");
+    let open = || File::options().read(true).write(true).open(&path).expect("it is there");
+    let mut check = |bytes: &[u8], takes_lock: &dyn Fn(&File), expected: bool, what: &str| {
+        followed.file = open();
+        followed.file.set_len(0).expect("ours");
+        followed.file.write_all_at(bytes, 0).expect("room");
+        takes_lock(&followed.file);
+        let other = open();
+        assert!(!follow::lock(&other), "{what}");
+        assert_eq!(follow::is_being_written(&other).expect("readable"), expected, "{what}");
+    };
+    let of_file = |kind: libc::c_int| {
+        move |file: &File| {
+            // SAFETY: flock is plain integers, for which zero is valid; the call takes a pointer to one that outlives it.
+            let taken = unsafe {
+                let mut lock: libc::flock = std::mem::zeroed();
+                (lock.l_type, lock.l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
+                libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock)
+            };
+            assert_eq!(taken, 0);
+        }
+    };
+    let (writes, reads) = (of_file(libc::F_WRLCK), of_file(libc::F_RDLCK));
+    check(&written[..1000], &writes, true, "a recording that has no end");
+    check(&[], &writes, true, "one that has no header yet");
+    check(&written[..1000], &reads, false, "a reader's lock");
+    check(&written, &writes, false, "a recording that has its end");
+    check(&whole[..1000], &writes, false, "a header that says that the writer has no lock");
+    check(&[b'x'; 1000], &writes, false, "no recording");
+}
+
+#[test]
+fn what_follows_the_end_is_counted() {
+    let (whole, _) = recording(2);
+    let expected = read(&whole[..]);
+    let filler = [1, 63, 64, 5000, 3 * limits::BLOCK].map(|rest| vec![b'T'; rest]);
+    // The same recording once more.
+    for rest in filler.into_iter().chain([whole.clone()]) {
+        let bytes = [&whole[..], &rest].concat();
+        let rest = rest.len();
+        let mut followed = Followed::new(&format!("rest-{rest}"));
+        followed.file.write_all(&bytes).expect("room");
+        // Also for a followed and locked recording.
+        let other = followed.opened();
+        assert!(follow::lock(&followed.file));
+        let mut reader = Reader::new(from_start(other)).expect("a recording");
+        let (mut frames, mut holes) = (Vec::new(), Vec::new());
+        assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)), "{rest}");
+        assert!(frames == expected.frames && holes.is_empty(), "{rest}");
+        assert_eq!((reader.ending(), reader.after_end()), (Some(Ending::Complete), rest as u64));
+        assert_eq!(reader.offset(), bytes.len() as u64);
+    }
+    // In a recording without a summary, it is a part of a block.
+    for missing in [1, SUMMARY + 10, whole.len() / 2] {
+        let mut reader = Reader::new(&whole[..whole.len() - missing]).expect("a recording");
+        while reader.next().expect("readable").is_some() {}
+        assert_eq!(reader.after_end(), 0, "{missing}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
+    let (whole, _) = recording(1);
+    let bytes = locked(whole);
+    for (what, cut, part) in [
+        ("cut", 500, "truncated to 500 bytes"),
+        ("emptied", 0, "truncated to 0 bytes"),
+        ("other", 0, "the file was overwritten"),
+        ("written on", 700, "truncated or overwritten"),
+    ] {
+        let mut followed = Followed::new(what);
+        assert!(follow::lock(&followed.file));
+        followed.file.write_all(&bytes[..3000]).expect("room");
+        let mut reader = Reader::new(from_start(followed.opened())).expect("a recording");
+        let (mut frames, mut holes) = (Vec::new(), Vec::new());
+        assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
+        followed.file.set_len(cut).expect("room");
+        if what == "other" {
+            followed.file.write_all_at(FileHeader::new([9; 16], 8).as_bytes(), 0).expect("room");
+        }
+        if part.contains("overwritten") {
+            // Like a writer that continues at its offset.
+            followed.file.write_all_at(&[1; 100], 3500).expect("room");
+        }
+        let error = read_on(&mut reader, &mut frames, &mut holes).expect_err("another file").to_string();
+        assert!(error.contains(part), "{what}: {error}");
+    }
+}
+
+/// A reader that counts the bytes it reads.
+struct Counted(FileFrom, Arc<AtomicU64>);
+
+impl Read for Counted {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.0.read(bytes)?;
+        self.1.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[test]
+fn holes_of_a_sparse_file_are_not_read() {
+    const HOLE: u64 = 1 << 30;
+    let (whole, expected) = recording(2);
+    let header = FileHeader::read(&whole).expect("a header");
+    let first = BlockHeader::read(&whole[HEADER..], header.short_id()).expect("a block");
+    let half = HEADER + HEADER + first.padded();
+    let followed = Followed::new("sparse");
+    let mut blocks = None;
+    let mut check = |parts: &[(u64, &[u8])], size: u64, holes: usize, after: u64| {
+        let file = &followed.file;
+        file.set_len(0).expect("ours");
+        parts.iter().for_each(|(at, bytes)| file.write_all_at(bytes, *at).expect("room"));
+        file.set_len(size).expect("room");
+        let from = FileFrom::new(followed.opened(), HEADER as u64, Unreadable::default());
+        let (sparse, bytes) = (from.holes(), Arc::new(AtomicU64::new(0)));
+        let counted = Counted(from, Arc::clone(&bytes));
+        let mut reader = Reader::resume(counted, header, HEADER as u64).over_holes(sparse);
+        let (mut frames, mut found) = (Vec::new(), 0);
+        while let Some(item) = reader.next().expect("readable") {
+            match item {
+                Item::Batch(batch) => frames.extend_from_slice(batch.bytes()),
+                Item::Hole(_) => found += 1,
+                Item::State(_) | Item::End(_) => {}
+            }
+        }
+        assert!(frames == expected, "{size}");
+        assert_eq!((reader.ending(), reader.after_end()), (Some(Ending::Complete), after));
+        assert_eq!((reader.offset(), found), (size, holes));
+        assert!(bytes.load(Ordering::Relaxed) < 4 << 20, "{bytes:?} of {size}");
+        let map = Map::of(followed.opened()).expect("a recording");
+        assert_eq!(map.totals().blocks, blocks.get_or_insert(map.totals().blocks).to_owned());
+    };
+    let length = whole.len() as u64;
+    check(&[(0, &whole)], length + HOLE, 0, HOLE);
+    check(&[(0, &whole[..half]), (HOLE, &whole[half..])], HOLE + length - half as u64, 1, 0);
+    // Data between the blocks that is not a block.
+    let junk: Vec<_> = (1..8).map(|at| (at * HOLE / 8, &b"TTRBTTRB"[..])).collect();
+    let parts = [&[(0, &whole[..half])], &junk[..], &[(HOLE, &whole[half..])]].concat();
+    check(&parts, HOLE + length - half as u64, 1, 0);
+}

@@ -1,0 +1,220 @@
+//! Frames into blocks.
+
+use super::block::{BATCH_END, Contents, FileHeader, HEADER};
+use super::index::{IndexEntry, IndexSummary, Indexer, KeysOf, Totals};
+use super::seal::Sealer;
+use crate::frame::host::{Continues, HostFrame};
+use crate::frame::{Batch, Frames, HEADER as FRAME_HEADER};
+use crate::limits;
+use std::io::{self, Write};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// Writes a recording. Each block is one `write`, so a killed process leaves whole blocks and at most a part of the last one.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    sealer: Sealer,
+    indexer: Indexer,
+    /// Frames that are not in a block yet.
+    pending: Vec<u8>,
+    /// Bytes of frames since the last state, and the time and the bytes of that state.
+    since_state: usize,
+    state_ns: u64,
+    state_bytes: usize,
+    /// The size of that state in the file, in bytes.
+    state_stored: u64,
+    written: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a recording. Its index contains the keys that `keys` finds.
+    ///
+    /// # Errors
+    /// If the file header cannot be written.
+    pub fn new(out: W, header: &FileHeader, keys: KeysOf) -> io::Result<Writer<W>> {
+        Writer::with(out, header, Indexer::new(keys))
+    }
+
+    /// Begins the next file of the trace, with the state after the frames so far.
+    ///
+    /// # Errors
+    /// If the file header or the state cannot be written, or the frames of this file.
+    pub fn next(&mut self, out: W, header: &FileHeader, state: &Batch) -> io::Result<Writer<W>> {
+        // The index of this file counts the losses up to here, and that of the next file only the losses after it.
+        self.flush()?;
+        let mut next = Writer::with(out, header, self.indexer.next())?;
+        next.state(state)?;
+        Ok(next)
+    }
+
+    fn with(mut out: W, header: &FileHeader, indexer: Indexer) -> io::Result<Writer<W>> {
+        out.write_all(header.as_bytes())?;
+        let sealer = Sealer::new(header.short_id())?;
+        Ok(Writer {
+            out,
+            sealer,
+            indexer,
+            pending: Vec::new(),
+            since_state: 0,
+            state_ns: 0,
+            state_bytes: 0,
+            state_stored: 0,
+            written: size_of::<FileHeader>() as u64,
+        })
+    }
+
+    /// Adds a batch. Its frames are written once there are enough for a block.
+    ///
+    /// # Errors
+    /// If a block cannot be written.
+    pub fn batch(&mut self, batch: &[u8]) -> io::Result<()> {
+        let end = FrameHeader { kind: BATCH_END, len: FRAME_HEADER as u32, ..FrameHeader::default() };
+        for frame in Frames::of(batch).map(|frame| frame.bytes).chain([end.as_bytes()]) {
+            self.pending.extend_from_slice(frame);
+            self.pending.resize(self.pending.len().next_multiple_of(8), 0);
+            if self.pending.len() >= limits::BLOCK {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the frames that are not in a block yet.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.since_state += self.pending.len();
+        let entry = self.indexer.look(Contents::Frames, &self.pending);
+        let block = self.sealer.seal(&entry, &self.pending, 1)?;
+        self.pending.clear();
+        self.put(entry, &block)
+    }
+
+    /// Whether a state is due, because a reader that begins at the last one would have much to read. A state also becomes due with
+    /// time, but not while it would make up most of the file.
+    pub fn state_is_due(&self) -> bool {
+        let last = self.indexer.totals().last_ns;
+        let old = last.saturating_sub(self.state_ns) >= limits::STATE_EVERY_NS && self.since_state >= self.state_bytes;
+        old || self.since_state >= limits::STATE_EVERY
+    }
+
+    /// Writes the state after the frames so far ([`crate::pipeline::Pipeline::state`]).
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn state(&mut self, state: &Batch) -> io::Result<()> {
+        self.flush()?;
+        let before = self.written;
+        self.parts(Contents::State, state)?;
+        self.state_stored = self.written - before;
+        (self.since_state, self.state_bytes) = (0, state.len());
+        self.state_ns = self.indexer.totals().last_ns;
+        Ok(())
+    }
+
+    /// Ends a file whose trace continues in the next one, with the same state ([`next`](Self::next)).
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn end_part(mut self, part: u32, state: &Batch) -> io::Result<(W, u64)> {
+        let mut batch = Batch::default();
+        HostFrame::Continues(Continues { part: part.saturating_add(1) }).push(BootNanos(0), &mut batch);
+        self.batch(batch.bytes())?;
+        self.end(state)
+    }
+
+    /// Writes the final state. Nothing may follow it. Returns the output, and the number of bytes written.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn end(mut self, state: &Batch) -> io::Result<(W, u64)> {
+        self.flush()?;
+        let end = self.written;
+        self.parts(Contents::End, state)?;
+        if let Some(index) = self.indexer.rest() {
+            self.index(&index)?;
+        }
+        let summary = IndexSummary { totals: *self.indexer.totals(), end };
+        let block = self.sealer.seal_plain(Contents::Summary, summary.as_bytes());
+        self.write(&block)?;
+        self.out.flush()?;
+        Ok((self.out, self.written))
+    }
+
+    /// Whether frames wait for a full block.
+    pub fn has_waiting(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Bytes of the last state in the file; 0 if there is none.
+    pub fn state_stored(&self) -> u64 {
+        self.state_stored
+    }
+
+    /// The bytes that the end of the recording would take now, in addition to a final state: the index and the summary.
+    pub fn closing(&self) -> u64 {
+        (2 * HEADER + self.indexer.rest_bytes() + size_of::<IndexSummary>()) as u64
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The sums of the blocks written so far.
+    pub fn totals(&self) -> &Totals {
+        self.indexer.totals()
+    }
+
+    fn parts(&mut self, contents: Contents, state: &Batch) -> io::Result<()> {
+        self.flush()?;
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let (mut start, mut end) = (0, 0);
+        for (offset, frame) in state.frames_with_offsets() {
+            if end - start >= limits::BLOCK {
+                parts.push(&state.bytes()[start..end]);
+                start = offset;
+            }
+            end = offset + frame.bytes.len().next_multiple_of(8);
+        }
+        parts.push(&state.bytes()[start..end]);
+        let count = u16::try_from(parts.len()).map_err(|_| io::Error::other("the state is too large"))?;
+        for (at, part) in (0..count).zip(parts) {
+            let entry = IndexEntry { part: at, ..self.indexer.look(contents, part) };
+            let block = self.sealer.seal(&entry, part, count)?;
+            self.put(entry, &block)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a block, and the index block after it if it is due.
+    fn put(&mut self, entry: IndexEntry, block: &[u8]) -> io::Result<()> {
+        let offset = self.written;
+        self.write(block)?;
+        match self.indexer.add(entry, offset, block.len()) {
+            Some(index) => self.index(&index),
+            None => Ok(()),
+        }
+    }
+
+    fn index(&mut self, payload: &[u8]) -> io::Result<()> {
+        let block = self.sealer.seal_plain(Contents::Index, payload);
+        let offset = self.written;
+        self.write(&block)?;
+        self.indexer.written(offset);
+        self.sealer.indexed(offset);
+        Ok(())
+    }
+
+    fn write(&mut self, block: &[u8]) -> io::Result<()> {
+        self.out.write_all(block)?;
+        self.written += block.len() as u64;
+        Ok(())
+    }
+}

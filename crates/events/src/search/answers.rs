@@ -1,0 +1,315 @@
+//! Which failed calls nothing answered. FAILED counts these calls, and an exit names one of them as its cause.
+//!
+//! A later call of the process answers a failed one if it succeeds
+//! - for the same path, whatever the error was;
+//! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH;
+//! - for another name in the same directory, as the next call: `makefile`, then `Makefile`;
+//! - for the same port of another address, if it is a connect.
+//!
+//! Some failures need no answer: files of a locale, of the loader and of the user's preferences, and devices ([`is_optional`]).
+//! Neither does a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is
+//! never optional.
+//!
+//! The cause of an exit is the last unanswered call. An exit has no cause in these cases. The process continued after the call:
+//! more than [`AFTERWARDS`] other calls succeeded (unless the arguments name the file), or it ran on for longer than [`SOON_NS`]
+//! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
+
+use super::{argument, common_name, place};
+use crate::event::exit::Ended;
+use crate::event::process::{Process, ProcessKey};
+use crate::event::{Body, EventContext, names};
+use crate::limits;
+use crate::store::Id;
+use foldhash::fast::RandomState;
+use memchr::memmem;
+use rustc_hash::FxHashMap;
+use std::hash::BuildHasher;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
+
+/// How many calls for other names may succeed between a failure and the exit that it causes. Compilers read the source again for
+/// the message.
+const AFTERWARDS: u8 = 2;
+
+/// How long a process may run on after a failure that makes it exit, in nanoseconds.
+const SOON_NS: u64 = 1_000_000_000;
+
+/// How many processes must succeed without a name before its absence no longer counts as a cause.
+const COMMON: u8 = 3;
+
+/// The exit status with which a shell reports that it could not execute the file it found.
+const NOT_EXECUTABLE: u8 = 126;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failure {
+    pub id: Id,
+    pub err: &'static str,
+    /// Whether the failure is unusual, that is, not part of ordinary work.
+    pub real: bool,
+    /// Whether its name was looked up in other places too.
+    pub searched: bool,
+}
+
+impl Failure {
+    pub fn of(id: Id, ret: i32) -> Failure {
+        let err = names::err(ret).unwrap_or("failed");
+        Failure { id, err, real: !names::is_expected(err.as_bytes()), searched: false }
+    }
+}
+
+/// Whether a process may have exited because of an event at this time: it ended soon after the event, or had run for longer before
+/// it.
+pub fn ended_soon(process: &Process, at: BootNanos, end: BootNanos) -> bool {
+    let before = process.ran_ns(at);
+    process.ran_ns(end).saturating_sub(before) <= before.max(SOON_NS)
+}
+
+/// The target of a call, as hashes.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// The whole path. For a BPF call, the program or place that it loads or attaches; for a connect, the address and port.
+    whole: u64,
+    dir: u64,
+    /// The name that a search can find elsewhere.
+    name: Option<u64>,
+}
+
+/// A failed call that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+struct Miss {
+    failure: Failure,
+    kind: Kind,
+    time: BootNanos,
+    wanted: Wanted,
+    /// Whether the arguments of the process name it.
+    named: bool,
+    others: u8,
+}
+
+impl Miss {
+    /// Whether a successful call found what this one did not.
+    fn is_answered(&self, kind: Kind, found: &Wanted) -> bool {
+        let same_name = self.kind == kind && self.wanted.name.is_some_and(|name| found.name == Some(name));
+        let same_path = self.wanted.whole == found.whole && (self.kind == Kind::Bpf) == (kind == Kind::Bpf);
+        same_name || same_path
+    }
+}
+
+/// The effect of an event on the failed calls before it.
+pub struct Taken<'a> {
+    /// The calls that no longer count as failures. The event itself if it needs no answer.
+    pub answered: &'a [(Id, Kind)],
+    /// The cause of an exit.
+    pub cause: Option<Failure>,
+}
+
+/// The failed calls that wait for an answer of a later call of their process.
+#[derive(Debug, Default)]
+pub struct Searches {
+    waiting: FxHashMap<ProcessKey, Vec<Miss>>,
+    all: usize,
+    answered: Vec<(Id, Kind)>,
+    /// For each name, how many successful processes did not find it.
+    common: FxHashMap<u64, u8>,
+    /// Calls before this event cannot be causes, because their answers may be lost.
+    since: Id,
+    hasher: RandomState,
+}
+
+impl Searches {
+    /// Bytes in use.
+    pub fn bytes(&self) -> usize {
+        // The lists of the processes may be half full.
+        let lists = self.all * 2 * size_of::<Miss>() + self.waiting.capacity() * size_of::<(ProcessKey, Vec<Miss>)>();
+        lists + self.common.capacity() * size_of::<(u64, u8)>()
+    }
+
+    /// Handles an event that was just stored.
+    pub fn take(&mut self, id: Id, seen: &EventContext<'_>) -> Taken<'_> {
+        self.answered.clear();
+        let mut cause = None;
+        match (&seen.event.body, seen.process) {
+            (Body::Lost(_), _) => self.since = id,
+            (Body::Exit(exit), Some(process)) => cause = self.exited(process, exit.ended(), seen.event.header.time),
+            (body, Some(process)) if body.ret().is_some() || seen.event.failed() => match seen.event.failed() {
+                true => self.failed(id, seen, process),
+                false => self.succeeded(seen, process.key),
+            },
+            _ => {}
+        }
+        Taken { answered: &self.answered, cause }
+    }
+
+    /// The target of a call. A call that may create its file has no name to find.
+    fn wanted(&self, body: &Body<'_>) -> Wanted {
+        let hash = |bytes: &[u8]| self.hasher.hash_one(bytes);
+        let whole = body.sought().map_or_else(
+            || {
+                let mut subject = Vec::new();
+                body.subject(&mut subject);
+                hash(&subject)
+            },
+            hash,
+        );
+        let name = match body {
+            Body::Tcp(tcp) => tcp.is_request().then(|| hash(&tcp.record.rport.to_le_bytes())),
+            _ => common_name(body).map(hash),
+        };
+        Wanted { whole, dir: place(body).map_or(0, |(dir, _)| hash(dir)), name }
+    }
+
+    fn failed(&mut self, id: Id, seen: &EventContext<'_>, process: &Process) {
+        let body = &seen.event.body;
+        let wanted = self.wanted(body);
+        let path = body.sought().unwrap_or_default();
+        let failure = Failure::of(id, body.error());
+        let named = argument(path, &process.image.argv).is_some();
+        if !failure.real && !named && is_optional(path) {
+            return self.answered.push((id, seen.event.kind()));
+        }
+        let miss = Miss { failure, kind: seen.event.kind(), time: seen.event.header.time, wanted, named, others: 0 };
+        self.add(process.key, miss);
+        if matches!((place(body), wanted.name), (Some((b"/", _)), Some(_))) && !named {
+            self.walked_up(process.key, miss);
+        }
+    }
+
+    /// Answers a search that ended in the root directory after it tried each directory above the first one.
+    fn walked_up(&mut self, key: ProcessKey, last: Miss) {
+        let is_part = |miss: &Miss| miss.others == 0 && miss.kind == Kind::Open && miss.wanted.name == last.wanted.name;
+        let parts = self.waiting.get(&key).map_or(0, |waiting| waiting.iter().filter(|miss| is_part(miss)).count());
+        if parts > 1 {
+            self.answer(key, |miss| is_part(miss));
+        }
+    }
+
+    fn succeeded(&mut self, seen: &EventContext<'_>, key: ProcessKey) {
+        let Some(waiting) = self.waiting.get(&key) else { return };
+        let (kind, found) = (seen.event.kind(), self.wanted(&seen.event.body));
+        // The calls since the last success, if all of them tried the directory of this one.
+        let mut run = waiting.iter().rev().take_while(|miss| miss.others == 0);
+        let is_part = |miss: &Miss| {
+            miss.kind == kind && !miss.named && miss.wanted.name.is_some() && miss.wanted.dir == found.dir
+        };
+        let alternative = kind == Kind::Open && found.name.is_some() && run.all(is_part);
+        self.answer(key, |miss| miss.is_answered(kind, &found) || alternative && miss.others == 0);
+        if kind == Kind::Exec {
+            // Another program runs now.
+            return self.forget(key);
+        }
+        let waiting = self.waiting.get_mut(&key).into_iter().flatten();
+        waiting.for_each(|miss| miss.others = miss.others.saturating_add(1));
+    }
+
+    /// Removes the answered calls of a process.
+    fn answer(&mut self, key: ProcessKey, is_answered: impl Fn(&Miss) -> bool) {
+        let Some(waiting) = self.waiting.get_mut(&key) else { return };
+        let before = waiting.len();
+        waiting.retain(|miss| {
+            let answered = is_answered(miss);
+            if answered {
+                self.answered.push((miss.failure.id, miss.kind));
+            }
+            !answered
+        });
+        self.all -= before - waiting.len();
+        if waiting.is_empty() {
+            self.waiting.remove(&key);
+        }
+    }
+
+    fn add(&mut self, key: ProcessKey, miss: Miss) {
+        if self.all >= limits::SEARCH_CALLS {
+            (self.waiting, self.all) = (FxHashMap::default(), 0);
+        }
+        let waiting = self.waiting.entry(key).or_default();
+        if waiting.len() >= limits::SEARCH_OF_PROCESS {
+            waiting.remove(0);
+            self.all -= 1;
+        }
+        waiting.push(miss);
+        self.all += 1;
+    }
+
+    fn forget(&mut self, key: ProcessKey) {
+        self.all -= self.waiting.remove(&key).map_or(0, |waiting| waiting.len());
+    }
+
+    /// Removes a process that ended. Returns the call that caused its exit.
+    fn exited(&mut self, process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
+        let waiting = self.waiting.remove(&process.key)?;
+        self.all -= waiting.len();
+        match ended {
+            Ended::Code(0) => self.learn(&waiting),
+            Ended::Code(code) => return self.cause(&waiting, code, process, end),
+            Ended::Signal(_) => {}
+        }
+        None
+    }
+
+    fn cause(&self, waiting: &[Miss], code: u8, process: &Process, end: BootNanos) -> Option<Failure> {
+        let uncommon = |miss: &&Miss| miss.named || !self.is_common(miss);
+        let mut last = waiting.iter().rfind(uncommon)?;
+        if code == NOT_EXECUTABLE {
+            // A walk of PATH continues after a file that it may not execute.
+            let refused = |miss: &&Miss| miss.wanted.name == last.wanted.name && miss.failure.err == "EACCES";
+            last = waiting.iter().rfind(refused).unwrap_or(last);
+        }
+        let went_on = last.others > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
+        let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;
+        let searched = waiting.iter().filter(same).any(|miss| miss.wanted.dir != last.wanted.dir);
+        (!went_on && last.failure.id >= self.since).then_some(Failure { searched, ..last.failure })
+    }
+
+    fn is_common(&self, miss: &Miss) -> bool {
+        miss.wanted.name.and_then(|name| self.common.get(&name)).is_some_and(|processes| *processes >= COMMON)
+    }
+
+    /// Notes which names a successful process did not need.
+    fn learn(&mut self, waiting: &[Miss]) {
+        let mut unneeded: Vec<u64> = waiting.iter().filter_map(|miss| miss.wanted.name).collect();
+        unneeded.sort_unstable();
+        unneeded.dedup();
+        if self.common.len() + unneeded.len() > limits::SEARCH_NAMES {
+            self.common = FxHashMap::default();
+        }
+        for name in unneeded {
+            let processes = self.common.entry(name).or_default();
+            *processes = processes.saturating_add(1);
+        }
+    }
+}
+
+/// Whether programs ask for this file but can do without it: message catalogs and other files of a locale, the files that the
+/// loader reads first, the user's preferences, and the files that shells run at their end. Also true for paths that are not files.
+fn is_optional(path: &[u8]) -> bool {
+    let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
+    let below = [&b"/proc/"[..], b"/dev/", b"/etc/ld.so."].iter().any(|start| path.starts_with(start));
+    let hidden = |name: &[u8]| name.first() == Some(&b'.') && !matches!(name, b"." | b"..");
+    let mut names = path.rsplit(|byte| *byte == b'/').take(2);
+    within || below || path.ends_with(b"logout") || names.any(hidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut searches = Searches::default();
+        let key = |tgid| ProcessKey { tgid: tracetui_shared::id::Tgid(tgid), start: Default::default() };
+        for id in 0..3 * limits::SEARCH_CALLS as u64 {
+            let wanted = Wanted { whole: id, dir: id, name: Some(id) };
+            let (failure, time) = (Failure::of(id, -2), BootNanos(id));
+            let miss = Miss { failure, kind: Kind::Open, time, wanted, named: false, others: 0 };
+            searches.add(key(id as u32 % 1000), miss);
+            assert_eq!(searches.all, searches.waiting.values().map(Vec::len).sum::<usize>());
+            assert!(
+                searches.all <= limits::SEARCH_CALLS
+                    && searches.waiting.values().all(|waiting| waiting.len() <= limits::SEARCH_OF_PROCESS)
+            );
+        }
+        (0..1000).for_each(|tgid| searches.forget(key(tgid)));
+        assert_eq!(searches.all, 0);
+    }
+}

@@ -1,0 +1,348 @@
+//! Events of synthetic traces, stored and folded as in the dashboard.
+
+use super::*;
+use crate::event::lost::{Cause, LostRecord};
+use crate::event::names::O_CREAT;
+use crate::pipeline::{Disposition, Pipeline};
+use crate::store::{Id, Store};
+use crate::synthetic::{Maker, payload};
+use crate::why::{AT_FDCWD, SearchDir};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome};
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// Stores the events. Also returns the cause of the last one if it is an exit.
+fn stored(made: &mut Maker) -> (Store, Option<Failure>) {
+    let (mut store, mut searches, mut cause) = (Store::new(64 << 20), Searches::default(), None);
+    let mut pipeline = Pipeline::default();
+    pipeline.feed(made.batch());
+    pipeline.end();
+    pipeline.next(None, &mut |seen, frame| {
+        let id = store.push(seen, frame);
+        let taken = searches.take(id, seen);
+        cause = taken.cause;
+        taken.answered.iter().for_each(|(failed, _)| store.answer(*failed));
+        Disposition::Delivered
+    });
+    (store, cause)
+}
+
+/// Appends a report of lost events.
+fn lost(made: &mut Maker, count: u64) {
+    let (from_ns, to_ns) = (made.ns, made.ns + 1_000_000);
+    made.ns = to_ns;
+    let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
+    let header = FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..made.like };
+    made.made.push(header, record.as_bytes());
+}
+
+fn exec(made: &mut Maker, filename: &[u8], ret: i32) {
+    let exec = payload::Exec { ret, filename, argv: b"x\0", ..payload::Exec::default() };
+    made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
+}
+
+/// The ids of the answered failures.
+fn answered(store: &Store) -> Vec<Id> {
+    (0..store.next_id()).filter(|id| store.get(*id).is_some_and(|stored| stored.answered)).collect()
+}
+
+#[track_caller]
+fn check(make: impl FnOnce(&mut Maker), want: &[Id]) {
+    let mut made = Maker::default();
+    make(&mut made);
+    assert_eq!(answered(&stored(&mut made).0), want);
+}
+
+#[test]
+fn a_search_is_answered_by_what_it_found() {
+    check(
+        |made| {
+            made.open(7, "cc1", "/a/x.h.gch", -2);
+            made.open(7, "cc1", "/a/x.h", -2);
+            made.open(8, "cc1", "/a/x.h", -2);
+            made.open(7, "cc1", "/b/x.h", 4);
+            made.open(7, "ld", "/a/libm.so", -2);
+            made.open(7, "ld", "/a/libm.a", 4);
+            exec(made, b"/a/ls", -2);
+            exec(made, b"/b/ls", 0);
+        },
+        &[0, 1, 4, 6],
+    );
+}
+
+#[test]
+fn other_names_kinds_and_errors_are_no_answer() {
+    check(
+        |made| {
+            made.open(7, "cat", "/a/x", -2);
+            exec(made, b"/b/x", 0);
+            made.open(7, "cat", "/b/y", 3);
+            // A file that was refused was found.
+            made.open(7, "cat", "/a/z", -13);
+            made.open(7, "cat", "/b/z", 3);
+            made.open(7, "cat", "/a/w", -2);
+            made.exit(7, "cat", 1 << 8);
+            made.open(7, "cat", "/b/w", 3);
+        },
+        &[],
+    );
+}
+
+#[test]
+fn another_success_between_does_not_end_a_search() {
+    check(
+        |made| {
+            made.open(7, "ld", "/a/libx.so", -2);
+            made.open(7, "ld", "/b/crt.o", 3);
+            made.open(7, "ld", "/c/libx.a", 4);
+        },
+        &[0],
+    );
+}
+
+#[test]
+fn a_path_that_succeeds_later_is_an_answer_whatever_the_error_was() {
+    check(
+        |made| {
+            made.open(7, "vi", "/a/x", -13);
+            made.open(7, "vi", "/a/x", 3);
+            // A shell reads a script that the kernel cannot execute.
+            exec(made, b"/a/script", -8);
+            made.open(7, "sh", "/a/script", 3);
+        },
+        &[0, 2],
+    );
+}
+
+#[test]
+fn the_first_of_two_names_in_one_directory_is_answered_by_the_other() {
+    check(
+        |made| {
+            made.open(7, "make", "GNUmakefile", -2);
+            made.open(7, "make", "makefile", -2);
+            made.open(7, "make", "Makefile", 3);
+            // The last name was not looked up there.
+            made.open(7, "cc1", "/src/x.h", -2);
+            made.open(7, "cc1", "/usr/include/x.h", -2);
+            made.open(7, "cc1", "/src/main.c", 3);
+        },
+        &[0, 1],
+    );
+}
+
+#[test]
+fn what_need_not_be_there_is_no_failure_unless_the_arguments_name_it() {
+    check(
+        |made| {
+            made.open(7, "cat", "/usr/share/locale/de/LC_MESSAGES/libc.mo", -2);
+            made.open(7, "cat", "/etc/ld.so.preload", -2);
+            made.open(7, "cat", "/dev/tty", -6);
+            made.open(7, "cat", "/home/ana/.catrc", -2);
+            for dir in ["/a/b", "/a", ""] {
+                made.open(7, "node", &format!("{dir}/package.json"), -2);
+            }
+            made.exec(7, "cat", &["cat", "/dev/none", "/none"], 0);
+            made.open(7, "cat", "/dev/none", -2);
+            made.open(7, "cat", "/none", -2);
+            made.open(7, "cat", "/proc/sys/none", -13);
+        },
+        &[0, 1, 2, 3, 4, 5, 6],
+    );
+}
+
+/// The failed call that an exit with this status names, after these events of process 7.
+#[track_caller]
+fn causes(status: u32, make: impl FnOnce(&mut Maker), want: Option<Id>) {
+    let mut made = Maker::default();
+    make(&mut made);
+    made.exit(7, "x", status);
+    assert_eq!(stored(&mut made).1.map(|failure| failure.id), want);
+}
+
+#[test]
+fn an_exit_names_the_last_call_that_nothing_answered() {
+    let missing = |made: &mut Maker| {
+        made.open(7, "cc1", "/src/zlib.h", -2);
+        made.open(7, "cc1", "/usr/include/zlib.h", -2);
+        made.open(7, "cc1", "/usr/share/locale/de/LC_MESSAGES/gcc.mo", -2);
+    };
+    causes(1 << 8, missing, Some(1));
+    causes(0, missing, None);
+    causes(11, missing, None);
+    let went_on = |made: &mut Maker, others: u64| {
+        missing(made);
+        (0..others).for_each(|other| made.open(7, "cc1", &format!("/other/{other}"), 3));
+    };
+    causes(1 << 8, |made| went_on(made, 2), Some(1));
+    causes(1 << 8, |made| went_on(made, 3), None);
+}
+
+#[test]
+fn a_refused_connection_is_answered_by_one_to_the_same_port() {
+    let connect = |made: &mut Maker, peer: &str, err: u16| {
+        let [local, peer] = ["10.0.0.5:9", peer].map(|text| text.parse().expect("a socket address"));
+        let flags = flag::HAS_RET;
+        let record =
+            TcpRecord { flags, ret: -115, outcome: outcome::DECIDED, err, ..payload::tcp(op::CONNECT, local, peer) };
+        made.tcp(7, "psql", record);
+    };
+    let refused = |made: &mut Maker| connect(made, "[::1]:5432", 111);
+    for (next, answers) in [("127.0.0.1:5432", true), ("127.0.0.1:5433", false), ("[::1]:5432", true)] {
+        let both = |made: &mut Maker| {
+            refused(made);
+            connect(made, next, 0);
+        };
+        check(both, if answers { &[0] } else { &[] });
+        causes(1 << 8, both, (!answers).then_some(0));
+    }
+    let mut made = Maker::default();
+    refused(&mut made);
+    made.exit(7, "psql", 2 << 8);
+    let cause = stored(&mut made).1.expect("nothing answered it");
+    assert_eq!((cause.err, cause.real), ("ECONNREFUSED", true));
+    // Without the result of a call.
+    let [local, peer] = ["10.0.0.5:9", "10.0.0.7:80"].map(|text| text.parse().expect("a socket address"));
+    let abandoned = TcpRecord { outcome: outcome::ABANDONED, ..payload::tcp(op::CONNECT, local, peer) };
+    causes(1 << 8, |made| made.tcp(7, "curl", abandoned), Some(0));
+}
+
+#[test]
+fn a_file_of_the_arguments_is_the_cause_whatever_succeeds_after_it() {
+    for (arg, path) in [("-lzz", "/usr/lib/libzz.so"), ("x.o", "x.o"), ("--in=a/b", "/src/a/b"), ("b", "/a/b")] {
+        let make = |made: &mut Maker| {
+            made.exec(7, "ld", &["ld", arg, "-lc"], 0);
+            made.open(7, "ld", path, -2);
+            made.open(7, "ld", "/usr/share/locale/de/LC_MESSAGES/libc.mo", -2);
+            (0..9).for_each(|other| made.open(7, "ld", &format!("/lib/{other}"), 3));
+        };
+        causes(1 << 8, make, Some(1));
+    }
+}
+
+#[test]
+fn a_doubtful_cause_is_none() {
+    // It ran on for long.
+    let late = |made: &mut Maker| {
+        made.open(7, "x", "/a", -13);
+        made.ns += 60_000_000_000;
+    };
+    causes(1 << 8, late, None);
+    // The answer may be lost.
+    let lost = |made: &mut Maker| {
+        made.open(7, "x", "/a", -13);
+        lost(made, 5);
+    };
+    causes(1 << 8, lost, None);
+    // The last failure is not the cause, so no earlier one is.
+    let other = |made: &mut Maker| {
+        made.exec(7, "x", &["x", "/a"], 0);
+        made.open(7, "x", "/a", -2);
+        made.open(7, "x", "/b", -2);
+        (0..3).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
+    };
+    causes(1 << 8, other, None);
+    // Other processes succeeded without it.
+    let common = |made: &mut Maker, others: u32| {
+        for pid in 100..100 + others {
+            made.open(pid, "x", "/etc/x.conf", -2);
+            made.exit(pid, "x", 0);
+        }
+        made.open(7, "x", "/etc/x.conf", -2);
+    };
+    causes(1 << 8, |made| common(made, 2), Some(4));
+    causes(1 << 8, |made| common(made, 3), None);
+}
+
+#[test]
+fn a_failed_exec_is_the_cause_of_126_and_127() {
+    let walk = |made: &mut Maker, refused: i32| {
+        exec(made, b"/a/foo", refused);
+        exec(made, b"/b/foo", -2);
+        made.open(7, "env", "/usr/share/locale/de/LC_MESSAGES/libc.mo", -2);
+    };
+    causes(127 << 8, |made| walk(made, -2), Some(1));
+    causes(126 << 8, |made| walk(made, -13), Some(0));
+    // Another program ran after it.
+    causes(
+        127 << 8,
+        |made| {
+            walk(made, -2);
+            exec(made, b"/b/bar", 0);
+        },
+        None,
+    );
+}
+
+fn search_of(made: &mut Maker, at: Id) -> Option<Searched> {
+    searched(&stored(made).0, at)
+}
+
+#[test]
+fn a_run_of_failures_with_one_name_is_a_search() {
+    let mut made = Maker::default();
+    made.open(7, "cc1", "/etc/before", 3);
+    for dir in ["/a", "/b", "/c"] {
+        made.open(7, "cc1", &format!("{dir}/stdio.h.gch"), -2);
+        made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
+        made.open(8, "cc1", "/x/stdio.h", -2);
+    }
+    made.open(7, "cc1", "/usr/include/stdio.h", 4);
+    made.open(7, "cc1", "/a/stdio.h", -2);
+    let first = ["/a", "/b", "/c", "/usr/include"].map(|dir| SearchDir { dir: dir.into(), dirfd: AT_FDCWD });
+    let found = Searched {
+        name: b"stdio.h".to_vec(),
+        places: 4,
+        first: first.to_vec(),
+        found: Some(b"/usr/include".to_vec()),
+        ended: true,
+    };
+    let (store, _) = stored(&mut made);
+    // The first failure, the last one, and the call that found the name.
+    for at in [2, 8, 10] {
+        assert_eq!(searched(&store, at), Some(found.clone()), "{at}");
+    }
+    assert_eq!(searched(&store, 0), None);
+    assert_eq!(searched(&store, 11), None);
+}
+
+#[test]
+fn a_miss_knows_what_its_search_found_later() {
+    let mut made = Maker::default();
+    made.open(7, "cc1", "/a/x.h", -2);
+    made.open(8, "cc1", "/z/x.h", 3);
+    made.open(7, "cc1", "/b/x.h.gch", -2);
+    made.open(7, "cc1", "/b/x.h", 4);
+    made.open(7, "cc1", "/a/y.h", -2);
+    made.open(7, "cc1", "/a/z.h", 4);
+    made.open(7, "cc1", "/b/y.h", 4);
+    made.open(7, "cc1", "/a/denied", -13);
+    made.open(7, "cc1", "/b/denied", 4);
+    made.open(7, "cc1", "/a/log", -2);
+    let record = OpenRecord { ret: 4, flags: O_CREAT, names_marks: mark::RACED, ..OpenRecord::default() };
+    made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, b"", b"/b/log"));
+    let (store, _) = stored(&mut made);
+    assert_eq!(found_later(&store, 0), Some((3, b"/b".to_vec())));
+    // Of a header that is prepared for the compiler, and after another call.
+    assert_eq!([2, 4].map(|id| found_later(&store, id)), [Some((3, b"/b".to_vec())), Some((6, b"/b".to_vec()))]);
+    // It did not fail; it was refused; it may have been made.
+    assert_eq!([3, 7, 9].map(|id| found_later(&store, id)), [const { None }; 3]);
+    assert_eq!(searched(&store, 10), None);
+}
+
+#[test]
+fn a_search_that_found_nothing_ends_with_another_call_or_the_process() {
+    let mut made = Maker::default();
+    made.open(7, "a", "/a/x", -2);
+    made.open(7, "a", "/b/x", -2);
+    let so_far = search_of(&mut made.clone(), 0).expect("two places");
+    assert_eq!((so_far.places, so_far.found.clone(), so_far.ended), (2, None, false));
+    let mut other = made.clone();
+    other.open(7, "a", "/b/y", 3);
+    assert!(search_of(&mut other, 0).is_some_and(|search| search.ended && search.found.is_none()));
+    made.exit(7, "a", 0);
+    assert!(search_of(&mut made, 1).is_some_and(|search| search.ended));
+}

@@ -1,0 +1,777 @@
+//! An [`Inventory`] as text and as JSON.
+
+use crate::bpf::{
+    AttachFacts, HeldBy, HelperCalls, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, UnresolvedAttachment,
+    VIEWS,
+};
+use crate::event::{self, names};
+use crate::text::json::{self, Strings, Utf8};
+use crate::text::paint::{Look, Paint};
+use crate::text::time::{rfc3339, short_duration};
+use crate::text::{Charset, escape, grouped};
+use rustc_hash::FxHashMap;
+use std::io::Write as _;
+use tracetui_shared::id::{LinkId, ProgId};
+
+/// The options of a report.
+#[derive(Clone, Copy)]
+pub struct InventoryReport<'a> {
+    pub inventory: &'a Inventory,
+    /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds.
+    pub clock_offset: i64,
+    /// The charset of the output.
+    pub charset: Charset,
+    /// The name of a user.
+    pub user: &'a dyn Fn(u32) -> Option<String>,
+    /// The counters of the programs before the measuring time, if runs were counted over a time.
+    pub window: Option<&'a Window>,
+    /// Whether the text has colours. Hidden programs are red.
+    pub paint: Paint,
+    /// Whether the counters of runs are meaningful: statistics are on, or were.
+    pub counts_runs: bool,
+}
+
+/// A time over which runs were counted.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    /// Its length in nanoseconds.
+    pub ns: u64,
+    /// Runs and nanoseconds of each program at the start.
+    pub before: FxHashMap<ProgId, (u64, u64)>,
+}
+
+impl Window {
+    /// The number of runs within the time, and their nanoseconds. `None` if the program is new.
+    fn of(&self, program: &ProgramFacts) -> Option<(u64, u64)> {
+        let (count, time) = self.before.get(&program.id)?;
+        Some((program.run_count.saturating_sub(*count), program.run_time_ns.saturating_sub(*time)))
+    }
+}
+
+/// The widths of the text columns. Only targets and names may be longer, because they are never cut.
+const COLUMNS: usize = 100;
+
+/// The hook of a program, in the words of `bpf` events; `None` if the kernel does not report it.
+pub fn hook_name(facts: &AttachFacts) -> Option<&'static str> {
+    event::bpf::hook_name(facts.hook, facts.link.map(|link| link.link_type))
+}
+
+/// The attachments and holders of each program and link.
+struct Index<'a> {
+    attached: FxHashMap<ProgId, Vec<&'a AttachFacts>>,
+    held: FxHashMap<Object, Vec<&'a Holder>>,
+}
+
+impl<'a> Index<'a> {
+    fn new(inventory: &'a Inventory) -> Index<'a> {
+        let mut index = Index { attached: FxHashMap::default(), held: FxHashMap::default() };
+        for attach in &inventory.attachments {
+            index.attached.entry(attach.program).or_default().push(attach);
+        }
+        for holder in &inventory.holders {
+            index.held.entry(holder.object).or_default().push(holder);
+        }
+        index
+    }
+
+    fn attached(&self, program: ProgId) -> &[&'a AttachFacts] {
+        self.attached.get(&program).map_or(&[], Vec::as_slice)
+    }
+
+    fn held(&self, object: Object) -> &[&'a Holder] {
+        self.held.get(&object).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl InventoryReport<'_> {
+    /// The text report: hidden programs, then each program with its attachments and holders.
+    pub fn text(&self) -> Vec<u8> {
+        let index = Index::new(self.inventory);
+        let mut out = Vec::new();
+        for hidden in &self.inventory.hidden {
+            self.paint.put(Look::Bad, &mut out, |out| self.hidden_text(hidden, out));
+            out.push(b'\n');
+        }
+        for program in &self.inventory.programs {
+            self.program_text(program, &index, &mut out);
+        }
+        let without: Vec<_> = self
+            .inventory
+            .attachments
+            .iter()
+            .filter(|attach| self.inventory.program(attach.program).is_none())
+            .collect();
+        for attach in without {
+            out.extend_from_slice(b"program not listed: on ");
+            self.attach_text(attach, &mut out);
+            if attach.program.0 != 0 {
+                let _ = write!(out, ", program {}", attach.program.0);
+            }
+            out.push(b'\n');
+        }
+        for unresolved in &self.inventory.unresolved {
+            out.extend_from_slice(b"perf event with an unidentified program or link: ");
+            process_text(unresolved.pid.0, &unresolved.comm, unresolved.fd, self.charset, &mut out);
+            out.push(b'\n');
+        }
+        self.summary(&mut out);
+        out
+    }
+
+    /// Whether all places were examined.
+    fn all_seen(&self) -> bool {
+        self.inventory.unseen.iter().all(|unseen| unseen.what.starts_with(VIEWS))
+    }
+
+    fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HIDDEN ");
+        hidden_text(hidden, self.charset, out);
+    }
+
+    fn program_text(&self, program: &ProgramFacts, index: &Index<'_>, out: &mut Vec<u8>) {
+        let _ = write!(out, "{:<6} {:<14} ", program.id.0, names::prog_type(program.prog_type).unwrap_or("unknown"));
+        escape(if program.name.is_empty() { b"(no name)" } else { &program.name }, self.charset.reversible(), out);
+        if program.own {
+            out.extend_from_slice(b" (tracetui)");
+        }
+        out.push(b'\n');
+        for attach in index.attached(program.id) {
+            out.extend_from_slice(if attach.detached { b"       was on " } else { b"       on " });
+            self.attach_text(attach, out);
+            out.push(b'\n');
+        }
+        if index.attached(program.id).is_empty() {
+            let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen()));
+        }
+        if let Some(text) = alters(program.calls) {
+            let _ = writeln!(out, "       {text}");
+        }
+        if let Some(text) = self.runs(program) {
+            let _ = writeln!(out, "       {text}");
+        }
+        let mut line = Wrapped::new(out);
+        let links = index.attached(program.id).iter().filter_map(|attach| attach.link);
+        let mut parts: Vec<Vec<u8>> = links.map(|link| format!("link {}", link.id.0).into_bytes()).collect();
+        parts
+            .extend(index.held(Object::Program(program.id)).iter().map(|holder| holder_text(&holder.by, self.charset)));
+        for link in index.attached(program.id).iter().filter_map(|attach| attach.link) {
+            for holder in index.held(Object::Link(link.id)) {
+                let by =
+                    [format!("link {} by ", link.id.0).into_bytes(), holder_text(&holder.by, self.charset)].concat();
+                parts.push(by);
+            }
+        }
+        let user = (self.user)(program.uid.0);
+        line.part(loaded(program, self.clock_offset, user).as_bytes());
+        line.part(format!("tag {:016x}", program.tag).as_bytes());
+        for (nth, part) in parts.iter().enumerate() {
+            line.part(&[if nth == 0 { &b"held by "[..] } else { b"" }, part].concat());
+        }
+        line.end();
+    }
+
+    /// `uprobe /usr/bin/bash+0x31380, link 12`.
+    fn attach_text(&self, attach: &AttachFacts, out: &mut Vec<u8>) {
+        place_text(attach, self.charset, out);
+        if let Some(missed) = attach.missed.filter(|missed| *missed > 0) {
+            let _ = write!(out, ", skipped {} times", grouped(missed));
+        }
+        let _ = write!(out, ", {}", way_text(attach));
+    }
+
+    fn runs(&self, program: &ProgramFacts) -> Option<String> {
+        let mut text = Vec::new();
+        if let Some((count, time)) = self.window.and_then(|window| window.of(program)) {
+            text.extend_from_slice(b"ran ");
+            text.extend_from_slice(grouped(count).as_bytes());
+            text.extend_from_slice(b" times in ");
+            short_duration(self.window.map_or(0, |window| window.ns), &mut text);
+            if let Some(each) = time.checked_div(count) {
+                text.extend_from_slice(b", ");
+                short_duration(each, &mut text);
+                text.extend_from_slice(b" on average");
+            }
+        }
+        if program.recursion_misses > 0 {
+            let comma = if text.is_empty() { "" } else { ", " };
+            text.extend_from_slice(format!("{comma}skipped {} times", grouped(program.recursion_misses)).as_bytes());
+        }
+        (!text.is_empty()).then(|| String::from_utf8(text).unwrap_or_default())
+    }
+
+    /// The numbers, and the places that could not be examined.
+    fn summary(&self, out: &mut Vec<u8>) {
+        let inventory = self.inventory;
+        let links = inventory.attachments.iter().filter(|attach| attach.link.is_some()).count();
+        let count =
+            |count: usize, what: &str| format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" });
+        let writes = |expected| move |program: &&ProgramFacts| program.calls.write_user().ok() == expected;
+        let (write, unknown) = (writes(Some(true)), writes(None));
+        let unknown = match inventory.programs.iter().filter(unknown).count() {
+            0 => String::new(),
+            unknown => format!(", unknown for {}", grouped(unknown as u64)),
+        };
+        let _ = writeln!(
+            out,
+            "{}, {}, {} without a link, {} hidden; {} can write to user memory{unknown}",
+            count(inventory.programs.len(), "program"),
+            count(links, "link"),
+            count(inventory.attachments.len() - links, "attachment"),
+            grouped(inventory.hidden.len() as u64),
+            grouped(inventory.programs.iter().filter(write).count() as u64),
+        );
+        for unseen in &inventory.unseen {
+            let _ = writeln!(out, "not checked: {}", unseen.text());
+        }
+    }
+
+    /// The JSON report: one object, on one line.
+    pub fn json(&self) -> Vec<u8> {
+        let index = Index::new(self.inventory);
+        let mut json = Json { out: Vec::new(), strings: Strings::default() };
+        json.strings.set_charset(self.charset);
+        json.raw("{");
+        json.list("programs", &self.inventory.programs, |json, program| self.program_json(program, &index, json));
+        let links: Vec<_> = self.inventory.attachments.iter().filter(|attach| attach.link.is_some()).collect();
+        json.list("links", &links, |json, attach| {
+            let link = attach.link.unwrap_or_default();
+            json.number("id", Some(link.id.0.into()));
+            json.word("type", Some(names::link_type(link.link_type).unwrap_or("unknown")));
+            json.number("prog", (attach.program.0 != 0).then_some(attach.program.0.into()));
+            json.word_or_why("attach", hook_name(attach), "no_field");
+            place_json(attach, json);
+            json.list("held_by", index.held(Object::Link(link.id)), |json, holder| holder_json(holder, json));
+        });
+        json.list("hidden", &self.inventory.hidden, |json, hidden| {
+            json.number("id", hidden.id.map(|id| id.0.into()));
+            json.number("link_id", hidden.link.map(|link| link.id.0.into()));
+            json.word("link_type", hidden.link.map(|link| names::link_type(link.link_type).unwrap_or("unknown")));
+            json.addr("addr", hidden.addr.map(|addr| addr.0));
+            json.text("name", Some(hidden.name.as_slice()).filter(|name| !name.is_empty()));
+            json.word("seen_by", Some(hidden.seen_by.name()));
+            json.word("missing_in", Some(hidden.missing_in.name()));
+        });
+        json.list("unresolved", &self.inventory.unresolved, |json, unresolved: &UnresolvedAttachment| {
+            json.word("type", Some("perf_event"));
+            json.number("pid", Some(unresolved.pid.0.into()));
+            json.text("comm", Some(&unresolved.comm));
+            json.number("fd", Some(unresolved.fd.into()));
+        });
+        json.list("unseen", &self.inventory.unseen, |json, unseen| {
+            json.word("what", Some(unseen.what));
+            json.text("why", Some(unseen.why.as_bytes()));
+            json.word("remedy", Some(unseen.remedy).filter(|remedy| !remedy.is_empty()));
+        });
+        json.number("vanished", Some(self.inventory.vanished));
+        json.number("window_ns", self.window.map(|window| window.ns));
+        json.raw("}\n");
+        json.out
+    }
+
+    fn program_json(&self, program: &ProgramFacts, index: &Index<'_>, json: &mut Json) {
+        json.number("id", Some(program.id.0.into()));
+        json.text("name", Some(&program.name));
+        json.word("type", Some(names::prog_type(program.prog_type).unwrap_or("unknown")));
+        json.key("tag");
+        let _ = write!(json.out, "\"{:016x}\"", program.tag);
+        json.number("uid", Some(program.uid.0.into()));
+        json.key("loaded");
+        json.out.push(b'"');
+        rfc3339(i128::from(program.loaded.0) + i128::from(self.clock_offset), &mut json.out);
+        json.out.push(b'"');
+        json.number("loaded_ns", Some(program.loaded.0));
+        json.boolean("own", program.own);
+        let calls = program.calls;
+        json.word("write_user", Some(calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" })));
+        json.word("write_user_why", calls.write_user().err().map(crate::bpf::NotScanned::name));
+        match calls.unknown {
+            Some(why) if calls.altering == 0 => json.word_or_why("helpers", None, why.name()),
+            _ => {
+                json.key("helpers");
+                let names: Vec<_> = calls.names().map(json::ascii).collect();
+                let _ = write!(json.out, "[{}]", names.join(","));
+            }
+        }
+        json.list("attached", index.attached(program.id), |json, attach| {
+            json.word_or_why("type", hook_name(attach), "no_field");
+            json.word("via", Some(attach.via.name()));
+            json.number("link_id", attach.link.map(|link| link.id.0.into()));
+            place_json(attach, json);
+        });
+        let is_known = is_listed(program.prog_type) && self.all_seen();
+        let is_unknown = index.attached(program.id).is_empty() && !is_known;
+        json.word("attached_why", is_unknown.then_some("not_collected"));
+        let links = index.attached(program.id).iter().filter_map(|attach| attach.link).map(|link| Held::Link(link.id));
+        let holders = index.held(Object::Program(program.id)).iter().map(|holder| Held::By(holder));
+        json.list("held_by", &links.chain(holders).collect::<Vec<_>>(), |json, held| match held {
+            Held::Link(id) => json.number("link", Some(id.0.into())),
+            Held::By(holder) => holder_json(holder, json),
+        });
+        let counted = self.counts_runs || program.run_count > 0;
+        for (key, value) in [("run_count", program.run_count), ("run_time_ns", program.run_time_ns)] {
+            match counted {
+                true => json.number(key, Some(value)),
+                false => json.word_or_why(key, None, "not_collected"),
+            }
+        }
+        let window = self.window.and_then(|window| window.of(program));
+        json.number("window_run_count", window.map(|(count, _)| count));
+        json.number("window_run_time_ns", window.map(|(_, time)| time));
+        json.number("recursion_misses", Some(program.recursion_misses));
+        json.number("jited_bytes", Some(program.jited_len.into()));
+        json.addr("addr", program.addresses.first().map(|addr| addr.0));
+    }
+}
+
+/// Whether the kernel lists all attachments of a program of this type. It does not list attachments to perf events by ioctl, to
+/// sockets, to routes and actions of tc, or in tables of functions without a link.
+fn is_listed(prog_type: u32) -> bool {
+    let unlisted = [
+        "socket_filter",
+        "sched_act",
+        "perf_event",
+        "lwt_in",
+        "lwt_out",
+        "lwt_xmit",
+        "lwt_seg6local",
+        "lirc_mode2",
+        "sk_reuseport",
+        "struct_ops",
+    ];
+    names::prog_type(prog_type).is_some_and(|name| !unlisted.contains(&name))
+}
+
+/// The text about a program without an attachment. `all_seen`: whether all places were examined.
+pub fn not_attached(prog_type: u32, all_seen: bool) -> &'static str {
+    match (is_listed(prog_type), all_seen) {
+        (true, true) => "not attached",
+        (true, false) => "not attached in the places checked",
+        (false, _) => "not attached, or not listed by the kernel",
+    }
+}
+
+/// `program 7 NAME at 0xffffffffc0001000: in kallsyms, but not in next_id`.
+pub fn hidden_text(hidden: &Hidden, charset: Charset, out: &mut Vec<u8>) {
+    match (hidden.link, hidden.id) {
+        (Some(link), None) => _ = write!(out, "link {}", link.id.0),
+        (Some(link), Some(id)) => _ = write!(out, "link {} of program {}", link.id.0, id.0),
+        (None, Some(id)) => _ = write!(out, "program {}", id.0),
+        (None, None) => out.extend_from_slice(b"program"),
+    }
+    if !hidden.name.is_empty() {
+        out.push(b' ');
+        escape(&hidden.name, charset.reversible(), out);
+    }
+    if let Some(addr) = hidden.addr {
+        let _ = write!(out, " at {:#x}", addr.0);
+    }
+    let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
+}
+
+/// The time of a program's load, and the user who loaded it, if known. `user` is the name.
+pub fn loaded(program: &ProgramFacts, clock_offset: i64, user: Option<String>) -> String {
+    let mut time = Vec::new();
+    rfc3339(i128::from(program.loaded.0) + i128::from(clock_offset), &mut time);
+    let time = String::from_utf8(time).unwrap_or_default();
+    let by = match (user, program.uid.0) {
+        (Some(user), _) => format!(" by {user}"),
+        (None, u32::MAX) => String::new(),
+        (None, uid) => format!(" by uid {uid}"),
+    };
+    format!("loaded {}Z{by}", time.get(..19).unwrap_or_default())
+}
+
+/// The place where a program is attached: `uprobe /usr/bin/bash+0x31380`.
+pub fn place_text(attach: &AttachFacts, charset: Charset, out: &mut Vec<u8>) {
+    let escape = |text: &[u8], out: &mut Vec<u8>| escape(text, charset.reversible(), out);
+    out.extend_from_slice(hook_name(attach).unwrap_or("an unknown place").as_bytes());
+    if let Hook::Type(attach_type) = attach.hook
+        && let (Some(name), Some(kind)) = (names::attach_type(attach_type), hook_name(attach))
+        && name != kind
+        && matches!(kind, "cgroup" | "sockmap" | "tcx" | "netkit")
+    {
+        let _ = write!(out, " {}", name.strip_prefix(kind).map_or(name, |rest| rest.trim_start_matches('_')));
+    }
+    if !attach.target.is_empty() {
+        out.push(b' ');
+        escape(&attach.target, out);
+    }
+    if attach.detached {
+        out.extend_from_slice(b", detached");
+    }
+    if attach.symbol != attach.target && !attach.symbol.is_empty() {
+        out.push(b' ');
+        escape(&attach.symbol, out);
+    }
+    if let Some(offset) = attach.offset.filter(|offset| *offset != 0) {
+        let _ = write!(out, "+{offset:#x}");
+    }
+    if !attach.module.is_empty() {
+        out.extend_from_slice(b" [");
+        escape(&attach.module, out);
+        out.push(b']');
+    }
+    if attach.target.is_empty()
+        && let Some(addr) = attach.addr
+    {
+        let _ = write!(out, " {:#x}", addr.0);
+    }
+    if !attach.flags.is_empty() {
+        out.push(b' ');
+        escape(&attach.flags, out);
+    }
+    if let Some(count) = attach.multi {
+        let _ = write!(out, ", {} places", grouped(count.into()));
+    }
+    if let (Some(netns), Some(_)) = (attach.netns, attach.ifindex) {
+        let _ = write!(out, ", net:[{}]", netns.0);
+    }
+    if let Some(pid) = attach.only {
+        let _ = write!(out, ", process {} only", pid.0);
+    }
+}
+
+/// The way in which a program is attached: `link 12`, or a mechanism without a link.
+pub fn way_text(attach: &AttachFacts) -> String {
+    attach.link.map_or_else(|| attach.via.name().to_owned(), |link| format!("link {}", link.id.0))
+}
+
+/// The holder of a program or link.
+pub fn holder_text(by: &HeldBy, charset: Charset) -> Vec<u8> {
+    let mut out = Vec::new();
+    match by {
+        HeldBy::Process { pid, comm, fd } => process_text(pid.0, comm, *fd, charset, &mut out),
+        HeldBy::Perf { pid, comm, fd } => {
+            out.extend_from_slice(b"perf event of ");
+            process_text(pid.0, comm, *fd, charset, &mut out);
+        }
+        HeldBy::Pin(path) => {
+            out.extend_from_slice(b"pin ");
+            escape(path, charset.reversible(), &mut out);
+        }
+    }
+    out
+}
+
+fn process_text(pid: u32, comm: &[u8], fd: u32, charset: Charset, out: &mut Vec<u8>) {
+    escape(comm, charset.reversible(), out);
+    let _ = write!(out, "[{pid}] fd {fd}");
+}
+
+enum Held<'a> {
+    Link(LinkId),
+    By(&'a Holder),
+}
+
+/// The fields that an attachment and a link have in common.
+fn place_json(attach: &AttachFacts, json: &mut Json) {
+    let some = |text: &'_ Vec<u8>| !text.is_empty();
+    match some(&attach.target) {
+        true => json.text("target", Some(&attach.target)),
+        false => json.word_or_why("target", None, if attach.addr.is_some() { "not_collected" } else { "no_field" }),
+    }
+    json.boolean("detached", attach.detached);
+    json.word(
+        "attach_type",
+        match attach.hook {
+            Hook::Type(attach_type) => names::attach_type(attach_type),
+            _ => None,
+        },
+    );
+    json.text("symbol", Some(attach.symbol.as_slice()).filter(|symbol| !symbol.is_empty()));
+    json.number("offset", attach.offset);
+    json.addr("addr", attach.addr.map(|addr| addr.0));
+    json.text("module", Some(attach.module.as_slice()).filter(|module| !module.is_empty()));
+    json.number("multi", attach.multi.map(u64::from));
+    json.number("cookie", attach.cookie);
+    json.number("ifindex", attach.ifindex.map(u64::from));
+    json.number("netns", attach.netns.map(|netns| netns.0.into()));
+    json.number("pid", attach.only.map(|pid| pid.0.into()));
+    json.number("missed", attach.missed);
+    json.text("flags", Some(attach.flags.as_slice()).filter(|flags| !flags.is_empty()));
+}
+
+fn holder_json(holder: &Holder, json: &mut Json) {
+    match &holder.by {
+        HeldBy::Process { pid, comm, fd } | HeldBy::Perf { pid, comm, fd } => {
+            json.number("pid", Some(pid.0.into()));
+            json.text("comm", Some(comm));
+            json.number("fd", Some((*fd).into()));
+            if matches!(holder.by, HeldBy::Perf { .. }) {
+                json.boolean("perf_event", true);
+            }
+        }
+        HeldBy::Pin(path) => json.text("pin", Some(path)),
+    }
+}
+
+/// The helpers that change something, or why they are unknown; `None` if there are none.
+pub fn alters(calls: HelperCalls) -> Option<String> {
+    let names: Vec<_> = calls.names().collect();
+    let writes = match calls.write_user() {
+        Ok(true) => "WRITES TO USER MEMORY; ",
+        _ => "",
+    };
+    match (names.as_slice(), calls.unknown) {
+        ([], None) => None,
+        ([], Some(why)) => Some(format!("helpers unknown ({})", why.name())),
+        (names, _) => Some(format!("{writes}calls {}", names.join(", "))),
+    }
+}
+
+/// A line of parts, which is continued in the next line if it gets too long.
+struct Wrapped<'a> {
+    out: &'a mut Vec<u8>,
+    used: usize,
+}
+
+const INDENT: usize = 7;
+
+impl<'a> Wrapped<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Wrapped<'a> {
+        Wrapped { out, used: 0 }
+    }
+
+    fn part(&mut self, text: &[u8]) {
+        let wide = str::from_utf8(text).map_or(text.len(), crate::text::width);
+        if self.used > 0 && self.used + 2 + wide > COLUMNS - 1 {
+            self.out.extend_from_slice(b",\n");
+            self.used = 0;
+        }
+        match self.used {
+            0 => {
+                self.out.extend_from_slice(&[b' '; INDENT]);
+                self.used = INDENT + wide;
+            }
+            _ => {
+                self.out.extend_from_slice(b", ");
+                self.used += 2 + wide;
+            }
+        }
+        self.out.extend_from_slice(text);
+    }
+
+    fn end(self) {
+        self.out.push(b'\n');
+    }
+}
+
+/// Writes keys and values. A key is preceded by a comma unless it is the first of its object.
+struct Json {
+    out: Vec<u8>,
+    strings: Strings,
+}
+
+impl Json {
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn key(&mut self, key: &str) {
+        let comma = if self.out.last() == Some(&b'{') { "" } else { "," };
+        let _ = write!(self.out, "{comma}\"{key}\":");
+    }
+
+    fn number(&mut self, key: &str, value: Option<u64>) {
+        self.key(key);
+        match value {
+            Some(value) => self.raw(itoa::Buffer::new().format(value)),
+            None => self.raw("null"),
+        }
+    }
+
+    fn boolean(&mut self, key: &str, value: bool) {
+        self.key(key);
+        self.raw(if value { "true" } else { "false" });
+    }
+
+    fn addr(&mut self, key: &str, value: Option<u64>) {
+        self.key(key);
+        match value {
+            Some(value) => _ = write!(self.out, "\"{value:#018x}\""),
+            None => self.raw("null"),
+        }
+    }
+
+    fn word(&mut self, key: &str, value: Option<&str>) {
+        self.key(key);
+        match value {
+            Some(value) => self.raw(&json::ascii(value)),
+            None => self.raw("null"),
+        }
+    }
+
+    /// A word, or null and the reason.
+    fn word_or_why(&mut self, key: &str, value: Option<&str>, why: &str) {
+        self.word(key, value);
+        if value.is_none() {
+            self.word(&format!("{key}_why"), Some(why));
+        }
+    }
+
+    /// Bytes from outside. Bytes that are not UTF-8 are also written in hex, as a whole.
+    fn text(&mut self, key: &str, value: Option<&[u8]>) {
+        self.key(key);
+        let Some(value) = value else { return self.raw("null") };
+        if self.strings.write(&mut self.out, |out| out.extend_from_slice(value)) == Utf8::Invalid {
+            self.key(&format!("{key}_hex"));
+            self.out.push(b'"');
+            json::hex(value, &mut self.out);
+            self.out.push(b'"');
+        }
+    }
+
+    fn list<T>(&mut self, key: &str, items: &[T], each: impl Fn(&mut Json, &T)) {
+        self.key(key);
+        self.raw("[");
+        for (nth, item) in items.iter().enumerate() {
+            self.raw(if nth == 0 { "{" } else { ",{" });
+            each(self, item);
+            self.raw("}");
+        }
+        self.raw("]");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpf::{Link, NotScanned, Unseen, Via, View};
+    use tracetui_shared::id::{KernelAddr, Tgid};
+
+    fn inventory() -> Inventory {
+        let program = ProgramFacts {
+            id: ProgId(12),
+            prog_type: 2,
+            name: b"on_bash".to_vec(),
+            tag: 0x0123_4567_89ab_cdef,
+            calls: HelperCalls { altering: 1 | 1 << 2, unknown: None },
+            ..ProgramFacts::default()
+        };
+        let unknown = HelperCalls { altering: 0, unknown: Some(NotScanned::NotPermitted) };
+        let other = ProgramFacts { id: ProgId(13), prog_type: 6, calls: unknown, own: true, ..ProgramFacts::default() };
+        let uprobe = AttachFacts {
+            program: ProgId(12),
+            link: Some(Link { id: LinkId(4), link_type: 7 }),
+            hook: Hook::Uprobe,
+            target: b"/tmp/a\x1b\xff".to_vec(),
+            offset: Some(0x31380),
+            ..AttachFacts::default()
+        };
+        let cgroup = AttachFacts {
+            program: ProgId(12),
+            via: Via::ProgAttach,
+            hook: Hook::Type(1),
+            target: b"/user.slice".to_vec(),
+            ..AttachFacts::default()
+        };
+        let holder = |object, by| Holder { object, by };
+        Inventory {
+            programs: vec![program, other],
+            attachments: vec![uprobe, cgroup],
+            holders: vec![
+                holder(Object::Link(LinkId(4)), HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())),
+                holder(Object::Program(ProgId(12)), HeldBy::Process { pid: Tgid(7), comm: b"b\na".to_vec(), fd: 3 }),
+            ],
+            hidden: vec![Hidden {
+                addr: Some(KernelAddr(0xffff_ffff_c000_1000)),
+                name: b"bpf_prog_0123456789abcdef_x".to_vec(),
+                seen_by: View::Kallsyms,
+                ..Hidden::default()
+            }],
+            unseen: vec![Unseen { what: "links", why: "no".to_owned(), remedy: "be root" }],
+            ..Inventory::default()
+        }
+    }
+
+    fn report(inventory: &Inventory) -> InventoryReport<'_> {
+        InventoryReport {
+            inventory,
+            clock_offset: 1_000_000_000,
+            charset: Charset::Utf8,
+            user: &|uid| (uid == 0).then(|| "root".to_owned()),
+            window: None,
+            paint: Paint::Off,
+            counts_runs: false,
+        }
+    }
+
+    #[test]
+    fn the_text_has_everything_and_no_control_characters() {
+        let inventory = inventory();
+        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
+        for part in [
+            "HIDDEN program bpf_prog_0123456789abcdef_x at 0xffffffffc0001000: in kallsyms, but not in next_id\n",
+            "12     kprobe         on_bash\n",
+            "       on uprobe /tmp/a\\x1b\\xff+0x31380, link 4\n",
+            "       on cgroup inet_egress /user.slice, prog_attach\n",
+            "       WRITES TO USER MEMORY; calls probe_write_user, send_signal\n",
+            "loaded 1970-01-01T00:00:01Z by root, tag 0123456789abcdef, held by link 4, b\\na[7] fd 3,\n",
+            "       link 4 by pin /sys/fs/bpf/x\n",
+            "13     xdp            (no name) (tracetui)\n       not attached in the places checked\n       helpers unknown (not_permitted)\n",
+            "2 programs, 1 link, 1 attachment without a link, 1 hidden; 1 can write to user memory, unknown for 1\n",
+            "not checked: links: no: be root\n",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
+    }
+
+    #[test]
+    fn the_json_has_the_promised_keys() {
+        let inventory = inventory();
+        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
+        let program = &json["programs"][0];
+        assert_eq!((&program["id"], &program["tag"]), (&12.into(), &"0123456789abcdef".into()));
+        assert_eq!((&program["write_user"], &program["write_user_why"]), (&"yes".into(), &serde_json::Value::Null));
+        assert_eq!(program["helpers"], serde_json::json!(["probe_write_user", "send_signal"]));
+        assert_eq!(program["attached"][0]["target_hex"], "2f746d702f611bff");
+        assert_eq!(program["attached"][1]["type"], "cgroup");
+        assert_eq!(program["attached"][1]["attach_type"], "cgroup_inet_egress");
+        assert_eq!(program["held_by"], serde_json::json!([{"link": 4}, {"pid": 7, "comm": "b\na", "fd": 3}]));
+        assert_eq!(
+            (&program["run_count"], &program["run_count_why"]),
+            (&serde_json::Value::Null, &"not_collected".into())
+        );
+        let other = &json["programs"][1];
+        assert_eq!((other["attached"].as_array(), &other["attached_why"]), (Some(&vec![]), &"not_collected".into()));
+        assert_eq!((&other["write_user"], &other["write_user_why"]), (&"unknown".into(), &"not_permitted".into()));
+        assert_eq!((&other["helpers"], &other["own"]), (&serde_json::Value::Null, &true.into()));
+        let link = &json["links"][0];
+        assert_eq!((&link["id"], &link["type"], &link["prog"]), (&4.into(), &"perf_event".into(), &12.into()));
+        assert_eq!(link["held_by"], serde_json::json!([{"pin": "/sys/fs/bpf/x"}]));
+        assert_eq!(json["hidden"][0]["addr"], "0xffffffffc0001000");
+        assert_eq!(json["hidden"][0]["missing_in"], "next_id");
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_list_is_not_said_to_be_detached() {
+        let mut inventory = inventory();
+        inventory.unseen = vec![Unseen { what: VIEWS, why: "no".to_owned(), remedy: "" }];
+        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
+        assert!(text.contains("       not attached\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
+        assert_eq!(json["programs"][1]["attached_why"], serde_json::Value::Null);
+        inventory.programs[1].prog_type = 7;
+        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
+        assert!(text.contains("not attached, or not listed by the kernel\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
+        assert_eq!(json["programs"][1]["attached_why"], "not_collected");
+    }
+
+    #[test]
+    fn runs_are_those_within_the_window() {
+        let mut inventory = inventory();
+        (inventory.programs[0].run_count, inventory.programs[0].run_time_ns) = (30, 6_000);
+        let window = Window { ns: 1_000_000_000, before: FxHashMap::from_iter([(ProgId(12), (10, 2_000))]) };
+        let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };
+        let text = String::from_utf8(with.text()).expect("UTF-8");
+        assert!(text.contains("ran 20 times in 1.0 s, 200 ns on average\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&with.json()).expect("JSON");
+        assert_eq!(
+            (&json["programs"][0]["run_count"], &json["programs"][0]["window_run_count"]),
+            (&30.into(), &20.into())
+        );
+        assert_eq!(json["programs"][1]["window_run_count"], serde_json::Value::Null);
+    }
+}

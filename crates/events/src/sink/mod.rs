@@ -1,0 +1,282 @@
+//! Formats events as lines (text, JSON and CSV), and as files for other programs ([`parquet`], [`perfetto`]).
+//!
+//! A [`Format`] formats a line, [`Lines`] collects lines and writes them in large pieces. Events need no allocation:
+//! lines are appended to the output buffer, and values are copied aside only if they need escaping.
+
+pub mod csv;
+pub mod explained;
+pub mod inventory;
+pub mod ndjson;
+pub mod parquet;
+pub mod perfetto;
+pub mod text;
+
+use crate::event::EventContext;
+use crate::limits;
+use crate::text::Charset;
+use crate::text::paint::Paint;
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tracetui_shared::kind::Kind;
+
+/// Bytes to collect before a write.
+const FULL: usize = 64 << 10;
+
+/// A destination of events.
+pub trait Sink {
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// If the output cannot be written. The waiting lines are dropped.
+    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()>;
+
+    /// Writes the waiting lines. Call it when no event is about to follow.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Writes the waiting lines and the end of the output.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn finish(&mut self) -> io::Result<()>;
+
+    /// Sets the time zone from now on, in seconds that the reader's wall clock is ahead of UTC. Only text uses it.
+    fn set_zone(&mut self, _seconds: i32) {}
+
+    /// Sets the charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
+    fn set_charset(&mut self, _charset: Charset) {}
+
+    /// Sets whether text is coloured. Other formats never are.
+    fn set_paint(&mut self, _paint: Paint) {}
+
+    /// Sets the facts about the recordings, by name. Only Parquet has a place for them.
+    fn set_metadata(&mut self, _: Vec<(&'static str, String)>) {}
+
+    /// The accepted events that were not written. Call it after the last write.
+    fn unwritten(&mut self) -> Vec<Unwritten> {
+        Vec::new()
+    }
+}
+
+/// An event whose line was not written completely.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unwritten {
+    pub kind: Kind,
+    /// Whether a field was truncated.
+    pub cut: bool,
+}
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
+        (**self).event(seen)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
+    }
+    fn finish(&mut self) -> io::Result<()> {
+        (**self).finish()
+    }
+    fn set_zone(&mut self, seconds: i32) {
+        (**self).set_zone(seconds);
+    }
+    fn set_charset(&mut self, charset: Charset) {
+        (**self).set_charset(charset);
+    }
+    fn set_paint(&mut self, paint: Paint) {
+        (**self).set_paint(paint);
+    }
+    fn set_metadata(&mut self, values: Vec<(&'static str, String)>) {
+        (**self).set_metadata(values);
+    }
+    fn unwritten(&mut self) -> Vec<Unwritten> {
+        (**self).unwritten()
+    }
+}
+
+/// A line format.
+pub trait Format {
+    /// Appends the header of the output.
+    fn head(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Appends the line of an event, including the line end.
+    fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>);
+
+    /// Sets the time zone, as [`Sink::set_zone`].
+    fn set_zone(&mut self, _seconds: i32) {}
+
+    /// Sets the charset, as [`Sink::set_charset`].
+    fn set_charset(&mut self, _charset: Charset) {}
+
+    /// Sets whether lines are coloured, as [`Sink::set_paint`].
+    fn set_paint(&mut self, _paint: Paint) {}
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum FormatName {
+    /// Aligned columns.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+    /// RFC 4180, with a header line.
+    Csv,
+}
+
+impl FormatName {
+    /// All formats, each with its name.
+    pub const ALL: [(&str, FormatName); 3] =
+        [("text", FormatName::Text), ("json", FormatName::Json), ("csv", FormatName::Csv)];
+}
+
+/// Like [`to_queue`], with the reasons of failures. CSV has no place for the reasons.
+pub fn explained<'w>(
+    format: FormatName,
+    explain: explained::Explain,
+    queue: impl Write + 'w,
+    written: Option<Arc<AtomicU64>>,
+    several: bool,
+) -> Box<dyn Sink + 'w> {
+    use explained::{ExplainedJson, ExplainedText};
+    match format {
+        FormatName::Json => Box::new(Lines { written, ..Lines::new(ExplainedJson::new(explain, several), queue) }),
+        _ => Box::new(Lines { written, ..Lines::new(ExplainedText::new(explain), queue) }),
+    }
+}
+
+/// A sink that writes lines in this format to `out`.
+pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
+    match format {
+        FormatName::Text => Box::new(Lines::new(text::Text::default(), out)),
+        FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), out)),
+        FormatName::Csv => Box::new(Lines::new(csv::Csv::new(), out)),
+    }
+}
+
+/// Like [`to_writer`], for events of several recordings: JSON and CSV name the host and the boot of each event.
+pub fn of_several<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
+    match format {
+        FormatName::Text => to_writer(format, out),
+        FormatName::Json => Box::new(Lines::new(ndjson::Json::new().with_host(), out)),
+        FormatName::Csv => Box::new(Lines::new(csv::Csv::new().with_host(), out)),
+    }
+}
+
+/// Like [`to_writer`], for a writer with a queue. `written` is the number of bytes that have left the queue.
+pub fn to_queue<'w>(format: FormatName, queue: impl Write + 'w, written: Arc<AtomicU64>) -> Box<dyn Sink + 'w> {
+    match format {
+        FormatName::Text => Box::new(Lines::new(text::Text::default(), queue).counted_by(written)),
+        FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), queue).counted_by(written)),
+        FormatName::Csv => Box::new(Lines::new(csv::Csv::new(), queue).counted_by(written)),
+    }
+}
+
+/// A sink that writes lines to a writer.
+#[derive(Debug)]
+pub struct Lines<F, W> {
+    format: F,
+    out: W,
+    buffer: Vec<u8>,
+    /// Bytes that the writer accepted.
+    taken: u64,
+    /// Bytes that were written, if the writer only queues.
+    written: Option<Arc<AtomicU64>>,
+    /// The lines that may be unwritten, each with its end as an offset in the output.
+    lines: VecDeque<(u64, Unwritten)>,
+}
+
+impl<F: Format, W: Write> Lines<F, W> {
+    /// Creates the sink. `out` needs no buffer.
+    pub fn new(mut format: F, out: W) -> Lines<F, W> {
+        let mut buffer = Vec::with_capacity(FULL + FULL / 4);
+        format.head(&mut buffer);
+        Lines { format, out, buffer, taken: 0, written: None, lines: VecDeque::new() }
+    }
+
+    /// Uses this counter of written bytes.
+    #[must_use]
+    pub fn counted_by(self, written: Arc<AtomicU64>) -> Lines<F, W> {
+        Lines { written: Some(written), ..self }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let written = self.hand_over();
+        self.buffer.clear();
+        self.buffer.shrink_to(limits::SCRATCH);
+        self.forget_written();
+        written
+    }
+
+    /// Writes the buffer, and counts the bytes that the writer accepts: an error can occur in the middle of a line.
+    fn hand_over(&mut self) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.out.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    done += written;
+                    self.taken += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_written(&mut self) {
+        let written = self.written.as_ref().map_or(self.taken, |written| written.load(Ordering::Acquire));
+        let done = self.lines.partition_point(|(end, _)| *end <= written);
+        self.lines.drain(..done);
+    }
+}
+
+impl<F: Format, W: Write> Sink for Lines<F, W> {
+    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
+        self.format.line(seen, &mut self.buffer);
+        let kind = seen.event.kind();
+        if kind != Kind::Lost {
+            let line = Unwritten { kind, cut: seen.event.cut() };
+            self.lines.push_back((self.taken + self.buffer.len() as u64, line));
+        }
+        if self.buffer.len() < FULL { Ok(()) } else { self.write() }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.write()?;
+        }
+        self.out.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn set_zone(&mut self, seconds: i32) {
+        self.format.set_zone(seconds);
+    }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.format.set_charset(charset);
+    }
+
+    fn set_paint(&mut self, paint: Paint) {
+        self.format.set_paint(paint);
+    }
+
+    fn unwritten(&mut self) -> Vec<Unwritten> {
+        self.forget_written();
+        self.lines.drain(..).map(|(_, line)| line).collect()
+    }
+}
+
+fn integer(n: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
+#[cfg(test)]
+pub(crate) mod sample;

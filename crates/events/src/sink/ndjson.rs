@@ -1,0 +1,752 @@
+//! Events as JSON, one object per line. The tables of [`describe`] define the keys and their order.
+//!
+//! Every key is always present, unless its value is [`Value::Omitted`]. If a value applies but is unknown, it is `null`, followed
+//! by `<key>_why`. Text that is not UTF-8 contains U+FFFD, and is followed by `<key>_hex`. Characters that [`escape`](crate::text::escape()) would
+//! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
+
+use super::{Format, integer};
+use crate::event::EventContext;
+use crate::event::describe::{self, Field, Value, Why, args, props};
+use crate::event::names;
+use crate::event::stack::StackCall;
+use crate::text::Charset;
+use crate::text::json::{Strings, Utf8, hex};
+use crate::text::time::Rfc3339;
+use std::io::Write as _;
+use std::mem::offset_of;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::NsInum;
+use tracetui_shared::kind::Kind;
+use zerocopy::IntoBytes as _;
+
+/// The number of cached names of sets of open flags. About a dozen sets are in use on a machine.
+const FLAG_SETS: usize = 32;
+
+/// The number of threads whose fields are cached.
+const THREADS: usize = 64;
+
+/// The parts of an event that come from the fields of a thread ([`props::THREAD`]): before and after the cgroup.
+const PARTS: usize = 2;
+
+/// The place of the thread in a header.
+const THREAD: usize = offset_of!(FrameHeader, start);
+
+#[derive(Debug)]
+pub struct Json {
+    /// The parts of each kind, by the number of the kind.
+    plans: Vec<Vec<Part>>,
+    values: Values,
+    /// Whether each object ends with the host and the boot.
+    host: bool,
+}
+
+/// Consecutive steps.
+#[derive(Debug)]
+enum Part {
+    Of(Vec<Step>),
+    /// Steps of a thread, with the number of the part among such parts.
+    OfThread(usize, Vec<Step>),
+}
+
+/// A key with the bytes before it, and the getter of its value.
+#[derive(Debug)]
+struct Step {
+    key: Key,
+    /// The key of the reason why the value is unknown, with the bytes before it.
+    why: Key,
+    field: &'static Field,
+    sub: Vec<Step>,
+}
+
+/// Bytes that are appended to every line. A copy of fixed length needs no call.
+#[derive(Debug)]
+struct Key {
+    /// The first bytes.
+    first: [u8; Key::SHORT],
+    len: usize,
+    /// Further bytes. Only some keys have any.
+    rest: Box<[u8]>,
+}
+
+impl Key {
+    const SHORT: usize = 24;
+
+    fn new(text: String) -> Key {
+        let (first, rest) = text.as_bytes().split_at(text.len().min(Key::SHORT));
+        let mut key = Key { first: [0; Key::SHORT], len: first.len(), rest: rest.into() };
+        key.first[..first.len()].copy_from_slice(first);
+        key
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.first);
+        out.truncate(end);
+        if !self.rest.is_empty() {
+            out.extend_from_slice(&self.rest);
+        }
+    }
+}
+
+impl Default for Json {
+    fn default() -> Json {
+        Json::new()
+    }
+}
+
+impl Json {
+    pub fn new() -> Json {
+        let mut plans = Vec::new();
+        for kind in Kind::ALL {
+            let at = usize::from(kind as u16);
+            if plans.len() <= at {
+                plans.resize_with(at + 1, Vec::new);
+            }
+            plans[at] = parts(plan(describe::fields(kind)));
+        }
+        Json { plans, values: Values::default(), host: false }
+    }
+
+    /// Adds the keys `host` and `boot_id`.
+    #[must_use]
+    pub(crate) fn with_host(self) -> Json {
+        Json { host: true, ..self }
+    }
+
+    /// Appends the object of the event.
+    pub fn object(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let Json { plans, values, host } = self;
+        if let Some(parts) = plans.get(usize::from(seen.event.kind() as u16)) {
+            values.event(parts, seen, out);
+        }
+        if *host {
+            let host = seen.world.host();
+            out.pop_if(|last| *last == b'}');
+            for (key, text) in [(&b",\"host\":"[..], &host.name), (b",\"boot_id\":", &host.boot_id)] {
+                out.extend_from_slice(key);
+                values.strings.write(out, |out| out.extend_from_slice(text.as_bytes()));
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+impl Format for Json {
+    fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.object(seen, out);
+        out.push(b'\n');
+    }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.values.strings.set_charset(charset);
+        self.values.threads = Threads::default();
+    }
+}
+
+fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
+    let step = |(i, field): (usize, &'static Field)| {
+        let before = if i == 0 { '{' } else { ',' };
+        let key = Key::new(format!("{before}\"{}\":", field.name));
+        Step { key, why: Key::new(format!(",\"{}_why\":\"", field.name)), field, sub: plan(field.sub.iter()) }
+    };
+    fields.enumerate().map(step).collect()
+}
+
+fn parts(steps: Vec<Step>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut of_threads = 0;
+    for step in steps {
+        match (parts.last_mut(), step.field.has(props::THREAD)) {
+            (Some(Part::OfThread(_, steps)), true) | (Some(Part::Of(steps)), false) => steps.push(step),
+            (_, true) => {
+                parts.push(Part::OfThread(of_threads, vec![step]));
+                of_threads += 1;
+            }
+            (_, false) => parts.push(Part::Of(vec![step])),
+        }
+    }
+    parts
+}
+
+/// Writes values, with caches.
+#[derive(Debug, Default)]
+struct Values {
+    threads: Threads,
+    time: Rfc3339,
+    flags: Flags,
+    strings: Strings,
+}
+
+impl Values {
+    fn event(&mut self, parts: &[Part], seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let thread = Thread::of(seen);
+        for part in parts {
+            match (part, &thread) {
+                (Part::OfThread(number, steps), Some(thread)) => {
+                    let place = usize::try_from(seen.event.header.tid.0).unwrap_or_default() % THREADS;
+                    if let Some(text) = self.threads.text(place, thread, *number) {
+                        out.extend_from_slice(text);
+                        continue;
+                    }
+                    let from = out.len();
+                    self.members(steps, seen, out);
+                    self.threads.set_text(place, *number, out.get(from..).unwrap_or_default());
+                }
+                (Part::OfThread(_, steps) | Part::Of(steps), _) => self.members(steps, seen, out),
+            }
+        }
+        out.push(b'}');
+    }
+
+    fn object(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.members(steps, seen, out);
+        out.push(b'}');
+    }
+
+    fn members(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        for step in steps {
+            let value = (step.field.get)(seen);
+            if matches!(value, Value::Omitted) {
+                continue;
+            }
+            step.key.append_to(out);
+            self.value(step, &value, seen, out);
+        }
+    }
+
+    fn value(&mut self, step: &Step, value: &Value<'_>, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let name = step.field.name;
+        match *value {
+            Value::Omitted | Value::Null => out.extend_from_slice(b"null"),
+            Value::Unknown(why) => {
+                out.extend_from_slice(b"null");
+                because(step, why, out);
+            }
+            Value::Unread(why) => {
+                out.extend_from_slice(b"\"\"");
+                because(step, why, out);
+            }
+            Value::Int(n) => integer(n, out),
+            Value::Uint(n) => integer(n, out),
+            Value::Bool(b) => out.extend_from_slice(if b { b"true" } else { b"false" }),
+            Value::Word(word) => word_in_quotes(word, out),
+            Value::Bytes(bytes) => self.text(name, out, |out| out.extend_from_slice(bytes)),
+            Value::Cut(bytes) => {
+                self.text(name, out, |out| out.extend_from_slice(bytes));
+                because(step, Why::Cut, out);
+            }
+            Value::Pair(a, b) => self.text(name, out, |out| {
+                out.extend_from_slice(a);
+                out.push(b':');
+                out.extend_from_slice(b);
+            }),
+            Value::AttachPoint(point) => {
+                self.text(name, out, |out| out.extend_from_slice(point.to_string().as_bytes()))
+            }
+            Value::Path(names) => self.text(name, out, |out| names.write(out)),
+            Value::Flags(flags) => self.flags.write(flags, out),
+            Value::Args(area) => self.args(name, area, out),
+            Value::SomeArgs(area, why) => {
+                self.args(name, area, out);
+                because(step, why, out);
+            }
+            Value::Addr(addr) => {
+                out.extend_from_slice(b"\"0x");
+                hex(&addr.to_be_bytes(), out);
+                out.push(b'"');
+            }
+            Value::Tag(tag) => {
+                out.push(b'"');
+                hex(&tag, out);
+                out.push(b'"');
+            }
+            Value::Device(number) => {
+                self.text(name, out, |out| out.extend_from_slice(describe::device(number).as_bytes()))
+            }
+            Value::Ip(address) => self.text(name, out, |out| _ = write!(out, "{address}")),
+            Value::Time(ns) => {
+                out.push(b'"');
+                self.time.write(ns, out);
+                out.push(b'"');
+            }
+            Value::Words(words) => list(words, out, |word, out| word_in_quotes(word, out)),
+            Value::Stack(stack) => {
+                list(stack.calls(), out, |call, out| self.call(&call, out));
+                if stack.is_cut() {
+                    because(step, Why::Cut, out);
+                }
+            }
+            Value::Object => self.object(&step.sub, seen, out),
+        }
+    }
+
+    /// Appends a call of a stack.
+    fn call(&mut self, call: &StackCall<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"addr\":\"0x");
+        hex(&call.address.to_be_bytes(), out);
+        out.extend_from_slice(b"\",\"symbol\":");
+        let Some(symbol) = call.symbol else {
+            return out.extend_from_slice(b"null,\"offset\":null,\"size\":null,\"module\":null}");
+        };
+        self.text("symbol", out, |out| out.extend_from_slice(&symbol.name));
+        out.extend_from_slice(b",\"offset\":");
+        integer(call.offset(), out);
+        out.extend_from_slice(b",\"size\":");
+        integer(symbol.size, out);
+        out.extend_from_slice(b",\"module\":");
+        match symbol.owner.is_empty() {
+            true => out.extend_from_slice(b"null"),
+            false => self.text("module", out, |out| out.extend_from_slice(&symbol.owner)),
+        }
+        out.push(b'}');
+    }
+
+    /// Appends a text, and its bytes in hex if it is not valid UTF-8.
+    fn text(&mut self, name: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.strings.write(out, write) == Utf8::Invalid {
+            member(name, "_hex", out);
+            out.push(b'"');
+            hex(self.strings.last_escaped(), out);
+            out.push(b'"');
+        }
+    }
+
+    fn args(&mut self, name: &str, area: &[u8], out: &mut Vec<u8>) {
+        let mut utf8 = Utf8::Valid;
+        list(args(area), out, |arg, out| {
+            if self.strings.write(out, |out| out.extend_from_slice(arg)) == Utf8::Invalid {
+                utf8 = Utf8::Invalid;
+            }
+        });
+        if utf8 == Utf8::Invalid {
+            member(name, "_hex", out);
+            list(args(area), out, |arg, out| match str::from_utf8(arg) {
+                Ok(_) => out.extend_from_slice(b"null"),
+                Err(_) => {
+                    out.push(b'"');
+                    hex(arg, out);
+                    out.push(b'"');
+                }
+            });
+        }
+    }
+}
+
+fn list<T>(elements: impl IntoIterator<Item = T>, out: &mut Vec<u8>, mut write: impl FnMut(T, &mut Vec<u8>)) {
+    out.push(b'[');
+    for (i, element) in elements.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(element, out);
+    }
+    out.push(b']');
+}
+
+/// Appends `,"<name><suffix>":`.
+fn member(name: &str, suffix: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(suffix.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// Appends the reason why the value of a step is unknown.
+fn because(step: &Step, why: Why, out: &mut Vec<u8>) {
+    step.why.append_to(out);
+    out.extend_from_slice(why.word().as_bytes());
+    out.push(b'"');
+}
+
+fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(word.as_bytes());
+    out.push(b'"');
+}
+
+/// The inputs of the fields of a thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Thread {
+    header: [u8; size_of::<FrameHeader>() - THREAD],
+    own_pid_ns: NsInum,
+}
+
+impl Thread {
+    /// `None` if the fields have other sources too: there is no process, or only its id is known.
+    fn of(seen: &EventContext<'_>) -> Option<Thread> {
+        let known = seen.process.is_some() && !seen.event.body.is_by_id();
+        let header = seen.event.header.as_bytes().last_chunk().filter(|_| known)?;
+        Some(Thread { header: *header, own_pid_ns: seen.world.own_pid_ns() })
+    }
+}
+
+/// A cache of the members of threads. Each thread has one place; threads that share a place replace each other.
+#[derive(Debug, Default)]
+struct Threads {
+    places: Vec<Option<(Thread, [Vec<u8>; PARTS])>>,
+}
+
+impl Threads {
+    /// The members of a part, if they are cached. Afterwards the place belongs to this thread.
+    fn text(&mut self, place: usize, thread: &Thread, part: usize) -> Option<&[u8]> {
+        if self.places.is_empty() {
+            self.places.resize_with(THREADS, || None);
+        }
+        let (known, texts) = self.places.get_mut(place)?.get_or_insert_with(|| (thread.clone(), Default::default()));
+        if known != thread {
+            *known = thread.clone();
+            texts.iter_mut().for_each(Vec::clear);
+        }
+        texts.get(part).map(Vec::as_slice).filter(|text| !text.is_empty())
+    }
+
+    /// Caches the members of a part for the thread of [`text`](Self::text).
+    fn set_text(&mut self, place: usize, part: usize, text: &[u8]) {
+        let known = self.places.get_mut(place).and_then(Option::as_mut);
+        if let Some(kept) = known.and_then(|(_, texts)| texts.get_mut(part)) {
+            kept.extend_from_slice(text);
+        }
+    }
+}
+
+/// A cache of the names of sets of open flags, quoted. Each set has one place; sets that share a place replace each
+/// other.
+#[derive(Debug, Default)]
+struct Flags {
+    sets: Vec<(u64, Vec<u8>)>,
+}
+
+impl Flags {
+    fn write(&mut self, flags: u64, out: &mut Vec<u8>) {
+        if self.sets.is_empty() {
+            self.sets.resize_with(FLAG_SETS, Default::default);
+        }
+        // Fibonacci hashing: the top five bits of the product.
+        let at = (flags.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as usize;
+        let Some((set, text)) = self.sets.get_mut(at) else { return };
+        if *set != flags || text.is_empty() {
+            *set = flags;
+            text.clear();
+            text.push(b'"');
+            names::open_flags(flags, text);
+            text.push(b'"');
+        }
+        out.extend_from_slice(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FormatName, sample};
+    use super::*;
+    use crate::event::describe::Shape;
+    use crate::synthetic::payload::{self, Exec};
+    use crate::text::is_hostile;
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+    use tracetui_shared::header::FrameHeader;
+    use tracetui_shared::id::{NsInum, Tgid};
+    use tracetui_shared::record::exec::ExecRecord;
+    use tracetui_shared::record::mark;
+    use tracetui_shared::record::open::OpenRecord;
+    use tracetui_shared::record::tcp::op;
+
+    fn object_of(header: FrameHeader, payload: &[u8]) -> Json {
+        let line = sample::line(FormatName::Json, header, payload);
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert_eq!(line.matches('\n').count(), 1);
+        let terminal_safe = line.trim_end().chars().all(|c| !is_hostile(c));
+        assert!(terminal_safe, "{line:?}");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    fn object(kind: Kind, payload: &[u8]) -> Json {
+        object_of(sample::header(kind), payload)
+    }
+
+    #[track_caller]
+    fn check_line(kind: Kind, payload: &[u8], own: &str) {
+        let line = sample::line(FormatName::Json, sample::header(kind), payload);
+        let common = format!(
+            r#"{{"kind":"{}","time":"2026-11-20T10:02:11.500000001Z","ns":3731500000001,"cpu":1,"pid":48214,"tid":48215,"ppid":48213,"comm":"cc","uid":1000,"gid":1001,"cgroup":"/user.slice/app.scope","start_ns":3731419000000,"mnt_ns":4026531841,"pid_ns":4026531836,"ns_pid":null,"#,
+            kind.name()
+        );
+        assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{common}{own}}}\n"));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_thread_is_its_own() {
+        let opened = sample::opened(b"/a");
+        let header = |change: fn(&mut FrameHeader)| {
+            let mut header = sample::header(Kind::Open);
+            change(&mut header);
+            header
+        };
+        let headers = [
+            header(|_| ()),
+            header(|_| ()),
+            header(|header| header.cpu = 7),
+            header(|header| header.uid.0 += 1),
+            header(|header| header.comm[0] = b'"'),
+            header(|header| header.comm[0] = 0xff),
+            header(|header| header.ns_pid = Tgid(5)),
+            header(|header| header.mnt_ns = NsInum(0)),
+            header(|header| header.start.0 += 1),
+            // It has the place of the first one.
+            header(|header| header.tid.0 += THREADS as u32),
+            header(|_| ()),
+        ];
+        let mut kept = super::Json::new();
+        for header in headers {
+            let mut line = Vec::new();
+            sample::with_seen(header, &opened, |seen| kept.line(seen, &mut line));
+            assert_eq!(line, sample::line(FormatName::Json, header, &opened), "{header:?}");
+        }
+        assert_eq!(kept.values.threads.places.iter().flatten().count(), 1);
+        assert!(kept.plans.iter().all(|parts| parts.iter().all(|part| !matches!(part, Part::OfThread(PARTS.., _)))));
+    }
+
+    #[test]
+    fn a_key_is_appended_whole() {
+        for len in [0, 1, Key::SHORT - 1, Key::SHORT, Key::SHORT + 1, 3 * Key::SHORT] {
+            let text: String = ('a'..='z').cycle().take(len).collect();
+            let mut out = b"before".to_vec();
+            Key::new(text.clone()).append_to(&mut out);
+            assert_eq!(out, format!("before{text}").into_bytes());
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_line() {
+        check_line(
+            Kind::Open,
+            &sample::opened(b"/usr/include/stdio.h"),
+            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","fs_path":null,"fs":null,"deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
+        );
+        check_line(
+            Kind::Exec,
+            &sample::execed(b"cc\0-O2\0\0main.c\0"),
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001"#,
+        );
+        check_line(
+            Kind::Exit,
+            &sample::exit(0x7f00),
+            r#""exit_code":127,"signal":null,"core":false,"dur_ns":81000001"#,
+        );
+        check_line(
+            Kind::Exit,
+            &sample::exit(0x8b),
+            r#""exit_code":null,"signal":"SIGSEGV","core":true,"dur_ns":81000001"#,
+        );
+        check_line(Kind::Fork, &sample::fork(48_300), r#""child_pid":48300,"child_start_ns":3731499000000"#);
+        check_line(
+            Kind::Bpf,
+            &sample::attached(),
+            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"offset":null,"addr":null,"module":null,"multi":null,"link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected","seen_by":"call","missing_in":null"#,
+        );
+        check_line(
+            Kind::Tcp,
+            &sample::refused(),
+            r#""op":"connect","role":"client","laddr":"10.0.0.5","lport":51514,"raddr":"10.0.0.7","rport":443,"family":"inet","v4_mapped":false,"net_ns":4026531840,"fd":5,"via":"connect","abi":"x86_64","ret":-115,"outcome":"refused","err":"ECONNREFUSED","dur_ns":2000000,"since_ns":3700500000001,"bytes_in":null,"bytes_out":null,"retransmits":0,"rtt_us":213,"end":null,"closer":null,"mptcp":false,"fastopen":false"#,
+        );
+        check_line(
+            Kind::Tcp,
+            sample::tcp(op::CLOSE).as_bytes(),
+            r#""op":"close","role":"client","laddr":"10.0.0.5","lport":51514,"raddr":"10.0.0.7","rport":443,"family":"inet","v4_mapped":false,"net_ns":4026531840,"fd":5,"via":"connect","abi":"x86_64","ret":null,"outcome":null,"err":null,"dur_ns":31000000000,"since_ns":3700500000001,"bytes_in":1234567,"bytes_out":842,"retransmits":0,"rtt_us":213,"end":"closed","closer":{"pid":48214,"start_ns":3731419000000},"mptcp":false,"fastopen":false"#,
+        );
+    }
+
+    #[test]
+    fn a_lost_row_has_every_key_and_no_process() {
+        let row = object(Kind::Lost, &sample::lost(Some(Kind::Open), 1204, 0));
+        assert_eq!(row["kind"], "lost");
+        for key in ["pid", "tid", "ppid", "comm", "uid", "gid", "cgroup", "start_ns", "mnt_ns", "pid_ns", "ns_pid"] {
+            assert_eq!(row.get(key), Some(&Json::Null), "{key}");
+            assert_eq!(row.get(format!("{key}_why")), None);
+        }
+        assert_eq!((&row["of"], &row["cause"], &row["count"]), (&json!("open"), &json!("ring"), &json!(1204)));
+        assert_eq!((&row["cpu"], &row["from_ns"]), (&json!(1), &Json::Null));
+    }
+
+    #[test]
+    fn every_key_of_a_kind_is_there() {
+        let payloads = [
+            (Kind::Exec, sample::execed(b"")),
+            (Kind::Exit, sample::exit(9)),
+            (Kind::Open, payload::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"")),
+            (Kind::Fork, sample::fork(1)),
+            (Kind::Bpf, sample::failed_load()),
+            (Kind::Tcp, sample::refused()),
+            (Kind::Lost, sample::lost(None, 1, 5)),
+        ];
+        for (kind, payload) in payloads {
+            let object = object(kind, &payload);
+            // A stack is there where it was asked for.
+            for field in describe::fields(kind).filter(|field| field.name != "stack" || kind == Kind::Bpf) {
+                assert!(object.get(field.name).is_some(), "{} {}", kind.name(), field.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_says_why() {
+        let failed = object(Kind::Open, &payload::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"/nope"));
+        assert_eq!(failed["abs_path"], Json::Null);
+        assert_eq!((&failed["abs_path_why"], &failed["err"]), (&json!("failed"), &json!("ENOENT")));
+
+        let record = OpenRecord { ret: -14, path_marks: mark::FAULT, ..OpenRecord::default() };
+        let unread = object(Kind::Open, &payload::open(record, b"", b""));
+        assert_eq!((&unread["path"], &unread["path_why"]), (&json!(""), &json!("fault")));
+
+        let record = ExecRecord { argv_marks: mark::FAULT, argc: u32::MAX, ..ExecRecord::default() };
+        let unread =
+            object(Kind::Exec, &Exec { filename: b"/x", exe: b"x\0", argv: b"", ..Exec::default() }.of(record));
+        assert_eq!((&unread["argv"], &unread["argv_why"]), (&json!([]), &json!("fault")));
+        assert_eq!((&unread["argc"], &unread["argc_why"]), (&Json::Null, &json!("no_field")));
+
+        let header = FrameHeader { mnt_ns: NsInum(0), cgroup: Default::default(), ..sample::header(Kind::Fork) };
+        let fork = object_of(header, &sample::fork(1));
+        assert_eq!((&fork["mnt_ns"], &fork["mnt_ns_why"]), (&Json::Null, &json!("no_field")));
+        assert_eq!((&fork["cgroup"], &fork["cgroup_why"]), (&Json::Null, &json!("vanished")));
+
+        let load = object(Kind::Bpf, &sample::failed_load());
+        assert_eq!((&load["attach"], load.get("attach_why")), (&Json::Null, None));
+        assert_eq!((&load["prog"]["id"], &load["prog"]["id_why"]), (&Json::Null, &json!("failed")));
+        assert_eq!(load["prog"]["type"], "kprobe");
+    }
+
+    #[test]
+    fn a_process_in_another_namespace_has_its_id_there() {
+        let header = FrameHeader { pid_ns: NsInum(77), ns_pid: Tgid(1), ..sample::header(Kind::Exit) };
+        assert_eq!(object_of(header, &sample::exit(0))["ns_pid"], 1);
+    }
+
+    #[test]
+    fn hostile_names_come_back_as_they_were() {
+        let name = "/tmp/\"q\" \\b\\ \n\t\r\x08\x0c\x1b[2J\x7f \u{9b}31m\u{202e}fdp \u{e0041} é 中 \u{2028}";
+        assert_eq!(object(Kind::Open, &sample::opened(name.as_bytes()))["path"], name);
+        let comm = "a\"\n\u{301}é\\";
+        assert_eq!(object_of(sample::named(Kind::Exit, comm.as_bytes()), &sample::exit(0))["comm"], comm);
+    }
+
+    #[test]
+    fn in_another_locale_all_is_ascii_and_the_same_to_a_program() {
+        let path = "/tmp/\u{6db}\u{c6db}\u{1f600} e\u{301}".as_bytes();
+        let header = || sample::named(Kind::Open, b"\xffx");
+        let line = sample::line_in(Charset::Ascii, FormatName::Json, header(), &sample::opened(path));
+        assert!(line.is_ascii(), "{}", String::from_utf8_lossy(&line));
+        let utf8 = sample::line(FormatName::Json, header(), &sample::opened(path));
+        let read = |line: &[u8]| serde_json::from_slice::<Json>(line).expect("JSON");
+        assert_eq!(read(&line), read(&utf8));
+    }
+
+    #[test]
+    fn heaps_of_marks_do_not_reach_other_lines() {
+        let name = format!("\u{301}e{}", "\u{301}".repeat(9));
+        let line = sample::line(FormatName::Json, sample::header(Kind::Open), &sample::opened(name.as_bytes()));
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(line.contains(&format!("\"\\u0301e{}\\u0301\"", "\u{301}".repeat(8))), "{line}");
+        assert_eq!(object(Kind::Open, &sample::opened(name.as_bytes()))["path"], name);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_there_in_hex() {
+        let open = object(Kind::Open, &sample::opened(b"/tmp/caf\xe9/\"x"));
+        assert_eq!(
+            (&open["path"], &open["path_hex"]),
+            (&json!("/tmp/caf\u{fffd}/\"x"), &json!("2f746d702f636166e92f2278"))
+        );
+        assert_eq!((&open["abs_path"], &open["abs_path_hex"]), (&open["path"], &open["path_hex"]));
+
+        let exec = object(Kind::Exec, &sample::execed(b"cc\0\xff\xfe\0\0e\n\0"));
+        assert_eq!(exec["argv"], json!(["cc", "\u{fffd}\u{fffd}", "", "e\n"]));
+        assert_eq!(exec["argv_hex"], json!([null, "fffe", null, null]));
+
+        let exit = object_of(sample::named(Kind::Exit, b"\xc3\"a"), &sample::exit(0));
+        assert_eq!((&exit["comm"], &exit["comm_hex"]), (&json!("\u{fffd}\"a"), &json!("c32261")));
+    }
+
+    #[test]
+    fn hex_is_only_there_when_it_is_needed() {
+        let exec = object(Kind::Exec, &sample::execed("cc\0é\0".as_bytes()));
+        assert_eq!((exec.get("argv_hex"), &exec["argv"]), (None, &json!(["cc", "é"])));
+        assert_eq!(object(Kind::Open, &sample::opened("/é".as_bytes())).get("path_hex"), None);
+    }
+
+    #[test]
+    fn no_arguments_and_only_empty_ones_differ() {
+        assert_eq!(object(Kind::Exec, &sample::execed(b""))["argv"], json!([]));
+        assert_eq!(object(Kind::Exec, &sample::execed(b"\0"))["argv"], json!([""]));
+        assert_eq!(object(Kind::Exec, &sample::execed(b"\0\0"))["argv"], json!(["", ""]));
+        let cut = ExecRecord { argv_total: 900, ..ExecRecord::default() };
+        let cut =
+            object(Kind::Exec, &Exec { filename: b"/x", exe: b"x\0", argv: b"x\0lon", ..Exec::default() }.of(cut));
+        assert_eq!((&cut["argv"], &cut["cut"]), (&json!(["x", "lon"]), &json!(true)));
+    }
+
+    #[test]
+    fn the_longest_path_is_whole() {
+        let path = [b"/", "d/".repeat(2047).as_bytes()].concat();
+        assert_eq!(path.len(), 4095);
+        let open = object(Kind::Open, &sample::opened(&path));
+        assert_eq!(open["path"].as_str().map(str::len), Some(4095));
+        assert_eq!(open["abs_path"].as_str().map(str::len), Some(4094));
+    }
+
+    /// Values that no field has so far.
+    const RARE: &[Field] = &[
+        Field::new("addr", Shape::Text, "", |_| Value::Addr(0xffff_ffff_81c3_a1f0)),
+        Field::new("low", Shape::Text, "", |_| Value::Addr(0x1000)),
+        Field::new("words", Shape::List, "", |_| Value::Words(&["a", "b"])),
+        Field::new("none", Shape::List, "", |_| Value::Words(&[])),
+        Field::new("pair", Shape::Text, "", |_| Value::Pair(b"sched", b"x\"\xff")),
+        Field::new("least", Shape::Number, "", |_| Value::Int(i64::MIN)),
+        Field::new("most", Shape::Number, "", |_| Value::Uint(u64::MAX)),
+    ];
+
+    #[test]
+    fn rare_values_are_written_as_promised() {
+        let mut out = Vec::new();
+        let steps = plan(RARE.iter());
+        sample::with_seen(sample::header(Kind::Exit), &sample::exit(0), |seen| {
+            Values::default().object(&steps, seen, &mut out);
+        });
+        let text = r#"{"addr":"0xffffffff81c3a1f0","low":"0x0000000000001000","words":["a","b"],"none":[],"pair":"sched:x\"?","pair_hex":"73636865643a7822ff","least":-9223372036854775808,"most":18446744073709551615}"#;
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), text.replace('?', "\u{fffd}"));
+    }
+
+    #[test]
+    fn sets_of_flags_differ_though_remembered() {
+        let mut values = Values::default();
+        let mut out = Vec::new();
+        for flags in [0o2000000, 0, 0o2000000, 0o1101, 0] {
+            values.flags.write(flags, &mut out);
+        }
+        let text = r#""O_RDONLY|O_CLOEXEC""O_RDONLY""O_RDONLY|O_CLOEXEC""O_WRONLY|O_CREAT|O_TRUNC""O_RDONLY""#;
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), text);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_json_that_gives_them_back(
+            path in prop::collection::vec(1u8.., 0..60),
+            argv in prop::collection::vec(prop::collection::vec(1u8.., 0..12), 0..6),
+        ) {
+            let open = object(Kind::Open, &sample::opened(&path));
+            prop_assert_eq!(open["path"].as_str(), Some(&*String::from_utf8_lossy(&path)));
+            prop_assert_eq!(open.get("path_hex").is_some(), str::from_utf8(&path).is_err());
+
+            let area: Vec<u8> = argv.iter().flat_map(|arg| [arg.as_slice(), b"\0"].concat()).collect();
+            let exec = object(Kind::Exec, &sample::execed(&area));
+            let lossy: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
+            prop_assert_eq!(&exec["argv"], &json!(lossy));
+            let hex = |arg: &Vec<u8>| {
+                let digits: String = arg.iter().map(|b| format!("{b:02x}")).collect();
+                if str::from_utf8(arg).is_ok() { Json::Null } else { json!(digits) }
+            };
+            let hexes: Vec<Json> = argv.iter().map(hex).collect();
+            let some = hexes.iter().any(|hex| !hex.is_null());
+            prop_assert_eq!(exec.get("argv_hex").cloned(), some.then_some(Json::Array(hexes)));
+        }
+    }
+}

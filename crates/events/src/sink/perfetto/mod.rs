@@ -1,0 +1,662 @@
+//! Events as a [Perfetto trace](https://perfetto.dev/docs/reference/synthetic-track-event): a sequence of
+//! [`TracePacket`](https://perfetto.dev/docs/reference/trace-packet-proto) messages.
+//!
+//! - A process is a track. Its life is a slice, from its start to its exit; in it, each program that it ran is a slice.
+//!   A process that is older than the file has a slice from the start of the file.
+//! - An event is an instant on the track of its process. Its fields are the arguments, with the names that they have in
+//!   JSON; fields of the process (its parent, cgroup, namespaces) are arguments of the slice of its life.
+//! - An event that ends something ([`Payload::began`]) is a slice on a track of its own below its process.
+//! - Rows about lost events are instants on a track of their own.
+//! - Hosts after the first have a machine id: their process ids are their own.
+//!
+//! The time is CLOCK_BOOTTIME of the host of the first event. Times of other hosts are converted by the wall clocks.
+//!
+//! A large trace is divided into files. Each can be read without the others: texts are defined again, and a process is
+//! described again at its first event in the file.
+
+mod id;
+mod interned;
+mod proto;
+#[cfg(test)]
+mod tests;
+
+use super::Sink;
+use crate::event::describe::{self, Field, Value, args, props};
+use crate::event::{EventContext, Tables};
+use crate::limits;
+use crate::text::json::hex;
+use interned::{Interned, define, intern};
+use proto::{bytes, message, number, text, varint};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use tracetui_shared::id::Tgid;
+use tracetui_shared::time::BootNanos;
+
+/// `TrackEvent.Type`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mark {
+    Begin = 1,
+    End = 2,
+    Instant = 3,
+}
+
+/// Opens the file with a number, from 0.
+pub type OpenFile<'w> = Box<dyn FnMut(u32) -> io::Result<Box<dyn Write + 'w>> + 'w>;
+
+/// The limits of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Its size in bytes. A file may exceed it by one event.
+    pub bytes: u64,
+    /// The memory that it takes in the UI, in bytes.
+    pub memory: u64,
+    pub processes: usize,
+}
+
+impl Room {
+    /// The limits of the UI ([`limits::PERFETTO_MEMORY`]).
+    pub const OF_UI: Room =
+        Room { bytes: limits::PERFETTO_FILE, memory: limits::PERFETTO_MEMORY, processes: limits::PERFETTO_PROCESSES };
+    /// The whole trace in one file, unless it has too many processes.
+    pub const ALL: Room = Room { bytes: u64::MAX, memory: u64::MAX, processes: limits::PERFETTO_PROCESSES };
+}
+
+/// Writes events as a Perfetto trace.
+pub struct Perfetto<'w> {
+    files: OpenFile<'w>,
+    room: Room,
+    out: Option<Box<dyn Write + 'w>>,
+    /// The number of the next file.
+    number: u32,
+    /// Waiting bytes, and bytes of the file without them.
+    buffer: Vec<u8>,
+    written: u64,
+    /// The host whose CLOCK_BOOTTIME is the time of the trace.
+    reference: Option<Reference>,
+    file: File,
+    packet: Packet,
+}
+
+impl std::fmt::Debug for Perfetto<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Perfetto").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The host of the first event, with the latest CLOCK_REALTIME − CLOCK_BOOTTIME.
+#[derive(Debug)]
+struct Reference {
+    boot_id: String,
+    offset: i64,
+}
+
+/// The definitions in the current file.
+#[derive(Debug, Default)]
+struct File {
+    /// The time of the first event.
+    start: u64,
+    hosts: Vec<Host>,
+    /// The index in `hosts` of the latest event's host.
+    current: usize,
+    tracks: HashMap<(usize, Tgid, BootNanos), Track>,
+    /// The number of tracks below processes.
+    spans: u64,
+    /// Bytes of interned names and values.
+    interned: usize,
+    /// The approximate memory that the file takes in the UI, in bytes.
+    memory: u64,
+}
+
+/// A host in the current file, with a sequence of packets of its own.
+#[derive(Debug)]
+struct Host {
+    name: String,
+    boot_id: String,
+    begun: bool,
+    /// Whether the track of its lost events is described.
+    lost: bool,
+    texts: Interned,
+}
+
+/// The track of a process, and the open slices on it.
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    uuid: u64,
+    life: bool,
+    program: bool,
+}
+
+/// Buffers of the packet under construction.
+#[derive(Debug, Default)]
+struct Packet {
+    event: Vec<u8>,
+    /// `InternedData`: the definitions of the event.
+    defines: Vec<u8>,
+    name: Vec<u8>,
+}
+
+impl<'w> Perfetto<'w> {
+    /// Writes to the files that `files` opens. They need no buffer.
+    pub fn new(files: OpenFile<'w>, room: Room) -> Perfetto<'w> {
+        Perfetto {
+            files,
+            room,
+            out: None,
+            number: 0,
+            buffer: Vec::new(),
+            written: 0,
+            reference: None,
+            file: File::default(),
+            packet: Packet::default(),
+        }
+    }
+
+    fn next_file(&mut self) -> io::Result<()> {
+        self.write()?;
+        if let Some(mut out) = self.out.take() {
+            out.flush()?;
+        }
+        self.out = Some((self.files)(self.number)?);
+        self.number = self.number.saturating_add(1);
+        self.written = 0;
+        self.file = File::default();
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.out.is_none()
+            || self.written + self.buffer.len() as u64 >= self.room.bytes
+            || self.file.memory >= self.room.memory
+            || self.file.tracks.len() >= self.room.processes
+            || self.file.hosts.len() >= limits::PERFETTO_HOSTS
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(out) = &mut self.out {
+            out.write_all(&self.buffer)?;
+        }
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffer.shrink_to(limits::SCRATCH);
+        Ok(())
+    }
+
+    /// The time of an event on the clock of the reference. Writes a snapshot of the clocks if they changed.
+    fn time(&mut self, seen: &EventContext<'_>, fresh: bool) -> Clock {
+        let host = seen.world.host();
+        let reference = self
+            .reference
+            .get_or_insert_with(|| Reference { boot_id: host.boot_id.clone(), offset: seen.clock_offset });
+        let own = reference.boot_id == host.boot_id;
+        let changed = own && reference.offset != seen.clock_offset;
+        if changed {
+            reference.offset = seen.clock_offset;
+        }
+        let shift = if own { 0 } else { i128::from(seen.clock_offset) - i128::from(reference.offset) };
+        let clock = Clock { shift, now: shifted(seen.event.header.time, shift) };
+        if fresh {
+            self.file.start = clock.now;
+        }
+        if fresh || changed {
+            snapshot(clock.now, reference.offset, &mut self.buffer);
+        }
+        clock
+    }
+}
+
+/// The difference between the clock of a host and that of the reference.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    shift: i128,
+    now: u64,
+}
+
+fn shifted(time: BootNanos, shift: i128) -> u64 {
+    let ns = (i128::from(time.0) + shift).clamp(0, i128::from(i64::MAX));
+    u64::try_from(ns).unwrap_or_default()
+}
+
+/// Appends a packet with the time on both clocks.
+fn snapshot(boot: u64, offset: i64, out: &mut Vec<u8>) {
+    let real = u64::try_from(i128::from(boot) + i128::from(offset)).unwrap_or_default();
+    message(id::TRACE_PACKET, out, |packet| {
+        number(id::packet::TRUSTED_PACKET_SEQUENCE_ID, 1, packet);
+        message(id::packet::CLOCK_SNAPSHOT, packet, |snapshot| {
+            for (clock, ns) in [(id::clock::BOOTTIME, boot), (id::clock::REALTIME, real)] {
+                message(id::clock::CLOCKS, snapshot, |out| {
+                    number(id::clock::CLOCK_ID, clock, out);
+                    number(id::clock::TIMESTAMP, ns, out);
+                });
+            }
+        });
+    });
+}
+
+impl Sink for Perfetto<'_> {
+    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
+        let fresh = self.is_full();
+        if fresh {
+            self.next_file()?;
+        }
+        let clock = self.time(seen, fresh);
+        let Perfetto { file, packet, buffer, .. } = self;
+        file.current = file.host(seen.world);
+        Writer { file, packet, out: buffer, clock }.event(seen);
+        if self.buffer.len() >= super::FULL { self.write() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        if self.out.is_none() {
+            self.next_file()?;
+        }
+        self.write()?;
+        self.out.as_mut().map_or(Ok(()), |out| out.flush())
+    }
+}
+
+impl File {
+    /// The index in `hosts` of the host of an event.
+    fn host(&mut self, world: &dyn Tables) -> usize {
+        let host = world.host();
+        let is = |known: &Host| known.boot_id == host.boot_id && known.name == host.name;
+        if self.hosts.get(self.current).is_some_and(is) {
+            return self.current;
+        }
+        self.hosts.iter().position(is).unwrap_or_else(|| {
+            let (name, boot_id) = (host.name.clone(), host.boot_id.clone());
+            self.hosts.push(Host { name, boot_id, begun: false, lost: false, texts: Interned::default() });
+            self.hosts.len() - 1
+        })
+    }
+}
+
+/// Writes the packets of an event.
+struct Writer<'p> {
+    file: &'p mut File,
+    packet: &'p mut Packet,
+    out: &'p mut Vec<u8>,
+    clock: Clock,
+}
+
+impl Writer<'_> {
+    fn event(&mut self, seen: &EventContext<'_>) {
+        self.begin_host(seen.world);
+        if seen.process.is_none() {
+            let track = self.lost_track();
+            return self.instant(track, seen);
+        }
+        let header = &seen.event.header;
+        let key = (self.file.current, header.tgid, header.start);
+        let known = self.file.tracks.get(&key).copied();
+        let mut track = known.unwrap_or_else(|| self.describe(seen));
+        if let Some(exec) = seen.event.body.started() {
+            if std::mem::replace(&mut track.program, true) {
+                self.end(track.uuid);
+            }
+            let argv = joined(exec.argv);
+            self.slice(track.uuid, self.clock.now, "program", &argv, seen, props::PROGRAM);
+        }
+        match seen.event.body.began() {
+            Some(began) => self.span(track.uuid, began, seen),
+            None => self.instant(track.uuid, seen),
+        }
+        if seen.event.body.exit().is_some() {
+            for open in [&mut track.program, &mut track.life] {
+                if std::mem::take(open) {
+                    self.end(track.uuid);
+                }
+            }
+        }
+        self.file.tracks.insert(key, track);
+    }
+
+    /// Begins the sequence of the host with a packet that clears its state.
+    fn begin_host(&mut self, world: &dyn Tables) {
+        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
+        if std::mem::replace(&mut host.begun, true) {
+            return;
+        }
+        let facts = world.host();
+        self.file.memory += 256;
+        let host = self.file.current;
+        packet(host, self.out, |out| {
+            number(id::packet::SEQUENCE_FLAGS, id::flags::INCREMENTAL_STATE_CLEARED, out);
+            number(id::packet::FIRST_PACKET_ON_SEQUENCE, 1, out);
+            message(id::packet::SYSTEM_INFO, out, |info| {
+                message(id::system::UTSNAME, info, |name| {
+                    text(id::system::SYSNAME, "Linux", name);
+                    text(id::system::RELEASE, &facts.kernel, name);
+                    text(id::system::MACHINE, &facts.arch, name);
+                });
+            });
+        });
+    }
+
+    fn lost_track(&mut self) -> u64 {
+        let current = self.file.current;
+        let Some(host) = self.file.hosts.get_mut(current) else { return 1 };
+        let uuid = uuid(&host.boot_id, &host.name, 0, 0);
+        if !std::mem::replace(&mut host.lost, true) {
+            let name = format!("lost events ({})", host.name);
+            packet(current, self.out, |out| {
+                message(id::packet::TRACK_DESCRIPTOR, out, |track| {
+                    number(id::track::UUID, uuid, track);
+                    text(id::track::NAME, &name, track);
+                });
+            });
+        }
+        uuid
+    }
+
+    /// Describes the track of a process, and begins its slices.
+    fn describe(&mut self, seen: &EventContext<'_>) -> Track {
+        let (header, current) = (&seen.event.header, self.file.current);
+        let Some(host) = self.file.hosts.get(current) else { return Track { uuid: 1, life: false, program: false } };
+        let uuid = uuid(&host.boot_id, &host.name, header.tgid.0, header.start.0);
+        let name = String::from_utf8_lossy(header.comm());
+        let start = shifted(header.start, self.clock.shift);
+        let argv = seen.process.map_or(&[][..], |process| &process.image.argv);
+        let from = start.max(self.file.start).min(self.clock.now);
+        packet(current, self.out, |out| {
+            // A reused process id is a new process from this time on.
+            number(id::packet::TIMESTAMP, from, out);
+            message(id::packet::TRACK_DESCRIPTOR, out, |track| {
+                number(id::track::UUID, uuid, track);
+                message(id::track::PROCESS, track, |process| {
+                    number(id::track::PID, header.tgid.0.into(), process);
+                    for arg in args(argv).take(limits::PERFETTO_CMDLINE) {
+                        text(id::track::CMDLINE, &String::from_utf8_lossy(arg), process);
+                    }
+                    text(id::track::PROCESS_NAME, &name, process);
+                    number(id::track::START_TIMESTAMP_NS, start, process);
+                });
+            });
+        });
+        self.file.memory += 512;
+        self.slice(uuid, from, "process", &name, seen, props::LIFE);
+        let program = seen.event.body.started().is_none() && !argv.is_empty();
+        if program {
+            self.slice(uuid, from, "program", &joined(argv), seen, 0);
+        }
+        Track { uuid, life: true, program }
+    }
+
+    fn slice(
+        &mut self,
+        track: u64,
+        time: u64,
+        category: &'static str,
+        name: &str,
+        seen: &EventContext<'_>,
+        props: u16,
+    ) {
+        self.track_event(track, time, Mark::Begin, Some((category, name)), |this| {
+            for field in describe::fields(seen.event.kind()).filter(|field| field.has(props)) {
+                this.field(field, seen, id::event::DEBUG_ANNOTATIONS);
+            }
+            if category == "process" {
+                let host = seen.world.host();
+                this.argument("host", id::event::DEBUG_ANNOTATIONS, |this| this.string(host.name.as_bytes()));
+                if let Some(user) = seen.world.user(seen.event.header.uid) {
+                    this.argument("user", id::event::DEBUG_ANNOTATIONS, |this| this.string(user.as_bytes()));
+                }
+            }
+        });
+    }
+
+    /// Writes a slice that ends now, on a track of its own.
+    fn span(&mut self, parent: u64, began: BootNanos, seen: &EventContext<'_>) {
+        let current = self.file.current;
+        let Some(host) = self.file.hosts.get(current) else { return };
+        self.file.spans += 1;
+        let uuid = uuid(&host.boot_id, &host.name, u32::MAX, self.file.spans);
+        let kind = seen.event.kind().name();
+        packet(current, self.out, |out| {
+            message(id::packet::TRACK_DESCRIPTOR, out, |track| {
+                number(id::track::UUID, uuid, track);
+                number(id::track::PARENT_UUID, parent, track);
+                text(id::track::NAME, kind, track);
+            });
+        });
+        self.file.memory += 256;
+        let from = shifted(began, self.clock.shift).max(self.file.start).min(self.clock.now);
+        self.named(uuid, from, Mark::Begin, seen);
+        self.end(uuid);
+    }
+
+    fn end(&mut self, track: u64) {
+        self.track_event(track, self.clock.now, Mark::End, None, |_| {});
+    }
+
+    fn instant(&mut self, track: u64, seen: &EventContext<'_>) {
+        self.named(track, self.clock.now, Mark::Instant, seen);
+    }
+
+    /// Writes an event with its title and its fields.
+    fn named(&mut self, track: u64, time: u64, mark: Mark, seen: &EventContext<'_>) {
+        let kind = seen.event.kind();
+        let mut name = std::mem::take(&mut self.packet.name);
+        name.clear();
+        seen.title(&mut name);
+        let text = String::from_utf8_lossy(&name);
+        self.track_event(track, time, mark, Some((kind.name(), &text)), |this| {
+            for field in describe::fields(kind).filter(|field| !field.has(props::TRACK)) {
+                this.field(field, seen, id::event::DEBUG_ANNOTATIONS);
+            }
+        });
+        name.shrink_to(limits::SCRATCH);
+        self.packet.name = name;
+    }
+
+    /// Writes a packet with a `TrackEvent`.
+    fn track_event(
+        &mut self,
+        track: u64,
+        time: u64,
+        mark: Mark,
+        what: Option<(&'static str, &str)>,
+        arguments: impl FnOnce(&mut Self),
+    ) {
+        self.packet.event.clear();
+        self.packet.defines.clear();
+        number(id::event::TYPE, mark as u64, &mut self.packet.event);
+        number(id::event::TRACK_UUID, track, &mut self.packet.event);
+        if let Some((category, name)) = what {
+            self.category(category);
+            self.name(name);
+        }
+        arguments(self);
+        self.file.memory += limits::PERFETTO_EVENT;
+        let Packet { event, defines, .. } = &mut *self.packet;
+        packet(self.file.current, self.out, |out| {
+            number(id::packet::TIMESTAMP, time, out);
+            number(id::packet::SEQUENCE_FLAGS, id::flags::NEEDS_INCREMENTAL_STATE, out);
+            if !defines.is_empty() {
+                bytes(id::packet::INTERNED_DATA, defines, out);
+            }
+            bytes(id::packet::TRACK_EVENT, event, out);
+        });
+        event.shrink_to(limits::SCRATCH);
+        defines.shrink_to(limits::SCRATCH);
+    }
+
+    fn category(&mut self, name: &'static str) {
+        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
+        let known = &mut host.texts.categories;
+        let next = known.len() as u64 + 1;
+        let iid = *known.entry(name).or_insert_with(|| {
+            define(id::interned::EVENT_CATEGORIES, next, name, &mut self.packet.defines);
+            next
+        });
+        number(id::event::CATEGORY_IIDS, iid, &mut self.packet.event);
+    }
+
+    fn name(&mut self, name: &str) {
+        let name = name.get(..name.floor_char_boundary(limits::PERFETTO_NAME)).unwrap_or_default();
+        let File { hosts, current, interned, .. } = &mut *self.file;
+        let Some(host) = hosts.get_mut(*current) else { return };
+        match intern(&mut host.texts.names, interned, id::interned::EVENT_NAMES, name, &mut self.packet.defines) {
+            Some(iid) => number(id::event::NAME_IID, iid, &mut self.packet.event),
+            None => text(id::event::NAME, name, &mut self.packet.event),
+        }
+    }
+
+    /// Adds a field to `list` as an argument, under its name in JSON. A field that does not apply is left out.
+    fn field(&mut self, field: &'static Field, seen: &EventContext<'_>, list: u64) {
+        let value = (field.get)(seen);
+        if let Some(why) = value.why() {
+            self.argument(&format!("{}_why", field.name), list, |this| this.string(why.word().as_bytes()));
+        }
+        let mut raw = None;
+        match value {
+            Value::Omitted | Value::Null | Value::Unknown(_) => return,
+            Value::Object => return self.object(field, seen, list),
+            Value::Args(area) | Value::SomeArgs(area, _) => {
+                self.argument(field.name, list, |this| this.array(args(area)))
+            }
+            Value::Stack(stack) => {
+                let calls = stack.texts();
+                return self.argument(field.name, list, |this| this.array(calls.iter().map(String::as_bytes)));
+            }
+            Value::Words(words) => {
+                self.argument(field.name, list, |this| this.array(words.iter().map(|word| word.as_bytes())));
+            }
+            Value::Int(n) => self.argument(field.name, list, |this| this.plain(id::annotation::INT, n as u64)),
+            Value::Uint(n) => self.argument(field.name, list, |this| this.plain(id::annotation::UINT, n)),
+            Value::Bool(yes) => self.argument(field.name, list, |this| this.plain(id::annotation::BOOL, yes.into())),
+            Value::Word(word) => self.argument(field.name, list, |this| this.string(word.as_bytes())),
+            Value::Bytes(bytes) | Value::Cut(bytes) => raw = Some(Cow::Borrowed(bytes)),
+            _ => raw = value.text(),
+        }
+        let raw = match value {
+            Value::Args(area) | Value::SomeArgs(area, _) if str::from_utf8(area).is_err() => {
+                let hexes: Vec<_> = args(area).map(hex_if_needed).collect();
+                let name = format!("{}_hex", field.name);
+                return self.argument(&name, list, |this| this.array(hexes.iter().map(Vec::as_slice)));
+            }
+            _ => raw,
+        };
+        if let Some(raw) = raw {
+            self.argument(field.name, list, |this| this.string(&raw));
+            let digits = hex_if_needed(&raw);
+            if !digits.is_empty() {
+                self.argument(&format!("{}_hex", field.name), list, |this| this.string(&digits));
+            }
+        }
+    }
+
+    fn object(&mut self, field: &'static Field, seen: &EventContext<'_>, list: u64) {
+        self.argument(field.name, list, |this| {
+            field.sub.iter().for_each(|field| this.field(field, seen, id::annotation::DICT_ENTRIES));
+        });
+    }
+
+    /// Appends a `DebugAnnotation` with this name to the event.
+    fn argument(&mut self, name: &str, list: u64, value: impl FnOnce(&mut Self)) {
+        let start = self.packet.event.len();
+        self.key(name);
+        value(self);
+        self.enclose(list, start);
+        self.file.memory += limits::PERFETTO_ARGUMENT;
+    }
+
+    /// Turns the bytes of the event from `start` on into a field.
+    fn enclose(&mut self, field: u64, start: usize) {
+        let event = &mut self.packet.event;
+        let mut head = [0; 20];
+        let mut length = Vec::with_capacity(head.len());
+        varint(field << 3 | 2, &mut length);
+        varint((event.len() - start) as u64, &mut length);
+        let count = length.len().min(head.len());
+        head[..count].copy_from_slice(&length[..count]);
+        event.splice(start..start, head.into_iter().take(count));
+    }
+
+    fn key(&mut self, name: &str) {
+        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
+        let known = &mut host.texts.keys;
+        let iid = match known.get(name) {
+            Some(iid) => *iid,
+            None => {
+                let iid = known.len() as u64 + 1;
+                known.insert(name.to_owned().into(), iid);
+                define(id::interned::DEBUG_ANNOTATION_NAMES, iid, name, &mut self.packet.defines);
+                iid
+            }
+        };
+        number(id::annotation::NAME_IID, iid, &mut self.packet.event);
+    }
+
+    fn plain(&mut self, field: u64, value: u64) {
+        number(field, value, &mut self.packet.event);
+    }
+
+    fn string(&mut self, value: &[u8]) {
+        let value = String::from_utf8_lossy(value);
+        let File { hosts, current, interned, .. } = &mut *self.file;
+        let Some(host) = hosts.get_mut(*current) else { return };
+        let list = id::interned::DEBUG_ANNOTATION_STRING_VALUES;
+        match intern(&mut host.texts.values, interned, list, &value, &mut self.packet.defines) {
+            Some(iid) => number(id::annotation::STRING_IID, iid, &mut self.packet.event),
+            None => text(id::annotation::STRING, &value, &mut self.packet.event),
+        }
+    }
+
+    fn array<'v>(&mut self, values: impl Iterator<Item = &'v [u8]>) {
+        for value in values {
+            let start = self.packet.event.len();
+            self.string(value);
+            self.enclose(id::annotation::ARRAY_VALUES, start);
+            self.file.memory += limits::PERFETTO_ARGUMENT;
+        }
+    }
+}
+
+/// Appends a packet of the sequence of a host.
+fn packet(host: usize, out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
+    message(id::TRACE_PACKET, out, |packet| {
+        number(id::packet::TRUSTED_PACKET_SEQUENCE_ID, host as u64 + 1, packet);
+        if host > 0 {
+            number(id::packet::MACHINE_ID, host as u64, packet);
+        }
+        fields(packet);
+    });
+}
+
+fn joined(area: &[u8]) -> String {
+    let mut line = Vec::new();
+    for arg in args(area) {
+        if line.len() > limits::PERFETTO_NAME {
+            break;
+        }
+        if !line.is_empty() {
+            line.push(b' ');
+        }
+        line.extend_from_slice(arg);
+    }
+    String::from_utf8_lossy(&line).into_owned()
+}
+
+/// The hex digits of bytes that are not UTF-8; nothing for others.
+fn hex_if_needed(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if str::from_utf8(bytes).is_err() {
+        hex(bytes, &mut out);
+    }
+    out
+}
+
+/// The id of a track: the same in each file ([FNV-1a](https://www.rfc-editor.org/rfc/rfc9923)). 0 is reserved.
+fn uuid(boot_id: &str, host: &str, pid: u32, start: u64) -> u64 {
+    let parts = [boot_id.as_bytes(), b"\0", host.as_bytes(), b"\0", &pid.to_le_bytes(), &start.to_le_bytes()];
+    let hash = parts
+        .concat()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    hash.max(1)
+}

@@ -1,0 +1,288 @@
+//! Events as aligned columns, one line per event, with the columns of the dashboard: time, kind, pid, comm, result,
+//! detail.
+//!
+//! Lines are never truncated, and each line is one event: names are escaped (see [`escape`](crate::text::escape())).
+//! The time is in the zone set by the caller.
+
+use super::{Format, integer};
+use crate::event::lost::Lost;
+use crate::event::{self, Body, EventContext, names};
+use crate::limits;
+use crate::text::paint::{Look, Paint};
+use crate::text::time::clock_millis;
+use crate::text::{Charset, escape, width};
+
+/// The widths of the padded columns, in cells.
+mod cells {
+    pub(super) const KIND: usize = tracetui_shared::kind::Kind::NAME_LEN;
+    pub(super) const PID: usize = 7;
+    pub(super) const COMM: usize = 15;
+    pub(super) const RESULT: usize = 7;
+    /// A row about lost events is filled with dashes to this width.
+    pub(super) const LOST: usize = 80;
+}
+
+#[derive(Debug, Default)]
+pub struct Text {
+    zone_s: i32,
+    charset: Charset,
+    paint: Paint,
+    raw: Vec<u8>,
+    /// The result of the event, not escaped.
+    result: Vec<u8>,
+}
+
+impl Text {
+    fn escaped(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.raw.clear();
+        write(&mut self.raw);
+        escape(&self.raw, self.charset.reversible(), out);
+        self.raw.clear();
+        self.raw.shrink_to(limits::SCRATCH);
+    }
+
+    fn row(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let (paint, mode, kind) = (self.paint, self.charset.reversible(), seen.event.kind());
+        self.result.clear();
+        seen.result(&mut self.result);
+        let [time, title, comm, result] = looks(seen, &self.result);
+        paint.put(time, out, |out| clock_millis(seen.unix_nanos(), self.zone_s, out));
+        out.push(b' ');
+        let name = |out: &mut Vec<u8>| out.extend(kind.name().bytes().map(|b| b.to_ascii_uppercase()));
+        column(cells::KIND, (paint, title), out, name);
+        match seen.process {
+            Some(_) => pid(seen.event.header.tgid.0, out),
+            // The event has no process, or its process is unknown.
+            None => out.resize(out.len() + cells::PID + 1, b' '),
+        }
+        column(cells::COMM, (paint, comm), out, |out| escape(seen.event.header.comm(), mode, out));
+        column(cells::RESULT, (paint, result), out, |out| escape(&self.result, mode, out));
+        let detail = out.len();
+        match seen.event.is_alarm() {
+            true => paint.put(Look::Bad, out, |out| self.escaped(out, |raw| seen.detail(raw))),
+            false => self.escaped(out, |raw| seen.detail(raw)),
+        }
+        if out.len() == detail {
+            let end = out.iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1);
+            out.truncate(end);
+        }
+    }
+
+    fn lost(&mut self, seen: &EventContext<'_>, lost: &Lost, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(b"-------- ");
+        lost.sentence(out);
+        out.extend_from_slice(b", ");
+        if lost.record.from_ns != 0 {
+            clock_millis(unix(lost.record.from_ns, seen), self.zone_s, out);
+            out.push(b' ');
+        }
+        out.extend_from_slice(b".. ");
+        clock_millis(unix(lost.record.to_ns, seen), self.zone_s, out);
+        out.push(b' ');
+        let end = (start + cells::LOST).max(out.len() + 6);
+        out.resize(end, b'-');
+    }
+}
+
+impl Format for Text {
+    fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        match &seen.event.body {
+            Body::Lost(lost) => self.paint.put(Look::Bad, out, |out| self.lost(seen, lost, out)),
+            _ => self.row(seen, out),
+        }
+        out.push(b'\n');
+    }
+
+    fn set_zone(&mut self, seconds: i32) {
+        self.zone_s = seconds;
+    }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.charset = charset;
+    }
+
+    fn set_paint(&mut self, paint: Paint) {
+        self.paint = paint;
+    }
+}
+
+fn unix(boot_ns: u64, seen: &EventContext<'_>) -> i128 {
+    i128::from(boot_ns) + i128::from(seen.clock_offset)
+}
+
+/// The looks of time, kind, comm and result, as in the dashboard.
+fn looks(seen: &EventContext<'_>, result: &[u8]) -> [Look; 4] {
+    let kind = event::look(seen.event.kind());
+    let comm = if kind == Look::Quiet { Look::Quiet } else { Look::Plain };
+    let result = match (seen.event.failed(), kind) {
+        (true, _) if names::is_expected(result) => Look::Notice,
+        (true, _) => Look::Bad,
+        (false, Look::Quiet | Look::Exit) => Look::Quiet,
+        (false, _) => Look::Plain,
+    };
+    if seen.event.is_alarm() { [Look::Bad; 4] } else { [Look::Quiet, kind, comm, result] }
+}
+
+/// Appends a column with a look, padded to `cells`, and a space.
+fn column(cells: usize, (paint, look): (Paint, Look), out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut taken = 0;
+    paint.put(look, out, |out| {
+        let start = out.len();
+        write(out);
+        taken = out.get(start..).and_then(|text| str::from_utf8(text).ok()).map_or(0, width);
+    });
+    out.resize(out.len() + cells.saturating_sub(taken) + 1, b' ');
+}
+
+/// Appends a process id, right-aligned in its column.
+fn pid(pid: u32, out: &mut Vec<u8>) {
+    let digits = pid.checked_ilog10().map_or(1, |log| log as usize + 1);
+    out.resize(out.len() + cells::PID.saturating_sub(digits), b' ');
+    integer(pid, out);
+    out.push(b' ');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FormatName, sample, to_writer};
+    use super::Paint;
+    use crate::synthetic::payload;
+    use proptest::prelude::*;
+    use tracetui_shared::header::FrameHeader;
+    use tracetui_shared::id::Tgid;
+    use tracetui_shared::kind::Kind;
+    use tracetui_shared::record::open::OpenRecord;
+    use tracetui_shared::record::tcp::{TcpRecord, flag, op};
+    use zerocopy::IntoBytes;
+
+    #[track_caller]
+    fn check_line(header: FrameHeader, payload: &[u8], expected: &str) {
+        let line = sample::line(FormatName::Text, header, payload);
+        assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{expected}\n"));
+    }
+
+    /// Without its sequences, a coloured line equals the plain one.
+    #[test]
+    fn colours_are_around_the_text() {
+        let missing = payload::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
+        let refused = payload::open(OpenRecord { ret: -13, flags: 2, ..OpenRecord::default() }, b"", b"x");
+        let sequences = regex::Regex::new("\x1b\\[[0-9;]*m").expect("a pattern");
+        for (record, result) in [(missing, "\x1b[33mENOENT\x1b[m  rw x"), (refused, "\x1b[1;31mEACCES\x1b[m  rw x")] {
+            let line = |paint| {
+                let mut out = Vec::new();
+                let mut sink = to_writer(FormatName::Text, &mut out);
+                sink.set_paint(paint);
+                sample::with_seen(sample::header(Kind::Open), &record, |seen| {
+                    sink.event(seen).expect("a Vec takes all");
+                });
+                sink.finish().expect("a Vec takes all");
+                drop(sink);
+                String::from_utf8(out).expect("UTF-8")
+            };
+            let (painted, plain) = (line(Paint::On), line(Paint::Off));
+            assert!(painted.contains(result), "{painted}");
+            assert_eq!(sequences.replace_all(&painted, ""), plain);
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_row() {
+        let check = |kind, payload: &[u8], expected: &str| check_line(sample::header(kind), payload, expected);
+        let missing = payload::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
+        check(
+            Kind::Open,
+            &sample::opened(b"/usr/include/stdio.h"),
+            "14:02:11.500 OPEN   48214 cc              3       r  /usr/include/stdio.h",
+        );
+        check(Kind::Open, &missing, "14:02:11.500 OPEN   48214 cc              ENOENT  rw x");
+        check(
+            Kind::Exec,
+            &sample::execed(b"cc\0-c\0main.c\0"),
+            "14:02:11.500 EXEC   48214 cc              ok      cc -c main.c",
+        );
+        check(
+            Kind::Exec,
+            &sample::not_execed(b"/opt/bin/cc", b"cc\0-c\0main.c\0"),
+            "14:02:11.500 EXEC   48214 cc              ENOENT  /opt/bin/cc -c main.c",
+        );
+        check(Kind::Exit, &sample::exit(0x100), "14:02:11.500 EXIT   48214 cc              1       ran 81 ms");
+        check(
+            Kind::Exit,
+            &sample::exit(0x86),
+            "14:02:11.500 EXIT   48214 cc              SIGABRT ran 81 ms, core dumped",
+        );
+        check(Kind::Fork, &sample::fork(48_300), "14:02:11.500 FORK   48214 cc              48300   child 48300");
+        check(
+            Kind::Bpf,
+            &sample::attached(),
+            "14:02:11.500 BPF    48214 cc              ok      attach fentry tcp_connect prog#88 on_connect",
+        );
+        check(Kind::Bpf, &sample::failed_load(), "14:02:11.500 BPF    48214 cc              EPERM   load kprobe");
+        let of = |op| sample::tcp(op).as_bytes().to_vec();
+        for (payload, rest) in [
+            (of(op::CONNECT), "ok      -> 10.0.0.7:443"),
+            (sample::refused(), "refused -> 10.0.0.7:443"),
+            (of(op::ACCEPT), "5       <- 10.0.0.7:51514"),
+            (of(op::CLOSE), "closed  -> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s"),
+        ] {
+            check(Kind::Tcp, &payload, &format!("14:02:11.500 TCP    48214 cc              {rest}"));
+        }
+        let [local, peer] = ["[::1]:9", "[fe80::1]:80"].map(|text| text.parse().expect("a socket address"));
+        let aborted = TcpRecord { err: 113, flags: flag::OLDER, ..payload::tcp(op::CLOSE, local, peer) };
+        let rest = "aborted <-> [fe80::1]:80  0B in, 0B out";
+        check(Kind::Tcp, aborted.as_bytes(), &format!("14:02:11.500 TCP    48214 cc              {rest}"));
+    }
+
+    #[test]
+    fn a_row_without_a_process_has_no_id() {
+        let header = FrameHeader { tgid: Tgid(0), comm: Default::default(), ..sample::header(Kind::Bpf) };
+        let row = format!("14:02:11.500 BPF  {:7} {:15} ok      attach fentry tcp_connect prog#88 on_connect", "", "");
+        check_line(header, &sample::attached(), &row);
+    }
+
+    #[test]
+    fn a_gap_stands_as_a_dashed_row() {
+        let header = sample::header(Kind::Lost);
+        check_line(
+            header,
+            &sample::lost(Some(Kind::Open), 1204, 3_731_464_000_000),
+            "-------- 1,204 open events lost here: kernel ring full, 14:02:11.464 .. 14:02:11.500 ------",
+        );
+        check_line(
+            header,
+            &sample::lost(None, 1, 0),
+            "-------- 1 event lost here: kernel ring full, .. 14:02:11.500 ------------------",
+        );
+    }
+
+    #[test]
+    fn whatever_is_in_a_name_an_event_is_one_line() {
+        check_line(
+            sample::named(Kind::Exec, b"ev\nil\x1b[1m"),
+            &sample::execed(b"a\\b\0\n\xff\0 \xe2\x80\xae\0"),
+            r"14:02:11.500 EXEC   48214 ev\nil\x1b[1m   ok      a\\b \n\xff  \u{202e}",
+        );
+    }
+
+    #[test]
+    fn columns_are_measured_in_cells_and_never_cut() {
+        let header = FrameHeader { tgid: Tgid(4_194_304), ..sample::named(Kind::Exit, "中文".as_bytes()) };
+        check_line(header, &sample::exit(0), "14:02:11.500 EXIT 4194304 中文            0       ran 81 ms");
+        let header = sample::named(Kind::Exit, b"\x01\x02\x03\x04\x05\x06");
+        check_line(header, &sample::exit(0), r"14:02:11.500 EXIT   48214 \x01\x02\x03\x04\x05\x06 0       ran 81 ms");
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_one_line_of_harmless_text(
+            comm in prop::collection::vec(1u8.., 0..16),
+            argv in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let line = sample::line(FormatName::Text, sample::named(Kind::Exec, &comm), &sample::execed(&argv));
+            let line = String::from_utf8(line).expect("UTF-8");
+            let text = line.strip_suffix('\n').expect("a line end");
+            prop_assert!(!text.chars().any(crate::text::is_hostile), "{text:?}");
+        }
+    }
+}

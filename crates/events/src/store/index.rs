@@ -1,0 +1,148 @@
+//! An index of the kept events that match a predicate. It is built in slices, from the newest to the oldest event, so that the
+//! screen fills at once and keys do not wait. It is updated when events are added or evicted.
+
+use super::{Id, Store, Stored};
+use std::collections::VecDeque;
+
+/// The result for one event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    No,
+    Yes,
+    /// A match that is counted separately (a gap row in the list, a failure among the files).
+    Marked,
+}
+
+/// The capacity that an index may keep although it uses only a small part of it.
+const SPARSE: usize = 4096;
+
+/// The matching events, oldest first.
+#[derive(Debug, Default)]
+pub struct Index {
+    ids: VecDeque<Id>,
+    marked: VecDeque<Id>,
+    /// The id of the oldest event that has been tested.
+    from: Id,
+    /// The pinned events before this one have not been tested.
+    pins_from: Id,
+    /// The number of the event at position 0. An event keeps its number when others are added or evicted.
+    number: i64,
+}
+
+impl Index {
+    /// An empty index, for which no event has been tested yet.
+    pub fn new(store: &Store) -> Index {
+        Index { from: store.next_id(), pins_from: store.next_id(), ..Index::default() }
+    }
+
+    /// Adds the answer for an event that was just stored.
+    pub fn append(&mut self, id: Id, answer: Answer) {
+        match answer {
+            Answer::No => return,
+            Answer::Yes => {}
+            Answer::Marked => self.marked.push_back(id),
+        }
+        self.ids.push_back(id);
+    }
+
+    /// Tests up to `budget` older events, newest first.
+    pub fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
+        let until = self.from.saturating_sub(budget as u64).max(store.first_id()).min(self.from);
+        for stored in store.range(until..self.from).rev() {
+            self.prepend(stored.id, ask(&stored));
+        }
+        self.pins_from = self.pins_from.min(until);
+        self.from = until;
+        if until <= store.first_id() {
+            // There are few pinned events.
+            store.pinned_before(self.pins_from).rev().for_each(|stored| self.prepend(stored.id, ask(&stored)));
+            self.pins_from = 0;
+        }
+    }
+
+    fn prepend(&mut self, id: Id, answer: Answer) {
+        match answer {
+            Answer::No => return,
+            Answer::Yes => {}
+            Answer::Marked => self.marked.push_front(id),
+        }
+        self.ids.push_front(id);
+        self.number -= 1;
+    }
+
+    /// Whether older events are still untested.
+    pub fn scanning(&self, store: &Store) -> bool {
+        self.from > store.first_id() || store.pinned().is_some_and(|(first, _)| first < self.pins_from)
+    }
+
+    /// The oldest event that has been tested.
+    pub fn tested_from(&self) -> Id {
+        self.from
+    }
+
+    /// Removes events that the store evicted.
+    pub fn evict(&mut self, store: &Store) {
+        let first = store.first_id();
+        self.from = self.from.max(first);
+        let oldest = store.pinned().map_or(first, |(pinned, _)| pinned.min(first));
+        self.number += self.place(oldest) as i64;
+        for ids in [&mut self.ids, &mut self.marked] {
+            let gone = ids.partition_point(|id| *id < first);
+            let stays: Vec<Id> = ids.range(..gone).copied().filter(|id| store.get(*id).is_some()).collect();
+            if stays.len() == gone {
+                continue;
+            }
+            ids.drain(..gone);
+            stays.into_iter().rev().for_each(|id| ids.push_front(id));
+            // The number of kept events falls when events become larger.
+            if ids.capacity() > SPARSE.max(4 * ids.len()) {
+                ids.shrink_to(2 * ids.len());
+            }
+        }
+    }
+
+    /// The number of matching events.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The number of matching events that are [`Answer::Marked`].
+    pub fn marked(&self) -> usize {
+        self.marked.len()
+    }
+
+    /// Whether an event is [`Answer::Marked`].
+    pub fn is_marked(&self, id: Id) -> bool {
+        self.marked.binary_search(&id).is_ok()
+    }
+
+    /// The event at a position.
+    pub fn get(&self, at: usize) -> Option<Id> {
+        self.ids.get(at).copied()
+    }
+
+    /// The position of the first event that is not older than `id`.
+    pub fn place(&self, id: Id) -> usize {
+        self.ids.partition_point(|known| *known < id)
+    }
+
+    /// The number of the event at a position. It is one more than the number at the position before, and stays the same while the
+    /// event is in the index.
+    pub fn number(&self, at: usize) -> i64 {
+        self.number + at as i64
+    }
+
+    /// The marked event with this number, counted from the oldest one.
+    pub fn marked_at(&self, at: usize) -> Option<Id> {
+        self.marked.get(at).copied()
+    }
+
+    /// The number of marked events that are older than `id`.
+    pub fn marked_before(&self, id: Id) -> usize {
+        self.marked.partition_point(|known| *known < id)
+    }
+}

@@ -1,0 +1,256 @@
+//! Frames made by a function: for tests, benchmarks and demonstrations.
+
+use crate::frame::Batch;
+use crate::frame::host::{Counters, HostFrame};
+use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
+use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
+use tracetui_shared::kind::{SLOTS, Slot};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::record::tcp::TcpRecord;
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// Makes consecutive frames, as the probes of one CPU would, and counts them.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    /// The frames since the last batch.
+    pub made: Batch,
+    /// The common values of the headers.
+    pub like: FrameHeader,
+    /// The time of the latest event (CLOCK_BOOTTIME, ns).
+    pub ns: u64,
+    /// The time between two events, in nanoseconds.
+    pub step_ns: u64,
+    /// The start of the processes of further events: this plus the process id, in nanoseconds.
+    pub start_ns: u64,
+    /// The counters of the probes.
+    pub counters: [SlotCounters; SLOTS],
+    /// The fill level of the ring, and its size, in bytes.
+    pub ring: (u64, u64),
+}
+
+impl Default for Maker {
+    /// Events of uid 1000 at intervals of a millisecond, starting 100 s after the boot.
+    fn default() -> Maker {
+        let like =
+            FrameHeader { version: VERSION, ppid: Tgid(1), uid: Uid(1000), gid: Gid(1000), ..FrameHeader::default() };
+        Maker {
+            made: Batch::default(),
+            like,
+            ns: 100_000_000_000,
+            step_ns: 1_000_000,
+            start_ns: 90_000_000_000,
+            counters: [SlotCounters::ZERO; SLOTS],
+            ring: (0, 0),
+        }
+    }
+}
+
+impl Maker {
+    /// The frames since the last batch. The batch states that no earlier frames will follow.
+    pub fn batch(&mut self) -> Batch {
+        self.batch_for(Batch::default())
+    }
+
+    /// Like [`batch`](Self::batch). The following frames go into `empty`.
+    pub fn batch_for(&mut self, empty: Batch) -> Batch {
+        let mut batch = std::mem::replace(&mut self.made, empty);
+        batch.set_drained_at(BootNanos(self.ns + 1_000_000_000));
+        batch
+    }
+
+    /// The start time of a process.
+    pub fn start_of(&self, pid: u32) -> BootNanos {
+        BootNanos(self.start_ns + u64::from(pid))
+    }
+
+    /// The header of the next event of a slot.
+    pub fn header(&mut self, slot: Slot, pid: u32, comm: &str) -> FrameHeader {
+        self.ns += self.step_ns;
+        let counters = &mut self.counters[slot as usize];
+        let seq = counters.wanted;
+        counters.wanted += 1;
+        FrameHeader {
+            kind: slot.kind() as u16,
+            slot: slot as u16,
+            seq,
+            time: BootNanos(self.ns),
+            start: self.start_of(pid),
+            tgid: Tgid(pid),
+            tid: Tid(pid),
+            comm: self::comm(comm.as_bytes()),
+            ..self.like
+        }
+    }
+
+    /// Appends an event of a slot.
+    pub fn event(&mut self, slot: Slot, pid: u32, comm: &str, payload: &[u8]) {
+        let header = self.header(slot, pid, comm);
+        self.made.push(header, payload);
+    }
+
+    /// Appends an open of `path` with this result. The path of the opened file is unknown.
+    pub fn open(&mut self, pid: u32, comm: &str, path: &str, ret: i32) {
+        let record = OpenRecord { ret, names_marks: mark::RACED, ..OpenRecord::default() };
+        self.event(Slot::OpenTp, pid, comm, &payload::open(record, b"", path.as_bytes()));
+    }
+
+    /// Appends an exec of /usr/bin/cc with these arguments.
+    pub fn exec(&mut self, pid: u32, comm: &str, argv: &[&str], ret: i32) {
+        let argv: Vec<u8> = argv.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
+        let exec = payload::Exec { ret, exe: b"cc\0bin\0usr\0", argv: &argv, ..payload::Exec::default() };
+        self.event(Slot::ExecBtf, pid, comm, &exec.bytes());
+    }
+
+    /// Appends an exit with this wait status.
+    pub fn exit(&mut self, pid: u32, comm: &str, status: u32) {
+        self.event(Slot::ExitBtf, pid, comm, &payload::exit(status));
+    }
+
+    /// Appends the fork of a child.
+    pub fn fork(&mut self, parent: u32, comm: &str, child: u32) {
+        let payload = payload::fork((parent, self.start_of(parent)), (child, self.start_of(child)));
+        self.event(Slot::ForkBtf, parent, comm, &payload);
+    }
+
+    /// Appends an event of a connection, which starts at the time of the event if `since` is 0.
+    pub fn tcp(&mut self, pid: u32, comm: &str, record: TcpRecord) {
+        let header = self.header(Slot::TcpState, pid, comm);
+        let since = if record.since.0 == 0 { header.time } else { record.since };
+        self.made.push(header, TcpRecord { since, ..record }.as_bytes());
+    }
+
+    /// Counts opens that did not fit into the ring. The number of the next open shows the gap.
+    pub fn lose(&mut self, count: u64) {
+        let counters = &mut self.counters[Slot::OpenTp as usize];
+        counters.wanted += count;
+        counters.lost_ring += count;
+    }
+
+    pub fn host(&mut self, frame: &HostFrame) {
+        frame.push(BootNanos(self.ns), &mut self.made);
+    }
+
+    /// Appends the current counters, as changes since zero.
+    pub fn counters(&mut self, last: bool) {
+        let cpu = CpuState { slots: self.counters.map(SlotCounters::completed), ..CpuState::ZERO };
+        let (ring_used, ring_size) = self.ring;
+        let counters = Counters { last, cpus: vec![cpu], programs: Vec::new(), ring_used, ring_size };
+        self.host(&HostFrame::CounterChanges(counters.into()));
+    }
+}
+
+/// A header of a slot without further values.
+pub fn header(slot: Slot) -> FrameHeader {
+    FrameHeader { kind: slot.kind() as u16, slot: slot as u16, version: VERSION, ..FrameHeader::default() }
+}
+
+/// A name as the kernel stores it: truncated, or padded with NUL.
+pub fn comm(name: &[u8]) -> [u8; COMM_LEN] {
+    let mut comm = [0; COMM_LEN];
+    comm.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    comm
+}
+
+/// Payloads in the format of the probes.
+pub mod payload {
+    use std::net::{IpAddr, SocketAddr};
+    use tracetui_shared::id::{NsInum, Tgid};
+    use tracetui_shared::record::exec::ExecRecord;
+    use tracetui_shared::record::exit::ExitRecord;
+    use tracetui_shared::record::fork::ForkRecord;
+    use tracetui_shared::record::open::OpenRecord;
+    use tracetui_shared::record::tcp::TcpRecord;
+    use tracetui_shared::time::BootNanos;
+    use zerocopy::IntoBytes;
+
+    /// An open of `path`. `names` are the components of the absolute path, each followed by NUL, leaf first.
+    pub fn open(record: OpenRecord, names: &[u8], path: &[u8]) -> Vec<u8> {
+        let record = OpenRecord {
+            names_len: names.len() as u16,
+            root_off: names.len() as u16,
+            path_len: path.len() as u16,
+            ..record
+        };
+        [record.as_bytes(), names, path].concat()
+    }
+
+    /// An exec. Paths are components as in [`open`]; arguments are each followed by NUL.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Exec<'a> {
+        /// 0, or −errno.
+        pub ret: i32,
+        pub filename: &'a [u8],
+        /// The components of the executed file.
+        pub exe: &'a [u8],
+        /// The components of the working directory.
+        pub cwd: &'a [u8],
+        /// The arguments, each followed by NUL.
+        pub argv: &'a [u8],
+    }
+
+    impl Exec<'_> {
+        /// The payload, with default values for the rest of the record.
+        pub fn bytes(&self) -> Vec<u8> {
+            let count = self.argv.iter().filter(|byte| **byte == 0).count();
+            self.of(ExecRecord { ret: self.ret, argc: count as u32, ..ExecRecord::default() })
+        }
+
+        /// The payload, with the other values of `record`.
+        pub fn of(&self, record: ExecRecord) -> Vec<u8> {
+            let Exec { filename, exe, cwd, argv, .. } = *self;
+            let record = ExecRecord {
+                filename_len: filename.len() as u16,
+                exe_len: exe.len() as u16,
+                cwd_len: cwd.len() as u16,
+                argv_len: argv.len() as u32,
+                argv_total: record.argv_total.max(argv.len() as u32),
+                ..record
+            };
+            [record.as_bytes(), filename, exe, cwd, argv].concat()
+        }
+    }
+
+    /// An exit with this wait status.
+    pub fn exit(status: u32) -> Vec<u8> {
+        ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec()
+    }
+
+    /// An event of a connection between this socket and its peer, without errors.
+    pub fn tcp(op: u8, local: SocketAddr, peer: SocketAddr) -> TcpRecord {
+        let bytes = |socket: SocketAddr| {
+            let mut bytes = [0; 16];
+            match socket.ip() {
+                IpAddr::V4(address) => bytes[..4].copy_from_slice(&address.octets()),
+                IpAddr::V6(address) => bytes = address.octets(),
+            }
+            bytes
+        };
+        TcpRecord {
+            op,
+            laddr: bytes(local),
+            raddr: bytes(peer),
+            lport: local.port(),
+            rport: peer.port(),
+            family: if peer.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 } as u8,
+            fd: -1,
+            net_ns: NsInum(4_026_531_840),
+            ..TcpRecord::default()
+        }
+    }
+
+    /// A fork: parent and child with their starts.
+    pub fn fork(parent: (u32, BootNanos), child: (u32, BootNanos)) -> Vec<u8> {
+        let record = ForkRecord {
+            child: Tgid(child.0),
+            child_tid: child.0,
+            child_start: child.1,
+            child_parent: Tgid(parent.0),
+            child_parent_start: parent.1,
+            ..ForkRecord::default()
+        };
+        record.as_bytes().to_vec()
+    }
+}

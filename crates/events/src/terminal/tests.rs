@@ -1,0 +1,200 @@
+use super::*;
+use proptest::prelude::*;
+
+fn fed(bytes: &[u8]) -> Terminal {
+    let mut terminal = Terminal::default();
+    terminal.resize(20, 5);
+    terminal.feed(bytes);
+    terminal
+}
+
+#[track_caller]
+fn check(bytes: &[u8], shown: &str) {
+    assert_eq!(fed(bytes).screen().contents(), shown);
+}
+
+#[test]
+fn what_vt100_does_not_know_is_translated() {
+    check(b"\x1b(0lqk\x1b(Bq", "┌─┐q");
+    check(b"\x1b)0a\x0eqx\x0fq", "a─│q");
+    check("a\x1b[3bé\x1b[2b".as_bytes(), "aaaaééé");
+    check(b"a\x1bDb\x1bEc", "a\n b\nc");
+    check(b"0123456789\x1b[Zx\x1b[2Zy", "y1234567x9");
+    check(b"a\x1b[Ib", "a       b");
+    check(b"a\x1b[?1047hb\x1b[?1047lc", "ac");
+    check(b"ab\x1b[sc\x1b[ud", "abd");
+    check(b"\x1b]0;title\x07a\x1b]52;c;AA==\x07b\x1bPq\x1b\\c", "abc");
+}
+
+#[test]
+fn characters_are_whole_however_they_are_written() {
+    let text = "aé日🙂\u{fffd}b".as_bytes();
+    let mut terminal = fed(b"");
+    text.chunks(1).for_each(|byte| terminal.feed(byte));
+    assert_eq!(terminal.screen().contents(), fed(text).screen().contents());
+    assert!(terminal.screen().contents().starts_with("aé日🙂"));
+    check(b"a\xe6\x97b\xf0\x9f\x99c\xff", "abc");
+}
+
+#[test]
+fn questions_are_answered_and_answers_bounded() {
+    let mut terminal = fed(b"ab\x1b[6n\x1b[c\x1b[>c\x1b[5n\x1b[18t");
+    assert_eq!(terminal.take_answers(), b"\x1b[1;3R\x1b[?62;22c\x1b[>0;0;0c\x1b[0n\x1b[8;5;20t");
+    terminal.feed(&b"\x1b[6n".repeat(100_000));
+    assert!(terminal.take_answers().len() <= ANSWERS);
+}
+
+#[test]
+fn a_count_beyond_the_screen_costs_no_more_than_the_screen() {
+    assert!(fed(b"a\x1b[65535S").above().len() <= 20);
+    check(b"ab\x1b[99999999Dc\x1b[99999999@d", "cd");
+    check(b"a\r\nb\x1b[H\x1b[99999999Mc", "c");
+}
+
+#[test]
+fn lines_above_the_screen_are_kept_up_to_a_limit() {
+    let mut terminal = Terminal::new(10_000);
+    for line in 0..1000 {
+        terminal.feed(format!("\x1b[31mline {line}\r\n").as_bytes());
+    }
+    assert!(terminal.parser.callbacks().bytes <= 10_000 && terminal.dropped() > 0);
+    let last = terminal.above().back().expect("a line");
+    assert!(last.text.contains("line 976") && last.text.contains("\x1b[31m") && !last.wrapped, "{last:?}");
+    assert_eq!(terminal.above().len() as u64 + terminal.dropped(), 977);
+    let long = fed(&[&[b'x'; 50][..], &b"\r\n".repeat(6)].concat());
+    let wrapped: Vec<_> = long.above().iter().map(|line| (line.text.len(), line.wrapped)).collect();
+    assert_eq!(wrapped[..3], [(20, true), (20, true), (10, false)]);
+    let alternate = fed(&[b"\x1b[?1049h", &b"a\r\n".repeat(50)[..]].concat());
+    assert!(alternate.above().is_empty());
+}
+
+#[test]
+fn any_size_is_taken_and_a_higher_screen_has_no_empty_lines_on_top() {
+    let mut terminal = fed(&b"a\r\n".repeat(20));
+    for (columns, rows) in [(0, 0), (1, 1), (65535, 65535), (20, 50)] {
+        terminal.resize(columns, rows);
+        terminal.feed("日本語\x1b[99999999b\x1b[65535S\x1b[65535L\x1b[65535@\r\n".as_bytes());
+    }
+    let mut terminal = fed(b"a\r\nb\r\nc\r\nd\r\ne\r\nf");
+    terminal.resize(20, 10);
+    assert_eq!(terminal.screen().contents(), "b\nc\nd\ne\nf");
+}
+
+#[test]
+fn a_cursor_outside_the_margins_is_restored_in_origin_mode() {
+    for place in
+        ["\x1b[5d", "\x1b[1d\x1b[7G", "\x1b[3d", "\x1b[1d\x1b[20Gx", "\x1b7\x1b[5d\x1b[20Gx", "\x1b[5d\x1b7\x1b[1d"]
+    {
+        let terminal = fed(format!("abcdefghijklmnopqrst\x1b[2;4r\x1b[?6h{place}").as_bytes());
+        let mut restored = Terminal::restore(&terminal.state());
+        assert_eq!(restored.screen().cursor_position(), terminal.screen().cursor_position(), "{place:?}");
+        assert_eq!(restored.state(), terminal.state(), "{place:?}");
+        restored.feed(b"\x1b[H");
+        assert_eq!(restored.screen().cursor_position(), (1, 0), "{place:?}");
+    }
+}
+
+/// Bytes with special meanings.
+fn output() -> impl Strategy<Value = Vec<u8>> {
+    let number = || prop_oneof![Just(0u32), 1..30u32, Just(99_999_999)];
+    let sequence = (prop::sample::select(vec!["", "?", ">", "="]), prop::collection::vec(number(), 0..4), 0x40u8..0x7f)
+        .prop_map(|(mark, numbers, last)| {
+            let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+            format!("\x1b[{mark}{}{}", numbers.join(";"), char::from(last)).into_bytes()
+        });
+    let known = prop::sample::select(vec![
+        &b"\x1b[?1049h"[..],
+        b"\x1b[?1049l",
+        b"\x1b[?47h",
+        b"\x1b[?47l",
+        b"\x1b7",
+        b"\x1b8",
+        b"\x1b[2;4r",
+        b"\x1b[?6h",
+        b"\x1b[2;4r\x1b[?6h\x1b[4d",
+        b"\x1bM",
+        b"\x1bD",
+        b"\x1bc",
+        b"\x1b(0",
+        b"\x1b(B",
+        b"\x0e",
+        b"\r\n",
+        b"\n\n\n",
+        b"\t",
+        b"\x08",
+        b"\x1b[?25l",
+        b"\x1b[1;31;44m",
+        b"\x1b]0;t",
+        b"\x07",
+        b"\x1b",
+        b"\x1b[",
+        b"\xe6\x97",
+        b"\xa5",
+        b"\x1b[7m",
+        b"\x1b[?2004h\x1b[?1h",
+    ])
+    .prop_map(<[u8]>::to_vec);
+    let text = prop::sample::select(vec![
+        "a",
+        "hello world, this is long",
+        "日本",
+        "e\u{301}",
+        "\u{202e}x",
+        "\u{200d}",
+        "☁\u{fe0f}",
+        "🇩🇪",
+        "\u{17d8}",
+    ])
+    .prop_map(|text| text.as_bytes().to_vec());
+    let any = prop::collection::vec(any::<u8>(), 0..20);
+    let piece = prop_oneof![3 => sequence, 4 => known, 4 => text, 1 => any];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn a_restored_terminal_goes_on_like_the_one_that_was_saved(
+        before in output(), after in output(), size in (1u16..30, 1u16..8), other in (1u16..30, 1u16..8), resizes in any::<bool>()
+    ) {
+        let mut terminal = Terminal::recorded();
+        terminal.resize(size.0, size.1);
+        terminal.feed(&before);
+        let after_empty = |screen: &vt100::Screen| {
+            let ((row, column), (_, columns)) = (screen.cursor_position(), screen.size());
+            column >= columns.get() && screen.cell(row, columns.get() - 1).is_some_and(|cell| !cell.has_contents())
+        };
+        let mut other_screen = terminal.clone();
+        other_screen.feed(if terminal.screen().alternate_screen() { b"\x1b[?47l" } else { b"\x1b[?47h" });
+        prop_assume!(!after_empty(terminal.screen()) && !after_empty(other_screen.screen()));
+        let mut restored = Terminal::restore(&terminal.state());
+        let mut cloned = terminal.clone();
+        prop_assert_eq!(restored.screen().contents(), terminal.screen().contents());
+        prop_assert_eq!(restored.screen().contents_formatted(), terminal.screen().contents_formatted());
+        for terminal in [&mut terminal, &mut restored, &mut cloned] {
+            if resizes {
+                terminal.resize(other.0, other.1);
+            }
+            terminal.feed(&after);
+        }
+        prop_assert_eq!(cloned.state(), terminal.state());
+        prop_assert_eq!(restored.screen().contents(), terminal.screen().contents());
+        prop_assert_eq!(restored.above(), terminal.above());
+        prop_assert_eq!(restored.state(), terminal.state());
+    }
+
+    #[test]
+    fn the_division_of_the_output_makes_no_difference(bytes in output(), at in prop::collection::vec(1usize..40, 1..20)) {
+        let whole = fed(&bytes);
+        let mut divided = fed(b"");
+        let mut rest = bytes.as_slice();
+        for at in at.iter().cycle() {
+            let (first, later) = rest.split_at((*at).min(rest.len()));
+            divided.feed(first);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(divided.state(), whole.state());
+    }
+}

@@ -1,0 +1,113 @@
+//! JSON strings that are safe on a terminal: characters that [`escape`](super::escape()) would escape on a screen are
+//! written as `\uXXXX`, which is equivalent for programs.
+
+use super::Charset;
+use super::escape::{Escaper, MARKS_MAX, deceives, hex_digit, printable_len};
+
+/// Whether the bytes of a string were valid UTF-8.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Utf8 {
+    Valid,
+    /// Invalid bytes were replaced by U+FFFD.
+    Invalid,
+}
+
+/// Writes strings from bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Strings {
+    /// The unescaped bytes of the last string that needed an escape.
+    aside: Vec<u8>,
+    charset: Charset,
+}
+
+impl Strings {
+    /// Sets the charset of the output.
+    pub(crate) fn set_charset(&mut self, charset: Charset) {
+        self.charset = charset;
+    }
+
+    /// Appends a quoted string. `write` appends its bytes directly to `out`; they are copied to `aside` only if
+    /// something must be escaped.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
+        out.push(b'"');
+        let start = out.len();
+        write(out);
+        let written = out.get(start..).unwrap_or_default();
+        let plain = plain_len(written);
+        let mut utf8 = Utf8::Valid;
+        if plain < written.len() {
+            self.aside.clear();
+            self.aside.extend_from_slice(written);
+            out.truncate(start + plain);
+            let marks = if plain > 0 { MARKS_MAX } else { 0 };
+            let mut line = Escaper { marks, out: &mut *out };
+            for chunk in self.aside.get(plain..).unwrap_or_default().utf8_chunks() {
+                line.text(chunk.valid(), plain_len, |line, c| char(c, self.charset, line));
+                if !chunk.invalid().is_empty() {
+                    char('\u{fffd}', self.charset, &mut line);
+                    utf8 = Utf8::Invalid;
+                }
+            }
+        }
+        out.push(b'"');
+        utf8
+    }
+
+    /// The unescaped bytes of the last string that needed an escape.
+    pub(crate) fn last_escaped(&self) -> &[u8] {
+        &self.aside
+    }
+}
+
+/// A JSON string of printable ASCII, for reports. In every locale, all other characters become `\uXXXX`.
+pub fn ascii(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            ' '..='~' => out.push(c as u8),
+            c => units(c, &mut out),
+        }
+    }
+    out.push(b'"');
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends two hex digits per byte.
+pub(crate) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(*byte)]);
+    }
+}
+
+/// Appends a character as one `\uXXXX` per UTF-16 unit.
+fn units(c: char, out: &mut Vec<u8>) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        out.extend_from_slice(b"\\u");
+        hex(&unit.to_be_bytes(), out);
+    }
+}
+
+/// The length of the prefix that needs no escape, in bytes.
+fn plain_len(bytes: &[u8]) -> usize {
+    printable_len(bytes, [b'"', b'\\'])
+}
+
+fn char(c: char, charset: Charset, line: &mut Escaper<'_, Vec<u8>>) {
+    match c {
+        '"' => line.escape("\\\""),
+        '\\' => line.escape("\\\\"),
+        '\n' => line.escape("\\n"),
+        '\r' => line.escape("\\r"),
+        '\t' => line.escape("\\t"),
+        '\u{8}' => line.escape("\\b"),
+        '\u{c}' => line.escape("\\f"),
+        _ if charset == Charset::Utf8 && !c.is_ascii_control() && !deceives(c) && line.char(c) => {}
+        _ => {
+            units(c, line.out);
+            line.marks = 0;
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Why an open, an exec or a connect failed. This module gives the reasons that the event itself proves. `lookup` of the crate `tracetui-live`
+//! looks up the rest, with the rules of this module.
+
+pub mod access;
+pub mod image;
+pub mod name;
+mod tcp;
+
+pub use tcp::FailedConnect;
+
+use crate::event::process::{Process, ProcessKey};
+use crate::event::{Body, EventContext, names};
+use std::sync::Arc;
+use tracetui_shared::id::{NsInum, Tgid, Tid};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::{PATH_MAX, UNKNOWN, uring, via};
+use tracetui_shared::time::BootNanos;
+
+/// `AT_FDCWD`: a relative path starts at the working directory.
+pub const AT_FDCWD: i32 = -100;
+
+/// The longest name of a file in bytes: `NAME_MAX`.
+pub const NAME_MAX: usize = 255;
+
+/// The reason shown for an abandoned lookup.
+pub const NO_ANSWER: &str = "the kernel or the file system did not answer";
+
+/// How many ancestors of an ended process are tried in its place.
+const ANCESTORS: usize = 16;
+
+macro_rules! causes {
+    ($($cause:ident $word:literal,)+) => {
+        /// What refused an open, an exec or a connect.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[allow(missing_docs)] // The words describe them.
+        pub enum Cause {
+            $($cause,)+
+        }
+
+        impl Cause {
+            pub const ALL: &[Cause] = &[$(Cause::$cause,)+];
+
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Cause::$cause => $word,)+
+                }
+            }
+        }
+    };
+}
+
+causes! {
+    Missing "missing",
+    NotADirectory "not_a_directory",
+    NoSearchPermission "no_search_permission",
+    NoPermission "no_permission",
+    NotExecutable "not_executable",
+    DanglingLink "dangling_link",
+    Loop "loop",
+    ReadOnly "read_only",
+    Noexec "noexec",
+    NoInterpreter "no_interpreter",
+    WrongFormat "wrong_format",
+    TooLong "too_long",
+    TooManyFiles "too_many_files",
+    Busy "busy",
+    TextBusy "text_busy",
+    IsADirectory "is_a_directory",
+    Exists "exists",
+    BadDescriptor "bad_descriptor",
+    NoDevice "no_device",
+    NothingListens "nothing_listens",
+    ListensElsewhere "listens_elsewhere",
+    WrongFamily "wrong_family",
+    BacklogFull "backlog_full",
+    RefusedRemotely "refused_remotely",
+    NoRoute "no_route",
+    Prohibited "prohibited",
+    Blackhole "blackhole",
+    NoNeighbour "no_neighbour",
+    Firewall "firewall",
+    Timeout "timeout",
+    NoPort "no_port",
+    Unknown "unknown",
+}
+
+/// The basis of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Basis {
+    /// The event alone proves it.
+    Proven,
+    /// A lookup this many nanoseconds after the event.
+    Checked(u64),
+    Nothing,
+}
+
+/// Why a call failed. Texts are raw bytes, not escaped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    pub text: Vec<u8>,
+    /// The part of the path at which access was refused, or the remote address and port.
+    pub component: Option<Vec<u8>>,
+    pub cause: Cause,
+    /// The nearest existing name, if a name is missing. If nothing listens on a port, the nearest address and port on which
+    /// something does.
+    pub near: Option<Vec<u8>>,
+    /// The place of the lookup, if it was not the process itself.
+    pub place: Option<Vec<u8>>,
+    pub basis: Basis,
+}
+
+impl Answer {
+    fn proven(cause: Cause, text: impl Into<Vec<u8>>) -> Answer {
+        Answer { text: text.into(), component: None, cause, near: None, place: None, basis: Basis::Proven }
+    }
+
+    /// An answer without a reason, and why there is none. Nothing was looked up.
+    pub fn not_looked_up(text: impl Into<Vec<u8>>) -> Answer {
+        Answer { basis: Basis::Nothing, ..Answer::proven(Cause::Unknown, text) }
+    }
+
+    /// An answer without a reason, and why there is none, this many nanoseconds after the event.
+    pub fn unknown(text: impl Into<Vec<u8>>, after_ns: u64) -> Answer {
+        Answer { basis: Basis::Checked(after_ns), ..Answer::proven(Cause::Unknown, text) }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FailedCall {
+    Exec,
+    Open {
+        /// The flags with the numbers that most architectures use.
+        flags: u64,
+        /// `how.resolve`.
+        resolve: u64,
+        /// The directory at which a relative path starts.
+        dirfd: i32,
+    },
+}
+
+/// The working directory, as far as the event shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cwd {
+    /// Known: this path in the mount namespace.
+    AtEvent(Vec<u8>),
+    /// Probable: it was this one when the process started its program, and at the opens before and after the event. The answer
+    /// mentions this, because the process may have been elsewhere in between.
+    Around(Vec<u8>),
+    /// Uncertain: it was this one when the process started its program, but may have changed since, because `chdir` has no event.
+    /// It is shown, and no answer depends on it.
+    AtExec(Vec<u8>),
+    Unknown,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Who {
+    pub key: ProcessKey,
+    pub comm: Vec<u8>,
+}
+
+/// What a lookup looks up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    Path(Question),
+    Connect(FailedConnect),
+}
+
+impl Lookup {
+    /// The time of the event.
+    pub fn time(&self) -> BootNanos {
+        match self {
+            Lookup::Path(question) => question.time,
+            Lookup::Connect(connect) => connect.time,
+        }
+    }
+}
+
+/// The facts about a failed open or exec that a lookup needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Question {
+    pub process: Who,
+    pub tid: Tid,
+    /// Its parents, the nearest first.
+    pub ancestors: Vec<Who>,
+    pub mnt_ns: NsInum,
+    /// Its id in its own pid namespace.
+    pub ns_pid: Tgid,
+    pub time: BootNanos,
+    pub call: FailedCall,
+    pub path: Vec<u8>,
+    /// The error, positive.
+    pub errno: i32,
+    /// The caller's root; `None` if unknown. Only opens have it.
+    pub root: Option<Vec<u8>>,
+    pub cwd: Cwd,
+    /// The effective ids for an exec, the real ones for an open.
+    pub ids: (u32, u32),
+    /// The answer that the event proves. Used if the lookup finds nothing.
+    pub proven: Option<Answer>,
+    /// The other places of the call's search, if the call did not find its file.
+    pub others: Vec<SearchDir>,
+    /// The number of all places of this search. Not all of them are kept.
+    pub places: usize,
+}
+
+/// A directory in which a search looked for a name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct SearchDir {
+    pub dir: Vec<u8>,
+    /// The descriptor at which it starts; [`AT_FDCWD`] if it is absolute.
+    pub dirfd: i32,
+}
+
+impl SearchDir {
+    /// The path of a name in it.
+    pub fn path(&self, name: &[u8]) -> Vec<u8> {
+        match self.dir.as_slice() {
+            b"." => name.to_vec(),
+            dir if dir.ends_with(b"/") => [dir, name].concat(),
+            dir => [dir, b"/", name].concat(),
+        }
+    }
+}
+
+/// Whether failures of a kind are explained: those of opens, execs and connects.
+pub fn explains(body: &Body<'_>) -> bool {
+    matches!(body, Body::Open(_) | Body::Exec(_) | Body::Tcp(_))
+}
+
+/// Whether it is a failed open, exec or connect.
+pub fn is_asked_of(seen: &EventContext<'_>) -> bool {
+    explains(&seen.event.body) && seen.event.failed()
+}
+
+/// The name and the description of an error.
+pub fn error_text(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    text.rsplit_once(" (os error").map_or(text.clone(), |(text, _)| text.to_owned())
+}
+
+/// The answer that the event alone proves, and whether a lookup may show more.
+pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
+    match &seen.event.body {
+        Body::Open(open) => {
+            let fault = open.record.path_marks & (mark::FAULT | mark::NOT_COLLECTED) != 0;
+            let known = !fault && open.record.via != via::OPEN_BY_HANDLE_AT;
+            // Slots of the ring's own table have limits of their own.
+            let direct = open.record.uring & uring::DIRECT != 0;
+            if direct && matches!(open.record.ret.saturating_neg(), libc::ENFILE | libc::EMFILE | libc::EBADF) {
+                return None;
+            }
+            let how_known = open.record.how_marks & (mark::FAULT | UNKNOWN) == 0;
+            let call = FailedCall::Open {
+                flags: if how_known { open.flags() } else { 0 },
+                resolve: open.record.resolve,
+                dirfd: if how_known { open.record.dirfd } else { AT_FDCWD },
+            };
+            proven_by(
+                open.record.ret.saturating_neg(),
+                &call,
+                known.then_some(open.path),
+                open.record.path_marks & mark::CUT != 0,
+            )
+        }
+        Body::Exec(exec) => {
+            let known = exec.record.filename_marks & mark::FAULT == 0;
+            let cut = exec.record.filename_marks & mark::CUT != 0;
+            proven_by(exec.record.ret.saturating_neg(), &FailedCall::Exec, known.then_some(exec.filename), cut)
+        }
+        Body::Tcp(tcp) => tcp::proven(tcp),
+        _ => None,
+    }
+}
+
+pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) -> Option<Answer> {
+    let (flags, dirfd) = match call {
+        FailedCall::Exec => (0, AT_FDCWD),
+        FailedCall::Open { flags, dirfd, .. } => (*flags, *dirfd),
+    };
+    let is_exec = *call == FailedCall::Exec;
+    let relative = path.is_some_and(|path| !path.starts_with(b"/"));
+    Some(match errno {
+        libc::ENAMETOOLONG => too_long(path?, cut)?,
+        libc::EMFILE => {
+            Answer::proven(Cause::TooManyFiles, "the process reached its limit of open files (RLIMIT_NOFILE)")
+        }
+        libc::ENFILE => Answer::proven(Cause::TooManyFiles, "the system reached its limit of open files (fs.file-max)"),
+        libc::EBADF if !is_exec && relative && dirfd != AT_FDCWD => {
+            Answer::proven(Cause::BadDescriptor, format!("descriptor {dirfd} (dirfd) is not open"))
+        }
+        libc::ETXTBSY if is_exec => {
+            Answer::proven(Cause::TextBusy, "the program, or its interpreter, is open for writing")
+        }
+        libc::ETXTBSY => Answer::proven(Cause::TextBusy, "the file is a running program, or in use by the kernel"),
+        libc::E2BIG if is_exec => {
+            Answer::proven(Cause::TooLong, "the arguments and the environment exceed the limit of the kernel")
+        }
+        libc::ENOENT if path == Some(b"") && !cut => Answer::proven(Cause::Missing, "the path is empty"),
+        libc::EEXIST if flags & names::O_EXCL != 0 => Answer {
+            component: path.map(<[u8]>::to_vec),
+            ..Answer::proven(Cause::Exists, "the file exists, and O_EXCL requires a new one")
+        },
+        libc::EISDIR if path.is_some_and(|path| path.ends_with(b"/")) && flags & names::O_CREAT != 0 => {
+            Answer::proven(Cause::IsADirectory, "the path ends with a slash, and O_CREAT does not create directories")
+        }
+        libc::EROFS => Answer::proven(Cause::ReadOnly, "the file system or mount is read-only"),
+        _ => return None,
+    })
+}
+
+/// The reason for `ENAMETOOLONG`: the whole path, or one of its names.
+fn too_long(path: &[u8], cut: bool) -> Option<Answer> {
+    if cut || path.len() >= PATH_MAX as usize - 1 {
+        return Some(Answer::proven(Cause::TooLong, "the path is longer than 4,095 bytes"));
+    }
+    let name = path.split(|byte| *byte == b'/').find(|name| name.len() > NAME_MAX)?;
+    let text = format!("a name in the path has {} bytes; the maximum is {NAME_MAX}", name.len());
+    Some(Answer { component: Some(name.to_vec()), ..Answer::proven(Cause::TooLong, text) })
+}
+
+/// What to look up; `None` if the event proves the answer, or has no path.
+pub fn question(seen: &EventContext<'_>) -> Option<Lookup> {
+    match &seen.event.body {
+        Body::Tcp(tcp) => tcp::question(&seen.event.header, tcp).map(Lookup::Connect),
+        _ => path_question(seen).map(Lookup::Path),
+    }
+}
+
+fn path_question(seen: &EventContext<'_>) -> Option<Question> {
+    let header = &seen.event.header;
+    let proven = proven(seen);
+    // A read-only file system is known from the event, but not its place. All other proven answers are complete.
+    if proven.as_ref().is_some_and(|answer| answer.cause != Cause::ReadOnly) {
+        return None;
+    }
+    let at_exec = |process: Option<&Arc<Process>>| match process.map(|process| &process.image.cwd) {
+        Some(cwd) if !cwd.is_empty() => Cwd::AtExec(cwd.to_vec()),
+        _ => Cwd::Unknown,
+    };
+    let written = |names: crate::event::Components<'_>| {
+        let mut path = Vec::new();
+        names.write(&mut path);
+        path
+    };
+    let (call, path, errno, root, cwd, ids) = match &seen.event.body {
+        Body::Open(open) => {
+            let record = &open.record;
+            let unread = record.path_marks & (mark::FAULT | mark::NOT_COLLECTED | mark::CUT) != 0
+                || record.how_marks & (mark::FAULT | UNKNOWN) != 0
+                || record.via == via::OPEN_BY_HANDLE_AT;
+            if unread {
+                return None;
+            }
+            let root = match open.root() {
+                Some(root) => Some(written(root)),
+                None if open.names.absent().is_some() || record.root_off == u16::MAX => None,
+                None => Some(b"/".to_vec()),
+            };
+            let call = FailedCall::Open { flags: open.flags(), resolve: record.resolve, dirfd: record.dirfd };
+            (call, open.path, record.ret.saturating_neg(), root, at_exec(seen.process), (header.uid.0, header.gid.0))
+        }
+        Body::Exec(exec) => {
+            let record = &exec.record;
+            if record.filename_marks & (mark::FAULT | mark::CUT) != 0 {
+                return None;
+            }
+            let known = exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() && !exec.cwd.deleted();
+            let cwd = if known { Cwd::AtEvent(written(exec.cwd)) } else { Cwd::Unknown };
+            (FailedCall::Exec, exec.filename, record.ret.saturating_neg(), None, cwd, (record.euid, record.egid))
+        }
+        _ => return None,
+    };
+    let mut next = seen.process.and_then(|process| process.parent);
+    let ancestors = std::iter::from_fn(|| {
+        let process = seen.world.process(next?)?;
+        next = process.parent;
+        Some(Who { key: process.key, comm: process.comm.to_vec() })
+    });
+    Some(Question {
+        process: Who { key: ProcessKey { tgid: header.tgid, start: header.start }, comm: header.comm().to_vec() },
+        tid: header.tid,
+        ancestors: ancestors.take(ANCESTORS).collect(),
+        mnt_ns: header.mnt_ns,
+        ns_pid: header.ns_pid,
+        time: header.time,
+        call,
+        path: path.to_vec(),
+        errno,
+        root,
+        cwd,
+        ids,
+        proven,
+        others: Vec::new(),
+        places: 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::sample;
+    use proptest::prelude::*;
+
+    const OPEN: FailedCall = FailedCall::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD };
+
+    #[track_caller]
+    fn check(errno: i32, call: &FailedCall, path: &[u8], expected: Option<Cause>) {
+        let answer = proven_by(errno, call, Some(path), false);
+        assert_eq!(answer.as_ref().map(|answer| answer.cause), expected, "{answer:?}");
+        assert!(answer.is_none_or(|answer| answer.basis == Basis::Proven));
+    }
+
+    #[test]
+    fn some_errors_are_explained_by_the_event_alone() {
+        let long = [b"/tmp/".as_slice(), &[b'x'; 256]].concat();
+        check(libc::ENAMETOOLONG, &OPEN, &long, Some(Cause::TooLong));
+        check(libc::ENAMETOOLONG, &FailedCall::Exec, &long, Some(Cause::TooLong));
+        check(libc::ENAMETOOLONG, &OPEN, &[b'/'; 4095], Some(Cause::TooLong));
+        // A file system may allow less.
+        check(libc::ENAMETOOLONG, &OPEN, b"/tmp/x", None);
+        check(libc::EMFILE, &OPEN, b"/x", Some(Cause::TooManyFiles));
+        let at = FailedCall::Open { flags: 0, resolve: 0, dirfd: 9 };
+        check(libc::EBADF, &at, b"x", Some(Cause::BadDescriptor));
+        check(libc::EBADF, &at, b"/x", None);
+        check(libc::ENOENT, &OPEN, b"", Some(Cause::Missing));
+        check(libc::ENOENT, &OPEN, b"/x", None);
+        check(libc::EACCES, &OPEN, b"/x", None);
+        check(libc::ETXTBSY, &FailedCall::Exec, b"/x", Some(Cause::TextBusy));
+        check(libc::E2BIG, &FailedCall::Exec, b"/x", Some(Cause::TooLong));
+        check(libc::E2BIG, &OPEN, b"/x", None);
+        let new = FailedCall::Open { flags: names::O_CREAT | names::O_EXCL, resolve: 0, dirfd: AT_FDCWD };
+        check(libc::EEXIST, &new, b"/x", Some(Cause::Exists));
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_asked_about((header, payload) in sample::any()) {
+            sample::with_seen(header, &payload, |seen| {
+                let _ = (proven(seen), question(seen));
+            });
+        }
+    }
+
+    #[test]
+    fn errors_are_described_without_their_number() {
+        assert_eq!(error_text(libc::EACCES), "Permission denied");
+        assert_eq!(error_text(libc::ENOENT), "No such file or directory");
+    }
+}

@@ -1,0 +1,168 @@
+//! Which module of the crate uses which: each one only those before it in [`ORDER`]. In each crate, no files use each other in a circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules in the order of the data flow. [`lib.rs`](../src/lib.rs) describes them.
+const ORDER: [&str; 22] = [
+    "fifo",
+    "limits",
+    "capture",
+    "budget",
+    "text",
+    "frame",
+    "synthetic",
+    "symbols",
+    "bpf",
+    "terminal",
+    "event",
+    "enrich",
+    "recording",
+    "filter",
+    "account",
+    "pipeline",
+    "playback",
+    "store",
+    "why",
+    "search",
+    "sink",
+    "diff",
+];
+
+fn files(dir: &Path, to: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => files(&path, to),
+            false => to.push(path),
+        }
+    }
+}
+
+/// The code of a file, without comments and without its tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("UTF-8");
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_module_uses_only_those_before_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    files(&root, &mut paths);
+    let place = |name: &str| ORDER.iter().position(|module| *module == name);
+    let mut wrong = Vec::new();
+    for path in &paths {
+        let below = path.strip_prefix(&root).expect("below src");
+        let module = below.iter().next().and_then(|name| name.to_str()).expect("a name").trim_end_matches(".rs");
+        if module == "lib" || below.iter().any(|part| part.to_str().is_some_and(|part| part.starts_with("test"))) {
+            continue;
+        }
+        let at = place(module).unwrap_or_else(|| panic!("{module} is not in ORDER"));
+        let code = code(path);
+        for (found, _) in code.match_indices("crate::") {
+            let used: String = code[found + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if place(&used).is_none_or(|used| used > at) {
+                wrong.push(format!("{} uses {used}", below.display()));
+            }
+        }
+    }
+    wrong.dedup();
+    assert!(paths.len() > 60 && wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The paths in a list of imports, without braces: `a::{b, c::d}` are `a::b` and `a::c::d`.
+fn paths(prefix: &str, list: &str, to: &mut Vec<String>) {
+    let (mut depth, mut start) = (0, 0);
+    for (at, letter) in list.char_indices().chain([(list.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let part = list[start..at].trim();
+                start = at + 1;
+                match part.split_once('{') {
+                    Some((before, rest)) => {
+                        paths(&format!("{prefix}{before}"), rest.trim_end().trim_end_matches('}'), to);
+                    }
+                    None => to.push(format!("{prefix}{part}")),
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The files that each file of a crate imports from, as modules. Imports from the folders that a file is in do not count.
+fn imports(root: &Path) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let (mut files_of, mut found) = (Vec::new(), BTreeMap::new());
+    files(root, &mut files_of);
+    for path in files_of.iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+        let below = path.strip_prefix(root).expect("below src").with_extension("");
+        let mut module: Vec<_> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        module.pop_if(|last| matches!(last.as_str(), "mod" | "lib" | "main"));
+        if !module.iter().any(|part| part.starts_with("test")) {
+            let uses = found.entry(module).or_insert_with(Vec::new);
+            for list in code(path).split(';').filter_map(|line| line.rsplit_once("use ")) {
+                paths("", list.1, uses);
+            }
+        }
+    }
+    let known: BTreeSet<_> = found.keys().cloned().collect();
+    let resolved = |module: &[String], path: &String| {
+        let mut parts = path.split("::").map(str::trim).peekable();
+        let mut at = module.to_vec();
+        match parts.peek()? {
+            &"crate" => at.clear(),
+            &"super" | &"self" => {}
+            first if known.contains(&[module, &[(*first).to_owned()]].concat()) => {}
+            _ => return None,
+        }
+        for part in parts {
+            match part {
+                "crate" | "self" => {}
+                "super" => _ = at.pop(),
+                part => at.push(part.to_owned()),
+            }
+        }
+        while !known.contains(&at) {
+            at.pop()?;
+        }
+        (!module.starts_with(&at)).then_some(at)
+    };
+    let resolve = |(module, uses): (Vec<String>, Vec<String>)| {
+        let uses = uses.iter().filter_map(|path| resolved(&module, path)).collect();
+        (module, uses)
+    };
+    found.into_iter().map(resolve).collect()
+}
+
+/// The modules that can be reached from one by imports.
+fn reached(from: &Vec<String>, all: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> BTreeSet<Vec<String>> {
+    let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(module) = next.pop() {
+        next.extend(all.get(module).into_iter().flatten().filter(|used| reached.insert((*used).clone())));
+    }
+    reached
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crates = ["shared", "crates/events", "crates/host", "crates/inspect", "crates/live", "tui", "probes-ebpf"];
+    let (mut circles, mut count) = (BTreeSet::new(), 0);
+    for name in crates {
+        let all = imports(&root.join(name).join("src"));
+        count += all.values().flatten().count();
+        let reached: BTreeMap<_, _> = all.keys().map(|module| (module, reached(module, &all))).collect();
+        for (module, of) in reached.iter().filter(|(module, of)| of.contains(**module)) {
+            let circle = of.iter().filter(|other| reached[other].contains(*module));
+            let circle: Vec<_> = circle.map(|other| other.join("::")).collect();
+            circles.insert(format!("{name}: {}", circle.join(" ")));
+        }
+    }
+    assert!(count > 500, "{count}");
+    assert!(circles.is_empty(), "{circles:#?}");
+}

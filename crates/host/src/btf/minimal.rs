@@ -1,0 +1,167 @@
+//! Writes the part of a BTF that the resolution needs. It has some KiB instead of some MB. That is small enough to keep
+//! one per kernel for the tests, or to copy one from a machine on which a field was not found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Btf;
+use super::raw::{BtfType, TypeKind, enumerator_at};
+use super::resolve::{AttachNames, ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved};
+use super::write::{Head, Writer};
+use tracetui_shared::offsets::TYPES;
+
+impl Btf {
+    /// A smaller BTF with the same resolution.
+    ///
+    /// Structures keep their size, and the members that lead to a field, with their bit offsets. Enumerations keep the
+    /// requested enumerators. Functions and tracepoints keep the number of their arguments. Typedefs and qualifiers
+    /// before members are dropped. The target of a pointer becomes `void` unless it is kept itself. Types keep their
+    /// order but not their ids, so this BTF cannot be used where the kernel looks up types by id.
+    pub fn minimal(&self, resolved: &Resolved, attach: &AttachNames) -> Vec<u8> {
+        let mut kept = Kept { btf: self, types: BTreeMap::new() };
+        kept.fields(resolved);
+        kept.enumerators();
+        kept.structures();
+        attach.tracepoints.iter().for_each(|name| kept.tracepoint(name));
+        // Only the existence of this typedef matters, so the type that it names becomes `void`.
+        self.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE).into_iter().for_each(|id| _ = kept.types.entry(id).or_default());
+        for names in [&FUNCTIONS[..], &attach.functions] {
+            self.funcs(names).into_iter().flatten().for_each(|id| kept.function(id));
+        }
+        kept.write()
+    }
+}
+
+/// The kept types by id, each with the indices of its kept members or enumerators.
+struct Kept<'a> {
+    btf: &'a Btf,
+    types: BTreeMap<u32, BTreeSet<usize>>,
+}
+
+impl Kept<'_> {
+    fn fields(&mut self, resolved: &Resolved) {
+        for decision in &resolved.decisions {
+            // A structure without the member is kept too, so that the resolution still reports a missing member.
+            decision.structure.into_iter().for_each(|id| self.add(id));
+            let Ok(place) = &decision.place else { continue };
+            for step in &place.steps {
+                self.types.entry(step.structure).or_default().insert(step.member);
+            }
+            self.add(place.type_id);
+        }
+    }
+
+    fn enumerators(&mut self) {
+        for place in self.btf.enumerator_places(&ENUMERATORS).into_iter().flatten() {
+            self.types.entry(place.ty).or_default().insert(place.index);
+        }
+    }
+
+    /// Keeps the structures that are needed for more than offsets.
+    fn structures(&mut self) {
+        self.btf.structures(TYPES).into_iter().flatten().for_each(|id| self.add(id));
+        let (structure, member) = MAY_GOTO_MEMBER;
+        let Some(id) = self.btf.structures(&[structure])[0] else { return };
+        self.add(id);
+        let Ok(place) = self.btf.first_path(id, &[member]) else { return };
+        for step in &place.steps {
+            self.types.entry(step.structure).or_default().insert(step.member);
+        }
+        self.add(place.type_id);
+    }
+
+    fn function(&mut self, id: u32) {
+        self.types.entry(id).or_default();
+        let proto = self.btf.get(id).and_then(|ty| self.shape(ty.word));
+        proto.into_iter().for_each(|proto| self.proto(proto));
+    }
+
+    fn tracepoint(&mut self, name: &str) {
+        let Some(typedef) = self.btf.typedef(&format!("btf_trace_{name}")) else { return };
+        self.types.entry(typedef).or_default();
+        let Some(pointer) = self.btf.get(typedef).and_then(|ty| self.shape(ty.word)) else { return };
+        self.types.entry(pointer).or_default();
+        let proto = self.btf.get(pointer).and_then(|ty| self.shape(ty.word));
+        proto.into_iter().for_each(|proto| self.proto(proto));
+    }
+
+    fn proto(&mut self, proto: u32) {
+        let Some(ty) = self.btf.get(proto).filter(|ty| ty.kind == TypeKind::FuncProto) else { return };
+        self.types.entry(proto).or_default();
+        (0..ty.count).for_each(|index| self.add(self.btf.word(ty.tail + 8 * index + 4)));
+    }
+
+    /// Keeps a type for its size: an array with its element type, a structure without members.
+    fn add(&mut self, id: u32) {
+        let mut waiting = vec![id];
+        while let Some(id) = waiting.pop() {
+            let Some(id) = self.shape(id).filter(|id| !self.types.contains_key(id)) else { continue };
+            self.types.entry(id).or_default();
+            let array = self.btf.get(id).filter(|ty| ty.kind == TypeKind::Array);
+            // The element type and the index type.
+            waiting.extend(array.iter().flat_map(|ty| [self.btf.word(ty.tail), self.btf.word(ty.tail + 4)]));
+        }
+    }
+
+    /// The id without typedefs and qualifiers; `None` for types that are not kept.
+    fn shape(&self, id: u32) -> Option<u32> {
+        let id = self.btf.peel(id).ok()?;
+        // A declaration tag is the type of nothing, whatever a damaged BTF says.
+        let left_out = |kind| {
+            matches!(kind, TypeKind::Func | TypeKind::Fwd | TypeKind::Var | TypeKind::Datasec | TypeKind::DeclTag)
+        };
+        self.btf.get(id).filter(|ty| !left_out(ty.kind)).map(|_| id)
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let ids: BTreeMap<u32, u32> = self.types.keys().copied().zip(1..).collect();
+        let new = |id: u32| self.shape(id).and_then(|id| ids.get(&id)).copied().unwrap_or(0);
+        let mut writer = Writer::new();
+        for (id, indices) in &self.types {
+            let Some(ty) = self.btf.get(*id) else { continue };
+            let (count, tail) = self.tail(&mut writer, ty, indices, &new);
+            let word = if matches!(ty.kind, TypeKind::Ptr | TypeKind::Typedef | TypeKind::Func | TypeKind::FuncProto) {
+                new(ty.word)
+            } else {
+                ty.word
+            };
+            writer.push(Head { name: self.btf.string(ty.name), kind: ty.kind, flag: ty.flag, word }, count, &tail);
+        }
+        writer.finish()
+    }
+
+    /// The number of kept members, enumerators or parameters of a type, and the words after its head.
+    fn tail(
+        &self,
+        writer: &mut Writer,
+        ty: BtfType,
+        indices: &BTreeSet<usize>,
+        new: &impl Fn(u32) -> u32,
+    ) -> (usize, Vec<u32>) {
+        let word = |at: usize| self.btf.word(ty.tail + at);
+        let mut renamed = |at: usize| writer.string(self.btf.string(self.btf.word(at)));
+        match ty.kind {
+            TypeKind::Int => (0, vec![word(0)]),
+            TypeKind::Array => (0, vec![new(word(0)), new(word(4)), word(8)]),
+            TypeKind::Struct | TypeKind::Union => {
+                let member =
+                    |index: &usize| [renamed(ty.tail + 12 * index), new(word(12 * index + 4)), word(12 * index + 8)];
+                (indices.len(), indices.iter().flat_map(member).collect())
+            }
+            TypeKind::Enum | TypeKind::Enum64 => {
+                let wide = ty.kind == TypeKind::Enum64;
+                let enumerator = |index: &usize| {
+                    let at = enumerator_at(ty, *index);
+                    [Some(renamed(at)), Some(self.btf.word(at + 4)), wide.then(|| self.btf.word(at + 8))]
+                };
+                (indices.len(), indices.iter().flat_map(enumerator).flatten().collect())
+            }
+            TypeKind::FuncProto => {
+                let parameter = |index| [0, new(word(8 * index + 4))];
+                (ty.count, (0..ty.count).flat_map(parameter).collect())
+            }
+            // For a function, this field is not a count but the linkage.
+            TypeKind::Func => (ty.count, Vec::new()),
+            _ => (0, Vec::new()),
+        }
+    }
+}

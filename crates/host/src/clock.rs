@@ -1,0 +1,137 @@
+//! The clocks: CLOCK_BOOTTIME, and its offsets to the wall clock and to local time.
+
+use super::{decimal, read_bounded};
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
+use std::time::Duration;
+use tracetui_events::frame::host::Clock;
+use tracetui_shared::time::BootNanos;
+
+/// `PROC_TIME_INIT_INO`
+/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the inum of the
+/// initial time namespace.
+const INITIAL_TIME_NS: &str = "time:[4026531834]";
+
+/// The number of samples. Only the tightest one counts. One would suffice if the thread were never preempted during it.
+const SAMPLES: usize = 8;
+
+/// CLOCK_BOOTTIME of the initial time namespace, as the probes read it. It does not depend on tracetui's time
+/// namespace.
+pub fn now_boot() -> BootNanos {
+    BootNanos(boot_ns().saturating_sub(namespace_offset_ns()).max(0) as u64)
+}
+
+/// The processor time of the calling thread.
+pub fn now_thread() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// The current offset between the clocks. Samples CLOCK_REALTIME several times, each time between two reads of
+/// CLOCK_BOOTTIME. The sample with the closest pair of reads counts. The error is at most half their distance (tens of
+/// nanoseconds).
+pub fn sample() -> Clock {
+    let (_, offset) = (0..SAMPLES)
+        .map(|_| {
+            let before = boot_ns();
+            let real = read_clock(ClockId::Realtime);
+            let width = boot_ns() - before;
+            (width, real - (before + width / 2))
+        })
+        .min_by_key(|(width, _)| *width)
+        .unwrap_or_default();
+    Clock { offset_ns: offset + namespace_offset_ns() }
+}
+
+/// The number of seconds that local time is ahead of UTC at a time (seconds since 1970), by the current TZ or
+/// /etc/localtime. 0 if the C library cannot convert the time.
+pub(crate) fn local_offset_s(unix_s: i64) -> i32 {
+    unsafe extern "C" {
+        fn tzset();
+    }
+    // SAFETY: tzset(3) has no arguments. It reads the environment, which tracetui never changes.
+    unsafe { tzset() };
+    // SAFETY: `tm` consists of integers and a pointer, for which all zeros is a valid value.
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers refer to live variables.
+    let filled = unsafe { libc::localtime_r(&unix_s, &mut local) };
+    if filled.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
+}
+
+/// The number of seconds that local time is ahead of UTC now; see [`local_offset_s`].
+pub fn local_offset_now_s() -> i32 {
+    local_offset_s(read_clock(ClockId::Realtime) / 1_000_000_000)
+}
+
+/// CLOCK_REALTIME, in nanoseconds.
+pub fn now_real_ns() -> i64 {
+    read_clock(ClockId::Realtime)
+}
+
+/// The offset that tracetui's time namespace adds to CLOCK_BOOTTIME and to the start times in /proc. The probes do not
+/// see it. It is read once, because a process only changes its own time namespace deliberately, and tracetui does not.
+pub fn namespace_offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        // The link does not exist on a kernel without time namespaces (before 5.6).
+        match std::fs::read_link("/proc/self/ns/time") {
+            Ok(link) if link.as_os_str() != INITIAL_TIME_NS => {
+                parse_offsets(&read_bounded("/proc/self/timens_offsets", 4096).unwrap_or_default()).unwrap_or(0)
+            }
+            _ => 0,
+        }
+    })
+}
+
+/// Parses the boottime line of /proc/PID/timens_offsets, `boottime SECONDS NANOSECONDS`. Returns nanoseconds.
+pub fn parse_offsets(text: &[u8]) -> Option<i64> {
+    let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"boottime"))?;
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let seconds: i64 = decimal(fields.next()?)?;
+    let nanos: i64 = decimal(fields.next()?)?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+fn boot_ns() -> i64 {
+    read_clock(ClockId::Boottime)
+}
+
+fn read_clock(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    #[test]
+    fn boot_time_and_the_offset_make_the_wall_clock() {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as i64;
+        let ours = now_boot().0 as i64 + sample().offset_ns;
+        assert!((ours - wall).abs() < 1_000_000_000, "{ours} is not {wall}");
+    }
+
+    #[test]
+    fn two_samples_hardly_differ() {
+        let differ = (sample().offset_ns - sample().offset_ns).abs();
+        assert!(differ < 50_000_000, "{differ} ns");
+    }
+
+    #[test]
+    fn the_namespace_offset_is_read_to_the_nanosecond() {
+        assert_eq!(
+            parse_offsets(b"monotonic           7         8\nboottime          -2         5\n"),
+            Some(-1_999_999_995)
+        );
+        assert_eq!(parse_offsets(b"boottime 99999999999999999 0\n"), None);
+        assert_eq!(parse_offsets(b"boottime"), None);
+        assert_eq!(parse_offsets(b""), None);
+    }
+
+    #[test]
+    fn local_time_is_within_a_day_of_utc() {
+        assert!(local_offset_s(1_700_000_000).abs() < 86_400);
+    }
+}

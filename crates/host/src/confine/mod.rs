@@ -1,0 +1,531 @@
+//! The rights of each thread of a trace. A trace reads data that others wrote, so each thread keeps only the rights
+//! that its work needs.
+//!
+//! | thread | role | capabilities |
+//! |---|---|---|
+//! | main, and the threads that it starts | [`Role::Events`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
+//! | `source` | [`Role::Ring`] | BPF, PERFMON, SYSLOG, SYS_NICE |
+//! | `cgroups` | [`Role::Handles`] | DAC_READ_SEARCH |
+//! | `scan`, `lookups`, `why` | [`Role::Processes`] | SYS_PTRACE, DAC_READ_SEARCH |
+//! | `symbols` | [`Role::Symbols`] | SYSLOG |
+//! | `inventory`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
+//! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
+//! | `streams` | [`Role::Streams`] | PERFMON |
+//! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
+//! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
+//! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
+//!
+//! Credentials belong to a thread. The functions of the C library change the credentials of all threads, so this module
+//! makes the system calls directly. A thread has no more rights than its parent had at its start. Threads with more
+//! rights than the main thread are therefore started before it gives up its own, or by another such thread
+//! ([`Spawner`]).
+//!
+//! # The user
+//!
+//! The user id is [`USER`], not the id of the user who typed sudo. The traced COMMAND runs as that user, and a process
+//! may send signals to others with its user id. A hostile build could therefore stop or kill its tracer. `nobody`
+//! (65534) is the user of other daemons, and of containers without a user namespace, which could do the same. [`USER`]
+//! has no account and no processes but tracetui's, so only root can send it signals, as before. Other processes do not
+//! use up its limit of processes (`ulimit -u`) either.
+//!
+//! # Limits
+//!
+//! Threads share memory. Giving up rights stops a mistake: a path that leads elsewhere, a call that was not intended.
+//! It does not stop an attacker's code in one thread from writing to the memory of another one.
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod calls;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod calls {
+    //! Stubs: nothing is traced on this architecture.
+    #[allow(dead_code, reason = "they are not read here")]
+    pub(super) enum For<'a> {
+        Role(super::Role),
+        Files(super::FileAccess<'a>),
+    }
+
+    pub(super) fn restrict(_: For<'_>) -> std::io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(super) fn denied() -> Option<String> {
+        None
+    }
+
+    pub(super) struct MonitorCalls;
+
+    impl MonitorCalls {
+        pub(super) fn prepare() -> MonitorCalls {
+            MonitorCalls
+        }
+
+        pub(super) fn restrict(&self) {}
+    }
+}
+mod writes;
+
+mod trial;
+
+use super::invoker::{Invoker, take_file_ids};
+use super::machine::{Capabilities, Capability};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitySet, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use tracetui_shared::id::{Gid, Uid};
+pub use trial::{Threads, Trial};
+use writes::WriteAccess;
+
+/// The user and group id of a trace that root started. `systemd` and Debian assign no ids from 65520 to 65533.
+pub const USER: u32 = 65_529;
+
+/// The task of a thread in a trace, which decides its rights.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Takes the events, and shows or prints them.
+    Events {
+        /// Whether there is a COMMAND or a job to signal.
+        signals: bool,
+        /// The process id of the COMMAND, whose process group may be signalled.
+        command: Option<Pid>,
+    },
+    /// Empties the ring, and reads the counters.
+    Ring,
+    Handles,
+    /// Reads /proc of all users, for the processes that run at the start and for the reasons of failed calls.
+    Processes,
+    /// Reads the symbols of the kernel.
+    Symbols,
+    /// Takes inventories of BPF programs, links and attachments.
+    Inventory,
+    /// Opens netlink sockets for [`Role::Inventory`] and [`Role::Processes`], which cannot do so themselves. The rights of
+    /// the thread that opened a socket limit what can be sent by it.
+    Sockets,
+    /// Opens the rings of program changes, for [`Role::Ring`] and [`Role::Inventory`], which read them. The same call
+    /// can change the code and the data of other processes (uprobes). Only this role maps memory that others write.
+    Streams,
+    /// Searches the pins of BPF objects.
+    Pins,
+}
+
+/// The roles, each with the name of its thread. `doctor` reports what they can do.
+pub(crate) const ROLES: [(&str, Role); 10] = [
+    ("main", Role::Events { signals: false, command: None }),
+    ("main, with a COMMAND or a screen", Role::Events { signals: true, command: None }),
+    ("source", Role::Ring),
+    ("cgroups", Role::Handles),
+    ("scan, lookups, why", Role::Processes),
+    ("symbols", Role::Symbols),
+    ("inventory", Role::Inventory),
+    ("sockets", Role::Sockets),
+    ("streams", Role::Streams),
+    ("pins", Role::Pins),
+];
+
+const NONE: Capabilities = Capabilities(0);
+
+/// The capabilities of a trace between the attach and the start of its threads. The thread of [`Role::Inventory`] gets
+/// its other capabilities earlier.
+pub const STARTING: Capabilities = NONE
+    .with(Capability::DacReadSearch)
+    .with(Capability::Kill)
+    .with(Capability::SysPtrace)
+    .with(Capability::SysNice)
+    .with(Capability::Syslog)
+    .with(Capability::Perfmon)
+    .with(Capability::Bpf);
+
+impl Role {
+    /// The capabilities that the role needs.
+    pub const fn capabilities(self) -> Capabilities {
+        match self {
+            Role::Events { signals: false, .. } => NONE.with(Capability::SysNice),
+            Role::Events { signals: true, .. } => NONE.with(Capability::SysNice).with(Capability::Kill),
+            Role::Ring => {
+                NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
+            }
+            Role::Handles => NONE.with(Capability::DacReadSearch),
+            Role::Processes => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
+            Role::Symbols => NONE.with(Capability::Syslog),
+            Role::Inventory => NONE
+                .with(Capability::SysAdmin)
+                .with(Capability::NetAdmin)
+                .with(Capability::Bpf)
+                .with(Capability::Perfmon)
+                .with(Capability::Syslog)
+                .with(Capability::SysPtrace)
+                .with(Capability::DacReadSearch),
+            // The sockets are opened in each network namespace. NET_BROADCAST is for listening to broadcasts of other
+            // namespaces.
+            Role::Sockets => NONE.with(Capability::SysAdmin).with(Capability::NetBroadcast),
+            Role::Streams => NONE.with(Capability::Perfmon),
+            Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
+        }
+    }
+
+    /// Whether the role needs the right to read all files: /proc of others, bpffs.
+    const fn reads_all(self) -> bool {
+        matches!(self, Role::Processes | Role::Inventory | Role::Pins)
+    }
+}
+
+/// Permanently gives up all rights that the role does not need, for the calling thread and the threads that it starts.
+///
+/// # Errors
+/// The error of the kernel. The thread must not continue.
+pub fn enter(role: Role) -> io::Result<Enforced> {
+    match role {
+        // bpffs belongs to root, and BPF_OBJ_GET asks for write permission.
+        Role::Pins => hold_as(Some(ROOT), role.capabilities())?,
+        _ => hold(role.capabilities())?,
+    }
+    let writes = match role {
+        Role::Events { .. } => writes::restrict(WriteAccess::Terminal)?,
+        Role::Ring | Role::Handles | Role::Symbols | Role::Sockets | Role::Streams | Role::Pins => {
+            writes::restrict(WriteAccess::Nowhere)?
+        }
+        // These roles read from other processes, which such a restriction would forbid.
+        Role::Processes | Role::Inventory => false,
+    };
+    if !matches!(role, Role::Events { .. }) {
+        leave_signals_to_main()?;
+    }
+    Ok(Enforced { writes, calls: calls::restrict(calls::For::Role(role))? })
+}
+
+/// The restrictions that the kernel enforces besides ids and capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Enforced {
+    /// Whether the role can write only in its own place (Landlock).
+    pub(crate) writes: bool,
+    /// Whether the role can make only its own system calls (seccomp).
+    pub(crate) calls: bool,
+}
+
+/// The system calls of the monitor, the process that watches over a COMMAND with a terminal.
+pub struct MonitorCalls(calls::MonitorCalls);
+
+impl MonitorCalls {
+    pub fn prepare() -> MonitorCalls {
+        MonitorCalls(calls::MonitorCalls::prepare())
+    }
+
+    /// Forbids all other system calls to the calling thread, if the kernel can. Safe after a fork.
+    pub fn restrict(&self) {
+        self.0.restrict();
+    }
+}
+
+/// A message about system calls that a filter denied. `None` if there were none.
+pub fn denied() -> Option<String> {
+    calls::denied()
+}
+
+/// Blocks the signals that are sent to the process. Their handlers signal the COMMAND, and only the role of the main
+/// thread permits that.
+fn leave_signals_to_main() -> io::Result<()> {
+    let faults = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
+    // SAFETY: the set is a live local, which sigfillset initialises.
+    let failed = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        faults.iter().for_each(|signal| _ = libc::sigdelset(&raw mut set, *signal));
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(failed)) }
+}
+
+/// The file access of a thread. It has the ids of the user who typed sudo, otherwise root's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileAccess<'a> {
+    Read,
+    /// Writes an open file. Can remove it from this directory if no trace begins.
+    Remove(&'a Path),
+    /// Creates and removes files in a directory. Cannot open an existing file for writing.
+    Create(&'a Path),
+}
+
+impl<'a> FileAccess<'a> {
+    fn directory(self) -> Option<&'a Path> {
+        match self {
+            FileAccess::Read => None,
+            FileAccess::Remove(dir) | FileAccess::Create(dir) => Some(dir),
+        }
+    }
+}
+
+/// The directory for recordings that a trace begins later: the working directory. Landlock permits creation in all
+/// directories below it too. So this is `/tmp` if the working directory is `/`, as for a service or in a container.
+pub fn later_recordings() -> &'static Path {
+    match std::env::current_dir() {
+        Ok(dir) if dir == Path::new("/") => Path::new("/tmp"),
+        _ => Path::new("."),
+    }
+}
+
+/// Like [`enter`], for a thread that works with files.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Result<()> {
+    let Some(Invoker { uid, gid, groups, .. }) = invoker else {
+        // Even root needs this capability to write into directories of others.
+        hold_as(Some(ROOT), NONE.with(Capability::DacOverride))?;
+        if work.directory().is_none_or(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
+            hold(NONE)?;
+        }
+        return restrict_files(work);
+    };
+    hold_as(Some((*uid, *gid, groups)), NONE)?;
+    restrict_files(work)
+}
+
+fn restrict_files(work: FileAccess<'_>) -> io::Result<()> {
+    writes::restrict(match work {
+        FileAccess::Read => WriteAccess::Nowhere,
+        FileAccess::Remove(dir) => WriteAccess::Removals(dir),
+        FileAccess::Create(dir) => WriteAccess::Directory(dir),
+    })?;
+    leave_signals_to_main()?;
+    calls::restrict(calls::For::Files(work)).map(drop)
+}
+
+/// Whether only root can change the mode of a directory.
+fn belongs_to_root(dir: &Path) -> bool {
+    std::fs::metadata(dir).is_ok_and(|dir| dir.uid() == 0)
+}
+
+/// Whether the thread may create files in a directory without its capabilities.
+fn is_writable_without(dir: &Path) -> io::Result<bool> {
+    let held = capabilities(None)?;
+    set_capabilities(None, rustix::thread::CapabilitySets { effective: CapabilitySet::empty(), ..held })?;
+    // An error counts as no, including the error of a kernel that does not know the call.
+    let writable = accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    set_capabilities(None, held)?;
+    Ok(writable)
+}
+
+/// Permanently gives up root's user id and all capabilities but these, for the calling thread and the threads that it
+/// starts.
+///
+/// # Errors
+/// The error of the kernel.
+pub fn hold(kept: Capabilities) -> io::Result<()> {
+    hold_as(None, kept)
+}
+
+/// The ids with which a thread accesses files.
+type FileIds<'a> = (Uid, Gid, &'a [u32]);
+
+const ROOT: FileIds<'_> = (Uid(0), Gid(0), &[]);
+
+fn hold_as(ids: Option<FileIds<'_>>, kept: Capabilities) -> io::Result<()> {
+    let before = capabilities(None)?;
+    let kept = CapabilitySet::from_bits_retain(kept.0);
+    if rustix::process::geteuid().is_root() {
+        // Without these capabilities, as in some containers, root keeps its ids.
+        let changes_ids = before.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+        if changes_ids {
+            give_up_root()?;
+            // The change of the user id turned them off.
+            set_capabilities(None, before)?;
+        }
+        if let Some((uid, gid, groups)) = ids
+            && (changes_ids || uid.0 != 0)
+        {
+            take_file_ids(uid, gid, groups)?;
+        }
+    }
+    let sets = rustix::thread::CapabilitySets {
+        effective: before.effective & kept,
+        permitted: before.permitted & kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets)?;
+    set_no_new_privs(true)?;
+    // The changes above make the process dumpable if the system keeps memory images of such processes
+    // (fs.suid_dumpable). Not being dumpable also keeps processes with the same id from reading this one.
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Makes [`USER`] the user of the calling thread. The permitted capabilities stay permitted, but none is in effect.
+fn give_up_root() -> io::Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
+    set_keep_capabilities(true)?;
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
+}
+
+type Task = (&'static str, Box<dyn FnOnce() + Send>, SyncSender<io::Result<()>>);
+
+/// A thread with a role, which starts other threads with the same role. Its caller may have given up more rights
+/// meanwhile.
+#[derive(Clone, Debug)]
+pub struct Spawner(Sender<Task>);
+
+impl Spawner {
+    /// Starts the thread without waiting for it. If it cannot give up the other rights, it ends.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(name: &'static str, role: Role) -> io::Result<Spawner> {
+        let (tasks, todo) = channel::<Task>();
+        let run = move || {
+            let fit = enter(role).is_ok();
+            while fit && let Ok((name, task, answer)) = todo.recv() {
+                // An error means that nobody waits for the answer any more.
+                let _ = answer.send(std::thread::Builder::new().name(name.into()).spawn(task).map(drop));
+            }
+        };
+        std::thread::Builder::new().name(name.into()).spawn(run)?;
+        Ok(Spawner(tasks))
+    }
+
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let (answer, answered) = sync_channel(1);
+        self.0.send((name, Box::new(run), answer)).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+
+    /// The result of `act` on a thread with this role.
+    ///
+    /// # Errors
+    /// The error of `act`, or that the thread cannot be started.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        act: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (answer, answered) = sync_channel(1);
+        // Nobody else has the receiver, which waits.
+        self.spawn(name, move || drop(answer.send(act())))?;
+        answered.recv().map_err(|_| gone())?
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread has ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+
+    /// The lines of /proc/thread-self/status after `act`. It runs on its own thread, because the effect is permanent.
+    fn status_after(act: impl FnOnce() -> io::Result<()> + Send + 'static) -> String {
+        let thread = std::thread::spawn(|| {
+            act().expect("rights can always be given up");
+            std::fs::read_to_string("/proc/thread-self/status").expect("readable")
+        });
+        thread.join().expect("no panic")
+    }
+
+    fn line<'a>(status: &'a str, name: &str) -> &'a str {
+        status.lines().find_map(|line| line.strip_prefix(name)).expect("a line").trim()
+    }
+
+    fn hex(status: &str, name: &str) -> u64 {
+        u64::from_str_radix(line(status, name), 16).expect("hex")
+    }
+
+    #[test]
+    fn a_thread_has_only_what_its_role_takes() {
+        let had = Machine::read().capabilities.expect("readable").0;
+        for role in [Role::Events { signals: false, command: None }, Role::Ring, Role::Processes, Role::Inventory] {
+            let status = status_after(move || enter(role).map(drop));
+            assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().0, "{role:?}");
+            assert_eq!(hex(&status, "CapPrm:") & !role.capabilities().0, 0);
+            assert_eq!((hex(&status, "CapInh:"), line(&status, "NoNewPrivs:")), (0, "1"));
+        }
+    }
+
+    #[test]
+    fn root_is_given_up_by_one_thread() {
+        if !rustix::process::geteuid().is_root() {
+            return crate::not_checked("it needs root");
+        }
+        let status = status_after(|| enter(Role::Events { signals: false, command: None }).map(drop));
+        let four = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
+        assert_eq!((line(&status, "Uid:"), line(&status, "Gid:")), (four(USER).as_str(), four(USER).as_str()));
+        assert_eq!(line(&status, "Groups:"), "");
+        assert!(rustix::process::geteuid().is_root(), "this thread still is root");
+    }
+
+    #[test]
+    fn no_process_is_started_and_the_attempt_ends_nothing() {
+        let thread = std::thread::spawn(|| {
+            let enforced = enter(Role::Events { signals: true, command: None }).expect("rights can always be given up");
+            // Starting a thread is still allowed.
+            std::thread::spawn(|| ()).join().expect("no panic");
+            (enforced.calls, std::process::Command::new("true").spawn().err().and_then(|error| error.raw_os_error()))
+        });
+        let (restricted, error) = thread.join().expect("no panic");
+        assert_eq!(error, restricted.then_some(libc::EPERM));
+    }
+
+    #[test]
+    fn sockets_are_opened_for_two_protocols_by_one_role() {
+        let opens = |role| {
+            let opened = |protocol| {
+                // SAFETY: numbers only. A descriptor that is returned belongs to nothing else.
+                let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
+                // SAFETY: as above.
+                fd >= 0 && unsafe { libc::close(fd) } == 0
+            };
+            let thread = std::thread::spawn(move || {
+                let enforced = enter(role).expect("rights can always be given up");
+                let all = [libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG, libc::NETLINK_AUDIT].map(opened);
+                (enforced.calls, all)
+            });
+            thread.join().expect("no panic")
+        };
+        let (restricted, opened) = opens(Role::Sockets);
+        if !restricted {
+            return crate::not_checked("this kernel has no seccomp filters");
+        }
+        assert_eq!(opened, [true, true, false]);
+        assert_eq!(opens(Role::Processes).1, [false; 3]);
+    }
+
+    #[test]
+    fn files_are_created_as_the_invoker() {
+        if !rustix::process::geteuid().is_root() {
+            return crate::not_checked("it needs root");
+        }
+        let invoker = Invoker {
+            uid: Uid(1234),
+            gid: Gid(1235),
+            groups: vec![1236],
+            name: "ana".into(),
+            home: "/home/ana".into(),
+        };
+        let status = status_after(move || enter_files(Some(&invoker), FileAccess::Read));
+        assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t1234"));
+        assert_eq!(line(&status, "Gid:"), format!("{USER}\t{USER}\t{USER}\t1235"));
+        assert_eq!((line(&status, "Groups:"), hex(&status, "CapPrm:")), ("1236", 0));
+        // Root needs a capability only for directories of others.
+        let (own, of_another) =
+            (std::env::temp_dir(), std::env::temp_dir().join(format!("ana-{}", std::process::id())));
+        std::fs::create_dir(&of_another).expect("room");
+        std::os::unix::fs::chown(&of_another, Some(1234), None).expect("root");
+        let overrides = NONE.with(Capability::DacOverride).0;
+        for (dir, kept) in [(own, 0), (of_another.clone(), overrides)] {
+            let status = status_after(move || enter_files(None, FileAccess::Create(&dir)));
+            assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t0"));
+            assert_eq!((hex(&status, "CapEff:"), hex(&status, "CapPrm:")), (kept, kept));
+        }
+        let _ = std::fs::remove_dir(of_another);
+    }
+}

@@ -1,0 +1,57 @@
+//! Restricts where a thread may write, by Landlock (5.13+).
+//!
+//! Landlock also keeps a thread from reading processes that are not restricted in the same way, but reading /proc of
+//! others requires that. The threads that do so ([`Role::Processes`](super::Role::Processes),
+//! [`Role::Inventory`](super::Role::Inventory)) therefore have no such restriction. Their filter of system calls only
+//! allows opening files for reading.
+
+use landlock::{
+    ABI, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+};
+use std::io;
+use std::path::Path;
+
+/// The newest version whose kinds of access are known here. An older kernel does not restrict some of them.
+const KNOWN: ABI = ABI::V5;
+
+/// Where the calling thread may still write.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WriteAccess<'a> {
+    Nowhere,
+    /// The terminal. The thread cannot open directories either.
+    Terminal,
+    /// Files that are already open. Files in this directory may be removed.
+    Removals(&'a Path),
+    /// Files in this directory. The thread may create, write and remove them.
+    Directory(&'a Path),
+}
+
+/// Forbids the calling thread, and the threads that it starts, to write anywhere else, and to execute. Open files are
+/// not affected. Returns `false` if the kernel has no Landlock, or it is turned off.
+///
+/// # Errors
+/// The error of the kernel.
+pub(super) fn restrict(place: WriteAccess<'_>) -> io::Result<bool> {
+    let mut restricted = AccessFs::from_write(KNOWN) | AccessFs::Execute;
+    if matches!(place, WriteAccess::Terminal) {
+        // A directory of /proc identifies a process for pidfd_send_signal(2).
+        restricted |= AccessFs::ReadDir;
+    }
+    let (path, access): (_, BitFlags<AccessFs>) = match place {
+        WriteAccess::Nowhere => (None, BitFlags::EMPTY),
+        WriteAccess::Terminal => (Some(Path::new("/dev/tty")), AccessFs::WriteFile | AccessFs::IoctlDev),
+        WriteAccess::Removals(dir) => (Some(dir), AccessFs::RemoveFile.into()),
+        WriteAccess::Directory(dir) => {
+            (Some(dir), AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile)
+        }
+    };
+    // If the place does not exist, nothing can be written there. The error of that write is then reported.
+    let rule = path.and_then(|path| PathFd::new(path).ok()).map(|place| PathBeneath::new(place, access));
+    let ruleset = Ruleset::default().handle_access(restricted).and_then(Ruleset::create);
+    let ruleset = ruleset.and_then(|ruleset| match rule {
+        Some(rule) => ruleset.add_rule(rule),
+        None => Ok(ruleset),
+    });
+    let status = ruleset.and_then(|ruleset| ruleset.restrict_self()).map_err(io::Error::other)?;
+    Ok(status.ruleset != RulesetStatus::NotEnforced)
+}

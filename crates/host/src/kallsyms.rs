@@ -1,0 +1,518 @@
+//! Reads the symbols of the kernel from /proc/kallsyms.
+
+use super::clock::{now_boot, now_thread};
+use super::confine::{Role, enter};
+use super::machine::{Capabilities, Capability};
+use super::{decimal, read_bounded};
+use crate::priority::give_up_raised;
+use memchr::{memchr, memrchr};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+use tracetui_events::limits::{KALLSYMS_BYTES, KALLSYMS_PAUSE, KALLSYMS_SHARE};
+use tracetui_events::symbols::{Binding, Builder, CodeImage, ImageKind, Snapshot, SymbolChange, Unavailable};
+use tracetui_shared::id::KernelAddr;
+use tracetui_shared::time::BootNanos;
+
+/// The approximate length of a line of /proc/kallsyms in bytes.
+const LINE: usize = 44;
+
+/// The minimum size of a page in bytes.
+const PAGE: u64 = 4096;
+
+/// The maximum number of bytes read from /proc/sys and /proc/thread-self/status.
+const VALUE_MAX: u64 = 16 << 10;
+
+/// Reads the symbols on request, on a separate thread.
+///
+/// The reader uses at most a hundredth of a processor, however many requests it gets. After each read, it pauses for a
+/// second, or a hundred times the processor time of the read. All requests during a read or a pause lead to one read
+/// afterwards.
+#[derive(Debug)]
+pub struct SymbolReader {
+    requests: SyncSender<()>,
+    reads: Arc<AtomicU64>,
+}
+
+impl SymbolReader {
+    /// Starts the thread, and requests the first read. The thread passes the result of each read to `deliver`, with the
+    /// time at which the read ended.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(mut deliver: impl FnMut(BootNanos, SymbolChange) + Send + 'static) -> io::Result<SymbolReader> {
+        let (requests, wanted) = sync_channel(1);
+        let reads = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&reads);
+        let reader = SymbolReader { requests, reads };
+        reader.request();
+        std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
+            if enter(Role::Symbols).is_err() {
+                return;
+            }
+            let mut pending = wanted.recv().is_ok();
+            while pending {
+                let began = now_thread();
+                counted.fetch_add(1, Ordering::Relaxed);
+                let change = read();
+                deliver(now_boot(), change);
+                // The first read is part of a start, which others may wait for. Later reads are not urgent.
+                give_up_raised();
+                let Some(asked) = pause(&wanted, now_thread().saturating_sub(began)) else { return };
+                pending = asked || wanted.recv().is_ok();
+            }
+        })?;
+        Ok(reader)
+    }
+
+    /// Requests a read. Returns at once.
+    pub fn request(&self) {
+        // If a request is already pending, one read serves both.
+        let _ = self.requests.try_send(());
+    }
+
+    /// The number of reads begun.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+/// Pauses after a read that used this processor time. Returns whether another read was requested. `None` when nobody
+/// can request one any more.
+fn pause(wanted: &Receiver<()>, took: Duration) -> Option<bool> {
+    let until = Instant::now() + KALLSYMS_PAUSE.max(took * KALLSYMS_SHARE);
+    let mut asked = false;
+    loop {
+        match wanted.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) => asked = true,
+            Err(RecvTimeoutError::Timeout) => return Some(asked),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+}
+
+/// The part of the symbols to keep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    All,
+    /// Text that is added and removed at run time: programs, trampolines, pages.
+    Images,
+}
+
+/// Reads the symbols: [`SymbolChange::Read`] or [`SymbolChange::Unavailable`].
+pub fn read() -> SymbolChange {
+    snapshot().map_or_else(SymbolChange::Unavailable, SymbolChange::Read)
+}
+
+/// Whether the kernel has a list of symbols.
+pub fn is_there() -> bool {
+    let first = read_bounded("/proc/kallsyms", PAGE).unwrap_or_default();
+    first.split(|byte| *byte == b'\n').next().and_then(Line::parse).is_some()
+}
+
+/// Reads the symbols.
+///
+/// # Errors
+/// If they are not available.
+pub fn snapshot() -> Result<Snapshot, Unavailable> {
+    snapshot_of(Part::All)
+}
+
+/// Like [`snapshot`], but with only the images, and an empty symbol table. This is half of the work.
+///
+/// # Errors
+/// If the symbols are not available.
+pub fn images() -> Result<Snapshot, Unavailable> {
+    snapshot_of(Part::Images)
+}
+
+fn snapshot_of(part: Part) -> Result<Snapshot, Unavailable> {
+    let began = now_boot();
+    let text = read_bounded("/proc/kallsyms", KALLSYMS_BYTES).map_err(|error| unreadable(&error))?;
+    // A kernel without modules has no such file.
+    let modules = match part {
+        Part::All => read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default(),
+        Part::Images => Vec::new(),
+    };
+    let ended = now_boot();
+    match parse_part(part, &text, &modules) {
+        Some((builder, images)) => Ok(Snapshot { began, ended, table: Arc::new(builder.build()), images }),
+        None if text.is_empty() => Err(Unavailable::Unreadable(libc::ENODATA)),
+        None => Err(why_hidden()),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Module {
+    pub name: Box<[u8]>,
+    /// The address as listed: zeros if the kernel hides it.
+    address: Box<[u8]>,
+}
+
+/// The loaded modules, as /proc/modules lists them. Empty if the file cannot be read or does not exist.
+pub fn modules() -> BTreeSet<Module> {
+    let list = read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default();
+    let module = |line: &[u8]| {
+        let mut words = line.split(|byte| *byte == b' ');
+        // Name, size, references, users, state, address.
+        Some(Module { name: words.next()?.into(), address: words.nth(4)?.into() })
+    };
+    list.split(|byte| *byte == b'\n').filter_map(module).collect()
+}
+
+/// Takes all text symbols from the contents of /proc/kallsyms. Their ends follow from these contents and from
+/// /proc/modules. `None` if no symbol has an address.
+///
+/// The kernel writes `address type name`, and a module after a tab. A module chooses the names of its symbols, so they
+/// may contain anything, even line breaks. After the first line with a module, a line without one is therefore not
+/// trusted. Neither is an address of a module that lies within the kernel.
+pub fn parse<'a>(kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, Vec<CodeImage>)> {
+    parse_part(Part::All, kallsyms, modules)
+}
+
+fn parse_part<'a>(part: Part, kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, Vec<CodeImage>)> {
+    let all = part == Part::All;
+    let mut builder = Builder::with_capacity(if all { kallsyms.len() / LINE } else { 0 });
+    let mut images = Vec::new();
+    let (mut first, mut last) = (u64::MAX, 0);
+    let mut in_modules = false;
+    let mut found = false;
+    // If the text was cut, an incomplete line follows the last line break.
+    let mut rest = kallsyms;
+    while let Some(end) = memchr(b'\n', rest) {
+        let line = Line::parse(&rest[..end]);
+        rest = &rest[end + 1..];
+        let Some(line) = line.filter(|line| line.address != 0) else { continue };
+        in_modules |= !line.module.is_empty();
+        if !in_modules {
+            (first, last) = (line.address.min(first), line.address.max(last));
+        } else if line.module.is_empty() || (first..=last).contains(&line.address) {
+            continue;
+        }
+        match line.class() {
+            Class::Text if transient(line.module) => images.push(line),
+            Class::Text => {
+                found = true;
+                if all {
+                    let size = if ends_section(line.name) { Some(0) } else { None };
+                    builder.symbol(line.address, size, line.name, line.module, line.binding());
+                }
+            }
+            Class::Data if all => builder.end(line.address, line.module),
+            Class::Data | Class::Other => {}
+        }
+    }
+    for (name, end) in modules.split(|byte| *byte == b'\n').filter_map(module_end) {
+        builder.end(end, name);
+    }
+    found.then(|| (builder, with_lengths(images)))
+}
+
+/// A line of /proc/kallsyms.
+struct Line<'a> {
+    address: u64,
+    class: u8,
+    name: &'a [u8],
+    module: &'a [u8],
+}
+
+enum Class {
+    Text,
+    /// A symbol that ends the preceding text.
+    Data,
+    Other,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a [u8]) -> Option<Line<'a>> {
+        let (address, rest) = hex(line)?;
+        let [b' ', class, b' ', rest @ ..] = rest else { return None };
+        let (name, module) = match rest.strip_suffix(b"]") {
+            Some(inner) => match memrchr(b'\t', inner) {
+                Some(tab) if inner.get(tab + 1) == Some(&b'[') => (&rest[..tab], &inner[tab + 2..]),
+                _ => (rest, &b""[..]),
+            },
+            None => (rest, &b""[..]),
+        };
+        (!name.is_empty()).then_some(Line { address, class: *class, name, module })
+    }
+
+    fn class(&self) -> Class {
+        match self.class {
+            b't' | b'T' | b'w' | b'W' if !is_local_label(self.name) => Class::Text,
+            b'd' | b'D' | b'b' | b'B' | b'r' | b'R' => Class::Data,
+            _ => Class::Other,
+        }
+    }
+
+    fn binding(&self) -> Binding {
+        if self.class.eq_ignore_ascii_case(&b'w') { Binding::Weak } else { Binding::Strong }
+    }
+}
+
+/// Whether the symbols of this module are added and removed one by one.
+fn transient(module: &[u8]) -> bool {
+    module == b"bpf" || module.starts_with(b"__builtin__")
+}
+
+/// Whether the symbol marks the end of a section instead of the start of something.
+fn ends_section(name: &[u8]) -> bool {
+    matches!(name, b"_etext" | b"_einittext" | b"_end" | b"__init_end" | b"__inittext_end" | b"__exittext_end")
+        || name.starts_with(b"__") && name.ends_with(b"_text_end")
+}
+
+/// Labels of assemblers and compilers (`is_mapping_symbol`,
+/// [include/linux/module_symbol.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/module_symbol.h)).
+fn is_local_label(name: &[u8]) -> bool {
+    matches!(name, [b'.', b'L', ..] | [b'L', b'0', ..])
+        || matches!(name, [b'$', b'a' | b'd' | b't' | b'x'] | [b'$', b'a' | b'd' | b't' | b'x', b'.', ..])
+}
+
+/// The name of a module and the end of its memory, from a line of /proc/modules. From 6.4 on, a module's memory is in
+/// several parts, and only the first part, the text, begins at the address. The end is then an upper bound.
+fn module_end(line: &[u8]) -> Option<(&[u8], u64)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let name = fields.next()?;
+    let size: u64 = decimal(fields.next()?)?;
+    let (address, _) = hex(fields.nth(3)?.strip_prefix(b"0x")?)?;
+    (address != 0).then(|| (name, address.saturating_add(size)))
+}
+
+/// The images with their lengths. An image ends where the next one begins, or with its page, because the kernel does
+/// not give its length.
+fn with_lengths(mut lines: Vec<Line<'_>>) -> Vec<CodeImage> {
+    lines.sort_by_key(|line| line.address);
+    let ends: Vec<u64> = lines.iter().skip(1).map(|line| line.address).chain([u64::MAX]).collect();
+    let image = |(line, next): (&Line<'_>, u64)| {
+        let page_end = (line.address | (PAGE - 1)).saturating_add(1);
+        let kind = if line.module == b"bpf" { ImageKind::Bpf } else { ImageKind::OutOfLine };
+        let length = (next.min(page_end) - line.address) as u32;
+        CodeImage { address: KernelAddr(line.address), length, kind, name: line.name.into() }
+    };
+    lines.iter().zip(ends).map(image).collect()
+}
+
+/// Parses up to 16 hexadecimal digits. Also returns the text after them.
+fn hex(text: &[u8]) -> Option<(u64, &[u8])> {
+    // The usual line has all 16. Without branches, the compiler converts them at once.
+    if let Some((digits, rest)) = text.split_first_chunk::<16>()
+        && digits.iter().fold(true, |all, byte| all & byte.is_ascii_hexdigit())
+    {
+        let values = digits.map(|byte| (byte & 0xf) + 9 * (byte >> 6));
+        let pairs = std::array::from_fn(|pair| values[2 * pair] << 4 | values[2 * pair + 1]);
+        return Some((u64::from_be_bytes(pairs), rest));
+    }
+    let mut value = 0;
+    let mut digits = 0;
+    for byte in text.iter().take(16) {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => break,
+        };
+        value = value << 4 | u64::from(digit);
+        digits += 1;
+    }
+    (digits > 0).then(|| (value, &text[digits..]))
+}
+
+fn unreadable(error: &io::Error) -> Unavailable {
+    Unavailable::Unreadable(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Why all addresses are 0 (`kallsyms_show_value`,
+/// [kernel/ksyms_common.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/ksyms_common.c)).
+fn why_hidden() -> Unavailable {
+    let restrict = read_bounded("/proc/sys/kernel/kptr_restrict", VALUE_MAX).ok();
+    let status = read_bounded("/proc/thread-self/status", VALUE_MAX).ok();
+    let capabilities = status.and_then(|status| Capabilities::parse(&status));
+    match restrict.and_then(|text| decimal::<i32>(text.trim_ascii())) {
+        Some(2..) => Unavailable::KptrRestrict,
+        _ if capabilities.is_some_and(|held| !held.has(Capability::Syslog)) => Unavailable::NoCapability,
+        _ => Unavailable::Hidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tracetui_events::symbols::Table;
+
+    fn table(kallsyms: &str, modules: &str) -> Table {
+        parse(kallsyms.as_bytes(), modules.as_bytes()).map(|(builder, _)| builder.build()).unwrap_or_default()
+    }
+
+    /// The symbol that contains the address, as `name+offset/size [module]`.
+    fn shown(table: &Table, address: u64) -> String {
+        let mut name = Vec::new();
+        let Some(place) = table.containing(address) else { return "none".to_owned() };
+        table.name(place.symbol, &mut name);
+        let owner = table.owner(place.owner).map_or_else(Vec::new, |owner| owner.name.to_vec());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!("{}+{}/{} [{}]", text(&name), address - place.start, place.size, text(&owner))
+    }
+
+    const X86: &str = "ffffffff81000000 T _stext
+ffffffff81000000 T _text
+ffffffff81000010 t first
+ffffffff81000050 W weak
+ffffffff81000050 T strong
+ffffffff810000a0 T _etext
+ffffffff82000000 D data
+ffffffff83000000 T _sinittext
+ffffffff83000000 t init
+ffffffff83000100 T _einittext
+ffffffffc0000000 t run\t[ext4]
+ffffffffc0000040 t last\t[ext4]
+ffffffffc0003000 t hook\t[nf]
+ffffffffc0003020 d nf_data\t[nf]
+ffffffffc0010000 t bpf_prog_6deef7357e7b4530_sd\t[bpf]
+ffffffffc0010080 t bpf_prog_f0f0_x\t[bpf]
+ffffffffc0011000 t ftrace_trampoline\t[__builtin__ftrace]
+";
+    const MODULES: &str = "ext4 8192 2 - Live 0xffffffffc0000000\nnf 4096 0 - Live 0xffffffffc0003000 (OE)\n";
+
+    #[test]
+    fn symbols_end_with_their_section_and_their_module() {
+        let table = table(X86, MODULES);
+        for (address, expected) in [
+            (0xffff_ffff_80ff_ffff, "none"),
+            (0xffff_ffff_8100_000f, "_stext+15/16 []"),
+            (0xffff_ffff_8100_0010, "first+0/64 []"),
+            (0xffff_ffff_8100_0060, "strong+16/80 []"),
+            (0xffff_ffff_8100_00a0, "none"),
+            (0xffff_ffff_8300_0000, "init+0/256 []"),
+            (0xffff_ffff_8300_0100, "none"),
+            (0xffff_ffff_c000_0041, "last+1/8128 [ext4]"),
+            (0xffff_ffff_c000_2000, "none"),
+            (0xffff_ffff_c000_301f, "hook+31/32 [nf]"),
+            (0xffff_ffff_c000_3020, "none"),
+            (0xffff_ffff_c001_0000, "none"),
+        ] {
+            assert_eq!(shown(&table, address), expected, "{address:#x}");
+        }
+        assert_eq!(
+            table.named(b"_etext").map(|place| (place.start, place.size)).next(),
+            Some((0xffff_ffff_8100_00a0, 0))
+        );
+        assert_eq!(table.named_in(b"nf", b"last").count(), 0);
+    }
+
+    #[test]
+    fn without_the_list_of_modules_a_symbol_ends_with_its_page() {
+        let table = table(X86, "");
+        assert_eq!(shown(&table, 0xffff_ffff_c000_0041), "last+1/4032 [ext4]");
+        assert_eq!(shown(&table, 0xffff_ffff_c000_1000), "none");
+    }
+
+    #[test]
+    fn programs_and_trampolines_are_images() {
+        let (_, images) = parse(X86.as_bytes(), MODULES.as_bytes()).expect("symbols");
+        let shown: Vec<_> = images.iter().map(|image| (image.address.0, image.length, image.kind)).collect();
+        assert_eq!(
+            shown,
+            [
+                (0xffff_ffff_c001_0000, 128, ImageKind::Bpf),
+                (0xffff_ffff_c001_0080, 4096 - 128, ImageKind::Bpf),
+                (0xffff_ffff_c001_1000, 4096, ImageKind::OutOfLine),
+            ]
+        );
+        let (builder, alone) = parse_part(Part::Images, X86.as_bytes(), b"").expect("symbols");
+        assert_eq!((alone, builder.build().len()), (images, 0));
+    }
+
+    #[test]
+    fn modules_may_be_below_the_kernel_as_on_arm64() {
+        let text = "ffff800080000000 T _text\nffff800080010000 T _stext\nffff800080020000 T _etext
+ffff80007a000000 t run\t[m]\nffff80007a000000 t $x\t[m]\nffff80007a000020 t $d.5\t[m]\nffff80007a000030 t next\t[m]\n";
+        let table = table(text, "m 4096 0 - Live 0xffff80007a000000\n");
+        assert_eq!(shown(&table, 0xffff_8000_7a00_0021), "run+33/48 [m]");
+        assert_eq!(shown(&table, 0xffff_8000_7a00_0fff), "next+4047/4048 [m]");
+        assert_eq!(shown(&table, 0xffff_8000_8000_0010), "_text+16/65536 []");
+        assert_eq!(shown(&table, 0xffff_8000_8002_0000), "none");
+    }
+
+    #[test]
+    fn hidden_addresses_make_no_table() {
+        let hidden = "0000000000000000 T _stext\n0000000000000000 t first\n0000000000000000 t run\t[ext4]\n";
+        assert!(parse(hidden.as_bytes(), b"ext4 8192 2 - Live 0x0000000000000000\n").is_none());
+        assert!(parse(b"", b"").is_none());
+        // Symbols of per-CPU data are at 0 and above, on kernels before 6.15.
+        let table = table(
+            "0000000000000000 A fixed_percpu_data\n0000000000001000 A cpu_debug_store\nffffffff81000000 T _stext\n",
+            "",
+        );
+        assert_eq!((table.len(), shown(&table, 0x1000).as_str()), (1, "none"));
+    }
+
+    #[test]
+    fn cut_text_ends_with_its_last_whole_line() {
+        for cut in 0..X86.len() {
+            let Some((builder, _)) = parse(&X86.as_bytes()[..cut], b"") else { continue };
+            let table = builder.build();
+            let mut name = Vec::new();
+            for place in table.iter() {
+                table.name(place.symbol, &mut name);
+                let line = format!(" {}", String::from_utf8_lossy(&name));
+                assert!(X86.lines().any(|whole| whole.split('\t').next().is_some_and(|start| start.ends_with(&line))));
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_modules_cannot_forge_the_kernel() {
+        let text = "ffffffff81000000 T _stext\nffffffff81000020 T do_exit\nffffffff81000040 T _etext
+ffffffffc0000000 t evil\nffffffff81000020 T forged\nx\t[m]
+ffffffff81000020 t inside\t[m]\nffffffff81000028 d cut\t[m]\nffffffffc0000010 t a\t[b]\t[m]\n";
+        // The third line of the first name has no address, and the module of the last line is the last word.
+        let text = text.replace("t evil\n", "t first\t[m]\nffffffffc0000008 t evil\n");
+        let table = table(&text, "");
+        assert_eq!(shown(&table, 0xffff_ffff_8100_0028), "do_exit+8/32 []");
+        assert_eq!(table.named(b"forged").count(), 0);
+        assert_eq!(table.named(b"inside").count(), 0);
+        assert_eq!(table.named_in(b"m", b"a\t[b]").count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed(
+            lines in prop::collection::vec("[0-9a-f]{0,17} [tTdW] [a-z\t\\[\\]$]{0,6}(\t\\[[a-z]{0,2}\\]?)?", 0..30),
+            modules in "([a-z]{1,3} [0-9]{0,21} 0 - Live (0x)?[0-9a-f]{0,17}\n){0,4}",
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let text = [lines.join("\n").as_bytes(), b"\n", &noise].concat();
+            if let Some((builder, images)) = parse(&text, modules.as_bytes()) {
+                let table = builder.build();
+                for place in table.iter().filter(|place| place.size > 0) {
+                    prop_assert!(table.containing(place.start).is_some());
+                    prop_assert!(place.start > 0);
+                }
+                prop_assert!(images.iter().all(|image| image.address.0 > 0 && image.length > 0));
+            }
+        }
+    }
+
+    #[test]
+    fn many_requests_are_one_read() {
+        let (results, arrived) = std::sync::mpsc::channel();
+        let report = move |_, _| {
+            // At the end of the test, nobody waits for the result.
+            let _ = results.send(Instant::now());
+        };
+        let reader = SymbolReader::start(report).expect("a thread");
+        let wait = || arrived.recv_timeout(Duration::from_secs(120)).expect("a read");
+        let first = wait();
+        assert_eq!(reader.reads(), 1);
+        (0..10_000).for_each(|_| reader.request());
+        let passed = wait() - first;
+        assert!(passed >= KALLSYMS_PAUSE, "after the pause: {passed:?}");
+        assert_eq!(reader.reads(), 2);
+        std::thread::sleep(KALLSYMS_PAUSE + Duration::from_millis(300));
+        assert_eq!(reader.reads(), 2, "nobody asked");
+    }
+}

@@ -1,0 +1,375 @@
+//! The machine: its name, its kernel, and the properties that affect tracing.
+
+use super::lockdown;
+use super::own_id;
+use super::procfs::{self, Unusable};
+use super::{decimal, read_bounded, trimmed};
+use std::ffi::CStr;
+use std::fmt;
+use std::path::Path;
+use tracetui_events::frame::host::Host;
+use tracetui_shared::id::{NsInum, Tgid};
+
+/// The maximum size of a file with a single value, in bytes.
+const VALUE_MAX: u64 = 4096;
+
+/// `PROC_USER_INIT_INO`
+/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the initial user
+/// namespace. BPF checks capabilities only in this namespace.
+const INITIAL_USER_NS: &str = "user:[4026531837]";
+
+/// The process id of kthreadd, the parent of all kernel threads, in the initial pid namespace.
+const KTHREADD: u32 = 2;
+
+/// The result of uname(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uname {
+    /// The machine's name (`uname -n`).
+    pub node: String,
+    /// The kernel's release (`uname -r`).
+    pub release: String,
+    /// The architecture (`uname -m`).
+    pub machine: String,
+}
+
+impl Uname {
+    pub fn read() -> Uname {
+        let name = rustix::system::uname();
+        let text = |field: &CStr| field.to_string_lossy().into_owned();
+        Uname { node: text(name.nodename()), release: text(name.release()), machine: text(name.machine()) }
+    }
+}
+
+/// The compared part of a kernel version: `6.18` of `6.18.44-generic`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release {
+    pub major: u32,
+    pub minor: u32,
+}
+
+impl Release {
+    /// The version of the running kernel. `None` if it does not start with two numbers. A test of a feature is more
+    /// reliable than the version, because distributions backport changes to older kernels.
+    pub fn running() -> Option<Release> {
+        Release::parse(&Uname::read().release)
+    }
+
+    pub const fn new(major: u32, minor: u32) -> Release {
+        Release { major, minor }
+    }
+
+    /// Parses the start of `uname -r`.
+    pub(crate) fn parse(text: &str) -> Option<Release> {
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        Some(Release { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The lockdown mode of the kernel (/sys/kernel/security/lockdown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lockdown {
+    None,
+    /// The kernel cannot be modified: `bpf_probe_write_user` is rejected.
+    Integrity,
+    /// Kernel memory cannot be read either: programs that read it are rejected.
+    Confidentiality,
+}
+
+impl Lockdown {
+    /// The name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lockdown::None => "none",
+            Lockdown::Integrity => "integrity",
+            Lockdown::Confidentiality => "confidentiality",
+        }
+    }
+
+    /// Parses the content of the file: all modes, with the current one in brackets.
+    pub fn parse(text: &[u8]) -> Option<Lockdown> {
+        let text = str::from_utf8(text).ok()?;
+        let name = text.split_once('[')?.1.split_once(']')?.0;
+        [Lockdown::None, Lockdown::Integrity, Lockdown::Confidentiality].into_iter().find(|l| l.name() == name)
+    }
+}
+
+macro_rules! capabilities {
+    ($($variant:ident = $number:literal $name:literal;)*) => {
+        /// A capability. The discriminant is the number in the kernel.
+        #[allow(missing_docs)]
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Capability { $($variant = $number,)* }
+
+        impl Capability {
+            /// Every capability, by number.
+            pub const ALL: &[Capability] = &[$(Capability::$variant,)*];
+
+            /// The name (`CAP_BPF`).
+            pub const fn name(self) -> &'static str {
+                match self { $(Capability::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+capabilities! {
+    Chown = 0 "CAP_CHOWN";
+    DacOverride = 1 "CAP_DAC_OVERRIDE";
+    DacReadSearch = 2 "CAP_DAC_READ_SEARCH";
+    Fowner = 3 "CAP_FOWNER";
+    Fsetid = 4 "CAP_FSETID";
+    Kill = 5 "CAP_KILL";
+    Setgid = 6 "CAP_SETGID";
+    Setuid = 7 "CAP_SETUID";
+    Setpcap = 8 "CAP_SETPCAP";
+    LinuxImmutable = 9 "CAP_LINUX_IMMUTABLE";
+    NetBindService = 10 "CAP_NET_BIND_SERVICE";
+    NetBroadcast = 11 "CAP_NET_BROADCAST";
+    NetAdmin = 12 "CAP_NET_ADMIN";
+    NetRaw = 13 "CAP_NET_RAW";
+    IpcLock = 14 "CAP_IPC_LOCK";
+    IpcOwner = 15 "CAP_IPC_OWNER";
+    SysModule = 16 "CAP_SYS_MODULE";
+    SysRawio = 17 "CAP_SYS_RAWIO";
+    SysChroot = 18 "CAP_SYS_CHROOT";
+    SysPtrace = 19 "CAP_SYS_PTRACE";
+    SysPacct = 20 "CAP_SYS_PACCT";
+    SysAdmin = 21 "CAP_SYS_ADMIN";
+    SysBoot = 22 "CAP_SYS_BOOT";
+    SysNice = 23 "CAP_SYS_NICE";
+    SysResource = 24 "CAP_SYS_RESOURCE";
+    SysTime = 25 "CAP_SYS_TIME";
+    SysTtyConfig = 26 "CAP_SYS_TTY_CONFIG";
+    Mknod = 27 "CAP_MKNOD";
+    Lease = 28 "CAP_LEASE";
+    AuditWrite = 29 "CAP_AUDIT_WRITE";
+    AuditControl = 30 "CAP_AUDIT_CONTROL";
+    Setfcap = 31 "CAP_SETFCAP";
+    MacOverride = 32 "CAP_MAC_OVERRIDE";
+    MacAdmin = 33 "CAP_MAC_ADMIN";
+    Syslog = 34 "CAP_SYSLOG";
+    WakeAlarm = 35 "CAP_WAKE_ALARM";
+    BlockSuspend = 36 "CAP_BLOCK_SUSPEND";
+    AuditRead = 37 "CAP_AUDIT_READ";
+    Perfmon = 38 "CAP_PERFMON";
+    Bpf = 39 "CAP_BPF";
+    CheckpointRestore = 40 "CAP_CHECKPOINT_RESTORE";
+}
+
+/// A set of capabilities: bit n is the capability with the number n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// Whether the set contains a capability.
+    pub const fn has(self, capability: Capability) -> bool {
+        self.0 & (1 << capability as u8) != 0
+    }
+
+    /// The set with another capability.
+    #[must_use]
+    pub const fn with(self, capability: Capability) -> Capabilities {
+        Capabilities(self.0 | 1 << capability as u8)
+    }
+
+    /// The names of the capabilities, by number. Capabilities beyond [`Capability::ALL`] have no names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Capability::ALL.iter().filter(move |capability| self.has(**capability)).map(|capability| capability.name())
+    }
+
+    /// Parses the `CapEff` line of /proc/PID/status.
+    pub fn parse(status: &[u8]) -> Option<Capabilities> {
+        let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
+        u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(Capabilities)
+    }
+}
+
+/// The properties of the machine before a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    pub uname: Uname,
+    /// The id of the boot, from /proc/sys/kernel/random/boot_id; empty if it cannot be read.
+    pub boot_id: String,
+    /// The number of possible CPUs. It is the number of values per element of a per-CPU map.
+    pub cpus: u32,
+    /// The pid namespace of tracetui; 0 if unknown.
+    pub pid_ns: NsInum,
+    /// The process id of tracetui in the initial pid namespace according to /proc, or the reason why /proc is not
+    /// usable.
+    pub own: Result<Tgid, Unusable>,
+    /// Whether tracetui is in the initial user namespace; true if unknown.
+    pub initial_user_ns: bool,
+    /// Effective capabilities; `None` without /proc.
+    pub capabilities: Option<Capabilities>,
+    /// Whether /proc hides other users' processes from tracetui (`hidepid`). This is tested with a process that always
+    /// exists.
+    pub hides_processes: bool,
+    /// The lockdown mode. `None` if the kernel has no lockdown. If securityfs is not mounted, only
+    /// [`Confidentiality`](Lockdown::Confidentiality) can be detected, by a test.
+    pub lockdown: Option<Lockdown>,
+    pub has_sysfs: bool,
+    /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
+    pub has_btf: bool,
+    /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2. With 2, symbols have no addresses, even for root.
+    pub kptr_restrict: Option<i32>,
+    /// /proc/sys/kernel/perf_event_paranoid.
+    pub perf_event_paranoid: Option<i32>,
+    /// /proc/sys/kernel/unprivileged_bpf_disabled.
+    pub unprivileged_bpf_disabled: Option<i32>,
+}
+
+impl Machine {
+    /// Reads the properties. A property that cannot be read is absent.
+    pub fn read() -> Machine {
+        let uname = Uname::read();
+        let value = |path: &str| read_bounded(path, VALUE_MAX).ok();
+        let number = |path: &str| value(path).and_then(|text| decimal(text.trim_ascii()));
+        let own = procfs::initial_self();
+        Machine {
+            boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
+            cpus: possible_cpus(),
+            pid_ns: procfs::pid_namespace("/proc/self/ns/pid").unwrap_or_default(),
+            hides_processes: own.is_ok() && !procfs::lives(KTHREADD),
+            own,
+            initial_user_ns: std::fs::read_link("/proc/self/ns/user")
+                .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
+            capabilities: value("/proc/self/status").and_then(|text| Capabilities::parse(&text)),
+            lockdown: value("/sys/kernel/security/lockdown")
+                .and_then(|text| Lockdown::parse(&text))
+                .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
+            has_sysfs: Path::new("/sys/kernel").exists(),
+            has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
+            perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
+            unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
+            uname,
+        }
+    }
+
+    /// The host frame. If tracetui's process id is unknown, it is 0.
+    pub fn host(&self) -> Host {
+        Host {
+            name: self.uname.node.clone(),
+            boot_id: self.boot_id.clone(),
+            kernel: self.uname.release.clone(),
+            arch: self.uname.machine.clone(),
+            pid_ns: self.pid_ns,
+            self_tgid: own_id::own_tgid().unwrap_or_default(),
+            cpus: self.cpus,
+        }
+    }
+}
+
+/// The number of CPUs that can ever be online: `num_possible_cpus()`
+/// ([include/linux/cpumask.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/cpumask.h)).
+pub(crate) fn possible_cpus() -> u32 {
+    let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| count_cpus(&text));
+    listed.unwrap_or_else(|| {
+        // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
+        let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+        u32::try_from(configured).unwrap_or(1).max(1)
+    })
+}
+
+/// Counts the CPUs of a list: `0-3,8,10-11`.
+pub fn count_cpus(text: &[u8]) -> Option<u32> {
+    let mut count = 0u32;
+    for range in text.trim_ascii().split(|b| *b == b',') {
+        let mut ends = range.splitn(2, |b| *b == b'-');
+        let first: u32 = decimal(ends.next()?)?;
+        let last: u32 = ends.next().map_or(Some(first), decimal)?;
+        count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn releases_compare_by_number() {
+        for (text, release) in [
+            ("6.18.44-generic", Some(Release::new(6, 18))),
+            ("5.10.0-8-amd64", Some(Release::new(5, 10))),
+            ("7.0-rc1", Some(Release::new(7, 0))),
+            ("6.12+", Some(Release::new(6, 12))),
+            ("6", None),
+            ("", None),
+            ("99999999999.1", None),
+        ] {
+            assert_eq!(Release::parse(text), release, "{text}");
+        }
+        assert!(Release::new(5, 10) > Release::new(5, 8) && Release::new(7, 0) > Release::new(6, 19));
+    }
+
+    #[test]
+    fn the_lockdown_in_force_is_in_brackets() {
+        assert_eq!(Lockdown::parse(b"none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
+        assert_eq!(Lockdown::parse(b"[none] integrity confidentiality\n"), Some(Lockdown::None));
+        assert_eq!(Lockdown::parse(b"none integrity [confidentiality]\n"), Some(Lockdown::Confidentiality));
+        assert_eq!(Lockdown::parse(b"none integrity [secrecy]\n"), None);
+        assert_eq!(Lockdown::parse(b"none\n"), None);
+    }
+
+    #[test]
+    fn the_capabilities_are_the_effective_ones() {
+        let status = b"CapPrm:\tffffffffffffffff\nCapEff:\t000000c000000004\nCapBnd:\t0\n";
+        let capabilities = Capabilities::parse(status).expect("well formed");
+        assert_eq!(capabilities.names().collect::<Vec<_>>(), ["CAP_DAC_READ_SEARCH", "CAP_PERFMON", "CAP_BPF"]);
+        assert_eq!(Capabilities::parse(b"CapEff:\tnone\n"), None);
+    }
+
+    #[test]
+    fn capabilities_stand_at_their_number() {
+        for (number, capability) in Capability::ALL.iter().enumerate() {
+            assert_eq!(*capability as usize, number);
+        }
+    }
+
+    #[test]
+    fn cpus_are_counted_by_range() {
+        for (text, count) in [
+            (&b"0\n"[..], Some(1)),
+            (b"0-1\n", Some(2)),
+            (b"0-3,8,10-11\n", Some(7)),
+            (b"3-1\n", None),
+            (b"0-\n", None),
+            (b"0-4294967295\n", None),
+            (b"\n", None),
+        ] {
+            assert_eq!(count_cpus(text), count, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn this_machine_is_what_it_says() {
+        let machine = Machine::read();
+        assert_eq!(machine.uname.machine, std::env::consts::ARCH);
+        assert!(Release::running().is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
+        assert!(machine.cpus >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
+        let host = machine.host();
+        assert_eq!(host.boot_id.len(), 36);
+        match machine.own {
+            Ok(own) if machine.pid_ns == procfs::INITIAL_PID_NS => assert_eq!(own.0, std::process::id()),
+            Ok(own) => assert_ne!(own.0, 0),
+            Err(why) => crate::not_checked(&format!("the own id: {why}")),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
+            let _ = (Lockdown::parse(&bytes), Capabilities::parse(&bytes), count_cpus(&bytes));
+            let _ = (Lockdown::parse(text.as_bytes()), Release::parse(&text), count_cpus(text.as_bytes()));
+        }
+    }
+}

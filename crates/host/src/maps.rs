@@ -1,0 +1,151 @@
+//! Creates and freezes maps. Also tests, by creating a map, whether maps count against locked memory and whether ring
+//! buffers exist.
+
+use super::bpf::{bpf, bpf_fd, number};
+use rustix::param::page_size;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Whether the kernel has the BPF ring buffer (5.8+). `None` if no map can be created at all.
+pub(crate) fn ring_buffer() -> Option<bool> {
+    match make_ring() {
+        Ok(()) => Some(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// Whether maps count against the limit of locked memory, as before 5.11. Later kernels charge them to the cgroup.
+/// `None` if no map can be created. The limit is 0 during the test, so no other thread may lock memory meanwhile.
+pub(crate) fn are_locked() -> Option<bool> {
+    make_ring().ok()?;
+    let limit = getrlimit(Resource::Memlock);
+    // The soft limit may have any value up to the hard one.
+    setrlimit(Resource::Memlock, Rlimit { current: Some(0), ..limit }).ok()?;
+    let made = make_ring();
+    let _ = setrlimit(Resource::Memlock, limit);
+    match made {
+        Ok(()) => Some(false),
+        Err(error) => (error.raw_os_error() == Some(libc::EPERM)).then_some(true),
+    }
+}
+
+/// A map to create: the used start of the `BPF_MAP_CREATE` member of `union bpf_attr`.
+#[repr(C)]
+#[derive(Clone)]
+pub struct NewMap {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    /// No inner map and no NUMA node.
+    unused: [u32; 2],
+    name: [u8; 16],
+}
+
+impl NewMap {
+    /// A map of a type (`enum bpf_map_type`) with `max_entries` elements.
+    pub fn new(map_type: u32, (key_size, value_size): (u32, u32), max_entries: u32) -> NewMap {
+        NewMap { map_type, key_size, value_size, max_entries, map_flags: 0, unused: [0; 2], name: [0; 16] }
+    }
+
+    /// An array with one value of `value_size` bytes.
+    pub fn array(value_size: u32) -> NewMap {
+        const BPF_MAP_TYPE_ARRAY: u32 = 2;
+        NewMap::new(BPF_MAP_TYPE_ARRAY, (4, value_size), 1)
+    }
+
+    /// A ring buffer of `bytes` bytes.
+    pub fn ring(bytes: u32) -> NewMap {
+        const BPF_MAP_TYPE_RINGBUF: u32 = 27;
+        NewMap::new(BPF_MAP_TYPE_RINGBUF, (0, 0), bytes)
+    }
+
+    /// The same map, which programs may only read.
+    pub(crate) fn read_only(self) -> NewMap {
+        const BPF_F_RDONLY_PROG: u32 = 1 << 7;
+        NewMap { map_flags: BPF_F_RDONLY_PROG, ..self }
+    }
+
+    /// The same map with flags `BPF_F_*`.
+    pub fn flags(self, map_flags: u32) -> NewMap {
+        NewMap { map_flags, ..self }
+    }
+
+    /// The same map with a name, of which the kernel keeps at most 15 bytes.
+    pub fn named(mut self, name: &str) -> NewMap {
+        self.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+        self
+    }
+
+    /// Creates the map.
+    ///
+    /// # Errors
+    /// If the kernel rejects it.
+    pub fn create(&self) -> io::Result<OwnedFd> {
+        const BPF_MAP_CREATE: libc::c_int = 0;
+        // SAFETY: this has the layout of the `BPF_MAP_CREATE` member, and no pointers.
+        unsafe { bpf_fd(BPF_MAP_CREATE, &mut self.clone()) }
+    }
+}
+
+/// Sets the value of an array with a single element.
+///
+/// # Errors
+/// The error of the kernel.
+///
+/// # Safety
+/// `value` must have the size of the map's values.
+pub unsafe fn set(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+    const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+    let key = 0u32;
+    let mut attr = [u64::from(number(map)), (&raw const key) as u64, value.as_ptr() as u64, 0];
+    // SAFETY: `attr` has the layout of the `BPF_MAP_UPDATE_ELEM` member of `union bpf_attr`. The key and the value outlive the
+    // call, and have the sizes of those of the map, as the caller guarantees.
+    unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+}
+
+/// Freezes a map. No process, including this one, can change it by bpf(2) any more. Programs still can
+/// ([`map_freeze`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c), 5.2+).
+///
+/// # Errors
+/// The error of the kernel. EBUSY: another process is changing the map, or has frozen it.
+pub fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    const BPF_MAP_FREEZE: libc::c_int = 22;
+    const TRIES: u32 = 50;
+    // SAFETY: the `map_fd` of `union bpf_attr` is its first word. The descriptor is open during the call.
+    let freeze = || unsafe { bpf(BPF_MAP_FREEZE, &mut number(map)) }.map(drop);
+    let mut frozen = freeze();
+    for _ in 0..TRIES {
+        if !frozen.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        frozen = freeze();
+    }
+    frozen
+}
+
+/// Creates a ring buffer of one page, and drops it.
+fn make_ring() -> io::Result<()> {
+    NewMap::ring(u32::try_from(page_size()).unwrap_or(4096)).create().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_locked_memory_is_as_it_was() {
+        let before = getrlimit(Resource::Memlock);
+        let answers = (ring_buffer(), are_locked());
+        assert_eq!(getrlimit(Resource::Memlock), before);
+        match answers {
+            (None, None) => crate::not_checked("this user may make no map"),
+            (ring, _) => assert_eq!(ring, Some(true), "no kernel that tracetui runs on lacks it"),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Compares independent views of the existing programs. A program that is in one view and missing in another is hidden,
+//! unless it was loaded or unloaded meanwhile. The kernel's own stream of changes shows that. It is opened before
+//! anything is read.
+
+use super::processes::program_at;
+use super::sys::{self, ObjectKind};
+use rustc_hash::FxHashSet;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+use tracetui_events::bpf::{HeldBy, Hidden, Inventory, Object, View};
+use tracetui_events::limits;
+use tracetui_events::symbols::{CodeImage, ImageKind, Snapshot};
+use tracetui_host::kallsyms;
+use tracetui_host::ksymbols::{ProgramStream, StreamChange};
+use tracetui_host::program::{self, Instruction};
+use tracetui_shared::id::{KernelAddr, ProgId};
+
+/// How long after its change a program may still be in only some of the views. The kernel makes the changes one after
+/// another, and may be preempted between them.
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// The number of hex digits of a tag.
+const TAG: usize = 16;
+
+/// The loads and unloads since the stream was opened.
+#[derive(Default)]
+pub(super) struct Changes {
+    ids: FxHashSet<ProgId>,
+    addresses: FxHashSet<KernelAddr>,
+    lost: bool,
+}
+
+impl Changes {
+    /// Adds the new records of the stream.
+    pub(super) fn update(&mut self, stream: &mut ProgramStream) {
+        stream.drain(&mut |change| match change.what {
+            StreamChange::Loaded { id, .. } | StreamChange::Unloaded { id, .. } => _ = self.ids.insert(id),
+            StreamChange::Symbol { addr, .. } => _ = self.addresses.insert(addr),
+        });
+        self.lost |= stream.lost() > 0;
+    }
+
+    fn explain(&self, hidden: &Hidden) -> bool {
+        self.lost
+            || hidden.id.is_some_and(|id| self.ids.contains(&id))
+            || hidden.addr.is_some_and(|addr| self.addresses.contains(&addr))
+    }
+}
+
+/// The hidden programs. No id is far above `newest`. `Err` if there were so many changes that some were lost.
+pub(super) fn hidden(
+    inventory: &Inventory,
+    newest: ProgId,
+    numbers: &mut Numbers,
+    symbols: Option<&Snapshot>,
+    stream: &mut ProgramStream,
+) -> Result<Vec<Hidden>, Churn> {
+    let mut changes = Changes::default();
+    changes.update(stream);
+    let by_number = numbers.programs(inventory, newest);
+    let mut found = missing(inventory, by_number, symbols);
+    found.retain(|hidden| !changes.explain(hidden));
+    if !found.is_empty() {
+        std::thread::sleep(SETTLED);
+        changes.update(stream);
+        let now = symbols.and_then(|_| kallsyms::images().ok());
+        found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, inventory, now.as_ref()));
+    }
+    if changes.lost { Err(Churn) } else { Ok(found) }
+}
+
+/// Joins the findings of the iterators with those of the other views, each program once. The iterators give the names
+/// of the programs that they find. In kallsyms, the symbol of a program begins with this name, which the kernel cuts.
+pub(super) fn joined(listed: Vec<Hidden>, compared: Vec<Hidden>) -> Vec<Hidden> {
+    let mut all = listed;
+    let programs = all.iter().filter(|hidden| hidden.link.is_none()).count();
+    for hidden in compared {
+        let same = |known: &&mut Hidden| match (hidden.id, hidden.addr) {
+            (Some(id), _) => known.id == Some(id),
+            (None, addr) => known.addr.is_none_or(|known| Some(known) == addr) && is_name(&hidden.name, &known.name),
+        };
+        match all.iter_mut().take(programs).find(same) {
+            Some(known) => known.addr = known.addr.or(hidden.addr),
+            None => all.push(hidden),
+        }
+    }
+    all
+}
+
+fn is_name(symbol: &[u8], known: &[u8]) -> bool {
+    !known.is_empty() && symbol.starts_with(known)
+}
+
+/// Too much changed for a comparison.
+#[derive(Debug)]
+pub(super) struct Churn;
+
+/// The programs that a view shows and the walk over the ids does not. Each id and each address appears once.
+fn missing(inventory: &Inventory, by_number: Vec<ProgId>, symbols: Option<&Snapshot>) -> Vec<Hidden> {
+    let mut found = Vec::new();
+    let mut seen = FxHashSet::default();
+    let mut add = |id: ProgId, seen_by: View| {
+        if id.0 != 0 && inventory.program(id).is_none() && seen.insert(id) {
+            found.push(Hidden { id: Some(id), seen_by, missing_in: View::NextId, ..Hidden::default() });
+        }
+    };
+    by_number.into_iter().for_each(|id| add(id, View::FdById));
+    for holder in &inventory.holders {
+        if let (Object::Program(id), HeldBy::Process { .. }) = (holder.object, &holder.by) {
+            add(id, View::Fdinfo);
+        }
+    }
+    inventory.attachments.iter().filter(|attach| attach.link.is_some()).for_each(|link| add(link.program, View::Link));
+    let addresses: FxHashSet<_> = inventory.programs.iter().flat_map(|program| &program.addresses).collect();
+    // If the kernel hides the addresses of programs, there is nothing to compare with.
+    let are_hidden = addresses.is_empty() && !inventory.programs.is_empty();
+    let functions = symbols.filter(|_| !are_hidden).into_iter().flat_map(functions);
+    found.extend(functions.filter(|function| !addresses.contains(&function.address)).map(|function| Hidden {
+        addr: Some(function.address),
+        name: function.name.to_vec(),
+        seen_by: View::Kallsyms,
+        missing_in: View::NextId,
+        ..Hidden::default()
+    }));
+    found
+}
+
+/// The functions of programs: `bpf_prog_`, the tag, and `_` with the name of the function if it has one
+/// ([`bpf_prog_get_name`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/core.c)).
+fn functions(symbols: &Snapshot) -> impl Iterator<Item = &CodeImage> {
+    let of_program = |image: &&CodeImage| {
+        let tag = image.name.strip_prefix(b"bpf_prog_").and_then(|rest| rest.get(..TAG));
+        image.kind == ImageKind::Bpf && tag.is_some_and(|tag| tag.iter().all(u8::is_ascii_hexdigit))
+    };
+    symbols.images.iter().filter(of_program).take(limits::BPF_FUNCTIONS)
+}
+
+/// The ids to try, to open programs that the walk left out. At first these are all ids, or the last ones if there are
+/// many. The kernel assigns an id only once (`idr_alloc_cyclic` in
+/// [`bpf_prog_alloc_id`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)). Later these are
+/// therefore the new ids, those of programs that existed, and some of the others in turn.
+#[derive(Default, Debug)]
+pub(super) struct Numbers {
+    tried: u32,
+    /// The ids of programs that existed at the last comparison.
+    existed: FxHashSet<u32>,
+    /// The next of the other ids.
+    turn: u32,
+}
+
+impl Numbers {
+    /// The programs that can be opened, but are not in the inventory.
+    fn programs(&mut self, inventory: &Inventory, newest: ProgId) -> Vec<ProgId> {
+        let last = inventory.programs.last().map_or(0, |program| program.id.0).max(newest.0);
+        let first = last.saturating_sub(limits::BPF_NUMBERS);
+        if self.tried > last {
+            // The ids started again from the beginning.
+            *self = Numbers::default();
+        }
+        let new = self.tried.max(first);
+        let turn = if (first..new).contains(&self.turn) { self.turn } else { first };
+        let until = turn.saturating_add(IN_TURN).min(new);
+        let existed = self.existed.iter().copied().filter(|id| *id < new && !(turn..until).contains(id));
+        let candidates = existed.chain(turn..until).chain(new..=last.saturating_add(AHEAD));
+        let mut failed = false;
+        let mut is_program = |id: &u32| {
+            let open = sys::open(ObjectKind::Program, *id);
+            failed |= open.is_err();
+            open.is_ok_and(|program| program.is_some())
+        };
+        let left_out = candidates.filter(|id| inventory.program(ProgId(*id)).is_none());
+        let found: Vec<ProgId> = left_out.filter(&mut is_program).map(ProgId).collect();
+        self.existed =
+            inventory.programs.iter().map(|program| program.id.0).chain(found.iter().map(|id| id.0)).collect();
+        self.turn = until;
+        if !failed {
+            self.tried = last;
+        }
+        found
+    }
+}
+
+/// The number of ids to try beyond the newest known one, because a program's load may not have been reported yet.
+const AHEAD: u32 = 256;
+
+/// The number of other ids to try again at each comparison.
+const IN_TURN: u32 = 512;
+
+/// The highest id of a program. It is the id of a program of tracetui that this function loads.
+pub(super) fn newest() -> ProgId {
+    let ours = program::load("tt_nothing", &NOTHING).and_then(|prog| sys::info(prog.as_fd()));
+    ProgId(ours.map_or(0, |info| info.u32(4)))
+}
+
+/// `return 0`.
+const NOTHING: [Instruction; 2] = [(0xb7, 0, 0, 0), (0x95, 0, 0, 0)];
+
+fn still_there(hidden: &Hidden, inventory: &Inventory, symbols: Option<&Snapshot>) -> bool {
+    match (hidden.seen_by, hidden.id, hidden.addr) {
+        (View::Kallsyms, _, Some(addr)) => {
+            let same = |function: &CodeImage| function.address == addr && *function.name == *hidden.name;
+            symbols.is_some_and(|symbols| functions(symbols).any(same))
+        }
+        (View::Fdinfo, Some(id), _) => inventory.holders.iter().any(|holder| match holder.by {
+            HeldBy::Process { pid, fd, .. } => holder.object == Object::Program(id) && program_at(pid, fd) == Some(id),
+            _ => false,
+        }),
+        (View::Link, Some(id), _) => inventory.attachments.iter().filter(|link| link.program == id).any(|link| {
+            let link = link.link.and_then(|link| sys::open(ObjectKind::Link, link.id.0).ok().flatten());
+            link.and_then(|link| sys::info(link.as_fd()).ok()).is_some_and(|info| info.u32(8) == id.0)
+        }),
+        (_, Some(id), _) => sys::open(ObjectKind::Program, id.0).ok().flatten().is_some(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Collector;
+    use super::*;
+    use std::time::Instant;
+
+    /// Longer than the kernel takes to free a program.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// The test removes an existing program from the inventory. The inventory looks the same if bpf(2) is made to omit
+    /// the program.
+    #[test]
+    fn a_program_that_is_left_out_is_found_by_other_views() {
+        let (Ok(prog), Ok(mut stream)) = (program::load("tt_nothing", &NOTHING), ProgramStream::open(8, None)) else {
+            return tracetui_host::not_checked("no privileges");
+        };
+        let mut changes = Changes::default();
+        // The program was loaded before the stream was opened.
+        changes.update(&mut stream);
+        let id = ProgId(sys::info(prog.as_fd()).expect("a program").u32(4));
+        let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
+        let symbols = kallsyms::images().expect("kallsyms");
+        inventory.programs.retain(|program| program.id != id);
+        let mut numbers = Numbers::default();
+        let found = hidden(&inventory, newest(), &mut numbers, Some(&symbols), &mut stream).expect("no churn");
+        let by = |view: View| found.iter().filter(|hidden| hidden.seen_by == view).count();
+        assert!(found.iter().any(|hidden| hidden.id == Some(id) && hidden.seen_by == View::FdById), "{found:?}");
+        assert_eq!(by(View::FdById), 1, "{found:?}");
+        if functions(&symbols).next().is_some() {
+            assert_eq!(by(View::Kallsyms), 1, "its function: {found:?}");
+        }
+        // The program existed, so it is found again. After it was unloaded, it is not.
+        assert!(numbers.programs(&inventory, newest()).contains(&id));
+        drop(prog);
+        let end = Instant::now() + PATIENCE;
+        while numbers.programs(&inventory, newest()).contains(&id) {
+            assert!(Instant::now() < end, "the program is still there");
+        }
+        // A new program is found among the new ids, although all the others were tried.
+        let prog = program::load("tt_nothing", &NOTHING).expect("it was loaded before");
+        let id = ProgId(sys::info(prog.as_fd()).expect("a program").u32(4));
+        assert!(numbers.programs(&inventory, id).contains(&id));
+        // With the program in the inventory, nothing is hidden.
+        let whole = Collector::default().take_and_compare(&FxHashSet::default()).expect("it may list programs");
+        assert_eq!(whole.hidden, []);
+    }
+
+    #[test]
+    fn a_program_that_several_views_show_is_hidden_once() {
+        let by_iterator = |id, name: &str| Hidden {
+            id: Some(ProgId(id)),
+            name: name.into(),
+            seen_by: View::IterProg,
+            ..Hidden::default()
+        };
+        let by_number = Hidden { id: Some(ProgId(7)), seen_by: View::FdById, ..Hidden::default() };
+        let by_symbol = |name: &str, addr| Hidden {
+            addr: Some(KernelAddr(addr)),
+            name: name.into(),
+            seen_by: View::Kallsyms,
+            ..Hidden::default()
+        };
+        let (a, b) = ("bpf_prog_0123456789abcdef_a_name_of_15", "bpf_prog_00000000000000ff");
+        let listed = vec![by_iterator(7, a), by_iterator(8, "")];
+        let full = format!("{a}_and_more");
+        let compared = vec![by_number.clone(), by_symbol(&full, 1), by_symbol(&full, 2), by_symbol(b, 3)];
+        let expected = [
+            Hidden { addr: Some(KernelAddr(1)), ..by_iterator(7, a) },
+            by_iterator(8, ""),
+            by_symbol(&full, 2),
+            by_symbol(b, 3),
+        ];
+        assert_eq!(joined(listed, compared), expected, "two programs may have the same name");
+        assert_eq!(joined(vec![], vec![by_number.clone()]), [by_number]);
+    }
+}

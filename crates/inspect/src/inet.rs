@@ -1,0 +1,206 @@
+//! The listening TCP sockets of a network namespace (sock_diag), and its routes and neighbours (rtnetlink). A thread of
+//! [`Sockets`] opens the sockets in the namespace.
+
+use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, messages, u16_at, u32_at};
+use rustix::net::netlink::SOCK_DIAG;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tracetui_shared::header::until_nul;
+
+/// A request of sock_diag
+/// ([include/uapi/linux/inet_diag.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/inet_diag.h)).
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// Bytes of `struct inet_diag_req_v2`: family, protocol, extensions, states at 4, the socket.
+const REQUEST: usize = 56;
+/// `TCPF_LISTEN`.
+const LISTENING: u32 = 1 << 10;
+/// Bytes of `struct inet_diag_msg`: family, state, port at 4, address at 8, interface at 40, queue at 56, its limit at
+/// 60, inode at 68.
+const DIAG: usize = 72;
+const INET_DIAG_SKV6ONLY: u16 = 11;
+
+/// rtnetlink: requests
+/// ([include/uapi/linux/rtnetlink.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/rtnetlink.h)).
+const RTM_GETLINK: u16 = 18;
+const RTM_GETROUTE: u16 = 26;
+const RTM_GETNEIGH: u16 = 30;
+/// Bytes of `struct rtmsg`: family, bits of the destination, type at 7.
+const ROUTE: usize = 12;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_VIA: u16 = 18;
+const RTN_LOCAL: u8 = 2;
+/// Bytes of `struct ndmsg`: family, interface at 4, state at 8.
+const NEIGHBOUR: usize = 12;
+const NDA_DST: u16 = 1;
+/// `NUD_INCOMPLETE`, `NUD_FAILED`.
+const UNANSWERED: u16 = 0x01 | 0x20;
+/// Bytes of `struct ifinfomsg`: index at 4, flags at 8.
+const IFINFO: usize = 16;
+const IFLA_IFNAME: u16 = 3;
+const IFF_UP: u32 = 1;
+
+/// The maximum number of listening sockets that are kept.
+const LISTENERS: usize = 65_536;
+
+/// A listening TCP socket.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Listener {
+    pub address: IpAddr,
+    pub port: u16,
+    /// `IPV6_V6ONLY`: an IPv6 socket that accepts no IPv4 connections.
+    pub only_v6: bool,
+    /// The interface that the socket is bound to; 0 if none.
+    pub interface: u32,
+    /// The number of connections that wait to be accepted (`sk_ack_backlog`).
+    pub waiting: u32,
+    /// The limit of them (`sk_max_ack_backlog`). The queue is full above it.
+    pub limit: u32,
+    pub inode: u32,
+}
+
+impl Listener {
+    fn read(message: &[u8]) -> Option<Listener> {
+        let rest = message.get(DIAG..)?;
+        let (family, port) = (*message.first()?, message.get(4..)?.first_chunk()?);
+        Some(Listener {
+            address: address(family, message.get(8..)?)?,
+            port: u16::from_be_bytes(*port),
+            only_v6: attribute(rest, INET_DIAG_SKV6ONLY).is_some_and(|value| value.first() == Some(&1)),
+            interface: u32_at(message, 40),
+            waiting: u32_at(message, 56),
+            limit: u32_at(message, 60),
+            inode: u32_at(message, 68),
+        })
+    }
+}
+
+/// The way to an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Whether the address belongs to this namespace.
+    pub local: bool,
+    /// The interface that packets leave by.
+    pub interface: u32,
+    /// The router, or the address itself.
+    pub next: IpAddr,
+}
+
+impl Route {
+    fn read(message: &[u8], to: IpAddr) -> Route {
+        let rest = message.get(ROUTE..).unwrap_or_default();
+        let via = |value: &[u8]| address(*value.first()?, value.get(2..)?);
+        let gateway = attribute(rest, RTA_GATEWAY).and_then(|value| address(family(to), value));
+        Route {
+            local: message.get(7) == Some(&RTN_LOCAL),
+            interface: attribute(rest, RTA_OIF).map_or(0, |index| u32_at(index, 0)),
+            next: gateway.or_else(|| attribute(rest, RTA_VIA).and_then(via)).unwrap_or(to),
+        }
+    }
+}
+
+/// What a network namespace says about its sockets and routes.
+pub struct Inet<'a> {
+    sockets: &'a Sockets,
+    /// `None` for tracetui's own.
+    namespace: Option<&'a File>,
+    route: Netlink,
+}
+
+impl Inet<'_> {
+    /// # Errors
+    /// If the namespace cannot be entered, or the socket not opened.
+    pub fn open<'a>(sockets: &'a Sockets, namespace: Option<&'a File>) -> io::Result<Inet<'a>> {
+        Ok(Inet { sockets, namespace, route: sockets.netlink(namespace, NETLINK_ROUTE)? })
+    }
+
+    /// The listening TCP sockets of both families.
+    ///
+    /// # Errors
+    /// The errors of the system calls. `ENOENT`: the kernel has no `tcp_diag`.
+    pub fn listeners(&self) -> io::Result<Vec<Listener>> {
+        let mut diag = self.sockets.netlink(self.namespace, Some(SOCK_DIAG))?;
+        let mut found = Vec::new();
+        for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
+            let mut request = [0; REQUEST];
+            request[..2].copy_from_slice(&[family, libc::IPPROTO_TCP as u8]);
+            request[4..8].copy_from_slice(&LISTENING.to_ne_bytes());
+            diag.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
+                found.extend(Listener::read(message).filter(|_| found.len() < LISTENERS));
+            })?;
+        }
+        // A repeated dump has the same sockets again.
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// The route to an address.
+    ///
+    /// # Errors
+    /// What the kernel says to a connect(2): `ENETUNREACH`, `EHOSTUNREACH`, `EACCES` (prohibit), `EINVAL` (blackhole).
+    pub fn route(&mut self, to: IpAddr) -> io::Result<Route> {
+        let destination = match to {
+            IpAddr::V4(to) => to.octets().to_vec(),
+            IpAddr::V6(to) => to.octets().to_vec(),
+        };
+        let len = destination.len() as u8;
+        let head = [&[family(to), 8 * len][..], &[0; ROUTE - 2]].concat();
+        let attribute = [u16::from(4 + len), RTA_DST].map(u16::to_ne_bytes).concat();
+        let request = [head, attribute, destination].concat();
+        self.route.get(RTM_GETROUTE, &request).map(|answer| Route::read(&answer, to))
+    }
+
+    /// Whether the next host of a route does not answer requests for its link-layer address (ARP, neighbour discovery).
+    pub fn is_silent(&mut self, route: &Route) -> bool {
+        let mut request = [0; NEIGHBOUR];
+        request[0] = family(route.next);
+        let mut silent = false;
+        let done = self.route.dump(RTM_GETNEIGH, &request, |message| {
+            let rest = message.get(NEIGHBOUR..).unwrap_or_default();
+            let its = attribute(rest, NDA_DST).and_then(|value| address(family(route.next), value));
+            if its == Some(route.next) && u32_at(message, 4) == route.interface {
+                silent = u16_at(message, 8) & UNANSWERED != 0;
+            }
+        });
+        done.is_ok() && silent
+    }
+
+    /// The name of an interface, and whether it is up.
+    ///
+    /// # Errors
+    /// The errors of the system calls.
+    pub fn interface(&mut self, index: u32) -> io::Result<(Vec<u8>, bool)> {
+        let mut request = [0; IFINFO];
+        request[4..8].copy_from_slice(&index.to_ne_bytes());
+        let answer = self.route.get(RTM_GETLINK, &request)?;
+        let name = attribute(answer.get(IFINFO..).unwrap_or_default(), IFLA_IFNAME).unwrap_or_default();
+        Ok((until_nul(name).to_vec(), u32_at(&answer, 8) & IFF_UP != 0))
+    }
+}
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
+}
+
+/// The address at the start of `bytes`.
+fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
+    match family.into() {
+        libc::AF_INET => bytes.first_chunk().map(|bytes| Ipv4Addr::from_octets(*bytes).into()),
+        libc::AF_INET6 => bytes.first_chunk().map(|bytes| Ipv6Addr::from_octets(*bytes).into()),
+        _ => None,
+    }
+}
+
+/// For a fuzz target: reads a datagram as sockets and as routes. Returns the number of sockets.
+pub fn read_answers(datagram: &[u8]) -> usize {
+    let to = Ipv6Addr::LOCALHOST.into();
+    messages(datagram)
+        .filter(|message| {
+            let _ = Route::read(message.body, to);
+            Listener::read(message.body).is_some()
+        })
+        .count()
+}

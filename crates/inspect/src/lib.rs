@@ -1,0 +1,501 @@
+//! The BPF programs, links and attachments that exist, collected from user space.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`sys`] | bpf(2) |
+//! | [`programs`], [`links`] | the objects with ids |
+//! | [`helpers`] | the helpers that a program calls |
+//! | [`processes`] | the holders of programs and links, perf events, network namespaces |
+//! | [`mounts`] | pins, named network namespaces |
+//! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
+//! | [`inet`] | listening sockets, routes; for why connections failed |
+//! | [`places`] | cgroups, maps of sockets, names of tracepoints |
+//! | [`iterators`] | programs and links, by tracetui's programs in the kernel |
+//! | [`cross`] | which programs are hidden |
+//!
+//! bpf(2) lists programs and links, but not where a program is attached without a link. This crate therefore queries
+//! every place: each perf event of a process, cgroup, interface, network namespace and map of sockets. An attachment
+//! found there that belongs to a link is not reported twice.
+//!
+//! An object that is removed while it is being read is counted as vanished and left out. Unreadable objects are
+//! reported ([`Inventory::unseen`]). Everything is bounded ([`tracetui_events::limits`]).
+//!
+//! User space cannot see: perf events that no process holds by a descriptor; pins in other mount namespaces; network
+//! namespaces that neither a process nor a mount of tracetui's namespace refers to; programs in maps of programs;
+//! socket filters, seccomp filters and lwt, which the kernel does not list.
+
+mod cross;
+mod helpers;
+pub mod inet;
+mod iterators;
+mod links;
+pub mod mounts;
+mod netlink;
+pub mod network;
+mod places;
+pub mod processes;
+mod programs;
+mod sys;
+mod view;
+
+use cross::Churn;
+pub use helpers::BASE;
+use helpers::Helpers;
+use iterators::{Iterators, Layout};
+pub use mounts::Pins;
+pub use netlink::{RouteChanges, Sockets};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracetui_events::bpf::{
+    AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, NotScanned, Object, ProgramFacts, Unseen, Via,
+};
+use tracetui_events::limits;
+use tracetui_events::symbols::{Snapshot, Unavailable};
+use tracetui_host::clock::now_thread;
+use tracetui_host::confine::Spawner;
+use tracetui_host::kallsyms;
+use tracetui_host::ksymbols::ProgramStream;
+use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
+use view::Unlooked;
+
+/// Why no inventory can be taken at all.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// CAP_SYS_ADMIN is missing, without which bpf(2) lists no objects.
+    #[error("cannot list BPF programs: missing CAP_SYS_ADMIN: run as root on the host: sudo tracetui bpf")]
+    NotPermitted,
+    #[error("cannot list BPF programs: {0}")]
+    Failed(io::Error),
+}
+
+/// Takes inventories. Keeps the data that does not change from one to the next: the addresses of helpers, the kernel's
+/// types, the names of functions.
+#[derive(Default)]
+pub struct Collector {
+    programs: programs::ProgramReader,
+    types: links::Types,
+    helpers: Option<Helpers>,
+    /// The offsets that the iterators read on this kernel.
+    layout: Option<Result<Layout, String>>,
+    /// The iterators, loaded for the first comparison and then kept. The inner value is `None` if this kernel lacks
+    /// them.
+    iterators: Option<Option<Iterators>>,
+    /// The processor time of the threads that the collector started.
+    aside: Duration,
+    /// The thread that searches for pins, if the caller may not do so itself.
+    pins: Option<Pins>,
+    /// The ids tried so far to find hidden programs.
+    numbers: cross::Numbers,
+    sockets: Option<Sockets>,
+    /// The thread that opens rings of changes.
+    streams: Option<Spawner>,
+    /// The facts found by programs that were loaded at the start, if none may be loaded later.
+    sealed: Option<Sealed>,
+}
+
+/// Facts that need programs of tracetui, which a trace loads only at its start.
+struct Sealed {
+    /// The distance of a known helper.
+    distance: Result<i32, NotScanned>,
+    /// The highest program id at the start.
+    newest: ProgId,
+}
+
+/// A result that is read concurrently with the rest.
+enum Aside<T> {
+    /// A thread's result, with the processor time that it used.
+    Thread(JoinHandle<(T, Duration)>),
+    Done(T),
+}
+
+/// Runs `act` on a separate thread, or at once if no thread can be started.
+fn aside<T: Send + 'static>(act: fn() -> T) -> Aside<T> {
+    let thread = std::thread::Builder::new().spawn(move || (act(), now_thread()));
+    thread.map_or_else(|_| Aside::Done(act()), Aside::Thread)
+}
+
+/// The pages of each CPU's ring of the stream during a comparison. They hold some 1,200 changes.
+const STREAM_PAGES: usize = 32;
+
+impl Collector {
+    /// A collector whose pins are searched, and whose sockets and streams are opened, by separate threads.
+    pub fn with_threads(pins: Pins, sockets: Sockets, streams: Option<Spawner>) -> Collector {
+        Collector { pins: Some(pins), sockets: Some(sockets), streams, ..Collector::default() }
+    }
+
+    /// See [`RouteChanges`]. `None` if there is no thread that opens it, or it cannot be opened.
+    pub fn changes(&self) -> Option<RouteChanges> {
+        self.sockets.as_ref()?.changes().ok()
+    }
+
+    /// All objects that exist now. `own` are tracetui's programs.
+    ///
+    /// # Errors
+    /// If programs cannot be listed.
+    pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
+        let symbols = self.helpers.is_none().then(|| aside(kallsyms::snapshot));
+        self.collect(own, symbols).map(|(inventory, _)| inventory)
+    }
+
+    /// One program. `None` if it was removed or cannot be read. Call this only after the first inventory.
+    pub fn program(&mut self, id: ProgId, own: &FxHashSet<ProgId>) -> Option<ProgramFacts> {
+        let read = self.programs.read(id).ok().flatten()?;
+        let calls = self.helpers.as_ref()?.at(&read.called);
+        Some(ProgramFacts { calls, own: own.contains(&id) || self.is_iterator(id), ..read.facts })
+    }
+
+    /// The processor time, since the last call, of the threads that the collector started.
+    pub fn took_aside(&mut self) -> Duration {
+        std::mem::take(&mut self.aside)
+    }
+
+    fn joined<T>(&mut self, thread: Aside<T>) -> Option<T> {
+        match thread {
+            Aside::Thread(thread) => {
+                let (value, took) = thread.join().ok()?;
+                self.aside += took;
+                Some(value)
+            }
+            Aside::Done(value) => Some(value),
+        }
+    }
+
+    /// Loads all programs now, and none later. The iterators are among them, and every later inventory uses them.
+    pub fn load_programs(&mut self) {
+        // The comparison reports missing iterators.
+        let _ = self.iterators();
+        self.sealed = Some(Sealed { distance: helpers::known_distance(), newest: cross::newest() });
+    }
+
+    /// Reports a loaded program to a collector that loads none itself.
+    pub fn saw(&mut self, id: ProgId) {
+        self.sealed.iter_mut().for_each(|sealed| sealed.newest = sealed.newest.max(id));
+    }
+
+    /// The loaded iterators. The inner value is `None` if this kernel lacks them.
+    fn iterators(&mut self) -> Result<&mut Option<Iterators>, String> {
+        match &mut self.iterators {
+            Some(iterators) => Ok(iterators),
+            None if self.sealed.is_some() => Err("the iterators could not be loaded at startup".to_owned()),
+            none => {
+                let layout = self.layout.get_or_insert_with(Layout::of_kernel).clone()?;
+                let count = |kind| sys::ids(kind, limits::BPF_PROGRAMS).map_or(0, |(ids, _)| ids.len());
+                let most = count(sys::ObjectKind::Program).max(count(sys::ObjectKind::Link));
+                Ok(none.insert(Iterators::load(&layout, most)?))
+            }
+        }
+    }
+
+    fn is_iterator(&self, id: ProgId) -> bool {
+        self.iterators.iter().flatten().any(|iterators| iterators.has(id))
+    }
+
+    /// The objects that only one of bpf(2) and the iterators shows.
+    fn compare_iterators(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
+        let iterators = self.iterators()?.as_mut();
+        let found = iterators.map_or_else(|| Ok(Vec::new()), |iterators| iterators.hidden(inventory));
+        if found.is_err() && self.sealed.is_none() {
+            // With new iterators, and more room, the next comparison may succeed.
+            self.iterators = None;
+        }
+        found
+    }
+
+    /// Like [`take`](Self::take), but also compares independent views to find hidden programs.
+    ///
+    /// # Errors
+    /// If programs cannot be listed.
+    pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
+        let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
+        let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
+        let (mut inventory, symbols) = self.collect(own, Some(aside(self.symbols())))?;
+        if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
+            self.layout = Some(layout);
+        }
+        let listed = self.compare_iterators(&inventory);
+        let compared = match stream {
+            Ok(mut stream) => {
+                let newest = self.sealed.as_ref().map_or_else(cross::newest, |sealed| sealed.newest);
+                cross::hidden(&inventory, newest, &mut self.numbers, symbols.as_ref(), &mut stream).map_err(|Churn| {
+                    "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
+                })
+            }
+            Err(error) => Err(format!("cannot follow changes during the comparison: {error}")),
+        };
+        let mut note = |what, why| inventory.unseen.push(Unseen { what, why, remedy: "" });
+        let listed = listed.map_err(|why| note("hidden programs by iterators", why)).unwrap_or_default();
+        let compared = compared.map_err(|why| note("hidden programs", why)).unwrap_or_default();
+        inventory.hidden = cross::joined(listed, compared);
+        Ok(inventory)
+    }
+
+    /// The function that reads the required symbols. The names of the helpers are required only once.
+    fn symbols(&self) -> fn() -> Result<Snapshot, Unavailable> {
+        if self.helpers.is_none() { kallsyms::snapshot } else { kallsyms::images }
+    }
+
+    fn collect(
+        &mut self,
+        own: &FxHashSet<ProgId>,
+        symbols: Option<Aside<Result<Snapshot, Unavailable>>>,
+    ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
+        let mut unlooked = Unlooked::default();
+        let mut programs = self.read_programs(&mut unlooked)?;
+        let cgroups = places::Cgroups::read(&mut unlooked);
+        let (mut links, unopened_links) = self.read_links(&programs, cgroups.paths(), &mut unlooked);
+
+        let held = processes::read(&mut unlooked);
+        let mut held = unlooked.note("processes", held).unwrap_or_default();
+        if held.refused > 0 {
+            let why = format!("no permission to read the descriptors of {} processes", held.refused);
+            unlooked.add("descriptors of processes", why, "run as root on the host: sudo tracetui bpf");
+        }
+        let mut holders = std::mem::take(&mut held.holders);
+        if let Some(mounts) = unlooked.note("mounts", mounts::Mounts::read()) {
+            mounts.add_namespaces(&mut held.namespaces);
+            holders.extend(match &self.pins {
+                Some(thread) => thread.of(mounts, &mut unlooked),
+                None => mounts.pins(&mut unlooked),
+            });
+        }
+        let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
+        let network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
+        self.aside += network.aside;
+
+        let mut rest = Vec::new();
+        perf_events(held.perf, &mut links, &mut rest, &mut holders);
+        interfaces(network, &mut links, &mut rest);
+        let found = cgroups.attached(&mut unlooked).into_iter().chain(places::socket_maps(&mut unlooked));
+        unexplained(found, &links, &mut rest);
+        places::name_tracepoints(&mut links, &mut rest);
+        places::name_files(&mut links, &mut rest, &holders);
+
+        let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);
+        let helpers = self.helpers.get_or_insert_with(|| {
+            let known = self.sealed.as_ref().map_or_else(helpers::known_distance, |sealed| sealed.distance);
+            Helpers::new(symbols.as_ref(), known)
+        });
+        for read in programs.values_mut() {
+            read.facts.calls = helpers.at(&read.called);
+        }
+        let mut inventory = Inventory {
+            programs: programs
+                .into_values()
+                .map(|programs::Read { facts, .. }| {
+                    let own = own.contains(&facts.id) || self.is_iterator(facts.id);
+                    ProgramFacts { own, ..facts }
+                })
+                .collect(),
+            attachments: links,
+            holders,
+            hidden: Vec::new(),
+            unresolved: held.unresolved,
+            unseen: unlooked.unseen,
+            vanished: unlooked.vanished,
+            unopened_links,
+        };
+        inventory.programs.sort_unstable_by_key(|program| program.id);
+        rest.sort_by(|a, b| (a.program, a.hook, &a.target).cmp(&(b.program, b.hook, &b.target)));
+        inventory.attachments.extend(rest);
+        Ok((inventory, symbols))
+    }
+
+    fn read_programs(&mut self, unlooked: &mut Unlooked) -> Result<FxHashMap<u32, programs::Read>, InventoryError> {
+        let (ids, all) =
+            sys::ids(sys::ObjectKind::Program, limits::BPF_PROGRAMS).map_err(|error| match error.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => InventoryError::NotPermitted,
+                _ => InventoryError::Failed(error),
+            })?;
+        if !all {
+            unlooked.cut("programs", limits::BPF_PROGRAMS);
+        }
+        let mut programs = FxHashMap::default();
+        for id in ids {
+            match unlooked.note("programs", self.programs.read(ProgId(id))) {
+                Some(Some(read)) => _ = programs.insert(id, read),
+                Some(None) => unlooked.vanished += 1,
+                None => {}
+            }
+        }
+        Ok(programs)
+    }
+
+    fn read_links(
+        &mut self,
+        programs: &FxHashMap<u32, programs::Read>,
+        cgroups: &FxHashMap<u64, Vec<u8>>,
+        unlooked: &mut Unlooked,
+    ) -> (Vec<AttachFacts>, Vec<LinkId>) {
+        // EINVAL: before 5.8, links have no ids.
+        let (ids, all) =
+            unlooked.note("links", sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS)).unwrap_or_default();
+        if !all && !ids.is_empty() {
+            unlooked.cut("links", limits::BPF_PROGRAMS);
+        }
+        let mut names = links::LookupTables { programs, cgroups, types: &mut self.types };
+        let (mut links, mut unopened) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids.into_iter().map(LinkId) {
+            match unlooked.note("links", links::read(id, &mut names)) {
+                Some(Some(facts)) => links.push(facts),
+                Some(None) => unopened.push(id),
+                None => {}
+            }
+        }
+        unlooked.vanished += unopened.len() as u64;
+        (links, unopened)
+    }
+}
+
+/// Adds the programs on perf events that have no link.
+fn perf_events(
+    found: Vec<processes::PerfFd>,
+    links: &mut [AttachFacts],
+    rest: &mut Vec<AttachFacts>,
+    holders: &mut Vec<Holder>,
+) {
+    for processes::PerfFd { query, pid, comm, fd } in found {
+        let facts = on_perf_event(query);
+        let of_program = |link: &&mut AttachFacts| {
+            link.program == facts.program
+                && link.link.is_some_and(|link| link.link_type == links::link_type::PERF_EVENT)
+        };
+        let same =
+            |link: &AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, facts.offset);
+        if links.iter_mut().filter(of_program).any(|link| same(link)) {
+            continue;
+        }
+        // A link shows the lower half of the offset.
+        let lower = facts.offset.map(|offset| offset & u64::from(u32::MAX));
+        let cut =
+            |link: &&mut AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, lower);
+        if let Some(link) = links.iter_mut().filter(of_program).find(cut) {
+            link.offset = facts.offset;
+            continue;
+        }
+        // Before 6.6, a link does not show its target.
+        if let Some(link) = links.iter_mut().filter(of_program).find(|link| link.hook == Hook::Unknown) {
+            *link = AttachFacts { link: link.link, via: Via::Link, ..facts };
+            continue;
+        }
+        holders.push(Holder { object: Object::Program(facts.program), by: HeldBy::Perf { pid, comm, fd } });
+        // Several processes may hold the same event.
+        if !rest.iter().any(|known| known.program == facts.program && same(known)) {
+            rest.push(facts);
+        }
+    }
+}
+
+/// The attachment on a perf event, by its `BPF_FD_TYPE_*`.
+fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
+    let hook = match query.fd_type {
+        0 => Hook::RawTracepoint,
+        1 => Hook::Tracepoint,
+        2 => Hook::Kprobe,
+        3 => Hook::Kretprobe,
+        4 => Hook::Uprobe,
+        5 => Hook::Uretprobe,
+        _ => Hook::Unknown,
+    };
+    let in_kernel = matches!(hook, Hook::Kprobe | Hook::Kretprobe);
+    let in_file = matches!(hook, Hook::Uprobe | Hook::Uretprobe);
+    AttachFacts {
+        program: ProgId(query.program),
+        via: Via::Ioctl,
+        hook,
+        symbol: if in_kernel { query.name.clone() } else { Vec::new() },
+        target: query.name,
+        offset: (in_kernel || in_file).then_some(query.offset),
+        addr: (in_kernel && query.addr != 0).then_some(KernelAddr(query.addr)),
+        ..AttachFacts::default()
+    }
+}
+
+/// Names the interfaces of links. Adds the programs at interfaces and in namespaces that have no link.
+fn interfaces(network: network::Network, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
+    for network::FoundProgram { facts, link } in network.found {
+        let same = |known: &&mut AttachFacts| match known.link {
+            Some(known) if link.0 != 0 => known.id == link,
+            Some(_) => {
+                let at_place = match facts.ifindex {
+                    Some(_) => known.ifindex == facts.ifindex && known.target.is_empty(),
+                    None => known.netns == facts.netns,
+                };
+                (known.program, known.hook) == (facts.program, facts.hook) && at_place
+            }
+            None => false,
+        };
+        match links.iter_mut().find(same) {
+            Some(known) => {
+                (known.target, known.ifindex, known.netns) = (facts.target, facts.ifindex, facts.netns);
+                known.flags = facts.flags;
+            }
+            None => rest.push(facts),
+        }
+    }
+    // The interface is in a namespace that was not found. In this namespace, the index belongs to another interface.
+    for link in links.iter_mut().filter(|link| link.target.is_empty()) {
+        let Some(index) = link.ifindex else { continue };
+        link.target = format!("interface {index}").into_bytes();
+    }
+}
+
+/// Adds the attachments that no link explains. Each link explains one.
+fn unexplained(found: impl Iterator<Item = AttachFacts>, links: &[AttachFacts], rest: &mut Vec<AttachFacts>) {
+    let place = |facts: &AttachFacts| (facts.program, facts.hook, facts.target.clone());
+    let mut linked: FxHashMap<_, usize> = FxHashMap::default();
+    links.iter().for_each(|link| *linked.entry(place(link)).or_default() += 1);
+    for facts in found {
+        match linked.get_mut(&place(&facts)) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => rest.push(facts),
+        }
+    }
+}
+
+/// Keeps the kernel counting runs until it is dropped. `struct bpf_prog_info` has the counts.
+#[derive(Debug)]
+pub struct RunStatistics(#[allow(dead_code, reason = "its end turns the counting off")] OwnedFd);
+
+impl RunStatistics {
+    /// Turns counting on (5.8+). It costs some tens of nanoseconds for each run of every program.
+    ///
+    /// # Errors
+    /// If the kernel refuses, because it requires CAP_SYS_ADMIN.
+    pub fn enable() -> io::Result<RunStatistics> {
+        sys::enable_stats().map(RunStatistics)
+    }
+
+    /// Whether counting is on for the whole system (`sysctl kernel.bpf_stats_enabled`).
+    pub fn are_on() -> bool {
+        tracetui_host::read_bounded("/proc/sys/kernel/bpf_stats_enabled", 16)
+            .is_ok_and(|value| value.trim_ascii() == b"1")
+    }
+}
+
+/// The ids of all links. Before 5.8, links have no ids.
+///
+/// # Errors
+/// Without CAP_SYS_ADMIN.
+pub fn link_ids() -> io::Result<Vec<u32>> {
+    match sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Vec::new()),
+        ids => ids.map(|(ids, _)| ids),
+    }
+}
+
+/// Reads the counters of a program: runs, nanoseconds, skipped runs. `None` if the program was unloaded.
+pub fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
+    programs::counters(id).ok().flatten()
+}
+
+/// Reads the counters of all programs again.
+pub fn update_counters(inventory: &mut Inventory) {
+    for program in &mut inventory.programs {
+        if let Some((count, time, misses)) = counters(program.id) {
+            (program.run_count, program.run_time_ns, program.recursion_misses) = (count, time, misses);
+        }
+    }
+}

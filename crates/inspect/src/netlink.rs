@@ -1,0 +1,290 @@
+//! Netlink requests and their answers, read with bounds checks. Messages come from the kernel, but lengths in them are not trusted.
+
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with, sockopt,
+};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use tracetui_host::confine::{Role, Spawner};
+
+/// The size of a read in bytes. The kernel returns at most 32 KiB of a dump at once.
+const BUFFER: usize = 64 << 10;
+
+/// The maximum number of messages read from one dump.
+const MESSAGES: usize = 1 << 20;
+
+/// `struct nlmsghdr`: length, type, flags, sequence, port.
+const HEADER: usize = 16;
+
+/// The protocol 0.
+pub(super) const NETLINK_ROUTE: Option<Protocol> = None;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// NLM_F_REQUEST.
+const REQUEST: u16 = 1;
+/// NLM_F_REQUEST | NLM_F_DUMP.
+const REQUEST_DUMP: u16 = REQUEST | 0x300;
+/// NLM_F_DUMP_INTR: the dump is inconsistent, because something changed meanwhile.
+const DUMP_INTR: u16 = 0x10;
+
+/// The groups of changes of interfaces and of tc: `1 << (RTNLGRP_LINK - 1) | 1 << (RTNLGRP_TC - 1)`.
+const GROUPS: u32 = 1 | 1 << 3;
+
+/// A thread that opens sockets without CAP_NET_ADMIN. No thread can change anything through them. The kernel checks
+/// that both the opener of a socket and the sender have the capability, unless an address is passed
+/// ([`__netlink_ns_capable`](https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c)). Filters of
+/// system calls forbid passing one.
+#[derive(Clone, Debug)]
+pub struct Sockets(Spawner);
+
+impl Sockets {
+    /// Starts the thread. Call this before giving up rights.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start() -> io::Result<Sockets> {
+        Spawner::start("sockets", Role::Sockets).map(Sockets)
+    }
+
+    /// See [`RouteChanges`].
+    ///
+    /// # Errors
+    /// The errors of the system calls.
+    pub(super) fn changes(&self) -> io::Result<RouteChanges> {
+        self.open(None, RouteChanges::open)
+    }
+
+    /// A socket in a network namespace. Without one, in the process's namespace.
+    pub(super) fn netlink(&self, namespace: Option<&File>, protocol: Option<Protocol>) -> io::Result<Netlink> {
+        self.open(namespace, move || Netlink::open(protocol))
+    }
+
+    fn open<T: Send + 'static>(
+        &self,
+        namespace: Option<&File>,
+        open: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let namespace = namespace.map(File::try_clone).transpose()?;
+        self.0.ask("sockets", move || {
+            if let Some(file) = namespace {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            }
+            open()
+        })
+    }
+}
+
+/// Reports changes of interfaces or tc. Covers the namespace of the thread that opened it, and the namespaces that have
+/// an id there.
+pub struct RouteChanges {
+    socket: OwnedFd,
+}
+
+impl RouteChanges {
+    fn open() -> io::Result<RouteChanges> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        let (on, size) = (1i32, size_of::<i32>() as u32);
+        // SAFETY: `on` is live, and has the size that is passed. If the call fails, changes in other namespaces are not
+        // reported.
+        let _ = unsafe {
+            let value = (&raw const on).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID, value, size)
+        };
+        Ok(RouteChanges { socket })
+    }
+
+    /// Reads and discards all pending messages.
+    pub fn skip(&mut self) {
+        // ENOBUFS: some messages were lost, which counts as a change too.
+        let mut left = MESSAGES;
+        while left > 0 && !matches!(recv(&self.socket, &mut [0u8; 64], RecvFlags::TRUNC), Err(Errno::AGAIN)) {
+            left -= 1;
+        }
+    }
+}
+
+impl AsFd for RouteChanges {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A socket of the thread's network namespace.
+pub(super) struct Netlink {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl Netlink {
+    pub(super) fn open(protocol: Option<Protocol>) -> io::Result<Netlink> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+        // An answer that never comes must not stop everything.
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(2)))?;
+        Ok(Netlink { socket, buffer: vec![0; BUFFER], sequence: 0 })
+    }
+
+    /// Requests all objects of a kind, and passes the bodies of the answers to `each`: a fixed part, then attributes.
+    /// If something changed meanwhile, the dump is repeated once, so `each` may get the same object twice.
+    pub(super) fn dump(&mut self, request: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        if self.dump_once(request, body, &mut each)? {
+            Ok(())
+        } else {
+            self.dump_once(request, body, &mut each).map(drop)
+        }
+    }
+
+    /// Requests one object, and returns the body of the answer.
+    pub(super) fn get(&mut self, request: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+        self.send(request, REQUEST, body)?;
+        for _ in 0..MESSAGES {
+            let (_, len) = recv(&self.socket, &mut self.buffer, RecvFlags::empty())?;
+            let mut messages = messages(self.buffer.get(..len.min(BUFFER)).unwrap_or_default());
+            match messages.find(|message| message.sequence == self.sequence) {
+                Some(Message { kind: NLMSG_ERROR, body, .. }) => return Err(error(body)),
+                Some(message) => return Ok(message.body.to_vec()),
+                None => {}
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn send(&mut self, request: u16, flags: u16, body: &[u8]) -> io::Result<()> {
+        self.sequence += 1;
+        let mut message = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        message.extend_from_slice(&request.to_ne_bytes());
+        message.extend_from_slice(&flags.to_ne_bytes());
+        message.extend_from_slice(&self.sequence.to_ne_bytes());
+        message.extend_from_slice(&[0; 4]);
+        message.extend_from_slice(body);
+        Ok(send(&self.socket, &message, SendFlags::empty()).map(drop)?)
+    }
+
+    /// Whether the dump was consistent.
+    fn dump_once(&mut self, request: u16, body: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
+        self.send(request, REQUEST_DUMP, body)?;
+        let mut consistent = true;
+        let mut left = MESSAGES;
+        loop {
+            let (_, len) = recv(&self.socket, &mut self.buffer, RecvFlags::empty())?;
+            if len == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            for message in messages(self.buffer.get(..len.min(BUFFER)).unwrap_or_default()) {
+                // This is the rest of an earlier dump that was abandoned.
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                consistent &= message.flags & DUMP_INTR == 0;
+                match message.kind {
+                    NLMSG_DONE => return Ok(consistent),
+                    NLMSG_ERROR => match error(message.body) {
+                        none if none.raw_os_error() == Some(0) => return Ok(consistent),
+                        error => return Err(error),
+                    },
+                    _ => each(message.body),
+                }
+                left -= 1;
+                if left == 0 {
+                    return Err(io::Error::other("too many answers"));
+                }
+            }
+        }
+    }
+}
+
+/// The error in a message of the type [`NLMSG_ERROR`]: −errno.
+fn error(body: &[u8]) -> io::Error {
+    io::Error::from_raw_os_error((u32_at(body, 0) as i32).saturating_neg())
+}
+
+pub(super) struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    pub(super) body: &'a [u8],
+}
+
+/// The messages in a datagram. The sequence ends at an invalid length.
+pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    pieces(bytes, HEADER, |bytes| u32_at(bytes, 0) as usize).map(|message| Message {
+        kind: u16_at(message, 4),
+        flags: u16_at(message, 6),
+        sequence: u32_at(message, 8),
+        body: message.get(HEADER..).unwrap_or_default(),
+    })
+}
+
+/// The attributes: type and value. A nested attribute has attributes in its value.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    // NLA_F_NESTED and NLA_F_NET_BYTEORDER.
+    const FLAGS: u16 = 0xc000;
+    pieces(bytes, 4, |bytes| u16_at(bytes, 0).into())
+        .map(|attribute| (u16_at(attribute, 2) & !FLAGS, attribute.get(4..).unwrap_or_default()))
+}
+
+/// The value of the first attribute of a type.
+pub(super) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// Pieces that begin with their own length (at least `least`, which includes it), each aligned to 4 bytes.
+fn pieces(mut rest: &[u8], least: usize, len: impl Fn(&[u8]) -> usize) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let len = Some(rest).filter(|rest| rest.len() >= least).map(&len).filter(|len| *len >= least)?;
+        let piece = rest.get(..len)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(piece)
+    })
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn put(kind: u16, value: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&((4 + value.len()) as u16).to_ne_bytes());
+        out.extend_from_slice(&kind.to_ne_bytes());
+        out.extend_from_slice(value);
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+
+    #[test]
+    fn attributes_are_aligned_and_nested() {
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        put(4, &7u32.to_ne_bytes(), &mut inner);
+        put(3, b"eth0\0", &mut outer);
+        put(43 | 0x8000, &inner, &mut outer);
+        let found: Vec<_> = attributes(&outer).collect();
+        assert_eq!(found, [(3, &b"eth0\0"[..]), (43, &inner)]);
+        assert_eq!(attribute(attribute(&outer, 43).unwrap_or_default(), 4).map(|value| u32_at(value, 0)), Some(7));
+        assert_eq!(attributes(&[3, 0, 0, 0]).count(), 0, "shorter than its own header");
+        assert_eq!(attributes(&[200, 0, 0, 0]).count(), 0, "longer than the bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(attributes(&bytes).count() <= bytes.len() / 4);
+            prop_assert!(messages(&bytes).count() <= bytes.len() / HEADER);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Finds the programs at network interfaces and network namespaces, with or without links: XDP, tc, tcx, netkit, flow
+//! dissector, sk_lookup. A separate thread enters each namespace.
+
+use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, u32_at};
+use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
+use super::view::Unlooked;
+use rustc_hash::FxHashMap;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::Duration;
+use tracetui_events::bpf::place::AttachPoint;
+use tracetui_events::bpf::{AttachFacts, Hook, Via};
+use tracetui_events::limits;
+use tracetui_host::clock::now_thread;
+use tracetui_shared::header::until_nul;
+use tracetui_shared::id::{LinkId, NsInum, ProgId};
+
+/// rtnetlink: requests for dumps
+/// ([include/uapi/linux/rtnetlink.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/rtnetlink.h)).
+const RTM_GETLINK: u16 = 18;
+const RTM_GETQDISC: u16 = 38;
+const RTM_GETTCLASS: u16 = 42;
+const RTM_GETTFILTER: u16 = 46;
+
+/// Bytes of `struct ifinfomsg`: family, type, index at 4, flags, change.
+const IFINFO: usize = 16;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+/// The program of the only mode. If there are several modes, see [`IFLA_XDP_MODES`].
+const IFLA_XDP_PROG_ID: u16 = 4;
+/// `IFLA_XDP_DRV_PROG_ID`, `IFLA_XDP_SKB_PROG_ID`, `IFLA_XDP_HW_PROG_ID`.
+const IFLA_XDP_MODES: [(u16, &[u8]); 3] = [(5, b"native"), (6, b"generic"), (7, b"offloaded")];
+
+/// Bytes of `struct tcmsg`: family, interface at 4, handle at 8, parent at 12, info at 16.
+const TC: usize = 20;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_CHAIN: u16 = 11;
+const TCA_BPF_ACT: u16 = 1;
+const TCA_BPF_FLAGS: u16 = 8;
+const TCA_BPF_ID: u16 = 11;
+const TCA_ACT_KIND: u16 = 1;
+const TCA_ACT_OPTIONS: u16 = 2;
+const TCA_ACT_BPF_ID: u16 = 9;
+/// `TCM_IFINDEX_MAGIC_BLOCK`: not the index of an interface.
+const IFINDEX_OF_BLOCK: u32 = u32::MAX;
+/// The parents of the filters of clsact.
+const CLSACT: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
+/// The parent of the filters of the ingress qdisc.
+const INGRESS: u32 = 0xffff_0000;
+
+/// BPF_XDP, BPF_FLOW_DISSECTOR, BPF_SK_LOOKUP.
+const XDP: u32 = 37;
+const OF_NAMESPACES: [u32; 2] = [17, 36];
+
+/// The maximum number of interfaces read in one namespace.
+const INTERFACES: usize = 16_384;
+
+/// A program found in a namespace.
+#[derive(Debug)]
+pub(super) struct FoundProgram {
+    pub(super) facts: AttachFacts,
+    /// The link, if the kernel reports it.
+    pub(super) link: LinkId,
+}
+
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) namespace: NsInum,
+    pub(super) index: u32,
+    pub(super) name: Vec<u8>,
+    kind: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(super) struct Network {
+    pub(super) found: Vec<FoundProgram>,
+    pub(super) interfaces: Vec<Interface>,
+    /// The processor time of the threads that entered other namespaces.
+    pub(super) aside: Duration,
+}
+
+/// Reads all namespaces, `own` without entering it. `sockets` opens the sockets, if the caller may not do so itself.
+pub(super) fn read(
+    namespaces: &FxHashMap<NsInum, File>,
+    own: NsInum,
+    sockets: Option<&Sockets>,
+    unlooked: &mut Unlooked,
+) -> Network {
+    let mut network = Network::default();
+    let route = |namespace| match sockets {
+        Some(sockets) => sockets.netlink(namespace, NETLINK_ROUTE),
+        None => Netlink::open(NETLINK_ROUTE),
+    };
+    let looked = route(None).and_then(|route| network.namespace(own, namespaces.get(&own), route));
+    unlooked.note("network interfaces", looked);
+    for (inum, file) in namespaces.iter().filter(|(inum, _)| **inum != own) {
+        let entered = std::thread::scope(|scope| {
+            let enter = || {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+                let done = route(Some(file)).and_then(|route| network.namespace(*inum, Some(file), route));
+                network.aside += now_thread();
+                done
+            };
+            let thread = std::thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, enter)?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread failed")))
+        });
+        unlooked.note("other network namespaces", entered);
+    }
+    if namespaces.len() >= limits::BPF_NAMESPACES {
+        unlooked.cut("network namespaces", limits::BPF_NAMESPACES);
+    }
+    network
+}
+
+impl Network {
+    /// Reads the namespace of the calling thread, to which the socket belongs too.
+    fn namespace(&mut self, inum: NsInum, file: Option<&File>, mut route: Netlink) -> io::Result<()> {
+        if let Some(file) = file {
+            self.of_namespace(inum, file);
+        }
+        let first = self.interfaces.len();
+        route.dump(RTM_GETLINK, &[0; IFINFO], |message| {
+            if self.interfaces.len() - first < INTERFACES {
+                self.interface(inum, message);
+            }
+        })?;
+        for at in first..self.interfaces.len() {
+            self.queries(at);
+        }
+        let mut parents = parents(&mut route)?;
+        parents.sort_unstable();
+        parents.dedup();
+        for (index, parent) in parents {
+            let body = tc_message(index, parent);
+            // EOPNOTSUPP, EINVAL: a qdisc or class without filters.
+            let _ = route.dump(RTM_GETTFILTER, &body, |message| self.filter(inum, (index, parent), message));
+        }
+        Ok(())
+    }
+
+    /// Adds the programs that are attached to a namespace as a whole.
+    fn of_namespace(&mut self, inum: NsInum, file: &File) {
+        for attach_type in OF_NAMESPACES {
+            let programs = sys::query(file.as_raw_fd().cast_unsigned(), attach_type).unwrap_or_default();
+            for queried in programs {
+                let facts = AttachFacts {
+                    program: ProgId(queried.program),
+                    via: Via::ProgAttach,
+                    hook: Hook::Type(attach_type),
+                    target: AttachPoint::Netns(inum.0).to_string().into_bytes(),
+                    netns: Some(inum),
+                    ..AttachFacts::default()
+                };
+                self.found.push(FoundProgram { facts, link: LinkId(queried.link) });
+            }
+        }
+    }
+
+    /// Adds an interface and its XDP programs. The same interface may come twice.
+    fn interface(&mut self, namespace: NsInum, message: &[u8]) {
+        let (index, rest) = (u32_at(message, 4), message.get(IFINFO..).unwrap_or_default());
+        if self.interfaces.iter().rev().any(|known| known.index == index && known.namespace == namespace) {
+            return;
+        }
+        let name = until_nul(attribute(rest, IFLA_IFNAME).unwrap_or_default()).to_vec();
+        let kind = attribute(rest, IFLA_LINKINFO).and_then(|info| attribute(info, IFLA_INFO_KIND));
+        let kind = until_nul(kind.unwrap_or_default()).to_vec();
+        let at = self.interfaces.len();
+        self.interfaces.push(Interface { namespace, index, name, kind });
+        let Some(xdp) = attribute(rest, IFLA_XDP) else { return };
+        let program = |wanted: u16| attribute(xdp, wanted).map(|value| ProgId(u32_at(value, 0))).filter(|id| id.0 != 0);
+        let of_mode = |(wanted, mode): &(u16, &'static [u8])| Some((program(*wanted)?, *mode));
+        let mut found: Vec<_> = IFLA_XDP_MODES.iter().filter_map(of_mode).collect();
+        if found.is_empty()
+            && let Some(only) = program(IFLA_XDP_PROG_ID)
+        {
+            // `XDP_ATTACHED_DRV` is 1.
+            let mode = attribute(xdp, IFLA_XDP_ATTACHED).and_then(|value| value.first());
+            let mode = mode.and_then(|mode| IFLA_XDP_MODES.get(usize::from(*mode).wrapping_sub(1)));
+            found.push((only, mode.map_or(b"", |(_, mode)| *mode)));
+        }
+        for (program, mode) in found {
+            self.push(at, program, Via::Netlink, Hook::Type(XDP), mode, LinkId(0));
+        }
+    }
+
+    fn push(&mut self, at: usize, program: ProgId, via: Via, hook: Hook, flags: &[u8], link: LinkId) {
+        let Some(interface) = self.interfaces.get(at) else { return };
+        let facts = AttachFacts {
+            program,
+            via,
+            hook,
+            target: interface.name.clone(),
+            ifindex: Some(interface.index),
+            netns: Some(interface.namespace),
+            flags: flags.to_vec(),
+            ..AttachFacts::default()
+        };
+        self.found.push(FoundProgram { facts, link });
+    }
+
+    /// Queries tcx and netkit (6.6+ and 6.7+; EINVAL before).
+    fn queries(&mut self, at: usize) {
+        let Some(interface) = self.interfaces.get(at) else { return };
+        let is_netkit = interface.kind == b"netkit";
+        let index = interface.index;
+        let types = [TCX_INGRESS, TCX_EGRESS, NETKIT_PRIMARY, NETKIT_PEER];
+        for attach_type in types.into_iter().take(if is_netkit { 4 } else { 2 }) {
+            for queried in sys::query(index, attach_type).unwrap_or_default() {
+                let (program, link) = (ProgId(queried.program), LinkId(queried.link));
+                self.push(at, program, Via::ProgAttach, Hook::Type(attach_type), b"", link);
+            }
+        }
+    }
+
+    /// Adds a tc filter, if it or one of its actions is a program. `asked` is the interface and the parent of the
+    /// request.
+    fn filter(&mut self, namespace: NsInum, asked: (u32, u32), message: &[u8]) {
+        // A filter of a block belongs to no interface. The number of the block is in place of the parent.
+        let block = (u32_at(message, 4) == IFINDEX_OF_BLOCK).then(|| u32_at(message, 12));
+        let (index, parent) = block.map_or((u32_at(message, 4), u32_at(message, 12)), |_| asked);
+        let rest = message.get(TC..).unwrap_or_default();
+        let kind = until_nul(attribute(rest, TCA_KIND).unwrap_or_default());
+        let options = attribute(rest, TCA_OPTIONS).unwrap_or_default();
+        let Some(at) = self.interfaces.iter().position(|i| i.index == index && i.namespace == namespace) else {
+            return;
+        };
+        let mut place = place(parent);
+        if let Some(block) = block {
+            place.extend_from_slice(format!(" block {block}").as_bytes());
+        }
+        let number = number(message, rest);
+        let words = |more: &[u8]| [place.as_slice(), more, &number].concat();
+        if kind == b"bpf" {
+            if let Some(id) = attribute(options, TCA_BPF_ID) {
+                let direct = attribute(options, TCA_BPF_FLAGS).is_some_and(|flags| u32_at(flags, 0) & 1 != 0);
+                self.push_once(at, ProgId(u32_at(id, 0)), &words(if direct { b" direct-action" } else { b"" }));
+            }
+            for program in attribute(options, TCA_BPF_ACT).map(actions).unwrap_or_default() {
+                self.push_once(at, program, &words(b" action"));
+            }
+        } else {
+            // The place of the actions depends on the kind of filter. So this accepts any nested list with an action
+            // named bpf.
+            for (_, value) in attributes(options) {
+                for program in actions(value) {
+                    self.push_once(at, program, &words(b" action"));
+                }
+            }
+        }
+    }
+
+    /// Adds a filter once, because dumps of several parents may contain it.
+    fn push_once(&mut self, at: usize, program: ProgId, flags: &[u8]) {
+        let Some(interface) = self.interfaces.get(at) else { return };
+        let (index, namespace) = (Some(interface.index), Some(interface.namespace));
+        let same = |found: &FoundProgram| {
+            let facts = &found.facts;
+            facts.hook == Hook::Tc
+                && (facts.program, facts.ifindex, facts.netns) == (program, index, namespace)
+                && facts.flags == flags
+        };
+        if !self.found.iter().any(same) {
+            self.push(at, program, Via::Netlink, Hook::Tc, flags, LinkId(0));
+        }
+    }
+}
+
+/// For a fuzz target: reads a datagram as interfaces, and as filters of the first interface. Returns the number of
+/// programs.
+pub fn read_answers(datagram: &[u8]) -> usize {
+    let (mut network, namespace) = (Network::default(), NsInum(1));
+    for message in super::netlink::messages(datagram) {
+        network.interface(namespace, message.body);
+        let index = network.interfaces.first().map_or(0, |interface| interface.index);
+        network.filter(namespace, (index, INGRESS), message.body);
+    }
+    network.found.len()
+}
+
+/// Each interface with the parents of filters: its qdiscs, and their classes.
+fn parents(route: &mut Netlink) -> io::Result<Vec<(u32, u32)>> {
+    let mut parents = Vec::new();
+    let mut classful = Vec::new();
+    route.dump(RTM_GETQDISC, &[0; TC], |message| {
+        let (index, handle) = (u32_at(message, 4), u32_at(message, 8));
+        let kind = until_nul(attribute(message.get(TC..).unwrap_or_default(), TCA_KIND).unwrap_or_default());
+        match kind {
+            b"noqueue" | b"pfifo_fast" | b"mq" => {}
+            b"clsact" => parents.extend(CLSACT.map(|parent| (index, parent))),
+            b"ingress" => parents.push((index, INGRESS)),
+            _ => {
+                parents.push((index, handle));
+                if !matches!(kind, b"fq" | b"fq_codel" | b"pfifo" | b"bfifo" | b"cake" | b"sfq" | b"netem") {
+                    classful.push(index);
+                }
+            }
+        }
+    })?;
+    classful.sort_unstable();
+    classful.dedup();
+    for index in classful {
+        let add = |message: &[u8]| parents.push((index, u32_at(message, 8)));
+        let _ = route.dump(RTM_GETTCLASS, &tc_message(index, 0), add);
+    }
+    Ok(parents)
+}
+
+fn tc_message(index: u32, parent: u32) -> [u8; TC] {
+    let mut message = [0; TC];
+    message[4..8].copy_from_slice(&index.to_ne_bytes());
+    message[12..16].copy_from_slice(&parent.to_ne_bytes());
+    message
+}
+
+/// The programs among the actions of a filter. The actions are a numbered list, each with a kind and options.
+fn actions(list: &[u8]) -> Vec<ProgId> {
+    let program = |action: &[u8]| {
+        let is_bpf = until_nul(attribute(action, TCA_ACT_KIND)?) == b"bpf";
+        let id = attribute(attribute(action, TCA_ACT_OPTIONS).filter(|_| is_bpf)?, TCA_ACT_BPF_ID)?;
+        (id.len() == 4).then(|| ProgId(u32_at(id, 0)))
+    };
+    attributes(list).filter_map(|(_, action)| program(action)).collect()
+}
+
+/// The priority, chain and handle of a filter: ` prio N chain N handle 0xN`, without the chain 0 and the first handle.
+fn number(message: &[u8], attributes: &[u8]) -> Vec<u8> {
+    let mut text = format!(" prio {}", u32_at(message, 16) >> 16);
+    let chain = attribute(attributes, TCA_CHAIN).map_or(0, |chain| u32_at(chain, 0));
+    if chain != 0 {
+        text += &format!(" chain {chain}");
+    }
+    let handle = u32_at(message, 8);
+    if handle > 1 {
+        text += &format!(" handle {handle:#x}");
+    }
+    text.into_bytes()
+}
+
+/// The direction, or the parent as tc(8) writes it.
+fn place(parent: u32) -> Vec<u8> {
+    match parent {
+        0xffff_fff2 | INGRESS => b"ingress".to_vec(),
+        0xffff_fff3 => b"egress".to_vec(),
+        parent => format!("parent {:x}:{:x}", parent >> 16, parent & 0xffff).into_bytes(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Places that BPF_PROG_QUERY can query for programs: cgroups and maps of sockets. Also looks up names: of cgroups, of
+//! the subsystems of tracepoints, and of the files of uprobes.
+
+use super::links::{cgroup_path, map_name};
+use super::processes::net_inum;
+use super::sys::{self, ObjectKind};
+use super::view::Unlooked;
+use rustc_hash::FxHashMap;
+use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via};
+use tracetui_events::limits;
+use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
+use tracetui_shared::id::{NsInum, ProgId};
+
+/// The attach types of cgroups: `BPF_CGROUP_*` and BPF_LSM_CGROUP
+/// ([include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h)).
+const OF_CGROUPS: [u32; 29] =
+    [0, 1, 2, 3, 6, 8, 9, 10, 11, 12, 13, 14, 15, 18, 19, 20, 21, 22, 29, 30, 31, 32, 34, 43, 49, 50, 51, 52, 53];
+
+/// BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT, BPF_SK_MSG_VERDICT, BPF_SK_SKB_VERDICT.
+const OF_SOCKET_MAPS: [u32; 4] = [4, 5, 7, 38];
+
+/// BPF_MAP_TYPE_SOCKMAP, BPF_MAP_TYPE_SOCKHASH.
+const SOCKET_MAPS: [u32; 2] = [15, 18];
+
+/// BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI.
+const ALLOW_OVERRIDE: u32 = 1;
+const ALLOW_MULTI: u32 = 2;
+
+/// The cgroups of the v2 hierarchy.
+pub(super) struct Cgroups {
+    resolver: Option<CgroupResolver>,
+    paths: FxHashMap<u64, Vec<u8>>,
+}
+
+impl Cgroups {
+    pub(super) fn read(unlooked: &mut Unlooked) -> Cgroups {
+        let resolver = match CgroupResolver::new() {
+            Ok(resolver) => Some(resolver),
+            // Without the hierarchy, no cgroup has programs.
+            Err(NoHierarchy::NotMounted) => None,
+            Err(error) => {
+                unlooked.add("cgroups", error.to_string(), "");
+                None
+            }
+        };
+        let (cgroups, all) = resolver.as_ref().map_or_else(|| (Vec::new(), true), CgroupResolver::tree);
+        if !all {
+            unlooked.cut("cgroups", cgroups.len());
+        }
+        Cgroups { resolver, paths: cgroups.into_iter().map(|cgroup| (cgroup.id.0, cgroup.path)).collect() }
+    }
+
+    /// The paths of the cgroups, by id.
+    pub(super) fn paths(&self) -> &FxHashMap<u64, Vec<u8>> {
+        &self.paths
+    }
+
+    /// The programs attached to each cgroup, with or without links. Inherited programs are not repeated.
+    pub(super) fn attached(&self, unlooked: &mut Unlooked) -> Vec<AttachFacts> {
+        let mut found = Vec::new();
+        let Some(resolver) = &self.resolver else { return found };
+        let mut types = OF_CGROUPS.to_vec();
+        for (id, path) in &self.paths {
+            // The cgroup was removed meanwhile.
+            let Some(dir) = resolver.open_dir(path) else { continue };
+            let fd = dir.as_raw_fd().cast_unsigned();
+            types.retain(|attach_type| match sys::query(fd, *attach_type) {
+                Ok(programs) => {
+                    let target = cgroup_path(&self.paths, *id);
+                    found.extend(programs.into_iter().map(|queried| attached(queried, *attach_type, &target)));
+                    true
+                }
+                // This kernel does not have the type, so it is not queried again.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => false,
+                Err(error) => {
+                    unlooked.note::<()>("programs of cgroups", Err(error));
+                    true
+                }
+            });
+        }
+        found
+    }
+}
+
+fn attached(queried: sys::Queried, attach_type: u32, target: &[u8]) -> AttachFacts {
+    let flags: &[u8] = match queried.flags {
+        flags if flags & ALLOW_MULTI != 0 => b"multi",
+        flags if flags & ALLOW_OVERRIDE != 0 => b"override",
+        _ => b"",
+    };
+    AttachFacts {
+        program: ProgId(queried.program),
+        via: Via::ProgAttach,
+        hook: Hook::Type(attach_type),
+        target: target.to_vec(),
+        flags: flags.to_vec(),
+        ..AttachFacts::default()
+    }
+}
+
+/// The programs of every map of sockets (5.15+).
+pub(super) fn socket_maps(unlooked: &mut Unlooked) -> Vec<AttachFacts> {
+    let mut found = Vec::new();
+    let (ids, all) = unlooked.note("maps", sys::ids(ObjectKind::Map, limits::BPF_PROGRAMS)).unwrap_or_default();
+    if !all && !ids.is_empty() {
+        unlooked.cut("maps", limits::BPF_PROGRAMS);
+    }
+    for id in ids {
+        let Some(Some(map)) = unlooked.note("maps", sys::open(ObjectKind::Map, id)) else { continue };
+        let is_of_sockets = sys::info(map.as_fd()).is_ok_and(|info| SOCKET_MAPS.contains(&info.u32(0)));
+        for attach_type in OF_SOCKET_MAPS.into_iter().filter(|_| is_of_sockets) {
+            let programs = sys::query(map.as_raw_fd().cast_unsigned(), attach_type).unwrap_or_default();
+            found.extend(programs.into_iter().map(|queried| attached(queried, attach_type, &map_name(id))));
+        }
+    }
+    found
+}
+
+/// Completes the names of tracepoints. The kernel gives the event, and tracefs its subsystem. A name is unchanged
+/// without tracefs, or if several subsystems have the event.
+pub(super) fn name_tracepoints(links: &mut [AttachFacts], rest: &mut [AttachFacts]) {
+    let mut events = None;
+    for facts in links.iter_mut().chain(rest).filter(|facts| facts.hook == Hook::Tracepoint) {
+        let is_call = facts.target.starts_with(b"sys_enter_") || facts.target.starts_with(b"sys_exit_");
+        let subsystem = match is_call {
+            true => Some(b"syscalls".to_vec()),
+            false => events.get_or_insert_with(subsystems).get(&facts.target).cloned().flatten(),
+        };
+        if let Some(subsystem) = subsystem {
+            facts.target = [&subsystem, &b":"[..], &facts.target].concat();
+        }
+    }
+}
+
+/// Replaces the paths of uprobes' files by paths without symbolic links, which the kernel itself reports for links to
+/// several places (`d_path`). For other uprobes, it reports the path as it was passed, so the path is looked up again.
+/// A holder with other mounts may mean another file by it.
+pub(super) fn name_files(links: &mut [AttachFacts], rest: &mut [AttachFacts], holders: &[Holder]) {
+    let in_file = |facts: &&mut AttachFacts| matches!(facts.hook, Hook::Uprobe | Hook::Uretprobe);
+    for facts in links.iter_mut().chain(rest).filter(in_file).filter(|facts| facts.multi.is_none()) {
+        let object = facts.link.map_or(Object::Program(facts.program), |link| Object::Link(link.id));
+        let holder = holders.iter().filter(|holder| holder.object == object).find_map(|holder| match holder.by {
+            HeldBy::Process { pid, .. } | HeldBy::Perf { pid, .. } => Some(pid),
+            _ => None,
+        });
+        let Some(passed) = str::from_utf8(&facts.target).ok().filter(|path| path.starts_with('/')) else { continue };
+        let file = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let path = fs::canonicalize(passed).ok().filter(|path| {
+            holder.is_none_or(|pid| file(path) == file(Path::new(&format!("/proc/{}/root{passed}", pid.0))))
+        });
+        if let Some(path) = path {
+            facts.target = path.into_os_string().into_vec();
+        }
+    }
+}
+
+/// The subsystem of each event; `None` if there are several.
+fn subsystems() -> FxHashMap<Vec<u8>, Option<Vec<u8>>> {
+    let mut found: FxHashMap<Vec<u8>, Option<Vec<u8>>> = FxHashMap::default();
+    let roots = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
+    let Some(root) = roots.into_iter().find_map(|root| fs::read_dir(root).ok()) else { return found };
+    for subsystem in root.flatten() {
+        let name = subsystem.file_name().as_bytes().to_vec();
+        let Ok(events) = fs::read_dir(subsystem.path()) else { continue };
+        for event in events.flatten().filter(|event| event.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let event = event.file_name().as_bytes().to_vec();
+            found.entry(event).and_modify(|first| *first = None).or_insert_with(|| Some(name.clone()));
+        }
+    }
+    found
+}
+
+pub(super) fn own_network_namespace() -> Option<NsInum> {
+    net_inum(fs::read_link("/proc/self/ns/net").ok()?.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_events::event::names::attach_type;
+
+    #[test]
+    fn every_attach_type_of_cgroups_is_asked_for() {
+        let named = (0..64).filter(|n| attach_type(*n).is_some_and(|name| name.contains("cgroup")));
+        assert_eq!(named.collect::<Vec<_>>(), OF_CGROUPS);
+    }
+}

@@ -1,0 +1,236 @@
+//! Reads the descriptors of all processes and threads, to find holders of programs and links, and perf events. Also
+//! finds their network namespaces.
+
+use super::sys;
+use super::view::Unlooked;
+use rustc_hash::FxHashMap;
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
+use std::cmp::Ordering;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment};
+use tracetui_events::limits;
+use tracetui_host::{decimal, read_bounded};
+use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid};
+
+/// The maximum number of bytes read from /proc/PID/fdinfo/FD. The used lines are among the first ten.
+const FDINFO: usize = 1024;
+
+/// A program on a perf event of a process.
+pub(super) struct PerfFd {
+    pub(super) query: sys::TaskFd,
+    pub(super) pid: Tgid,
+    pub(super) comm: Vec<u8>,
+    pub(super) fd: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) holders: Vec<Holder>,
+    pub(super) perf: Vec<PerfFd>,
+    pub(super) unresolved: Vec<UnresolvedAttachment>,
+    /// One file for each network namespace of the processes.
+    pub(super) namespaces: FxHashMap<NsInum, File>,
+    /// The number of processes whose descriptors may not be read.
+    pub(super) refused: u64,
+}
+
+/// Reads /proc. Processes that end meanwhile no longer hold anything.
+pub(super) fn read(unlooked: &mut Unlooked) -> io::Result<Held> {
+    let mut held = Held::default();
+    let mut left = limits::BPF_DESCRIPTORS;
+    for entry in fs::read_dir("/proc")? {
+        let Ok(entry) = entry else { break };
+        let Some(pid) = decimal::<u32>(entry.file_name().as_bytes()) else { continue };
+        match held.process(pid, &mut left) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => held.refused += 1,
+            _ => {}
+        }
+        if left == 0 {
+            unlooked.cut("descriptors of processes", limits::BPF_DESCRIPTORS);
+            break;
+        }
+    }
+    Ok(held)
+}
+
+/// The kind of object that a descriptor refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Program,
+    Link,
+    PerfEvent,
+}
+
+/// The kind according to the target of the link in /proc/PID/fd.
+fn kind(target: &[u8]) -> Option<Kind> {
+    match target.strip_prefix(b"anon_inode:")? {
+        b"bpf-prog" => Some(Kind::Program),
+        b"bpf_link" | b"bpf-link" => Some(Kind::Link),
+        b"[perf_event]" => Some(Kind::PerfEvent),
+        _ => None,
+    }
+}
+
+impl Held {
+    fn process(&mut self, pid: u32, left: &mut usize) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // All threads of tracetui share the descriptors. Without O_PATH, the thread with CAP_KILL could send the
+        // process a signal by it.
+        let process = open(format!("/proc/{pid}"), flags | OFlags::PATH, Mode::empty())?;
+        self.namespace(&process, c"ns/net");
+        self.descriptors(pid, Tgid(pid), left)?;
+        // The links of this directory are itself, its parent, and each thread.
+        if statat(&process, c"task", AtFlags::empty())?.st_nlink > 3 {
+            self.threads(&openat(&process, c"task", flags, Mode::empty())?, pid, left);
+        }
+        Ok(())
+    }
+
+    /// Reads the threads that may have left the descriptors or the network namespace of the leader. A leader that
+    /// exited has none.
+    fn threads(&mut self, tasks: &OwnedFd, pid: u32, left: &mut usize) {
+        // One thread for each table of descriptors, in the kernel's order.
+        let mut tables = vec![pid];
+        let mut entries = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(tasks, &mut entries);
+        while let Some(Ok(entry)) = entries.next() {
+            let Some(tid) = decimal::<u32>(entry.file_name().to_bytes()).filter(|tid| *tid != pid) else { continue };
+            if let Ok(path) = CString::new(format!("{tid}/ns/net")) {
+                self.namespace(tasks, &path);
+            }
+            // A thread that ended, or may not be read, counts as having nothing of its own.
+            let same = |other: &u32| sys::compare_files(*other, tid).unwrap_or(Ordering::Equal);
+            if let Err(at) = tables.binary_search_by(same) {
+                tables.insert(at, tid);
+                let _ = self.descriptors(tid, Tgid(pid), left);
+            }
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Reads the descriptors of a thread of a process.
+    fn descriptors(&mut self, tid: u32, pid: Tgid, left: &mut usize) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fds = open(format!("/proc/{tid}/fd"), flags, Mode::empty())?;
+        let mut comm = None;
+        let mut entries = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&fds, &mut entries);
+        while let Some(Ok(entry)) = entries.next() {
+            let Some(fd) = decimal::<u32>(entry.file_name().to_bytes()) else { continue };
+            let mut target = [MaybeUninit::uninit(); 64];
+            let kind = match readlinkat_raw(&fds, entry.file_name(), &mut target) {
+                Ok((target, _)) => kind(target),
+                Err(_) => continue,
+            };
+            if let Some(kind) = kind {
+                let comm = comm.get_or_insert_with(|| comm_of(pid.0)).clone();
+                self.descriptor(kind, tid, (pid, comm, fd));
+            }
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn namespace(&mut self, dir: &OwnedFd, path: &CStr) {
+        let mut target = [MaybeUninit::uninit(); 64];
+        let Ok((target, _)) = readlinkat_raw(dir, path, &mut target) else { return };
+        let Some(inum) = net_inum(target) else { return };
+        if self.namespaces.len() < limits::BPF_NAMESPACES
+            && !self.namespaces.contains_key(&inum)
+            && let Ok(file) = openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        {
+            self.namespaces.insert(inum, file.into());
+        }
+    }
+
+    fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
+        if kind == Kind::PerfEvent {
+            return self.perf_event(tid, pid, comm, fd);
+        }
+        let Some(info) = fdinfo(tid, fd) else { return };
+        let object = match kind {
+            Kind::Link => field(&info, b"link_id:").map(|id| Object::Link(LinkId(id))),
+            _ => field(&info, b"prog_id:").map(|id| Object::Program(ProgId(id))),
+        };
+        if let Some(object) = object.filter(|_| self.holders.len() < limits::BPF_HOLDERS) {
+            self.holders.push(Holder { object, by: HeldBy::Process { pid, comm, fd } });
+        }
+    }
+
+    fn perf_event(&mut self, tid: u32, pid: Tgid, comm: Vec<u8>, fd: u32) {
+        match sys::task_fd(tid, fd) {
+            Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                self.unresolved.push(UnresolvedAttachment { hook: Hook::PerfEvent, pid, comm, fd });
+            }
+            // There is no program, or the process ended.
+            Err(_) => {}
+        }
+    }
+}
+
+/// The program that a descriptor of a process refers to. `None` if it refers to no program.
+pub(super) fn program_at(pid: Tgid, fd: u32) -> Option<ProgId> {
+    field(&fdinfo(pid.0, fd)?, b"prog_id:").map(ProgId)
+}
+
+/// The fdinfo of a descriptor. One read suffices, because the kernel writes it at once.
+fn fdinfo(tid: u32, fd: u32) -> Option<Vec<u8>> {
+    let file = open(format!("/proc/{tid}/fdinfo/{fd}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut info = vec![0; FDINFO];
+    let len = rustix::io::read(&file, &mut info).ok()?;
+    info.truncate(len);
+    Some(info)
+}
+
+/// The number in the line of fdinfo that starts with `name`.
+pub fn field(info: &[u8], name: &[u8]) -> Option<u32> {
+    let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    decimal(line.trim_ascii())
+}
+
+fn comm_of(pid: u32) -> Vec<u8> {
+    let comm = read_bounded(format!("/proc/{pid}/comm"), 64).unwrap_or_default();
+    comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec()
+}
+
+/// The number in `net:[NUMBER]`.
+pub fn net_inum(text: &[u8]) -> Option<NsInum> {
+    decimal(text.strip_prefix(b"net:[")?.strip_suffix(b"]")?).map(NsInum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_differ() {
+        assert_eq!(kind(b"anon_inode:bpf-prog"), Some(Kind::Program));
+        assert_eq!(kind(b"anon_inode:bpf_link"), Some(Kind::Link));
+        assert_eq!(kind(b"anon_inode:[perf_event]"), Some(Kind::PerfEvent));
+        assert_eq!(kind(b"anon_inode:bpf-map"), None);
+        assert_eq!(kind(b"/tmp/anon_inode:bpf-prog"), None);
+    }
+
+    #[test]
+    fn fdinfo_names_the_object() {
+        let info = b"pos:\t0\nlink_type:\tperf\nlink_id:\t7\nprog_tag:\t00\nprog_id:\t12\n";
+        assert_eq!(
+            (field(info, b"link_id:"), field(info, b"prog_id:"), field(info, b"map_id:")),
+            (Some(7), Some(12), None)
+        );
+        assert_eq!(net_inum(b"net:[4026531840]"), Some(NsInum(4_026_531_840)));
+        assert_eq!(net_inum(b"pid:[4026531840]"), None);
+    }
+}

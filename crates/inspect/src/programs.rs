@@ -1,0 +1,213 @@
+//! The programs, by id.
+
+use super::sys::{self, Bytes, ObjectKind};
+use rustc_hash::FxHashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use tracetui_events::bpf::{HelperCalls, NotScanned, ProgramFacts};
+use tracetui_events::limits;
+use tracetui_host::btf::Btf;
+use tracetui_shared::header::until_nul;
+use tracetui_shared::id::{KernelAddr, ProgId, Uid};
+use tracetui_shared::time::BootNanos;
+
+/// The size of a program's name in bytes, including its NUL (`BPF_OBJ_NAME_LEN`).
+const NAME_LEN: usize = 16;
+
+/// The size of `struct bpf_func_info` in bytes: the offset of an instruction, and the id of a type.
+const FUNC_INFO: usize = 8;
+
+/// The maximum number of functions of a program whose addresses are read. The kernel allows 256 (`BPF_MAX_SUBPROGS`).
+const FUNCTIONS: usize = 256;
+
+/// The offsets of `struct bpf_prog_info`.
+mod at {
+    pub(super) const TYPE: usize = 0;
+    pub(super) const ID: usize = 4;
+    pub(super) const TAG: usize = 8;
+    pub(super) const JITED_LEN: usize = 16;
+    pub(super) const XLATED_LEN: usize = 20;
+    pub(super) const XLATED: usize = 32;
+    pub(super) const LOAD_TIME: usize = 40;
+    pub(super) const UID: usize = 48;
+    pub(super) const NAME: usize = 64;
+    pub(super) const KSYMS_COUNT: usize = 104;
+    pub(super) const KSYMS: usize = 112;
+    pub(super) const BTF: usize = 128;
+    pub(super) const FUNC_INFO_SIZE: usize = 132;
+    pub(super) const FUNC_INFO: usize = 136;
+    pub(super) const FUNC_INFO_COUNT: usize = 144;
+    pub(super) const RUN_TIME: usize = 192;
+    pub(super) const RUN_COUNT: usize = 200;
+    pub(super) const MISSES: usize = 208;
+    pub(super) const ATTACH_BTF_OBJ: usize = 220;
+    pub(super) const ATTACH_BTF: usize = 224;
+}
+
+/// A program, with facts that only the collection needs.
+pub(super) struct Read {
+    pub(super) facts: ProgramFacts,
+    /// The BTF with the function that the program attaches to. 0 if that function is in a program, or there is none.
+    pub(super) attach_btf_obj: u32,
+    /// The id of the type in this BTF.
+    pub(super) attach_btf: u32,
+    /// The distances of the helpers that the program calls.
+    pub(super) called: Result<Vec<i32>, NotScanned>,
+}
+
+/// Reads programs. Keeps the buffers and the names in BTFs from one program to the next.
+#[derive(Default)]
+pub(super) struct ProgramReader {
+    instructions: Vec<u64>,
+    /// The names of functions with more than 15 bytes, by BTF and type.
+    names: FxHashMap<(u32, u32), Vec<u8>>,
+}
+
+impl ProgramReader {
+    /// The program with an id. `None` if it was removed.
+    pub(super) fn read(&mut self, id: ProgId) -> io::Result<Option<Read>> {
+        match sys::open(ObjectKind::Program, id.0)? {
+            Some(fd) => self.of(&fd).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn of(&mut self, fd: &OwnedFd) -> io::Result<Read> {
+        let first = sys::info(fd.as_fd())?;
+        let mut addresses = [0u64; FUNCTIONS];
+        let mut function = [0u32; FUNC_INFO / 4];
+        let mut info = Bytes::new();
+        let functions = (first.u32(at::KSYMS_COUNT) as usize).min(FUNCTIONS);
+        if functions > 0 {
+            info.set32(at::KSYMS_COUNT, functions as u32);
+            info.set64(at::KSYMS, addresses.as_mut_ptr() as u64);
+        }
+        // Only a program with a cut name gets a buffer for its name. The kernel would refuse a size without a count.
+        let name_is_cut = first.0[at::NAME..at::NAME + NAME_LEN - 1].iter().all(|byte| *byte != 0);
+        let asks_for_name = name_is_cut && first.u32(at::BTF) != 0 && first.u32(at::FUNC_INFO_COUNT) > 0;
+        if asks_for_name {
+            info.set32(at::FUNC_INFO_SIZE, FUNC_INFO as u32);
+            info.set64(at::FUNC_INFO, function.as_mut_ptr() as u64);
+            info.set32(at::FUNC_INFO_COUNT, 1);
+        }
+        let wanted = first.u32(at::XLATED_LEN) as usize / 8;
+        let scanned = wanted > 0 && wanted <= limits::BPF_INSTRUCTIONS;
+        if scanned {
+            self.instructions.clear();
+            self.instructions.resize(wanted, 0);
+            info.set32(at::XLATED_LEN, (wanted * 8) as u32);
+            info.set64(at::XLATED, self.instructions.as_mut_ptr() as u64);
+        }
+        // SAFETY: the arrays are live and writable, and have the lengths that `info` says: `functions` addresses, one
+        // function, `wanted` instructions.
+        unsafe { sys::info_into(fd.as_fd(), &mut info) }?;
+        // The kernel clears the address of data that it withholds.
+        let called = match scanned {
+            true if info.u64(at::XLATED) != 0 => Ok(called(&self.instructions)),
+            false if wanted > 0 => Err(NotScanned::TooLong),
+            _ => Err(NotScanned::Withheld),
+        };
+        let mut name = until_nul(&info.0[at::NAME..at::NAME + NAME_LEN]).to_vec();
+        if asks_for_name && let Some(full) = self.name(info.u32(at::BTF), function[1]) {
+            name = full;
+        }
+        let known = addresses.iter().take(functions).filter(|addr| **addr != 0);
+        let facts = ProgramFacts {
+            id: ProgId(info.u32(at::ID)),
+            prog_type: info.u32(at::TYPE),
+            name,
+            tag: u64::from_be(info.u64(at::TAG)),
+            uid: Uid(info.u32(at::UID)),
+            loaded: BootNanos(info.u64(at::LOAD_TIME)),
+            run_count: info.u64(at::RUN_COUNT),
+            run_time_ns: info.u64(at::RUN_TIME),
+            recursion_misses: info.u64(at::MISSES),
+            jited_len: first.u32(at::JITED_LEN),
+            xlated_len: first.u32(at::XLATED_LEN),
+            addresses: known.map(|addr| KernelAddr(*addr)).collect(),
+            calls: HelperCalls::default(),
+            own: false,
+        };
+        let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
+        Ok(Read { facts, attach_btf_obj, attach_btf, called })
+    }
+
+    /// The name of a function in a program's BTF. The kernel may change it at the load, so a BTF is read once.
+    fn name(&mut self, btf: u32, function: u32) -> Option<Vec<u8>> {
+        if let Some(name) = self.names.get(&(btf, function)) {
+            return Some(name.clone());
+        }
+        let name = btf_of(btf)?.name_of(function).map(<[u8]>::to_vec)?;
+        if self.names.len() < limits::BPF_PROGRAMS {
+            self.names.insert((btf, function), name.clone());
+        }
+        Some(name)
+    }
+}
+
+/// The run counters of a program: count, nanoseconds, misses. `None` if it was removed.
+pub(super) fn counters(id: ProgId) -> io::Result<Option<(u64, u64, u64)>> {
+    let Some(fd) = sys::open(ObjectKind::Program, id.0)? else { return Ok(None) };
+    let info = sys::info(fd.as_fd())?;
+    Ok(Some((info.u64(at::RUN_COUNT), info.u64(at::RUN_TIME), info.u64(at::MISSES))))
+}
+
+/// BPF_JMP | BPF_CALL.
+pub(super) const CALL: u8 = 0x85;
+
+/// The distances of the helpers that these instructions call, each once. A 64-bit load has two instructions. The code
+/// of the second one is 0, so it is never mistaken for a call.
+pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
+    let calls_helper = |word: &&u64| {
+        let [code, registers, ..] = word.to_ne_bytes();
+        code == CALL && registers >> 4 == 0
+    };
+    let distance = |word: &u64| {
+        let [.., a, b, c, d] = word.to_ne_bytes();
+        i32::from_ne_bytes([a, b, c, d])
+    };
+    let mut called: Vec<_> = instructions.iter().filter(calls_helper).map(distance).collect();
+    called.sort_unstable();
+    called.dedup();
+    called
+}
+
+/// The instructions of a program of tracetui.
+pub(super) fn instructions(fd: BorrowedFd<'_>) -> io::Result<Vec<u64>> {
+    let mut instructions = vec![0; sys::info(fd)?.u32(at::XLATED_LEN) as usize / 8];
+    let mut info = Bytes::new();
+    info.set32(at::XLATED_LEN, (instructions.len() * 8) as u32);
+    info.set64(at::XLATED, instructions.as_mut_ptr() as u64);
+    // SAFETY: `instructions` is live and writable, and has the length that `info` says.
+    unsafe { sys::info_into(fd, &mut info) }?;
+    Ok(instructions)
+}
+
+/// The offsets of `struct bpf_btf_info`: data, its length, id.
+const BTF_SIZE: usize = 8;
+
+/// The BTF with an id. `None` if it is too large, a module's, or removed.
+pub(super) fn btf_of(id: u32) -> Option<Btf> {
+    let fd = sys::open(ObjectKind::Btf, id).ok()??;
+    let size = sys::info(fd.as_fd()).ok()?.u32(BTF_SIZE) as usize;
+    let mut data = vec![0; Some(size).filter(|size| *size <= limits::BPF_BTF)?];
+    let mut info = Bytes::new();
+    info.set64(0, data.as_mut_ptr() as u64);
+    info.set32(BTF_SIZE, size as u32);
+    // SAFETY: `data` is live and writable, and has the length that `info` says.
+    unsafe { sys::info_into(fd.as_fd(), &mut info) }.ok()?;
+    Btf::parse(data).ok()
+}
+
+/// The name of a kernel BTF (`vmlinux`, or a module). `None` for a program's BTF.
+pub(super) fn kernel_btf_name(id: u32) -> Option<Vec<u8>> {
+    let fd = sys::open(ObjectKind::Btf, id).ok()??;
+    let mut name = [0u8; 64];
+    let mut info = Bytes::new();
+    info.set64(16, name.as_mut_ptr() as u64);
+    info.set32(24, name.len() as u32);
+    // SAFETY: `name` is live and writable, and has the length that `info` says.
+    unsafe { sys::info_into(fd.as_fd(), &mut info) }.ok()?;
+    let is_kernel = info.u32(28) != 0;
+    is_kernel.then(|| until_nul(&name).to_vec())
+}

@@ -1,0 +1,287 @@
+//! The reading commands of bpf(2). The structures have fixed layouts in
+//! [include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h). Newer kernels
+//! append to them. Offsets in them are written where they are used.
+
+use std::cmp::Ordering;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use tracetui_host::bpf as host;
+use tracetui_host::bpf::number;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(i32)]
+enum Command {
+    ObjGet = 7,
+    ProgNextId = 11,
+    MapNextId = 12,
+    ProgFdById = 13,
+    MapFdById = 14,
+    ObjInfo = 15,
+    ProgQuery = 16,
+    BtfFdById = 19,
+    TaskFdQuery = 20,
+    BtfNextId = 23,
+    LinkFdById = 30,
+    LinkNextId = 31,
+    EnableStats = 32,
+}
+
+/// The flag for a descriptor with which elements of a map can only be read.
+const BPF_F_RDONLY: u32 = 1 << 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ObjectKind {
+    Program,
+    Map,
+    Link,
+    Btf,
+}
+
+impl ObjectKind {
+    fn next(self) -> Command {
+        match self {
+            ObjectKind::Program => Command::ProgNextId,
+            ObjectKind::Map => Command::MapNextId,
+            ObjectKind::Link => Command::LinkNextId,
+            ObjectKind::Btf => Command::BtfNextId,
+        }
+    }
+
+    fn open(self) -> Command {
+        match self {
+            ObjectKind::Program => Command::ProgFdById,
+            ObjectKind::Map => Command::MapFdById,
+            ObjectKind::Link => Command::LinkFdById,
+            ObjectKind::Btf => Command::BtfFdById,
+        }
+    }
+}
+
+/// Zeroed memory of a fixed size for `union bpf_attr` or an information structure. It is larger than the structures
+/// that this code knows. The kernel accepts that as long as the rest is zero.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct Bytes(pub(super) [u8; SIZE]);
+
+const SIZE: usize = 256;
+
+impl Bytes {
+    pub(super) fn new() -> Bytes {
+        Bytes([0; SIZE])
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(to) = self.0.get_mut(at..at + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    }
+
+    pub(super) fn set32(&mut self, at: usize, value: u32) {
+        self.put(at, &value.to_ne_bytes());
+    }
+
+    pub(super) fn set64(&mut self, at: usize, value: u64) {
+        self.put(at, &value.to_ne_bytes());
+    }
+
+    fn with32(mut self, at: usize, value: u32) -> Bytes {
+        self.set32(at, value);
+        self
+    }
+
+    fn with64(mut self, at: usize, value: u64) -> Bytes {
+        self.set64(at, value);
+        self
+    }
+
+    pub(super) fn u32(&self, at: usize) -> u32 {
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    pub(super) fn u64(&self, at: usize) -> u64 {
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    }
+}
+
+/// bpf(2). Addresses in `attr` must be those of live memory that the command may write to the lengths in `attr`.
+///
+/// # Safety
+/// See above.
+unsafe fn bpf(command: Command, attr: &mut Bytes) -> io::Result<()> {
+    // SAFETY: the caller guarantees what is in `attr`.
+    unsafe { host::bpf(command as i32, attr) }.map(drop)
+}
+
+/// bpf(2) with a command that returns a descriptor, and takes no address.
+fn open_by(command: Command, attr: &mut Bytes) -> io::Result<OwnedFd> {
+    // SAFETY: no caller puts an address into `attr`.
+    unsafe { host::bpf_fd(command as i32, attr) }
+}
+
+/// The next id of a kind above `id`. `None` after the last one.
+pub(super) fn next_id(kind: ObjectKind, id: u32) -> io::Result<Option<u32>> {
+    let mut attr = Bytes::new().with32(0, id);
+    // SAFETY: `attr` has no address.
+    match unsafe { bpf(kind.next(), &mut attr) } {
+        Ok(()) => Ok(Some(attr.u32(4))),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// All ids of a kind, ascending, at most `most`. Also whether these are all.
+pub(super) fn ids(kind: ObjectKind, most: usize) -> io::Result<(Vec<u32>, bool)> {
+    let mut ids = Vec::new();
+    let mut last = 0;
+    while let Some(id) = next_id(kind, last)? {
+        // Ids that do not ascend would never end.
+        if id <= last || ids.len() >= most {
+            return Ok((ids, false));
+        }
+        ids.push(id);
+        last = id;
+    }
+    Ok((ids, true))
+}
+
+/// A descriptor of an object; `None` if it no longer exists.
+pub(super) fn open(kind: ObjectKind, id: u32) -> io::Result<Option<OwnedFd>> {
+    // All threads share the descriptors, and some may change the elements of maps.
+    let flags = if kind == ObjectKind::Map { BPF_F_RDONLY } else { 0 };
+    gone(open_by(kind.open(), &mut Bytes::new().with32(0, id).with32(8, flags)))
+}
+
+/// Turns the error for an object that no longer exists into `None`.
+fn gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD.
+///
+/// # Safety
+/// Addresses in `info` must be those of live memory with the lengths in `info`, which the kernel may write.
+pub(super) unsafe fn info_into(fd: BorrowedFd<'_>, info: &mut Bytes) -> io::Result<()> {
+    let mut attr = Bytes::new().with32(0, number(fd)).with32(4, SIZE as u32).with64(8, info.0.as_mut_ptr() as u64);
+    // SAFETY: `info` is live and has `SIZE` bytes, as `attr` says. The caller guarantees what is in it.
+    unsafe { bpf(Command::ObjInfo, &mut attr) }
+}
+
+/// The information about an object, without variable parts.
+pub(super) fn info(fd: BorrowedFd<'_>) -> io::Result<Bytes> {
+    let mut info = Bytes::new();
+    // SAFETY: `info` contains no addresses.
+    unsafe { info_into(fd, &mut info) }?;
+    Ok(info)
+}
+
+/// The object that a file in a bpffs refers to.
+pub(super) fn open_pin(path: &CString) -> io::Result<OwnedFd> {
+    let mut attr = Bytes::new().with64(0, path.as_ptr() as u64);
+    // SAFETY: the path is a C string that outlives the call.
+    unsafe { host::bpf_fd(Command::ObjGet as i32, &mut attr) }
+}
+
+/// A program at a target of BPF_PROG_QUERY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Queried {
+    pub(super) program: u32,
+    /// The link. 0 if there is none, or the kernel does not report it.
+    pub(super) link: u32,
+    /// The flags of the attach point.
+    pub(super) flags: u32,
+}
+
+/// The maximum number of programs read from one attach point: BPF_CGROUP_MAX_PROGS and BPF_MPROG_MAX are 64.
+const PROGRAMS_AT_ONE: usize = 64;
+
+/// The programs of an attach type at a target: a cgroup, a map, a network namespace (descriptors) or an interface (its
+/// index).
+pub(super) fn query(target: u32, attach_type: u32) -> io::Result<Vec<Queried>> {
+    let mut programs = [0u32; PROGRAMS_AT_ONE];
+    let mut links = [0u32; PROGRAMS_AT_ONE];
+    let mut attr = Bytes::new().with32(0, target).with32(4, attach_type);
+    attr.set64(16, programs.as_mut_ptr() as u64);
+    attr.set32(24, PROGRAMS_AT_ONE as u32);
+    // Kernels before 6.6 know no links in this query and refuse them. Only tcx and netkit, which came with links, have
+    // any.
+    let has_links = matches!(attach_type, TCX_INGRESS | TCX_EGRESS | NETKIT_PRIMARY | NETKIT_PEER);
+    if has_links {
+        attr.set64(40, links.as_mut_ptr() as u64);
+    }
+    // SAFETY: both arrays are live, writable, and have as many elements as `attr` says.
+    unsafe { bpf(Command::ProgQuery, &mut attr) }?;
+    let count = (attr.u32(24) as usize).min(PROGRAMS_AT_ONE);
+    let flags = attr.u32(12);
+    let found = programs.iter().zip(&links).take(count);
+    Ok(found.map(|(program, link)| Queried { program: *program, link: *link, flags }).collect())
+}
+
+/// BPF_TCX_INGRESS.
+pub(super) const TCX_INGRESS: u32 = 46;
+/// BPF_TCX_EGRESS.
+pub(super) const TCX_EGRESS: u32 = 47;
+/// BPF_NETKIT_PRIMARY.
+pub(super) const NETKIT_PRIMARY: u32 = 54;
+/// BPF_NETKIT_PEER.
+pub(super) const NETKIT_PEER: u32 = 55;
+
+/// The program on a perf event or raw tracepoint of a process, by BPF_TASK_FD_QUERY.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TaskFd {
+    pub(super) program: u32,
+    /// `BPF_FD_TYPE_*`.
+    pub(super) fd_type: u32,
+    pub(super) offset: u64,
+    pub(super) addr: u64,
+    /// The name of the tracepoint, function or file.
+    pub(super) name: Vec<u8>,
+}
+
+/// Queries a descriptor of another process.
+///
+/// # Errors
+/// ENOENT: no program. EOPNOTSUPP: a program of the type perf_event, which the kernel does not name.
+pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
+    let mut name = [0u8; libc::PATH_MAX as usize];
+    let mut attr = Bytes::new().with32(0, pid).with32(4, fd).with32(12, name.len() as u32);
+    attr.set64(16, name.as_mut_ptr() as u64);
+    // SAFETY: `name` is live, writable, and has as many bytes as `attr` says.
+    match unsafe { bpf(Command::TaskFdQuery, &mut attr) } {
+        // The name was longer and is cut. Everything else is set.
+        Err(error) if error.raw_os_error() != Some(libc::ENOSPC) => return Err(error),
+        _ => {}
+    }
+    Ok(TaskFd {
+        program: attr.u32(24),
+        fd_type: attr.u32(28),
+        offset: attr.u64(32),
+        addr: attr.u64(40),
+        name: tracetui_shared::header::until_nul(&name).to_vec(),
+    })
+}
+
+/// Compares the descriptor tables of two threads, in the kernel's order.
+///
+/// # Errors
+/// If one of them ended or may not be read, or the kernel has no CONFIG_KCMP.
+pub(super) fn compare_files(one: u32, other: u32) -> io::Result<Ordering> {
+    /// `KCMP_FILES`.
+    const FILES: i32 = 2;
+    // SAFETY: kcmp(2) takes integers.
+    match unsafe { libc::syscall(libc::SYS_kcmp, one, other, FILES, 0, 0) } {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes the kernel count runs until the descriptor is closed.
+pub(super) fn enable_stats() -> io::Result<OwnedFd> {
+    open_by(Command::EnableStats, &mut Bytes::new())
+}

@@ -1,0 +1,456 @@
+//! Attaches the programs of the table ([`programs`](super::programs)). Each group gets the best way that works.
+
+use super::Way;
+use super::kinds::{AttachPoint, GROUPS, Group, Probe, Record, order};
+use super::load::{Failure, KernelFacts, StartError};
+use super::multi;
+use super::object::{Maps, ProbeObject, Rejected};
+use super::status::ProbeStatus;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use tracetui_host::arch::Arch;
+use tracetui_host::bpf::{bpf_fd, link_iterator, link_map_iterator, number, run_iterator};
+use tracetui_host::btf::RUNNING;
+use tracetui_host::ftrace::{self, FunctionTracing};
+use tracetui_host::ksymbols::open_tracepoint;
+use tracetui_host::machine::Release;
+use tracetui_host::program::ProgramKind;
+use tracetui_shared::kind::KindSet;
+
+/// An attached program; detaches when dropped.
+pub(super) struct Link {
+    pub(super) program: &'static str,
+    /// The descriptor that keeps the program attached. The kernel detaches the program when it is closed.
+    held: OwnedFd,
+    at_functions: bool,
+}
+
+impl Link {
+    /// Runs the program of an iterator that writes nothing.
+    pub(super) fn run(&self) {
+        // Without it, less is reported.
+        let _ = run_iterator(&self.held);
+    }
+
+    /// The number of calls whose return the kernel did not track. The program itself counts the runs that the kernel
+    /// skipped.
+    pub(super) fn missed(&self) -> u64 {
+        if self.at_functions { multi::missed(&self.held) } else { 0 }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Attached {
+    pub(super) links: Vec<Link>,
+    pub(super) programs: Vec<(&'static str, OwnedFd)>,
+    pub(super) probes: Vec<ProbeStatus>,
+}
+
+/// Whether programs at tracepoints can be preempted, according to the kernel's BTF. If the BTF does not show this, the
+/// release decides: such a kernel has no BTF of its own, and none of its symbols shows it either. (`tracepoint_srcu` is
+/// also in 5.10 to 6.12, for another purpose.)
+fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
+    const FIRST: Release = Release::new(7, 0);
+    facts.preemptible_tracepoints.unwrap_or_else(|| Release::running() >= Some(FIRST))
+}
+
+/// Attaches the requested groups, each in the best way that works. `loaded` comes from [`load`].
+pub(super) fn all(
+    object: &ProbeObject,
+    maps: &Maps,
+    loaded: Vec<(&'static str, Loaded)>,
+    kinds: KindSet,
+    facts: &KernelFacts,
+    first: Way,
+) -> Result<Attached, StartError> {
+    let arch = facts.arch.ok_or(StartError::Architecture)?;
+    let preemptible = tracepoints_are_preemptible(facts);
+    let silent = FunctionTracing::open().is_some_and(|setting| setting.is_off());
+    let loaded = Mutex::new(loaded);
+    Ok(with_tracefs(|| {
+        let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut attached = Attached::default();
+        let mut attacher = Attacher { arch, object, maps, loaded, facts, preemptible, silent, into: &mut attached };
+        for group in GROUPS {
+            attacher.group(group, kinds, order(first, preemptible));
+        }
+        attached
+    }))
+}
+
+/// The programs of the best way of each group.
+fn best(kinds: KindSet, order: [Way; 3]) -> Vec<&'static Probe> {
+    let of = |group: &'static Group| group.ways(order).take(1).flatten().filter(move |probe| group.wants(probe, kinds));
+    GROUPS.iter().flat_map(of).collect()
+}
+
+/// A program in the kernel, or the kernel's reason to reject it.
+pub(super) type Loaded = Result<OwnedFd, Rejected>;
+
+/// Loads the programs of the best way of each requested group, in parallel.
+///
+/// There are as many threads as processors. The largest program comes first, so that its thread has a processor to
+/// itself.
+pub(super) fn load(
+    object: &ProbeObject,
+    kinds: KindSet,
+    facts: &KernelFacts,
+    first: Way,
+) -> Result<Vec<(&'static str, Loaded)>, StartError> {
+    let arch = facts.arch.ok_or(StartError::Architecture)?;
+    let probes = best(kinds, order(first, tracepoints_are_preemptible(facts)));
+    let mut wanted: Vec<(&str, ProgramKind)> = probes
+        .iter()
+        .filter(|probe| probe.refused(facts).is_none())
+        .filter_map(|probe| Some((probe.name(), kind(&probe.place, facts, arch).ok()?)))
+        .collect();
+    wanted.sort_by_key(|(name, _)| object.instructions(name));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len());
+    let wanted = Mutex::new(wanted);
+    let next = || wanted.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let load = || std::iter::from_fn(next).map(|(name, kind)| (name, object.load(name, kind))).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        // If no thread can be started, this one loads all of them.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, load).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+        let mut loaded = load();
+        loaded.extend(others.into_iter().filter_map(|thread| thread.join().ok()).flatten());
+        Ok(loaded)
+    })
+}
+
+/// The program type and target for an attach point. An error if the kernel lacks the attach point.
+fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch) -> Result<ProgramKind, Failure> {
+    let ids = || {
+        facts.ids.as_ref().ok_or_else(|| Failure {
+            why: format!("{RUNNING} does not exist, and this probe needs its type ids"),
+            remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
+        })
+    };
+    match place {
+        AttachPoint::Btf(names) => {
+            let ids = ids()?;
+            let none = || Failure { why: format!("this kernel has no tracepoint {}", names.join("|")), remedy: None };
+            names.iter().find_map(|name| ids.tracepoint(name)).map(ProgramKind::BtfTracepoint).ok_or_else(none)
+        }
+        AttachPoint::Exit(name) => ids()?.function(name).map(ProgramKind::Exit).ok_or_else(|| no_function(name)),
+        AttachPoint::Listed(name, _) => {
+            ids()?.function(name).map(ProgramKind::Iterator).ok_or_else(|| no_function(name))
+        }
+        AttachPoint::Classic(..) => Ok(ProgramKind::Tracepoint),
+        AttachPoint::Functions(_, names) => match names(arch)[0] {
+            first if facts.functions.contains(&first) => Ok(ProgramKind::Functions),
+            first => Err(no_function(first)),
+        },
+    }
+}
+
+struct Attacher<'a> {
+    arch: &'static Arch,
+    object: &'a ProbeObject,
+    maps: &'a Maps,
+    /// The loaded and the rejected programs.
+    loaded: Vec<(&'static str, Loaded)>,
+    facts: &'a KernelFacts,
+    /// Whether programs at tracepoints can be preempted.
+    preemptible: bool,
+    /// Whether function tracing is off, so that the kernel runs no programs at functions.
+    silent: bool,
+    into: &'a mut Attached,
+}
+
+/// The links and the status of a program.
+struct Outcome {
+    status: ProbeStatus,
+    links: Vec<Link>,
+    program: Option<OwnedFd>,
+}
+
+/// A running program, and a note on the attach points where it is not attached.
+struct Running {
+    links: Vec<Link>,
+    program: Option<OwnedFd>,
+    note: Option<String>,
+}
+
+impl Attacher<'_> {
+    fn group(&mut self, group: &Group, kinds: KindSet, order: [Way; 3]) {
+        let mut best: Vec<Outcome> = Vec::new();
+        for way in group.ways(order) {
+            let wanted: Vec<&Probe> = way.iter().filter(|probe| group.wants(probe, kinds)).collect();
+            if wanted.is_empty() {
+                return;
+            }
+            let mut outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
+            let works = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.status.attached).count();
+            let fails = |outcome: &Outcome| !outcome.status.attached && !outcome.status.optional;
+            let whole = !outcomes.iter().any(fails);
+            if let Some(failed) = best.iter().find(|outcome| fails(outcome)).filter(|_| whole) {
+                outcomes.iter_mut().for_each(|outcome| outcome.status.is_second_best(&failed.status));
+            }
+            if whole || best.is_empty() || works(&best) == 0 && works(&outcomes) > 0 {
+                // This drops the links of the previous way, so no event is delivered twice.
+                best = outcomes;
+            }
+            if whole {
+                break;
+            }
+        }
+        for outcome in best {
+            self.into.links.extend(outcome.links);
+            self.into.programs.extend(outcome.program.map(|fd| (outcome.status.name, fd)));
+            self.into.probes.push(outcome.status);
+        }
+    }
+
+    fn probe(&mut self, probe: &Probe) -> Outcome {
+        let mut outcome = Outcome {
+            status: ProbeStatus {
+                name: probe.name(),
+                kinds: probe.kinds(),
+                attached: false,
+                how: probe.place.name(self.arch),
+                why: None,
+                missing: probe.missing.join(", "),
+                optional: probe.optional,
+                remedy: None,
+                preemptible: probe.is_preemptible(self.preemptible),
+                at_functions: probe.place.is_at_functions(),
+            },
+            links: Vec::new(),
+            program: None,
+        };
+        match self.load_and_attach(probe) {
+            Ok(running) => {
+                outcome.status.attached = true;
+                let notes = [running.note, probe.place.blind(self.arch)].into_iter().flatten();
+                outcome.status.why = Some(notes.collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty());
+                outcome.links = running.links;
+                outcome.program = running.program;
+            }
+            Err(failure) => {
+                outcome.status.why = Some(failure.why);
+                outcome.status.remedy = failure.remedy;
+            }
+        }
+        outcome
+    }
+
+    fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
+        if let Some(why) = probe.refused(self.facts) {
+            return Err(Failure { why, remedy: None });
+        }
+        if self.silent && probe.place.is_at_functions() {
+            return Err(Failure { why: ftrace::OFF.to_owned(), remedy: Some(ftrace::REMEDY.to_owned()) });
+        }
+        let kind = kind(&probe.place, self.facts, self.arch)?;
+        let loaded = match self.loaded.iter().position(|(name, _)| *name == probe.name()) {
+            Some(at) => self.loaded.swap_remove(at).1,
+            None => self.object.load(probe.name(), kind),
+        };
+        let program = loaded.map_err(|rejected| refusal(probe, &rejected))?;
+        let (links, note) = self.attach(&program, &probe.place)?;
+        let link = |held| Link { program: probe.name(), held, at_functions: kind == ProgramKind::Functions };
+        // Events that the kernel skips at a return are not counted here. Their requests have no completion, and are
+        // counted as requests without one.
+        let counted = probe.skips_lose && !matches!(probe.place, AttachPoint::Exit(_));
+        Ok(Running { links: links.into_iter().map(link).collect(), program: counted.then_some(program), note })
+    }
+
+    /// Attaches a loaded program. Returns the descriptors that keep it attached, and a note on attach points that the
+    /// kernel lacks.
+    fn attach(&self, program: &OwnedFd, place: &AttachPoint) -> Result<(Vec<OwnedFd>, Option<String>), Failure> {
+        match place {
+            AttachPoint::Btf(_) | AttachPoint::Exit(_) => Ok((vec![attach_by_id(program)?], None)),
+            AttachPoint::Listed(_, maps) => {
+                let failed = |error| Failure { why: format!("bpf_link_create: {error}"), remedy: None };
+                let over = maps.iter().filter_map(|map| self.maps.fd(map)).map(|map| link_map_iterator(program, map));
+                let links: io::Result<Vec<_>> =
+                    if maps.is_empty() { link_iterator(program).map(|link| vec![link]) } else { over.collect() };
+                Ok((links.map_err(failed)?, None))
+            }
+            AttachPoint::Functions(at, names) => {
+                let there: Vec<_> =
+                    names(self.arch).iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
+                Ok((vec![multi::attach(program, *at, &there)?], None))
+            }
+            AttachPoint::Classic(category, names, record) => {
+                let (mut links, mut notes) = (Vec::new(), Vec::new());
+                for name in names(self.arch) {
+                    if let Some(moved) = moved(category, name, record) {
+                        return Err(moved);
+                    }
+                    match attach_to_event(program, category, name) {
+                        Ok(link) => links.push(link),
+                        Err(why) if links.is_empty() => return Err(no_tracefs(why)),
+                        Err(why) => notes.push(format!("{name}: {why}")),
+                    }
+                }
+                Ok((links, (!notes.is_empty()).then(|| notes.join("; "))))
+            }
+        }
+    }
+}
+
+/// The error of a rejected program, with the end of the verifier's log.
+fn refusal(probe: &Probe, Rejected { error, log }: &Rejected) -> Failure {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+    let remedy = (error.raw_os_error() == Some(libc::EPERM))
+        .then(|| format!("a security policy may forbid BPF programs at {}: allow them", probe.place.kind()));
+    Failure { why: format!("{}: {error}\n{tail}", probe.name()).trim_end().to_string(), remedy }
+}
+
+fn no_function(name: &str) -> Failure {
+    Failure { why: format!("this kernel has no function {name}"), remedy: None }
+}
+
+/// The number of lines shown of the verifier's log.
+const LOG_LINES: usize = 6;
+
+/// Attaches a program to the target that it was loaded for.
+fn attach_by_id(program: &OwnedFd) -> Result<OwnedFd, Failure> {
+    const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+    // SAFETY: the member has the address of a name, none here, and the program.
+    let link = unsafe { bpf_fd(BPF_RAW_TRACEPOINT_OPEN, &mut [0, 0, number(program), 0]) };
+    link.map_err(|error| Failure { why: format!("bpf_raw_tracepoint_open: {error}"), remedy: None })
+}
+
+/// Attaches a program to an event of tracefs. From 5.15 on, a link holds the program; before, the event itself does.
+fn attach_to_event(program: &OwnedFd, category: &str, name: &str) -> Result<OwnedFd, String> {
+    const BPF_LINK_CREATE: libc::c_int = 28;
+    const BPF_PERF_EVENT: u32 = 41;
+    const PERF_EVENT_IOC_SET_BPF: libc::Ioctl = 0x4004_2408;
+    let event = open_tracepoint(event_id(category, name)?).map_err(|error| format!("perf_event_open: {error}"))?;
+    // SAFETY: the member begins with program, target, attach type and flags. Both descriptors are open.
+    match unsafe { bpf_fd(BPF_LINK_CREATE, &mut [number(program), number(&event), BPF_PERF_EVENT, 0]) } {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        link => return link.map_err(|error| format!("bpf_link_create: {error}")),
+    }
+    // SAFETY: both descriptors are open, and the call takes no pointer.
+    match unsafe { libc::ioctl(event.as_raw_fd(), PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()) } {
+        0 => Ok(event),
+        _ => Err(format!("PERF_EVENT_IOC_SET_BPF: {}", io::Error::last_os_error())),
+    }
+}
+
+/// The id of an event of tracefs.
+fn event_id(category: &str, name: &str) -> Result<u64, String> {
+    let place = TRACEFS_PLACES.into_iter().find(|place| has_events(place)).ok_or("tracefs not found")?;
+    let file = format!("{place}/events/{category}/{name}/id");
+    let id = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+    id.trim().parse().map_err(|_| format!("{file}: not a number"))
+}
+
+/// The error if a field in the record of a classic tracepoint is not at the expected offset. A missing tracepoint is
+/// not detected here: it fails to attach.
+fn moved(category: &str, name: &str, record: Record) -> Option<Failure> {
+    let format = TRACEFS_PLACES
+        .iter()
+        .find_map(|at| fs::read_to_string(format!("{at}/events/{category}/{name}/format")).ok())?;
+    let (field, ..) = record.iter().find(|field| !has_field(&format, field))?;
+    Some(Failure { why: format!("field {field} of {category}:{name} is at an unexpected offset"), remedy: None })
+}
+
+/// Whether a `format` file of tracefs has a field with this name, offset and size. An example is
+/// `\tfield:void * req;\toffset:16;\tsize:8;…`.
+pub fn has_field(format: &str, (name, at, size): &(&str, usize, usize)) -> bool {
+    let place = [format!("offset:{at}"), format!("size:{size}")];
+    format.lines().any(|line| {
+        let mut parts = line.trim().split(';').map(str::trim);
+        let declared = parts.next().and_then(|part| part.strip_prefix("field:")).unwrap_or_default();
+        // Arrays: `char[] filename`, `char comm[16]`.
+        let declared = declared.rsplit([' ', '*']).next().and_then(|last| last.split('[').next());
+        declared == Some(name) && place.iter().all(|wanted| parts.next() == Some(wanted))
+    })
+}
+
+fn no_tracefs(why: String) -> Failure {
+    let remedy = "classic tracepoints need tracefs: run as root (sudo tracetui), or mount it as root: \
+                  sudo mount -t tracefs tracefs /sys/kernel/tracing";
+    Failure { why, remedy: Some(remedy.to_string()) }
+}
+
+/// The mount points of tracefs.
+const TRACEFS_PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+fn has_events(place: &str) -> bool {
+    Path::new(place).join("events").exists()
+}
+
+/// Runs `work` where tracefs is mounted. If necessary, `work` runs in a thread with its own mount namespace, so that
+/// nothing on the system changes. If no thread can be started, the attach in `work` reports that there is no tracefs.
+fn with_tracefs<T: Send>(work: impl Fn() -> T + Sync) -> T {
+    match TRACEFS_PLACES.into_iter().any(has_events) {
+        true => work(),
+        false => apart(mount_tracefs, work),
+    }
+}
+
+/// Runs `prepare` and `work` on another thread, or `work` alone on this one if no thread can be started.
+fn apart<T: Send>(prepare: impl Fn() -> std::io::Result<()> + Sync, work: impl Fn() -> T + Sync) -> T {
+    let done = std::thread::scope(|scope| {
+        let prepared = || {
+            // If this is not permitted, the attach reports the missing permission.
+            let _ = prepare();
+            work()
+        };
+        let worker = std::thread::Builder::new().spawn_scoped(scope, prepared);
+        worker.map_or_else(|_| Ok(work()), std::thread::ScopedJoinHandle::join)
+    });
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Gives the calling thread a mount namespace and mounts tracefs in it.
+fn mount_tracefs() -> std::io::Result<()> {
+    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
+    let target = std::ffi::CString::new(TRACEFS_PLACES[0]).unwrap_or_default();
+    // SAFETY: all strings are NUL-terminated and outlive the calls; unshare(2) takes no pointers. mount(2) accepts null
+    // for the data. When it changes the propagation type, it ignores the source and the file system type.
+    unsafe {
+        check(libc::unshare(libc::CLONE_NEWNS))?;
+        let none = std::ptr::null();
+        check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()))?;
+        check(libc::mount(c"tracefs".as_ptr(), target.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `act` where no thread can be started: in a thread that left its pid namespace. The children of that thread
+    /// are in another namespace, in which no thread of this process can be.
+    fn without_threads<T: Send + 'static>(act: fn() -> T) -> Option<T> {
+        let thread = std::thread::spawn(move || {
+            // SAFETY: unshare(2) takes an integer. It changes this thread only, which ends here.
+            (unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0).then(act)
+        });
+        thread.join().expect("no panic")
+    }
+
+    #[test]
+    fn what_needs_another_thread_is_done_without_one() {
+        let work = || (apart(|| Ok(()), || 7), std::thread::Builder::new().spawn(|| ()).is_err());
+        // Without root, the namespace is refused.
+        assert!(matches!(without_threads(work), None | Some((7, true))));
+        assert_eq!(apart(|| Err(std::io::Error::other("refused")), || 7), 7);
+    }
+
+    #[test]
+    fn fields_of_records_are_found_where_they_are() {
+        let format = "name: x\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
+            \tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;\n\
+            \tfield:void * req;\toffset:16;\tsize:8;\tsigned:0;\n\
+            \tfield:char comm[16];\toffset:24;\tsize:16;\tsigned:0;\n";
+        for there in [("common_type", 0, 2), ("filename", 8, 4), ("req", 16, 8), ("comm", 24, 16)] {
+            assert!(has_field(format, &there), "{there:?}");
+        }
+        for elsewhere in [("req", 8, 8), ("req", 16, 4), ("eq", 16, 8), ("char", 8, 4), ("", 0, 2)] {
+            assert!(!has_field(format, &elsewhere), "{elsewhere:?}");
+        }
+    }
+}

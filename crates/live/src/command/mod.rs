@@ -1,0 +1,805 @@
+//! The COMMAND whose tree is traced. It is forked first, and held until every probe is attached. Then it is released to
+//! its exec, which is its first event.
+//!
+//! It is forked before tracetui drops privileges and raises limits, so its privileges and limits are those of the
+//! shell. [`child`] contains the code between the fork and the exec; all data for that code is prepared before the
+//! fork.
+//!
+//! The COMMAND has its own session, so it cannot reach the terminals of others. In the dashboard, and if tracetui's
+//! stdin is a terminal, it also has its own terminal ([`pty`]).
+
+mod child;
+pub mod pty;
+
+use child::{ChildReport, Failed, Prepared, Stage};
+use pty::Pty;
+use rustix::fs::{FileType, OFlags, fcntl_setfl, fstat};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpgrp, kill_process_group, pidfd_open, pidfd_send_signal,
+    waitpid,
+};
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::tcgetpgrp;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
+use tracetui_events::why::image::{Elf, FileHead, HEAD, Interpreter, image};
+use tracetui_events::why::name::octal;
+use tracetui_host::confine::MonitorCalls;
+use tracetui_host::invoker::Invoker;
+use tracetui_host::own_id::OwnId;
+use tracetui_host::procfs;
+use tracetui_shared::id::Tgid;
+
+/// The destination of the COMMAND's standard streams. If stdin is a terminal, the streams that are this terminal become
+/// the COMMAND's own terminal instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Streams {
+    /// stdout goes to tracetui's stderr, since its stdout contains the events.
+    StdoutToStderr,
+    /// stdin, stdout and stderr are inherited from tracetui.
+    Inherited,
+    /// All three are the COMMAND's own terminal, because the dashboard uses the user's.
+    Captured,
+}
+
+impl Streams {
+    /// The descriptors for the COMMAND's streams. `slave` is its terminal, if it has one.
+    fn descriptors(self, slave: Option<RawFd>) -> [RawFd; 3] {
+        let stdout = if self == Streams::StdoutToStderr { 2 } else { 1 };
+        let Some(slave) = slave else { return [0, stdout, 2] };
+        let users = pty::device(stdin());
+        let own = |number: RawFd| self == Streams::Captured || pty::device(standard(number)) == users;
+        [0, stdout, 2].map(|number| if own(number) { slave } else { number })
+    }
+}
+
+/// The standard stream with this number.
+fn standard(number: RawFd) -> BorrowedFd<'static> {
+    match number {
+        0 => stdin(),
+        1 => stdout(),
+        _ => stderr(),
+    }
+}
+
+/// Whether other process groups may use the terminal too, as in `tracetui … | less`. The COMMAND then gets the
+/// foreground when it reads from its terminal.
+pub fn in_pipeline() -> bool {
+    let is_pipe = |fd| {
+        fstat(fd).is_ok_and(|file| matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket))
+    };
+    is_pipe(stdout()) || is_pipe(stderr())
+}
+
+/// Whether this job is in the foreground of the terminal on stdin. If that is unknown, `true`.
+pub fn in_foreground() -> bool {
+    tcgetpgrp(stdin()).is_ok_and(|front| front == getpgrp()) || tcgetpgrp(stdin()).is_err()
+}
+
+/// A COMMAND that waits for its release. If this is dropped, the COMMAND ends without an exec.
+#[derive(Debug)]
+pub struct HeldCommand {
+    process: Option<Process>,
+    go: Option<PipeWriter>,
+}
+
+/// The process of a COMMAND, before or after its release.
+#[derive(Debug)]
+struct Process {
+    pid: Pid,
+    tgid: Tgid,
+    name: OsString,
+    pidfd: OwnedFd,
+    /// The pipe on which the child sends its process id, and a reason if there is no exec. An exec closes the other
+    /// end.
+    failure: PipeReader,
+    /// The parent of a COMMAND that has its own terminal. Without a terminal, tracetui is the parent.
+    monitor: Option<Monitor>,
+}
+
+/// The monitor, which is the process between tracetui and a COMMAND with a terminal ([`child`]), and the terminal.
+#[derive(Debug)]
+struct Monitor {
+    pid: Pid,
+    control: PipeWriter,
+    reports: PipeReader,
+    master: OwnedFd,
+    /// Whether the COMMAND starts in the foreground.
+    front: bool,
+    /// Whether to continue the COMMAND when the terminal stops it, because nobody else could do so.
+    continues: bool,
+}
+
+/// A change of state of the process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Change {
+    Stopped(libc::c_int),
+    Ended(Ended),
+}
+
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    /// Becomes readable when the process changes its state.
+    changed: AsyncFd<OwnedFd>,
+    terminal: Option<Terminal>,
+    ended: Option<Ended>,
+    end_delivered: bool,
+    reads: bool,
+}
+
+/// The terminal of a released COMMAND.
+#[derive(Debug)]
+struct Terminal {
+    master: AsyncFd<OwnedFd>,
+    /// The keys that the terminal has not taken yet.
+    keys: Vec<u8>,
+    buffer: Vec<u8>,
+    /// Whether no process has the slave open any more.
+    closed: bool,
+}
+
+/// An event of a COMMAND.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// Output of the COMMAND or its descendants.
+    Wrote(Vec<u8>),
+    /// A signal stopped the COMMAND, whose own terminal is relayed to the user's. [`Running::resume`] continues it.
+    Stopped(libc::c_int),
+    /// The COMMAND ended. Its descendants may still write.
+    Ended(Ended),
+}
+
+impl Happened {
+    /// The output of the COMMAND; empty for other events.
+    pub fn output(&self) -> &[u8] {
+        if let Happened::Wrote(bytes) = self { bytes } else { &[] }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited by itself, with this status.
+    Exited(u8),
+    Killed(u8),
+    /// It did not run. The reason, and the status that a shell would return.
+    NotRun(String, u8),
+}
+
+impl Ended {
+    /// The exit status: the command's own, 128 + signal number, 127 if not found, 126 if not executable.
+    pub fn status(&self) -> u8 {
+        match self {
+            Ended::Exited(status) | Ended::NotRun(_, status) => *status,
+            Ended::Killed(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Exited(status) => write!(f, "exit {status}"),
+            Ended::Killed(signal) => write!(f, "killed by signal {signal}"),
+            Ended::NotRun(why, _) => f.write_str(why),
+        }
+    }
+}
+
+impl HeldCommand {
+    /// Forks a process that executes `argv` when it is released. It runs as the user who invoked sudo, doas or pkexec.
+    ///
+    /// # Errors
+    /// If the invoking user is unknown, or cannot create a process.
+    pub fn start(argv: &[OsString], streams: Streams) -> io::Result<HeldCommand> {
+        let user = Invoker::of_environment()?;
+        let (hold, go) = io::pipe()?;
+        let (failure, report) = io::pipe()?;
+        let captured = streams == Streams::Captured;
+        let has_terminal = captured || pty::device(stdin()).is_some();
+        let watch = match has_terminal {
+            true => Some((Pty::open(user.as_ref())?, io::pipe()?, io::pipe()?)),
+            false => None,
+        };
+        let front = captured || in_foreground() && !in_pipeline();
+        let monitor = watch.as_ref().map(|(pty, (control, _), (_, reports))| child::Monitor {
+            slave: pty.slave.as_raw_fd(),
+            control: control.as_raw_fd(),
+            reports: reports.as_raw_fd(),
+            front,
+            root: rustix::process::geteuid().is_root(),
+            calls: MonitorCalls::prepare(),
+        });
+        let fds = streams.descriptors(monitor.as_ref().map(|monitor| monitor.slave));
+        let own_id = OwnId::load().ok();
+        let term = captured.then_some(TERM);
+        let prepared = Prepared::new(argv, user.as_ref(), fds, monitor, term, own_id.as_ref())?;
+        let child = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
+        let child = Pid::from_raw(child).ok_or(io::ErrorKind::NotFound)?;
+        // The child now has the only write end, so a read ends when the child ends. The same holds for the reports of
+        // the monitor.
+        drop(report);
+        let monitor = watch.map(|(Pty { master, .. }, (_, control), (reports, _))| Monitor {
+            pid: child,
+            control,
+            reports,
+            master,
+            front,
+            continues: captured,
+        });
+        let pid = match &monitor {
+            Some(monitor) => monitor.started()?,
+            None => child,
+        };
+        let tgid = written_tgid(&failure).unwrap_or_else(|| initial_tgid(pid.as_raw_pid()));
+        let name = argv.first().cloned().unwrap_or_default();
+        // If `pidfd_open` fails, `go` is dropped, and the child ends.
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let process = Process { pid, tgid, name, pidfd, failure, monitor };
+        Ok(HeldCommand { process: Some(process), go: Some(go) })
+    }
+
+    /// The process id in the initial pid namespace, as the probes see it.
+    pub fn tgid(&self) -> Tgid {
+        self.process.as_ref().map_or(Tgid(0), |process| process.tgid)
+    }
+
+    /// The process id in tracetui's pid namespace, as kill(1) takes it.
+    pub fn pid(&self) -> Option<Pid> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
+    /// Sets the size of the COMMAND's terminal, before its exec reads it.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let monitor = self.process.as_ref().and_then(|process| process.monitor.as_ref());
+        monitor.iter().for_each(|monitor| pty::resize(&monitor.master, columns, rows));
+    }
+
+    /// Releases the COMMAND to its exec.
+    ///
+    /// # Errors
+    /// If the event loop does not accept its descriptors.
+    pub fn release(mut self) -> io::Result<Running> {
+        let Some(process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
+        let changed = match &process.monitor {
+            Some(monitor) => {
+                fcntl_setfl(&monitor.reports, OFlags::NONBLOCK)?;
+                monitor.reports.try_clone()?.into()
+            }
+            None => process.pidfd.try_clone()?,
+        };
+        let changed = watched(changed, Interest::READABLE)?;
+        let terminal = process.monitor.as_ref().map(Terminal::new).transpose()?;
+        // An error means that the COMMAND was already killed. The wait reports that.
+        let _ = self.go.take().map(|mut go| go.write_all(&[child::GO]));
+        Ok(Running { process, changed, terminal, ended: None, end_delivered: false, reads: true })
+    }
+}
+
+impl Drop for HeldCommand {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            // If the signal is not permitted, the closed pipe ends the process.
+            drop(self.go.take());
+            process.signal(Signal::KILL);
+            // The monitor reports the end before it exits.
+            while let Some(Change::Stopped(_)) = process.change(WaitOptions::empty()) {}
+        }
+        if let Some(Monitor { pid, control, .. }) = self.process.take().and_then(|process| process.monitor) {
+            drop(control);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+        }
+    }
+}
+
+impl Running {
+    /// The name as it was typed.
+    pub fn name(&self) -> &OsStr {
+        &self.process.name
+    }
+
+    /// The process id in tracetui's pid namespace, as kill(1) takes it.
+    pub fn pid(&self) -> Pid {
+        self.process.pid
+    }
+
+    /// How the COMMAND ended, if known.
+    pub fn end(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// Waits for the next event of the COMMAND. Waits forever if it has ended and its output is closed. Meanwhile,
+    /// writes the queued keys to its terminal. Cancel safe.
+    pub async fn next(&mut self) -> Happened {
+        loop {
+            let Running { process, changed, terminal, ended: end, end_delivered, reads } = self;
+            let types = terminal.as_ref().is_some_and(|terminal| !terminal.keys.is_empty());
+            tokio::select! {
+                biased;
+                change = change(process, changed, end), if !*end_delivered => match change {
+                    Change::Ended(end) => {
+                        *end_delivered = true;
+                        return Happened::Ended(end);
+                    }
+                    Change::Stopped(signal) if !self.process.continues() => return Happened::Stopped(signal),
+                    // A process sent SIGSTOP on purpose, so some process will continue the COMMAND.
+                    Change::Stopped(libc::SIGSTOP) => {}
+                    Change::Stopped(_) => self.resume(true),
+                },
+                bytes = written(terminal, *reads, types), if *reads || types => if !bytes.is_empty() {
+                    return Happened::Wrote(bytes);
+                },
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Whether the COMMAND has a terminal that is relayed to the user's.
+    pub fn is_relayed(&self) -> bool {
+        self.process.monitor.is_some() && !self.process.continues()
+    }
+
+    /// Whether the COMMAND started in the foreground of its terminal.
+    pub fn starts_in_front(&self) -> bool {
+        self.process.monitor.as_ref().is_some_and(|monitor| monitor.front)
+    }
+
+    /// Sets whether the COMMAND's output is read from now on.
+    pub fn read(&mut self, reads: bool) {
+        self.reads = reads;
+    }
+
+    /// Continues the COMMAND after a stop, or moves it to the foreground or background of its terminal.
+    pub fn resume(&self, front: bool) {
+        if let Some(monitor) = self.process.monitor.as_ref().filter(|_| self.ended.is_none()) {
+            // An error means that the COMMAND was killed.
+            let _ = (&monitor.control).write_all(&[if front { child::FRONT } else { child::BACK }]);
+        }
+    }
+
+    /// Copies the modes of the terminal on stdin to the COMMAND's terminal.
+    pub fn copy_modes(&self) {
+        self.process.monitor.iter().for_each(|monitor| pty::copy_modes(&monitor.master));
+    }
+
+    /// Copies the size of the terminal on stdin to the COMMAND's terminal.
+    pub fn follow_size(&self) {
+        self.process.monitor.iter().for_each(|monitor| pty::follow(&monitor.master));
+    }
+
+    /// Whether the COMMAND's terminal has taken most of the queued keys.
+    pub fn takes_keys(&self) -> bool {
+        self.terminal.as_ref().is_some_and(|terminal| terminal.keys.len() < KEYS_QUEUED / 2)
+    }
+
+    /// Queues keys for the COMMAND's terminal. [`next`](Self::next) writes them. Keys beyond a limit are dropped.
+    pub fn send(&mut self, mut keys: Vec<u8>) {
+        if let Some(terminal) = &mut self.terminal {
+            keys.truncate(KEYS_QUEUED.saturating_sub(terminal.keys.len()));
+            terminal.keys.append(&mut keys);
+        }
+    }
+
+    /// Sets the size of the COMMAND's terminal.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        self.process.monitor.iter().for_each(|monitor| pty::resize(&monitor.master, columns, rows));
+    }
+
+    /// A pidfd of the process.
+    ///
+    /// # Errors
+    /// If no descriptor is available.
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
+        self.process.pidfd.try_clone()
+    }
+
+    /// Sends a signal, then SIGCONT, because a stopped process handles no signal other than SIGKILL. Both are sent as
+    /// by [`signal_group`](Self::signal_group).
+    pub fn signal(&self, signal: libc::c_int) {
+        self.signal_group(signal);
+        self.signal_group(libc::SIGCONT);
+    }
+
+    /// Sends a signal to the process group that the COMMAND leads, which it does in its own session. If it leads none,
+    /// sends the signal to the COMMAND alone. Does nothing if it has ended.
+    pub fn signal_group(&self, signal: libc::c_int) {
+        let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.ended.is_none()) else { return };
+        // It has not been waited for, so no other process or group has its id.
+        if kill_process_group(self.process.pid, signal).is_err() {
+            self.process.signal(signal);
+        }
+    }
+
+    /// The available output. Does not wait.
+    pub fn output_left(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        if let Some(terminal) = &mut self.terminal {
+            while all.len() < tracetui_events::limits::COMMAND_OUTPUT
+                && let Ok(read @ 1..) = read_all(terminal.master.get_ref(), &mut terminal.buffer)
+            {
+                all.extend_from_slice(&terminal.buffer[..read]);
+            }
+        }
+        all
+    }
+}
+
+async fn change(process: &Process, changed: &AsyncFd<OwnedFd>, ended: &mut Option<Ended>) -> Change {
+    loop {
+        if let Some(ended) = ended {
+            return Change::Ended(ended.clone());
+        }
+        // This fails only when the event loop shuts down.
+        let Ok(mut ready) = changed.readable().await else { continue };
+        match process.change(WaitOptions::NOHANG) {
+            Some(Change::Ended(end)) => *ended = Some(end),
+            Some(stopped) => return stopped,
+            None => ready.clear_ready_matching(Ready::READABLE),
+        }
+    }
+}
+
+/// Waits for output if `reads`, and until the terminal takes keys if `types`. In the second case the result may be
+/// empty. Never returns if there is no terminal, or if nobody has it open.
+async fn written(terminal: &mut Option<Terminal>, reads: bool, types: bool) -> Vec<u8> {
+    let Some(Terminal { master, keys, buffer, closed }) = terminal else { return std::future::pending().await };
+    let read = async {
+        match *closed || !reads {
+            true => std::future::pending().await,
+            false => master.async_io(Interest::READABLE, |master| read_all(master, buffer)).await,
+        }
+    };
+    let wrote = master.async_io(Interest::WRITABLE, |master| Ok(rustix::io::write(master, keys)?));
+    tokio::select! {
+        read = read => match read {
+            Ok(read @ 1..) => return buffer[..read].to_vec(),
+            Ok(0) | Err(_) => *closed = true,
+        },
+        wrote = wrote, if types => match wrote {
+            Ok(wrote) => drop(keys.drain(..wrote)),
+            // The terminal is gone.
+            Err(_) => keys.clear(),
+        },
+    }
+    Vec::new()
+}
+
+/// Reads the available bytes, as far as the buffer has room.
+fn read_all(from: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut all = 0;
+    while all < buffer.len() {
+        match rustix::io::read(from, &mut buffer[all..]) {
+            Ok(0) => break,
+            Ok(read) => all += read,
+            Err(Errno::INTR) => {}
+            Err(error) if all == 0 => return Err(error.into()),
+            Err(_) => break,
+        }
+    }
+    Ok(all)
+}
+
+/// The maximum number of bytes of output per read.
+const OUTPUT_READ: usize = 64 << 10;
+
+/// The maximum number of bytes of keys that wait for the terminal.
+const KEYS_QUEUED: usize = 256 << 10;
+
+/// The value of TERM for the terminal that the dashboard shows.
+const TERM: &str = "xterm-256color";
+
+impl Terminal {
+    fn new(monitor: &Monitor) -> io::Result<Terminal> {
+        let master = watched(monitor.master.try_clone()?, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Terminal { master, keys: Vec::new(), buffer: vec![0; OUTPUT_READ], closed: false })
+    }
+}
+
+impl Monitor {
+    /// Waits for the process id of the COMMAND.
+    fn started(&self) -> io::Result<Pid> {
+        let pid = match self.report() {
+            Some((ChildReport::Started, pid)) => Pid::from_raw(pid),
+            _ => None,
+        };
+        pid.ok_or_else(|| io::Error::other("cannot create a process"))
+    }
+
+    /// The next report of the monitor. `None` if there is none yet, and at end of file.
+    fn report(&self) -> Option<(ChildReport, i32)> {
+        let mut bytes = [0; child::REPORTED];
+        (&self.reports).read_exact(&mut bytes).ok()?;
+        ChildReport::read(bytes)
+    }
+
+    /// What happened to the COMMAND. If its monitor is gone, the COMMAND lost its terminal.
+    fn change(&self) -> Option<Change> {
+        let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+        let mut bytes = [0; child::REPORTED];
+        match (&self.reports).read(&mut bytes) {
+            Ok(0) => Some(Change::Ended(Ended::Killed(byte(libc::SIGHUP)))),
+            Ok(_) => match ChildReport::read(bytes)? {
+                (ChildReport::Stopped, signal) => Some(Change::Stopped(signal)),
+                (ChildReport::Exited, status) => Some(Change::Ended(Ended::Exited(byte(status & 0xff)))),
+                (ChildReport::Killed, signal) => Some(Change::Ended(Ended::Killed(byte(signal)))),
+                (ChildReport::Started, _) => None,
+            },
+            Err(_) => None,
+        }
+    }
+}
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        // An error means that the process has ended.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// What happened to the process, if anything did. An ended process is reaped.
+    fn change(&self, options: WaitOptions) -> Option<Change> {
+        let change = match &self.monitor {
+            Some(monitor) => monitor.change()?,
+            None => Change::Ended(of_wait(waitpid(Some(self.pid), options).ok().flatten()?.1)),
+        };
+        Some(match change {
+            Change::Ended(end) => Change::Ended(self.not_run().unwrap_or(end)),
+            stopped => stopped,
+        })
+    }
+
+    fn continues(&self) -> bool {
+        self.monitor.as_ref().is_some_and(|monitor| monitor.continues)
+    }
+
+    /// The reason that the child reported for not reaching an exec.
+    fn not_run(&self) -> Option<Ended> {
+        let mut bytes = [0; child::REPORT];
+        // The process has ended, so the read does not block.
+        (&self.failure).read_exact(&mut bytes).ok()?;
+        let Failed { stage, errno } = Failed::read(bytes);
+        let status = match (stage, errno) {
+            (Stage::Exec, libc::ENOENT | libc::ENOTDIR) => 127,
+            _ => 126,
+        };
+        let error = io::Error::from_raw_os_error(errno).to_string();
+        let error = error.split(" (os error").next().unwrap_or_default();
+        let because = if matches!(stage, Stage::Exec) { because(Path::new(&self.name), errno) } else { String::new() };
+        Some(Ended::NotRun(format!("cannot run {:?}: {}{error}{because}", self.name, stage.prefix()), status))
+    }
+}
+
+/// The reason why a program named by a path was not executed, according to its file. Empty if the file shows no more
+/// than the error.
+fn because(program: &Path, errno: i32) -> String {
+    let missing = |interpreter: &[u8]| {
+        let interpreter = Path::new(OsStr::from_bytes(interpreter));
+        let gone = fs::metadata(interpreter).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if gone { format!(": its interpreter {interpreter:?} does not exist") } else { String::new() }
+    };
+    match (errno, fs::metadata(program).map(|file| file.mode())) {
+        (libc::EACCES, Ok(mode)) if mode & 0o111 == 0 => format!(": mode {}, not executable", octal(mode & 0o7777)),
+        (libc::ENOENT, Ok(_)) => {
+            let mut head = Vec::new();
+            let read = fs::File::open(program).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+            match read.map(|_| image(&head)) {
+                Ok(FileHead::Script(interpreter)) => missing(&interpreter),
+                Ok(FileHead::Elf(Elf { interpreter: Interpreter::Path(interpreter), .. })) => missing(&interpreter),
+                _ => String::new(),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
+fn of_wait(status: WaitStatus) -> Ended {
+    let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    match status.terminating_signal() {
+        Some(signal) => Ended::Killed(byte(signal)),
+        None => Ended::Exited(status.exit_status().map_or(0, byte)),
+    }
+}
+
+/// The first report of the child: its process id in the initial pid namespace, as the probes see it.
+fn written_tgid(mut from: &PipeReader) -> Option<Tgid> {
+    let mut bytes = [0; child::ID];
+    from.read_exact(&mut bytes).ok()?;
+    Some(u32::from_ne_bytes(bytes)).filter(|id| *id != 0).map(Tgid)
+}
+
+/// The process id from /proc, for kernels before 5.10, on which the child cannot query it. The id is correct if /proc
+/// belongs to the initial pid namespace.
+fn initial_tgid(pid: libc::pid_t) -> Tgid {
+    Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
+}
+
+fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` owns its descriptor, which stays open and unchanged until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    fn start(words: &[&str]) -> HeldCommand {
+        HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process")
+    }
+
+    /// Runs a command to its end. Returns how it ended, and its output.
+    fn run(words: &[&str]) -> (Ended, String) {
+        type_into(words, &[])
+    }
+
+    /// Runs a command to its end. Sends the next keys each time the command writes a prompt (`>`).
+    fn type_into(words: &[&str], keys: &[&[u8]]) -> (Ended, String) {
+        let mut keys = keys.iter();
+        let held = start(words);
+        held.resize(90, 30);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut running = held.release().expect("released");
+            let mut all = Vec::new();
+            let ended = loop {
+                match running.next().await {
+                    Happened::Wrote(bytes) => {
+                        let prompts = bytes.iter().filter(|byte| **byte == b'>').count();
+                        keys.by_ref().take(prompts).for_each(|keys| running.send(keys.to_vec()));
+                        all.extend(bytes);
+                    }
+                    Happened::Ended(ended) => break ended,
+                    Happened::Stopped(signal) => panic!("signal {signal} is answered"),
+                }
+            };
+            all.extend(running.output_left());
+            assert_eq!(running.end(), Some(&ended), "it is known");
+            (ended, String::from_utf8(all).expect("UTF-8").replace("\r\n", "\n"))
+        })
+    }
+
+    #[test]
+    fn the_end_is_the_commands() {
+        assert_eq!(run(&["sh", "-c", "echo out; echo err >&2; exit 7"]), (Ended::Exited(7), "out\nerr\n".into()));
+        let (ended, _) = run(&["sh", "-c", "kill -9 $$"]);
+        assert_eq!((ended.status(), ended), (137, Ended::Killed(9)));
+    }
+
+    #[test]
+    fn one_that_is_stopped_takes_the_signal_that_ends_it() {
+        let held = HeldCommand::start(&argv(&["sh", "-c", "echo $$; kill -STOP $$"]), Streams::Captured).expect("room");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut running = held.release().expect("released");
+            let Happened::Wrote(pid) = running.next().await else { panic!("no output") };
+            let stat = format!("/proc/{}/stat", String::from_utf8_lossy(&pid).trim());
+            while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            running.signal(libc::SIGTERM);
+            let end = Happened::Ended(Ended::Killed(15));
+            assert_eq!(running.next().await, end);
+        });
+    }
+
+    #[test]
+    fn its_process_group_takes_the_signal_too() {
+        // The shell may report that its sleep was terminated.
+        let script = "(trap 'echo child; exit' TERM; echo; while :; do sleep 0.01; done) 2>/dev/null & wait";
+        let held = HeldCommand::start(&argv(&["sh", "-c", script]), Streams::Captured).expect("room");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut running = held.release().expect("released");
+            assert_eq!(running.next().await, Happened::Wrote(b"\r\n".to_vec()));
+            running.signal(libc::SIGTERM);
+            let (mut said, mut end) = (Vec::new(), None);
+            while said != b"child\r\n" || end.is_none() {
+                match running.next().await {
+                    Happened::Wrote(bytes) => said.extend(bytes),
+                    Happened::Ended(ended) => end = Some(ended),
+                    Happened::Stopped(signal) => panic!("signal {signal} is answered"),
+                }
+            }
+            assert_eq!(end, Some(Ended::Killed(15)));
+        });
+    }
+
+    #[test]
+    fn it_has_a_terminal_of_its_own() {
+        let own = |number: &str| format!("[ $(tty) = $(readlink /proc/$$/fd/{number}) ] || exit 2; ");
+        let script = [&own("0"), &own("1"), &own("2"), "stty size; echo $TERM"].concat();
+        assert_eq!(run(&["sh", "-c", &script]), (Ended::Exited(0), "30 90\nxterm-256color\n".into()));
+        // The terminal is the controlling one, and the COMMAND is in its foreground.
+        let script = "read -r line < /dev/tty; set -- $(cat /proc/$$/stat); [ $5 = $8 ] && echo $line $(($5 == $1))";
+        let (ended, said) = type_into(&["sh", "-c", &format!("printf '>'; {script}")], &[b"word\r"]);
+        assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">word\nword 1\n"));
+    }
+
+    #[test]
+    fn keys_are_signals_to_it() {
+        let (ended, _) = type_into(&["sh", "-c", "printf '>'; exec sleep 1000"], &[&[3]]);
+        assert_eq!(ended, Ended::Killed(2));
+        // Nobody could continue it after Ctrl-Z, so it is continued at once.
+        let script = "trap 'printf \">\"' CONT; kill -TSTP $$; read -r line; echo \"$line\"";
+        let (ended, said) = type_into(&["sh", "-c", script], &[b"on\r"]);
+        assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">on\non\n"));
+    }
+
+    #[test]
+    fn more_keys_than_it_reads_wait() {
+        let script = "stty raw -echo; printf '>'; sleep 0.2; head -c 100000 | cksum";
+        let keys = [b'k'; 100_000];
+        let expected = std::process::Command::new("sh")
+            .args(["-c", "head -c 100000 /dev/zero | tr '\\0' k | cksum"])
+            .output()
+            .expect("a shell");
+        let (ended, said) = type_into(&["sh", "-c", script], &[&keys]);
+        assert_eq!(ended, Ended::Exited(0));
+        assert_eq!(said.trim_start_matches('>'), String::from_utf8_lossy(&expected.stdout), "raw, so without CR");
+    }
+
+    #[test]
+    fn the_monitor_keeps_no_other_descriptors() {
+        // Only root may read this directory. The last descriptor, for signals, may be opened later.
+        let (_, said) = run(&["sh", "-c", "echo $(ls /proc/$PPID/fd)"]);
+        assert!("0 1 2 3\n".starts_with(said.trim_end()) || !rustix::process::geteuid().is_root(), "{said}");
+    }
+
+    #[test]
+    fn the_end_of_input_ends_it_and_a_closed_pipe_kills_again() {
+        assert_eq!(type_into(&["sh", "-c", "printf '>'; cat"], &[&[4]]), (Ended::Exited(0), ">".into()));
+        let (ended, said) = run(&["sh", "-c", "grep SigIgn /proc/self/status"]);
+        let ignored = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        assert_eq!((ended, ignored.expect("hex") >> (libc::SIGPIPE - 1) & 1), (Ended::Exited(0), 0));
+    }
+
+    #[track_caller]
+    fn check_not_run(word: &str, status: u8, says: &str) {
+        let (ended, _) = run(&[word, "argument"]);
+        assert_eq!(ended.status(), status, "{ended}");
+        assert!(matches!(&ended, Ended::NotRun(why, _) if why.contains(word) && why.contains(says)), "{ended}");
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_said_as_a_shell_says_it() {
+        check_not_run("no-such-command-anywhere", 127, "No such file");
+        check_not_run("/no/such/command", 127, "No such file");
+        check_not_run("/etc/passwd", 126, "denied");
+        check_not_run("/", 126, "denied");
+        check_not_run("", 127, "No such file");
+    }
+
+    #[test]
+    fn a_script_without_a_first_line_is_run_by_the_shell() {
+        let path = std::env::temp_dir().join(format!("tracetui-script-{}", std::process::id()));
+        let name = path.to_str().expect("UTF-8");
+        // Another process writes the script. A child held by a concurrent test would keep a descriptor of this process
+        // open for writing, and the exec of the script would fail (ETXTBSY).
+        let write = r#"printf '%s\n' 'echo "$0 $1 $2"' > "$0" && chmod 755 "$0""#;
+        let written = std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell");
+        assert!(written.success());
+        let (ended, said) = run(&[name, "a b", "c"]);
+        let _ = std::fs::remove_file(&path);
+        assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
+    }
+
+    #[test]
+    fn one_that_is_not_released_ends_without_having_run() {
+        let held =
+            HeldCommand::start(&argv(&["touch", "/tmp/must-not-be"]), Streams::Captured).expect("room for a process");
+        let pid = held.process.as_ref().expect("held").pid;
+        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+        drop(held);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "reaped");
+    }
+}

@@ -1,0 +1,494 @@
+//! The running kernel as a [`Source`]. It empties the ring, and adds host data to the frames: paths of cgroups, the
+//! clock, counters.
+//!
+//! It does nothing else, so that it keeps up with the ring. The queue to the pipeline is bounded. If the pipeline is
+//! slow, this thread waits, and events are lost only in the kernel's ring.
+
+use super::Live;
+use super::inventory::Inventories;
+use crate::feed::{Control, FrameSender, Source};
+use crate::wake::Waker;
+use std::time::{Duration, Instant};
+use tracetui_events::budget::{Budget, cgroup_bytes};
+use tracetui_events::fifo::Fifo;
+use tracetui_events::frame::host::{Counters, HostFrame, ProgramSkips};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::limits;
+use tracetui_host::confine::{Role, enter};
+use tracetui_host::priority::raise_priority;
+use tracetui_host::{cgroup::CgroupResolver, clock};
+use tracetui_shared::header::flag;
+use tracetui_shared::id::{CgroupId, KernelAddr};
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::offsets::WAKE_NS;
+use tracetui_shared::record::bpf::BpfRecord;
+use tracetui_shared::time::BootNanos;
+use zerocopy::FromBytes;
+
+/// The interval at which the ring is polled after records were found. It is slightly longer than the time for which the
+/// probes may omit a wake-up.
+const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
+
+/// The first interval at which the ring is polled after records were found. Each further interval is twice as long, up
+/// to [`POLL`].
+const SOON: Duration = Duration::from_millis(1);
+
+/// The pause after a read that found many records, because each read takes CPU time from other processes. A cgroup that
+/// is removed during a pause gets no path.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// The minimum number of bytes that counts as many records.
+const MANY: usize = 4 << 10;
+
+/// Pauses are allowed up to a rate at which the ring fills by 1/n of its size in a pause.
+const PAUSE_SHARE: u32 = 16;
+
+/// The minimum size in bytes of a ring that is read with pauses, because a burst may begin during a pause.
+const PAUSE_RING: u64 = 4 << 20;
+
+/// The time after which the counters show every event that was met. Other CPUs see a write within microseconds.
+const VISIBLE: Duration = Duration::from_micros(100);
+
+/// Reading the counters of all CPUs, which may be many, takes at most 1/n of the time.
+const LOOKS: u32 = 50;
+
+/// The interval at which the counters are read and the clock offset is checked.
+const COUNT: Duration = Duration::from_secs(1);
+
+/// The minimum change of the clock offset, in nanoseconds, that is sent.
+const CLOCK_STEP: u64 = 1_000_000;
+
+/// The attached probes, and the resolver for the cgroups of their events.
+pub struct LiveSource {
+    live: Live,
+    inventories: Option<Inventories>,
+    cgroups: Option<CgroupResolver>,
+    known_cgroups: Fifo<CgroupId, ()>,
+}
+
+impl LiveSource {
+    /// Creates a source. The batches `first` were sent before its frames.
+    pub fn new(
+        live: Live,
+        inventories: Option<Inventories>,
+        cgroups: Option<CgroupResolver>,
+        first: &[Batch],
+        budget: Budget,
+    ) -> LiveSource {
+        LiveSource { live, inventories, cgroups, known_cgroups: known_cgroups(first, budget) }
+    }
+}
+
+impl Source for LiveSource {
+    fn waker(&self) -> Option<Waker> {
+        Some(self.live.waker())
+    }
+
+    fn run(self, out: FrameSender) {
+        // Without this role, the trace ends here.
+        if enter(Role::Ring).is_err() {
+            return;
+        }
+        let LiveSource { live, inventories, cgroups, known_cgroups } = self;
+        let reader = Reader {
+            live,
+            inventories,
+            out,
+            cgroups,
+            last_cgroup: CgroupId(0),
+            known_cgroups,
+            clock_offset: i64::MIN,
+            counters: Counters::default(),
+            held: None,
+            unnamed: None,
+            ending: false,
+            read_bytes: 0,
+            next_look: Instant::now(),
+            found: Instant::now(),
+            settled: Instant::now(),
+        };
+        reader.run();
+    }
+}
+
+/// The result of a read of the ring.
+enum Read {
+    Nothing,
+    All,
+    More,
+    NobodyListens,
+}
+
+/// The cgroup and the address that a program was attached to; 0 for either if there is none.
+fn target(frame: &FrameRef<'_>) -> (CgroupId, KernelAddr) {
+    let record = is_bpf(frame).then(|| BpfRecord::read_from_prefix(frame.payload).ok()).flatten();
+    record.map_or_else(Default::default, |(record, _)| (CgroupId(record.cgroup), KernelAddr(record.addr)))
+}
+
+fn is_bpf(frame: &FrameRef<'_>) -> bool {
+    frame.header.kind == Kind::Bpf as u16
+}
+
+/// The host data that the records of the ring require, collected in one pass.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    /// Whether there are events of BPF programs.
+    bpf: bool,
+    /// Whether there are addresses: stacks, or attach points of [`bpf`](Self::bpf) events.
+    addresses: bool,
+    /// The cgroups of the records. Repetitions in a row are left out.
+    cgroups: Vec<CgroupId>,
+}
+
+impl Asked {
+    /// `last`: the cgroup of the previous frame. It is updated to the cgroup of the last frame.
+    fn by<'a>(frames: impl Iterator<Item = FrameRef<'a>>, last: &mut CgroupId) -> Asked {
+        let mut asked = Asked::default();
+        let mut cgroup = |id: CgroupId, asked: &mut Asked| {
+            // Most frames have the same cgroup as the previous one.
+            if id != *last && id.0 != 0 {
+                *last = id;
+                asked.cgroups.push(id);
+            }
+        };
+        for frame in frames {
+            cgroup(frame.header.cgroup, &mut asked);
+            asked.addresses |= frame.header.has(flag::STACK);
+            if is_bpf(&frame) {
+                let (group, address) = target(&frame);
+                asked.bpf = true;
+                asked.addresses |= address.0 != 0;
+                cgroup(group, &mut asked);
+            }
+        }
+        asked
+    }
+}
+
+struct Reader {
+    live: Live,
+    inventories: Option<Inventories>,
+    out: FrameSender,
+    cgroups: Option<CgroupResolver>,
+    last_cgroup: CgroupId,
+    /// The cgroups that the pipeline knows. The pipeline evicts by the same rule
+    /// ([`World::apply_host`](tracetui_events::enrich::World::apply_host)).
+    known_cgroups: Fifo<CgroupId, ()>,
+    clock_offset: i64,
+    /// The counters as last sent to the pipeline.
+    counters: Counters,
+    /// Records that were read but not sent yet.
+    held: Option<Batch>,
+    /// The offset in them from which the addresses have no names yet, because the symbols are still being read.
+    unnamed: Option<usize>,
+    /// Whether these are the last records.
+    ending: bool,
+    /// Bytes of the records of the last read.
+    read_bytes: usize,
+    /// The earliest time for the next check whether probes run.
+    next_look: Instant,
+    /// When records were last found, and the end of the last read before which no probe ran.
+    found: Instant,
+    settled: Instant,
+}
+
+impl Reader {
+    fn run(mut self) {
+        raise_priority();
+        let mut counters = self.out.batch();
+        self.count(false, &mut counters);
+        if !self.out.send(counters) {
+            return;
+        }
+        let mut counted = Instant::now();
+        // The order of the last events is final after the window, or once no probe ran before a read. Until then, the
+        // ring is polled without a wake-up. The pipeline orders events by the times of these reads, and would otherwise
+        // hold them back.
+        let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
+        let mut nap = POLL;
+        let mut looked = Instant::now();
+        let mut pause = None;
+        while !self.stopped() {
+            let waits = self.unnamed.is_some() || self.settled < self.found && looked < self.found + window;
+            // A failed wait does not end the loop: the next pass reads all available records.
+            let ready = match pause.take() {
+                Some(pause) => {
+                    std::thread::sleep(pause);
+                    Ok(false)
+                }
+                None => self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) })),
+            };
+            let between = looked.elapsed();
+            looked = Instant::now();
+            nap = (2 * nap).min(POLL);
+            match self.read() {
+                Read::NobodyListens => return,
+                // An incomplete record is ready, but cannot be read.
+                Read::Nothing if ready.is_ok_and(|ready| ready) => std::thread::sleep(SOON),
+                Read::Nothing => {}
+                Read::More | Read::All => {
+                    (self.found, nap) = (Instant::now(), SOON);
+                    pause = pause_after(self.read_bytes, between, self.live.fill());
+                }
+            }
+            if counted.elapsed() >= COUNT {
+                counted = Instant::now();
+                let mut batch = self.out.batch();
+                self.clock(&mut batch);
+                self.count(false, &mut batch);
+                if !self.out.send(batch) {
+                    return;
+                }
+            }
+        }
+        self.end();
+    }
+
+    /// Reads from the ring, and sends the records. While the pipeline is busy, further records are added to the same
+    /// batch, so that the queue contains full batches.
+    fn read(&mut self) -> Read {
+        let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        let held = batch.len();
+        let (before, began) = (clock::now_boot(), Instant::now());
+        let quiet = self.is_quiet(began);
+        let room = self.out.budget().batch();
+        let more = self.live.drain(&mut batch, room.saturating_sub(held));
+        self.read_bytes = batch.len() - held;
+        let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
+        self.inventory(asked.bpf, &mut batch);
+        let any = batch.len() > held;
+        self.name_cgroups(&asked.cgroups, &mut batch);
+        let unnamed = self.unnamed.take().or(asked.addresses.then_some(held));
+        if unnamed.is_some() && (self.ending || batch.len() >= room) {
+            self.live.wait_for_symbols();
+        }
+        if !self.live.name_stacks(unnamed, &mut batch) {
+            (self.unnamed, self.held) = (unnamed, Some(batch));
+            return Read::All;
+        }
+        let filled = batch.len();
+        match (more, quiet) {
+            (true, _) => {}
+            (false, false) => batch.set_drained_at(before),
+            (false, true) => {
+                batch.set_settled_at(BootNanos(before.0.saturating_sub(VISIBLE.as_nanos() as u64)));
+                self.settled = began - VISIBLE;
+            }
+        }
+        self.out.urge();
+        if self.out.busy() && (1..room).contains(&filled) {
+            self.held = Some(batch);
+            return Read::All;
+        }
+        match self.out.send(batch) {
+            false => Read::NobodyListens,
+            true if more => Read::More,
+            true if any => Read::All,
+            true => Read::Nothing,
+        }
+    }
+
+    /// Whether no probe runs. Everything that the probes sent before is then in the ring.
+    fn is_quiet(&mut self, now: Instant) -> bool {
+        if now < self.next_look {
+            return false;
+        }
+        let quiet = self.live.is_quiet();
+        self.next_look = now + LOOKS * now.elapsed();
+        quiet
+    }
+
+    /// Adds loads and unloads of programs and finished inventories. Requests another inventory if something changed.
+    fn inventory(&mut self, bpf: bool, batch: &mut Batch) {
+        let inventories = self.inventories.as_ref();
+        let mut loaded = |id| inventories.into_iter().for_each(|inventories| inventories.loaded(id));
+        let changed = self.live.drain_changes(batch, &mut loaded);
+        let Some(inventories) = inventories else { return };
+        if changed || bpf {
+            inventories.set_own(&self.live.own_programs());
+            inventories.changed();
+        }
+        inventories.receive(batch);
+    }
+
+    fn end(mut self) {
+        self.ending = true;
+        let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        if let Some(inventories) = self.inventories.take() {
+            inventories.end(&mut batch);
+        }
+        // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.
+        self.live.end_changes(&mut batch);
+        self.live.follow_functions(&mut batch);
+        self.held = Some(batch);
+        self.live.end_connections();
+        self.live.detach();
+        loop {
+            match self.read() {
+                Read::More => {}
+                Read::All | Read::Nothing => break,
+                Read::NobodyListens => return,
+            }
+        }
+        let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        self.count(true, &mut batch);
+        self.out.send(batch);
+    }
+
+    fn stopped(&mut self) -> bool {
+        while let Some(control) = self.out.control() {
+            match control {
+                Control::Stop => return true,
+                Control::CountRuns(on) => self.inventories.iter().for_each(|inventories| inventories.count_runs(on)),
+            }
+        }
+        self.out.is_closed()
+    }
+
+    /// Adds the paths of cgroups that are not known yet.
+    fn name_cgroups(&mut self, ids: &[CgroupId], batch: &mut Batch) {
+        for id in ids {
+            if self.known_cgroups.contains(id) {
+                continue;
+            }
+            let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(*id)) else { continue };
+            self.known_cgroups.insert(*id, (), cgroup_bytes(&cgroup.path));
+            if self.live.asks_for_cgroups() {
+                // An error means that the kernel side passes fewer events than it should. The display filter hides none
+                // of the events that pass.
+                let _ = self.live.name_cgroup(&cgroup);
+            }
+            HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
+        }
+        self.forget_cgroups();
+    }
+
+    /// Evicts the oldest cgroups above the limits, here and in the kernel. A path is added again at the next event of
+    /// its cgroup. For events that the capture filter rejects, this happens at the next fork, exec or exit.
+    fn forget_cgroups(&mut self) {
+        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget().cgroups()) {
+            self.last_cgroup = CgroupId(0);
+            if self.live.asks_for_cgroups() {
+                // An error means that the events of the cgroup still pass, without a path.
+                let _ = self.live.forget_cgroup(id);
+            }
+        }
+    }
+
+    fn clock(&mut self, batch: &mut Batch) {
+        let clock = clock::sample();
+        if clock.offset_ns.abs_diff(self.clock_offset) >= CLOCK_STEP {
+            self.clock_offset = clock.offset_ns;
+            HostFrame::Clock(clock).push(clock::now_boot(), batch);
+        }
+    }
+
+    fn count(&mut self, last: bool, batch: &mut Batch) {
+        let cpus = self.live.counters();
+        let skips = self.live.skips();
+        let programs = skips.into_iter().map(|(program, skips)| ProgramSkips {
+            program: program.into(),
+            slots: Slot::of_program(program).map(|slot| slot as u16).collect(),
+            skips,
+        });
+        self.live.count_changes(batch);
+        self.live.follow_functions(batch);
+        self.live.sweep_connections();
+        let (ring_used, ring_size) = self.live.fill();
+        let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
+        let changes = self.counters.changes_to(&counters);
+        self.counters = counters;
+        HostFrame::CounterChanges(changes).push(clock::now_boot(), batch);
+    }
+}
+
+/// How long the ring can be left alone after a read. `found` is the number of bytes read, which arrived during
+/// `between`. `fill` is the ring's current fill level and its size.
+fn pause_after(found: usize, between: Duration, (used, size): (u64, u64)) -> Option<Duration> {
+    let room = size / u64::from(PAUSE_SHARE);
+    let lasts = || between.mul_f64(room as f64 / found as f64) > PAUSE;
+    (found >= MANY && size >= PAUSE_RING && used <= room && lasts()).then_some(PAUSE)
+}
+
+/// The cgroups whose paths these batches contain.
+fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
+    let mut known = Fifo::default();
+    for frame in batches.iter().flat_map(Batch::frames) {
+        if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
+            known.insert(cgroup.id, (), cgroup_bytes(&cgroup.path));
+            while known.evict(limits::CGROUPS, budget.cgroups()).is_some() {}
+        }
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_events::enrich::World;
+    use tracetui_events::frame::host::Cgroup;
+    use tracetui_shared::header::FrameHeader;
+    use tracetui_shared::time::BootNanos;
+    use zerocopy::{FromZeros, IntoBytes as _};
+
+    #[test]
+    fn records_ask_for_what_they_need() {
+        let header = |kind: Kind, cgroup: u64, flags: u16| FrameHeader {
+            kind: kind as u16,
+            cgroup: CgroupId(cgroup),
+            flags,
+            ..FrameHeader::default()
+        };
+        let attached = BpfRecord { cgroup: 9, ..FromZeros::new_zeroed() };
+        let function = BpfRecord { addr: 8, ..FromZeros::new_zeroed() };
+        let mut last = CgroupId(1);
+        let mut asked = |frames: &[(FrameHeader, &[u8])]| {
+            let mut batch = Batch::default();
+            frames.iter().for_each(|(header, payload)| batch.push(*header, payload));
+            Asked::by(batch.frames(), &mut last)
+        };
+        let ids = |ids: &[u64]| ids.iter().map(|id| CgroupId(*id)).collect::<Vec<_>>();
+        let opens = [1, 1, 0, 2, 2, 1].map(|cgroup| (header(Kind::Open, cgroup, 0), &[][..]));
+        assert_eq!(asked(&opens), Asked { cgroups: ids(&[2, 1]), ..Asked::default() });
+        let stack = asked(&[(header(Kind::Open, 1, flag::STACK), &[])]);
+        assert_eq!(stack, Asked { addresses: true, ..Asked::default() }, "the cgroup before is that of the last call");
+        let bpf = asked(&[(header(Kind::Bpf, 1, 0), attached.as_bytes())]);
+        assert_eq!(bpf, Asked { bpf: true, cgroups: ids(&[9]), ..Asked::default() });
+        let bpf = asked(&[(header(Kind::Bpf, 0, 0), function.as_bytes())]);
+        assert_eq!(bpf, Asked { bpf: true, addresses: true, ..Asked::default() });
+    }
+
+    #[test]
+    fn the_ring_is_left_alone_while_there_is_room() {
+        let ms = Duration::from_millis;
+        let ring = 16 << 20;
+        assert_eq!(pause_after(400_000, ms(4), (0, ring)), Some(PAUSE), "100 MB/s");
+        assert_eq!(pause_after(8_000_000, ms(2), (0, ring)), None, "4 GB/s");
+        assert_eq!(pause_after(136, ms(500), (0, ring)), None, "a single event");
+        assert_eq!(pause_after(400_000, ms(4), (2 << 20, ring)), None, "it is not empty");
+        assert_eq!(pause_after(400_000, ms(4), (0, 1 << 20)), None, "a small ring");
+        assert_eq!(pause_after(0, ms(4), (0, ring)), None, "names that were missing");
+    }
+
+    #[test]
+    fn the_feed_and_the_world_forget_the_same_cgroups() {
+        let budget = Budget::new(1 << 20);
+        let mut world = World::new(budget);
+        let mut batch = Batch::default();
+        for id in 0..1000u64 {
+            let path = "/p".repeat(1 + id as usize * 7 % 50).into_bytes();
+            HostFrame::Cgroup(Cgroup { id: CgroupId(id), path }).push(BootNanos(1), &mut batch);
+        }
+        let batches = [batch];
+        let known = known_cgroups(&batches, budget);
+        batches[0]
+            .frames()
+            .filter_map(|frame| HostFrame::decode(&frame))
+            .for_each(|frame| world.apply_host(frame, BootNanos(1)));
+        let both = |id: u64| (known.contains(&CgroupId(id)), world.knows_cgroup(CgroupId(id)));
+        assert!((0..1000).all(|id| both(id).0 == both(id).1));
+        assert_eq!((both(0), both(999)), ((false, false), (true, true)));
+        let kept = (0..1000).filter(|id| both(*id).0).count() as u64;
+        assert_eq!(world.cgroups_evicted(), 1000 - kept);
+    }
+}

@@ -1,0 +1,329 @@
+//! Inventories of all BPF programs, links and attachments during a trace, as host frames. A separate thread takes them
+//! at the start and after changes.
+
+use super::Live;
+use crate::NO_THREAD;
+use crate::wake::Waker;
+use rustc_hash::FxHashSet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracetui_events::bpf::frames::Described;
+use tracetui_events::frame::Batch;
+use tracetui_host::clock;
+use tracetui_host::confine::{Role, Spawner, enter, hold};
+use tracetui_inspect::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids};
+use tracetui_shared::id::{LinkId, ProgId};
+
+/// How long changes are collected before an inventory. A loaded program is usually attached at once.
+const QUIET: Duration = Duration::from_millis(100);
+/// The pause after an inventory, as a multiple of the processor time that it took. At most [`LONGEST`].
+const PAUSE: u32 = 10;
+/// The minimum interval between comparisons of the kernel's views.
+const COMPARE: Duration = Duration::from_secs(10);
+/// The interval after which the views are compared even without a change. Most of the work is reading the kernel's
+/// symbols.
+const COMPARE_ANYWAY: Duration = Duration::from_secs(60);
+/// How often the first inventory is tried while links are created and released.
+const FIRST: u32 = 5;
+/// The number of programs that are read as soon as they are loaded. If more are loaded at once, the inventory covers
+/// the others.
+const LOADS: usize = 64;
+/// The interval at which the ids of links are compared with the last inventory, because the kernel does not report
+/// released links.
+const LOOK: Duration = Duration::from_secs(1);
+/// The interval after which an inventory is taken even without a change, because attachments without a link are
+/// detached without a report.
+const LONGEST: Duration = Duration::from_secs(10);
+/// The interval at which runs are counted.
+const COUNT: Duration = Duration::from_secs(1);
+/// How long the end of a trace waits for the last inventory.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+type Own = Arc<Mutex<FxHashSet<ProgId>>>;
+
+/// The thread that takes inventories.
+pub struct Inventories {
+    poke: Waker,
+    own: Own,
+    loads: SyncSender<ProgId>,
+    taken: Receiver<Batch>,
+    ends: Arc<AtomicBool>,
+    counts: Arc<AtomicBool>,
+}
+
+impl Inventories {
+    /// Starts the thread, with the rights that it needs. It wakes the reader of the ring after each inventory.
+    /// `sockets` opens netlink sockets, and `streams` rings of changes.
+    ///
+    /// # Errors
+    /// The reason why no inventory can be taken.
+    pub fn start(live: &Live, sockets: Sockets, streams: Option<Spawner>) -> Result<Inventories, String> {
+        let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
+        let links = link_ids().map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM) => "cannot list BPF links: run as root with all capabilities (CAP_SYS_ADMIN)".to_owned(),
+            _ => format!("cannot list BPF links: {error}"),
+        })?;
+        let last = LinkId(links.last().copied().unwrap_or_default());
+        let no_thread = |error| format!("{NO_THREAD}: {error}");
+        let pins = Pins::start().map_err(no_thread)?;
+        let (send, taken) = channel();
+        let (loads, loaded) = sync_channel(LOADS);
+        let (own, ends) = (Own::new(Mutex::new(live.own_programs())), Arc::<AtomicBool>::default());
+        let counts = Arc::<AtomicBool>::default();
+        let taker = Taker {
+            poke: poke.clone(),
+            own: own.clone(),
+            ends: ends.clone(),
+            counts: counts.clone(),
+            counting: false,
+            statistics: None,
+            counted: Instant::now(),
+            reader: live.waker(),
+            send,
+            routes: None,
+            collector: Collector::with_threads(pins, sockets, streams),
+            described: Described::since(last, clock::now_boot()),
+            links: Vec::new(),
+            unsteady: false,
+            loaded,
+            compared: None,
+            changed: false,
+            listed: Vec::new(),
+        };
+        let run = move || {
+            if hold(Role::Inventory.capabilities()).is_ok() {
+                taker.run();
+            }
+        };
+        let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
+        thread.map_err(no_thread)?;
+        Ok(Inventories { poke, own, loads, taken, ends, counts })
+    }
+
+    pub(crate) fn changed(&self) {
+        self.poke.wake();
+    }
+
+    pub(crate) fn count_runs(&self, on: bool) {
+        self.counts.store(on, Ordering::Release);
+        self.poke.wake();
+    }
+
+    /// Reports a loaded program. The thread reads it at once, unless too many wait.
+    pub(crate) fn loaded(&self, id: ProgId) {
+        let _ = self.loads.try_send(id);
+    }
+
+    pub(crate) fn set_own(&self, own: &FxHashSet<ProgId>) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone_from(own);
+    }
+
+    /// Appends the inventories taken since the last call. Their frames get the current time, because all earlier events
+    /// have been read.
+    pub(crate) fn receive(&self, batch: &mut Batch) {
+        while let Ok(taken) = self.taken.try_recv() {
+            append(&taken, batch);
+        }
+    }
+
+    /// Takes the last inventory if something changed, and appends it.
+    pub(crate) fn end(self, batch: &mut Batch) {
+        self.ends.store(true, Ordering::Release);
+        self.poke.wake();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.taken.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(taken) => append(&taken, batch),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+fn append(taken: &Batch, batch: &mut Batch) {
+    let now = clock::now_boot();
+    for frame in taken.frames() {
+        let mut header = frame.header;
+        header.time = now;
+        batch.push(header, frame.payload);
+    }
+}
+
+struct Taker {
+    poke: Waker,
+    own: Own,
+    ends: Arc<AtomicBool>,
+    /// Whether runs should be counted.
+    counts: Arc<AtomicBool>,
+    counting: bool,
+    /// The handle that keeps the kernel counting, if counting could be turned on.
+    statistics: Option<RunStatistics>,
+    /// The last time the counters were read.
+    counted: Instant,
+    reader: Waker,
+    send: Sender<Batch>,
+    /// Changes of network interfaces. If `None`, they are found after [`LONGEST`].
+    routes: Option<RouteChanges>,
+    collector: Collector,
+    described: Described,
+    /// The ids of the links of the last inventory.
+    links: Vec<u32>,
+    /// Whether links were created or released during the last inventory, so that another one must follow.
+    unsteady: bool,
+    /// Programs loaded since the last read.
+    loaded: Receiver<ProgId>,
+    /// The time of the last comparison of views.
+    compared: Option<Instant>,
+    /// Whether something changed since the last comparison.
+    changed: bool,
+    /// The programs of the last inventory. A program that is missing later may have been hidden.
+    listed: Vec<ProgId>,
+}
+
+impl Taker {
+    fn run(mut self) {
+        self.routes = self.collector.changes();
+        // The collector's own programs are loaded before the first inventory, because their links would force a
+        // repetition. No program is loaded after that.
+        self.collector.load_programs();
+        if enter(Role::Inventory).is_err() {
+            return;
+        }
+        let mut due = Some(Instant::now());
+        let mut rested = Instant::now();
+        let mut last = Instant::now();
+        loop {
+            let now = Instant::now();
+            let nap = due.map_or(LOOK, |due| due.saturating_duration_since(now).min(LOOK));
+            let news = self.wait(nap) || self.unsteady || self.links_changed();
+            self.changed |= news;
+            let ends = self.ends.load(Ordering::Acquire);
+            self.read_loaded();
+            self.count_runs();
+            if (news || self.compares() || last.elapsed() > LONGEST) && due.is_none() {
+                due = Some((Instant::now() + QUIET).max(rested));
+            }
+            if due.is_some_and(|due| ends || due <= Instant::now()) {
+                let start = clock::now_thread();
+                self.collector.took_aside();
+                // The initial state is not reported as changes, so it must be complete.
+                let tries = if self.compared.is_none() { FIRST } else { 1 };
+                let taken = (0..tries).find_map(|nth| self.take(nth + 1 == tries).transpose());
+                if !matches!(taken, Some(Ok(()))) {
+                    return;
+                }
+                (due, last) = (None, Instant::now());
+                let took = clock::now_thread().saturating_sub(start) + self.collector.took_aside();
+                rested = last + (took * PAUSE).min(LONGEST);
+            }
+            if ends {
+                return;
+            }
+        }
+    }
+
+    /// Waits. Returns whether something changed.
+    fn wait(&mut self, nap: Duration) -> bool {
+        let mut fds = vec![PollFd::new(&self.poke, PollFlags::IN)];
+        fds.extend(self.routes.iter().map(|routes| PollFd::from_borrowed_fd(routes.as_fd(), PollFlags::IN)));
+        // An interrupted wait counts as a short one.
+        let _ = poll(&mut fds, Timespec::try_from(nap).ok().as_ref());
+        let poked = !fds[0].revents().is_empty();
+        let routes = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        if poked {
+            self.poke.reset();
+        }
+        if routes {
+            self.routes.iter_mut().for_each(RouteChanges::skip);
+        }
+        poked || routes
+    }
+
+    /// Whether it is time to compare the views of the kernel again.
+    fn compares(&self) -> bool {
+        let pause = if self.changed { COMPARE } else { COMPARE_ANYWAY };
+        self.compared.is_none_or(|compared| compared.elapsed() >= pause)
+    }
+
+    fn links_changed(&self) -> bool {
+        link_ids().is_ok_and(|links| links != self.links)
+    }
+
+    /// Reads newly loaded programs, so that an event that waits for its system call can describe them.
+    fn read_loaded(&mut self) {
+        let mut batch = Batch::default();
+        let own = self.own();
+        for id in self.loaded.try_iter() {
+            self.collector.saw(id);
+            if let Some(facts) = self.collector.program(id, &own) {
+                self.described.add_program(&facts, clock::now_boot(), &mut batch);
+            }
+        }
+        self.send(batch);
+    }
+
+    /// Turns counting on or off as requested. While it is on, reads the counters once a second.
+    fn count_runs(&mut self) {
+        let asked = self.counts.load(Ordering::Acquire);
+        let changed = asked != self.counting;
+        if changed {
+            self.counting = asked;
+            self.statistics = if asked { RunStatistics::enable().ok() } else { None };
+        }
+        let on = asked && (self.statistics.is_some() || RunStatistics::are_on());
+        let due = changed || on && self.counted.elapsed() >= COUNT - COUNT / 10;
+        if !due {
+            return;
+        }
+        self.counted = Instant::now();
+        let mut batch = Batch::default();
+        self.described.count(on.then_some(counters), clock::now_boot(), &mut batch);
+        self.send(batch);
+    }
+
+    fn own(&self) -> FxHashSet<ProgId> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn send(&self, batch: Batch) {
+        if !batch.is_empty() {
+            // An error means that the trace has ended.
+            let _ = self.send.send(batch);
+            self.reader.wake();
+        }
+    }
+
+    /// Takes an inventory. `None` if links were created or released meanwhile, unless this is the last try.
+    fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
+        self.links = link_ids().unwrap_or_default();
+        let (own, from) = (self.own(), clock::now_boot());
+        let compares = self.compares();
+        let inventory = match compares {
+            true => self.collector.take_and_compare(&own)?,
+            false => self.collector.take(&own)?,
+        };
+        // A link that could not be opened was just created or released. The inventory may show its attachment without
+        // the link.
+        let steady = !self.links_changed() && inventory.unopened_links.is_empty();
+        self.unsteady = !steady;
+        if !steady && !is_last {
+            return Ok(None);
+        }
+        let listed: Vec<_> = inventory.programs.iter().map(|program| program.id).collect();
+        if compares {
+            // Look again soon at anything that could not be read.
+            (self.compared, self.changed) = (Some(Instant::now()), !inventory.unseen.is_empty());
+        } else if listed != self.listed {
+            self.changed = true;
+        }
+        self.listed = listed;
+        let mut batch = Batch::default();
+        self.described.update(&inventory, steady, (from, clock::now_boot()), &mut batch);
+        self.send(batch);
+        Ok(Some(()))
+    }
+}

@@ -1,0 +1,19 @@
+//! `bpf`: loads of programs, and attachments by system calls.
+
+use super::*;
+
+pub(super) const FIELDS: &[Field] = &[FilePrivate, ProgAux, AuxProg, AuxId];
+pub(super) const WHAT: &str = "BPF program loads and attachments";
+pub(super) const TP: Probe = Probe::new(
+    Slot::BpfTp,
+    Classic(
+        "syscalls",
+        |_| &["sys_exit_bpf", "sys_exit_ioctl", "sys_exit_setsockopt", "sys_exit_seccomp", "sys_exit_prctl"],
+        RET,
+    ),
+    &[HEADER, FILES, SYSCALL, FIELDS],
+    &[WHAT],
+);
+
+pub(super) const MULTI: Probe =
+    Probe::new(Slot::BpfMulti, Functions(At::Return, |arch| arch.bpfs), &[HEADER, FILES, SYSCALL, FIELDS], &[WHAT]);

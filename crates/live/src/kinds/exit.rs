@@ -1,0 +1,10 @@
+//! `exit`: the ends of processes.
+
+use super::*;
+
+const FIELDS: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive];
+const WHAT: &str = "process exits";
+const BTF: Probe = Probe::new(Slot::ExitBtf, Btf(&["sched_process_exit"]), &[HEADER, FIELDS], &[WHAT]);
+const TP: Probe =
+    Probe::new(Slot::ExitTp, Classic("sched", |_| &["sched_process_exit"], &[]), &[HEADER, FIELDS], &[WHAT]);
+pub(super) const GROUP: Group = Group::always(&[(Way::Typed, &[BTF]), (Way::Classic, &[TP])]);

@@ -1,0 +1,56 @@
+//! `open`: opens by io_uring.
+
+use super::*;
+
+pub(super) const FIELDS: &[Field] =
+    &[KiocbOpcode, KiocbFlags, KiocbCqeRes, IoOpenDfd, IoOpenFileSlot, IoOpenFilename, IoOpenHow, FilenameName];
+/// The field with the request, in the records of `io_uring:*`.
+const REQ: Record = &[("ctx", 8, 8), ("req", 16, 8)];
+const COMPLETION: Record = &[("ctx", 8, 8), ("req", 16, 8), ("user_data", 24, 8), ("res", 32, 4), ("cflags", 36, 4)];
+const REQUESTS: &str = "the arguments of io_uring opens";
+const REFUSALS: &str = "refusals by io_uring: a refused request may show the arguments of an earlier one";
+const WHAT: &str = "file opens and TCP connections through io_uring";
+const SUBMIT_BTF: Probe =
+    Probe::new(Slot::UringSubmit, Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]), &[HEADER, FIELDS], &[REQUESTS]);
+
+const SUBMIT_TP: Probe = Probe::new(
+    Slot::UringSubmitTp,
+    Classic("io_uring", |_| &["io_uring_submit_req"], REQ),
+    &[HEADER, FIELDS],
+    &[REQUESTS],
+);
+
+const REFUSED_BTF: Probe =
+    Probe::new(Slot::UringRefused, Btf(&["io_uring_req_failed"]), &[HEADER, FIELDS], &[REFUSALS]).optional();
+const REFUSED_TP: Probe = Probe::new(
+    Slot::UringRefusedTp,
+    Classic("io_uring", |_| &["io_uring_req_failed"], REQ),
+    &[HEADER, FIELDS],
+    &[REFUSALS],
+)
+.optional();
+
+const COMPLETE_BTF: Probe =
+    Probe::new(Slot::OpenUring, Btf(&["io_uring_complete"]), &[HEADER, WALK, FILES, FIELDS], &[WHAT]);
+const COMPLETE_TP: Probe = Probe::new(
+    Slot::OpenUringTp,
+    Classic("io_uring", |_| &["io_uring_complete"], COMPLETION),
+    &[HEADER, WALK, FILES, FIELDS],
+    &[WHAT],
+);
+
+const QUIET_EXIT: Probe = Probe::new(
+    Slot::OpenUringQuiet,
+    Exit("io_openat2"),
+    &[HEADER, WALK, FILES, FIELDS],
+    &["io_uring opens without a completion (IOSQE_CQE_SKIP_SUCCESS); counted as lost where requests are seen"],
+)
+.optional();
+
+/// The programs at requests and completions.
+pub(super) const GROUP: Group = Group::wanted(&[
+    (Way::Typed, &[SUBMIT_BTF, REFUSED_BTF, COMPLETE_BTF]),
+    (Way::Classic, &[SUBMIT_TP, REFUSED_TP, COMPLETE_TP]),
+]);
+/// The program at opens that post no completion.
+pub(super) const QUIET: Group = Group::wanted(&[(Way::Functions, &[QUIET_EXIT])]);

@@ -1,0 +1,551 @@
+//! Frames from the running kernel: loads the probes, attaches them, and drains their ring.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`load`] | the probe object for this kernel: offsets, constants |
+//! | [`object`] | creates its maps, loads its programs |
+//! | [`reach`] | removes instructions that are never executed |
+//! | [`status`] | the state of a probe |
+//! | [`kinds`] | the programs of each kind: attach points, requirements, what a trace lacks without them |
+//! | [`attach`] | attaches the programs |
+//! | [`capture`] | the capture filter: lists, trees, cgroups |
+//! | [`tasks`] | the running processes, from an iterator program |
+//! | [`multi`] | links of programs to the entry and the return of functions |
+//! | [`helpers`] | the helpers that the probes look for in programs |
+//! | [`ring`] | reads the ring and waits for records |
+//! | [`changes`] | loads and unloads of BPF programs, as host frames |
+//! | [`stacks`] | the symbols of the addresses on stacks, as host frames |
+//! | [`inventory`] | inventories of programs and attachments, as host frames |
+//! | [`engine`] | the source of live frames: ring records and host data |
+//! | [`loss`] | the counters of the kernel: events met, lost, skipped |
+//! | [`feed`] | runs a source on a thread; the queue of its frames |
+//! | [`command`] | COMMAND: its session, its terminal, its start and end |
+//! | [`lookup`] | the host data that the rules of `why` need |
+//!
+//! Only these files use aya, for maps and to relocate the object. The only thread that outlives [`Live::start`] is the
+//! one that reads symbols. The caller decides where [`Live::wait`] and [`Live::drain`] run.
+
+pub mod attach;
+mod capture;
+mod changes;
+mod elements;
+pub mod engine;
+mod helpers;
+pub mod inventory;
+mod kinds;
+mod load;
+mod loss;
+mod multi;
+mod object;
+mod reach;
+mod ring;
+mod stacks;
+mod status;
+mod tasks;
+
+pub mod command;
+pub mod feed;
+pub mod lookup;
+mod replay;
+pub mod synthetic;
+pub mod wake;
+
+pub use changes::NAME as STREAM;
+pub use kinds::{attach_names, hooked_functions, typed_tracepoints, users_of};
+pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
+pub use status::ProbeStatus;
+
+/// The error of a failed thread start, with the remedy.
+pub const NO_THREAD: &str =
+    "cannot start a thread (remedy: raise ulimit -u or the cgroup's pids.max; use `unshare -p` with -f)";
+
+use crate::wake::Waker;
+use aya::maps::{Array, IterableMap as _, MapData, MapError};
+use loss::CpuStates;
+use object::Maps;
+use rustc_hash::FxHashSet;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+use tracetui_events::capture::CaptureFilter;
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::Cgroup;
+use tracetui_events::frame::host::HostFrame;
+use tracetui_events::symbols::Unavailable;
+use tracetui_host::clock;
+use tracetui_host::confine::{Role, Spawner};
+use tracetui_host::ftrace::FunctionTracing;
+use tracetui_host::kallsyms;
+use tracetui_host::maps::freeze;
+use tracetui_shared::capture::{Capture, ProcessKey};
+use tracetui_shared::counters::CpuState;
+use tracetui_shared::id::{CgroupId, ProgId, Tgid};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
+use tracetui_shared::time::BootNanos;
+
+/// The options of the kernel side.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// Bytes of the ring: a power of two, at least a page.
+    pub ring_size: u32,
+    /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
+    /// always attach, for the process table.
+    pub kinds: KindSet,
+    /// The kinds whose events have the kernel stack.
+    pub stacks: KindSet,
+    pub capture: CaptureFilter,
+    /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
+    pub tree_size: u32,
+    /// The maximum number of open TCP connections that are followed: [`tracetui_shared::record::tcp::MAX_CONNECTIONS`], less in
+    /// tests.
+    pub connections: u32,
+    /// The preferred kind of attach points.
+    pub way: Way,
+}
+
+impl LiveOptions {
+    /// The room for connections; a map has at least one element.
+    fn connections(&self) -> u32 {
+        if self.kinds.contains(Kind::Tcp) { self.connections } else { 1 }
+    }
+}
+
+/// The kinds of attach points. All show the same events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Way {
+    /// The kind that loses the fewest events on this kernel: typed up to 6.19. If tracepoint programs can be preempted
+    /// (7.0+, see [`KernelFacts::preemptible_tracepoints`]): functions and the scheduler's classic tracepoints.
+    #[default]
+    Auto,
+    /// BTF tracepoints. They need no tracefs, and see 32-bit callers.
+    Typed,
+    Classic,
+    /// Entry and return of kernel functions (5.18+ with CONFIG_FPROBE).
+    Functions,
+}
+
+/// Why the capture filter could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    #[error("cannot set the capture filter: {0}")]
+    Map(#[from] MapError),
+    /// The elements of a map could not be read.
+    #[error("cannot read the capture filter: {0}")]
+    Elements(io::Error),
+    /// The root of a tree does not exist.
+    #[error("--tree {0}: no such process")]
+    NoProcess(u32),
+    /// /proc, the only source of processes here, does not show the root of a tree.
+    #[error("--tree {0}: no such process in /proc")]
+    NotInProc(u32),
+    /// A map cannot be protected against other processes.
+    #[error("cannot freeze the capture filter: {0}")]
+    Freeze(io::Error),
+    /// The maps no longer contain the entries that were written.
+    #[error("another process changed the capture filter while it was being set")]
+    Changed,
+    /// The processes could not be listed.
+    #[error("--tree: cannot list the processes: {0}")]
+    Processes(io::Error),
+}
+
+/// A process that ran when the probes were attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Started {
+    /// Its process id (`task->tgid`).
+    pub tgid: Tgid,
+    /// `start_boottime` of its leader.
+    pub start: BootNanos,
+    /// `task->real_parent->tgid`.
+    pub parent: Tgid,
+    /// `start_boottime` of the parent's leader.
+    pub parent_start: BootNanos,
+    /// Whether it was a zombie: it had ended, and its parent had not waited for it.
+    pub ended: bool,
+}
+
+/// A map value that implements the trait aya requires.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Plain<T>(T);
+
+// SAFETY: `Capture` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
+// valid.
+unsafe impl aya::Pod for Plain<Capture> {}
+// SAFETY: `CpuState` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
+// valid.
+unsafe impl aya::Pod for Plain<CpuState> {}
+// SAFETY: `ProcessKey` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
+// valid.
+unsafe impl aya::Pod for Plain<ProcessKey> {}
+// SAFETY: numbers; all byte patterns are valid.
+unsafe impl aya::Pod for Plain<helpers::Calls> {}
+
+/// The part of a start that does not depend on the kernel's BTF. It runs while the BTF is being read.
+pub struct Begun {
+    maps: Maps,
+    changes: Option<io::Result<changes::Changes>>,
+    calls: Option<helpers::Calls>,
+    names: Option<stacks::StackNames>,
+}
+
+impl Begun {
+    /// Creates the maps. If the start needs them, also begins to read the symbols and to follow loads and unloads of
+    /// programs.
+    ///
+    /// # Errors
+    /// If the kernel refuses a map or the size of the ring.
+    pub fn new(options: &LiveOptions) -> Result<Begun, StartError> {
+        let bpf = options.kinds.contains(Kind::Bpf);
+        // Probes of kernel functions have addresses too.
+        let named = bpf || !(options.stacks & options.kinds).is_empty();
+        // Opened before the symbols are read, so that no change of them is missed.
+        let changes = named.then(|| changes::Changes::open(bpf));
+        // Without the list, a program that is loaded at the start asks the kernel for names.
+        let calls = if named && kallsyms::is_there() { helpers::ask().ok() } else { None };
+        let names = (named && calls.is_none()).then(stacks::StackNames::start);
+        Ok(Begun { maps: Maps::create(options)?, changes, calls, names })
+    }
+}
+
+pub struct Live {
+    ring: ring::Ring,
+    cpus: CpuStates,
+    capture: capture::CaptureMaps,
+    links: Vec<attach::Link>,
+    /// Holds the programs until this is dropped, for their counters.
+    programs: Vec<Program>,
+    probes: Vec<ProbeStatus>,
+    started: Vec<Started>,
+    /// Loads and unloads of programs, if bpf events or stacks are requested.
+    changes: Option<changes::Changes>,
+    /// The names of addresses on stacks, if stacks are requested.
+    names: Option<stacks::StackNames>,
+    /// Whether stacks are requested.
+    stacks: bool,
+    /// The setting that silences the probes at functions, and whether tracing was off. `None` without such probes.
+    functions: Option<(FunctionTracing, bool)>,
+}
+
+impl Live {
+    /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
+    /// capture filter is set before the first program is attached. `begun` must have been created with these options.
+    pub fn start(options: &LiveOptions, begun: Begun, facts: &KernelFacts) -> Result<Live, StartError> {
+        let Begun { mut maps, changes, calls, mut names } = begun;
+        let bpf = options.kinds.contains(Kind::Bpf);
+        let bytes = load::for_this_kernel(options, facts)?;
+        let object = object::ProbeObject::new(&bytes, &mut maps, facts, options.connections())?;
+        // The verifier takes most of the start. The maps are prepared meanwhile.
+        let load = || attach::load(&object, options.kinds, facts, options.way);
+        let (loaded, prepared) = std::thread::scope(|scope| {
+            let loads = std::thread::Builder::new().spawn_scoped(scope, load);
+            let prepared = Prepared::new(&mut maps, &object, options, facts);
+            // If no thread can be started, the maps are prepared first.
+            (loads.map_or_else(|_| Ok(load()), ScopedJoinHandle::join), prepared)
+        });
+        let Prepared { mut capture, cpus, mut helpers, ring } = prepared?;
+        let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let attached = attach::all(&object, &maps, loaded, options.kinds, facts, options.way)?;
+        if attached.links.is_empty() {
+            return Err(load::why_nothing_attached(&attached.probes));
+        }
+        capture.finish()?;
+        let lists = ["tcp_callers", "tcp_list"];
+        attached.links.iter().filter(|link| lists.contains(&link.program)).for_each(attach::Link::run);
+        let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(|symbols| helpers::calls(&symbols));
+        // Without these addresses, `write_user` is unknown.
+        if let Some(calls) = calls.or_else(|| names.as_mut().and_then(by_symbols)) {
+            helpers.set(0, Plain(calls), 0)?;
+        }
+        // Reading the symbols takes as long as everything else here.
+        let names = names.or_else(|| changes.is_some().then(stacks::StackNames::start));
+        freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
+        let mut probes = attached.probes;
+        if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
+            probes.iter_mut().for_each(ProbeStatus::is_never_run);
+        }
+        let started = capture.started();
+        probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
+        let mut changes = changes.and_then(Result::ok);
+        changes.iter_mut().for_each(changes::Changes::begin);
+        let at_functions = probes.iter().any(|probe| probe.attached && probe.at_functions);
+        let functions = at_functions.then(FunctionTracing::open).flatten().map(|setting| (setting, false));
+        Ok(Live {
+            functions,
+            ring,
+            cpus,
+            capture,
+            links: attached.links,
+            programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
+            probes,
+            started,
+            changes,
+            names,
+            stacks: !(options.stacks & options.kinds).is_empty(),
+        })
+    }
+
+    /// Whether the kernel may preempt an attached probe between taking the time and writing the record.
+    pub fn preemptible(&self) -> bool {
+        self.probes.iter().any(|probe| probe.attached && probe.preemptible)
+    }
+
+    /// All probes, attached or not.
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.probes
+    }
+
+    /// The processes that ran at the time of the attach, oldest first. Empty if unknown, and after the first call.
+    pub fn take_started(&mut self) -> Vec<Started> {
+        std::mem::take(&mut self.started)
+    }
+
+    /// Replaces the capture filter without loading or attaching programs. A concurrent event meets either the old or
+    /// the new filter. An event that matches both is not missed, unless the kernel skips it ([`Live::skips`]).
+    /// `cgroups` contains all cgroups if the filter needs them.
+    pub fn set_capture(&mut self, filter: &CaptureFilter, cgroups: &[Cgroup]) -> Result<(), CaptureError> {
+        self.capture.begin(filter)?;
+        for cgroup in cgroups {
+            self.capture.name_cgroup(cgroup)?;
+        }
+        self.capture.finish()?;
+        self.capture.name_all_cgroups(cgroups)
+    }
+
+    /// Freezes the capture filter. Afterwards [`Live::set_capture`] fails and no process can change the filter. The one
+    /// exception: if the filter contains cgroups, their list can still change.
+    ///
+    /// # Errors
+    /// Also if another process has changed the filter.
+    pub fn freeze_capture(&mut self) -> Result<(), CaptureError> {
+        self.capture.freeze()
+    }
+
+    /// Whether the capture filter depends on the paths of cgroups.
+    pub fn asks_for_cgroups(&self) -> bool {
+        self.capture.asks_for_cgroups()
+    }
+
+    /// Passes the ids of all cgroups to the kernel side.
+    pub fn name_all_cgroups(&mut self, all: &[Cgroup]) -> Result<(), CaptureError> {
+        self.capture.name_all_cgroups(all)
+    }
+
+    /// Adds a new cgroup. Its earlier events did not pass the filter.
+    pub fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
+        self.capture.name_cgroup(cgroup)
+    }
+
+    /// Removes a cgroup whose path was evicted, until it is added again.
+    pub fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
+        self.capture.forget_cgroup(id)
+    }
+
+    /// Waits for records in the ring or a program load or unload (`true`). Returns `false` at the end of `timeout` or
+    /// after [`Waker::wake`].
+    ///
+    /// The probes wake a sleeping reader at once, but rarely if it was woken less than
+    /// [`tracetui_shared::offsets::WAKE_NS`] ago. After records were found, the wait is therefore limited to slightly
+    /// more than that, until the ring is empty.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.ring.wait(timeout, self.changes.iter().flat_map(changes::Changes::events))
+    }
+
+    /// Ends a [`Live::wait`] from another thread.
+    pub fn waker(&self) -> Waker {
+        self.ring.waker()
+    }
+
+    /// Moves records into `batch`, up to `max_bytes` plus one record. Returns `true` if more are in the ring.
+    pub fn drain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
+        self.ring.drain(batch, max_bytes)
+    }
+
+    /// Appends loads and unloads of programs to `batch`. Call it after [`Live::drain`]: a program with an event in the
+    /// ring is then known to be loaded.
+    ///
+    /// Passes newly loaded programs to `loaded`, except tracetui's own. Returns whether there were any loads or
+    /// unloads.
+    pub fn drain_changes(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
+        self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
+    }
+
+    /// Appends symbols for the stacks and the attach points in the frames from byte offset `from` on; none without an
+    /// offset. Call it after [`Live::drain_changes`]. Returns `false` while the symbols are still being read, which
+    /// takes some 60 ms.
+    pub fn name_stacks(&mut self, from: Option<usize>, batch: &mut Batch) -> bool {
+        let Some(names) = &mut self.names else { return true };
+        let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
+        names.change(changes, batch);
+        let Some(from) = from else { return true };
+        if names.known() {
+            names.name(from, batch);
+        }
+        names.known()
+    }
+
+    /// Waits until the symbols are read.
+    pub fn wait_for_symbols(&mut self) {
+        if let Some(names) = self.names.as_mut().filter(|names| !names.known()) {
+            // Without symbols, addresses stay unnamed.
+            let _ = names.wait();
+        }
+    }
+
+    /// Why the functions on stacks have no names. `None` if they have names, or if stacks were not requested.
+    pub fn unnamed_stacks(&self) -> Option<Unavailable> {
+        self.names.as_ref().filter(|_| self.stacks).and_then(stacks::StackNames::unnamed)
+    }
+
+    /// Starts the thread that opens the rings of program changes from now on. `None` if changes are not followed.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn open_streams_aside(&mut self) -> io::Result<Option<Spawner>> {
+        let Some(changes) = &mut self.changes else { return Ok(None) };
+        let opener = Spawner::start("streams", Role::Streams)?;
+        changes.set_opener(opener.clone());
+        Ok(Some(opener))
+    }
+
+    pub fn own_programs(&self) -> FxHashSet<ProgId> {
+        self.changes.as_ref().map(|changes| changes.own().clone()).unwrap_or_default()
+    }
+
+    /// Appends the number of change reports lost since the last call, and the ends of symbols of unloaded modules. Call
+    /// it each second.
+    pub fn count_changes(&mut self, batch: &mut Batch) {
+        self.changes.iter_mut().for_each(|changes| changes.count(batch));
+        self.names.iter_mut().for_each(|names| names.follow_modules(batch));
+    }
+
+    /// Appends the state of the probes at functions if function tracing was turned off or on since the last call. Call
+    /// it each second. Data that is missing without an optional probe is counted, or marked in each event.
+    pub fn follow_functions(&mut self, batch: &mut Batch) {
+        let Some((setting, was_off)) = &mut self.functions else { return };
+        let off = setting.is_off();
+        if off == std::mem::replace(was_off, off) {
+            return;
+        }
+        let silenced = |probe: &&mut ProbeStatus| {
+            probe.at_functions && !probe.optional && self.links.iter().any(|link| link.program == probe.name)
+        };
+        for probe in self.probes.iter_mut().filter(silenced) {
+            probe.is_silenced(off);
+            HostFrame::Probe(probe.frame()).push(clock::now_boot(), batch);
+        }
+    }
+
+    /// The final call of [`Live::drain_changes`] and [`Live::count_changes`]. Later loads and unloads are not recorded.
+    pub fn end_changes(&mut self, batch: &mut Batch) {
+        self.drain_changes(batch, &mut |_| {});
+        self.count_changes(batch);
+        self.name_stacks(None, batch);
+        self.changes = None;
+    }
+
+    /// Reports requests for TCP connections whose outcome the kernel knows and no probe saw. Call it each second.
+    pub fn sweep_connections(&self) {
+        self.sweeps().next().into_iter().for_each(attach::Link::run);
+    }
+
+    /// The same before [`Live::detach`]: also reports those that have no outcome.
+    pub fn end_connections(&self) {
+        self.sweeps().nth(1).into_iter().for_each(attach::Link::run);
+    }
+
+    /// The iterators over requests, and over all connections.
+    fn sweeps(&self) -> impl Iterator<Item = &attach::Link> {
+        self.links.iter().filter(|link| link.program == Slot::TcpSweep.program())
+    }
+
+    /// The fill level of the ring: bytes used, bytes in total.
+    pub fn fill(&self) -> (u64, u64) {
+        self.ring.fill()
+    }
+
+    /// The counters of every possible CPU. Those of the first CPU include the counts of user space.
+    pub fn counters(&self) -> Vec<CpuState> {
+        let mut cpus = self.cpus.read();
+        if let Some(cpu) = cpus.first_mut() {
+            cpu.tree_full += self.capture.tree_full();
+        }
+        cpus
+    }
+
+    /// Whether no probe is between meeting an event and sending it. All earlier events are then in the ring, or were
+    /// read.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.cpus.are_balanced()
+    }
+
+    /// The number of times that the kernel skipped a program. It skips a program that is already running on that CPU
+    /// (preempted), or for lack of room. It also skips programs of functions and classic tracepoints while a task on
+    /// that CPU is preempted in a map operation of bpf(2)
+    /// ([`bpf_disable_instrumentation`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/bpf.h)). The probes
+    /// cannot count these events. Also valid after [`Live::detach`].
+    pub fn skips(&self) -> Vec<(&'static str, u64)> {
+        let of = |program: &Program| {
+            let links = self.links.iter().filter(|link| link.program == program.name);
+            (program.name, loss::skips(&program.fd) + links.map(attach::Link::missed).sum::<u64>() + program.missed)
+        };
+        self.programs.iter().map(of).collect()
+    }
+
+    /// Detaches all programs, in the order of their attachment. Returns when none is running: the counters are then
+    /// final.
+    pub fn detach(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        for link in self.links.drain(..) {
+            let missed = link.missed();
+            self.programs.iter_mut().filter(|program| program.name == link.program).for_each(|p| p.missed += missed);
+        }
+        loss::settle(&self.cpus, self.preemptible());
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.links.clear();
+    }
+}
+
+/// The maps that user space uses, as prepared before the first program is attached.
+struct Prepared {
+    capture: capture::CaptureMaps,
+    cpus: CpuStates,
+    helpers: Array<MapData, Plain<helpers::Calls>>,
+    ring: ring::Ring,
+}
+
+impl Prepared {
+    /// Freezes the maps that only the programs change, and sets the capture filter.
+    fn new(
+        maps: &mut Maps,
+        object: &object::ProbeObject,
+        options: &LiveOptions,
+        facts: &KernelFacts,
+    ) -> Result<Prepared, StartError> {
+        let tasks = tasks::Tasks::new(object, facts);
+        let mut capture = capture::CaptureMaps::of(maps, tasks)?;
+        let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
+        let helpers = Array::try_from(maps.take("HELPER_CALLS")?)?;
+        let ring = ring::Ring::new(maps.take("RING")?, options.ring_size)?;
+        freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
+        let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
+        maps.freeze()?;
+        capture.begin(&options.capture)?;
+        Ok(Prepared { capture, cpus, helpers, ring })
+    }
+}
+
+/// A program that is or was attached.
+struct Program {
+    name: &'static str,
+    fd: OwnedFd,
+    /// The number of events that its closed links missed.
+    missed: u64,
+}

@@ -1,0 +1,585 @@
+//! Fits the probe object to a kernel: the facts that it needs, the object with these facts, and the errors of the
+//! start.
+
+use super::status::ProbeStatus;
+use super::{CaptureError, LiveOptions, attach_names};
+use aya::maps::MapError;
+use std::io;
+use tracetui_host::arch::{self, Arch};
+use tracetui_host::btf::resolve::{MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, TASK_HELPER};
+use tracetui_host::{btf, own_id};
+use tracetui_shared::offsets::{
+    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, SUMS, TYPE_COUNT, TYPES,
+    load_placed, move_placed,
+};
+
+/// The probes, built by `scripts/build-probes.sh`.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
+
+/// The function in the kernel's BTF that identifies the iterator over tasks.
+pub(super) const ITERATOR: &str = "bpf_iter_task";
+
+/// The origin of a BTF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BtfOrigin {
+    /// The BTF of the running kernel.
+    Kernel,
+    /// A file. Only offsets and values are taken from it, because its type ids may differ from the kernel's. A minimal
+    /// BTF renumbers its types, and a whole one may be of another build.
+    File,
+}
+
+/// The facts that the probes need from the kernel's BTF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelFacts {
+    /// The offset of each field in bytes, or [`ABSENT`].
+    pub offsets: [u32; FIELD_COUNT],
+    /// Fields that the probes cannot read because of their width or their offset, with the reason. Their offsets are
+    /// [`ABSENT`] too.
+    pub odd: Vec<(Field, String)>,
+    /// Whether the helper
+    /// [`bpf_get_current_task_btf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c) exists
+    /// (5.11+).
+    pub typed_task: bool,
+    /// Whether `btf_trace_sched_process_exit` has two arguments besides the context (6.16+).
+    pub exit_has_group_dead: bool,
+    /// Whether `io_uring_complete` passes the completion.
+    pub uring_cqe: bool,
+    /// The size of `dentry.d_shortname` (earlier `d_iname`) in bytes.
+    pub inline_name_len: u32,
+    /// The value of `TRACE_EVENT_FL_TRACEPOINT`.
+    pub trace_flag_tracepoint: u32,
+    /// The value of `TRACE_EVENT_FL_KPROBE`; 0 if the kernel does not have it.
+    pub trace_flag_kprobe: u32,
+    /// The value of `TRACE_EVENT_FL_UPROBE`; 0 if the kernel does not have it.
+    pub trace_flag_uprobe: u32,
+    /// The value of `BPF_LINK_TYPE_PERF_EVENT`; [`ABSENT`] before 5.15.
+    pub link_type_perf: u32,
+    /// The value of `BPF_LINK_TYPE_RAW_TRACEPOINT`.
+    pub link_type_raw_tp: u32,
+    /// Whether the instruction `may_goto` exists (6.9+). The member `bpf_verifier_state.may_goto_depth` shows this.
+    pub may_goto: bool,
+    /// The ids for casts of addresses to typed pointers. `None` before 6.2, and with a BTF from a file, whose type ids
+    /// are not used.
+    pub cast: Option<Cast>,
+    /// The functions that programs attach to, as far as the kernel has them.
+    pub functions: Vec<&'static str>,
+    /// The ids of the attach targets. `None` if the kernel has no BTF of its own. Also `None` with a BTF from a file,
+    /// until the ids of the kernel's own BTF are added ([`KernelFacts::with_own`]).
+    pub ids: Option<AttachIds>,
+    /// The architecture that this binary was built for; `None` if it is not supported.
+    pub arch: Option<&'static Arch>,
+    /// Whether programs at BTF tracepoints, and at the classic tracepoints of system calls, can be preempted (7.0+,
+    /// [`PREEMPTIBLE_TRACEPOINTS_TYPE`]). `None` if the BTF is from a file that lacks the type. This proves nothing,
+    /// because the file may be a reduced BTF from any tool.
+    ///
+    /// The classic ones are preemptible only from 7.1 on
+    /// ([`trace_call_bpf_faultable`](https://elixir.bootlin.com/linux/v7.1/source/kernel/trace/bpf_trace.c)). The BTF
+    /// does not show the difference, so they are treated as preemptible on 7.0 too.
+    pub preemptible_tracepoints: Option<bool>,
+}
+
+/// The ids that a call of [`tracetui_shared::offsets::CAST_FUNCTION`] needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cast {
+    pub function: u32,
+    /// The BTF ids of [`tracetui_shared::offsets::TYPES`]; 0 for one that the kernel lacks, as it lacks its fields.
+    pub types: [u32; TYPE_COUNT],
+}
+
+impl Cast {
+    fn of(function: Option<u32>, found: &[Option<u32>]) -> Option<Cast> {
+        let mut types = [0; TYPE_COUNT];
+        for (id, found) in types.iter_mut().zip(found) {
+            *id = found.unwrap_or(0);
+        }
+        Some(Cast { function: function?, types })
+    }
+}
+
+/// The ids of the attach targets in the kernel's own BTF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachIds {
+    tracepoints: Vec<(&'static str, u32)>,
+    functions: Vec<(&'static str, u32)>,
+}
+
+impl AttachIds {
+    fn of(btf: &btf::Btf, functions: &[(&'static str, u32)]) -> AttachIds {
+        let names = attach_names().tracepoints;
+        let tracepoints = there(&names, btf.tracepoints(&names));
+        AttachIds { tracepoints, functions: functions.to_vec() }
+    }
+
+    /// The id of the typedef of a tracepoint.
+    pub(super) fn tracepoint(&self, name: &str) -> Option<u32> {
+        id_of(&self.tracepoints, name)
+    }
+
+    /// The id of a function.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        id_of(&self.functions, name)
+    }
+}
+
+fn id_of(ids: &[(&'static str, u32)], wanted: &str) -> Option<u32> {
+    ids.iter().find(|(name, _)| *name == wanted).map(|(_, id)| *id)
+}
+
+/// The names that have an id, each with its id.
+fn there(names: &[&'static str], ids: Vec<Option<u32>>) -> Vec<(&'static str, u32)> {
+    names.iter().zip(ids).filter_map(|(name, id)| Some((*name, id?))).collect()
+}
+
+impl KernelFacts {
+    /// Reads the facts from a BTF.
+    pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
+        let resolved = btf.resolve();
+        let (offsets, odd) = resolved.usable();
+        let consts = resolved.consts;
+        let known = |value: Option<u32>| value.unwrap_or(ABSENT);
+        let hooked = attach_names().functions;
+        let names: Vec<_> = hooked.iter().copied().chain([ITERATOR, CAST_FUNCTION]).collect();
+        let functions = there(&names, btf.funcs(&names));
+        let names: Vec<_> = TYPES.iter().copied().chain([MAY_GOTO_MEMBER.0]).collect();
+        let structures = btf.structures(&names);
+        let (types, verifier) = structures.split_at(TYPE_COUNT);
+        KernelFacts {
+            offsets,
+            odd,
+            // The result of the helper has a type of the kernel's own BTF.
+            typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
+            exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
+            uring_cqe: consts.uring_cqe.unwrap_or(false),
+            inline_name_len: known(consts.inline_name_len),
+            trace_flag_tracepoint: known(consts.trace_flag_tracepoint),
+            trace_flag_kprobe: consts.trace_flag_kprobe.unwrap_or(0),
+            trace_flag_uprobe: consts.trace_flag_uprobe.unwrap_or(0),
+            link_type_perf: known(consts.link_type_perf),
+            link_type_raw_tp: known(consts.link_type_raw_tp),
+            may_goto: verifier[0].is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
+            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(id_of(&functions, CAST_FUNCTION), types)).flatten(),
+            functions: functions.iter().map(|(name, _)| *name).filter(|name| hooked.contains(name)).collect(),
+            ids: (origin == BtfOrigin::Kernel).then(|| AttachIds::of(btf, &functions)),
+            arch: arch::here(),
+            preemptible_tracepoints: match btf.typedef_exists(PREEMPTIBLE_TRACEPOINTS_TYPE) {
+                false if origin == BtfOrigin::File => None,
+                exists => Some(exists),
+            },
+        }
+    }
+
+    /// The facts from a file, completed with facts that only the kernel's own BTF shows: ids, and anything that a
+    /// reduced file may leave out.
+    pub fn with_own(self, own: KernelFacts) -> KernelFacts {
+        let preemptible_tracepoints = self.preemptible_tracepoints.or(own.preemptible_tracepoints);
+        KernelFacts { ids: own.ids, preemptible_tracepoints, ..self }
+    }
+
+    /// The first field whose offset differs from that in `other`.
+    pub fn differs_from(&self, other: &KernelFacts) -> Option<String> {
+        let (_, spec) =
+            FIELDS.iter().find(|(field, _)| self.offsets[*field as usize] != other.offsets[*field as usize])?;
+        Some(format!("{}.{}", spec.structure, spec.members.join("|")))
+    }
+
+    /// The reason for the first of `fields` that cannot be read, as in `this kernel has no structure.member`.
+    pub(super) fn lacks(&self, fields: &[&[Field]]) -> Option<String> {
+        let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
+        let (_, spec) = FIELDS[*field as usize];
+        let name = format!("{}.{}", spec.structure, spec.members.join("|"));
+        Some(match self.odd.iter().find(|(odd, _)| odd == field) {
+            Some((_, what)) => format!("{name} does not match on this kernel: {what}"),
+            None => format!("this kernel has no {name}"),
+        })
+    }
+}
+
+/// The reason why tracing cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot trace on {}: only x86-64 and aarch64 are supported", std::env::consts::ARCH)]
+    Architecture,
+    /// The kernel does not accept the size of the ring.
+    #[error("invalid ring size {0}: must be a power of two, at least 4096")]
+    RingSize(u32),
+    /// The kernel rejected the object or its maps.
+    #[error("cannot load the probes: {0}")]
+    Object(Box<dyn std::error::Error + Send + Sync>),
+    /// The kernel rejected every program.
+    #[error("no probe could be attached:\n{0}")]
+    Refused(String),
+    /// The capture filter was rejected.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A map cannot be protected against other processes.
+    #[error("cannot freeze a map of the probes: {0}")]
+    Freeze(io::Error),
+    #[error("{call}: {error}")]
+    System { call: &'static str, error: io::Error },
+}
+
+impl StartError {
+    /// The kernel, or the parser, rejected the object.
+    pub(super) fn object(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
+        StartError::Object(error.into())
+    }
+}
+
+impl From<MapError> for StartError {
+    fn from(error: MapError) -> StartError {
+        StartError::object(error)
+    }
+}
+
+/// The reason why a program could not be loaded or attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The kernel's error, with the end of the verifier's log.
+    pub(super) why: String,
+    /// The remedy, if there is one.
+    pub(super) remedy: Option<String>,
+}
+
+/// Whether the kernel has its own BTF.
+fn kernel_has_btf() -> bool {
+    std::path::Path::new(btf::RUNNING).exists()
+}
+
+/// The object for this kernel. Offsets, constants and type ids are written into its instructions. Placeholders become
+/// calls of the kernel's cast function, or moves if the kernel has no such function. If the kernel lacks `may_goto`, it
+/// becomes a jump that is never taken. Programs are arrays of 8-byte instructions in sections aligned to 8 bytes, and
+/// no helper has the number of a placeholder.
+pub(super) fn for_this_kernel(options: &LiveOptions, facts: &KernelFacts) -> Result<Vec<u8>, StartError> {
+    Ok(with_numbers(facts, &numbers(options, facts, possible_cpus()?)))
+}
+
+fn with_numbers(facts: &KernelFacts, numbers: &[u32]) -> Vec<u8> {
+    const CALL: u8 = 0x85;
+    const KERNEL_FUNCTION: u8 = 0x20;
+    /// `r0 = r1`.
+    const MOVE: [u8; 8] = [0xbf, 0x10, 0, 0, 0, 0, 0, 0];
+    let placeholder = instruction(CALL, 0, CAST_PLACEHOLDER);
+    let cast = facts.cast.as_ref();
+    let wanted = cast.map_or(MOVE, |cast| instruction(CALL, KERNEL_FUNCTION, cast.function.cast_signed()));
+    let mut object = OBJECT.to_vec();
+    for slot in object.chunks_exact_mut(8) {
+        if *slot == placeholder {
+            slot.copy_from_slice(&wanted);
+        } else if let Some(index) = is_move(slot) {
+            slot[4..].copy_from_slice(&numbers[index].to_le_bytes());
+        } else if let Some((index, word)) = is_load(slot) {
+            slot[2..4].copy_from_slice(&load_offset(numbers[index], word).to_le_bytes());
+        } else if !facts.may_goto && is_may_goto(slot) {
+            [slot[0], slot[1]] = NEVER;
+        }
+    }
+    object
+}
+
+/// The numbers that are written into the probes, by the index of their placeholders.
+fn numbers(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> Vec<u32> {
+    let of = |field: Field| Some(facts.offsets[field as usize]).filter(|offset| *offset != ABSENT);
+    let sums = SUMS.iter().map(|[outer, inner]| of(*outer).zip(of(*inner)).map_or(ABSENT, |(one, other)| one + other));
+    let types = facts.cast.as_ref().map_or([0; TYPE_COUNT], |cast| cast.types);
+    facts.offsets.into_iter().chain(sums).chain(constants(options, facts, cpus)).chain(types).collect()
+}
+
+/// The offset in a load of a word of a member. If the kernel does not have the member, the verifier rejects this
+/// offset.
+fn load_offset(member: u32, word: usize) -> i16 {
+    i16::try_from(member as usize + 8 * word).unwrap_or(-1)
+}
+
+/// The index of the number, if these 8 bytes move a placeholder into a register.
+fn is_move(slot: &[u8]) -> Option<usize> {
+    /// `BPF_ALU64 | BPF_MOV | BPF_K`.
+    const MOVE_NUMBER: u8 = 0xb7;
+    match *slot {
+        [MOVE_NUMBER, 0..=0xf, 0, 0, a, b, c, d] => move_placed(i32::from_le_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
+
+/// The index of a member and of the word in it, if these 8 bytes load that word. No data of the object looks like such
+/// a load, as the test `only_instructions_are_changed` checks.
+fn is_load(slot: &[u8]) -> Option<(usize, usize)> {
+    /// `BPF_LDX | BPF_MEM` of 1, 2, 4 and 8 bytes.
+    const LOADS: [u8; 4] = [0x71, 0x69, 0x61, 0x79];
+    match *slot {
+        [code, _, low, high, 0, 0, 0, 0] if LOADS.contains(&code) => load_placed(i16::from_le_bytes([low, high])),
+        _ => None,
+    }
+}
+
+/// Whether these 8 bytes are the instruction `may_goto`. No data of the object looks like it, as the test
+/// `only_instructions_are_changed` checks.
+fn is_may_goto(slot: &[u8]) -> bool {
+    matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0))
+}
+
+/// `BPF_JMP | BPF_JCOND`.
+const MAY_GOTO: u8 = 0xe5;
+/// `if r10 == 0 goto`. This jump is never taken, but the verifier's control flow check sees both branches.
+const NEVER: [u8; 2] = [0x15, 0x0a];
+
+fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
+    let [a, b, c, d] = immediate.to_le_bytes();
+    [code, registers, 0, 0, a, b, c, d]
+}
+
+pub(super) fn possible_cpus() -> Result<u32, StartError> {
+    let cpus = aya::util::nr_cpus().map_err(|(call, error)| StartError::System { call, error })?;
+    Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
+}
+
+/// The constants of the probes. All sizes are in bytes.
+fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CONST_COUNT] {
+    const MIB: u32 = 1 << 20;
+    let ring = options.ring_size;
+    let mut constants = [0; CONST_COUNT];
+    let mut put = |constant: Const, value: u32| constants[constant as usize] = value;
+    put(Const::SelfTgid, own_tgid());
+    put(Const::ByHelper, u32::from(!facts.typed_task));
+    put(Const::MayGoto, u32::from(facts.may_goto));
+    put(Const::Cast, u32::from(facts.cast.is_some()));
+    put(Const::ExitHasGroupDead, u32::from(facts.exit_has_group_dead));
+    put(Const::UringCqe, u32::from(facts.uring_cqe));
+    put(Const::RingSize, ring);
+    put(Const::OpenLimit, if ring < MIB { ring / 4 * 3 } else { ring / 8 * 7 });
+    // Together, the CPUs may exceed the limit by 1/32 of the ring.
+    put(Const::Credit, (ring / (32 * cpus)).max(512));
+    // Together, the CPUs wake the reader before a quarter of the ring is full.
+    put(Const::WakeBytes, (ring / (4 * cpus)).clamp(1024, MIB));
+    put(Const::InlineNameLen, facts.inline_name_len);
+    put(Const::TraceFlagTracepoint, facts.trace_flag_tracepoint);
+    put(Const::TraceFlagKprobe, facts.trace_flag_kprobe);
+    put(Const::TraceFlagUprobe, facts.trace_flag_uprobe);
+    put(Const::LinkTypePerf, facts.link_type_perf);
+    put(Const::LinkTypeRawTp, facts.link_type_raw_tp);
+    put(Const::Stacks, options.stacks.bits());
+    put(Const::Kinds, options.kinds.bits());
+    put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
+    constants
+}
+
+/// tracetui's process id as seen by the probes; 0 if unknown.
+fn own_tgid() -> u32 {
+    own_id::own_tgid().map_or(0, |tgid| tgid.0)
+}
+
+/// The error if no probe was attached.
+pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
+    let lines =
+        probes.iter().map(|probe| format!("{}: {}", probe.name, probe.why.as_deref().unwrap_or("not attached")));
+    StartError::Refused(lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reach::reached;
+    use aya_obj::{Object, ProgramSection};
+    use tracetui_shared::kind::{KindSet, Slot};
+    use tracetui_shared::offsets::FARTHEST;
+    use tracetui_shared::offsets::NUMBER_COUNT;
+
+    fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
+        KernelFacts {
+            offsets: [0; FIELD_COUNT],
+            odd: Vec::new(),
+            typed_task: true,
+            exit_has_group_dead: true,
+            uring_cqe: true,
+            inline_name_len: 40,
+            trace_flag_tracepoint: 8,
+            trace_flag_kprobe: 32,
+            trace_flag_uprobe: 64,
+            link_type_perf: 7,
+            link_type_raw_tp: 1,
+            may_goto,
+            cast,
+            functions: Vec::new(),
+            ids: None,
+            arch: arch::here(),
+            preemptible_tracepoints: Some(false),
+        }
+    }
+
+    fn options(ring_size: u32) -> LiveOptions {
+        LiveOptions {
+            ring_size,
+            kinds: KindSet::NONE,
+            stacks: KindSet::NONE,
+            capture: tracetui_events::capture::CaptureFilter::NOTHING,
+            tree_size: tracetui_shared::capture::MAX_TREE,
+            connections: tracetui_shared::record::tcp::MAX_CONNECTIONS,
+            way: crate::Way::Auto,
+        }
+    }
+
+    /// The file ranges of the object's executable sections (ELF64, little-endian).
+    fn code(object: &[u8]) -> Vec<std::ops::Range<usize>> {
+        let u16_at = |at: usize| u16::from_le_bytes(object[at..at + 2].try_into().unwrap()) as usize;
+        let u64_at = |at: usize| u64::from_le_bytes(object[at..at + 8].try_into().unwrap()) as usize;
+        let (table, size, count) = (u64_at(0x28), u16_at(0x3a), u16_at(0x3c));
+        let sections = (0..count).map(|i| table + i * size).filter(|at| u64_at(at + 8) & 4 != 0);
+        sections.map(|at| u64_at(at + 24)..u64_at(at + 24) + u64_at(at + 32)).collect()
+    }
+
+    fn changed(object: &[u8]) -> Vec<usize> {
+        let pairs = OBJECT.chunks_exact(8).zip(object.chunks_exact(8)).enumerate();
+        pairs.filter(|(_, (a, b))| a != b).map(|(i, _)| i * 8).collect()
+    }
+
+    /// Numbers without repetition. None of them is a placeholder's.
+    fn distinct() -> Vec<u32> {
+        (0..NUMBER_COUNT as u32).map(|index| 3 + 8 * index).collect()
+    }
+
+    #[test]
+    fn only_instructions_are_changed() {
+        for facts in [facts(None, false), facts(Some(Cast { function: 7, types: [1; TYPE_COUNT] }), true)] {
+            let object = with_numbers(&facts, &distinct());
+            let (changed, code) = (changed(&object), code(OBJECT));
+            assert!(!changed.is_empty());
+            for at in changed {
+                assert!(code.iter().any(|section| section.contains(&at)), "{at:#x} is no instruction");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_that_an_old_kernel_does_not_know() {
+        let object = with_numbers(&facts(None, false), &distinct());
+        let left = object.chunks_exact(8).filter(|i| is_may_goto(i) || **i == instruction(0x85, 0, CAST_PLACEHOLDER));
+        assert_eq!(left.count(), 0);
+    }
+
+    /// Every immediate and every offset is checked, because any of them could be a placeholder that nothing replaces.
+    #[test]
+    fn no_placeholder_is_left() {
+        let of = |slot: &[u8]| {
+            let number = i32::from_le_bytes(slot[4..].try_into().unwrap());
+            let offset = i16::from_le_bytes([slot[2], slot[3]]);
+            // The second half of a 16-byte instruction has only an immediate.
+            (move_placed(number).is_some(), load_placed(offset).is_some() && slot[0] != 0)
+        };
+        let count = |object: &[u8]| {
+            let slots = code(object).into_iter().flat_map(|section| object[section].chunks_exact(8).map(of));
+            slots.fold((0, 0), |(moves, loads), (is_move, is_load)| {
+                (moves + usize::from(is_move), loads + usize::from(is_load))
+            })
+        };
+        let (moves, loads) = count(OBJECT);
+        assert!(moves > 100 && loads > 100, "{moves} {loads}");
+        assert_eq!(count(&with_numbers(&facts(None, true), &distinct())), (0, 0));
+    }
+
+    #[test]
+    fn each_placeholder_gets_its_number() {
+        let numbers = distinct();
+        let object = with_numbers(&facts(None, true), &numbers);
+        let mut used = std::collections::BTreeSet::new();
+        for (before, after) in OBJECT.chunks_exact(8).zip(object.chunks_exact(8)) {
+            if let Some(index) = is_move(before) {
+                assert_eq!(after[4..], numbers[index].to_le_bytes());
+                used.insert(index);
+            }
+            if let Some((index, word)) = is_load(before) {
+                assert_eq!(after[2..4], (numbers[index] as i16 + 8 * word as i16).to_le_bytes());
+                used.insert(index);
+            }
+        }
+        let unused: Vec<_> = FIELDS.iter().filter(|(field, _)| !used.contains(&(*field as usize))).collect();
+        // The unused ones are read as parts of sums, or exist only for tests of user space.
+        assert!(unused.len() < 12, "{unused:?}");
+    }
+
+    #[test]
+    fn an_absent_member_cannot_be_loaded() {
+        assert_eq!(load_offset(ABSENT, 0), -1);
+        assert_eq!(load_offset(ABSENT, 1), -1);
+        assert_eq!(load_offset(2 * FARTHEST, 7), 2 * FARTHEST as i16 + 56);
+    }
+
+    #[test]
+    fn the_object_serves_every_architecture() {
+        let index = FIELD_COUNT + SUMS.len() + Const::Arch as usize;
+        for arch in arch::ALL {
+            let facts = KernelFacts { arch: Some(arch), ..facts(None, true) };
+            assert_eq!(numbers(&options(1 << 20), &facts, 2)[index], arch.number, "{}", arch.name);
+            assert_eq!(numbers(&options(1 << 20), &facts, 2).len(), NUMBER_COUNT);
+        }
+    }
+
+    #[test]
+    fn every_slot_has_its_program_in_the_object() {
+        for slot in Slot::ALL {
+            let symbol = [slot.program().as_bytes(), b"\0"].concat();
+            assert!(OBJECT.windows(symbol.len()).any(|bytes| bytes == symbol), "{}", slot.program());
+        }
+    }
+
+    #[test]
+    fn opens_leave_room_for_rare_events() {
+        for shift in 12..28 {
+            for cpus in [1, 2, 64, 512] {
+                let ring = 1 << shift;
+                let constants = constants(&options(ring), &facts(None, true), cpus);
+                let of = |constant: Const| u64::from(constants[constant as usize]);
+                assert!(of(Const::OpenLimit) < u64::from(ring));
+                assert!(of(Const::Credit) >= 512 && of(Const::WakeBytes) >= 1024);
+                assert!(of(Const::WakeBytes) <= u64::from(ring));
+            }
+        }
+    }
+
+    #[test]
+    fn a_lacking_field_is_named() {
+        let mut facts = facts(None, true);
+        facts.offsets[Field::MmExeFile as usize] = ABSENT;
+        assert_eq!(
+            facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(),
+            Some("this kernel has no mm_struct.exe_file")
+        );
+        facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
+        assert_eq!(
+            facts.lacks(&[&[Field::MmExeFile]]).as_deref(),
+            Some("mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8")
+        );
+        assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
+    }
+
+    /// Before 6.9 the verifier checks a function by itself only if it is global according to BTF. The programs that
+    /// call it then need BTF too. Programs at functions are loaded without BTF.
+    #[test]
+    fn programs_that_call_functions_are_in_the_btf() {
+        const PSEUDO_CALL: u8 = 1;
+        let object = Object::parse(OBJECT).expect("an object");
+        let of = |name: &str| &object.functions[&object.programs[name].function_key()];
+        let calls = |name: &&String| {
+            of(name).instructions.iter().any(|code| code.code == 0x85 && code.src_reg() == PSEUDO_CALL)
+        };
+        let has_btf = |name: &&String| !of(name).func_info.func_info.is_empty();
+        let at_functions = |name: &&String| matches!(object.programs[*name].section, ProgramSection::KProbe);
+        let mut calling: Vec<_> = object.programs.keys().filter(|name| calls(name) && !at_functions(name)).collect();
+        let mut named: Vec<_> = object.programs.keys().filter(has_btf).collect();
+        calling.sort();
+        named.sort();
+        assert!(!calling.is_empty());
+        assert_eq!(calling, named, "programs that call functions, and those in btf! (further.rs)");
+    }
+
+    #[test]
+    fn every_program_has_dead_code_that_goes() {
+        let mut object = Object::parse(&with_numbers(&facts(None, true), &distinct())).expect("an object");
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_calls(&sections).expect("calls of functions");
+        for (name, program) in &object.programs {
+            let function = &object.functions[&program.function_key()];
+            let left = reached(&function.instructions, &function.func_info.func_info);
+            assert!(left.is_some_and(|left| left.code.len() < function.instructions.len()), "{name}");
+        }
+    }
+}

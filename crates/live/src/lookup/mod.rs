@@ -1,0 +1,226 @@
+//! Looks up why an open, an exec or a connect failed (`tcp`). For a path, it walks the path as the kernel does, in the root and with the ids of the
+//! caller, and reports the step that refuses. An answer is given only if the step refuses with the error of the event.
+//!
+//! The lookup opens nothing that has effects. Each step opens one name with `O_PATH | O_NOFOLLOW`. This code follows
+//! the links, so that none leads out of the caller's root. The lookup only reads directories, for the nearest name, and
+//! the first bytes of regular files. A file system may not answer, so the lookup runs on a separate thread
+//! ([`crate::command`]), which nobody waits for.
+
+mod file;
+mod subject;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use super::clock;
+use std::io;
+use std::sync::OnceLock;
+use std::time::Instant;
+use subject::Subject;
+use tracetui_events::why::access::Credentials;
+use tracetui_events::why::name::distance;
+use tracetui_events::why::{Answer, Basis, Cause, FailedCall, Lookup, Question, error_text};
+use tracetui_host::confine::{Role, Spawner};
+use tracetui_host::users::AccountNames;
+use tracetui_inspect::Sockets;
+use walk::{Stop, Walk};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    /// The errno, positive.
+    errno: i32,
+    cause: Cause,
+    /// The refused part of the path.
+    component: Vec<u8>,
+    near: Option<Vec<u8>>,
+    text: Vec<u8>,
+    /// Whether the last name of the path does not exist in its directory.
+    last: bool,
+}
+
+impl Refusal {
+    fn new(errno: i32, cause: Cause, component: &[u8], text: impl Into<Vec<u8>>) -> Refusal {
+        Refusal { errno, cause, component: component.to_vec(), near: None, text: text.into(), last: false }
+    }
+}
+
+/// The names of users and groups, read once, like the names in events.
+static NAMES: OnceLock<Names> = OnceLock::new();
+
+/// See [`NAMES`].
+struct Names {
+    users: Vec<(u32, String)>,
+    groups: Vec<(u32, String)>,
+}
+
+impl Names {
+    fn read() -> Names {
+        let names = AccountNames::read();
+        Names {
+            users: names.users().into_iter().map(|user| (user.uid.0, user.name)).collect(),
+            groups: names.groups().into_iter().map(|group| (group.gid.0, group.name)).collect(),
+        }
+    }
+
+    fn user(&self, id: u32) -> String {
+        name_of(&self.users, id)
+    }
+
+    fn group(&self, id: u32) -> String {
+        name_of(&self.groups, id)
+    }
+}
+
+fn name_of(names: &[(u32, String)], id: u32) -> String {
+    names.iter().find(|(known, _)| *known == id).map_or_else(|| id.to_string(), |(_, name)| name.clone())
+}
+
+/// Starts threads that look up why calls failed.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    spawner: Spawner,
+    sockets: Sockets,
+}
+
+impl Threads {
+    /// `sockets` opens the sockets that lookups of connections need.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(sockets: Sockets) -> io::Result<Threads> {
+        Ok(Threads { spawner: Spawner::start("lookups", Role::Processes)?, sockets })
+    }
+
+    /// Starts a thread, and passes it a function that looks up why a call failed. That function may block.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn spawn(&self, run: impl FnOnce(&dyn Fn(&Lookup) -> Answer) + Send + 'static) -> io::Result<()> {
+        let sockets = self.sockets.clone();
+        self.spawner.spawn("why", move || {
+            run(&|lookup| match lookup {
+                Lookup::Path(question) => look(question),
+                Lookup::Connect(connect) => tcp::look(connect, &sockets),
+            });
+        })
+    }
+}
+
+/// Looks up why the call of a path failed.
+fn look(question: &Question) -> Answer {
+    let begun = Instant::now();
+    let mut place = None;
+    let mut found = match Subject::find(question) {
+        Ok(subject) => {
+            place = subject.note().map(<[u8]>::to_vec);
+            Walk::new(question, &subject, NAMES.get_or_init(Names::read), begun).run()
+        }
+        Err(why) => Err(Stop::Unsure(why)),
+    };
+    if let Err(Stop::Refused(refusal)) = &mut found
+        && refusal.errno == question.errno
+        && refusal.cause == Cause::Missing
+        && !question.others.is_empty()
+    {
+        let elsewhere = look_elsewhere(question, refusal, begun);
+        place = place.or(elsewhere);
+    }
+    let after = clock::now_boot().since(question.time);
+    let answer = answer(question, found, after);
+    match answer.cause {
+        // The general reason is better than none.
+        Cause::Unknown => question.proven.clone().unwrap_or(Answer { place, ..answer }),
+        _ => Answer { place, ..answer },
+    }
+}
+
+/// Searches for the nearest name in the other places of the search too, and reports it in the refusal. Each directory
+/// is read once. Returns a note on where the lookup took place.
+fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) -> Option<Vec<u8>> {
+    let name = question.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let own = question.path.strip_suffix(name).unwrap_or_default();
+    let own = own.strip_suffix(b"/").filter(|dir| !dir.is_empty()).unwrap_or(if own.is_empty() { b"." } else { own });
+    let rank = |near: &[u8]| distance(name, near);
+    // The name, its distance, and the directory as passed. Among equal distances, the first is the nearest.
+    let mut best =
+        refusal.near.clone().filter(|_| refusal.last).and_then(|near| Some((rank(&near)?, near, own.to_vec())));
+    let (mut checked, mut note) = (0, None);
+    for place in &question.others {
+        let call = match question.call {
+            FailedCall::Open { flags, resolve, .. } => FailedCall::Open { flags, resolve, dirfd: place.dirfd },
+            FailedCall::Exec => FailedCall::Exec,
+        };
+        let other = Question { path: place.path(name), call, others: Vec::new(), ..question.clone() };
+        let Ok(subject) = Subject::find(&other) else { continue };
+        let found = Walk::new(&other, &subject, NAMES.get_or_init(Names::read), begun).run();
+        let Err(Stop::Refused(missing)) = found else { continue };
+        if missing.errno != libc::ENOENT {
+            continue;
+        }
+        checked += 1;
+        note = note.or(subject.note().map(<[u8]>::to_vec));
+        if let Some(near) = missing.near.filter(|_| missing.last)
+            && let Some(distance) = rank(&near)
+            && best.as_ref().is_none_or(|(nearest, ..)| distance < *nearest)
+        {
+            best = Some((distance, near, place.dir.clone()));
+        }
+    }
+    let nearest = best.as_ref().map(|(_, near, dir)| [b"the nearest name is ", near.as_slice(), b" in ", dir].concat());
+    match (refusal.last, nearest) {
+        (true, nearest) => {
+            let all = match checked + 1 {
+                all if all >= question.places => all.to_string(),
+                some => format!("{some} of {}", question.places),
+            };
+            refusal.text = [b"no ", name, format!(" in {all} places").as_bytes()].concat();
+            nearest.into_iter().for_each(|text| refusal.text.extend_from_slice(&[b"; ", text.as_slice()].concat()));
+        }
+        (false, Some(nearest)) => {
+            let places = if checked == 1 { "place" } else { "places" };
+            refusal.text.extend_from_slice(format!("; in {checked} other {places}, ").as_bytes());
+            refusal.text.extend_from_slice(&nearest);
+        }
+        (false, None) => {}
+    }
+    if let Some((_, near, _)) = best.filter(|_| refusal.last) {
+        refusal.near = Some(near);
+    }
+    note
+}
+
+/// The answer, from all steps that refuse, in the order in which the kernel takes them.
+fn answer(question: &Question, found: Result<Vec<Refusal>, Stop>, after: u64) -> Answer {
+    let refusals = match found {
+        Ok(refusals) => refusals,
+        Err(Stop::Refused(refusal)) => vec![*refusal],
+        Err(Stop::Unsure(why)) => return Answer::unknown(why, after),
+    };
+    if let Some(refusal) = refusals.iter().find(|refusal| refusal.errno == question.errno) {
+        return Answer {
+            text: refusal.text.clone(),
+            component: Some(refusal.component.clone()),
+            cause: refusal.cause,
+            near: refusal.near.clone(),
+            place: None,
+            basis: Basis::Checked(after),
+        };
+    }
+    let text = match refusals.first() {
+        Some(other) => [b"now fails differently: ", error_text(other.errno).as_bytes(), b": ", &other.text].concat(),
+        None if matches!(question.errno, libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => {
+            [&question.path, b" can be opened now".as_slice()].concat()
+        }
+        None if matches!(question.errno, libc::EACCES | libc::EPERM) => {
+            b"modes and ACLs permit it now; a security module or a filter may have refused it".to_vec()
+        }
+        None => b"no reason found".to_vec(),
+    };
+    Answer::unknown(text, after)
+}
+
+/// The user's name (`nobody`), or the id.
+fn who(names: &Names, credentials: &Credentials) -> String {
+    names.user(credentials.uid)
+}

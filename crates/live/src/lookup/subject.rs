@@ -1,0 +1,177 @@
+//! The process whose root, directory and ids the lookup uses. This is the caller, or an ancestor if the caller has
+//! ended.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use tracetui_events::why::access::Credentials;
+use tracetui_events::why::{AT_FDCWD, Cwd, FailedCall, Question, Who};
+use tracetui_host::{decimal, procfs, read_bounded};
+
+/// The maximum number of bytes read from /proc/PID/status and from the maps of a user namespace.
+const TEXT_MAX: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Subject {
+    /// The directory of the process in /proc. It is the calling thread's if that still exists.
+    pub dir: String,
+    /// Whether the process is the caller.
+    pub own: bool,
+    pub credentials: Credentials,
+    /// The directory where a relative path starts, if not the one in /proc.
+    pub cwd: Option<Vec<u8>>,
+    note: Option<Vec<u8>>,
+}
+
+impl Subject {
+    /// Finds the process for a question.
+    ///
+    /// # Errors
+    /// The reason why there is no such process.
+    pub(super) fn find(question: &Question) -> Result<Subject, Vec<u8>> {
+        if procfs::initial_self().is_err() {
+            return Err(b"/proc does not show the traced processes".to_vec());
+        }
+        let runs = |who: &Who| procfs::runs(who.key.tgid, who.key.start);
+        let own = runs(&question.process);
+        let same_mounts = |dir: &str| namespace(dir, "mnt") == Some(question.mnt_ns.0);
+        let caller = || {
+            let (process, thread) = (question.process.key.tgid.0, question.tid.0);
+            let task = format!("/proc/{process}/task/{thread}");
+            if Path::new(&task).exists() { task } else { format!("/proc/{process}") }
+        };
+        let (dir, ancestor) = if own {
+            (caller(), None)
+        } else {
+            let ancestor =
+                question.ancestors.iter().find(|who| runs(who) && same_mounts(&format!("/proc/{}", who.key.tgid.0)));
+            let ancestor =
+                ancestor.ok_or(b"the process ended, and no ancestor is running in its mount namespace".to_vec())?;
+            (format!("/proc/{}", ancestor.key.tgid.0), Some(ancestor))
+        };
+        if !same_mounts(&dir) {
+            return Err(b"the process has changed its mount namespace".to_vec());
+        }
+        let root = link(&dir, "root");
+        if question.root.as_ref().is_some_and(|at_event| Some(at_event) != root.as_ref()) {
+            return Err(b"the process has changed its root directory".to_vec());
+        }
+        // A path relative to a descriptor does not start at the working directory.
+        let relative = !question.path.starts_with(b"/")
+            && !matches!(question.call, FailedCall::Open { dirfd, .. } if dirfd != AT_FDCWD);
+        let cwd = match &question.cwd {
+            Cwd::AtEvent(path) | Cwd::Around(path) if !own || link(&dir, "cwd").as_ref() != Some(path) => {
+                Some(path.clone())
+            }
+            _ => None,
+        };
+        if !own && relative && cwd.is_none() {
+            // chdir(2) has no event, so the directory of the exec proves nothing.
+            let mut why = b"the process ended, and its directory at the call is unknown".to_vec();
+            if let Cwd::AtExec(path) = &question.cwd {
+                why.extend_from_slice(&[b" (it started in ", path.as_slice(), b")"].concat());
+            }
+            return Err(why);
+        }
+        // Recorded directories are paths in the mount namespace.
+        if relative && cwd.is_some() && root.as_deref() != Some(b"/") {
+            return Err(b"its working directory cannot be resolved from its root".to_vec());
+        }
+        let mut note = note(ancestor, question);
+        let credentials = credentials(&dir, question).unwrap_or_else(|| {
+            note.get_or_insert_with(|| b"its ids have changed since".to_vec());
+            if let (Some(note), true) = (&mut note, question.ids.0 != 0) {
+                note.extend_from_slice(b"; assumed to have no capabilities");
+            }
+            only_ids(question)
+        });
+        Ok(Subject { credentials, dir, own, cwd, note })
+    }
+
+    /// The note on where the lookup took place.
+    pub(super) fn note(&self) -> Option<&[u8]> {
+        self.note.as_deref()
+    }
+}
+
+fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
+    let relative = !question.path.starts_with(b"/");
+    let Some(ancestor) = ancestor else {
+        // The event of an exec has the directory, but the event of an open does not.
+        return match &question.cwd {
+            _ if !relative || question.call == FailedCall::Exec => None,
+            Cwd::AtEvent(_) => None,
+            Cwd::Around(_) => Some(b"from the directory inferred from other opens".to_vec()),
+            Cwd::AtExec(_) | Cwd::Unknown => Some(b"from the current directory of the process".to_vec()),
+        };
+    };
+    let around = match &question.cwd {
+        Cwd::Around(_) if relative => b", in the directory inferred from other opens".as_slice(),
+        _ => b"",
+    };
+    Some(
+        [
+            format!("process gone; looked up from the root of {} ", ancestor.key.tgid.0).as_bytes(),
+            &ancestor.comm,
+            around,
+        ]
+        .concat(),
+    )
+}
+
+/// The target of a link in a directory of /proc.
+pub(super) fn link(dir: &str, name: &str) -> Option<Vec<u8>> {
+    let target = std::fs::read_link(format!("{dir}/{name}")).ok()?;
+    Some(target.as_os_str().as_bytes().to_vec())
+}
+
+/// The inum of a namespace of a process or thread.
+pub(super) fn namespace(dir: &str, kind: &str) -> Option<u32> {
+    let link = link(dir, &format!("ns/{kind}"))?;
+    decimal(link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?)
+}
+
+/// The numbers in a line of /proc/PID/status.
+fn numbers<'a>(status: &'a [u8], name: &str) -> Option<impl Iterator<Item = &'a [u8]>> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    Some(line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()))
+}
+
+/// The credentials that are known if no process has the ids of the event. A process loses its capabilities when it
+/// becomes a user other than root.
+fn only_ids(question: &Question) -> Credentials {
+    let (uid, gid) = question.ids;
+    Credentials { uid, gid, groups: None, capabilities: (uid != 0).then_some(0), mapped: None }
+}
+
+/// The credentials for files of the process that replaces the caller, if it has the ids of the event.
+fn credentials(dir: &str, question: &Question) -> Option<Credentials> {
+    let (uid, gid) = question.ids;
+    let status = read_bounded(format!("{dir}/status"), TEXT_MAX).ok()?;
+    let ids = |name| numbers(&status, name).map(|words| words.filter_map(decimal).collect::<Vec<u32>>());
+    let (uids, gids) = (ids("Uid:")?, ids("Gid:")?);
+    // The order of the ids: real, effective, saved, for files.
+    let at = if question.call == FailedCall::Exec { 1 } else { 0 };
+    if (uids.get(at), gids.get(at)) != (Some(&uid), Some(&gid)) {
+        return None;
+    }
+    let (uid, gid) = (*uids.get(3)?, *gids.get(3)?);
+    let capabilities = numbers(&status, "CapEff:").and_then(|mut words| words.next());
+    let capabilities = capabilities.and_then(|word| u64::from_str_radix(str::from_utf8(word).ok()?, 16).ok());
+    let initial = namespace(dir, "user") == Some(INITIAL_USER_NS);
+    let mapped = (!initial).then(|| [map(dir, "uid_map"), map(dir, "gid_map")]);
+    Some(Credentials { uid, gid, groups: ids("Groups:"), capabilities, mapped })
+}
+
+/// `PROC_USER_INIT_INO`
+/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)).
+const INITIAL_USER_NS: u32 = 4_026_531_837;
+
+/// The ids of a user namespace, as tracetui sees them: first ids and counts.
+fn map(dir: &str, name: &str) -> Vec<(u32, u32)> {
+    let text = read_bounded(format!("{dir}/{name}"), TEXT_MAX).unwrap_or_default();
+    let range = |line: &[u8]| {
+        let numbers: Vec<u32> = line.split(u8::is_ascii_whitespace).filter_map(decimal).collect();
+        Some((*numbers.get(1)?, *numbers.get(2)?))
+    };
+    text.split(|byte| *byte == b'\n').filter_map(range).collect()
+}

@@ -1,0 +1,622 @@
+//! The walk over a path and the checks at its end, in the order of the kernel
+//! ([fs/namei.c](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)).
+
+mod program;
+
+use super::file::{APPEND_ONLY, FileNode, IMMUTABLE, mounted};
+use super::subject::{self, Subject};
+use super::{Names, Refusal, who};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+use tracetui_events::event::names::{O_ACCMODE, O_CREAT, O_EXCL, O_PATH, O_TMPFILE};
+use tracetui_events::why::access::{EXECUTE, READ, Verdict, WRITE};
+use tracetui_events::why::image::{Elf, FileHead, Interpreter, image, machine};
+use tracetui_events::why::{AT_FDCWD, Cause, FailedCall, NAME_MAX, Question};
+use tracetui_host::machine::Uname;
+use tracetui_host::{decimal, read_bounded};
+
+/// The maximum number of links that the kernel follows in a path: `MAXSYMLINKS`.
+const LINKS: usize = 40;
+
+/// The maximum number of nested interpreters that the kernel follows.
+const SCRIPTS: u32 = 5;
+
+/// The maximum number of names looked up, in a path and in the links on it.
+const STEPS: u32 = 4096;
+
+/// The maximum time of a lookup. A call that hangs takes longer.
+const LONGEST: Duration = Duration::from_secs(1);
+
+const O_WRONLY: u64 = 1;
+const O_TRUNC: u64 = 0o1000;
+const O_APPEND: u64 = 0o2000;
+const O_NONBLOCK: u64 = 0o4000;
+const O_DIRECTORY: u64 = 0o200_000;
+const O_NOFOLLOW: u64 = 0o400_000;
+const O_NOATIME: u64 = 0o1_000_000;
+
+/// The device number of /dev/tty.
+const TTY: (u32, u32) = (5, 0);
+
+const CAP_FOWNER: u64 = 1 << 3;
+
+/// `how.resolve` of openat2
+/// ([openat2.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/openat2.h)).
+mod resolve {
+    pub(super) const NO_SYMLINKS: u64 = 4;
+    pub(super) const IN_ROOT: u64 = 16;
+}
+
+/// Why a walk ended early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Refused(Box<Refusal>),
+    Unsure(Vec<u8>),
+}
+
+type Walked<T> = Result<T, Stop>;
+
+fn refuse<T>(refusal: Refusal) -> Walked<T> {
+    Err(Stop::Refused(Box::new(refusal)))
+}
+
+fn unsure<T>(parts: &[&[u8]]) -> Walked<T> {
+    Err(Stop::Unsure(parts.concat()))
+}
+
+/// The treatment of the last name.
+#[derive(Clone, Copy)]
+struct Last {
+    follow: bool,
+    create: bool,
+}
+
+/// The end of a path.
+struct End {
+    /// The directory of the last name. `None` if the path ends at a directory without one.
+    parent: Option<FileNode>,
+    /// The file. `None` if it does not exist and would be created.
+    node: Option<FileNode>,
+}
+
+/// A name that is still to be looked up, with the link that it comes from.
+struct Part {
+    name: Vec<u8>,
+    link: Option<usize>,
+}
+
+/// A link on the path, and its target.
+struct Link {
+    path: Vec<u8>,
+    target: Vec<u8>,
+}
+
+/// A walk on behalf of a process.
+pub(super) struct Walk<'a> {
+    question: &'a Question,
+    subject: &'a Subject,
+    names: &'a Names,
+    steps: u32,
+    begun: Instant,
+    /// A check with an unknown result, which may be the one that refused.
+    doubt: Option<Vec<u8>>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(question: &'a Question, subject: &'a Subject, names: &'a Names, begun: Instant) -> Walk<'a> {
+        Walk { question, subject, names, steps: 0, begun, doubt: None }
+    }
+
+    /// All refusals at the end of the path, or the refusal of an earlier step.
+    pub(super) fn run(mut self) -> Walked<Vec<Refusal>> {
+        let refusals = match self.question.call {
+            FailedCall::Exec => self.exec()?,
+            FailedCall::Open { flags, resolve, dirfd } => self.open(flags, resolve, dirfd)?,
+        };
+        let explained = refusals.iter().any(|refusal| refusal.errno == self.question.errno);
+        match self.doubt.filter(|_| !explained) {
+            Some(doubt) => Err(Stop::Unsure(doubt)),
+            None => Ok(refusals),
+        }
+    }
+
+    fn root(&self) -> Walked<FileNode> {
+        self.of_process("root", b"/".to_vec())
+    }
+
+    fn of_process(&self, name: &str, shown: Vec<u8>) -> Walked<FileNode> {
+        let node = FileNode::of_process(&format!("{}/{name}", self.subject.dir), shown);
+        node.or_else(|error| {
+            unsure(&[b"cannot open ", name.as_bytes(), b" of the process: ", error.to_string().as_bytes()])
+        })
+    }
+
+    fn start(&mut self, path: &[u8], dirfd: i32) -> Walked<FileNode> {
+        if path.starts_with(b"/") {
+            return self.root();
+        }
+        if dirfd != AT_FDCWD {
+            return self.at_descriptor(dirfd);
+        }
+        let node = match &self.subject.cwd {
+            Some(cwd) => {
+                // The process was in this directory, so the directories above it do not matter.
+                let mut node = self.root()?;
+                for name in cwd.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+                    self.step()?;
+                    node = match node.child(name) {
+                        Ok(next) if next.is_dir() => next,
+                        _ => return unsure(&[b"its working directory ", cwd, b" no longer exists"]),
+                    };
+                }
+                node
+            }
+            None if !self.subject.own => {
+                return unsure(&[b"the process ended, and its directory at the call is unknown"]);
+            }
+            None => {
+                let shown = subject::link(&self.subject.dir, "cwd").unwrap_or_default();
+                let shown = shown.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(shown);
+                self.of_process("cwd", shown)?
+            }
+        };
+        match node.links {
+            0 => {
+                let text = [b"the working directory ", node.path.as_slice(), b" was deleted"].concat();
+                refuse(Refusal::new(libc::ENOENT, Cause::Missing, &node.path, text))
+            }
+            _ => Ok(node),
+        }
+    }
+
+    fn at_descriptor(&self, dirfd: i32) -> Walked<FileNode> {
+        if !self.subject.own {
+            return unsure(&[b"the path is relative to a descriptor of an ended process"]);
+        }
+        let name = format!("fd/{dirfd}");
+        let Some(shown) = subject::link(&self.subject.dir, &name) else {
+            return unsure(&[b"the path is relative to a descriptor that was closed since"]);
+        };
+        let node = self.of_process(&name, shown)?;
+        match node.is_dir() {
+            true => Ok(node),
+            false => {
+                let text = [format!("descriptor {dirfd} (dirfd) is not a directory: ").as_bytes(), &node.path].concat();
+                refuse(Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text))
+            }
+        }
+    }
+
+    fn step(&mut self) -> Walked<()> {
+        self.steps += 1;
+        match self.steps > STEPS || self.begun.elapsed() > LONGEST {
+            true => unsure(&[b"looking up the path takes too long"]),
+            false => Ok(()),
+        }
+    }
+
+    fn walk(&mut self, start: FileNode, path: &[u8], last: Last) -> Walked<End> {
+        let root = self.root()?;
+        let mut dirs = vec![start];
+        let mut links: Vec<Link> = Vec::new();
+        let mut parts = parts(path, None);
+        let mut slash = path.ends_with(b"/");
+        while let Some(part) = parts.pop() {
+            self.step()?;
+            let Some(dir) = dirs.last() else { break };
+            self.search(dir)?;
+            match part.name.as_slice() {
+                b"." => continue,
+                b".." if dirs.len() > 1 => {
+                    dirs.pop();
+                    continue;
+                }
+                b".." if dir.is(&root) => continue,
+                b".." => {
+                    let above = dir.child(b"..").or_else(|error| failed(dir, &error))?;
+                    dirs = vec![above];
+                    continue;
+                }
+                _ => {}
+            }
+            if dir.mounts_on_demand() {
+                return unsure(&[&dir.path, b" is an automount point, which a lookup does not enter"]);
+            }
+            let node = match dir.child(&part.name) {
+                Ok(node) => node,
+                Err(Errno::NOENT) if parts.is_empty() && last.create && !slash => {
+                    return Ok(End { parent: dirs.pop(), node: None });
+                }
+                Err(Errno::NOENT) => return refuse(missing(dir, &part, !parts.is_empty(), &links)),
+                Err(Errno::NAMETOOLONG) => return refuse(too_long(dir, &part)),
+                Err(error) => return unsure(&[&dir.path, b": ", &part.name, b": ", error.to_string().as_bytes()]),
+            };
+            if node.kind().is_symlink() {
+                if parts.is_empty() && !last.follow && !slash {
+                    return Ok(End { parent: dirs.pop(), node: Some(node) });
+                }
+                let target = self.follow(dir, &node, &part)?;
+                if links.len() >= LINKS {
+                    return refuse(endless(&links));
+                }
+                slash |= parts.is_empty() && target.ends_with(b"/");
+                if target.starts_with(b"/") {
+                    dirs = vec![root.try_clone().or_else(|error| failed(&root, &error))?];
+                }
+                let link = part.link.unwrap_or(links.len());
+                links.push(Link { path: node.path.clone(), target: target.clone() });
+                parts.extend(self::parts(&target, Some(link)));
+            } else if node.is_dir() {
+                dirs.push(node);
+            } else if parts.is_empty() && !slash {
+                return Ok(End { parent: dirs.pop(), node: Some(node) });
+            } else {
+                return refuse(not_a_directory(&node));
+            }
+        }
+        let node = dirs.pop();
+        Ok(End { parent: dirs.pop(), node })
+    }
+
+    /// Checks whether the process may look up names in a directory.
+    fn search(&mut self, dir: &FileNode) -> Walked<()> {
+        let verdict = dir.rights.allow(EXECUTE, &self.subject.credentials);
+        if verdict == Verdict::Granted || self.question.errno != libc::EACCES {
+            return Ok(());
+        }
+        if verdict == Verdict::Unknown || dir.has_own_rules() {
+            return unsure(&[&dir.path, b": ", self.owned(dir).as_bytes(), b"; search permission unknown"]);
+        }
+        let text = self.refused(dir, "search it");
+        refuse(Refusal::new(libc::EACCES, Cause::NoSearchPermission, &dir.path, text))
+    }
+
+    /// The mode and the owner as text: `mode 0700, owner root:root`.
+    fn owned(&self, node: &FileNode) -> String {
+        let FileNode { rights, .. } = node;
+        let (user, group) = (self.names.user(rights.uid), self.names.group(rights.gid));
+        format!("{}, owner {user}:{group}", rights.text())
+    }
+
+    /// The text of a refusal: `/root: mode 0700, owner root:root; nobody may not search it`.
+    fn refused(&self, node: &FileNode, what: &str) -> Vec<u8> {
+        let who = who(self.names, &self.subject.credentials);
+        [&node.path, b": ".as_slice(), self.owned(node).as_bytes(), format!("; {who} may not {what}").as_bytes()]
+            .concat()
+    }
+
+    /// The target of a link, if the process may follow it.
+    fn follow(&self, dir: &FileNode, link: &FileNode, part: &Part) -> Walked<Vec<u8>> {
+        let resolve = match self.question.call {
+            FailedCall::Open { resolve, .. } => resolve,
+            FailedCall::Exec => 0,
+        };
+        let refused = |why: &str| {
+            let text = [&link.path, b" is a symbolic link; ".as_slice(), why.as_bytes()].concat();
+            refuse(Refusal::new(libc::ELOOP, Cause::Loop, &link.path, text))
+        };
+        if resolve & resolve::NO_SYMLINKS != 0 {
+            return refused("RESOLVE_NO_SYMLINKS forbids these");
+        }
+        if link.is_on(mounted::NOSYMFOLLOW) {
+            return refused("its mount does not follow these (nosymfollow)");
+        }
+        let (uid, owner) = (self.subject.credentials.uid, link.rights.uid);
+        let sticky = dir.rights.mode & 0o1002 == 0o1002;
+        if sticky && owner != uid && owner != dir.rights.uid && setting("protected_symlinks") == Some(1) {
+            let owner = self.names.user(owner);
+            let why = format!(
+                ": a symbolic link in a world-writable sticky directory, which only its owner {owner} may follow (fs.protected_symlinks)"
+            );
+            let text = [link.path.as_slice(), why.as_bytes()].concat();
+            return refuse(Refusal::new(libc::EACCES, Cause::NoPermission, &link.path, text));
+        }
+        let target = match (link.is_of_proc(), part.name.as_slice()) {
+            (true, b"self") if dir.is_proc() => self.own_id()?,
+            (true, b"mounts" | b"net") if dir.is_proc() => link.target().or_else(|error| failed(link, &error))?,
+            (true, _) => {
+                return unsure(&[&link.path, b" is a magic link to an object of the process, and is not followed"]);
+            }
+            _ => link.target().or_else(|error| failed(link, &error))?,
+        };
+        match target.is_empty() {
+            true => refuse(Refusal::new(
+                libc::ENOENT,
+                Cause::DanglingLink,
+                &link.path,
+                [&link.path, b" is an empty symbolic link".as_slice()].concat(),
+            )),
+            false => Ok(target),
+        }
+    }
+
+    /// The target of /proc/self, as the process sees it.
+    fn own_id(&self) -> Walked<Vec<u8>> {
+        let id = self.question.process.key.tgid;
+        match self.subject.own && self.question.ns_pid == id {
+            true => Ok(id.0.to_string().into_bytes()),
+            false => unsure(&[b"/proc/self of a process that ended, or of another pid namespace"]),
+        }
+    }
+
+    fn open(&mut self, flags: u64, how: u64, dirfd: i32) -> Walked<Vec<Refusal>> {
+        if how & resolve::IN_ROOT != 0 || self.question.errno == libc::EXDEV {
+            return unsure(&[b"openat2 restricted the lookup to a directory (how.resolve)"]);
+        }
+        let only_path = flags & O_PATH != 0;
+        let flags = if only_path { flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW) } else { flags };
+        let temporary = flags & O_TMPFILE == O_TMPFILE;
+        let create = flags & O_CREAT != 0 && !temporary;
+        let last = Last { follow: flags & O_NOFOLLOW == 0 && !(create && flags & O_EXCL != 0), create };
+        let path = self.question.path.clone();
+        let start = self.start(&path, dirfd)?;
+        let end = self.walk(start, &path, last)?;
+        match (end.node, end.parent) {
+            (Some(node), parent) if temporary => Ok(self.create(&node, parent.is_none() && !node.is_dir())),
+            (Some(node), parent) => Ok(self.open_node(&node, parent.as_ref(), flags)),
+            (None, Some(dir)) => Ok(self.create(&dir, false)),
+            (None, None) => unsure(&[b"the path has no final component"]),
+        }
+    }
+
+    /// The refusals of a new file in a directory.
+    fn create(&mut self, dir: &FileNode, no_dir: bool) -> Vec<Refusal> {
+        let mut out = Vec::new();
+        if no_dir || !dir.is_dir() {
+            out.push(not_a_directory(dir));
+            return out;
+        }
+        out.extend(self.read_only(dir));
+        if dir.links == 0 {
+            let text = [b"the directory ", dir.path.as_slice(), b" was deleted"].concat();
+            out.push(Refusal::new(libc::ENOENT, Cause::Missing, &dir.path, text));
+        }
+        if dir.attributes & IMMUTABLE != 0 {
+            out.push(immutable(dir));
+        }
+        match dir.rights.allow(WRITE | EXECUTE, &self.subject.credentials) {
+            Verdict::Denied if !dir.has_own_rules() => {
+                let text = self.refused(dir, "create files in it");
+                out.push(Refusal::new(libc::EACCES, Cause::NoPermission, &dir.path, text));
+            }
+            Verdict::Granted => {}
+            _ => self.doubt_about(dir),
+        }
+        out
+    }
+
+    /// Records that an unknown permission may be the one that refused.
+    fn doubt_about(&mut self, node: &FileNode) {
+        if self.question.errno == libc::EACCES {
+            let text = format!(": {}; permission unknown", self.owned(node));
+            self.doubt = Some([&node.path, text.as_bytes()].concat());
+        }
+    }
+
+    fn read_only(&self, node: &FileNode) -> Option<Refusal> {
+        node.is_on(mounted::READ_ONLY).then(|| {
+            let place = node.mount_point(&self.subject.dir).unwrap_or_else(|| node.path.clone());
+            let text = [&place, b" is mounted read-only".as_slice()].concat();
+            Refusal::new(libc::EROFS, Cause::ReadOnly, &place, text)
+        })
+    }
+
+    fn open_node(&mut self, node: &FileNode, parent: Option<&FileNode>, flags: u64) -> Vec<Refusal> {
+        let mut out = Vec::new();
+        let kind = node.kind();
+        let say = |errno, cause, text: &str| {
+            Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat())
+        };
+        let create = flags & O_CREAT != 0;
+        if create && flags & O_EXCL != 0 {
+            out.push(say(libc::EEXIST, Cause::Exists, "exists, and O_EXCL requires a new file"));
+            return out;
+        }
+        if kind.is_symlink() {
+            if flags & O_DIRECTORY != 0 {
+                out.push(not_a_directory(node));
+            } else if flags & O_PATH == 0 {
+                out.push(say(libc::ELOOP, Cause::Loop, "is a symbolic link, and O_NOFOLLOW forbids these"));
+            }
+            return out;
+        }
+        if flags & O_DIRECTORY != 0 && !kind.is_dir() {
+            out.push(not_a_directory(node));
+            return out;
+        }
+        if flags & O_PATH != 0 {
+            return out;
+        }
+        let mode = flags & O_ACCMODE;
+        let writes = mode != 0 || flags & O_TRUNC != 0;
+        if kind.is_dir() && (writes || create) {
+            out.push(say(libc::EISDIR, Cause::IsADirectory, "is a directory, and cannot be opened for writing"));
+            return out;
+        }
+        if create {
+            out.extend(parent.and_then(|dir| self.sticky(node, dir)));
+        }
+        out.extend(self.device(node, flags));
+        let stored = kind.is_file() || kind.is_dir();
+        if writes && stored {
+            out.extend(self.read_only(node));
+        }
+        if writes && node.attributes & IMMUTABLE != 0 {
+            out.push(immutable(node));
+        }
+        let want = match mode {
+            0 => READ,
+            O_WRONLY => WRITE,
+            _ => READ | WRITE,
+        } | if flags & O_TRUNC != 0 { WRITE } else { 0 };
+        self.use_of(node, want, &mut out);
+        if node.attributes & APPEND_ONLY != 0 && (mode != 0 && flags & O_APPEND == 0 || flags & O_TRUNC != 0) {
+            out.push(say(libc::EPERM, Cause::NoPermission, "is append-only (chattr +a)"));
+        }
+        let held = self.subject.credentials.capabilities;
+        if flags & O_NOATIME != 0
+            && node.rights.uid != self.subject.credentials.uid
+            && held.is_some_and(|held| held & CAP_FOWNER == 0)
+        {
+            let owner = self.names.user(node.rights.uid);
+            out.push(say(
+                libc::EPERM,
+                Cause::NoPermission,
+                &format!("belongs to {owner}, and O_NOATIME requires ownership"),
+            ));
+        }
+        out
+    }
+
+    /// Checks the rights to a file.
+    fn use_of(&mut self, node: &FileNode, want: u8, out: &mut Vec<Refusal>) {
+        match node.rights.allow(want, &self.subject.credentials) {
+            Verdict::Denied if !node.has_own_rules() => {
+                let nobody = want == EXECUTE && node.rights.mode & 0o111 == 0;
+                let what = match want {
+                    READ => "read it",
+                    WRITE => "write to it",
+                    EXECUTE => "execute it",
+                    _ => "read and write it",
+                };
+                let (cause, text) = match nobody {
+                    true => (
+                        Cause::NotExecutable,
+                        [&node.path, b": ".as_slice(), node.rights.text().as_bytes(), b", not executable"].concat(),
+                    ),
+                    false => (Cause::NoPermission, self.refused(node, what)),
+                };
+                out.push(Refusal::new(libc::EACCES, cause, &node.path, text));
+            }
+            Verdict::Granted => {}
+            _ => self.doubt_about(node),
+        }
+    }
+
+    /// The refusal of `O_CREAT` on a file of another user in a sticky directory, as in
+    /// [`may_create_in_sticky`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c).
+    fn sticky(&self, node: &FileNode, dir: &FileNode) -> Option<Refusal> {
+        let name = if node.kind() == FileType::Fifo { "protected_fifos" } else { "protected_regular" };
+        if !(node.kind().is_file() || node.kind() == FileType::Fifo) || dir.rights.mode & 0o1000 == 0 {
+            return None;
+        }
+        if node.rights.uid == dir.rights.uid || node.rights.uid == self.subject.credentials.uid {
+            return None;
+        }
+        let level = setting(name)?;
+        let open_to = dir.rights.mode & if level >= 2 { 0o022 } else { 0o002 };
+        (level >= 1 && open_to != 0).then(|| {
+            let owner = self.names.user(node.rights.uid);
+            let why = format!(
+                " belongs to {owner}, and O_CREAT is refused in a sticky directory that others can write to (fs.{name})"
+            );
+            Refusal::new(libc::EACCES, Cause::NoPermission, &node.path, [&node.path, why.as_bytes()].concat())
+        })
+    }
+
+    /// The refusals of a device, a FIFO or a socket.
+    fn device(&self, node: &FileNode, flags: u64) -> Vec<Refusal> {
+        let say = |errno, cause, text: &str| {
+            Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat())
+        };
+        match node.kind() {
+            FileType::Socket => vec![say(libc::ENXIO, Cause::NoDevice, "is a socket, which cannot be opened")],
+            FileType::Fifo if flags & O_ACCMODE == O_WRONLY && flags & O_NONBLOCK != 0 => {
+                vec![say(libc::ENXIO, Cause::NoDevice, "is a FIFO that no process has open for reading")]
+            }
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                let mut out = Vec::new();
+                if node.is_on(mounted::NODEV) {
+                    out.push(say(libc::EACCES, Cause::NoPermission, "is a device on a nodev mount"));
+                }
+                let missing = match (node.kind(), node.device) {
+                    (FileType::CharacterDevice, TTY) => "is the controlling terminal, and the process has none",
+                    _ => "is a device whose driver is missing or refused the open",
+                };
+                out.push(say(libc::ENXIO, Cause::NoDevice, missing));
+                out.push(say(libc::ENODEV, Cause::NoDevice, missing));
+                out.push(say(libc::EBUSY, Cause::Busy, "is a busy device"));
+                out
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The names of a path, last one first.
+fn parts(path: &[u8], link: Option<usize>) -> Vec<Part> {
+    let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+    let mut parts: Vec<Part> = names.map(|name| Part { name: name.to_vec(), link }).collect();
+    parts.reverse();
+    parts
+}
+
+fn failed<T>(node: &FileNode, error: &Errno) -> Walked<T> {
+    unsure(&[&node.path, b": ", error.to_string().as_bytes()])
+}
+
+/// The refusal of a name that does not exist. For a link, it gives the target.
+fn missing(dir: &FileNode, part: &Part, within: bool, links: &[Link]) -> Refusal {
+    let near = dir.nearest(&part.name);
+    let no = if within { b"no directory ".as_slice() } else { b"no " };
+    let mut text = [no, &part.name, b" in ", &dir.path].concat();
+    if let Some(near) = &near {
+        text.extend_from_slice(&[b"; the nearest name is ", near.as_slice()].concat());
+    }
+    match part.link.and_then(|link| links.get(link)) {
+        Some(link) => {
+            let text = [&link.path, b" is a symbolic link to ".as_slice(), &link.target, b": ", &text].concat();
+            Refusal { near, ..Refusal::new(libc::ENOENT, Cause::DanglingLink, &link.path, text) }
+        }
+        None => {
+            let slash = if dir.path.ends_with(b"/") { b"".as_slice() } else { b"/" };
+            let component = [&dir.path, slash, &part.name].concat();
+            Refusal { near, last: !within, ..Refusal::new(libc::ENOENT, Cause::Missing, &component, text) }
+        }
+    }
+}
+
+fn too_long(dir: &FileNode, part: &Part) -> Refusal {
+    let text = format!("a name has {} bytes, more than the file system allows (at most {NAME_MAX})", part.name.len());
+    Refusal::new(
+        libc::ENAMETOOLONG,
+        Cause::TooLong,
+        &part.name,
+        [&dir.path, b": ".as_slice(), text.as_bytes()].concat(),
+    )
+}
+
+fn endless(links: &[Link]) -> Refusal {
+    let path = links.first().map(|link| link.path.clone()).unwrap_or_default();
+    let target = links.first().map(|link| link.target.clone()).unwrap_or_default();
+    let text = [&path, b" is a symbolic link to ".as_slice(), &target, b": a loop, or more than 40 links"].concat();
+    Refusal::new(libc::ELOOP, Cause::Loop, &path, text)
+}
+
+fn not_a_directory(node: &FileNode) -> Refusal {
+    let text = [&node.path, b" is ".as_slice(), kind_text(node.kind()).as_bytes(), b", not a directory"].concat();
+    Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text)
+}
+
+fn immutable(node: &FileNode) -> Refusal {
+    let text = [&node.path, b" is immutable (chattr +i)".as_slice()].concat();
+    Refusal::new(libc::EPERM, Cause::NoPermission, &node.path, text)
+}
+
+fn kind_text(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "something else",
+    }
+}
+
+/// The value of a kernel setting: /proc/sys/fs/NAME.
+fn setting(name: &str) -> Option<u32> {
+    decimal(read_bounded(format!("/proc/sys/fs/{name}"), 64).ok()?.trim_ascii())
+}

@@ -1,0 +1,160 @@
+//! The counters of the kernel side: events met, lost and skipped.
+
+use super::Plain;
+use aya::maps::{Array, IterableMap as _, MapData};
+use rustix::thread::{MembarrierCommand, membarrier};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tracetui_host::bpf::{bpf, number};
+use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::kind::{Kind, SLOTS, Shows, Slot};
+
+/// The counters of every possible CPU: the map `CPUS`, mapped read-only. They are not read with bpf(2), which would
+/// keep programs of functions from running on the copying CPU ([`Live::skips`](super::Live::skips)).
+#[derive(Debug)]
+pub(super) struct CpuStates {
+    states: NonNull<AtomicU64>,
+    cpus: usize,
+}
+
+/// The number of words in the counters of one CPU.
+const WORDS: usize = size_of::<CpuState>() / size_of::<u64>();
+
+const _: () = assert!(size_of::<CpuState>() == WORDS * size_of::<u64>() && size_of::<SlotCounters>().is_multiple_of(8));
+
+// SAFETY: the mapping is not bound to a thread, and is only read by atomic loads.
+unsafe impl Send for CpuStates {}
+// SAFETY: concurrent access through `&CpuStates` consists only of atomic loads.
+unsafe impl Sync for CpuStates {}
+
+impl CpuStates {
+    /// Maps the counters.
+    ///
+    /// # Errors
+    /// The error of mmap(2).
+    pub(super) fn map(map: &Array<MapData, Plain<CpuState>>) -> io::Result<CpuStates> {
+        let cpus = map.len() as usize;
+        let fd = map.map().fd().as_fd().as_raw_fd();
+        // SAFETY: the kernel chooses the address, so the new mapping replaces no other one. `drop` unmaps it.
+        let at = unsafe {
+            libc::mmap(std::ptr::null_mut(), CpuStates::bytes(cpus), libc::PROT_READ, libc::MAP_SHARED, fd, 0)
+        };
+        match NonNull::new(at.cast()) {
+            Some(states) if at != libc::MAP_FAILED => Ok(CpuStates { states, cpus }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn bytes(cpus: usize) -> usize {
+        cpus * size_of::<CpuState>()
+    }
+
+    /// `N` words of the mapping, from word `first` on.
+    fn words<const N: usize>(&self, first: usize) -> [u64; N] {
+        std::array::from_fn(|at| {
+            assert!(first + at < self.cpus * WORDS, "there is no such word");
+            // SAFETY: the word is within the mapping and aligned. Programs write each as one word.
+            unsafe { self.states.add(first + at).as_ref() }.load(Ordering::Acquire)
+        })
+    }
+
+    /// The counters. Programs may run during the read, so this is not a snapshot of one instant.
+    pub(super) fn read(&self) -> Vec<CpuState> {
+        (0..self.cpus).map(|cpu| zerocopy::transmute!(self.words::<WORDS>(cpu * WORDS))).collect()
+    }
+
+    /// Whether every event that was met has its outcome, so that no program is between the two. An event that is met
+    /// later takes its time later. An event that was met before has its record in the ring, or is lost.
+    pub(super) fn are_balanced(&self) -> bool {
+        const SLOT: usize = size_of::<SlotCounters>() / size_of::<u64>();
+        (0..self.cpus).flat_map(|cpu| (0..SLOTS).map(move |slot| cpu * WORDS + slot * SLOT)).all(|first| {
+            let counters: SlotCounters = zerocopy::transmute!(self.words::<SLOT>(first));
+            let [met, ..] = counters.sums();
+            met.left == met.right
+        })
+    }
+}
+
+impl Drop for CpuStates {
+    fn drop(&mut self) {
+        // SAFETY: `states` is the mapping that `map` created, and no reference to it outlives `self`.
+        unsafe { libc::munmap(self.states.as_ptr().cast(), CpuStates::bytes(self.cpus)) };
+    }
+}
+
+/// Opens a file that does not exist, and returns whether a probe reported it. If a tracepoint is attached but never
+/// reached, the counters show neither opens nor losses.
+pub(super) fn sees_an_open(cpus: &CpuStates) -> bool {
+    const TRIES: u32 = 10;
+    let met = || -> u64 {
+        let slots = || Slot::of_kind(Kind::Open).filter(|slot| slot.shows() == Shows::Most);
+        cpus.read().iter().flat_map(|cpu| slots().map(|slot| cpu.slots[slot as usize].met)).sum()
+    };
+    let before = met();
+    // Tries several times, because the kernel skips a program that a preempted task is already running on this CPU.
+    (0..TRIES).any(|_| {
+        let _ = std::fs::File::open("");
+        met() != before
+    })
+}
+
+/// The number of skips of a program: `bpf_prog_info.recursion_misses`.
+pub(super) fn skips(program: &OwnedFd) -> u64 {
+    let mut found = ProgInfo::default();
+    info(program, &mut found);
+    found.recursion_misses
+}
+
+/// `struct bpf_prog_info` (UAPI) up to the last field of 5.16. aya does not expose `recursion_misses`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgInfo {
+    before: [u64; 24],
+    run_time_ns: u64,
+    run_cnt: u64,
+    recursion_misses: u64,
+    verified_insns: u32,
+    attach_btf_obj_id: u32,
+}
+
+const _: () = assert!(std::mem::offset_of!(ProgInfo, recursion_misses) == 208);
+
+/// Queries the kernel about a program or a link. Fields that the kernel does not know stay unchanged. If the query
+/// fails, all fields do. `T` must be a prefix of a structure of the kernel, with zeros for the lengths of arrays.
+pub(super) fn info<T>(object: &OwnedFd, into: &mut T) {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    /// The `info` member of `union bpf_attr`.
+    #[repr(C)]
+    struct Info {
+        fd: u32,
+        len: u32,
+        info: u64,
+    }
+    let mut attr = Info { fd: number(object), len: size_of::<T>() as u32, info: std::ptr::from_mut(into) as u64 };
+    // SAFETY: `attr` has the layout of the `info` member of `union bpf_attr`. `into` is writable for `attr.len` bytes.
+    let _ = unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) };
+}
+
+/// Waits until no program of tracetui runs any more. Call it after all were detached. Programs run in RCU read-side
+/// critical sections, and membarrier(2) waits for those that were running. Preemptible programs run under SRCU instead,
+/// and user space cannot wait for that. In this case the function waits until the counters stay unchanged.
+pub(super) fn settle(cpus: &CpuStates, preemptible: bool) {
+    const STILL: Duration = Duration::from_millis(20);
+    const TRIES: u32 = 50;
+    let _ = membarrier(MembarrierCommand::Global);
+    if !preemptible {
+        return;
+    }
+    let mut last = cpus.read();
+    for _ in 0..TRIES {
+        std::thread::sleep(STILL);
+        let now = cpus.read();
+        if now == last {
+            return;
+        }
+        last = now;
+    }
+}

@@ -1,0 +1,286 @@
+//! The probe object in the kernel: creates its maps and loads its programs.
+//!
+//! This does not use aya's loader, which parses the kernel's BTF itself. That takes longer than anything else but the
+//! verifier, and the loader does not support programs at functions (`BPF_TRACE_KPROBE_MULTI`). [`aya_obj`] parses and
+//! relocates the object.
+
+use super::LiveOptions;
+use super::load::{KernelFacts, OBJECT, StartError, possible_cpus};
+use super::reach;
+use aya::maps::{Map, MapData};
+use aya_obj::generated::{bpf_func_info, bpf_insn};
+use aya_obj::{Function, Object};
+use rustix::param::page_size;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use tracetui_events::capture;
+use tracetui_host::bpf::bpf_fd;
+use tracetui_host::maps::{NewMap, freeze, set};
+use tracetui_host::program::raise_memlock;
+use tracetui_host::program::{NewProgram, ProgramKind};
+use tracetui_shared::kind::Kind;
+
+/// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
+/// the last.
+const EXITED: &str = "EXITED";
+
+/// The map of open connections, which is large.
+const CONNS: &str = "CONNS";
+
+/// The maps that depend on the kernel: [`EXITED`], per-CPU maps that are only used if the verifier follows every iteration of a
+/// loop (`path.rs`), and [`CONNS`].
+const ON_FACTS: [&str; 4] = [EXITED, "DEEP", "DEEP_QUIET", CONNS];
+
+/// Other maps of connections.
+const OF_TCP: [&str; 4] = ["WAITING", "TCP_BEGUN", "TCP_SUBMITTERS", "TCP_ACCEPTS"];
+
+/// `BPF_F_NO_PREALLOC` (UAPI).
+const NO_PREALLOC: u32 = 1;
+
+/// The declared number of elements of a map with one element for each possible CPU (`per_cpu!` in `maps.rs`).
+const PER_CPU: u32 = 0;
+
+const CONSTANTS: &str = ".rodata";
+
+/// The maximum size of the verifier's log in bytes. The kernel writes only as much of it as needed.
+const LOG: usize = 16 << 20;
+
+/// The object, with the descriptors of the maps in its instructions.
+pub(super) struct ProbeObject {
+    object: Object,
+    /// The BTF of the functions, and of the programs that call them.
+    btf: OwnedFd,
+}
+
+/// The maps of the object. Most do not depend on the kernel's features, so they are created while its BTF is read.
+///
+/// The instructions of programs contain these descriptors. Drop this only after the programs are loaded.
+#[derive(Debug, Default)]
+pub(super) struct Maps {
+    left: HashMap<String, OwnedFd>,
+    /// The maps for which user space holds another descriptor.
+    taken: Vec<OwnedFd>,
+}
+
+impl Maps {
+    /// Creates the maps, except for those of [`ON_FACTS`].
+    ///
+    /// # Errors
+    /// If the kernel refuses a map or the size of the ring.
+    pub(super) fn create(options: &LiveOptions) -> Result<Maps, StartError> {
+        if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
+            return Err(StartError::RingSize(options.ring_size));
+        }
+        raise_memlock();
+        let cpus = possible_cpus()?;
+        let object = Object::parse(OBJECT).map_err(StartError::object)?;
+        let mut maps = Maps::default();
+        for (name, map) in object.maps.iter().filter(|(name, _)| !ON_FACTS.contains(&name.as_str())) {
+            let elements = match (name.as_str(), map.max_entries()) {
+                ("RING", _) => options.ring_size.max(u32::try_from(page_size()).unwrap_or(0)),
+                ("CAPTURE_TREE", _) => options.tree_size,
+                ("CAPTURE_CGROUPS", _) => capture::CGROUPS_MAP,
+                (_, PER_CPU) => cpus,
+                (name, _) if OF_TCP.contains(&name) && !options.kinds.contains(Kind::Tcp) => 1,
+                (_, declared) => declared,
+            };
+            maps.add(name, map, elements, 0)?;
+        }
+        Ok(maps)
+    }
+
+    /// Creates the maps of [`ON_FACTS`]. The programs refer to them even if they do not use them.
+    fn complete(&mut self, object: &Object, facts: &KernelFacts, connections: u32) -> Result<(), StartError> {
+        let cpus = possible_cpus()?;
+        for name in ON_FACTS {
+            let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
+            let elements = match (name, map.max_entries()) {
+                (EXITED, _) if facts.exit_has_group_dead => 1,
+                (CONNS, _) => connections,
+                (EXITED, declared) => declared,
+                _ if facts.may_goto => 1,
+                _ => cpus,
+            };
+            // A program may allocate in any context from 6.1 on.
+            let flags = if name == CONNS && facts.cast.is_some() { NO_PREALLOC } else { 0 };
+            self.add(name, map, elements, flags)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, map: &aya_obj::Map, elements: u32, flags: u32) -> Result<(), StartError> {
+        let created = create(name, map, elements, flags);
+        let created = created.map_err(|error| StartError::object(format!("map {name}: {error}")))?;
+        self.left.insert(name.to_owned(), created);
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Result<Map, StartError> {
+        let map = self.left.remove(name).ok_or_else(|| no_map(name))?;
+        let own = map.try_clone().map_err(StartError::object)?;
+        self.taken.push(map);
+        Ok(Map::from_map_data(MapData::from_fd(own)?)?)
+    }
+
+    /// The descriptor of a map, which stays the programs' own.
+    pub(super) fn fd(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        self.left.get(name).map(OwnedFd::as_fd)
+    }
+
+    /// Freezes the maps that user space has not taken. Only the programs change these: the maps of records, processes
+    /// and requests. The constants are already frozen.
+    pub(super) fn freeze(&self) -> Result<(), StartError> {
+        let mut maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
+        maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
+    }
+}
+
+fn no_map(name: &str) -> StartError {
+    StartError::object(format!("the object has no map {name}"))
+}
+
+/// A program that the kernel rejected.
+#[derive(Debug)]
+pub(super) struct Rejected {
+    pub(super) error: io::Error,
+    /// The verifier's log; empty if the verifier did not run.
+    pub(super) log: String,
+}
+
+impl ProbeObject {
+    /// Parses the object that [`for_this_kernel`](super::load::for_this_kernel) made, and completes the maps.
+    pub(super) fn new(
+        bytes: &[u8],
+        maps: &mut Maps,
+        facts: &KernelFacts,
+        connections: u32,
+    ) -> Result<ProbeObject, StartError> {
+        let mut object = Object::parse(bytes).map_err(StartError::object)?;
+        maps.complete(&object, facts, connections)?;
+        let parsed = std::mem::take(&mut object.maps);
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        let descriptors = parsed.iter().map(|(name, map)| (name.as_str(), maps.left[name].as_raw_fd(), map));
+        object.relocate_maps(descriptors, &sections).map_err(StartError::object)?;
+        object.relocate_calls(&sections).map_err(StartError::object)?;
+        let btf = object.btf.as_ref().map(|btf| load_btf(&btf.to_bytes()));
+        let btf = btf.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+        let btf = btf.map_err(|error| StartError::object(format!("BTF of the probes: {error}")))?;
+        Ok(ProbeObject { object, btf })
+    }
+
+    /// The number of instructions of a program, including the functions that it calls.
+    pub(super) fn instructions(&self, name: &str) -> usize {
+        self.function(name).map_or(0, |function| function.instructions.len())
+    }
+
+    /// Loads a program.
+    ///
+    /// # Errors
+    /// If the kernel rejects it both without and with the instructions that are never executed. The program is then
+    /// loaded again for the verifier's log, which takes time. After EPERM it is not, because the verifier did not run.
+    pub(super) fn load(&self, name: &str, kind: ProgramKind) -> Result<OwnedFd, Rejected> {
+        let none = || io::Error::other("the object has no such program");
+        let function = self.function(name).ok_or_else(none).map_err(Rejected::without_log)?;
+        let whole = (&function.instructions, &function.func_info.func_info);
+        let left = reach::reached(whole.0, whole.1);
+        let loaded = left.map(|left| self.load_as(name, kind, &left.code, &left.functions, &mut []));
+        let loaded = match loaded {
+            Some(loaded) if !loaded.as_ref().is_err_and(|error| error.raw_os_error() != Some(libc::EPERM)) => loaded,
+            // The kernel may accept the whole program even if it rejects the reduced one.
+            _ => self.load_as(name, kind, whole.0, whole.1, &mut []),
+        };
+        loaded.or_else(|error| {
+            if error.raw_os_error() == Some(libc::EPERM) {
+                return Err(Rejected::without_log(error));
+            }
+            let mut log = vec![0; LOG];
+            self.load_as(name, kind, whole.0, whole.1, &mut log).map_err(|_| {
+                let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
+                Rejected { error, log: String::from_utf8_lossy(text).into_owned() }
+            })
+        })
+    }
+
+    /// Loads a program with these instructions and with functions that begin at these offsets.
+    fn load_as(
+        &self,
+        name: &str,
+        kind: ProgramKind,
+        code: &[bpf_insn],
+        functions: &[bpf_func_info],
+        log: &mut [u8],
+    ) -> io::Result<OwnedFd> {
+        // Programs at functions have no types, unlike the functions that they call, so they are loaded without types.
+        let has_types = functions.first().is_some_and(|first| first.insn_off == 0);
+        let types: Vec<u8> =
+            functions.iter().flat_map(|info| [info.insn_off, info.type_id]).flat_map(u32::to_ne_bytes).collect();
+        let functions = has_types.then_some((self.btf.as_fd(), types.as_slice()));
+        let program = NewProgram { name, kind, code: bytes(code), functions };
+        unless_interrupted(|| program.load(log))
+    }
+
+    fn function(&self, name: &str) -> Option<&Function> {
+        self.object.functions.get(&self.object.programs.get(name)?.function_key())
+    }
+}
+
+impl Rejected {
+    fn without_log(error: io::Error) -> Rejected {
+        Rejected { error, log: String::new() }
+    }
+}
+
+/// Creates a map. A map of constants gets its content and is frozen, so that the verifier knows the values.
+fn create(name: &str, map: &aya_obj::Map, elements: u32, flags: u32) -> io::Result<OwnedFd> {
+    let sizes = (map.key_size(), map.value_size());
+    let created = NewMap::new(map.map_type(), sizes, elements).flags(map.map_flags() | flags).named(name).create()?;
+    if !map.data().is_empty() {
+        // SAFETY: the parser gives the values of such a map the size of its data.
+        unsafe { set(created.as_fd(), map.data()) }?;
+        freeze(created.as_fd())?;
+    }
+    Ok(created)
+}
+
+/// Loads a program. Retries if a signal interrupted the verifier, which then fails with EAGAIN
+/// ([`do_check`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c)).
+fn unless_interrupted(mut load: impl FnMut() -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    let mut loaded = load();
+    for _ in 0..INTERRUPTIONS {
+        if !loaded.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN)) {
+            break;
+        }
+        loaded = load();
+    }
+    loaded
+}
+
+/// The number of retries of an interrupted load.
+const INTERRUPTIONS: u32 = 20;
+
+/// The bytes of instructions.
+fn bytes(code: &[bpf_insn]) -> &[u8] {
+    // SAFETY: the structure is `repr(C)` with integers only, and has no padding: one byte twice, two bytes, four bytes.
+    unsafe { std::slice::from_raw_parts(code.as_ptr().cast(), size_of_val(code)) }
+}
+
+const _: () = assert!(size_of::<bpf_insn>() == 8);
+
+fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
+    const BPF_BTF_LOAD: libc::c_int = 18;
+    /// `union bpf_attr` of `BPF_BTF_LOAD` up to `btf_log_level` (UAPI). The structure ends there because the kernel
+    /// would write to the next word.
+    #[repr(C, packed(4))]
+    struct BtfLoad {
+        btf: u64,
+        log_buf: u64,
+        btf_size: u32,
+        log_size: u32,
+        log_level: u32,
+    }
+    let size = u32::try_from(btf.len()).unwrap_or(0);
+    let mut attr = BtfLoad { btf: btf.as_ptr() as u64, log_buf: 0, btf_size: size, log_size: 0, log_level: 0 };
+    // SAFETY: `attr` has the layout of `BPF_BTF_LOAD`. The BTF outlives the call.
+    unsafe { bpf_fd(BPF_BTF_LOAD, &mut attr) }
+}

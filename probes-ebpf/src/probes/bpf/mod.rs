@@ -1,0 +1,292 @@
+//! `bpf`: a BPF program was loaded, attached, replaced or detached, or failed to.
+
+use crate::arch::read_passed;
+use crate::call::{Call, at_return, at_tracepoint};
+use crate::calls::bpf::{CALLS, SET_BPF, attaches, what};
+use crate::emit::{Event, Frame};
+use crate::files::{Anonymous, file_at, is_anonymous, is_tun, owns_table};
+use crate::maps::per_cpu;
+use crate::read::{at_most, forgotten, has as exists, rd_field, set};
+use crate::task::Who;
+use asked::{ATTR, descriptors, finish, read_attr};
+use aya_ebpf::macros::{kprobe, tracepoint};
+use aya_ebpf::maps::Array;
+use aya_ebpf::programs::{ProbeContext, TracePointContext};
+use link::link;
+use object::{find, objects, private_of, program};
+use perf::perf_event;
+use target::names;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::field;
+use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, option};
+use tracetui_shared::record::stack;
+
+mod asked;
+mod link;
+mod object;
+mod perf;
+mod target;
+
+/// The buffers in which a `bpf` record is assembled.
+#[repr(C)]
+pub struct BpfScratch {
+    frame: Frame<BpfRecord>,
+    /// The text after the record, and the stack.
+    text: [u8; TEXT_LEN + stack::ROOM],
+    /// `union bpf_attr` as passed, followed by zeros.
+    attr: [u8; ATTR as usize],
+    /// What the call names, step by step. It is kept in memory: the verifier then need not follow every command
+    /// separately.
+    found: Found,
+}
+
+/// The addresses of the kernel objects that a call names; 0 if absent.
+#[repr(C)]
+struct Found {
+    /// The two descriptors that the call takes or makes; [`NO_FD`] if there is none.
+    fd: u64,
+    fd2: u64,
+    /// The file behind the first one, and the objects behind both.
+    file: u64,
+    object: u64,
+    object2: u64,
+    /// The candidate for the program, and the one to try next.
+    prog: u64,
+    otherwise: u64,
+    /// What may be the link.
+    link: u64,
+    /// The perf event.
+    event: u64,
+    /// The string that names the target, and the bits of [`has`](tracetui_shared::record::bpf::has) and of
+    /// [`on`](tracetui_shared::record::bpf::on) that it adds if it is not empty.
+    name: u64,
+    name_has: u64,
+    name_on: u64,
+    /// The string after the record.
+    text: u64,
+}
+
+/// No descriptor: beyond the end of every table.
+const NO_FD: u64 = u64::MAX;
+
+per_cpu! {
+    /// Records of calls from `sys_exit_btf`.
+    BPF_BTF_SCRATCH: BpfScratch;
+    /// Records of `bpf_tp`.
+    BPF_TP_SCRATCH: BpfScratch;
+    /// Records of `bpf_multi`.
+    BPF_MULTI_SCRATCH: BpfScratch;
+}
+
+/// `BPF_MAP_TYPE_STRUCT_OPS` (`enum bpf_map_type`, include/uapi/linux/bpf.h).
+const MAP_STRUCT_OPS: u32 = 26;
+
+/// Whether a call of one of the functions that do many things loads, attaches or detaches a program.
+#[inline(always)]
+fn concerns(call: &Call) -> bool {
+    /// `SOL_SOCKET` (include/uapi/asm-generic/socket.h).
+    const SOL_SOCKET: u64 = 1;
+    /// `SECCOMP_SET_MODE_FILTER` (include/uapi/linux/seccomp.h).
+    const SET_MODE_FILTER: u64 = 1;
+    /// `PR_SET_SECCOMP` (include/uapi/linux/prctl.h).
+    const PR_SET_SECCOMP: u64 = 22;
+    /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
+    const MODE_FILTER: u64 = 2;
+    let low = |arg: u64| arg & 0xffff_ffff;
+    let args = &call.args;
+    match forgotten(call.which().into(), call.ret as u64) as u8 {
+        what::IOCTL => attaches(low(args[1])),
+        what::SETSOCKOPT => {
+            low(args[1]) == SOL_SOCKET
+                && matches!(
+                    low(args[2]) as u16,
+                    option::ATTACH_FILTER
+                        | option::DETACH_FILTER
+                        | option::ATTACH_BPF
+                        | option::ATTACH_REUSEPORT_CBPF
+                        | option::ATTACH_REUSEPORT_EBPF
+                        | option::DETACH_REUSEPORT_BPF
+                )
+        }
+        what::SECCOMP => low(args[0]) == SET_MODE_FILTER,
+        what::PRCTL => low(args[0]) == PR_SET_SECCOMP && args[1] == MODE_FILTER,
+        _ => true,
+    }
+}
+
+/// Reports a call from `sys_exit_btf`.
+#[inline(always)]
+pub unsafe fn ended(call: &Call) {
+    // SAFETY: `call` is a call that ended just now.
+    unsafe { bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, call) };
+}
+
+/// `syscalls:sys_exit_{bpf,ioctl,setsockopt,seccomp,prctl}`.
+#[tracepoint]
+#[inline(always)]
+pub fn bpf_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
+    unsafe {
+        if let Some(call) = at_tracepoint(&ctx, &CALLS) {
+            bpf::<true>(Slot::BpfTp, &BPF_TP_SCRATCH, &call);
+        }
+    }
+    0
+}
+
+/// Return of the functions behind the same system calls.
+#[kprobe]
+#[inline(always)]
+pub fn bpf_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the registers at the function's return.
+    unsafe {
+        if let Some(call) = at_return(&ctx, &CALLS) {
+            bpf::<false>(Slot::BpfMulti, &BPF_MULTI_SCRATCH, &call);
+        }
+    }
+    0
+}
+
+/// Which of [`call`] a call is.
+fn how_called(call: &Call) -> u8 {
+    match call.which() {
+        what::IOCTL if call.args[1] & 0xffff_ffff == SET_BPF => call::PERF_IOCTL,
+        what::IOCTL => call::TUN_IOCTL,
+        what::SETSOCKOPT => call::SETSOCKOPT,
+        what::SECCOMP | what::PRCTL => call::SECCOMP,
+        _ => call::BPF,
+    }
+}
+
+// `FURTHER`: the program may call functions (`further.rs`). One that is attached to functions may not: it has no BTF.
+
+/// Reports a call that ended, if it loads, attaches or detaches a program. The kernel's side is
+/// [`__sys_bpf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c),
+/// [`_perf_ioctl`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c),
+/// [`sk_setsockopt`](https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c) and
+/// [`seccomp_set_mode_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c).
+#[inline(always)]
+unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call) {
+    if !concerns(call) {
+        return;
+    }
+    let how = how_called(call);
+    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
+    // this program's own map; the verifier checks every offset into it.
+    unsafe {
+        // From 7.2 on this bit may be set in addition to the command (`BPF_COMMON_ATTRS`, include/uapi/linux/bpf.h).
+        let asked = call.args[0] as u32 & !0x1_0000;
+        let command = match how {
+            call::SETSOCKOPT => call.args[2] as u16,
+            call::TUN_IOCTL => call.args[1] as u16,
+            _ if asked <= 0xffff => asked as u16,
+            _ => 0,
+        };
+        let hidden = |number: u16| forgotten(number.into(), call.args[1]) as u16;
+        let command = hidden(command);
+        if how == call::BPF && !is_reported(hidden(command), call) {
+            return;
+        }
+        if matches!(how, call::PERF_IOCTL | call::TUN_IOCTL) && !may_attach(how, call) {
+            return;
+        }
+        let how = hidden(how.into()) as u8;
+        let mut call = *call;
+        call.ret = result(how, &call);
+        let call = &call;
+        let who = Who::of(call.task);
+        let Some(event) = Event::of_call(slot, &who, call) else { return };
+        let Some(s) = event.place(scratch) else { return };
+        clear(s);
+        event.head(&raw mut (*s).frame.header, &who);
+        let record = &raw mut (*s).frame.record;
+        set(&raw mut (*record).ret, call.ret as i32);
+        set(&raw mut (*record).call, how);
+        set(&raw mut (*record).cmd, command);
+        (*record).prog_uid = u32::MAX;
+        (*record).target_fd = -1;
+        if how == call::BPF {
+            read_attr(s, call);
+        }
+        descriptors(s, call);
+        objects(s, call.task);
+        find(s, call);
+        program::<FURTHER>(s);
+        link(s);
+        perf_event(s);
+        names(s);
+        finish(s, call);
+        const LEN: u64 = size_of::<Frame<BpfRecord>>() as u64;
+        let text = at_most(u64::from((*s).frame.record.text_len), TEXT_LEN as u64);
+        event.send((&raw mut (*s).frame).cast(), LEN + text, LEN + TEXT_LEN as u64);
+    }
+}
+
+/// The result of a call. seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC that fails returns the id of a thread, unless
+/// SECCOMP_FILTER_FLAG_TSYNC_ESRCH asks for an error: it then fails with ESRCH, and so it is reported.
+#[inline(always)]
+fn result(how: u8, call: &Call) -> i64 {
+    const TSYNC: u64 = 1;
+    const TSYNC_ESRCH: u64 = 1 << 4;
+    const ESRCH: i64 = 3;
+    // The second argument of prctl(2) is SECCOMP_MODE_FILTER, 2.
+    let is_thread = how == call::SECCOMP && call.args[1] & (TSYNC | TSYNC_ESRCH) == TSYNC && call.ret > 0;
+    if is_thread { -ESRCH } else { call.ret }
+}
+
+/// Whether a command of bpf(2) makes an event. Of the updates of maps, only those of struct_ops do.
+#[inline(always)]
+unsafe fn is_reported(command: u16, call: &Call) -> bool {
+    match command {
+        cmd::PROG_LOAD
+        | cmd::PROG_ATTACH
+        | cmd::PROG_DETACH
+        | cmd::RAW_TRACEPOINT_OPEN
+        | cmd::LINK_CREATE
+        | cmd::LINK_UPDATE
+        | cmd::LINK_DETACH => true,
+        cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => {
+            let mut fd = 0u32;
+            // SAFETY: user memory is read by helper into a number. `call.task` is the current task.
+            unsafe {
+                read_passed::<4>((&raw mut fd).cast(), 4, call.args[1]);
+                let file = file_at(call.task, u64::from(fd));
+                let map = private_of(file);
+                map != 0
+                    && exists(field::MapType)
+                    && rd_field::<u32>(map, field::MapType) == MAP_STRUCT_OPS
+                    && is_anonymous(file, &Anonymous::BPF_MAP)
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Whether ioctl(2) may have been called on a perf event, or on a tun device. Files of other kinds may know the same
+/// number, and answer it as they like (FUSE). While another thread may have put another file at the descriptor, the call
+/// may have attached a program.
+#[inline(always)]
+unsafe fn may_attach(how: u8, call: &Call) -> bool {
+    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them.
+    unsafe {
+        let file = file_at(call.task, call.args[0] & 0xffff_ffff);
+        let takes = if how == call::TUN_IOCTL { is_tun(file) } else { is_anonymous(file, &Anonymous::PERF_EVENT) };
+        file == 0 || takes || !owns_table(call.task)
+    }
+}
+
+#[inline(always)]
+unsafe fn clear(s: *mut BpfScratch) {
+    let mut i = 0;
+    while i < size_of::<BpfRecord>() / 8 {
+        // SAFETY: `s` is this CPU's element of this program's own map. A record is a whole number of words.
+        unsafe { set((&raw mut (*s).frame.record).cast::<u64>().add(i), 0) };
+        i += 1;
+    }
+    i = 0;
+    while i < size_of::<Found>() / 8 {
+        // SAFETY: the same.
+        unsafe { set((&raw mut (*s).found).cast::<u64>().add(i), 0) };
+        i += 1;
+    }
+}

@@ -1,0 +1,338 @@
+//! Programs that failed to start. Path and arguments are read from the caller's memory.
+
+use super::{
+    ARGV_FEW, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large,
+    measure, names, send,
+};
+use crate::arch::read_passed;
+use crate::call::{self, Call};
+use crate::calls::exec::EXECVEAT;
+use crate::emit::Event;
+use crate::further::{self, further};
+use crate::maps::this_cpu;
+use crate::path::{self, Place};
+use crate::read::{get, konst, ld, may_turn, read_user_str, set, store_word};
+use crate::task::Who;
+use aya_ebpf::maps::Array;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::field;
+use tracetui_shared::record::exec::ARGV_FIRST;
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::abi;
+
+/// Limit of arguments of a failed exec that are counted.
+const ARGC_MAX: u64 = 4096;
+const _: () = assert!(further::MOST >= ARGC_MAX);
+/// Arguments that the program itself takes where the verifier walks through every iteration (before 6.9). The rest is
+/// left to [`take_more`].
+const ARGC_FEW: u32 = 16;
+/// Bytes requested when an argument of a failed exec is read.
+const ARG_ASK: u64 = ARGV_FIRST as u64;
+
+const AT_FDCWD: i32 = -100;
+/// `/dev/fd/` as a little-endian word.
+const DEV_FD: u64 = u64::from_le_bytes(*b"/dev/fd/");
+
+/// Reports a call that failed, unless it only checks whether an exec is permitted (`AT_EXECVE_CHECK`, 6.14+,
+/// include/uapi/linux/fcntl.h).
+#[inline(always)]
+pub(super) unsafe fn failed_exec(slot: Slot, scratch: &Array<ExecScratch>, call: &Call) {
+    const AT_EXECVE_CHECK: u64 = 0x10000;
+    if call.ret >= 0 {
+        return;
+    }
+    let [a, b, c, _] = call.args;
+    // SAFETY: `call.regs` is a BTF pointer to `struct pt_regs`; `call.task` is the current task.
+    unsafe {
+        let asked = if call.which() == EXECVEAT {
+            if call::fifth_argument(call) & AT_EXECVE_CHECK != 0 {
+                return;
+            }
+            Asked { dirfd: a as i32, path: b, argv: c }
+        } else {
+            Asked { dirfd: AT_FDCWD, path: a, argv: b }
+        };
+        failed(slot, scratch, call, &asked);
+    }
+}
+
+/// The arguments of a failed exec.
+struct Asked {
+    /// The directory descriptor; `AT_FDCWD` for execve.
+    dirfd: i32,
+    /// The user address of the path.
+    path: u64,
+    /// The user address of `argv[]`.
+    argv: u64,
+}
+
+/// Reports an exec that failed. Path and arguments are read from the caller's memory after the call. What the kernel
+/// did not read before it failed may lie in a page that is not present; the record marks this, and nothing is guessed.
+///
+/// After the point of no return the caller's memory is freed, and the new program's has no arguments yet
+/// (`mm->arg_end == 0`). The kernel then ends the process
+/// ([`bprm_execve`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c) forces SIGSEGV), and only the file can be
+/// reported.
+#[inline(always)]
+unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &Asked) {
+    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
+    // this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let who = Who::of(call.task);
+        let Some(event) = Event::of_call(slot, &who, call) else { return };
+        let Some(s) = event.place(scratch) else { return };
+        event.head(&raw mut (*s).frame.header, &who);
+        let record = &raw mut (*s).frame.record;
+        measure(s, &event);
+        (*record).ret = call.ret as i32;
+        (*record).old_tid = 0;
+        (*record).euid = ld(who.cred, field::CredEuid);
+        (*record).egid = ld(who.cred, field::CredEgid);
+        (*record).interp_len = 0;
+        set(&raw mut (*s).off, 0);
+        let fs: u64 = ld(call.task, field::TaskFs);
+        let (root, top) = (path::root_of(fs), path::top_of(call.task));
+        let gone = ld::<u64>(ld(call.task, field::TaskMm), field::MmArgEnd) == 0;
+        if gone {
+            // The new program may have something else at the path's address.
+            (*record).filename_len = 0;
+            (*record).filename_marks = mark::FAULT;
+        } else {
+            asked_path(s, asked);
+        }
+        let exe = if gone { exe_of(s, call.task) } else { Place::NONE };
+        ((*record).exe_len, (*record).exe_marks) = names(s, exe, root, top);
+        if !gone {
+            (*record).exe_marks = 0;
+        }
+        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
+        let start = get(&raw const (*s).off);
+        set(&raw mut (*s).end, if large(s) { u64::MAX } else { start + ARGV_FEW });
+        asked_arguments(slot, s, asked.argv, abi::is_narrow(call.abi), gone);
+        let end = get(&raw const (*s).off);
+        (*record).argv_total = (end - start) as u32;
+        (*record).argv_len = (end - start) as u32;
+        let cut = get(&raw const (*record).argv_marks) & mark::CUT != 0 || any_cut(s);
+        send(s, &event, FIXED + end, cut);
+    }
+}
+
+/// Appends the path as the kernel names it ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)):
+/// `/dev/fd/N/PATH` if it starts at a descriptor.
+#[inline(always)]
+unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
+    // SAFETY: `s` is this CPU's element of this program's own map, and `STRING_MAX` bytes follow any masked offset in
+    // `buf`. User memory is read by helper.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let word = (&raw mut (*s).word).cast::<u8>();
+        read_passed::<1>(word, 1, asked.path);
+        let first = get(word);
+        if asked.dirfd != AT_FDCWD && first != b'/' {
+            store_word((&raw mut (*s).buf).cast(), DEV_FD);
+            set(&raw mut (*s).off, 8);
+            decimal(s, asked.dirfd);
+            if first != 0 {
+                put(s, b'/');
+            }
+        }
+        let off = get(&raw const (*s).off);
+        let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
+        let n = read_user_str(dst, STRING_MAX, asked.path);
+        let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
+        (*record).filename_marks = if n < 0 { mark::FAULT } else { 0 };
+        if n == STRING_MAX as i64 {
+            read_passed::<1>(word, 1, asked.path + STRING_MAX - 1);
+            if get(word) != 0 {
+                (*record).filename_marks = mark::CUT;
+            }
+        }
+        let most = get(&raw const (*s).most);
+        let len = if len > most {
+            (*record).filename_marks = mark::CUT;
+            most
+        } else {
+            len
+        };
+        (*record).filename_len = (off + len) as u16;
+        set(&raw mut (*s).off, off + len);
+    }
+}
+
+#[inline(always)]
+unsafe fn put(s: *mut ExecScratch, byte: u8) {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let off = get(&raw const (*s).off);
+        set((&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize), byte);
+        set(&raw mut (*s).off, off + 1);
+    }
+}
+
+/// Appends a number in decimal.
+#[inline(always)]
+unsafe fn decimal(s: *mut ExecScratch, number: i32) {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        if number < 0 {
+            put(s, b'-');
+        }
+        // The state is in memory, so that the iterations look alike to the verifier.
+        set(&raw mut (*s).word, u64::from(number.unsigned_abs()));
+        set(&raw mut (*s).full, 0);
+        let mut unit = 1_000_000_000;
+        while unit > 0 {
+            let left = get(&raw const (*s).word);
+            set(&raw mut (*s).word, left % unit);
+            let digit = left / unit;
+            if digit != 0 || unit == 1 || get(&raw const (*s).full) != 0 {
+                set(&raw mut (*s).full, 1);
+                put(s, b'0' + digit as u8);
+            }
+            unit /= 10;
+        }
+    }
+}
+
+/// Appends the strings that the caller's `argv[]` points to, each with its NUL, as far as there is room: at least 16
+/// KiB. The rest is counted.
+#[inline(always)]
+unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bool, gone: bool) {
+    // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
+    // `buf`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        (*record).argv_marks = mark::CUT;
+        set(&raw mut (*s).pointer, argv);
+        set(&raw mut (*s).count, 0);
+        set(&raw mut (*s).full, 0);
+        if argv == 0 || gone {
+            (*record).argc = if gone { u32::MAX } else { 0 };
+            (*record).argv_marks = if gone { mark::FAULT } else { 0 };
+            return;
+        }
+        if !take_arguments(s, narrow) && konst!(MayGoto) == 0 {
+            set(&raw mut (*s).narrow, u64::from(narrow));
+            match slot {
+                Slot::ExecSysExit => arguments_btf(),
+                Slot::ExecFailTp => arguments_tp(),
+                // The programs of other slots run only on kernels where the loop needs no help.
+                _ => 0,
+            };
+        }
+        let whole = get(&raw const (*record).argv_marks) & mark::CUT == 0;
+        (*record).argc = if whole { get(&raw const (*s).count) as u32 } else { u32::MAX };
+        if get(&raw const (*s).full) != 0 {
+            (*record).argv_marks |= get(&raw const (*s).full) as u8;
+        }
+    }
+}
+
+/// Takes all arguments, or as many as the loop's iterations permit: then `false`.
+#[inline(always)]
+unsafe fn take_arguments(s: *mut ExecScratch, narrow: bool) -> bool {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, ARGC_FEW);
+            if !asked_argument(s, narrow) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+further! {
+    /// Continues with the arguments of a failed exec for `sys_exit_btf`.
+    arguments_btf, arguments_btf_piece: take_more(&EXEC_SYS_SCRATCH)
+}
+
+further! {
+    /// Continues with the arguments of a failed exec for `exec_fail_tp`.
+    arguments_tp, arguments_tp_piece: take_more(&EXEC_FAIL_TP_SCRATCH)
+}
+
+/// Takes more arguments; `true` if there are no more.
+#[inline(always)]
+fn take_more(scratch: &Array<ExecScratch>) -> bool {
+    let Some((cpu, _)) = this_cpu() else { return true };
+    let Some(s) = scratch.get_ptr_mut(cpu) else { return true };
+    // SAFETY: `s` is this CPU's element of the map of the calling program; the verifier checks every offset into it.
+    unsafe {
+        let narrow = get(&raw const (*s).narrow) != 0;
+        let mut turn = 0;
+        while turn < further::TURNS {
+            if !asked_argument(s, narrow) {
+                return true;
+            }
+            turn += 1;
+        }
+    }
+    false
+}
+
+/// Takes one argument; `false` at the end. Clears the mark `CUT` if that is the end of the caller's `argv[]`.
+#[inline(always)]
+unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
+    // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let at = get(&raw const (*s).pointer);
+        let count = get(&raw const (*s).count);
+        let size = if narrow { 4 } else { 8 };
+        set(&raw mut (*s).word, 0);
+        if count >= ARGC_MAX {
+            return false;
+        }
+        if read_passed::<8>((&raw mut (*s).word).cast(), size, at) != 0 {
+            set(&raw mut (*s).full, u64::from(mark::FAULT));
+            return false;
+        }
+        let string = get(&raw const (*s).word);
+        if string == 0 {
+            set(&raw mut (*record).argv_marks, 0);
+            return false;
+        }
+        set(&raw mut (*s).pointer, at + size);
+        set(&raw mut (*s).count, count + 1);
+        if get(&raw const (*s).full) == 0 {
+            take_argument(s, string);
+        }
+        true
+    }
+}
+
+#[inline(always)]
+unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
+    // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
+    // `buf`. User memory is read by helper.
+    unsafe {
+        let off = get(&raw const (*s).off);
+        if off > MASK {
+            return set(&raw mut (*s).full, u64::from(mark::CUT));
+        }
+        let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
+        let n = read_user_str(dst, ARG_ASK, string);
+        if n < 0 {
+            return set(&raw mut (*s).full, u64::from(mark::FAULT));
+        }
+        // For an empty string, older kernels write the NUL but do not count it.
+        let n = n + i64::from(n == 0);
+        let to = off + (n as u64 & (2 * ARG_ASK - 1));
+        let end = get(&raw const (*s).end);
+        if to > end {
+            set(&raw mut (*s).off, end);
+            return set(&raw mut (*s).full, u64::from(mark::CUT));
+        }
+        set(&raw mut (*s).off, to);
+        if n == ARG_ASK as i64 {
+            // The string fills the room. It is whole only if its own NUL is where the helper put one.
+            let word = (&raw mut (*s).word).cast::<u8>();
+            if read_passed::<1>(word, 1, string + ARG_ASK - 1) != 0 || get(word) != 0 {
+                set(&raw mut (*s).full, u64::from(mark::CUT));
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `exec`: a program was started, or failed to start.
+
+use crate::call::{self, Call, first_argument};
+use crate::calls::exec::CALLS;
+use crate::emit::{Event, Frame, SMALL};
+use crate::files;
+use crate::maps::per_cpu;
+use crate::path::{self, NAME_SLACK, Place, Walk};
+use crate::read::{field, get, ld, set, typed_as};
+use crate::task::current;
+use aya_ebpf::EbpfContext;
+use aya_ebpf::macros::{btf_tracepoint, kprobe, map, tracepoint};
+use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
+use failed::failed_exec;
+use started::{Exec, emit};
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::field;
+use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::{mark, stack};
+
+mod failed;
+mod started;
+
+/// Limit of filename and of interp in bytes, each with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
+const STRING_MAX: u64 = 4096;
+/// Highest offset in the buffer at which a string, a name or argv may start. There is room for two strings and two
+/// paths below.
+const MASK: u64 = (1 << 14) - 1;
+const _: () = assert!(2 * STRING_MAX + 2 * path::NAMES_MAX <= MASK + 1);
+
+/// Bytes of the largest first record.
+const LARGEST: u64 = FIXED + MASK + 1 + ARGV_FIRST as u64;
+const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
+/// Limit in bytes of each string and path in a small record. [`ARGV_FEW`] is the limit of the arguments.
+const FEW: u64 = 256;
+const ARGV_FEW: u64 = 512;
+const _: () = assert!(FIXED + 4 * FEW + ARGV_FEW + stack::ROOM as u64 <= SMALL);
+
+/// The buffers in which an `exec` record is assembled.
+#[repr(C)]
+pub struct ExecScratch {
+    frame: Frame<ExecRecord>,
+    buf: [u8; MASK as usize + 1 + ARGV_FIRST as usize + NAME_SLACK + stack::ROOM],
+    walk: Walk,
+    chunk: Frame<ExecChunk>,
+    chunk_buf: [u8; ARGV_CHUNK as usize],
+    /// Offset in `buf` of the next part.
+    off: u64,
+    /// For a failed exec: the address of the next pointer in the caller's `argv[]`, and the number of arguments so far.
+    pointer: u64,
+    count: u64,
+    /// Not 0 if further arguments are only counted.
+    full: u64,
+    /// Limit of a string or a path in bytes, and the offset in `buf` at which arguments must end. Both are smaller if
+    /// the ring is half full.
+    most: u64,
+    end: u64,
+    /// Not 0 if the caller's pointers have 4 bytes.
+    narrow: u64,
+    /// The bytes of the arguments that are reported, of those in the first record, and of those that could be read.
+    carried: u64,
+    first: u64,
+    have: u64,
+    /// Not 0 if continuations follow.
+    more: u64,
+    /// A pointer, or a byte, of the caller's memory.
+    word: u64,
+}
+
+per_cpu! {
+    /// Records of `exec_btf`.
+    EXEC_BTF_SCRATCH: ExecScratch;
+    /// Records of `exec_tp`.
+    EXEC_TP_SCRATCH: ExecScratch;
+    /// Records of failed execs from `sys_exit_btf`.
+    EXEC_SYS_SCRATCH: ExecScratch;
+    /// Records of `exec_fail_tp`.
+    EXEC_FAIL_TP_SCRATCH: ExecScratch;
+    /// Records of `exec_fail_multi`.
+    EXEC_FAIL_MULTI_SCRATCH: ExecScratch;
+}
+
+/// Execs that are about to succeed: the address of `struct linux_binprm` by process id (`tgid`). [`exec_bprm_multi`]
+/// adds an entry, [`exec_tp`] removes it.
+#[map]
+static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+/// ([`include/trace/events/sched.h`](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/sched.h)),
+/// called in [`exec_binprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c) after the point of no return.
+/// Credentials, memory and name are the new program's.
+#[btf_tracepoint]
+#[inline(always)]
+pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
+    let bprm = typed_as(ctx.arg(2), field::BprmArgc);
+    // SAFETY: the arguments are the tracepoint's, which the kernel types; `p` is the current task.
+    unsafe {
+        let exec = Exec {
+            context: ctx.as_ptr(),
+            task: typed_as(ctx.arg(0), field::TaskTgid),
+            old_tid: ctx.arg::<u64>(1) as u32,
+            filename: ld(bprm, field::BprmFilename),
+            interp: Some(ld(bprm, field::BprmInterp)),
+            argc: ld(bprm, field::BprmArgc),
+        };
+        emit(Slot::ExecBtf, &EXEC_BTF_SCRATCH, &exec);
+    }
+    0
+}
+
+/// Entry of `void finalize_exec(struct linux_binprm *bprm)`
+/// ([`finalize_exec`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)), by a kprobe_multi link. The loader of
+/// the program's format calls it last, shortly before `sched_process_exec`. Supplies what the record of [`exec_tp`]
+/// lacks.
+#[kprobe]
+#[inline(always)]
+pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the registers at the function's entry; `current` is the current task, a BTF pointer where
+    // the kernel has them.
+    unsafe {
+        let tgid: u32 = ld(current(), field::TaskTgid);
+        // If the insertion fails, the event is reported without the fields of `bprm`.
+        let _ = EXEC_BPRMS.insert(tgid, first_argument(&ctx), 0);
+    }
+    0
+}
+
+/// `sched:sched_process_exec` (same file as [`exec_btf`]'s): `__data_loc char[] filename`, `pid_t pid`,
+/// `pid_t old_pid`.
+#[tracepoint]
+#[inline(always)]
+pub fn exec_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: the offsets are the record's, which the verifier checks. The filename lies in the record, which is kernel
+    // memory.
+    unsafe {
+        let at = field::<u32>(&ctx, 8) & 0xffff;
+        let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
+        let (context, old_tid) = (ctx.as_ptr(), field(&ctx, 16));
+        let mut exec = Exec { context, task: current(), old_tid, filename, interp: None, argc: u32::MAX };
+        let tgid: u32 = ld(exec.task, field::TaskTgid);
+        if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
+            // The exec owns `bprm` until it returns.
+            let bprm = typed_as(get(bprm), field::BprmArgc);
+            exec.filename = ld(bprm, field::BprmFilename);
+            exec.interp = Some(ld(bprm, field::BprmInterp));
+            exec.argc = ld(bprm, field::BprmArgc);
+            let _ = EXEC_BPRMS.remove(tgid);
+        }
+        emit(Slot::ExecTp, &EXEC_TP_SCRATCH, &exec);
+    }
+    0
+}
+
+/// Reports a failed exec from `sys_exit_btf`.
+#[inline(always)]
+pub unsafe fn ended(call: &Call) {
+    // SAFETY: `call` is a call that ended just now.
+    unsafe { failed_exec(Slot::ExecSysExit, &EXEC_SYS_SCRATCH, call) };
+}
+
+/// `syscalls:sys_exit_{execve,execveat}`.
+#[tracepoint]
+#[inline(always)]
+pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
+    unsafe {
+        if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
+            failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, &call);
+        }
+    }
+    0
+}
+
+/// Return of the functions behind the same system calls.
+#[kprobe]
+#[inline(always)]
+pub fn exec_fail_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the registers at the function's return.
+    unsafe {
+        if let Some(call) = call::at_return(&ctx, &CALLS) {
+            failed_exec(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, &call);
+        }
+    }
+    0
+}
+
+/// Sets how large the record may be: [`LARGEST`] in all if the ring is less than half full.
+#[inline(always)]
+unsafe fn measure(s: *mut ExecScratch, event: &Event) {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe { set(&raw mut (*s).most, if event.ask_room(LARGEST) { STRING_MAX } else { FEW }) }
+}
+
+/// Whether the record may be large.
+#[inline(always)]
+unsafe fn large(s: *mut ExecScratch) -> bool {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe { get(&raw const (*s).most) == STRING_MAX }
+}
+
+/// Sends the record. If the ring lacks room, parts of it were cut: the record is then marked as cut, and counted if it
+/// arrives.
+#[inline(always)]
+unsafe fn send(s: *mut ExecScratch, event: &Event, len: u64, cut: bool) -> bool {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let short = cut && !large(s);
+        (*s).frame.record.argv_marks |= if short { NO_ROOM } else { 0 };
+        let sent = event.send_if((&raw mut (*s).frame).cast(), len, LARGEST, || large(s));
+        if sent && short {
+            event.count_cut_short();
+        }
+        sent
+    }
+}
+
+/// Whether a string or a path was cut because the ring lacks room.
+#[inline(always)]
+unsafe fn any_cut(s: *mut ExecScratch) -> bool {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let record = &raw const (*s).frame.record;
+        ((*record).filename_marks | (*record).exe_marks | (*record).cwd_marks) & mark::CUT != 0
+    }
+}
+
+/// The path of the program's file: `mm->exe_file->f_path` (include/linux/mm_types.h).
+#[inline(always)]
+unsafe fn exe_of(s: *mut ExecScratch, task: u64) -> Place {
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
+    // program's own map.
+    unsafe {
+        let file: u64 = ld(ld(task, field::TaskMm), field::MmExeFile);
+        files::view_file(file, &raw mut (*s).walk).path
+    }
+}
+
+/// Appends names. Returns their length in bytes and their marks.
+#[inline(always)]
+unsafe fn names(s: *mut ExecScratch, from: Place, root: Place, top: u64) -> (u16, u8) {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let start = get(&raw const (*s).off);
+        let buf = (&raw mut (*s).buf).cast();
+        let names = path::walk::<MASK, false>(&raw mut (*s).walk, buf, start, from, root, top);
+        if names.end - start > get(&raw const (*s).most) {
+            // A path without its beginning is useless.
+            return (0, names.marks | mark::CUT);
+        }
+        set(&raw mut (*s).off, names.end);
+        ((names.end - start) as u16, names.marks)
+    }
+}

@@ -1,0 +1,226 @@
+//! Programs that were started.
+
+use super::{ARGV_FEW, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send};
+use crate::emit::{Event, Frame, copy_header, is_bookkeeping};
+use crate::path;
+use crate::read::{at_most, get, ld, may_turn, rd, read_kernel_str, read_user, set};
+use crate::task::Who;
+use aya_ebpf::maps::Array;
+use core::ffi::c_void;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::field;
+use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, NO_ROOM};
+use tracetui_shared::record::mark;
+
+/// Limit of continuations per event.
+const CHUNKS: u32 = (ARGV_MAX - ARGV_FIRST).div_ceil(ARGV_CHUNK);
+
+/// The fields that the tracepoints supply in different ways.
+pub(super) struct Exec {
+    pub(super) context: *mut c_void,
+    pub(super) task: u64,
+    pub(super) old_tid: u32,
+    pub(super) filename: u64,
+    /// `None` if it is unknown.
+    pub(super) interp: Option<u64>,
+    pub(super) argc: u32,
+}
+
+#[inline(always)]
+pub(super) unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
+    // SAFETY: `exec.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
+    // this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let who = Who::of(exec.task);
+        let Some(event) = Event::begin(slot, exec.context, &who, false) else { return };
+        let Some(s) = event.place(scratch) else { return };
+        let header = &raw mut (*s).frame.header;
+        event.head(header, &who);
+        let record = &raw mut (*s).frame.record;
+        measure(s, &event);
+        (*record).ret = 0;
+        (*record).argc = exec.argc;
+        (*record).old_tid = if exec.old_tid != who.tgid { exec.old_tid } else { 0 };
+        (*record).euid = ld(who.cred, field::CredEuid);
+        (*record).egid = ld(who.cred, field::CredEgid);
+        set(&raw mut (*s).off, 0);
+        let (len, cut) = string(s, exec.filename);
+        (*record).filename_len = len;
+        (*record).filename_marks = if len == 0 { mark::FAULT } else { cut };
+        if u64::from(len) == STRING_MAX - 1 && rd::<u8>(exec.filename + STRING_MAX - 1) != 0 {
+            (*record).filename_marks = mark::CUT;
+        }
+        (*record).interp_len = 0;
+        match exec.interp {
+            Some(interp) if interp != exec.filename => {
+                let (len, cut) = string(s, interp);
+                (*record).interp_len = len;
+                if cut != 0 {
+                    (*record).filename_marks |= mark::NOT_COLLECTED;
+                }
+            }
+            Some(_) => {}
+            None => (*record).filename_marks |= mark::NOT_COLLECTED,
+        }
+        paths(s, exec.task);
+        arguments(s, exec.task, &event);
+    }
+}
+
+/// Appends a kernel string without its NUL. Returns its length in bytes, and [`mark::CUT`] if there was no room for all
+/// of it.
+#[inline(always)]
+unsafe fn string(s: *mut ExecScratch, from: u64) -> (u16, u8) {
+    // SAFETY: `s` is this CPU's element of this program's own map, and `STRING_MAX` bytes follow any masked offset in
+    // `buf`. Kernel addresses are read by helper.
+    unsafe {
+        let off = get(&raw const (*s).off);
+        let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
+        let n = read_kernel_str(dst, STRING_MAX, from);
+        let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
+        let most = get(&raw const (*s).most);
+        let (len, cut) = if len > most { (most, mark::CUT) } else { (len, 0) };
+        set(&raw mut (*s).off, off + len);
+        (len as u16, cut)
+    }
+}
+
+/// Appends the names of the program's file (`exe`) and of the working directory.
+#[inline(always)]
+unsafe fn paths(s: *mut ExecScratch, task: u64) {
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
+    // program's own map.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let fs: u64 = ld(task, field::TaskFs);
+        let (root, top) = (path::root_of(fs), path::top_of(task));
+        ((*record).exe_len, (*record).exe_marks) = names(s, exe_of(s, task), root, top);
+        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
+    }
+}
+
+/// Appends the first arguments, sends the record, and sends the rest in continuations.
+#[inline(always)]
+unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of this
+    // program's own map, and `ARGV_FIRST` bytes follow any masked offset in `buf`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let mm: u64 = ld(task, field::TaskMm);
+        let from: u64 = ld(mm, field::MmArgStart);
+        let total = ld::<u64>(mm, field::MmArgEnd).wrapping_sub(from);
+        let carried = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
+        set(&raw mut (*s).carried, carried);
+        let most = if large(s) { u64::from(ARGV_FIRST) } else { ARGV_FEW };
+        set(&raw mut (*s).first, if carried < most { carried } else { most });
+        let first = at_most(get(&raw const (*s).first), u64::from(ARGV_FIRST));
+        let off = get(&raw const (*s).off) & MASK;
+        let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
+        set(&raw mut (*s).have, read_as_far::<{ ARGV_FIRST as u64 }>(dst, first, from));
+        let (carried, first, have) =
+            (get(&raw const (*s).carried), get(&raw const (*s).first), get(&raw const (*s).have));
+        (*record).argv_total = total as u32;
+        (*record).argv_marks = if have < first { mark::FAULT } else { 0 };
+        let frame = (&raw mut (*s).frame).cast();
+        let more = carried > first && have == first && large(s) && !is_bookkeeping(frame);
+        set(&raw mut (*s).more, u64::from(more));
+        (*record).argv_len = if more { carried as u32 } else { have as u32 };
+        let len = FIXED + (get(&raw const (*s).off) & MASK) + get(&raw const (*s).have);
+        if send(s, event, len, carried > first || any_cut(s)) && get(&raw const (*s).more) != 0 {
+            chunks(s, event, from);
+        }
+    }
+}
+
+/// Reads `len` bytes of user memory, at most `MOST`, or those before the first page that cannot be read. Returns how
+/// many. The kernel wrote all arguments shortly before, but a page may have gone since. The helper reads all of the
+/// requested bytes or none.
+#[inline(always)]
+unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64 {
+    const PAGE: u64 = 4096;
+    // SAFETY: `dst` has `MOST` bytes, which the verifier checks. User memory is read by helper, which does not fault.
+    unsafe {
+        if read_user(dst, len, from) == 0 {
+            return len;
+        }
+        // First up to the last page boundary, then up to the one before it, and so on.
+        let last = from.wrapping_add(len).wrapping_sub(1) & !(PAGE - 1);
+        let mut left = last.wrapping_sub(from);
+        let mut turn = 0;
+        while turn <= MOST / PAGE {
+            if left == 0 || left > MOST {
+                return 0;
+            }
+            let some = at_most(left, MOST);
+            if read_user(dst, some, from) == 0 {
+                return some;
+            }
+            left = left.wrapping_sub(PAGE);
+            turn += 1;
+        }
+        0
+    }
+}
+
+/// Sends the arguments after the first [`ARGV_FIRST`] bytes, as far as the ring has room for them.
+#[inline(always)]
+unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64) {
+    const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let header = &raw mut (*s).chunk.header;
+        copy_header(header, &raw const (*s).frame.header);
+        set(&raw mut (*s).off, u64::from(ARGV_FIRST));
+        let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
+        let mut why = 0;
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, CHUNKS);
+            let (at, carried) = (get(&raw const (*s).off), get(&raw const (*s).carried));
+            if at >= carried {
+                break;
+            }
+            let len = at_most(carried - at, u64::from(ARGV_CHUNK));
+            if read_user(dst, len, from.wrapping_add(at)) != 0 {
+                why = mark::FAULT;
+                break;
+            }
+            (*s).chunk.record = ExecChunk { offset: at as u32, len: len as u32, marks: 0, reserved: 0 };
+            if !event.send_more(header, FIXED + len, FIXED + ARGV_CHUNK as u64) {
+                why = NO_ROOM;
+                break;
+            }
+            set(&raw mut (*s).off, at + len);
+        }
+        if why != 0 {
+            last_chunk(s, event, from, get(&raw const (*s).carried), why);
+        }
+    }
+}
+
+/// Sends the last continuation of arguments that end early, with the reason. It is outside of the loop for the
+/// verifier's sake.
+#[inline(always)]
+unsafe fn last_chunk(s: *mut ExecScratch, event: &Event, from: u64, carried: u64, why: u8) {
+    const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe {
+        let header = &raw mut (*s).chunk.header;
+        let at = get(&raw const (*s).off);
+        let mut have = 0;
+        if why == mark::FAULT {
+            let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
+            let len = at_most(carried.wrapping_sub(at), u64::from(ARGV_CHUNK));
+            have = read_as_far::<{ ARGV_CHUNK as u64 }>(dst, len, from.wrapping_add(at));
+        }
+        (*s).chunk.record = ExecChunk { offset: at as u32, len: have as u32, marks: why.into(), reserved: 0 };
+        if have > 0 && event.send_more(header, FIXED + have, FIXED + ARGV_CHUNK as u64) {
+            return;
+        }
+        let why = if have > 0 { NO_ROOM } else { why };
+        (*s).chunk.record = ExecChunk { offset: at as u32, len: 0, marks: why.into(), reserved: 0 };
+        if !event.send_end(header, FIXED) || why == NO_ROOM {
+            event.count_cut_short();
+        }
+    }
+}

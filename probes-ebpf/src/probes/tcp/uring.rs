@@ -1,0 +1,154 @@
+//! Requests of io_uring that ask for or accept connections. The programs are in [`uring`](crate::probes::uring).
+
+use super::call::{self, Asked};
+use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, is_requested, submitter_of};
+use super::sock;
+use crate::arch::native_abi;
+use crate::emit::zero_words;
+use crate::files::file_at;
+use crate::maps::per_cpu;
+use crate::read::{has, offset, opaque, rd, rd_field};
+use crate::task::{self, Who, current};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, LruHashMap};
+use core::mem::MaybeUninit;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::field;
+use tracetui_shared::record::tcp::{op, via};
+
+/// `IORING_OP_ACCEPT` (include/uapi/linux/io_uring.h).
+const ACCEPT: u8 = 13;
+/// `IORING_OP_CONNECT` (same file).
+const CONNECT: u8 = 16;
+/// `REQ_F_FIXED_FILE` (include/linux/io_uring_types.h): the descriptor is an index of the ring's own table.
+const FIXED_FILE: u32 = 1;
+/// `REQ_F_CQE_SKIP` (same file), the same bit as `IOSQE_CQE_SKIP_SUCCESS`: no completion on success. The kernel clears the flag on
+/// failure ([`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h)).
+pub const CQE_SKIP: u32 = 1 << 6;
+/// `IORING_CQE_F_MORE` (include/uapi/linux/io_uring.h): the request makes more completions.
+const MORE: u32 = 2;
+
+per_cpu! {
+    /// Records of `uring_complete_btf`.
+    pub TCP_URING_BTF_SCRATCH: Scratch;
+    /// Records of `uring_complete_tp`.
+    pub TCP_URING_TP_SCRATCH: Scratch;
+}
+
+/// A request: the ring, and the number that its user chose.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RequestKey {
+    ring: u64,
+    user_data: u64,
+}
+
+/// The threads that submitted requests to accept connections. From the second connection on, completions name no request.
+#[map]
+static TCP_ACCEPTS: LruHashMap<RequestKey, Submitter> = LruHashMap::with_max_entries(4096, 0);
+
+/// A request is submitted by the current task.
+#[inline(always)]
+pub unsafe fn submitted(req: u64, opcode: u8) {
+    if !is_requested() || opcode != ACCEPT && opcode != CONNECT {
+        return;
+    }
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault. The current task is a BTF pointer where the
+    // kernel has them.
+    unsafe {
+        let task = current();
+        let flags: u32 = rd(req.wrapping_add(offset(field::KiocbFlags)));
+        let fd = if flags & FIXED_FILE != 0 { -1 } else { rd_field::<u32>(req, field::KiocbFd) as i32 };
+        let mut submitter = MaybeUninit::<Submitter>::uninit();
+        let to = submitter.as_mut_ptr();
+        zero_words::<{ size_of::<Submitter>() / 8 }>(to.cast());
+        task::fill(&raw mut (*to).header, &Who::of(task), 0, 0);
+        (*to).fd = fd;
+        (*to).quiet = flags & CQE_SKIP;
+        if opcode == ACCEPT {
+            if has(field::IoAcceptFileSlot) && rd_field::<u32>(req, field::IoAcceptFileSlot) != 0 {
+                return;
+            }
+            let (ring, user_data) = (rd_field(req, field::KiocbCtx), rd_field(req, field::KiocbUserData));
+            let _ = TCP_ACCEPTS.insert(RequestKey { ring, user_data }, submitter.assume_init_ref(), 0);
+            return;
+        }
+        // The file is taken from the table when the request is executed.
+        let mut file: u64 = rd_field(req, field::KiocbFile);
+        if file == 0 && fd >= 0 {
+            file = file_at(task, fd as u64);
+        }
+        if let Some(socket) = sock::of_file(file) {
+            let _ = TCP_SUBMITTERS.insert(socket.sk, submitter.assume_init_ref(), 0);
+        }
+    }
+}
+
+/// A completion.
+pub struct Completion {
+    /// Address of the ring's context.
+    pub ring: u64,
+    /// The number that the user of the ring chose.
+    pub user_data: u64,
+    pub res: i32,
+    /// `IORING_CQE_F_*`.
+    pub flags: u32,
+}
+
+/// A completion is posted. From the second one of a request on it names none: `req` is 0.
+#[inline(always)]
+pub unsafe fn ended(
+    slot: Slot,
+    scratch: &Array<Scratch>,
+    req: u64,
+    opcode: u8,
+    completion: impl FnOnce() -> Completion,
+    submitter: impl FnOnce() -> u64,
+) {
+    // The compiler would test `req` and a pointer at once, which the verifier refuses.
+    let nameless = opaque(u64::from(req == 0)) != 0;
+    let accepts = nameless || opcode == ACCEPT;
+    if !is_requested() || !accepts && opcode != CONNECT {
+        return;
+    }
+    let Completion { ring, user_data, res, flags } = completion();
+    // SAFETY: as for `submitted`.
+    unsafe {
+        let task = current();
+        let (socket, submitted) = if accepts {
+            let key = RequestKey { ring, user_data };
+            let submitted = TCP_ACCEPTS.get_ptr_mut(key);
+            // A direct descriptor is in no table of the process, so its request is not in the map.
+            if submitted.is_none() || res < 0 {
+                return;
+            }
+            if flags & MORE == 0 {
+                let _ = TCP_ACCEPTS.remove(key);
+            }
+            (sock::of_fd(task, res as u64), submitted)
+        } else {
+            (sock::of_file(rd_field(req, field::KiocbFile)), None)
+        };
+        let Some(socket) = socket else { return };
+        // It may be the result of another request.
+        if accepts && !conn::is_unknown(socket.sk) {
+            return;
+        }
+        let who = Who::of(if nameless { task } else { submitter() });
+        let submitted = if accepts { submitted } else { submitter_of(socket.sk, &who) };
+        let asked = Asked {
+            op: if accepts { op::ACCEPT } else { op::CONNECT },
+            fd: if accepts { res } else { submitted.map_or(-1, |submitted| (*submitted).fd) },
+            ret: res,
+            via: via::IO_URING,
+            abi: native_abi(),
+            dissolves: false,
+            address: if has(field::IoConnectAddr) && !accepts { rd_field(req, field::IoConnectAddr) } else { 0 },
+            submitter: submitted,
+        };
+        call::ended(slot, scratch, &who, socket, &asked);
+        if !accepts {
+            let _ = TCP_SUBMITTERS.remove(socket.sk);
+        }
+    }
+}

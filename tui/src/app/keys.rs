@@ -1,0 +1,311 @@
+//! Keys and pasted text: typed text, and actions.
+
+use super::device::{KeyCode, KeyEvent, KeyModifiers};
+use super::edit::{Edited, History};
+use super::input::Handled;
+use super::keymap::{self, Action, Press, Scope};
+use super::replay::Replay;
+use super::screen::{HelpSearch, OverlayKind};
+use super::search::Way;
+use super::views::View;
+use super::views::detail::Size;
+use super::views::state::motion;
+use super::{App, Effect, Effects};
+use tracetui_events::text;
+
+impl Scope {
+    /// The scopes of keys in effect, first one first.
+    pub(crate) fn in_effect(app: &App) -> Vec<Scope> {
+        let (view, overlay) = (app.views.shown, app.screen.overlay.map(|overlay| overlay.kind));
+        // Enter goes to COMMAND's terminal, not to the row behind it.
+        let of_view = view.scope().filter(|_| !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output)));
+        let has_detail = matches!(view, View::Events | View::Bpf) && overlay.is_none() && app.detail.size().is_some();
+        let replays = app.replay.is_some() && overlay != Some(OverlayKind::Columns);
+        let others = [has_detail.then_some(Scope::Detail), replays.then_some(Scope::Replay), Some(Scope::Everywhere)];
+        of_view.into_iter().chain(others.into_iter().flatten()).collect()
+    }
+}
+
+impl App {
+    /// `more`: another key follows at once.
+    pub(super) fn key(&mut self, key: &KeyEvent, more: bool) -> Effects {
+        if self.types() {
+            return self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
+        }
+        let press = keymap::pressed(key);
+        self.screen.clear_message();
+        let asked = self.asked_to_quit;
+        // A terminal reports Esc and a key right after it as that key with Alt. No action is bound to Alt.
+        let mut effects = match key.modifiers.contains(KeyModifiers::ALT) {
+            true => self.press(Press { code: KeyCode::Esc, ctrl: false }, more),
+            false => Vec::new(),
+        };
+        effects.extend(self.press(press, more));
+        // The next key may refer to the message that this one shows.
+        self.drawn = None;
+        // Any other key withdraws the request to quit.
+        self.asked_to_quit &= !asked;
+        effects
+    }
+
+    fn press(&mut self, press: Press, more: bool) -> Effects {
+        let typing = self.is_typing();
+        match self.settings.preferences.keymap.lookup(press, &Scope::in_effect(self)) {
+            // These actions also work during typing, because their keys are not text.
+            Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
+            _ if typing => self.typed(press, more),
+            Some(action) => self.act_on_overlay(action).or_else(|| Handled::Effects(self.act(action))).effects(),
+            None => {
+                let name = press.name();
+                let name = text::escaped(name.as_bytes(), text::Mode::Screen);
+                self.say(format!("{name} is not bound here; press {} for the keys", self.key_of(Action::Help)));
+                vec![Effect::Redraw]
+            }
+        }
+    }
+
+    fn typed(&mut self, press: Press, more: bool) -> Effects {
+        if let Some(line) = &mut self.screen.help.line {
+            match line.key(press, &History::default()) {
+                Edited::Same => {}
+                Edited::Changed => self.screen.help.text = line.text(),
+                Edited::Done => self.screen.help.line = None,
+                Edited::Cancelled => self.screen.help = HelpSearch::default(),
+            }
+            return vec![Effect::Redraw];
+        }
+        if self.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
+            return self.typed_time(press);
+        }
+        if self.filter.line().is_some() {
+            self.typed_in_filter(press, more);
+        } else {
+            self.search.key(press, more, self.pipeline.world());
+            // While another key follows, only a key that ends the line takes effect here.
+            if !more || self.search.line().is_none() {
+                self.search_typed();
+            }
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Selects the first match of a search that is being typed.
+    fn search_typed(&mut self) {
+        match self.views.shown {
+            View::Events => _ = self.work(),
+            _ => {
+                self.search.stop();
+                self.find_in_view(true, true);
+            }
+        }
+    }
+
+    /// Parses the text that was typed by keys in quick succession.
+    pub(super) fn read_typed(&mut self) {
+        let change = self.filter.read(self.pipeline.world());
+        self.changed(Ok(change));
+        if self.search.read(self.pipeline.world()) {
+            self.search_typed();
+        }
+    }
+
+    fn typed_in_filter(&mut self, press: Press, more: bool) {
+        let world = self.pipeline.world();
+        let change = match press.code {
+            KeyCode::Tab | KeyCode::BackTab => self.filter.complete(press.code == KeyCode::Tab, &self.store, world),
+            _ => Some(self.filter.key(press, more, world)),
+        };
+        match change {
+            Some(change) => self.changed(Ok(change)),
+            None => self.say("no completions"),
+        }
+    }
+
+    /// Inserts pasted text into a line being typed. Elsewhere its characters do not act as keys.
+    pub(super) fn paste(&mut self, text: &str) -> Effects {
+        if self.types() {
+            return self.output.as_ref().map(|output| output.paste(text)).unwrap_or_default();
+        }
+        self.screen.clear_message();
+        if let Some(line) = &mut self.screen.help.line {
+            line.paste(text);
+            self.screen.help.text = line.text();
+        } else if self.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
+            self.replay.iter_mut().filter_map(|replay| replay.line.as_mut()).for_each(|line| line.paste(text));
+        } else if self.filter.line().is_some() {
+            let change = self.filter.paste(text, self.pipeline.world());
+            self.changed(Ok(change));
+        } else if self.search.line().is_some() {
+            self.search.paste(text, self.pipeline.world());
+            self.search_typed();
+        } else {
+            let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
+            self.say(format!("press {filter} or {search} first to paste into a filter or a search"));
+        }
+        vec![Effect::Redraw]
+    }
+
+    pub(super) fn is_typing(&self) -> bool {
+        let in_help = self.screen.help.line.is_some();
+        in_help
+            || self.filter.line().is_some()
+            || self.search.line().is_some()
+            || self.replay.as_ref().is_some_and(|replay| replay.line.is_some())
+    }
+
+    pub(super) fn act(&mut self, action: Action) -> Effects {
+        let handled = self.act_in_view(action);
+        let handled = handled.or_else(|| self.act_on_replay(action));
+        let handled = handled.or_else(|| self.act_on_program(action));
+        let handled = handled.or_else(|| self.act_on_events_of_row(action));
+        let handled = handled.or_else(|| self.act_on_rows(action));
+        let handled = handled.or_else(|| self.act_on_detail(action));
+        handled.or_else(|| self.act_on_list(action)).effects()
+    }
+
+    /// Performs an action on the program or on the whole screen.
+    fn act_on_program(&mut self, action: Action) -> Handled {
+        match action {
+            Action::Quit => return Handled::Effects(self.quit()),
+            Action::Suspend => return Handled::Effects(vec![Effect::Suspend]),
+            Action::Redraw => return Handled::Effects(vec![Effect::Clear]),
+            Action::CopyLine => return Handled::Effects(self.copy_line()),
+            Action::CopyCommand => return Handled::Effects(self.copy_command()),
+            Action::CopyJson => return Handled::Effects(self.copy_json()),
+            Action::Record => return Handled::Effects(vec![Effect::Record, Effect::Redraw]),
+            Action::Help => {
+                self.screen.help = HelpSearch::default();
+                self.screen.open(OverlayKind::Help);
+            }
+            Action::LossReport => self.screen.open(OverlayKind::Loss),
+            Action::Output => self.show_output(),
+            Action::Columns => self.screen.open(OverlayKind::Columns),
+            Action::TimeMode => {
+                self.screen.time = self.screen.time.next();
+                self.say(format!("time: {}", self.screen.time.name()));
+            }
+            Action::Reset => self.reset(),
+            Action::Back => self.back(),
+            Action::ShowEvents => self.show(View::Events),
+            Action::ShowTree => self.show(View::Tree),
+            Action::ShowTop => self.show(View::Top),
+            Action::ShowBpf => self.show(View::Bpf),
+            Action::NextView => self.show(self.views.shown.step(1)),
+            Action::PreviousView => self.show(self.views.shown.step(View::ALL.len() - 1)),
+            _ => return Handled::No,
+        }
+        Handled::Redraw
+    }
+
+    /// Performs an action on the contents of the event list.
+    fn act_on_rows(&mut self, action: Action) -> Handled {
+        match action {
+            Action::Pause => self.events.pause(&self.store),
+            Action::Search => {
+                self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
+                self.search.edit(self.events.selected().unwrap_or_default());
+            }
+            Action::Next => self.search_on(Way::Down),
+            Action::Previous => self.search_on(Way::Up),
+            Action::EditFilter => self.filter.edit(),
+            Action::OnlyPid
+            | Action::OnlyTree
+            | Action::OnlyComm
+            | Action::OnlyDir
+            | Action::OnlyUser
+            | Action::NotComm => self.add_part(action),
+            Action::Toggle(kind) => {
+                self.screen.kinds = self.screen.kinds.toggled(kind);
+                self.refilter();
+            }
+            Action::Failures => {
+                self.screen.failures = !self.screen.failures;
+                self.refilter();
+            }
+            Action::FoldAll => {
+                self.events.fold_all(!self.events.folds());
+                let folded = "repeats and searches of a process are folded into one row";
+                self.say(if self.events.folds() { folded } else { "every event has its own row" });
+            }
+            _ => return Handled::No,
+        }
+        Handled::Redraw
+    }
+
+    /// Moves in the event list, even while another view is shown.
+    fn act_on_list(&mut self, action: Action) -> Handled {
+        match (action, motion(action, self.list_height())) {
+            // In the detail pane, if the pane fills the body.
+            (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows))
+                if self.detail.size() == Some(Size::Full) =>
+            {
+                let page = isize::from(self.areas().detail.height as i16) / 2;
+                self.detail.scroll_by(rows.signum() * page.max(1), self.extent.detail);
+            }
+            (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows)) => {
+                self.events.move_by(rows, self.list_height(), &self.store);
+            }
+            (Action::Follow, _) if self.views.shown != View::Events => self.events.follow(),
+            _ => self.events.act(action, self.list_height(), &self.store),
+        }
+        Handled::Redraw
+    }
+
+    /// Quits. While COMMAND runs, this takes a second press, which terminates COMMAND.
+    fn quit(&mut self) -> Effects {
+        let running = self.output.as_ref().filter(|output| output.runs());
+        let Some(name) = running.map(|output| output.name.to_owned()).filter(|_| !self.asked_to_quit) else {
+            return vec![Effect::Quit];
+        };
+        self.asked_to_quit = true;
+        self.say(format!("{name} is still running; quit again to stop it"));
+        vec![Effect::Redraw]
+    }
+
+    /// Stops following, at the row that was under the cursor.
+    pub(super) fn stay(&mut self) {
+        if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
+            self.events.select(id, self.list_height(), &self.store);
+        }
+    }
+
+    fn search_on(&mut self, way: Way) {
+        if self.search.pattern().is_none() {
+            return self.say(format!("no search pattern (press {})", self.key_of(Action::Search)));
+        }
+        self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
+        let from = self.events.selected().unwrap_or_default();
+        self.search.next(from, way);
+        self.work();
+    }
+
+    fn reset(&mut self) {
+        self.filter.clear();
+        self.search.clear();
+        self.detail.close();
+        self.views.reset();
+        self.events.follow();
+        self.events.scroll_sideways(isize::MIN);
+        self.events.fold_all(self.settings.preferences.folds);
+        self.screen.kinds = self.settings.kinds;
+        self.screen.failures = false;
+        self.screen.time = self.settings.preferences.time;
+        self.screen.columns = self.settings.preferences.columns.clone();
+        self.refilter();
+    }
+
+    /// Goes one step back: closes the detail pane, clears the search, or removes the newest part of the filter.
+    fn back(&mut self) {
+        if self.replay.as_mut().is_some_and(Replay::stop_finding) {
+            return self.say("stopped searching the recording");
+        }
+        if self.detail.back(self.events.selected()) {
+            return self.select_behind_pane();
+        }
+        if self.search.clear() || self.back_to_view() {
+            return;
+        }
+        let peeled = self.filter.peel(self.pipeline.world());
+        self.changed(peeled);
+    }
+}

@@ -1,0 +1,138 @@
+//! The rows of a view in an order that the user chooses, the selected row, and the visible part.
+
+use std::time::Duration;
+
+/// How long after a move of the selection the rows keep an order that depends on counts.
+const HELD: Duration = Duration::from_secs(3);
+
+/// The item `by` positions after `one` in `all`, wrapping at the end.
+pub(crate) fn step<T: Copy + PartialEq>(all: &[T], one: T, by: usize) -> T {
+    let at = all.iter().position(|other| *other == one).unwrap_or_default();
+    all.get((at + by) % all.len().max(1)).copied().unwrap_or(one)
+}
+
+/// An order of rows.
+pub(crate) trait Order: Copy + PartialEq + 'static {
+    const ALL: &'static [Self];
+
+    fn name(self) -> &'static str;
+
+    fn next(self) -> Self {
+        step(Self::ALL, self, 1)
+    }
+}
+
+/// Rows `R` in an order `O`. The key `K` identifies the selected row, so that it stays selected wherever it moves.
+#[derive(Debug)]
+pub(crate) struct List<R, K, O> {
+    pub order: O,
+    pub reverse: bool,
+    rows: Vec<R>,
+    /// The key of the selected row. `None`: the view chooses the row.
+    cursor: Option<K>,
+    at: usize,
+    /// The first row on the screen.
+    top: usize,
+    moved: Option<Duration>,
+}
+
+impl<R, K, O> List<R, K, O> {
+    pub(crate) fn rows(&self) -> &[R] {
+        &self.rows
+    }
+
+    /// The position of the selected row.
+    pub(crate) fn cursor(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn selected(&self) -> Option<&R> {
+        self.rows.get(self.at)
+    }
+
+    /// The key of the selected row.
+    pub(crate) fn key(&self) -> Option<&K> {
+        self.cursor.as_ref()
+    }
+
+    /// The first row on the screen.
+    pub(crate) fn first_row(&self) -> usize {
+        self.top
+    }
+
+    /// Whether the selection moved within the last [`HELD`].
+    pub(crate) fn is_held(&self, now: Duration) -> bool {
+        self.moved.is_some_and(|moved| now < moved + HELD)
+    }
+
+    /// Lets the rows change their order again.
+    pub(crate) fn release(&mut self) {
+        self.moved = None;
+    }
+
+    /// Takes the rows, to reuse their memory.
+    pub(crate) fn take(&mut self) -> Vec<R> {
+        std::mem::take(&mut self.rows)
+    }
+
+    /// Shows new rows with the selection at `at`. The selected row keeps its place on the screen.
+    pub(crate) fn show(&mut self, rows: Vec<R>, at: usize) {
+        let offset = self.at.saturating_sub(self.top);
+        self.at = at.min(rows.len().saturating_sub(1));
+        self.top = self.at.saturating_sub(offset);
+        self.rows = rows;
+    }
+
+    /// Scrolls so that the selected row is on a screen of `height` rows.
+    pub(crate) fn reveal(&mut self, height: usize) {
+        let most = self.rows.len().saturating_sub(height);
+        self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
+    }
+
+    /// Scrolls to the first row.
+    pub(crate) fn scroll_to_start(&mut self) {
+        self.top = 0;
+    }
+
+    /// Selects a row. `key` returns its key.
+    pub(crate) fn select(&mut self, row: usize, now: Duration, key: impl FnOnce(&R) -> Option<K>) {
+        self.at = row.min(self.rows.len().saturating_sub(1));
+        self.cursor = self.rows.get(self.at).and_then(key);
+        self.moved = Some(now);
+    }
+
+    /// Keeps the row with this key selected.
+    pub(crate) fn keep(&mut self, key: Option<K>) {
+        self.cursor = key;
+    }
+
+    /// Selects the first row until the view chooses one.
+    pub(crate) fn unselect(&mut self) {
+        (self.cursor, self.at) = (None, 0);
+    }
+
+    /// Empties the list. The order and the key of the selected row stay.
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        (self.at, self.top, self.moved) = (0, 0, None);
+    }
+}
+
+impl<R, K, O: Default> Default for List<R, K, O> {
+    fn default() -> Self {
+        let (order, reverse) = Default::default();
+        List { order, reverse, rows: Vec::new(), cursor: None, at: 0, top: 0, moved: None }
+    }
+}
+
+impl<R, K, O: Default> List<R, K, O> {
+    /// Restores the initial order.
+    pub(crate) fn reset_order(&mut self) {
+        (self.order, self.reverse) = Default::default();
+    }
+}
+
+/// The text of a message about an order.
+pub(crate) fn sorted_by(order: impl Order, reverse: bool) -> String {
+    format!("sorted by {}{}", order.name(), if reverse { ", reversed" } else { "" })
+}

@@ -1,0 +1,413 @@
+use super::strip::BINS;
+use super::*;
+use crate::app::testing::{app, keys, work};
+use crate::app::{App, Effect, Effects};
+use crate::app::{Input, Tick};
+use tracetui_events::pipeline::Pipeline;
+use tracetui_events::playback::timeline::{Density, End};
+use tracetui_events::synthetic::Maker;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn press(app: &mut App, letter: char) -> Effects {
+    app.update(Input::Key(crate::app::device::KeyCode::Char(letter).into()))
+}
+
+/// The replay's activity, in a word.
+fn transport(app: &App) -> &'static str {
+    app.replay.as_ref().map_or("", |replay| replay.transport.word())
+}
+
+fn seeks(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Seek(_)))
+}
+
+fn number(at: u64, of: u64) -> (Option<u64>, Option<u64>) {
+    (Some(at), Some(of))
+}
+
+/// Before a pipe is read, nothing about it is known. Its times may be in any order.
+#[test]
+fn times_that_go_back_have_a_position() {
+    let mut app = app(80, 24, 64 << 20);
+    app.set_replay(Replay::new(Facts::default(), Target::At(1), Speed::default()));
+    for ns in [200_000_000_000, 100_000_000_000] {
+        let mut made = Maker { ns, ..Maker::default() };
+        made.open(7, "cc1", "/x", 3);
+        app.update(Input::Batch(made.batch()));
+        app.update(Input::Batch(Maker { ns: ns + 50_000_000, ..Maker::default() }.batch()));
+        work(&mut app);
+    }
+    app.update(Input::SourceEnded);
+    let (start, end) = app.loaded().span().expect("events");
+    assert!(start <= end, "{start} to {end}");
+    app.replay.iter_mut().for_each(|replay| replay.transport.aim(Target::At(1)));
+    assert_eq!(app.loaded().position(), Some(start));
+}
+
+/// A recording of 10,000 opens, 10 ms apart, to take batches from.
+fn opened(memory: u64) -> (App, Maker) {
+    let mut app = app(80, 24, memory);
+    let maker = Maker { step_ns: 10_000_000, ..Maker::default() };
+    let span = Some((maker.ns + maker.step_ns, maker.ns + 10_000 * maker.step_ns));
+    let facts =
+        Facts { name: "x.ttr".into(), span, events: 10_000, end: End::Complete, seekable: true, ..Facts::default() };
+    app.set_replay(Replay::new(facts, Target::First, Speed::default()));
+    (app, maker)
+}
+
+fn load(app: &mut App, maker: &mut Maker, opens: u32) {
+    for number in 0..opens {
+        maker.open(100 + number % 7, if number % 100 == 50 { "rare" } else { "cat" }, &format!("/file-{number}"), 3);
+    }
+    app.update(Input::Batch(maker.batch()));
+    work(app);
+}
+
+fn tick(app: &mut App, ms: u64) {
+    app.update(Input::Tick(Tick { now: Duration::from_millis(ms), usage: None }));
+}
+
+fn row(app: &App) -> usize {
+    app.events().cursor().expect("a row")
+}
+
+#[test]
+fn it_opens_paused_at_the_first_event() {
+    let (mut app, mut maker) = opened(64 << 20);
+    load(&mut app, &mut maker, 1000);
+    assert_eq!(
+        (row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays()), app.events().follows()),
+        (0, false, false)
+    );
+    load(&mut app, &mut maker, 1000);
+    assert_eq!(row(&app), 0);
+    assert_eq!(app.replay.as_ref().map(|replay| replay.bins(u64::MAX).iter().map(|bin| bin.events).sum()), Some(2000));
+}
+
+#[test]
+fn playing_follows_the_time_and_stops_at_the_end() {
+    let (mut app, mut maker) = opened(64 << 20);
+    load(&mut app, &mut maker, 1000);
+    keys(&mut app, " ");
+    tick(&mut app, 2_000);
+    let start = row(&app);
+    tick(&mut app, 3_000);
+    assert_eq!(row(&app) - start, 100, "a second of events 10 ms apart");
+    keys(&mut app, ">>");
+    tick(&mut app, 4_000);
+    assert_eq!(row(&app) - start, 500, "four times as fast");
+    keys(&mut app, " ");
+    tick(&mut app, 5_000);
+    assert_eq!(row(&app) - start, 500);
+    app.update(Input::SourceEnded);
+    keys(&mut app, " ");
+    tick(&mut app, 60_000);
+    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (999, false));
+    assert_eq!(app.loaded().numbers(), number(1000, 1000));
+}
+
+#[test]
+fn it_goes_to_times_that_are_loaded_at_once() {
+    let (mut app, mut maker) = opened(64 << 20);
+    load(&mut app, &mut maker, 9_000);
+    keys(&mut app, "]");
+    assert_eq!(row(&app), 1000);
+    keys(&mut app, "}.");
+    assert_eq!(row(&app), 7001);
+    keys(&mut app, "[,");
+    assert_eq!(row(&app), 6000);
+    keys(&mut app, "T0:15\n");
+    assert_eq!(row(&app), 1500);
+    keys(&mut app, "g");
+    assert_eq!(row(&app), 0);
+    keys(&mut app, "Tx\n");
+    assert!(app.screen.message().is_some_and(|message| message.contains("invalid time")), "{:?}", app.screen.message());
+    // The user can correct it.
+    assert!(app.replay.as_ref().is_some_and(|replay| replay.line.as_ref().is_some()));
+    keys(&mut app, "\x1b");
+    // The time is not loaded yet. It is loaded by reading on, without a request for another part, when the end is in reach.
+    load(&mut app, &mut maker, 1_000);
+    app.update(Input::SourceEnded);
+    keys(&mut app, "G");
+    assert_eq!(row(&app), 9_999);
+}
+
+#[test]
+fn it_asks_for_parts_that_are_not_loaded() {
+    let (mut app, mut maker) = opened(64 << 20);
+    let facts = app.replay.as_ref().expect("a replay").facts.clone();
+    app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
+    load(&mut app, &mut maker, 500);
+    let from = app.loaded().position().expect("a position");
+    let wanted = from + 60 * SECOND;
+    assert!(press(&mut app, '}').contains(&Effect::Seek(wanted)));
+    assert_eq!((app.loaded().position(), transport(&app)), (Some(wanted), "loading"));
+    // Frames that still arrive from the old place are not an answer.
+    load(&mut app, &mut maker, 100);
+    assert!(app.replay.as_ref().is_some_and(|replay| replay.transport.target().is_some()));
+    app.update(Input::Restore(Some(Pipeline::default().state()), false));
+    maker.ns = from + 55 * SECOND;
+    load(&mut app, &mut maker, 1000);
+    assert!(app.loaded().position().is_some_and(|at| (wanted..wanted + 20_000_000).contains(&at)));
+    // Before the loaded part.
+    assert!(seeks(&press(&mut app, '{')));
+    assert_eq!(app.loaded().numbers(), (None, None), "what is before is not known");
+}
+
+#[test]
+fn up_from_folded_rows_at_the_top_asks_for_what_is_before_all_of_them() {
+    let (mut app, mut maker) = opened(64 << 20);
+    let facts = app.replay.as_ref().expect("a replay").facts.clone();
+    app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
+    app.update(Input::Restore(Some(Pipeline::default().state()), false));
+    maker.ns += 60 * SECOND;
+    let first = maker.ns + maker.step_ns;
+    (0..3).for_each(|_| maker.open(100, "cat", "/same", 3));
+    load(&mut app, &mut maker, 10);
+    assert_eq!(row(&app), 2, "the first line shows the last of its rows");
+    assert!(press(&mut app, 'k').contains(&Effect::Seek(first - 1)));
+}
+
+#[test]
+fn a_short_recording_is_read_on_to_a_place_behind_what_is_loaded() {
+    let (mut app, mut maker) = opened(64 << 20);
+    load(&mut app, &mut maker, 500);
+    assert_eq!(app.loaded().numbers(), (Some(1), None));
+    for (letter, at) in [('}', 6_000), ('G', 9_999)] {
+        assert!(!seeks(&press(&mut app, letter)));
+        assert_eq!((app.store().kept() < 9_999, transport(&app)), (true, "loading"));
+        let rest = at - app.store().kept() as u32 + 1;
+        load(&mut app, &mut maker, rest);
+        if letter == 'G' {
+            app.update(Input::SourceEnded);
+        }
+        assert_eq!((row(&app), transport(&app)), (at as usize, "paused"));
+    }
+    assert_eq!(app.loaded().numbers(), number(10_000, 10_000));
+}
+
+#[test]
+fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
+    let (mut app, mut maker) = opened(64 << 20);
+    load(&mut app, &mut maker, 1_000);
+    keys(&mut app, "}/file-7\n");
+    assert_eq!((row(&app), transport(&app)), (7, "paused"));
+    load(&mut app, &mut maker, 8_000);
+    assert_eq!(row(&app), 7);
+}
+
+#[test]
+fn playing_goes_on_from_a_row_that_is_selected_meanwhile() {
+    let (mut app, mut maker) = opened(64 << 20);
+    load(&mut app, &mut maker, 2_000);
+    keys(&mut app, "]k ");
+    tick(&mut app, 1_000);
+    let start = row(&app);
+    keys(&mut app, "kkk");
+    tick(&mut app, 1_100);
+    assert_eq!(
+        (row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())),
+        (start - 3 + 10, true),
+        "up by three rows"
+    );
+    keys(&mut app, "g/file-500\n");
+    tick(&mut app, 1_200);
+    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (510, true), "a match");
+    keys(&mut app, "T0:07\n");
+    tick(&mut app, 1_300);
+    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (710, true), "a time");
+}
+
+/// A recording that is still being written, with 1,000 events so far.
+fn growing() -> (App, Maker) {
+    let (mut app, mut maker) = opened(64 << 20);
+    let facts = Facts { end: End::Growing, seekable: true, ..Facts::default() };
+    app.set_replay(Replay::new(facts, Target::First, Speed::default()));
+    load(&mut app, &mut maker, 1000);
+    app.update(Input::Batch(Batch::default()));
+    (app, maker)
+}
+
+#[test]
+fn a_recording_that_grows_is_followed_from_its_end() {
+    let (mut app, mut maker) = growing();
+    assert_eq!((row(&app), app.loaded().numbers()), (0, number(1, 1000)));
+    keys(&mut app, "G");
+    assert_eq!((row(&app), app.events().follows()), (999, true));
+    load(&mut app, &mut maker, 500);
+    assert_eq!((row(&app), app.loaded().wants_frames()), (1499, true));
+    app.update(Input::Batch(Batch::default()));
+    assert_eq!(app.loaded().numbers(), number(1500, 1500));
+    // A row that the user chose stays selected.
+    keys(&mut app, "k");
+    load(&mut app, &mut maker, 500);
+    assert_eq!((row(&app), app.events().follows()), (1498, false));
+    app.update(Input::Batch(Batch::default()));
+    keys(&mut app, "F");
+    assert_eq!(row(&app), 1999);
+    // The end is the last event.
+    app.update(Input::Replayed(Facts { end: End::Complete, seekable: true, ..Facts::default() }));
+    assert_eq!(app.screen.message(), Some("the recording is complete"));
+    app.update(Input::SourceEnded);
+    assert_eq!((row(&app), app.events().follows()), (1999, false));
+}
+
+#[test]
+fn space_pauses_following_and_continues_it() {
+    let (mut app, mut maker) = growing();
+    assert_eq!(transport(&app), "paused");
+    keys(&mut app, "G");
+    assert_eq!(transport(&app), "following");
+    keys(&mut app, " ");
+    load(&mut app, &mut maker, 500);
+    tick(&mut app, 2_000);
+    assert_eq!((row(&app), transport(&app)), (999, "paused"));
+    assert_eq!(app.loaded().numbers(), number(1000, 1500));
+    keys(&mut app, " ");
+    assert_eq!((row(&app), transport(&app)), (1499, "following"));
+    // From another row, Space plays. Then it pauses and resumes playback.
+    let steps = [(" k ", "playing"), (" ", "paused"), (" ", "playing")];
+    for (letters, word) in steps {
+        keys(&mut app, letters);
+        assert_eq!(transport(&app), word);
+    }
+    for letter in ["F", "G"] {
+        load(&mut app, &mut maker, 500);
+        keys(&mut app, letter);
+        assert_eq!(
+            (row(&app) + 1, app.replay.as_ref().is_some_and(|replay| replay.plays())),
+            (app.events().rows(), false)
+        );
+        tick(&mut app, 3_000);
+        load(&mut app, &mut maker, 500);
+        assert_eq!((row(&app) + 1, transport(&app)), (app.events().rows(), "following"), "{letter}");
+        keys(&mut app, "[ ");
+        assert_eq!(transport(&app), "playing");
+    }
+    // A filter that hides the row of the pause changes nothing.
+    keys(&mut app, "F fcomm=rare\n ");
+    assert_eq!(transport(&app), "following");
+    // Without a row there is no place to stay at.
+    keys(&mut app, "fcomm=none\n ");
+    app.update(Input::Batch(Batch::default()));
+    assert_eq!((app.screen.message(), transport(&app)), (Some("no event is shown yet"), "following"));
+}
+
+#[test]
+fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
+    let (mut app, mut maker) = growing();
+    let facts = Facts { events: 5_000, end: End::Growing, seekable: true, ..Facts::default() };
+    app.update(Input::Replayed(facts.clone()));
+    // Not all written events are loaded.
+    load(&mut app, &mut maker, 500);
+    for letter in ['G', 'F', 'G'] {
+        let kept = app.store().kept();
+        assert!(!seeks(&press(&mut app, letter)), "{letter}");
+        assert_eq!((app.store().kept(), row(&app)), (kept, kept as usize - 1));
+        load(&mut app, &mut maker, 500);
+        assert_eq!(app.loaded().numbers(), number(kept + 500, kept + 500));
+        keys(&mut app, "k");
+    }
+    // Only in a long recording does loading the end beat reading up to it.
+    app.update(Input::Replayed(Facts { events: 10 * WHOLE_EVENTS, ..facts.clone() }));
+    assert!(seeks(&press(&mut app, 'G')));
+    app.update(Input::Restore(Some(Pipeline::default().state()), false));
+    load(&mut app, &mut maker, 500);
+    assert_eq!((transport(&app), app.loaded().numbers()), ("following", (None, None)));
+    // The events that the pipeline of a saved state knows count as read.
+    let near = app.loaded().events_read() + NEAR_EVENTS / 2;
+    app.update(Input::Replayed(Facts { events: near.max(WHOLE_EVENTS), ..facts }));
+    assert!(
+        !app.replay.as_ref().is_some_and(|replay| replay.reads_on(app.loaded().events_read())),
+        "the state was empty"
+    );
+}
+
+#[test]
+fn a_pipe_is_followed_until_it_ends() {
+    let (mut app, mut maker) = opened(64 << 20);
+    app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
+    load(&mut app, &mut maker, 1_000);
+    assert_eq!((row(&app), transport(&app)), (0, "paused"));
+    keys(&mut app, "G");
+    load(&mut app, &mut maker, 1_000);
+    assert_eq!((row(&app), transport(&app)), (1_999, "following"));
+    app.update(Input::SourceEnded);
+    load(&mut app, &mut maker, 1);
+    assert_eq!((row(&app), transport(&app)), (1_999, "paused"));
+}
+
+#[test]
+fn playing_goes_on_where_a_recording_grows() {
+    let (mut app, mut maker) = growing();
+    keys(&mut app, ">>>>>> ");
+    tick(&mut app, 1_000);
+    tick(&mut app, 60_000);
+    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (999, true));
+    load(&mut app, &mut maker, 500);
+    tick(&mut app, 120_000);
+    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (1499, true));
+    app.update(Input::SourceEnded);
+    tick(&mut app, 180_000);
+    assert!(!app.replay.as_ref().is_some_and(|replay| replay.plays()));
+}
+
+#[test]
+fn the_density_grows_with_the_recording() {
+    let (mut app, mut maker) = growing();
+    for _ in 0..20 {
+        load(&mut app, &mut maker, 1000);
+    }
+    let (start, end) = app.loaded().span().expect("events");
+    assert_eq!(end - start, 20_999 * 10_000_000);
+    let bins = app.replay.as_ref().map(|replay| replay.bins(end).to_vec()).expect("a replay");
+    assert_eq!(bins.iter().map(|bin| bin.events).sum::<u64>(), 21_000);
+    // Even, except for the last bin.
+    let events = bins.iter().take(bins.len() - 1).map(|bin| bin.events);
+    assert!(bins.len() > BINS / 2 && events.clone().max() <= events.min().map(|least| least + 1), "{bins:?}");
+    // The index of a large recording replaces the counts.
+    let part = Density { first_ns: start, last_ns: end, events: 1 << 20, lost: 3 };
+    let facts = Facts { span: Some((start, end)), density: vec![part], ..Facts::default() };
+    app.update(Input::Replayed(facts));
+    let bins = app.replay.as_ref().map(|replay| replay.bins(end).to_vec()).expect("a replay");
+    assert_eq!(bins.iter().fold(Bin::default(), Bin::and).events, 1 << 20);
+}
+
+#[test]
+fn a_recording_that_cannot_be_read_says_so() {
+    let (mut app, _) = growing();
+    keys(&mut app, "}");
+    app.update(Input::ReadFailed("x.ttr: the file was truncated to 0 bytes while being read".into()));
+    assert!(app.screen.message().is_some_and(|message| message.contains("truncated to 0 bytes")));
+    let replay = app.replay.as_ref().expect("a replay");
+    assert!(replay.failure.is_some() && replay.transport.target().is_none());
+}
+
+#[test]
+fn a_filter_without_a_match_looks_further() {
+    let (mut app, mut maker) = opened(64 << 20);
+    load(&mut app, &mut maker, 40);
+    keys(&mut app, "fcomm=rare\n");
+    assert_eq!(app.events().rows(), 0);
+    assert!(app.loaded().wants_frames());
+    load(&mut app, &mut maker, 100);
+    assert_eq!((row(&app), app.events().rows()), (0, 1));
+}
+
+#[test]
+fn no_more_is_loaded_than_memory_holds() {
+    let (mut app, mut maker) = opened(8 << 20);
+    let mut loaded = 0;
+    while app.loaded().wants_frames() && loaded < 1_000_000 {
+        load(&mut app, &mut maker, 1000);
+        loaded += 1000;
+    }
+    assert!((5_000..500_000).contains(&loaded), "{loaded}");
+    assert_eq!((app.store().evicted(), row(&app)), (0, 0));
+    // Near the end of the loaded part, more frames are wanted.
+    for _ in 0..loaded / 18 {
+        app.update(Input::Key(crate::app::device::KeyCode::PageDown.into()));
+    }
+    assert!(app.loaded().wants_frames());
+}

@@ -1,0 +1,174 @@
+//! What the screen shows: its size, the overlay, the message, and display settings.
+
+use super::columns::{Columns, all, automatic, needed};
+use super::edit::Line;
+use super::input::{Effect, Effects};
+use super::keymap::Action;
+use super::row::TimeMode;
+use super::views::View;
+use std::time::Duration;
+use tracetui_shared::kind::KindSet;
+
+/// The display time of a message.
+const MESSAGE: Duration = Duration::from_secs(4);
+
+/// The part of the state that determines what is drawn, and how.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    pub width: u16,
+    pub height: u16,
+    /// The shown kinds.
+    pub kinds: KindSet,
+    /// Whether only failures are shown.
+    pub failures: bool,
+    /// The format of the TIME column.
+    pub time: TimeMode,
+    pub columns: Columns,
+    pub overlay: Option<Overlay>,
+    pub help: HelpSearch,
+    message: Option<(String, Duration)>,
+}
+
+impl Screen {
+    pub(super) fn new(kinds: KindSet, time: TimeMode, columns: Columns) -> Screen {
+        Screen {
+            width: 80,
+            height: 24,
+            kinds,
+            failures: false,
+            time,
+            columns,
+            overlay: None,
+            help: HelpSearch::default(),
+            message: None,
+        }
+    }
+
+    /// Shows a message for some seconds.
+    pub(super) fn say(&mut self, text: impl Into<String>, now: Duration) {
+        self.message = Some((text.into(), now + MESSAGE));
+    }
+
+    /// Shows a message, if there is one.
+    pub(super) fn said(&mut self, text: Option<String>, now: Duration) -> Effects {
+        text.into_iter().for_each(|text| self.say(text, now));
+        vec![Effect::Redraw]
+    }
+
+    /// Removes the message if its time is over. Returns whether it did.
+    pub(super) fn expire(&mut self, now: Duration) -> bool {
+        self.message.take_if(|(_, until)| *until <= now).is_some()
+    }
+
+    pub(super) fn clear_message(&mut self) {
+        self.message = None;
+    }
+
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_ref().map(|(text, _)| text.as_str())
+    }
+
+    pub(super) fn shows_output(&self) -> bool {
+        self.overlay.is_some_and(|overlay| overlay.kind == OverlayKind::Output)
+    }
+
+    pub(super) fn open(&mut self, kind: OverlayKind) {
+        self.overlay = Some(Overlay { kind, scroll: 0 });
+    }
+
+    /// The columns in the overlay, each with whether it is shown: the shown ones in order, then the others.
+    pub(crate) fn listed_columns(&self, view: View) -> Vec<(&'static str, bool)> {
+        let shown = self.columns.of(view).map_or_else(|| automatic(view, self.width), <[_]>::to_vec);
+        let others: Vec<_> = all(view).iter().copied().filter(|name| !shown.contains(name)).collect();
+        shown.into_iter().map(|name| (name, true)).chain(others.into_iter().map(|name| (name, false))).collect()
+    }
+
+    /// Shows or hides the column under the cursor. Returns a message if the column is always shown.
+    pub(super) fn toggle_column(&mut self, view: View) -> Option<String> {
+        let (name, is_shown) = self.listed_columns(view).get(self.column_cursor()).copied()?;
+        let mut shown = self.shown_columns(view);
+        if is_shown {
+            if needed(view) == Some(name) || shown.len() == 1 {
+                return Some(format!("the column {name} is always shown"));
+            }
+            shown.retain(|column| *column != name);
+        } else {
+            // Place it after the columns that usually precede it.
+            let place = |name: &str| all(view).iter().position(|column| *column == name);
+            let before = shown.iter().rposition(|column| place(column) < place(name));
+            shown.insert(before.map_or(0, |at| at + 1), name);
+        }
+        self.choose_columns(view, shown, name);
+        None
+    }
+
+    /// Moves the column under the cursor one place to the left or to the right.
+    pub(super) fn move_column(&mut self, view: View, right: bool) {
+        let at = self.column_cursor();
+        let mut shown = self.shown_columns(view);
+        let to = if right { at + 1 } else { at.wrapping_sub(1) };
+        if let Some(name) = shown.get(at).copied().filter(|_| to < shown.len()) {
+            shown.swap(at, to);
+            self.choose_columns(view, shown, name);
+        }
+    }
+
+    fn column_cursor(&self) -> usize {
+        self.overlay.filter(|overlay| overlay.kind == OverlayKind::Columns).map_or(0, |overlay| overlay.scroll)
+    }
+
+    fn shown_columns(&self, view: View) -> Vec<&'static str> {
+        self.listed_columns(view).into_iter().filter(|(_, shown)| *shown).map(|(name, _)| name).collect()
+    }
+
+    /// Sets the chosen columns. The cursor stays on this one.
+    fn choose_columns(&mut self, view: View, columns: Vec<&'static str>, cursor: &str) {
+        self.columns.choose(view, columns);
+        let at = self.listed_columns(view).iter().position(|(name, _)| *name == cursor);
+        if let (Some(overlay), Some(at)) = (&mut self.overlay, at) {
+            overlay.scroll = at;
+        }
+    }
+}
+
+/// The search of the help overlay. The overlay shows the rows that contain the text.
+#[derive(Debug, Default)]
+pub(crate) struct HelpSearch {
+    /// The line during typing.
+    pub(crate) line: Option<Line>,
+    /// The text. If it is empty, all rows are shown.
+    pub(crate) text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Overlay {
+    pub kind: OverlayKind,
+    /// The scroll offset, in lines.
+    pub scroll: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OverlayKind {
+    Help,
+    /// The report on lost events.
+    Loss,
+    /// The output of the COMMAND.
+    Output,
+    /// The choice of columns. Its scroll offset is the cursor.
+    Columns,
+}
+
+impl OverlayKind {
+    pub(super) const ALL: [OverlayKind; 4] =
+        [OverlayKind::Help, OverlayKind::Loss, OverlayKind::Output, OverlayKind::Columns];
+
+    /// The action that shows it.
+    pub(super) fn action(self) -> Action {
+        match self {
+            OverlayKind::Help => Action::Help,
+            OverlayKind::Loss => Action::LossReport,
+            OverlayKind::Output => Action::Output,
+            OverlayKind::Columns => Action::Columns,
+        }
+    }
+}

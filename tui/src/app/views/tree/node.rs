@@ -1,0 +1,230 @@
+//! A process of the tree, its counts and its links.
+
+use crate::app::views::state::Moment;
+use std::sync::Arc;
+use tracetui_events::event::exit::{Ended, Exit};
+use tracetui_events::event::process::{Origin, Process, ProcessKey};
+use tracetui_events::search::Failure;
+use tracetui_events::store::Id;
+use tracetui_shared::id::CgroupId;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::time::BootNanos;
+
+/// The index of a process in `nodes` and `links`.
+pub(super) type Place = u32;
+
+pub(super) const NONE: Place = Place::MAX;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counts {
+    pub events: u64,
+    pub execs: u64,
+    pub opens: u64,
+    /// Connections that were requested or accepted.
+    pub conns: u64,
+    /// Failed calls that no later call of the same search answered. An exit is not a call.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// `ends`: whether the event is the end of a connection.
+    pub(super) fn of(kind: Kind, failed: bool, answered: bool, ends: bool) -> Counts {
+        Counts {
+            events: 1,
+            execs: u64::from(kind == Kind::Exec && !failed),
+            opens: u64::from(kind == Kind::Open),
+            conns: u64::from(kind == Kind::Tcp && !ends),
+            failed: u64::from(failed && !answered && kind != Kind::Exit),
+        }
+    }
+
+    fn combined(self, other: Counts, with: fn(u64, u64) -> u64) -> Counts {
+        Counts {
+            events: with(self.events, other.events),
+            execs: with(self.execs, other.execs),
+            opens: with(self.opens, other.opens),
+            conns: with(self.conns, other.conns),
+            failed: with(self.failed, other.failed),
+        }
+    }
+
+    pub(super) fn and(self, other: Counts) -> Counts {
+        self.combined(other, u64::saturating_add)
+    }
+
+    pub(super) fn without(self, other: Counts) -> Counts {
+        self.combined(other, u64::saturating_sub)
+    }
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct End {
+    pub time: BootNanos,
+    /// The status as wait(2) reports it; `None` if its exit was lost.
+    pub status: Option<u32>,
+    pub(super) id: Option<Id>,
+}
+
+impl End {
+    /// Whether it exited by itself with a code other than 0.
+    pub(super) fn is_error(self) -> bool {
+        let exit = |status| Exit { record: ExitRecord { status, signal_flags: 0 } };
+        self.status.is_some_and(|status| matches!(exit(status).ended(), Ended::Code(1..)))
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Tried {
+    pub failure: Failure,
+    /// The path as passed. Only the end of a long path is kept.
+    pub path: Box<[u8]>,
+    /// The arguments after the first one, each followed by NUL. Only the start of a long list is kept.
+    pub args: Box<[u8]>,
+}
+
+/// A process of the tree.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub process: Arc<Process>,
+    /// The event that introduced it, if it started during the trace.
+    pub born: Option<Id>,
+    /// The process before its last exec, and when that exec was.
+    pub before: Option<(BootNanos, Arc<Process>)>,
+    pub counts: Counts,
+    pub end: Option<End>,
+    /// The last failed exec, if no exec succeeded after it.
+    pub tried: Option<Tried>,
+    /// See [`Seen::cause`].
+    pub cause: Option<Failure>,
+    /// See [`Seen::from`]. While the process runs: its last child that failed and the time, unless it has started another child since.
+    pub from: Option<(ProcessKey, BootNanos)>,
+    pub cgroup: CgroupId,
+    /// Whether it has an event that passes the filter.
+    pub matched: bool,
+    /// Whether the user folded or unfolded it.
+    pub fold: Option<bool>,
+}
+
+/// Memory of a process in bytes, without its texts: its entries here, in the tables and in the row lists, the process itself, and the one
+/// before its last exec (other owners may have dropped both).
+const NODE: usize = 2 * size_of::<Option<Node>>()
+    + 5 * size_of::<(ProcessKey, Place)>()
+    + 3 * size_of::<ProcessKey>()
+    + 2 * size_of::<(ProcessKey, Counts)>()
+    + 256
+    + 2 * size_of::<Process>();
+
+fn texts(process: &Process) -> usize {
+    let image = &process.image;
+    process.comm.len() + image.exe.len() + image.argv.len() + image.cwd.len() + size_of_val(&**image)
+}
+
+impl Node {
+    pub(super) fn new(process: Arc<Process>, id: Id) -> Node {
+        Node {
+            born: Some(id).filter(|_| process.origin == Origin::Fork),
+            process,
+            before: None,
+            counts: Counts::default(),
+            end: None,
+            tried: None,
+            cause: None,
+            from: None,
+            cgroup: CgroupId(0),
+            matched: false,
+            fold: None,
+        }
+    }
+
+    /// Whether it had started at a moment.
+    pub(super) fn started(&self, moment: Moment) -> bool {
+        self.born.map_or(self.process.key.start <= moment.time, |born| born < moment.until)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let before = self.before.as_ref().map_or(0, |(_, process)| texts(process));
+        let tried = self.tried.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
+        NODE + texts(&self.process) + before + tried
+    }
+}
+
+/// The fields of a process that building the rows reads. They are stored together, because building visits every process. Children are in
+/// the order of their starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Links {
+    pub parent: Place,
+    pub first: Place,
+    pub last: Place,
+    pub next: Place,
+    pub previous: Place,
+    /// The number of processes added before it.
+    pub age: u32,
+    pub flags: Flags,
+}
+
+/// The current state of a process that building the rows reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Flags {
+    pub running: bool,
+    pub failed: bool,
+    pub matched: bool,
+    /// Whether it made an event, or started during the trace.
+    pub active: bool,
+    /// Whether the user folded or unfolded it.
+    pub fold: Option<bool>,
+}
+
+impl Links {
+    pub(super) const ROOT: Links = Links {
+        parent: NONE,
+        first: NONE,
+        last: NONE,
+        next: NONE,
+        previous: NONE,
+        age: 0,
+        flags: Flags { running: false, failed: false, matched: false, active: false, fold: None },
+    };
+}
+
+pub(super) fn some(place: Place) -> Option<Place> {
+    (place != NONE).then_some(place)
+}
+
+/// A process as it was at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub process: &'a Arc<Process>,
+    pub counts: Counts,
+    /// Its end, if it ended.
+    pub end: Option<End>,
+    /// The last failed exec, if no exec succeeded after it.
+    pub tried: Option<&'a Tried>,
+    /// The failed call that made the process exit.
+    pub cause: Option<Failure>,
+    /// The child that failed before the process exited with a code other than 0. `None` if something failed after that child.
+    pub from: Option<ProcessKey>,
+    /// The cgroup of its last event.
+    pub cgroup: CgroupId,
+}
+
+impl Seen<'_> {
+    /// Whether it exited with a code other than 0, was killed, or failed to execute a program for an unusual reason.
+    pub(crate) fn failed(&self) -> bool {
+        self.end.and_then(|end| end.status).is_some_and(|status| status != 0)
+            || self.tried.is_some_and(|tried| tried.failure.real)
+    }
+
+    /// The call that shows what went wrong: the one that made the process exit, or an exec that failed for an unusual reason.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let ended_well = self.end.and_then(|end| end.status).is_none_or(|status| status == 0);
+        let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real && ended_well);
+        self.cause.or(tried)
+    }
+
+    /// The event that shows what went wrong: the failed call, or the exit.
+    pub(crate) fn shows(&self) -> Option<Id> {
+        self.failure().map(|failure| failure.id).or_else(|| self.end.filter(|_| self.failed())?.id)
+    }
+}

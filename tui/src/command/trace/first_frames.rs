@@ -1,0 +1,98 @@
+//! The frames before the first event.
+
+use super::request::TraceOptions;
+use std::collections::BTreeSet;
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{Cgroup, HostFrame, Layout, ProcessSeed, Scanned, Trace};
+use tracetui_host::clock;
+use tracetui_host::machine::Machine;
+use tracetui_host::own_id::own_tgid;
+use tracetui_host::procfs::Scanner;
+use tracetui_host::users::AccountNames;
+use tracetui_live::{ProbeStatus, Started};
+use tracetui_shared::id::Tgid;
+/// The frames that the pipeline needs before the first event.
+pub(super) fn first_batch(
+    options: &TraceOptions,
+    machine: &Machine,
+    probes: &[ProbeStatus],
+    cgroups: Vec<Cgroup>,
+) -> Batch {
+    let mut batch = Batch::default();
+    let now = clock::now_boot();
+    let names = AccountNames::read();
+    let trace = Trace {
+        kinds: options.kinds.bits(),
+        command: options.command.unwrap_or(Tgid(0)),
+        filter: options.filter.clone(),
+    };
+    let layout = HostFrame::Layout(Layout::own());
+    let host = [layout, HostFrame::Trace(trace), HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
+    let probes = probes.iter().map(|probe| HostFrame::Probe(probe.frame()));
+    let users = names.users().into_iter().map(HostFrame::User);
+    let groups = names.groups().into_iter().map(HostFrame::Group);
+    let cgroups = cgroups.into_iter().map(HostFrame::Cgroup);
+    for frame in host.into_iter().chain(probes).chain(users).chain(groups).chain(cgroups) {
+        frame.push(now, &mut batch);
+    }
+    batch
+}
+
+/// Sends the running processes in batches of about `size` bytes. Call it after the attach, so that no process is missed.
+///
+/// If the kernel listed the processes at the attach, uses that list, with their parents. Later processes have a fork event, and
+/// events of processes that have ended since are still to come.
+pub(super) fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) -> bool) {
+    let Ok(scanner) = Scanner::new() else { return };
+    let mut batch = Batch::default();
+    let mut unread = 0;
+    let mut take = |seed: ProcessSeed| {
+        if scanner.unread() > unread {
+            unread = scanner.unread();
+            HostFrame::Scanned(Scanned { unread }).push(clock::now_boot(), &mut batch);
+        }
+        HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
+        batch.len() < size || send(std::mem::take(&mut batch))
+    };
+    if started.is_empty() {
+        // If /proc cannot be listed, there are no processes.
+        let _ = scanner.scan(|_| None, &mut take);
+    }
+    for process in started {
+        if let Some(seed) = seed_of(process, &scanner)
+            && !take(seed)
+        {
+            break;
+        }
+    }
+    if !batch.is_empty() {
+        send(batch);
+    }
+}
+
+/// The processes of tracetui, its held COMMAND and the COMMAND's parent. The scan might reach them only after the first events, when
+/// the COMMAND has already ended.
+pub(super) fn own_processes(command: Tgid, started: &[Started]) -> Batch {
+    let mut batch = Batch::default();
+    let Ok(scanner) = Scanner::new() else { return batch };
+    let seed = |tgid| match started.iter().find(|process| process.tgid == tgid) {
+        Some(process) => seed_of(process, &scanner),
+        None => scanner.process(tgid, |_| None),
+    };
+    let command = seed(command);
+    // The COMMAND's parent may be its monitor, which ends when the COMMAND does.
+    let own = [own_tgid(), command.as_ref().map(|command| command.ppid)];
+    let own = own.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().filter_map(seed);
+    for seed in own.chain(command) {
+        HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
+    }
+    batch
+}
+
+/// The seed of a process that the kernel listed; `None` if it has ended and is not found.
+fn seed_of(process: &Started, scanner: &Scanner) -> Option<ProcessSeed> {
+    let found = scanner.process(process.tgid, |_| Some(process.start.0)).filter(|seed| seed.start_exact);
+    let bare = || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
+    let seed = found.or_else(|| (!process.ended).then(bare))?;
+    Some(ProcessSeed { ppid: process.parent, parent_start: process.parent_start, ..seed })
+}

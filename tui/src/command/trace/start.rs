@@ -1,0 +1,240 @@
+//! The start of a trace: the attach and the threads.
+
+use super::first_frames::{first_batch, own_processes, scan_processes};
+use super::remarks::size_of_memory;
+use super::request::TraceOptions;
+use crate::cli::size::ByteSize;
+use crate::command::say::name;
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::Path;
+use tracetui_events::budget;
+use tracetui_events::frame::Batch;
+use tracetui_host::btf::{Btf, BtfError};
+use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
+use tracetui_host::confine::{Role, STARTING, enter, hold};
+use tracetui_host::machine::Machine;
+use tracetui_host::priority::{raise_priority, set_priority};
+use tracetui_host::privilege::{self, Cause, Facts, Severity};
+use tracetui_host::procfs::has_named_cgroups;
+use tracetui_inspect::Sockets;
+use tracetui_live::engine::LiveSource;
+use tracetui_live::feed::{Feed, Scan};
+use tracetui_live::inventory::Inventories;
+use tracetui_live::lookup::Threads;
+use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, NO_THREAD, ProbeStatus, Way};
+use tracetui_shared::capture::{MAX_TREE, test};
+use tracetui_shared::kind::{Kind, KindSet, shows_most};
+use tracetui_shared::record::tcp::MAX_CONNECTIONS;
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The source of its frames.
+    pub feed: Feed,
+    /// The line that reports that all probes are attached.
+    pub ready: String,
+    /// Notes about missing probes and the machine's restrictions, one line each.
+    pub notes: Vec<String>,
+    /// Starts threads that look up why calls failed.
+    pub lookups: Threads,
+}
+
+/// Attaches the probes and starts reading.
+///
+/// # Errors
+/// If nothing can be traced: every cause with its remedy, one line each.
+pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
+    budget::give_back_when_freed();
+    let machine = Machine::read();
+    let mut causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
+    causes.extend(foreign_btf(options.btf.as_deref()));
+    if privilege::is_fatal(&causes) {
+        let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
+        bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    }
+    let unnamed = unnamed_cgroups(options)?;
+    // A busy machine must not delay the start.
+    let niceness = raise_priority();
+    let live = attach(options);
+    set_priority(niceness);
+    let mut live = live?;
+    let mut notes: Vec<String> = causes.iter().map(ToString::to_string).chain(unnamed).collect();
+    // These threads need privileges that the other threads drop.
+    let streams = live.open_streams_aside().context(NO_THREAD)?;
+    let sockets = Sockets::start().context(NO_THREAD)?;
+    let inventories = options.kinds.contains(Kind::Bpf).then(|| Inventories::start(&live, sockets.clone(), streams));
+    let inventories = inventories.transpose();
+    let inventories = inventories.unwrap_or_else(|why| {
+        notes.push(format!("BPF inventory: {why}; missing: programs attached without a system call of their own"));
+        None
+    });
+    // Do this before starting the threads that read data from other processes.
+    hold(STARTING).context("cannot drop privileges")?;
+    notes.extend(live.probes().iter().filter_map(note));
+    notes.extend(live.unnamed_stacks().map(|why| format!("stacks: {why}; missing: function names")));
+    let ready = ready_line(live.probes(), options);
+    let mut cgroups = CgroupResolver::new().ok();
+    if let Some(cgroups) = &mut cgroups {
+        cgroups.set_budget(options.budget);
+    }
+    let (known, all) = cgroups.as_ref().map_or((Vec::new(), true), CgroupResolver::tree);
+    if live.asks_for_cgroups() {
+        if !all {
+            let known = known.len();
+            notes.push(format!("--cgroup: only {known} cgroups fit; others match from their next fork, exec or exit"));
+        }
+        live.name_all_cgroups(&known).context("--cgroup")?;
+    }
+    let mut first = vec![first_batch(options, &machine, live.probes(), known)];
+    let starts = live.take_started();
+    let (budget, size) = (options.budget, options.budget.batch());
+    let scan: Option<Scan> = match live.asks_for_cgroups() {
+        // If the v2 hierarchy is not in use, only the scan finds the cgroup that a filter asks for. So scan before any event.
+        true => {
+            let mut room = budget.processes();
+            scan_processes(&starts, size, &mut |batch| {
+                room = room.saturating_sub(batch.len());
+                first.push(batch);
+                room > 0
+            });
+            if room == 0 {
+                notes.push(format!(
+                    "--memory {} is too small: some running processes are unknown",
+                    size_of_memory(budget)
+                ));
+            }
+            None
+        }
+        false => {
+            first.extend(options.command.map(|command| own_processes(command, &starts)));
+            Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
+                if enter(Role::Processes).is_ok() {
+                    scan_processes(&starts, size, send);
+                }
+            }))
+        }
+    };
+    if let Some(cgroups) = &mut cgroups {
+        cgroups.open_aside().context(NO_THREAD)?;
+    }
+    let lookups = Threads::start(sockets).context(NO_THREAD)?;
+    let source = LiveSource::new(live, inventories, cgroups, &first, budget);
+    let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
+    // Do this last, since threads inherit it.
+    let role = Role::Events { signals: options.signals, command: options.command_pid };
+    enter(role).context("cannot drop privileges")?;
+    Ok(Session { feed, ready, notes, lookups })
+}
+
+/// Loads and attaches the probes.
+pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
+    let mut capture = options.capture.clone();
+    if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
+        capture.capture.tests |= test::TREE;
+        capture.trees = vec![command.0];
+    }
+    let live_options = LiveOptions {
+        ring_size: options.ring_size,
+        kinds: options.kinds,
+        stacks: options.stacks,
+        capture,
+        tree_size: MAX_TREE,
+        connections: MAX_CONNECTIONS,
+        way: Way::Auto,
+    };
+    let (begun, facts) = std::thread::scope(|scope| {
+        let begun = std::thread::Builder::new().spawn_scoped(scope, || Begun::new(&live_options));
+        // Everything later that starts a thread would panic if it cannot. After `unshare -p` without `-f` no thread can start.
+        let begun = begun.context(NO_THREAD)?;
+        let facts = kernel_facts(options.btf.as_deref());
+        anyhow::Ok((begun.join(), facts))
+    })?;
+    let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let mut live = Live::start(&live_options, begun, &facts?)?;
+    live.freeze_capture()?;
+    Ok(live)
+}
+
+/// The facts about the kernel that the probes need. They come from its own BTF, or as far as possible from a file.
+fn kernel_facts(file: Option<&Path>) -> Result<KernelFacts> {
+    let own = Btf::running().map(|btf| KernelFacts::of(&btf, BtfOrigin::Kernel));
+    let facts = match (file, own) {
+        (None, own) => own,
+        (Some(file), Ok(own)) => Ok(file_facts(file)?.with_own(own)),
+        (Some(file), Err(BtfError::NotInKernel)) => Ok(file_facts(file)?),
+        (Some(_), Err(error)) => Err(error),
+    };
+    facts.map_err(|error| anyhow!("cannot use the kernel's BTF: {error}"))
+}
+
+fn file_facts(file: &Path) -> Result<KernelFacts> {
+    let btf = Btf::from_file(file).map_err(|error| anyhow!("--btf {}: {error}", name(file)))?;
+    Ok(KernelFacts::of(&btf, BtfOrigin::File))
+}
+
+/// Compares a BTF file with the kernel's own BTF. With another kernel's BTF, the probes attach but report wrong data or nothing.
+pub(crate) fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
+    let facts = file_facts(file?).ok()?;
+    let own = KernelFacts::of(&Btf::running().ok()?, BtfOrigin::File);
+    let field = facts.differs_from(&own)?;
+    Some(Cause {
+        severity: Severity::Partial,
+        what: format!("--btf does not match this kernel ({field} differs): events may be wrong or missing"),
+        missing: None,
+        remedy: "omit --btf: this kernel has its own BTF".to_owned(),
+    })
+}
+
+/// A note if a filter asks for cgroups and some cgroups have no known path.
+///
+/// # Errors
+/// If no path is known, since no event would pass.
+fn unnamed_cgroups(options: &TraceOptions) -> Result<Option<String>> {
+    match CgroupResolver::new() {
+        Err(why) if !options.capture.cgroups.is_empty() => without_v2(&why, has_named_cgroups()),
+        _ => Ok(None),
+    }
+}
+
+fn without_v2(why: &NoHierarchy, named: bool) -> Result<Option<String>> {
+    let remedy = "mount it (remedy: mkdir /run/cgroup2 && mount -t cgroup2 none /run/cgroup2)";
+    match named {
+        true => Ok(Some(format!("--cgroup: {why}: only name=systemd cgroups have paths; {remedy}"))),
+        false => bail!("--cgroup: {why}, and no name=systemd hierarchy: cgroups have no paths; {remedy}"),
+    }
+}
+
+/// `tracing: exec exit open bpf; ring 16 MiB`: the requested kinds with a working probe.
+fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
+    let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(kind) && shows_most(probe.name, kind);
+    let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
+    let asked = (options.kinds & KindSet::PROBED).iter();
+    let kinds: Vec<&str> = asked.filter(works).map(Kind::name).collect();
+    format!("tracing: {}; ring {}", kinds.join(" "), ByteSize(options.ring_size.into()))
+}
+
+fn note(probe: &ProbeStatus) -> Option<String> {
+    let why = probe.why.as_ref()?;
+    let remedy = probe.remedy.as_ref().map(|remedy| format!("; {remedy}"));
+    match (probe.attached, remedy) {
+        // Every such kernel misses the same events and there is no remedy, or each event shows it. `doctor` reports it.
+        (true, None) => None,
+        (false, _) if probe.optional => None,
+        (true, Some(remedy)) => Some(format!("{}: {why}{remedy}", probe.name)),
+        (false, remedy) => {
+            Some(format!("{}: {why}; missing: {}{}", probe.name, probe.missing, remedy.unwrap_or_default()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_without_paths_are_refused_or_said() {
+        let said = |named| without_v2(&NoHierarchy::NotMounted, named);
+        assert!(said(true).is_ok_and(|note| note.is_some_and(|note| note.contains("only name=systemd"))));
+        let refused = said(false).expect_err("nothing would pass").to_string();
+        assert!(refused.starts_with("--cgroup: no cgroup v2 hierarchy is mounted, and no name=systemd"), "{refused}");
+        assert!(refused.contains("remedy: "), "{refused}");
+    }
+}

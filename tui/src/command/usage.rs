@@ -1,0 +1,42 @@
+//! Wrong arguments, and the filter options.
+
+use crate::cli;
+use tracetui_events::filter::{self, Compiled};
+use tracetui_events::playback;
+use tracetui_host::users::AccountNames;
+/// Invalid filter options: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadUsage(pub(super) String);
+
+/// Whether an error is about the arguments.
+pub fn is_bad_usage(error: &anyhow::Error) -> bool {
+    error.is::<BadUsage>() || matches!(error.downcast_ref(), Some(playback::Error::Usage(_)))
+}
+
+/// Reads the filter options.
+///
+/// # Errors
+/// [`BadUsage`], with a caret under the place.
+pub(crate) fn compile(filters: &cli::FilterArgs) -> Result<Compiled, BadUsage> {
+    let options = filter::FilterOptions::from(filters);
+    options.compile(&HostNames::read()).map_err(|error| BadUsage(error.render()))
+}
+
+/// The names of users and groups of this machine.
+pub(crate) struct HostNames(AccountNames);
+
+impl HostNames {
+    pub(crate) fn read() -> HostNames {
+        HostNames(AccountNames::read())
+    }
+}
+
+impl filter::NameLookup for HostNames {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.0.uid(name).ok().map(|uid| uid.0)
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.0.gid(name).ok().map(|gid| gid.0)
+    }
+}

@@ -1,0 +1,406 @@
+//! The tab Info: the event, its explanation, and the process.
+
+use super::{Listed, NAME, Page, command, ended, errno, safe, value_text};
+use crate::app::keymap::Action;
+use crate::app::pane::Family;
+use crate::app::row::{TimeBase, TimeMode};
+use crate::app::views::detail::{Size, Subject};
+use crate::view::{clock, duration, gap, loss};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use tracetui_events::enrich::process::ProcessEntry;
+use tracetui_events::event::describe::{Value, args};
+use tracetui_events::event::lost::Lost;
+use tracetui_events::event::process::Process;
+use tracetui_events::event::{Body, Components, EventContext, Payload as _, Tables as _, lost};
+use tracetui_events::search::Searched;
+use tracetui_events::store::{Id, Stored};
+use tracetui_events::text::{Charset, counted, grouped};
+use tracetui_events::why::{Basis, Cause};
+use tracetui_events::{text, why};
+
+impl Page<'_> {
+    pub(super) fn info(&self, subject: Subject) -> Listed {
+        let process = self.app.subject_process();
+        let mut lines = match subject {
+            Subject::Event(id) => self.of_kept(id),
+            Subject::Process(_) => process.as_ref().map(|p| self.of_image(p)).unwrap_or_default(),
+        };
+        let (joined, mut selected) = self.joined(subject);
+        selected = selected.map(|at| lines.len() + at);
+        lines.extend(joined);
+        if let Some(process) = process {
+            let (of_process, at) = self.of_process(&process);
+            selected = selected.or(at.map(|at| lines.len() + at));
+            lines.extend(of_process);
+        }
+        if let Subject::Event(id) = subject
+            && let Some(stored) = self.app.store().get(id)
+        {
+            lines.extend(stored.with(self.app.world(), |seen| self.stack_of(seen)).unwrap_or_default());
+        }
+        if lines.is_empty() {
+            lines.push(Line::styled(" (evicted from memory)", self.theme.quiet()));
+        }
+        (lines, selected)
+    }
+
+    /// The other events of a connection, at both ends.
+    fn joined(&self, subject: Subject) -> Listed {
+        let app = self.app;
+        let (mut lines, mut selected) = (Vec::new(), None);
+        for (id, other) in app.detail.joined().filter(|_| matches!(subject, Subject::Event(_))) {
+            let stored = app.store().get(id);
+            let line = stored.and_then(|stored| stored.with(app.world(), |seen| self.of_connection(seen, other)));
+            let Some(line) = line.flatten() else { continue };
+            let is_selected = app.detail.row() == Some(Subject::Event(id));
+            selected = if is_selected { Some(lines.len()) } else { selected };
+            lines.push(self.row(line, is_selected));
+        }
+        if app.detail.joining(app.store()) {
+            lines.extend(self.named("", "(looking for the events of this connection)", self.theme.quiet()));
+        }
+        (lines, selected)
+    }
+
+    /// An event of a connection. `other`: whether it is about the other end.
+    fn of_connection(&self, seen: &EventContext<'_>, other: bool) -> Option<Line<'static>> {
+        let Body::Tcp(tcp) = &seen.event.body else { return None };
+        let (header, mut result, mut detail) = (&seen.event.header, Vec::new(), Vec::new());
+        seen.result(&mut result);
+        seen.detail(&mut detail);
+        let [comm, result, detail] = [header.comm(), &result, &detail].map(|bytes| safe(bytes, self.theme));
+        let time = clock(header.time.0, seen.clock_offset, self.app);
+        let (op, before, pid) = (tcp.op(), tcp.before_result(), header.tgid.0);
+        let text = format!("{time} {op} {before}{result}  {pid} {comm}  {detail}");
+        let text = text::cut(&text, self.width.saturating_sub(NAME + 2), self.charset());
+        let style = if seen.event.failed() { self.theme.failure() } else { Style::new() };
+        let label = if other { "other end" } else { "same end" };
+        let label = format!(" {} ", text::left(label, NAME, self.charset()));
+        Some(Line::from(vec![Span::styled(label, self.theme.note()), Span::styled(text, style)]))
+    }
+
+    /// The event, its answer first.
+    fn of_event(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        let mut lines = self.why(id, seen);
+        let search = self.search(id);
+        // The result of the search is the answer. Why one of its calls failed comes after it.
+        let found = seen.event.failed() && self.app.reasons.search(id).is_some_and(|search| search.found.is_some());
+        let search = if found {
+            lines.splice(0..0, search);
+            Vec::new()
+        } else {
+            search
+        };
+        let mut result = Vec::new();
+        seen.result(&mut result);
+        let mut result = safe(&result, self.theme);
+        if let Some(errno) = errno(seen) {
+            result = format!("{result} {}", why::error_text(errno));
+        }
+        let failed = seen.event.failed();
+        let style = if failed { self.theme.failure() } else { Style::new() };
+        match &seen.event.body {
+            Body::Exec(exec) => {
+                let (name, path) = match failed {
+                    true => ("tried", safe(exec.filename, self.theme)),
+                    false => ("ran", self.place(seen, exec.exe, "exe")),
+                };
+                let result = if failed { result } else { String::new() };
+                lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
+                lines.extend(search);
+                if exec.interp != exec.filename && !exec.interp.is_empty() {
+                    lines.extend(self.named("script by", &safe(exec.interp, self.theme), Style::new()));
+                }
+                let count = args(exec.argv).count();
+                let note = match exec.argc() {
+                    Some(all) if u64::from(all) == count as u64 && !exec.cut() => String::new(),
+                    all => {
+                        format!("({count} of {} arguments)", all.map_or_else(|| "?".to_owned(), |all| all.to_string()))
+                    }
+                };
+                lines.extend(self.args(exec.argv, &note));
+            }
+            Body::Open(open) => {
+                let (name, path) = match failed {
+                    true => ("tried", safe(open.path, self.theme)),
+                    false => ("opened", self.place(seen, open.names, "abs_path")),
+                };
+                let path = if path == "-" || path.starts_with('(') { safe(open.path, self.theme) } else { path };
+                let result = if failed { result } else { format!("fd {result}") };
+                lines.extend(self.pairs(&[
+                    (name, path, Style::new()),
+                    ("result", result, style),
+                    ("flags", self.value(seen, "flags"), Style::new()),
+                ]));
+                lines.extend(search);
+                lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
+            }
+            Body::Lost(lost) => lines.extend(self.gap(lost, seen)),
+            Body::Exit(_) if let Some(reason) = self.app.views.tree.cause_of(id, self.app.store()) => {
+                let [words, _] = reason.with_name();
+                lines.extend(self.named("failed", &safe(&words, self.theme), self.theme.strong()));
+                if reason.line.len() > 1 {
+                    let line: Vec<_> = reason.line.iter().map(|comm| safe(comm, self.theme)).collect();
+                    lines.extend(self.named("from", &line.join(self.arrow()), self.theme.quiet()));
+                }
+                lines.extend(self.held(seen));
+                lines.extend(self.of_kept(reason.id));
+            }
+            _ => {
+                let mut detail = Vec::new();
+                seen.detail(&mut detail);
+                lines.extend(self.named(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
+                lines.extend(self.held(seen));
+                lines.extend(self.named("result", &result, style));
+                if let Body::Bpf(bpf) = &seen.event.body {
+                    lines.extend(crate::view::bpf::ended(bpf, seen.event.header.time, self));
+                }
+                lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
+            }
+        }
+        lines
+    }
+
+    /// What was lost, why, when, and the remedy.
+    fn gap(&self, lost: &Lost, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        let (app, theme, plain) = (self.app, self.theme, Style::new());
+        let count = gap::counted(lost.record.count, lost.of());
+        let what = format!("{}{count}: {}", lost.record.at_most(), lost.cause.clause());
+        let why = match lost.cause {
+            lost::Cause::Ring => "the events arrived faster than the kernel's ring was read",
+            lost::Cause::Probe => "the kernel did not run the probe, or there was no room for a connection",
+            lost::Cause::Read => "they arrived, but this version cannot decode them",
+        };
+        let base = TimeBase { mode: TimeMode::Clock, zone_s: app.settings.zone_s, ..TimeBase::default() };
+        // Whole times, at any width.
+        let mut when = gap::bounds(lost, seen, &base, usize::MAX, theme);
+        if lost.record.cpu != u32::MAX {
+            when = format!("{when}, on CPU {}", lost.record.cpu);
+        }
+        let all = format!("{} shows all losses", app.key_of(Action::LossReport));
+        let remedy = loss::remedy(lost.cause, app.world().counters());
+        [
+            self.named("lost", &what, theme.loss()),
+            self.named("why", why, plain),
+            self.named("when", &when, plain),
+            self.named("remedy", &format!("{remedy}; {all}"), theme.strong()),
+        ]
+        .concat()
+    }
+
+    /// How long COMMAND was held before it ran, if this event is its exit.
+    fn held(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        let held = seen.event.body.exit().and(seen.process).map(|process| process.held_ns).filter(|held| *held > 0);
+        let text = held.map(|held| format!("{} before its first exec, until the probes were attached", duration(held)));
+        text.map(|text| self.named("held", &text, self.theme.quiet())).unwrap_or_default()
+    }
+
+    /// The separator between a process and its child.
+    fn arrow(&self) -> &'static str {
+        if self.charset() == Charset::Utf8 { " › " } else { " > " }
+    }
+
+    fn of_kept(&self, id: Id) -> Vec<Line<'static>> {
+        let stored = self.app.store().get(id);
+        stored.and_then(|stored| stored.with(self.app.world(), |seen| self.of_event(id, seen))).unwrap_or_default()
+    }
+
+    fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
+        value_text(&crate::app::row::field(seen, name), self.theme)
+    }
+
+    /// Why the call failed, and the evidence.
+    fn why(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        if !why::is_asked_of(seen) {
+            return Vec::new();
+        }
+        let reasons = &self.app.reasons;
+        let proven = why::proven(seen);
+        let Some(answer) = reasons.answer(id).or(proven.as_ref()) else {
+            let text = match (reasons.asks(id), self.app.replay.as_ref().is_some()) {
+                (true, _) => "looking it up",
+                // The search tells more.
+                (false, true) if reasons.search(id).is_some() => return Vec::new(),
+                (false, true) => "(not recorded; looked up only live)",
+                (false, false) => "(unknown: the path could not be read)",
+            };
+            return self.named("why", text, self.theme.quiet());
+        };
+        let basis = match answer.basis {
+            Basis::Proven => "proven".to_owned(),
+            Basis::Checked(after) => format!("checked {} later", duration(after)),
+            Basis::Nothing => String::new(),
+        };
+        let known = answer.cause != Cause::Unknown;
+        let found = reasons.search(id).is_some_and(|search| search.found.is_some());
+        let style = if known && !found { self.theme.strong() } else { Style::new() };
+        let text = safe(&answer.text, self.theme);
+        let text = if known { text } else { format!("unknown: {text}") };
+        let mut lines = self.named("why", &text, style);
+        let place = answer.place.as_ref().map(|place| format!("  ({})", safe(place, self.theme)));
+        let basis = format!("{basis}{}", place.unwrap_or_default());
+        let used = lines.last().map_or(0, Line::width);
+        match (lines.len(), lines.last_mut()) {
+            (1, Some(line)) if used + 3 + text::width(&basis) <= self.width => {
+                line.push_span(Span::raw(" ".repeat(self.width - used - text::width(&basis) - 1)));
+                line.push_span(Span::styled(basis, self.theme.quiet()));
+            }
+            _ => lines.extend(self.named("", &basis, self.theme.quiet())),
+        }
+        lines
+    }
+
+    /// `stdio.h found in /usr/include after 5 places`, or `looked for stdio.h in 6 places, not found`.
+    fn search(&self, id: Id) -> Vec<Line<'static>> {
+        let Some(search) = self.app.reasons.search(id) else { return Vec::new() };
+        let (name, before) = (safe(&search.name, self.theme), search.places.saturating_sub(1));
+        let in_places = |places: usize| counted(places as u64, ["place", "places"]);
+        let places = in_places(search.places);
+        let text = match (&search.found, search.ended) {
+            (Some(dir), _) => format!("{name} found in {} after {}", safe(dir, self.theme), in_places(before)),
+            (None, true) => format!("looked for {name} in {places}, not found"),
+            (None, false) => format!("looked for {name} in {places}, not found so far"),
+        };
+        let style = if search.found.is_some() { self.theme.strong() } else { Style::new() };
+        let mut lines = self.named("search", &text, style);
+        if search.found.is_none() {
+            lines.extend(self.places(search));
+        }
+        lines
+    }
+
+    /// The places of a search, as many as fit into part of the pane.
+    fn places(&self, search: &Searched) -> Vec<Line<'static>> {
+        let full = self.app.detail.size() == Some(Size::Full);
+        let most = if full { usize::MAX } else { (self.height / 4).max(2) };
+        let lines = |shown: usize| {
+            let mut places: Vec<_> =
+                search.first.iter().take(shown).map(|place| safe(&place.dir, self.theme)).collect();
+            let more = search.places.saturating_sub(shown);
+            places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
+            self.named("in", &places.join(", "), Style::new())
+        };
+        let shown = (1..=search.first.len()).rev().find(|shown| lines(*shown).len() <= most);
+        lines(shown.unwrap_or(1))
+    }
+
+    /// The program of a process.
+    fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
+        let image = &process.image;
+        let mut lines = Vec::new();
+        if !image.exe.is_empty() {
+            lines.extend(self.named("program", &safe(&image.exe, self.theme), Style::new()));
+        }
+        match image.argv.is_empty() {
+            true => lines.extend(self.named("args", &command(process, self.theme), Style::new())),
+            false => lines.extend(self.args(&image.argv, "")),
+        }
+        lines
+    }
+
+    /// The event of the page, unless the page is about a process alone.
+    fn event(&self) -> Option<Stored<'_>> {
+        match self.app.detail.subject(self.app.events().selected()) {
+            Some(Subject::Event(id)) => self.app.store().get(id),
+            _ => None,
+        }
+    }
+
+    fn of_process(&self, process: &Process) -> Listed {
+        let world = self.app.world();
+        // The ids of the event: a process may change its user without an exec.
+        let of_event = self.event().map(|stored| stored.header());
+        let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
+        let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
+        let (cwd_name, cwd) = self.cwd(process);
+        let cgroup = of_event.and_then(|header| world.cgroup(header.cgroup, process)).unwrap_or(&process.cgroup);
+        let mut lines = self.pairs(&[
+            ("who", safe(who.as_bytes(), self.theme), Style::new()),
+            (cwd_name, cwd, Style::new()),
+            ("cgroup", safe(cgroup, self.theme), Style::new()),
+        ]);
+        let family = Family::of(process, &world.processes);
+        let arrow = self.arrow();
+        let mut chain: Vec<_> = family.ancestors.iter().map(|p| (safe(&p.comm, self.theme), arrow)).collect();
+        chain.push((safe(&process.comm, self.theme), ""));
+        let selected = family.ancestors.iter().position(|ancestor| self.is_selected(ancestor));
+        let (chain, in_chain) = self.flow("chain", &chain, selected);
+        let in_chain = in_chain.map(|at| lines.len() + at);
+        lines.extend(chain);
+        let (then, in_then) = self.then(process, &family);
+        let in_then = in_then.map(|at| lines.len() + at);
+        lines.extend(then);
+        lines.extend(self.named("files", &self.opened(), Style::new()));
+        (lines, in_chain.or(in_then))
+    }
+
+    /// The working directory with its name: the event's if it has one, otherwise the one at the exec. A later chdir is unknown.
+    fn cwd(&self, process: &Process) -> (&'static str, String) {
+        let at_event = self.event().and_then(|stored| {
+            let body = stored.event().ok()?.body;
+            let mut path = Vec::new();
+            body.cwd().filter(|cwd| cwd.absent().is_none() && !cwd.bytes.is_empty())?.write(&mut path);
+            Some(safe(&path, self.theme))
+        });
+        match at_event {
+            Some(path) => ("cwd", path),
+            None if process.image.cwd.is_empty() => ("cwd", String::new()),
+            None => ("cwd at start", safe(&process.image.cwd, self.theme)),
+        }
+    }
+
+    /// How a process ended, and which processes it started.
+    fn then(&self, process: &Process, family: &Family<'_>) -> Listed {
+        let offset = self.app.world().clock_offset();
+        let after = |status, time| {
+            let lived = duration(process.ran_ns(time));
+            format!("{} after {lived}, at {}", ended(status), clock(time.0, offset, self.app))
+        };
+        let this_exit =
+            self.event().and_then(|stored| Some((stored.event().ok()?.body.exit()?.record.status, stored.time)));
+        let ended = match (self.app.world().processes.get(process.key).map(|entry| entry.end), this_exit) {
+            (Some(Some(end)), _) => after(end.status, end.time),
+            (None, Some((status, time))) => after(status, time),
+            (None, None) => "ended; status no longer kept".to_owned(),
+            (Some(None), _) => "still running".to_owned(),
+        };
+        let mut texts = vec![(ended, "; started ")];
+        texts.extend(family.children.iter().map(|entry| (self.child(entry), ", ")));
+        texts.extend((family.more > 0).then(|| (format!("and {} more", grouped(family.more as u64)), "")));
+        texts.iter_mut().last().into_iter().for_each(|(_, after)| *after = "");
+        let selected = family.children.iter().position(|entry| self.is_selected(&entry.process));
+        self.flow("then", &texts, selected.map(|at| at + 1))
+    }
+
+    fn child(&self, entry: &ProcessEntry) -> String {
+        let name = safe(&entry.process.comm, self.theme);
+        match entry.end {
+            None => format!("{name} (running)"),
+            Some(end) => {
+                format!("{name} ({}, {})", ended(end.status), duration(entry.process.ran_ns(end.time)))
+            }
+        }
+    }
+
+    /// The path of a file. If the file is outside the caller's mount namespace, the path within its file system.
+    fn place(&self, seen: &EventContext<'_>, names: Components<'_>, field: &str) -> String {
+        match names.inside() {
+            Some(_) => safe(&Value::Path(names).text().unwrap_or_default(), self.theme),
+            None => self.value(seen, field),
+        }
+    }
+
+    /// The kernel stack, if the event has one.
+    fn stack_of(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        match crate::app::row::field(seen, "stack") {
+            Value::Stack(stack) => self.stack(&stack, NAME),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A user or a group: its name, if known, and its id.
+fn named_id(name: Option<&str>, id: u32) -> String {
+    name.map_or_else(|| id.to_string(), |name| format!("{name}({id})"))
+}

@@ -1,0 +1,394 @@
+//! TCP connections: the events that `print` shows, compared with what the processes did.
+//!
+//! Each case runs in its own process, which returns the events that it caused ([`told`]). All cases of a test run at the same time
+//! under one trace. Their events are those of threads with the name of the case, and those at the address of its process
+//! ([`net::address_of`]).
+
+mod cases;
+mod net;
+mod told;
+
+use crate::sys::{self, Actor};
+use crate::traced::{Run, Traced, alone, emulated, may_trace, n, not_checked, skipped, tracetui};
+use cases::Case;
+use net::{accept, connect, done, listen, name, receive, send, tcp, v4};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use told::{Told, accepted, closed, connected, failed};
+
+/// Traces the kind while `act` runs. `None` if that is not possible, which is reported.
+fn traced<T>(args: &[&str], act: impl FnOnce(&Traced) -> T) -> Option<(Run, T)> {
+    if !may_trace() {
+        return None;
+    }
+    net::up("lo");
+    let traced = Traced::start(args)?;
+    let result = act(&traced);
+    Some((traced.stop(), result))
+}
+
+const KIND: [&str; 2] = ["--kind", "tcp,lost"];
+
+/// Runs the cases and compares their events. Reports those that this machine cannot run.
+fn check(cases: &[Case]) {
+    let _alone = alone();
+    let Some((run, acted)) = traced(&KIND, |_| act(cases)) else { return };
+    let account = run.check();
+    let mut wrong = Vec::new();
+    let mut cannot = Vec::new();
+    for (name, pid, told) in acted {
+        match told {
+            Ok(expected) => {
+                let events = of_case(&run, name, pid);
+                wrong.extend(told::compare(&expected, &events).into_iter().map(|line| format!("{name}: {line}")));
+            }
+            Err(reason) => cannot.push(format!("{name}: {reason}")),
+        }
+    }
+    let strangers: Vec<String> =
+        run.lines().filter(|line| line["kind"] == "lost").map(|line| line.to_string()).collect();
+    assert!(wrong.is_empty(), "\n{}\n{}\n{account}", wrong.join("\n"), strangers.join("\n"));
+    if !cannot.is_empty() {
+        not_checked(&cannot.join("; "));
+    }
+}
+
+/// Runs each case in a process, all at once. A failed process counts as a reason to fail the test.
+fn act(cases: &[Case]) -> Vec<(&'static str, i32, Told)> {
+    let actors = cases.iter().map(|(name, run)| {
+        let mut actor = Actor::new(move || {
+            sys::set_comm(name.as_bytes());
+            // SAFETY: alarm(2) takes an integer. Its signal ends a case that waits for ever.
+            unsafe { libc::alarm(if emulated() { 100 } else { 30 }) };
+            let told = match run() {
+                Ok(events) => Value::from(events),
+                Err(reason) => Value::from(reason),
+            };
+            told.to_string().bytes().map(i64::from).collect()
+        });
+        actor.go();
+        (*name, actor)
+    });
+    let actors: Vec<(&str, Actor)> = actors.collect();
+    let told = actors.into_iter().map(|(name, actor)| {
+        let pid = actor.pid;
+        let (status, bytes) = actor.end();
+        assert_eq!(status.code(), Some(0), "{name}: {status:?}");
+        let bytes: Vec<u8> = bytes.into_iter().map(|byte| byte as u8).collect();
+        let told = match serde_json::from_slice(&bytes).expect("JSON") {
+            Value::Array(events) => Ok(events),
+            other => Err(other.as_str().expect("a reason").to_owned()),
+        };
+        (name, pid, told)
+    });
+    told.collect()
+}
+
+fn events(run: &Run) -> impl Iterator<Item = Value> {
+    run.lines().filter(|line| line["kind"] == "tcp")
+}
+
+fn of_case(run: &Run, name: &str, pid: i32) -> Vec<Value> {
+    let address = net::address_of(pid).to_string();
+    let is = |event: &Value| event["comm"] == name || ["laddr", "raddr"].iter().any(|key| event[key] == *address);
+    events(run).filter(is).collect()
+}
+
+#[test]
+fn connections_are_told_from_both_ends() {
+    check(cases::CONNECTIONS);
+}
+
+#[test]
+fn connections_of_32_bit_callers_are_told() {
+    check(cases::NARROW);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn connections_by_socketcall_and_by_x32_are_told() {
+    check(cases::SOCKETCALL);
+}
+
+#[test]
+fn failures_are_told_once_with_their_outcome() {
+    check(cases::FAILURES);
+}
+
+#[test]
+fn ends_are_told_with_who_closed() {
+    check(cases::ENDS);
+}
+
+#[test]
+fn a_connection_belongs_to_who_made_it_and_ends_with_its_last_holder() {
+    check(cases::OWNERS);
+}
+
+#[test]
+fn what_connects_nothing_makes_no_event() {
+    check(cases::NOTHING);
+}
+
+/// The same through io_uring, unless the tracer reports that the kernel does not show it.
+fn check_uring(cases: &[Case]) {
+    const WHAT: &str = "TCP connections through io_uring";
+    let missing = {
+        let _alone = alone();
+        let Some((_, missing)) = traced(&KIND, |traced| traced.said_missing(WHAT)) else { return };
+        if missing {
+            not_checked(&format!("{WHAT}: reported as missing on this kernel"));
+        }
+        missing
+    };
+    if !missing {
+        check(cases);
+    }
+}
+
+#[test]
+fn connections_through_io_uring_are_told() {
+    check_uring(cases::URING);
+}
+
+/// The events of this process at its own address.
+fn ours(run: &Run) -> Vec<Value> {
+    let address = v4().ip().to_string();
+    events(run).filter(|event| event["laddr"] == address || event["raddr"] == address).collect()
+}
+
+fn assert_told(expected: &[Value], events: &[Value]) {
+    let wrong = told::compare(expected, events);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    net::up("lo");
+    let (listener, to) = listen(v4());
+    let client = tcp(to);
+    done("connect", connect(client, to));
+    let server = done("accept", accept(listener));
+    send(client, 3);
+    receive(server, 3);
+    let (waited, at) = listen(v4());
+    let accepts = std::thread::spawn(move || {
+        let server = done("accept", accept(waited));
+        let told = accepted(server);
+        send(server, 2);
+        sys::close(server);
+        (closed(&told, 0, 2), told)
+    });
+    // It must block before the trace begins.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let from = name(client);
+    let acted = traced(&KIND, |_| {
+        send(server, 5);
+        receive(client, 5);
+        sys::close(client);
+        assert_eq!(net::read_end(server), 0);
+        sys::close(server);
+        let late = tcp(at);
+        done("connect", connect(late, at));
+        receive(late, 2);
+        let (end, accept) = accepts.join().expect("no panic");
+        sys::close(late);
+        let connect = connected(late);
+        [closed(&connect, 2, 0), connect, end, accept]
+    });
+    sys::close(listener);
+    sys::close(waited);
+    let Some((run, mut told)) = acted.map(|(run, told)| (run, told.to_vec())) else { return };
+    run.check();
+    for (fd, local, remote, bytes) in [(client, from, to, [5, 3]), (server, to, from, [3, 5])] {
+        told.push(json!({
+            "op": "close", "via": "snapshot", "fd": fd, "pid": sys::pid(), "lport": local.port(), "rport": remote.port(),
+            "laddr": local.ip().to_string(), "raddr": remote.ip().to_string(), "end": "closed", "bytes_in": bytes[0],
+            "bytes_out": bytes[1], "closer": told::process(sys::pid()), "since_ns": null, "since_ns_why": "not_collected",
+            "dur_ns": null, "dur_ns_why": "not_collected", "ret": null, "net_ns": net::net_ns(), "#": local.to_string(),
+        }));
+    }
+    assert_told(&told, &ours(&run));
+}
+
+#[test]
+fn a_request_without_an_answer_is_in_progress_at_the_end() {
+    let _alone = alone();
+    let acted = traced(&KIND, |_| {
+        let (listener, to) = net::listen_with(v4(), 0, 1).expect("TCP");
+        let queued = [tcp(to), tcp(to)];
+        queued.iter().for_each(|fd| _ = done("connect", connect(*fd, to)));
+        let waiting = net::nonblocking(to);
+        assert_eq!(connect(waiting, to), -i64::from(libc::EINPROGRESS));
+        (listener, queued, waiting)
+    });
+    let Some((run, (listener, queued, waiting))) = acted else { return };
+    run.check();
+    let mut told: Vec<Value> = queued.iter().map(|fd| told::named(connected(*fd), &fd.to_string())).collect();
+    told.push(failed(waiting, "in_progress", None, libc::EINPROGRESS));
+    assert_told(&told, &ours(&run));
+    [listener, queued[0], queued[1], waiting].into_iter().for_each(sys::close);
+}
+
+/// A connection, and a refused request.
+fn both() -> Vec<i64> {
+    let (listener, to) = listen(v4());
+    let client = tcp(to);
+    done("connect", connect(client, to));
+    let server = done("accept", accept(listener));
+    [client, server, listener].into_iter().for_each(sys::close);
+    assert_eq!(connect(tcp(to), to), -i64::from(libc::ECONNREFUSED));
+    vec![]
+}
+
+#[test]
+fn filters_select_connections() {
+    let _alone = alone();
+    type Holds = fn(&Value, i32) -> bool;
+    let by_pid: Holds = |event, pid| event["pid"] == pid;
+    let refused: Holds = |event, _| event["outcome"] == "refused";
+    let loopback: Holds = |_, _| true;
+    let accepts: Holds = |event, _| event["op"] == "accept";
+    let nothing: Holds = |_, _| false;
+    for (args, holds) in [
+        (&["--pid", "PID"][..], by_pid),
+        (&["--failed"], refused),
+        (&["--filter", "kind=tcp outcome=refused"], refused),
+        (&["--filter", "err=ECONNREFUSED"], refused),
+        (&["--filter", "raddr=127.0.0.0/8"], loopback),
+        (&["--filter", "raddr=10.0.0.0/8"], nothing),
+        (&["--filter", "op=accept"], accepts),
+    ] {
+        if !may_trace() {
+            return;
+        }
+        net::up("lo");
+        let actors = [Actor::new(both), Actor::new(both)];
+        let pids = [actors[0].pid, actors[1].pid];
+        let pid = pids[0].to_string();
+        let mut all = vec!["--kind", "tcp,lost"];
+        all.extend(args.iter().map(|arg| if *arg == "PID" { &pid } else { *arg }));
+        let Some((run, ())) = traced(&all, |_| actors.into_iter().for_each(|actor| _ = actor.run())) else { return };
+        run.check();
+        // Five events of each process: connect, accept, two closes, a refusal.
+        let brief = |event: &Value| (event["pid"].as_i64(), event["op"].to_string(), event["outcome"].to_string());
+        let mut found: Vec<_> =
+            events(&run).filter(|event| pids.iter().any(|pid| event["pid"] == *pid)).map(|e| brief(&e)).collect();
+        let made = |pid: i32| {
+            let event = move |op: &str, outcome: Value| json!({"pid": pid, "op": op, "outcome": outcome});
+            let none = Value::Null;
+            let ops = [("accept", none.clone()), ("close", none.clone()), ("close", none)];
+            let requests = [("connect", json!("connected")), ("connect", json!("refused"))];
+            ops.into_iter().chain(requests).map(move |(op, outcome)| event(op, outcome))
+        };
+        let mut expected: Vec<_> =
+            pids.into_iter().flat_map(made).filter(|e| holds(e, pids[0])).map(|e| brief(&e)).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{args:?}");
+    }
+}
+
+/// The names of the programs that a tracer keeps loaded.
+fn programs_of(tracer: i32) -> Vec<String> {
+    let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
+    let inventory: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let held = |program: &&Value| {
+        program["held_by"].as_array().is_some_and(|holders| holders.iter().any(|holder| holder["pid"] == tracer))
+    };
+    let programs = inventory["programs"].as_array().expect("a list").iter().filter(held);
+    programs.map(|program| program["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn nothing_is_attached_for_connections_that_nobody_asked_for() {
+    let _alone = alone();
+    for (kind, expected) in [("exec", false), ("tcp", true)] {
+        let Some((_, programs)) = traced(&["--kind", kind], |traced| programs_of(traced.pid())) else { return };
+        let of_tcp: Vec<&String> = programs.iter().filter(|name| name.contains("tcp")).collect();
+        assert!(!programs.is_empty() && of_tcp.is_empty() != expected, "{kind}: {programs:?}");
+    }
+}
+
+const CROWD: usize = 6;
+
+/// Each process connects to the next one, and each connection carries a few bytes both ways.
+#[test]
+fn what_a_crowd_of_processes_connects_is_told_or_counted() {
+    let _alone = alone();
+    let each = if emulated() { 250 } else { 1000 };
+    let Some((run, _)) = traced(&KIND, |_| {
+        let listeners: Vec<(i64, SocketAddr)> =
+            (0..CROWD).map(|_| net::listen_with(v4(), 0, 128).expect("TCP")).collect();
+        let mut actors: Vec<Actor> = (0..CROWD)
+            .map(|number| {
+                let (listener, (_, to)) = (listeners[number].0, listeners[(number + 1) % CROWD]);
+                Actor::new(move || {
+                    sys::set_comm(b"tcp crowd");
+                    let accepts = std::thread::spawn(move || {
+                        for _ in 0..each {
+                            let server = done("accept", accept(listener));
+                            receive(server, 3);
+                            send(server, 5);
+                            assert_eq!(net::read_end(server), 0);
+                            sys::close(server);
+                        }
+                    });
+                    for _ in 0..each {
+                        let client = tcp(to);
+                        done("connect", connect(client, to));
+                        send(client, 3);
+                        receive(client, 5);
+                        sys::close(client);
+                    }
+                    accepts.join().expect("no panic");
+                    vec![]
+                })
+            })
+            .collect();
+        actors.iter_mut().for_each(Actor::go);
+        actors.into_iter().for_each(|actor| assert_eq!(actor.end().0.code(), Some(0)));
+        listeners.iter().for_each(|(fd, _)| sys::close(*fd));
+    }) else {
+        return;
+    };
+    let account = run.check();
+    // The events of a side of a connection: a port is used again after a second.
+    let mut sides: BTreeMap<(bool, String, u64, u64), Vec<Value>> = BTreeMap::new();
+    for event in events(&run).filter(|event| event["comm"] == "tcp crowd") {
+        let is_server = event["role"] == "server";
+        let [near, far] =
+            [["laddr", "lport"], ["raddr", "rport"]].map(|[ip, port]| format!("{} {}", event[ip], event[port]));
+        let ends = if is_server { format!("{far} {near}") } else { format!("{near} {far}") };
+        sides.entry((is_server, ends, n(&event["since_ns"]), n(&event["pid"]))).or_default().push(event);
+    }
+    let total = CROWD * each;
+    let shown: usize = sides.values().map(Vec::len).sum();
+    let missing = (4 * total).saturating_sub(shown) as u64;
+    let counted = n(&account["lost"]) + n(&account["unattributed_skips"]);
+    println!("crowd: {missing} of {} missing, {counted} counted", 4 * total);
+    skipped(&account);
+    assert!(missing <= counted && shown <= 4 * total, "what is missing was counted: {missing}: {account}");
+    if missing > 0 {
+        return;
+    }
+    for ((is_server, ends, since, _), events) in &sides {
+        let [begin, close] = &events[..] else { panic!("{ends}: two events and not {events:#?}") };
+        let (op, outcome) = if *is_server { ("accept", Value::Null) } else { ("connect", json!("connected")) };
+        let [bytes_in, bytes_out] = if *is_server { [3, 5] } else { [5, 3] };
+        let told = json!({"op": op, "outcome": outcome, "since_ns": since});
+        let end =
+            json!({"op": "close", "end": "closed", "bytes_in": bytes_in, "bytes_out": bytes_out, "since_ns": since});
+        assert_told(&[told, end], &[begin.clone(), close.clone()]);
+    }
+    let of = |server: bool| -> Vec<&String> {
+        sides.keys().filter(|(is_server, ..)| *is_server == server).map(|(_, ends, ..)| ends).collect()
+    };
+    assert_eq!(of(false).len(), total);
+    assert_eq!(of(false), of(true), "each connection has both sides");
+}

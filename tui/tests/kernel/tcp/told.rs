@@ -1,0 +1,221 @@
+//! What an event of a case must say: a part of its JSON, and how it is compared.
+
+use super::net;
+use crate::arch;
+use crate::sys;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+/// The events that a case expects, or why it cannot run here.
+pub(crate) type Told = Result<Vec<Value>, String>;
+
+/// Every key of an event of the kind, apart from those of every event.
+const KEYS: [&str; 23] = [
+    "op",
+    "role",
+    "laddr",
+    "lport",
+    "raddr",
+    "rport",
+    "family",
+    "v4_mapped",
+    "net_ns",
+    "fd",
+    "via",
+    "abi",
+    "ret",
+    "outcome",
+    "err",
+    "dur_ns",
+    "since_ns",
+    "bytes_in",
+    "bytes_out",
+    "retransmits",
+    "rtt_us",
+    "end",
+    "closer",
+];
+
+/// One of the connections of a process, which share `since_ns`; without it, its role is its name.
+const NAME: &str = "#";
+
+/// A process as `closer` names it: its id, and its start in clock ticks.
+pub(crate) fn process(pid: i32) -> Value {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it was not waited for");
+    let after_comm = stat.rsplit_once(')').expect("the name").1;
+    let ticks: u64 = after_comm.split_whitespace().nth(19).and_then(|text| text.parse().ok()).expect("starttime");
+    json!([pid, ticks])
+}
+
+/// A value with more fields, or others.
+pub(crate) fn with(mut value: Value, more: Value) -> Value {
+    let (Value::Object(all), Value::Object(more)) = (&mut value, more) else { panic!("objects") };
+    all.extend(more);
+    value
+}
+
+fn base(op: &str, role: &str, fd: i64) -> Value {
+    let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("procfs");
+    let comm = comm.trim_end_matches('\n');
+    json!({
+        "op": op, "role": role, "fd": fd, "pid": sys::pid(), "tid": sys::tid(), "abi": arch::ABI, "family": "inet",
+        "v4_mapped": false, "net_ns": net::net_ns(), "outcome": null, "err": null, "end": null, "closer": null,
+        "mptcp": false, "fastopen": false, "comm": comm,
+    })
+}
+
+/// A connection that the caller requested by connect(2).
+pub(crate) fn connected(fd: i64) -> Value {
+    with(base("connect", "client", fd), json!({"via": "connect", "ret": 0, "outcome": "connected"}))
+}
+
+/// A request of the caller by connect(2) that failed. The call returned this.
+pub(crate) fn failed(fd: i64, outcome: &str, err: Option<&str>, ret: i32) -> Value {
+    with(connected(fd), json!({"outcome": outcome, "err": err, "ret": -ret}))
+}
+
+/// A connection that the caller accepted by accept4(2).
+pub(crate) fn accepted(fd: i64) -> Value {
+    with(base("accept", "server", fd), json!({"via": "accept4", "ret": fd}))
+}
+
+/// The end of a connection, which the caller closed after so many bytes.
+pub(crate) fn closed(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
+    let end = json!({
+        "op": "close", "ret": null, "outcome": null, "end": "closed", "bytes_in": bytes_in, "bytes_out": bytes_out,
+        "retransmits": {"le": 3}, "closer": process(sys::pid()),
+    });
+    with(of.clone(), end)
+}
+
+/// The end of a connection that the caller reset.
+pub(crate) fn reset(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
+    with(closed(of, bytes_in, bytes_out), json!({"end": "reset"}))
+}
+
+/// The end of a connection that its peer reset.
+pub(crate) fn reset_by_peer(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
+    with(closed(of, bytes_in, bytes_out), json!({"end": "reset_by_peer", "closer": null}))
+}
+
+/// Names the connection of an event among those of its process.
+pub(crate) fn named(of: Value, name: &str) -> Value {
+    with(of, json!({NAME: name}))
+}
+
+/// Whether a value is the expected one. `{"ge": n}` and `{"le": n}` are numbers up from n and down from it, an array is a `closer`.
+fn is(expected: &Value, value: &Value) -> bool {
+    const TICK: u64 = 10_000_000;
+    match expected {
+        Value::Array(process) => {
+            value["pid"] == process[0] && value["start_ns"].as_u64().map(|ns| ns / TICK) == process[1].as_u64()
+        }
+        Value::Object(bounds) => value.as_u64().is_some_and(|value| {
+            let bound = |key: &str| bounds.get(key).and_then(Value::as_u64);
+            bound("ge").is_none_or(|least| value >= least) && bound("le").is_none_or(|most| value <= most)
+        }),
+        _ => value == expected,
+    }
+}
+
+/// The fields that differ.
+fn differences(expected: &Value, event: &Value) -> Vec<String> {
+    let fields = expected.as_object().expect("an object").iter().filter(|(key, _)| *key != NAME);
+    let wrong = fields.filter(|(key, value)| !is(value, &event[key.as_str()]));
+    wrong.map(|(key, value)| format!("{key} is {} and not {value}", event[key.as_str()])).collect()
+}
+
+/// Pairs each expected event with an event, those first that differ least. Returns what is wrong, line by line.
+pub(crate) fn compare(expected: &[Value], events: &[Value]) -> Vec<String> {
+    let mut pairs: Vec<(usize, usize, Vec<String>)> = Vec::new();
+    for (at, one) in expected.iter().enumerate() {
+        let same_op = events.iter().enumerate().filter(|(_, event)| event["op"] == one["op"]);
+        pairs.extend(same_op.map(|(other, event)| (at, other, differences(one, event))));
+    }
+    pairs.sort_by_key(|(_, _, wrong)| wrong.len());
+    let (mut left, mut over) = ((0..expected.len()).collect::<Vec<_>>(), (0..events.len()).collect::<Vec<_>>());
+    let (mut wrong, mut paired) = (Vec::new(), Vec::new());
+    for (at, other, differences) in pairs {
+        if left.contains(&at) && over.contains(&other) {
+            left.retain(|one| *one != at);
+            over.retain(|one| *one != other);
+            if !differences.is_empty() {
+                wrong.push(format!("{}: {}", brief(&events[other]), differences.join(", ")));
+            }
+            paired.push((&expected[at], &events[other]));
+        }
+    }
+    wrong.extend(left.into_iter().map(|at| format!("missing: {}", expected[at])));
+    wrong.extend(over.into_iter().map(|at| format!("not expected: {}", events[at])));
+    wrong.extend(paired.iter().flat_map(|(_, event)| impossible(event)));
+    wrong.extend(not_joined(&paired));
+    wrong
+}
+
+fn brief(event: &Value) -> String {
+    let brief: Map<String, Value> = ["op", "role", "lport", "rport", "fd", "via"]
+        .into_iter()
+        .map(|key| (key.to_owned(), event[key].clone()))
+        .collect();
+    Value::from(brief).to_string()
+}
+
+/// What no event of the kind may say.
+fn impossible(event: &Value) -> Vec<String> {
+    let mut wrong: Vec<String> = KEYS
+        .into_iter()
+        .chain(["mptcp", "fastopen"])
+        .filter(|key| event.get(key).is_none())
+        .map(|key| format!("{}: no key {key}", brief(event)))
+        .collect();
+    let number = |key: &str| event[key].as_u64();
+    if let (Some(since), Some(dur), Some(ns)) = (number("since_ns"), number("dur_ns"), number("ns")) {
+        // A life ends when the event is made; what else lasts has ended by then.
+        let (ended, lives) = (since + dur, event["op"] == "close");
+        if ended > ns || lives && ended + 1_000_000 < ns {
+            wrong.push(format!("{}: since_ns {since} + dur_ns {dur}, at ns {ns}", brief(event)));
+        }
+    }
+    for (key, kind) in [("outcome", "connect"), ("end", "close")] {
+        if event[key].is_null() == (event["op"] == kind) && event[format!("{key}_why")].is_null() {
+            wrong.push(format!("{}: {key} is {}", brief(event), event[key]));
+        }
+    }
+    // ERESTARTSYS and those above are seen by no process.
+    if event["ret"].as_i64() <= Some(-512) && !event["ret"].is_null() {
+        wrong.push(format!("{}: ret is {}", brief(event), event["ret"]));
+    }
+    let us = event["closer"]["pid"] == event["pid"] && event["closer"]["start_ns"] != event["start_ns"];
+    if us {
+        wrong.push(format!("{}: start_ns {} of the closer {}", brief(event), event["start_ns"], event["closer"]));
+    }
+    wrong
+}
+
+/// `since_ns` is the same for the events of a connection, another for another connection, and they come in order.
+fn not_joined(paired: &[(&Value, &Value)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut connections: HashMap<(String, String), Vec<&Value>> = HashMap::new();
+    for (expected, event) in paired {
+        let name = expected[NAME].as_str().or(expected["role"].as_str()).unwrap_or_default();
+        connections.entry((event["pid"].to_string(), name.to_owned())).or_default().push(event);
+    }
+    let mut times: HashMap<(String, String), &str> = HashMap::new();
+    for ((pid, name), events) in &connections {
+        let since = &events[0]["since_ns"];
+        if events.iter().any(|event| event["since_ns"] != *since) {
+            wrong.push(format!(
+                "{name} of {pid}: since_ns is {:?}",
+                events.iter().map(|e| &e["since_ns"]).collect::<Vec<_>>()
+            ));
+        }
+        if let Some(other) = times.insert((pid.clone(), since.to_string()), name).filter(|_| since.is_u64()) {
+            wrong.push(format!("{name} and {other} of {pid}: both since_ns {since}"));
+        }
+        let close = events.iter().find(|event| event["op"] == "close").map(|event| event["ns"].as_u64());
+        if events.iter().any(|event| close.is_some_and(|close| event["ns"].as_u64() > close)) {
+            wrong.push(format!("{name} of {pid}: an event after the close"));
+        }
+    }
+    wrong
+}
