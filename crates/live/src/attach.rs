@@ -185,13 +185,18 @@ impl Attacher<'_> {
                 return;
             }
             let mut outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
-            let works = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.status.attached).count();
+            let works = |outcomes: &[Outcome]| outcomes.iter().any(|o| o.status.attached);
             let fails = |outcome: &Outcome| !outcome.status.attached && !outcome.status.optional;
             let whole = !outcomes.iter().any(fails);
             if let Some(failed) = best.iter().find(|outcome| fails(outcome)).filter(|_| whole) {
                 outcomes.iter_mut().for_each(|outcome| outcome.status.is_second_best(&failed.status));
             }
-            if whole || best.is_empty() || works(&best) == 0 && works(&outcomes) > 0 {
+            // A way that partly works is better than one that the user can repair, and that one is better than any other.
+            let rank = |outcomes: &[Outcome]| match works(outcomes) {
+                false => u8::from(outcomes.iter().any(|outcome| outcome.status.remedy.is_some())),
+                true => 2,
+            };
+            if whole || best.is_empty() || rank(&outcomes) > rank(&best) {
                 // This drops the links of the previous way, so no event is delivered twice.
                 best = outcomes;
             }
