@@ -142,6 +142,8 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
     // BPF_PROG_LOAD, which the kernel refuses. `gate` is not used any more: here it must not stay open.
     unsafe {
         libc::close(gate.as_raw_fd());
+        // A call that does not return ends the process, not the test.
+        libc::alarm(2 * PATIENCE.as_secs() as u32);
         libc::read(wait.as_raw_fd(), (&raw mut byte).cast(), 1);
         let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         for fd in 0..3 {
@@ -149,6 +151,7 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         }
         libc::execve(root, argv.as_ptr(), environment.as_ptr());
         libc::syscall(libc::SYS_bpf, 5, no_attributes.as_ptr(), size_of_val(&no_attributes));
+        leave_network();
         connect();
         by_ring(root);
         match libc::fork() {
@@ -169,6 +172,23 @@ static CLOSED: libc::sockaddr_in = libc::sockaddr_in {
 };
 const ADDRESS: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
 
+/// Moves to a network of its own if that is permitted. There no firewall and no interface that is down refuses connections.
+fn leave_network() {
+    // SAFETY: zeros are a valid `ifreq`, which outlives the calls, and its name ends with NUL.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+            *to = from.cast_signed() as libc::c_char;
+        }
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        if libc::unshare(libc::CLONE_NEWNET) == 0 {
+            let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+            libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request);
+            libc::close(socket);
+        }
+    }
+}
+
 /// Makes, accepts and closes a connection.
 ///
 /// # Safety
@@ -179,8 +199,9 @@ unsafe fn connect() {
     // SAFETY: `length` is the size of `address`.
     unsafe {
         let at = (&raw mut address).cast();
-        let socket = || libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-        let (server, client) = (socket(), socket());
+        let socket = |flags| libc::socket(libc::AF_INET, libc::SOCK_STREAM | flags, 0);
+        // Without a connection there is nothing to wait for.
+        let (server, client) = (socket(libc::SOCK_NONBLOCK), socket(0));
         libc::bind(server, at, length);
         libc::listen(server, 1);
         libc::getsockname(server, at, &raw mut length);
