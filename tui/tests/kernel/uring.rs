@@ -200,8 +200,9 @@ fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) ->
     let actor = Actor::new(move || Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
     let pid = actor.pid;
     let numbers = actor.run();
-    if traced.said_missing("file opens through io_uring") {
-        assert!(crate::traced::doctor().contains("file opens through io_uring"), "doctor says it too");
+    let missing = "file opens and TCP connections through io_uring";
+    if traced.said_missing(missing) {
+        assert!(crate::traced::doctor().contains(missing), "doctor says it too");
         cannot_run("the io_uring tracepoints of this kernel lack data, as reported by doctor");
         return None;
     }
