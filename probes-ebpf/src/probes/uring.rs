@@ -114,8 +114,12 @@ pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
                 Completion { ring, user_data: ctx.arg(2), res: res as i32, flags: flags as u32 }
             }
         };
-        tcp::uring::ended(Slot::TcpUring, &TCP_URING_BTF_SCRATCH, req, opcode, completion, || submitter(req));
-        ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
+        // No request does both: the verifier walks through the one or the other.
+        if is_open(opcode) {
+            ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
+        } else {
+            tcp::uring::ended(Slot::TcpUring, &TCP_URING_BTF_SCRATCH, req, opcode, completion, || submitter(req));
+        }
     }
     0
 }
@@ -135,8 +139,11 @@ pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
             res: field(&ctx, 32),
             flags: field(&ctx, 36),
         };
-        tcp::uring::ended(Slot::TcpUringTp, &TCP_URING_TP_SCRATCH, req, opcode, completion, || submitter(req));
-        ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
+        if is_open(opcode) {
+            ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
+        } else {
+            tcp::uring::ended(Slot::TcpUringTp, &TCP_URING_TP_SCRATCH, req, opcode, completion, || submitter(req));
+        }
     }
     0
 }
@@ -152,8 +159,10 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
     // SAFETY: the first argument is the address of the request. Kernel addresses are read by helper, which zero-fills
     // on a fault.
     unsafe {
-        if ret as i32 == 0 && is_quiet(req) && rd::<i32>(req.wrapping_add(offset(field::KiocbCqeRes))) >= 0 {
-            ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req, opcode_of(req));
+        let opcode = opcode_of(req);
+        let succeeds = || rd::<i32>(req.wrapping_add(offset(field::KiocbCqeRes))) >= 0;
+        if is_open(opcode) && ret as i32 == 0 && is_quiet(req) && succeeds() {
+            ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req, opcode);
         }
     }
     0
@@ -337,15 +346,12 @@ unsafe fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
     }
 }
 
-/// Reports the result of a request.
+/// Reports the result of a request that opens a file.
 #[inline(always)]
 unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
-        if !is_open(opcode) {
-            return;
-        }
         let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
         let task = current();
         let here: u32 = ld(task, field::TaskTgid);
