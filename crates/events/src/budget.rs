@@ -7,6 +7,7 @@
 //! | processes, cgroups, users | [`World::bytes`](crate::enrich::World::bytes) |
 //! | the process tree and the groups of the dashboard | within its share of `--memory` |
 //! | a COMMAND's output | counted with the screen |
+//! | formatted fields of events | within the rest, since a trace that prints keeps no events |
 //! | kept events | [`Store::bytes`](crate::store::Store::bytes): the rest |
 //!
 //! Every part has its own limit in [`limits`].

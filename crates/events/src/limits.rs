@@ -168,6 +168,12 @@ pub const ACCOUNTS_SHARE: u64 = 16;
 /// Minimum share of the budget (1/n) for kept events.
 pub const KEPT_SHARE: u64 = 4;
 
+/// Events whose formatted fields are cached, a power of two: with so many, 90 % of the opens of a build are found.
+pub const FORMATTED: usize = 8192;
+
+/// Bytes of such an event and its text. Longer ones are not cached.
+pub const FORMATTED_BYTES: usize = 1024;
+
 /// Bytes of a buffer that is kept between events. A larger one, after a long exec, is freed.
 pub const SCRATCH: usize = 256 << 10;
 

@@ -98,6 +98,12 @@ pub trait Payload<'a>: Sized {
         self.ret().unwrap_or_default()
     }
 
+    /// The bytes that decide all fields of the kind but the stack. `None` if they have other sources too, or if events are rarely
+    /// equal.
+    fn decisive(&self) -> Option<[&[u8]; 3]> {
+        None
+    }
+
     /// The path as passed, if it is a call that looks up a file.
     fn sought(&self) -> Option<&'a [u8]> {
         None
@@ -269,6 +275,11 @@ impl<'a> Body<'a> {
     /// The error of a failed call as `-errno`, even if the call did not wait for it.
     pub fn error(&self) -> i32 {
         of!(self, payload => payload.error())
+    }
+
+    /// The bytes that decide all fields of the kind but the stack.
+    pub(crate) fn decisive(&self) -> Option<[&[u8]; 3]> {
+        of!(self, payload => payload.decisive())
     }
 
     /// The path as passed, if it is a call that looks for a file.

@@ -88,6 +88,11 @@ impl<'a> Payload<'a> for Open<'a> {
         Some(self.record.ret)
     }
 
+    fn decisive(&self) -> Option<[&[u8]; 3]> {
+        // The marks of the names follow from these.
+        self.names.fs.is_none().then_some([self.record.as_bytes(), self.names.bytes, self.path])
+    }
+
     fn sought(&self) -> Option<&'a [u8]> {
         Some(self.path)
     }

@@ -6,6 +6,7 @@
 pub mod csv;
 pub mod explained;
 pub mod inventory;
+mod memo;
 pub mod ndjson;
 pub mod parquet;
 pub mod perfetto;

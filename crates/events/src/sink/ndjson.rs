@@ -4,9 +4,10 @@
 //! by `<key>_why`. Text that is not UTF-8 contains U+FFFD, and is followed by `<key>_hex`. Characters that [`escape`](crate::text::escape()) would
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
+use super::memo::Memo;
 use super::{Format, integer};
 use crate::event::EventContext;
-use crate::event::describe::{self, Field, Value, Why, args, props};
+use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args, props};
 use crate::event::names;
 use crate::event::stack::StackCall;
 use crate::text::Charset;
@@ -46,6 +47,8 @@ enum Part {
     Of(Vec<Step>),
     /// Steps of a thread, with the number of the part among such parts.
     OfThread(usize, Vec<Step>),
+    /// Steps of the kind, without the stack.
+    OfKind(Vec<Step>),
 }
 
 /// A key with the bytes before it, and the getter of its value.
@@ -102,7 +105,11 @@ impl Json {
             if plans.len() <= at {
                 plans.resize_with(at + 1, Vec::new);
             }
-            plans[at] = parts(plan(describe::fields(kind)));
+            let mut steps = plan(describe::fields(kind));
+            let mut own = steps.split_off(COMMON.len());
+            let stack = own.pop_if(|step| step.field.name == STACK.name);
+            plans[at] = parts(steps);
+            plans[at].extend([Part::OfKind(own), Part::Of(stack.into_iter().collect())]);
         }
         Json { plans, values: Values::default(), host: false }
     }
@@ -140,6 +147,7 @@ impl Format for Json {
     fn set_charset(&mut self, charset: Charset) {
         self.values.strings.set_charset(charset);
         self.values.threads = Threads::default();
+        self.values.memo = Memo::default();
     }
 }
 
@@ -172,6 +180,7 @@ fn parts(steps: Vec<Step>) -> Vec<Part> {
 #[derive(Debug, Default)]
 struct Values {
     threads: Threads,
+    memo: Memo,
     time: Rfc3339,
     flags: Flags,
     strings: Strings,
@@ -192,10 +201,21 @@ impl Values {
                     self.members(steps, seen, out);
                     self.threads.set_text(place, *number, out.get(from..).unwrap_or_default());
                 }
+                (Part::OfKind(steps), _) => self.of_kind(steps, seen, out),
                 (Part::OfThread(_, steps) | Part::Of(steps), _) => self.members(steps, seen, out),
             }
         }
         out.push(b'}');
+    }
+
+    fn of_kind(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let Some(key) = seen.event.body.decisive() else { return self.members(steps, seen, out) };
+        if let Some(text) = self.memo.text(&key) {
+            return out.extend_from_slice(text);
+        }
+        let from = out.len();
+        self.members(steps, seen, out);
+        self.memo.set(&key, out.get(from..).unwrap_or_default());
     }
 
     fn object(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
