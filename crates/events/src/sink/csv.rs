@@ -142,7 +142,7 @@ fn is_run(cell: &[u8]) -> bool {
 /// Escapes, with `escape`, the [`sign`] of each cell for programs that also split cells at `;`.
 fn disarm(text: &mut Vec<u8>, escape: impl Fn(u32, &mut Vec<u8>)) {
     let mut from = 0;
-    while let Some(at) = text.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b';')) {
+    while let Some(at) = text.get(from..).and_then(|rest| memchr::memchr(b';', rest)) {
         from += at + 1;
         if let Some((before, sign)) = text.get(from..).and_then(sign) {
             let at = from + before;
@@ -159,12 +159,13 @@ fn quote(field: &[u8], out: &mut Vec<u8>) {
         return out.extend_from_slice(field);
     }
     out.push(b'"');
-    let mut pieces = field.split(|b| *b == b'"');
-    out.extend_from_slice(pieces.next().unwrap_or_default());
-    for piece in pieces {
-        out.extend_from_slice(b"\"\"");
-        out.extend_from_slice(piece);
+    let mut from = 0;
+    for at in memchr::memchr_iter(b'"', field) {
+        out.extend_from_slice(field.get(from..=at).unwrap_or_default());
+        // The next piece begins with the same quote: it is doubled.
+        from = at;
     }
+    out.extend_from_slice(field.get(from..).unwrap_or_default());
     out.push(b'"');
 }
 
