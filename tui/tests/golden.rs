@@ -73,6 +73,38 @@ fn info_shows_one_recording_after_another() {
 }
 
 #[test]
+fn what_a_truncated_recording_does_not_show_is_unknown() {
+    let example = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")).expect("there");
+    let dir = Scratch::new("truncated");
+    let file = dir.at("truncated.ttr");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // Within the first block, and after it.
+    for (size, known) in [(64, false), (500, false), (8000, false), (20_000, true), (30_000, true)] {
+        fs::write(&file, &example[..size]).expect("room");
+        let shown = tracetui(&["info", &file]);
+        let json = tracetui(&["info", &file, "--format", "json"]);
+        let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+        let at = json["ended_early_at"].as_u64().expect("truncated");
+        let (shown, said) = (text(&shown.stdout), text(&shown.stderr));
+        assert!(shown.contains(&format!("\ncomplete  no: truncated at offset {at}\n")), "{shown}");
+        assert!(said.lines().count() == 1 && said.contains(&format!("ends early, at offset {at}: ")), "{said}");
+        for (name, value) in [
+            ("host", "build7"),
+            ("kernel", "6.12.57 x86_64"),
+            ("lost", "0"),
+            ("filter", "none"),
+            ("probes", "8 attached"),
+        ] {
+            let value = if known { value } else { "unknown" };
+            assert!(shown.contains(&format!("\n{name:9} {value}")), "{size}: {name} {value}: {shown}");
+        }
+        for name in ["host", "boot_id", "kernel", "arch", "filter", "probes"] {
+            assert_eq!(json[name].is_null(), !known, "{size}: {name}: {json}");
+        }
+    }
+}
+
+#[test]
 fn tips_about_options_do_not_mislead() {
     for (args, tip) in [
         (&["print", "--output", "x"][..], None),
