@@ -105,6 +105,24 @@ fn what_a_truncated_recording_does_not_show_is_unknown() {
 }
 
 #[test]
+fn messages_name_an_argument_once_and_no_error_numbers() {
+    for (args, status, message) in [
+        (&["btf", "--from", "/no/such"][..], 1, "tracetui: --from /no/such: No such file or directory\n"),
+        (&["info"], 2, "error: missing <FILE>...\n\nUsage: tracetui info <FILE>...\n"),
+        (&["diff", "a"], 2, "error: missing <B>\n\nUsage: tracetui diff <A> <B>\n"),
+        (
+            &["print", "-n", "x"],
+            2,
+            "error: invalid value 'x' for '--count <N>': write a number of events, at least 1\n\nFor more information, try '--help'.\n",
+        ),
+    ] {
+        let done = tracetui(args);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!((done.status.code(), said.as_str()), (Some(status), message), "{args:?}");
+    }
+}
+
+#[test]
 fn tips_about_options_do_not_mislead() {
     for (args, tip) in [
         (&["print", "--output", "x"][..], None),
