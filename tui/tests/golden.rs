@@ -105,6 +105,25 @@ fn what_a_truncated_recording_does_not_show_is_unknown() {
 }
 
 #[test]
+fn runs_that_may_differ_are_not_equal() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
+    let bytes = fs::read(example).expect("there");
+    let dir = Scratch::new("unknown");
+    let file = dir.at("truncated.ttr");
+    fs::write(&file, &bytes[..20_000]).expect("room");
+    let said = |done: &Output| String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_owned();
+    let same = tracetui(&["diff", example, example]);
+    assert_eq!((same.status.code(), said(&same).as_str()), (Some(0), "no differences"));
+    let part = tracetui(&["diff", example, &file]);
+    let lines = String::from_utf8_lossy(&part.stdout).into_owned();
+    assert!(!lines.is_empty() && lines.lines().all(|line| line.starts_with("unknown")), "{lines}");
+    assert_eq!(
+        (part.status.code(), said(&part).as_str()),
+        (Some(1), "the runs may differ: all differences are unknown")
+    );
+}
+
+#[test]
 fn messages_name_an_argument_once_and_no_error_numbers() {
     for (args, status, message) in [
         (&["btf", "--from", "/no/such"][..], 1, "tracetui: --from /no/such: No such file or directory\n"),
