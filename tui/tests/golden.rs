@@ -105,6 +105,43 @@ fn what_a_truncated_recording_does_not_show_is_unknown() {
 }
 
 #[test]
+fn complete_blocks_of_a_truncated_or_damaged_recording_are_printed() {
+    let example = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")).expect("there");
+    let dir = Scratch::new("blocks");
+    let file = dir.at("part.ttr");
+    let word = |at: usize| u32::from_le_bytes(example[at..at + 4].try_into().expect("four bytes"));
+    let next = |at: usize| at + 64 + (word(at + 24) as usize).next_multiple_of(8);
+    // The blocks with events. Without the index and the summary, a file is complete.
+    let blocks: Vec<usize> =
+        std::iter::successors(Some(64), |at| Some(next(*at)).filter(|at| *at < example.len())).collect();
+    let end = *blocks.iter().rfind(|at| word(**at + 48) > 0).expect("events");
+    let print = || {
+        let done = tracetui(&["print", "--format", "json", &file]);
+        let events: Vec<String> = String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect();
+        (events, String::from_utf8_lossy(&done.stderr).into_owned(), done.status.code())
+    };
+    fs::write(&file, &example).expect("room");
+    let (whole, _, code) = print();
+    assert_eq!(code, Some(0));
+    for size in [100, blocks[1], blocks[1] + 1, blocks[2] + 70, end] {
+        fs::write(&file, &example[..size]).expect("room");
+        let (events, said, code) = print();
+        assert_eq!((code, said.lines().count()), (Some(0), 1), "{size}: {said}");
+        assert!(said.contains("ends early") && whole.starts_with(&events), "{size}: {said}");
+        let complete = blocks.iter().filter(|at| word(**at + 48) > 0 && next(**at) <= size).count();
+        assert_eq!(events.is_empty(), complete == 0, "{size}");
+    }
+    let mut damaged = example.clone();
+    let at = *blocks.iter().filter(|at| **at > 64).max_by_key(|at| word(**at + 48)).expect("a block");
+    damaged[at + 70] ^= 1;
+    fs::write(&file, damaged).expect("room");
+    let (events, said, code) = print();
+    assert!(code == Some(1) && said.contains(&format!("at offset {at}: bad checksum")), "{said}");
+    let lost = events.iter().filter(|line| line.contains(r#""kind":"lost""#) && line.contains(r#""cause":"read""#));
+    assert!(lost.count() > 0 && events.len() < whole.len(), "{events:?}");
+}
+
+#[test]
 fn runs_that_may_differ_are_not_equal() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
     let bytes = fs::read(example).expect("there");
