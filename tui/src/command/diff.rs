@@ -120,7 +120,7 @@ impl Side {
         let lost = gaps.sum();
         if lost > 0 {
             say(format_args!(
-                "{}: {} records were lost: differences that they explain are reported as unknown",
+                "{}: {} records were lost: differences that they may explain are reported as unknown",
                 self.file,
                 grouped(lost)
             ));

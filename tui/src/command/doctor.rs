@@ -104,7 +104,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
             missing: None,
             remedy: match error.is::<StartError>() {
                 true => "the kernel rejected the probes; please report this message".into(),
-                false => "follow the message above; if it names no remedy, please report it".into(),
+                false => "see the message above; if it names no remedy, please report it".into(),
             },
         }),
     }

@@ -46,7 +46,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let mut playback = playback.map_err(with_tip)?;
     playback.between(args.from, args.to, clock::local_offset_now_s())?;
     if args.follow {
-        Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
+        Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     }
     let several = playback.recordings().len() > 1;
     let sink = match args.why {
@@ -93,8 +93,8 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
         // The user may have meant a time of day where tracetui read a time since the start.
         let minutes = |time: &Moment| matches!(time, Moment::Since(60_000_000_000..));
         match times.iter().flatten().any(minutes) {
-            true => say(format_args!("no event in these times passes the filter ({SORTS_OF_TIME})")),
-            false => say("no event in these times passes the filter"),
+            true => say(format_args!("no event in this time span passes the filter ({SORTS_OF_TIME})")),
+            false => say("no event in this time span passes the filter"),
         }
     }
     playback.remarks().iter().for_each(say);
