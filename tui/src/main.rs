@@ -54,9 +54,15 @@ fn arguments() -> Result<Cli, ExitCode> {
     Err(ExitCode::from(status))
 }
 
-/// Replaces the tip in an error about an unknown argument. clap's tip, to put the argument after `--`, would run it as a command.
-/// `runs` is whether the subcommand takes a COMMAND.
+/// Shortens an error about missing arguments, and replaces the tip in one about an unknown argument. clap's tip, to put the argument
+/// after `--`, would run it as a command. `runs` is whether the subcommand takes a COMMAND.
 fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
+    if let (Some(ContextValue::Strings(missing)), Some(ContextValue::StyledStr(usage))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::Usage))
+        && error.kind() == ErrorKind::MissingRequiredArgument
+    {
+        return clap::Error::raw(error.kind(), format!("missing {}\n\n{usage}\n", missing.join(", ")));
+    }
     if error.kind() == ErrorKind::UnknownArgument {
         let mut tips = match error.remove(ContextKind::Suggested) {
             Some(ContextValue::StyledStrs(tips)) => tips,

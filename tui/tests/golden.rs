@@ -73,6 +73,112 @@ fn info_shows_one_recording_after_another() {
 }
 
 #[test]
+fn what_a_truncated_recording_does_not_show_is_unknown() {
+    let example = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")).expect("there");
+    let dir = Scratch::new("truncated");
+    let file = dir.at("truncated.ttr");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // Within the first block, and after it.
+    for (size, known) in [(64, false), (500, false), (8000, false), (20_000, true), (30_000, true)] {
+        fs::write(&file, &example[..size]).expect("room");
+        let shown = tracetui(&["info", &file]);
+        let json = tracetui(&["info", &file, "--format", "json"]);
+        let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+        let at = json["ended_early_at"].as_u64().expect("truncated");
+        let (shown, said) = (text(&shown.stdout), text(&shown.stderr));
+        assert!(shown.contains(&format!("\ncomplete  no: truncated at offset {at}\n")), "{shown}");
+        assert!(said.lines().count() == 1 && said.contains(&format!("ends early, at offset {at}: ")), "{said}");
+        for (name, value) in [
+            ("host", "build7"),
+            ("kernel", "6.12.57 x86_64"),
+            ("lost", "0"),
+            ("filter", "none"),
+            ("probes", "8 attached"),
+        ] {
+            let value = if known { value } else { "unknown" };
+            assert!(shown.contains(&format!("\n{name:9} {value}")), "{size}: {name} {value}: {shown}");
+        }
+        for name in ["host", "boot_id", "kernel", "arch", "filter", "probes"] {
+            assert_eq!(json[name].is_null(), !known, "{size}: {name}: {json}");
+        }
+    }
+}
+
+#[test]
+fn complete_blocks_of_a_truncated_or_damaged_recording_are_printed() {
+    let example = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")).expect("there");
+    let dir = Scratch::new("blocks");
+    let file = dir.at("part.ttr");
+    let word = |at: usize| u32::from_le_bytes(example[at..at + 4].try_into().expect("four bytes"));
+    let next = |at: usize| at + 64 + (word(at + 24) as usize).next_multiple_of(8);
+    // The blocks with events. Without the index and the summary, a file is complete.
+    let blocks: Vec<usize> =
+        std::iter::successors(Some(64), |at| Some(next(*at)).filter(|at| *at < example.len())).collect();
+    let end = *blocks.iter().rfind(|at| word(**at + 48) > 0).expect("events");
+    let print = || {
+        let done = tracetui(&["print", "--format", "json", &file]);
+        let events: Vec<String> = String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect();
+        (events, String::from_utf8_lossy(&done.stderr).into_owned(), done.status.code())
+    };
+    fs::write(&file, &example).expect("room");
+    let (whole, _, code) = print();
+    assert_eq!(code, Some(0));
+    for size in [100, blocks[1], blocks[1] + 1, blocks[2] + 70, end] {
+        fs::write(&file, &example[..size]).expect("room");
+        let (events, said, code) = print();
+        assert_eq!((code, said.lines().count()), (Some(0), 1), "{size}: {said}");
+        assert!(said.contains("ends early") && whole.starts_with(&events), "{size}: {said}");
+        let complete = blocks.iter().filter(|at| word(**at + 48) > 0 && next(**at) <= size).count();
+        assert_eq!(events.is_empty(), complete == 0, "{size}");
+    }
+    let mut damaged = example.clone();
+    let at = *blocks.iter().filter(|at| **at > 64).max_by_key(|at| word(**at + 48)).expect("a block");
+    damaged[at + 70] ^= 1;
+    fs::write(&file, damaged).expect("room");
+    let (events, said, code) = print();
+    assert!(code == Some(1) && said.contains(&format!("at offset {at}: bad checksum")), "{said}");
+    let lost = events.iter().filter(|line| line.contains(r#""kind":"lost""#) && line.contains(r#""cause":"read""#));
+    assert!(lost.count() > 0 && events.len() < whole.len(), "{events:?}");
+}
+
+#[test]
+fn runs_that_may_differ_are_not_equal() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
+    let bytes = fs::read(example).expect("there");
+    let dir = Scratch::new("unknown");
+    let file = dir.at("truncated.ttr");
+    fs::write(&file, &bytes[..20_000]).expect("room");
+    let said = |done: &Output| String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_owned();
+    let same = tracetui(&["diff", example, example]);
+    assert_eq!((same.status.code(), said(&same).as_str()), (Some(0), "no differences"));
+    let part = tracetui(&["diff", example, &file]);
+    let lines = String::from_utf8_lossy(&part.stdout).into_owned();
+    assert!(!lines.is_empty() && lines.lines().all(|line| line.starts_with("unknown")), "{lines}");
+    assert_eq!(
+        (part.status.code(), said(&part).as_str()),
+        (Some(1), "the runs may differ: all differences are unknown")
+    );
+}
+
+#[test]
+fn messages_name_an_argument_once_and_no_error_numbers() {
+    for (args, status, message) in [
+        (&["btf", "--from", "/no/such"][..], 1, "tracetui: --from /no/such: No such file or directory\n"),
+        (&["info"], 2, "error: missing <FILE>...\n\nUsage: tracetui info <FILE>...\n"),
+        (&["diff", "a"], 2, "error: missing <B>\n\nUsage: tracetui diff <A> <B>\n"),
+        (
+            &["print", "-n", "x"],
+            2,
+            "error: invalid value 'x' for '--count <N>': write a number of events, at least 1\n\nFor more information, try '--help'.\n",
+        ),
+    ] {
+        let done = tracetui(args);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!((done.status.code(), said.as_str()), (Some(status), message), "{args:?}");
+    }
+}
+
+#[test]
 fn tips_about_options_do_not_mislead() {
     for (args, tip) in [
         (&["print", "--output", "x"][..], None),

@@ -48,7 +48,7 @@ pub enum NoHierarchy {
     #[error("cannot list mounts: {0}")]
     Mounts(io::Error),
     /// A hierarchy is mounted but cannot be opened.
-    #[error("cannot open the cgroup v2 hierarchy at {point:?}: {why}")]
+    #[error("cannot open the cgroup v2 hierarchy at {}: {why}", .point.display())]
     Unreachable {
         point: PathBuf,
         /// The error of the kernel.

@@ -4,6 +4,7 @@ use nix::unistd::{self, User, getgrouplist};
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use tracetui_events::text::{Mode, escaped};
 use tracetui_shared::id::{Gid, Uid};
 
 /// The user who became root.
@@ -23,7 +24,8 @@ pub struct Invoker {
 pub enum UnknownInvoker {
     /// A value is not a valid id or user name.
     #[error(
-        "{name}={value:?} is not a valid {what}: the invoking user is unknown; unset {name} to run COMMAND as root"
+        "{name}={} is not a valid {what}: the invoking user is unknown; unset {name} to run COMMAND as root",
+        escaped(.value.as_bytes(), Mode::Screen)
     )]
     Value { name: &'static str, value: OsString, what: &'static str },
     /// Two variables name different users.
@@ -189,8 +191,8 @@ mod tests {
     #[test]
     fn nothing_is_run_as_root_by_mistake() {
         for (variables, says) in [
-            (&[("DOAS_USER", "eve\x1b")][..], "DOAS_USER=\"eve\\u{1b}\" is not a valid user"),
-            (&[("PKEXEC_UID", "")], "PKEXEC_UID=\"\" is not a valid id"),
+            (&[("DOAS_USER", "eve\x1b")][..], "DOAS_USER=eve\\x1b is not a valid user"),
+            (&[("PKEXEC_UID", "")], "PKEXEC_UID= is not a valid id"),
             (&[("SUDO_UID", "1000"), ("PKEXEC_UID", "1001")], "SUDO_UID and PKEXEC_UID name different users"),
         ] {
             let error = uid_by(variables).expect_err(says);

@@ -18,11 +18,11 @@ const NAME_MAX: usize = 256;
 /// The reason why a name has no id.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
-    #[error("unknown user {0:?}")]
+    #[error("unknown user `{0}`")]
     NoUser(String),
-    #[error("unknown group {0:?}")]
+    #[error("unknown group `{0}`")]
     NoGroup(String),
-    #[error("cannot look up {0:?}: {1}")]
+    #[error("cannot look up `{0}`: {1}")]
     Service(String, io::Error),
 }
 

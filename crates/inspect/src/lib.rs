@@ -54,6 +54,7 @@ use tracetui_events::bpf::{
 };
 use tracetui_events::limits;
 use tracetui_events::symbols::{Snapshot, Unavailable};
+use tracetui_events::text::without_codes;
 use tracetui_host::clock::now_thread;
 use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
@@ -225,7 +226,7 @@ impl Collector {
             }
             Err(error) => Err(format!("cannot follow changes during the comparison: {error}")),
         };
-        let mut note = |what, why| inventory.unseen.push(Unseen { what, why, remedy: "" });
+        let mut note = |what, why: String| inventory.unseen.push(Unseen { what, why: without_codes(&why), remedy: "" });
         let listed = listed.map_err(|why| note("hidden programs by iterators", why)).unwrap_or_default();
         let compared = compared.map_err(|why| note("hidden programs", why)).unwrap_or_default();
         inventory.hidden = cross::joined(listed, compared);

@@ -2,6 +2,7 @@
 
 use std::io;
 use tracetui_events::bpf::Unseen;
+use tracetui_events::text::without_codes;
 
 /// The objects that could not be read.
 #[derive(Default)]
@@ -34,7 +35,7 @@ impl Unlooked {
 
     pub(super) fn add(&mut self, what: &'static str, why: String, remedy: &'static str) {
         if !self.unseen.iter().any(|unseen| unseen.what == what) {
-            self.unseen.push(Unseen { what, why, remedy });
+            self.unseen.push(Unseen { what, why: without_codes(&why), remedy });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The state of a probe.
 
 use tracetui_events::frame::host::Probe;
+use tracetui_events::text::without_codes;
 use tracetui_host::ftrace;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
@@ -51,7 +52,7 @@ impl ProbeStatus {
             kinds: self.kinds.iter().map(|kind| kind as u16).collect(),
             attached: self.attached,
             how: self.how.clone(),
-            why: self.why.clone(),
+            why: self.why.as_deref().map(without_codes),
             missing: self.missing.clone(),
             remedy: self.remedy.clone(),
             preemptible: self.preemptible,

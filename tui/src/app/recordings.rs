@@ -1,6 +1,6 @@
 //! The current and the finished recordings.
 
-use tracetui_events::text::{counted, grouped};
+use tracetui_events::text::{counted, grouped, without_codes};
 
 /// A current or finished recording.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,7 +50,7 @@ impl Recordings {
         let text = why.strip_prefix("tracetui: ").unwrap_or(&why);
         let stopped = if self.written.take().is_some() { "recording stopped: " } else { "" };
         let text = format!("{stopped}{text}");
-        self.failure = Some(why);
+        self.failure = Some(without_codes(&why));
         text
     }
 }

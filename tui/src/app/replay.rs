@@ -23,6 +23,7 @@ use tracetui_events::frame::Batch;
 use tracetui_events::playback::timeline::{End, Facts, WHOLE_EVENTS};
 use tracetui_events::store::Id;
 use tracetui_events::text::time::Moment;
+use tracetui_events::text::without_codes;
 pub(super) use transport::Playing;
 pub use transport::{Target, Transport};
 
@@ -118,7 +119,7 @@ impl Replay {
     }
 
     pub(super) fn fail(&mut self, why: String) {
-        self.failure = Some(why);
+        self.failure = Some(without_codes(&why));
         self.transport.arrive();
     }
 

@@ -7,6 +7,7 @@ use super::keymap::Action;
 use super::row::TimeMode;
 use super::views::View;
 use std::time::Duration;
+use tracetui_events::text::without_codes;
 use tracetui_shared::kind::KindSet;
 
 /// The display time of a message.
@@ -46,7 +47,7 @@ impl Screen {
 
     /// Shows a message for some seconds.
     pub(super) fn say(&mut self, text: impl Into<String>, now: Duration) {
-        self.message = Some((text.into(), now + MESSAGE));
+        self.message = Some((without_codes(&text.into()), now + MESSAGE));
     }
 
     /// Shows a message, if there is one.

@@ -170,7 +170,8 @@ Examples:
   tracetui diff good.ttr bad.ttr
   tracetui diff good.ttr bad.ttr --comm cc1 --format json
 
-Exit status: 0 no differences, 1 differences or failure, 2 usage error."
+Exit status: 0 no differences, 1 differences (even unknown ones) or failure,
+2 usage error."
 );
 
 /// After `tracetui btf --help`.

@@ -136,7 +136,7 @@ pub struct Print {
     #[arg(long)]
     pub why: bool,
     /// Stop after N events, not counting lost rows
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = count)]
     pub count: Option<u64>,
     /// Start at a time in the recording: since the first event (30s, 3:12) or by the clock (14:02:11)
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
@@ -276,6 +276,10 @@ fn file_size(text: &str) -> Result<ByteSize, String> {
 fn format_name() -> impl TypedValueParser<Value = FormatName> {
     let named = |name: String| FormatName::ALL.into_iter().find(|(word, _)| *word == name).map(|(_, format)| format);
     PossibleValuesParser::new(FormatName::ALL.map(|(name, _)| name)).map(move |name| named(name).unwrap_or_default())
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of events, at least 1".to_owned())
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {

@@ -18,7 +18,7 @@ pub enum SizeError {
     #[error("expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB")]
     NoNumber,
     /// An unknown unit.
-    #[error("unknown unit {given:?}; did you mean {number}{meant}?")]
+    #[error("unknown unit `{given}`; did you mean {number}{meant}?")]
     Unit {
         /// The number before it.
         number: u64,
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn what_is_no_size_says_why() {
-        check_error("16MB", "unknown unit \"MB\"; did you mean 16MiB?");
-        check_error("4gb", "unknown unit \"gb\"; did you mean 4GiB?");
+        check_error("16MB", "unknown unit `MB`; did you mean 16MiB?");
+        check_error("4gb", "unknown unit `gb`; did you mean 4GiB?");
         for text in ["", "MiB", "-1", "1.5GiB", "16x", "lots", "１６"] {
             check_error(text, "expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB");
         }

@@ -2,7 +2,7 @@
 
 use super::say::{charset, paint};
 use crate::cli::{self, ReportFormat};
-use anyhow::{Context as _, Result};
+use anyhow::{Result, anyhow};
 use nix::unistd::{Uid, User};
 use rustc_hash::FxHashSet;
 use std::io::{self, Write as _};
@@ -23,7 +23,8 @@ pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
     // A descriptor is open for each network namespace.
     files::make_most();
     let statistics = args.stats.then(RunStatistics::enable).transpose();
-    let statistics = statistics.context("cannot count runs: run as root on the host: sudo tracetui bpf --stats")?;
+    let statistics = statistics
+        .map_err(|error| anyhow!("cannot count runs: {error}; run as root on the host: sudo tracetui bpf --stats"))?;
     let mut inventory = Collector::default().take_and_compare(&FxHashSet::default())?;
     let window = statistics.as_ref().map(|_| {
         let start = Instant::now();

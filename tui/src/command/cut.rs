@@ -126,11 +126,11 @@ impl Cut {
     fn write(&mut self) -> Result<()> {
         let batch = self.excerpt.batch();
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.batch(batch.bytes()).context("cannot write")?;
+        writer.batch(batch.bytes()).context("cannot write the new recording")?;
         self.reader.feed(batch);
         self.reader.next(None, &mut |_, _| Disposition::Delivered);
         if writer.state_is_due() {
-            writer.state(&self.reader.state()).context("cannot write")?;
+            writer.state(&self.reader.state()).context("cannot write the new recording")?;
         }
         Ok(())
     }
@@ -140,7 +140,7 @@ impl Cut {
         self.reader.end();
         self.reader.next(None, &mut |_, _| Disposition::Delivered);
         let Some(writer) = self.writer.take() else { return Ok((0, 0)) };
-        let (_, bytes) = writer.end(&self.reader.state()).context("cannot write")?;
+        let (_, bytes) = writer.end(&self.reader.state()).context("cannot write the new recording")?;
         Ok((self.events, bytes))
     }
 }

@@ -120,7 +120,7 @@ impl Side {
         let lost = gaps.sum();
         if lost > 0 {
             say(format_args!(
-                "{}: {} records were lost: differences that they explain are reported as unknown",
+                "{}: {} records were lost: differences that they may explain are reported as unknown",
                 self.file,
                 grouped(lost)
             ));
@@ -170,7 +170,7 @@ fn sentence(report: &DiffReport, gaps: bool) -> String {
     match (report.equal(), gaps) {
         (true, false) => "no differences".into(),
         (true, true) => "no differences in the recorded events".into(),
-        (false, _) if report.count(Status::Different) == 0 => "no certain differences".into(),
+        (false, _) if report.count(Status::Different) == 0 => "the runs may differ: all differences are unknown".into(),
         (false, _) => "the runs differ".into(),
     }
 }

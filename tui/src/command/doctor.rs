@@ -14,8 +14,8 @@ use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
 use tracetui_events::frame::host::Probe;
 use tracetui_events::limits;
-use tracetui_events::text::json;
 use tracetui_events::text::paint::{Look, Paint};
+use tracetui_events::text::{json, without_codes};
 use tracetui_host::confine::{Threads, Trial};
 use tracetui_host::machine::{Capabilities, Capability, Lockdown, Machine};
 use tracetui_host::named::Namer;
@@ -100,11 +100,11 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         }
         Err(error) => examined.causes.push(Cause {
             severity: Severity::Fatal,
-            what: format!("{error:#}"),
+            what: without_codes(&format!("{error:#}")),
             missing: None,
             remedy: match error.is::<StartError>() {
                 true => "the kernel rejected the probes; please report this message".into(),
-                false => "follow the message above; if it names no remedy, please report it".into(),
+                false => "see the message above; if it names no remedy, please report it".into(),
             },
         }),
     }

@@ -30,7 +30,7 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
     playback.between(args.from, args.to, clock::local_offset_now_s())?;
-    let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
+    let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;
     match convert(args.format, &mut playback, &out) {

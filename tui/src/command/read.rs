@@ -46,7 +46,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let mut playback = playback.map_err(with_tip)?;
     playback.between(args.from, args.to, clock::local_offset_now_s())?;
     if args.follow {
-        Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
+        Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     }
     let several = playback.recordings().len() > 1;
     let sink = match args.why {
@@ -93,8 +93,8 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
         // The user may have meant a time of day where tracetui read a time since the start.
         let minutes = |time: &Moment| matches!(time, Moment::Since(60_000_000_000..));
         match times.iter().flatten().any(minutes) {
-            true => say(format_args!("no event in these times passes the filter ({SORTS_OF_TIME})")),
-            false => say("no event in these times passes the filter"),
+            true => say(format_args!("no event in this time span passes the filter ({SORTS_OF_TIME})")),
+            false => say("no event in this time span passes the filter"),
         }
     }
     playback.remarks().iter().for_each(say);
@@ -270,14 +270,16 @@ impl Facts {
         let mut out = String::new();
         let mut line = |title: &str, text: &str| out.push_str(&format!("{title:9} {text}\n"));
         line("format", &format!("ttr {version}"));
-        line("host", &clean(&host.name));
-        line("kernel", &clean(&format!("{} {}", host.kernel, host.arch)));
+        let known = |text: &str| if text.is_empty() { "unknown".to_owned() } else { clean(text) };
+        line("host", &known(&host.name));
+        line("kernel", &known(format!("{} {}", host.kernel, host.arch).trim()));
         line("start", &self.time(self.first_ns));
         line("end", &self.time(self.last_ns));
         let complete = match (recording.ending(), recording.writing()) {
-            (Some(Ending::Complete), _) => "yes",
-            (_, Writing::Now) => "no: it is still being written",
-            _ => "no: it ends early",
+            (Some(Ending::Complete), _) => "yes".to_owned(),
+            (_, Writing::Now) => "no: it is still being written".to_owned(),
+            (Some(Ending::Early(at)), _) => format!("no: truncated at offset {at}"),
+            (None, _) => "no".to_owned(),
         };
         let after = match recording.after_end() {
             0 => String::new(),
@@ -301,15 +303,25 @@ impl Facts {
             line("file", &format!("{} of its trace{then}", grouped(u64::from(part) + 1)));
         }
         let at_most = if account.bounded > 0 { "at most " } else { "" };
-        line("lost", &format!("{at_most}{}", grouped(account.sum().lost.sum())));
+        // The options of the trace come with its first events.
+        let begun = pipeline.trace().is_some();
+        let lost = format!("{at_most}{}", grouped(account.sum().lost.sum()));
+        line("lost", if begun { &lost } else { "unknown" });
         for window in pipeline.windows() {
             let (from, to) = span(pipeline.world(), window);
             let short = if window.short { ", starts late: --memory too small" } else { "" };
             let matches = grouped(window.matches);
             line("window", &format!("{} to {} (matches: {matches}{short})", self.time(Some(from)), self.time(to)));
         }
-        let filter = Some(clean(&recording.trace().filter)).filter(|filter| !filter.is_empty());
-        line("filter", filter.as_deref().unwrap_or("none"));
+        let filter = clean(&recording.trace().filter);
+        line(
+            "filter",
+            match filter.as_str() {
+                _ if !begun => "unknown",
+                "" => "none",
+                filter => filter,
+            },
+        );
         if let Some((argv, ended)) = recording.command() {
             let ended = match ended {
                 Some(Ended::Code(code)) => format!("exit {code}"),
@@ -323,7 +335,7 @@ impl Facts {
         let failed: Vec<_> = probes.iter().filter(|probe| !probe.attached).map(|probe| clean(&probe.name)).collect();
         let attached = probes.len() - failed.len();
         let without = if failed.is_empty() { String::new() } else { format!("; not attached: {}", failed.join(" ")) };
-        line("probes", &format!("{attached} attached{without}"));
+        line("probes", &if probes.is_empty() { "unknown".to_owned() } else { format!("{attached} attached{without}") });
         line("size", &format!("{} bytes in {} blocks", grouped(bytes), grouped(blocks)));
         out
     }
@@ -354,6 +366,8 @@ impl Facts {
         let host = pipeline.world().host();
         let account = recording.account();
         let text = |text: &str| tracetui_events::text::json::ascii(text);
+        let known = |known: bool, json: String| if known { json } else { "null".to_owned() };
+        let of_host = |of_host: &str| known(!of_host.is_empty(), text(of_host));
         let time = |ns: Option<i128>| ns.map_or_else(|| "null".to_owned(), |ns| format!("\"{}\"", self.time(Some(ns))));
         let early = match recording.ending() {
             Some(Ending::Early(at)) => at.to_string(),
@@ -378,25 +392,25 @@ impl Facts {
             None => "null".to_owned(),
         };
         let probe = |probe: &Probe| format!(r#"{{"name":{},"attached":{}}}"#, text(&probe.name), probe.attached);
-        let probes = pipeline.world().probes().iter().map(probe);
+        let probes: Vec<_> = pipeline.world().probes().iter().map(probe).collect();
         let account_json = account.object();
         format!(
             "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\"command\":{},\
+             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":{},\"filter\":{},\"command\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
             text(&name(recording.path())),
             version,
-            text(&host.name),
-            text(&host.boot_id),
-            text(&host.kernel),
-            text(&host.arch),
+            of_host(&host.name),
+            of_host(&host.boot_id),
+            of_host(&host.kernel),
+            of_host(&host.arch),
             time(self.first_ns),
             time(self.last_ns),
             recording.ending() == Some(Ending::Complete),
             recording.after_end(),
             events.join(","),
-            probes.collect::<Vec<_>>().join(","),
-            text(&recording.trace().filter),
+            known(!probes.is_empty(), format!("[{}]", probes.join(","))),
+            known(pipeline.trace().is_some(), text(&recording.trace().filter)),
             recording.command_json(),
             bytes,
             blocks,

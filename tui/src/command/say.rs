@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tracetui_events::limits;
 use tracetui_events::text::paint::Paint;
-use tracetui_events::text::{Charset, Mode, escape, escaped};
+use tracetui_events::text::{Charset, Mode, escape, escaped, without_codes};
 
 /// The minimum time that a reader gets for a message.
 const LEAST: Duration = Duration::from_millis(200);
@@ -55,13 +55,13 @@ pub(super) fn wants_colours() -> bool {
     unset && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Prints a message of one or more lines. Control characters are escaped.
+/// Prints a message of one or more lines. Control characters are escaped, and system errors have no numbers.
 pub fn say(text: impl std::fmt::Display) {
     if UNREAD.load(Ordering::Relaxed) {
         return;
     }
     let end: &[u8] = if UNENDED.swap(false, Ordering::Relaxed) { b"\n" } else { b"" };
-    let bytes = [&without_progress(), end, &shown(&text.to_string())].concat();
+    let bytes = [&without_progress(), end, &shown(&without_codes(&text.to_string()))].concat();
     if write(stdio::stderr(), &bytes, signals::asked_to_end) == Finished::Abandoned {
         UNREAD.store(true, Ordering::Relaxed);
     }

@@ -166,7 +166,7 @@ fn every_error_is_where_it_was_written() {
             "`color` must be one of \"auto\", \"always\", \"never\", not a number",
             "write color = \"auto\"",
         ),
-        ("memory = «\"1GB\"»", "`memory`: unknown unit \"GB\"; did you mean 1GiB?", "write memory = \"1GiB\""),
+        ("memory = «\"1GB\"»", "`memory`: unknown unit `GB`; did you mean 1GiB?", "write memory = \"1GiB\""),
         ("memory = «256»", "`memory` must be a size such as \"512MiB\", not a number", "write memory = \"256MiB\""),
         ("time = «\"clocks\"»", "`time` must be one of", "did you mean `clock`?"),
         ("mouse = «\"yes\"»", "`mouse` must be true or false, not a string", "write mouse = true, without quotes"),

@@ -86,7 +86,8 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     }
     let store = app.store();
     let memory = Memory::of(app);
-    figures.push(format!("kept {}, {} of {} MiB", short(store.kept()), memory.used() >> 20, memory.bound >> 20));
+    figures.push(format!("kept {}", short(store.kept())));
+    figures.push(format!("memory {}/{} MiB", memory.used() >> 20, memory.bound >> 20));
     if store.evicted() > 0 {
         figures.push(format!("evicted {}", short(store.evicted())));
     }

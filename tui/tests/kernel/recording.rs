@@ -423,7 +423,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     assert_eq!((seen, delivered + filtered + lost), (account(&whole).0, seen));
     assert!(lost > 0 && delivered > 0 && printed.status.code() == Some(1), "{lost} {delivered}");
     let said = text(&printed.stderr);
-    let place = format!("{bad}: cannot read 4096 bytes at offset {}: disk read error", page * 4096);
+    let place = format!("{bad}: cannot read 4,096 bytes at offset {}: disk read error", page * 4096);
     assert!(said.contains(&place), "{said}");
     let info = read(&["info", &bad]);
     assert!(info.status.success() && text(&info.stderr).contains(&place), "{}", text(&info.stderr));
@@ -469,7 +469,7 @@ fn the_dashboard_ends_at_once_if_its_command_cannot_be_run() {
     let begun = Instant::now();
     let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])).flatten() else { return };
     assert!(begun.elapsed() < Duration::from_secs(25), "it was stopped");
-    assert!(shown.contains("cannot run \"no-such-command-anywhere\": No such file or directory"), "{shown}");
+    assert!(shown.contains("cannot run no-such-command-anywhere: No such file or directory"), "{shown}");
 }
 
 #[test]

@@ -404,13 +404,9 @@ impl<'a> Maker<'a> {
                 let count = grouped(group.members as u64);
                 let differences = if group.members == 1 { "difference" } else { "differences" };
                 let gaps = if *side == Side::A { self.comparison.gaps.0 } else { self.comparison.gaps.1 };
-                let sentence = format!(
-                    "{count} {differences} of kind {kind}, seen in {}: {} {}",
-                    seen.name(),
-                    side.name(),
-                    reason(gaps)
-                );
-                line.text = join(&[sentence.as_bytes(), &few]);
+                let sentence = format!(", seen only in {}: {} {}", seen.name(), side.name(), reason(gaps));
+                let differences = format!("{count} {differences} of kind {kind}");
+                line.text = join(&[differences.as_bytes(), &few, sentence.as_bytes()]);
             }
         }
     }
@@ -595,7 +591,7 @@ fn reason(gaps: &Gaps) -> String {
         (_, _, 1..) => format!("lost {} events", grouped(lost)),
         (true, _, _) => "is incomplete".into(),
         (_, true, _) => "exceeds --memory".into(),
-        _ => "may lack it".into(),
+        _ => "may lack events".into(),
     }
 }
 

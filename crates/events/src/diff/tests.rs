@@ -384,7 +384,7 @@ fn what_may_have_been_lost_is_unknown() {
         made.open(100, "/etc/z", 3);
         made
     };
-    let line = "unknown  1 difference of kind opened, seen in A: B lost 5 events, by cat";
+    let line = "unknown  1 difference of kind opened, by cat, seen only in A: B lost 5 events";
     let (a, b) = (run(false).run(), run(true).run());
     let report = compare(a, b);
     assert_eq!(text(&report), format!("{line}\n"));

@@ -80,7 +80,11 @@ impl Recording {
         let (recorded, mut odd_filter) = (options.compile(&start), false);
         let recorded = match (recorded, odd) {
             (Err(error), OddFilter::Refused) => {
-                return Err(Error::Open(format!("{}: cannot parse its filter: {}", input.name(), error.render())));
+                return Err(Error::Open(format!(
+                    "{}: cannot parse the filter of the recording: {}",
+                    input.name(),
+                    error.render()
+                )));
             }
             (Err(_), OddFilter::Ignored) => {
                 odd_filter = true;

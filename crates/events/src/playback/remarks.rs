@@ -34,7 +34,9 @@ pub enum Remark {
 impl Display for Remark {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            Remark::OddFilter(name) => write!(f, "{name}: cannot parse its filter: all events are counted"),
+            Remark::OddFilter(name) => {
+                write!(f, "{name}: cannot parse the filter of the recording: all events are counted")
+            }
             Remark::Common(one, other, events) => {
                 let events = grouped(*events);
                 write!(f, "{one} and {other} share {events} events: each is shown and counted twice")
@@ -47,7 +49,7 @@ impl Display for Remark {
                 write!(f, "{name}: at offset {offset}: {why}")
             }
             Remark::Hole(name, Hole { offset, bytes, why, .. }) => {
-                write!(f, "{name}: cannot read {bytes} bytes at offset {offset}: {why}")
+                write!(f, "{name}: cannot read {} at offset {offset}: {why}", counted(*bytes, ["byte", "bytes"]))
             }
             Remark::MoreHoles(name, parts) => {
                 write!(f, "{name}: cannot read {}", counted(*parts, ["further part", "further parts"]))

@@ -152,10 +152,10 @@ pub enum Unavailable {
     #[error("not read yet")]
     NotRead,
     /// The kernel hides addresses, from root too.
-    #[error("kernel.kptr_restrict=2 hides addresses: sysctl kernel.kptr_restrict=1")]
+    #[error("kernel.kptr_restrict=2 hides addresses; remedy: sysctl kernel.kptr_restrict=1")]
     KptrRestrict,
     /// The kernel hides addresses from processes without CAP_SYSLOG.
-    #[error("addresses need CAP_SYSLOG")]
+    #[error("reading addresses requires CAP_SYSLOG")]
     NoCapability,
     /// The kernel hides addresses, for another reason.
     #[error("the kernel hides addresses")]

@@ -27,6 +27,19 @@ pub use width::{cut, cut_middle, escape_in, head, left, right, skip, value_in, w
 /// The replacement for a match of `--redact`.
 pub(crate) const REDACTED: &str = "…";
 
+/// A message without the numbers that the standard library appends to system errors: ` (os error 2)`.
+pub fn without_codes(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((code, rest)) if code.bytes().all(|byte| byte.is_ascii_digit()) => out.push_str(rest),
+            _ => out.extend([" (os error ", part]),
+        }
+    }
+    out
+}
+
 /// The charset of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Charset {
@@ -50,6 +63,22 @@ impl Charset {
         match self {
             Charset::Utf8 => Mode::Reversible,
             Charset::Ascii => Mode::ReversibleAscii,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_errors_have_no_numbers() {
+        let error = |errno| std::io::Error::from_raw_os_error(errno).to_string();
+        let (missing, full) = (error(libc::ENOENT), error(libc::ENOSPC));
+        let message = without_codes(&format!("a: {missing}; b: {full}: stopped"));
+        assert_eq!(message, "a: No such file or directory; b: No space left on device: stopped");
+        for other in ["", "a (os error", "a (os error 2", "a (os error x)"] {
+            assert_eq!(without_codes(other), other);
         }
     }
 }

@@ -10,6 +10,7 @@ pub use tcp::FailedConnect;
 
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, EventContext, names};
+use crate::text::without_codes;
 use std::sync::Arc;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
 use tracetui_shared::record::mark;
@@ -232,10 +233,9 @@ pub fn is_asked_of(seen: &EventContext<'_>) -> bool {
     explains(&seen.event.body) && seen.event.failed()
 }
 
-/// The name and the description of an error.
+/// The description of an error: `Permission denied`.
 pub fn error_text(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    text.rsplit_once(" (os error").map_or(text.clone(), |(text, _)| text.to_owned())
+    without_codes(&std::io::Error::from_raw_os_error(errno).to_string())
 }
 
 /// The answer that the event alone proves, and whether a lookup may show more.

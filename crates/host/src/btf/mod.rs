@@ -23,7 +23,7 @@ mod write;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::{Bytes, Mapped};
 use names::StringTable;
@@ -46,19 +46,15 @@ const LONGEST_NAME: usize = 512;
 /// The reason why a BTF was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
-    #[error("cannot read {path:?}: {source}")]
-    Read {
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] io::Error),
     /// The running kernel has no BTF.
     #[error("{RUNNING} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted")]
     NotInKernel,
     /// The file has more than [`LARGEST`] bytes.
-    #[error("too large for a kernel's BTF: more than {LARGEST} bytes")]
+    #[error("too large for a kernel's BTF: more than {} MiB", LARGEST >> 20)]
     TooLarge,
-    #[error("not a BTF file: it starts with {0:02x?}, not [9f, eb]")]
+    #[error("not a BTF file: the first bytes are {0:02x?}, not [9f, eb]")]
     NotBtf(Vec<u8>),
     /// The BTF is of a big-endian machine. tracetui supports only little-endian ones.
     #[error("big-endian BTF is not supported")]
@@ -70,7 +66,7 @@ pub enum BtfError {
     #[error("damaged BTF: header length {0} is too small")]
     Header(u32),
     /// The header, or a section that it describes, extends beyond the end of the file.
-    #[error("damaged BTF: the {part} ends at byte {end}, but the file has {have}")]
+    #[error("damaged BTF: the {part} ends at byte {end}, but the file has {have} bytes")]
     Truncated {
         part: &'static str,
         /// The end of the part, in bytes from the start of the file.
@@ -82,7 +78,7 @@ pub enum BtfError {
     #[error("damaged BTF: the string section does not start and end with a NUL byte")]
     Strings,
     /// A type's name is outside the strings. The BTF of a module looks like this, because it only extends the kernel's.
-    #[error("type {id} has its name outside the string section: damaged BTF, or the BTF of a module")]
+    #[error("the name of type {id} is outside the string section: damaged BTF, or the BTF of a module")]
     Name { id: u32 },
     /// A type has an unknown kind. Its length is unknown, so the following types cannot be found either.
     #[error("type {id} has the unknown kind {kind}: damaged BTF, or a newer kernel")]
@@ -118,9 +114,9 @@ struct Enumerator {
 impl Btf {
     /// The types of the running kernel ([`RUNNING`]).
     pub fn running() -> Result<Btf, BtfError> {
-        let error = |source: io::Error| match source.kind() {
+        let error = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => BtfError::NotInKernel,
-            _ => BtfError::Read { path: RUNNING.into(), source },
+            _ => BtfError::Read(error),
         };
         let mapped = map_running().map_err(error)?;
         Btf::of(mapped.map_or_else(|| read(Path::new(RUNNING)).map(Bytes::Read), Ok).map_err(error)?)
@@ -128,15 +124,13 @@ impl Btf {
 
     /// Reads a file of raw BTF: a copy of [`RUNNING`] from any machine.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Btf, BtfError> {
-        let path = path.as_ref();
-        Btf::parse(read(path).map_err(|source| BtfError::Read { path: path.to_owned(), source })?)
+        Btf::parse(read(path.as_ref())?)
     }
 
     /// Reads BTF from a pipe.
     pub fn from_reader(reader: impl Read) -> Result<Btf, BtfError> {
         let mut data = Vec::new();
-        let read = reader.take(LARGEST as u64 + 1).read_to_end(&mut data);
-        read.map_err(|source| BtfError::Read { path: PathBuf::from("-"), source })?;
+        reader.take(LARGEST as u64 + 1).read_to_end(&mut data)?;
         Btf::parse(data)
     }
 

@@ -30,6 +30,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
+use tracetui_events::text::{Mode, escaped};
+use tracetui_events::why::error_text;
 use tracetui_events::why::image::{Elf, FileHead, HEAD, Interpreter, image};
 use tracetui_events::why::name::octal;
 use tracetui_host::confine::MonitorCalls;
@@ -569,11 +571,14 @@ impl Process {
             (Stage::Exec, libc::ENOENT | libc::ENOTDIR) => 127,
             _ => 126,
         };
-        let error = io::Error::from_raw_os_error(errno).to_string();
-        let error = error.split(" (os error").next().unwrap_or_default();
+        let (name, error) = (shown(&self.name), error_text(errno));
         let because = if matches!(stage, Stage::Exec) { because(Path::new(&self.name), errno) } else { String::new() };
-        Some(Ended::NotRun(format!("cannot run {:?}: {}{error}{because}", self.name, stage.prefix()), status))
+        Some(Ended::NotRun(format!("cannot run {name}: {}{error}{because}", stage.prefix()), status))
     }
+}
+
+fn shown(name: &OsStr) -> String {
+    escaped(name.as_bytes(), Mode::Screen).into_owned()
 }
 
 /// The reason why a program named by a path was not executed, according to its file. Empty if the file shows no more
@@ -582,7 +587,11 @@ fn because(program: &Path, errno: i32) -> String {
     let missing = |interpreter: &[u8]| {
         let interpreter = Path::new(OsStr::from_bytes(interpreter));
         let gone = fs::metadata(interpreter).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        if gone { format!(": its interpreter {interpreter:?} does not exist") } else { String::new() }
+        if gone {
+            format!(": its interpreter {} does not exist", shown(interpreter.as_os_str()))
+        } else {
+            String::new()
+        }
     };
     match (errno, fs::metadata(program).map(|file| file.mode())) {
         (libc::EACCES, Ok(mode)) if mode & 0o111 == 0 => format!(": mode {}, not executable", octal(mode & 0o7777)),

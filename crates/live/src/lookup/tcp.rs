@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
-use tracetui_events::text::counted;
+use tracetui_events::text::{counted, without_codes};
 use tracetui_events::why::{Answer, Basis, Cause, FailedConnect};
 use tracetui_host::{decimal, procfs, read_bounded};
 use tracetui_inspect::Sockets;
@@ -59,7 +59,7 @@ pub(super) fn look(asked: &FailedConnect, sockets: &Sockets) -> Answer {
 
 fn find(asked: &FailedConnect, sockets: &Sockets) -> Found {
     let namespace = network_of(asked)?;
-    let failed = |what: &str, error: &io::Error| format!("{what}: {error}").into_bytes();
+    let failed = |what: &str, error: &io::Error| without_codes(&format!("{what}: {error}")).into_bytes();
     let mut inet = Inet::open(sockets, namespace.as_ref())
         .map_err(|error| failed("cannot look into the network namespace of the process", &error))?;
     let to = asked.to.ip();

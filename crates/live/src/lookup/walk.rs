@@ -10,9 +10,10 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 use tracetui_events::event::names::{O_ACCMODE, O_CREAT, O_EXCL, O_PATH, O_TMPFILE};
+use tracetui_events::text::without_codes;
 use tracetui_events::why::access::{EXECUTE, READ, Verdict, WRITE};
 use tracetui_events::why::image::{Elf, FileHead, Interpreter, image, machine};
-use tracetui_events::why::{AT_FDCWD, Cause, FailedCall, NAME_MAX, Question};
+use tracetui_events::why::{AT_FDCWD, Cause, FailedCall, NAME_MAX, Question, error_text};
 use tracetui_host::machine::Uname;
 use tracetui_host::{decimal, read_bounded};
 
@@ -128,7 +129,12 @@ impl<'a> Walk<'a> {
     fn of_process(&self, name: &str, shown: Vec<u8>) -> Walked<FileNode> {
         let node = FileNode::of_process(&format!("{}/{name}", self.subject.dir), shown);
         node.or_else(|error| {
-            unsure(&[b"cannot open ", name.as_bytes(), b" of the process: ", error.to_string().as_bytes()])
+            unsure(&[
+                b"cannot open ",
+                name.as_bytes(),
+                b" of the process: ",
+                without_codes(&error.to_string()).as_bytes(),
+            ])
         })
     }
 
@@ -230,7 +236,9 @@ impl<'a> Walk<'a> {
                 }
                 Err(Errno::NOENT) => return refuse(missing(dir, &part, !parts.is_empty(), &links)),
                 Err(Errno::NAMETOOLONG) => return refuse(too_long(dir, &part)),
-                Err(error) => return unsure(&[&dir.path, b": ", &part.name, b": ", error.to_string().as_bytes()]),
+                Err(error) => {
+                    return unsure(&[&dir.path, b": ", &part.name, b": ", error_text(error.raw_os_error()).as_bytes()]);
+                }
             };
             if node.kind().is_symlink() {
                 if parts.is_empty() && !last.follow && !slash {
@@ -553,7 +561,7 @@ fn parts(path: &[u8], link: Option<usize>) -> Vec<Part> {
 }
 
 fn failed<T>(node: &FileNode, error: &Errno) -> Walked<T> {
-    unsure(&[&node.path, b": ", error.to_string().as_bytes()])
+    unsure(&[&node.path, b": ", error_text(error.raw_os_error()).as_bytes()])
 }
 
 /// The refusal of a name that does not exist. For a link, it gives the target.

@@ -434,7 +434,7 @@ impl ViewState for Bpf {
                 self.stay(context.now);
                 context.detail.open();
             }
-            Action::Why | Action::ToParent => context.say("only for events"),
+            Action::Why | Action::ToParent => context.say("this key works only on events"),
             Action::EditFilter
             | Action::Failures
             | Action::OnlyTree

@@ -39,7 +39,7 @@ pub(crate) fn release(held: Option<HeldCommand>) -> Result<Option<Running>> {
 /// When a handler cannot be set.
 pub(crate) fn signals(has_command: bool) -> Result<Signals> {
     let job: &[libc::c_int] = if has_command { &[libc::SIGTSTP, libc::SIGCONT, libc::SIGWINCH] } else { &[] };
-    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), job).context("cannot handle signals")?;
+    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), job).context("cannot install signal handlers")?;
     signals::ignore_file_size();
     if has_command {
         signals::run_in_background();

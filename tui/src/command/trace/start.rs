@@ -195,7 +195,7 @@ fn unnamed_cgroups(options: &TraceOptions) -> Result<Option<String>> {
 }
 
 fn without_v2(why: &NoHierarchy, named: bool) -> Result<Option<String>> {
-    let remedy = "mount it (remedy: mkdir /run/cgroup2 && mount -t cgroup2 none /run/cgroup2)";
+    let remedy = "mount it: mkdir /run/cgroup2 && mount -t cgroup2 none /run/cgroup2";
     match named {
         true => Ok(Some(format!("--cgroup: {why}: only name=systemd cgroups have paths; {remedy}"))),
         false => bail!("--cgroup: {why}, and no name=systemd hierarchy: cgroups have no paths; {remedy}"),
@@ -235,6 +235,6 @@ mod tests {
         assert!(said(true).is_ok_and(|note| note.is_some_and(|note| note.contains("only name=systemd"))));
         let refused = said(false).expect_err("nothing would pass").to_string();
         assert!(refused.starts_with("--cgroup: no cgroup v2 hierarchy is mounted, and no name=systemd"), "{refused}");
-        assert!(refused.contains("remedy: "), "{refused}");
+        assert!(refused.contains("; mount it: mkdir "), "{refused}");
     }
 }
