@@ -146,8 +146,9 @@ unsafe fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
         }
         let Some(socket) = sock::of_fd(call.task, fd as u32 as u64) else { return };
         let mut family = [u16::MAX; 4];
-        if which == what::CONNECT {
-            read_passed::<2>((&raw mut family).cast(), 2, address);
+        if which == what::CONNECT && read_passed::<2>((&raw mut family).cast(), 2, address) != 0 {
+            // The helper wrote zeros, which is a family.
+            family[0] = u16::MAX;
         }
         let asked = Asked {
             op: if which == what::CONNECT { op::CONNECT } else { op::ACCEPT },
@@ -230,7 +231,8 @@ pub unsafe fn ended(slot: Slot, scratch: &Array<Scratch>, who: &Who, socket: Soc
         } else if (get(&raw const (*c).state) == u32::from(state::CLOSE) || sock::state_of(sk) == state::CLOSE)
             && let Some(c) = conn::of(sk)
         {
-            // It was closed meanwhile.
+            // It was closed meanwhile. The program that saw this may not have known the connection.
+            conn::claim(sk);
             conn::tell_close(slot, s, c, sk, 0);
         }
     }
@@ -327,7 +329,7 @@ unsafe fn unseen(
             (*record).outcome = outcome::DECIDED;
             (*c).told = 1;
             if !conn::keep(s, sk) {
-                conn::unkept(slot, s);
+                conn::unkept(slot, s, true);
             }
         } else if conn::wait(sk) && conn::keep(s, sk) {
             return None;
@@ -404,6 +406,10 @@ unsafe fn accepted(
         if !sock::has_peer(sk) {
             return None;
         }
+        let closed = sock::state_of(sk) == state::CLOSE;
+        if closed {
+            conn::claim(sk);
+        }
         if let Some(old) = old
             && get(&raw const (*old).record.flags) & flag::OLDER == 0
         {
@@ -426,7 +432,7 @@ unsafe fn accepted(
             (*c).record.decided = BootNanos(boot - waited);
         }
         if !conn::keep(s, sk) {
-            conn::unkept(slot, s);
+            conn::unkept(slot, s, !closed);
         }
         Some((s, c))
     }

@@ -57,7 +57,9 @@ pub struct Scratch {
 #[map]
 static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(MAX_CONNECTIONS, 0);
 
-/// The sockets whose request was not reported yet. Who removes one reports it. (`BPF_FETCH` needs 5.12.) The values are zeros.
+/// The sockets whose request was not reported yet. Who removes one reports it. (`BPF_FETCH` needs 5.12.) The values are zeros. Also
+/// the sockets that are not in [`CONNS`] and were closed by a reset: if accept(2) does not return them before they are destroyed, their
+/// events are lost.
 #[map]
 static WAITING: HashMap<u64, [u64; 2]> = HashMap::with_max_entries(MAX_CONNECTIONS / 4, 0);
 
@@ -148,13 +150,14 @@ pub unsafe fn keep(s: *mut Scratch, sk: u64) -> bool {
     unsafe { CONNS.insert(sk, &(*s).conn, 0).is_ok() }
 }
 
-/// Counts the end of an established connection as lost, since there is no room.
+/// Counts the end of an established connection as lost, since there is no room. `ends`: a change of its state will follow, which
+/// [`missed`] must not count again.
 #[inline(always)]
-pub unsafe fn unkept(slot: Slot, s: *const Scratch) {
+pub unsafe fn unkept(slot: Slot, s: *const Scratch, ends: bool) {
     // SAFETY: `s` is this CPU's element of this program's own map.
     unsafe {
         lose(slot, (*s).conn.verdict, Reason::NoRoom, 1);
-        if let Some(totals) = TCP_TOTALS.get_ptr_mut(0) {
+        if ends && let Some(totals) = TCP_TOTALS.get_ptr_mut(0) {
             add(&raw mut (*totals).unkept, 1);
         }
     }

@@ -97,7 +97,8 @@ unsafe fn changed(slot: Slot, scratch: &Array<Scratch>, sk: u64, old: u8, new: u
             return;
         }
         let Some(c) = conn::of(sk) else {
-            if conn::leaves(old, new) && sock::file_of(sk) != 0 {
+            // A reset may come before accept(2) returns, whose end then reports the connection.
+            if conn::leaves(old, new) && sock::file_of(sk) != 0 && (new != state::CLOSE || !conn::wait(sk)) {
                 conn::missed(slot);
             }
             return;
@@ -106,7 +107,10 @@ unsafe fn changed(slot: Slot, scratch: &Array<Scratch>, sk: u64, old: u8, new: u
             Conn::repaired(c);
         }
         set(&raw mut (*c).state, u32::from(new));
-        if conn::leaves(old, new) && (new != state::CLOSE || sock::error_of(sk) == 0) && (*c).record.closer.0 == 0 {
+        // A FIN that waits for the handshake is sent in softirq, that of a subflow of MPTCP by a kernel thread.
+        let by_caller = old != state::SYN_RECV && !sock::is_subflow(sk);
+        let closes = conn::leaves(old, new) && (new != state::CLOSE || sock::error_of(sk) == 0);
+        if closes && by_caller && (*c).record.closer.0 == 0 {
             conn::closed_by(c, current());
         }
         if get(&raw const (*c).told) == 0 && get(&raw const (*c).decided) == 0 {
@@ -287,14 +291,20 @@ unsafe fn via_of(task: u64, sk: u64, sends: bool, submitted: bool) -> (u8, bool)
 unsafe fn destroyed(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
     // SAFETY: `c` is a map value; `s` is this CPU's element of this program's own map.
     unsafe {
-        let Some(c) = conn::of(sk) else { return };
+        let waits = conn::claim(sk);
+        let Some(c) = conn::of(sk) else {
+            if waits {
+                conn::missed(slot);
+            }
+            return;
+        };
         if get(&raw const (*c).unread) != 0 {
             conn::forget(sk);
             return;
         }
         let Some(s) = place(scratch) else { return };
         Conn::repaired(c);
-        if get(&raw const (*c).told) == 0 && conn::claim(sk) {
+        if get(&raw const (*c).told) == 0 && waits {
             if get(&raw const (*c).decided) == 0 {
                 Conn::decide(c, sk, outcome::UNKNOWN, 0);
             }

@@ -119,11 +119,14 @@ pub unsafe fn ended(
             let key = RequestKey { ring, user_data };
             let submitted = TCP_ACCEPTS.get_ptr_mut(key);
             // A direct descriptor is in no table of the process, so its request is not in the map.
-            if submitted.is_none() || res < 0 {
+            if submitted.is_none() {
                 return;
             }
             if flags & MORE == 0 {
                 let _ = TCP_ACCEPTS.remove(key);
+            }
+            if res < 0 {
+                return;
             }
             (sock::of_fd(task, res as u64), submitted)
         } else {
