@@ -143,17 +143,17 @@ impl Searches {
     /// The target of a call. A call that may create its file has no name to find.
     fn wanted(&self, body: &Body<'_>) -> Wanted {
         let hash = |bytes: &[u8]| self.hasher.hash_one(bytes);
-        let whole = body.sought().map_or_else(
-            || {
+        let (whole, name) = match (body, body.sought()) {
+            (Body::Tcp(tcp), _) => {
+                let port = tcp.record.rport.to_le_bytes();
+                (hash(&[&tcp.record.raddr[..], &port].concat()), tcp.is_request().then(|| hash(&port)))
+            }
+            (_, Some(path)) => (hash(path), common_name(body).map(hash)),
+            (_, None) => {
                 let mut subject = Vec::new();
                 body.subject(&mut subject);
-                hash(&subject)
-            },
-            hash,
-        );
-        let name = match body {
-            Body::Tcp(tcp) => tcp.is_request().then(|| hash(&tcp.record.rport.to_le_bytes())),
-            _ => common_name(body).map(hash),
+                (hash(&subject), common_name(body).map(hash))
+            }
         };
         Wanted { whole, dir: place(body).map_or(0, |(dir, _)| hash(dir)), name }
     }

@@ -191,9 +191,15 @@ fn a_refused_connection_is_answered_by_one_to_the_same_port() {
         made.tcp(7, "psql", record);
     };
     let refused = |made: &mut Maker| connect(made, "[::1]:5432", 111);
-    for (next, answers) in [("127.0.0.1:5432", true), ("127.0.0.1:5433", false), ("[::1]:5432", true)] {
+    for (first, next, answers) in [
+        ("[::1]:5432", "127.0.0.1:5432", true),
+        ("[::1]:5432", "127.0.0.1:5433", false),
+        ("[::1]:5432", "[::1]:5432", true),
+        // Services listen on ephemeral ports too.
+        ("127.0.0.1:50051", "127.0.0.1:50052", false),
+    ] {
         let both = |made: &mut Maker| {
-            refused(made);
+            connect(made, first, 111);
             connect(made, next, 0);
         };
         check(both, if answers { &[0] } else { &[] });
