@@ -197,6 +197,7 @@ impl App {
             }
             Disposition::Delivered
         });
+        tree.reached(pipeline.world().counted_at());
         // Events may use all memory that nothing else needs.
         let others = Memory::of(self).others();
         self.store.set_bound(self.settings.budget.kept(others));

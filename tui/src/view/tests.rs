@@ -201,6 +201,20 @@ fn a_name_that_looks_like_an_escape_differs_from_one() {
     assert!(rows.iter().any(|row| row.contains(r" /tmp/\\x1b[31m ")), "{rows:#?}");
 }
 
+#[test]
+fn a_process_grows_older_without_events() {
+    let mut app = app(120, 24, MEMORY);
+    let mut made = Maker::default();
+    made.exec(100, "sleep", &["sleep", "30"], 0);
+    feed(&mut app, &mut made);
+    made.ns += 12_000_000_000;
+    made.counters(false);
+    feed(&mut app, &mut made);
+    keys(&mut app, "2");
+    let rows = screen(&mut app);
+    assert!(rows.iter().any(|row| row.contains("22.0 s") && row.contains("sleep 30")), "{rows:#?}");
+}
+
 /// The line of the selected row.
 fn selected(app: &mut App) -> String {
     screen(app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default()

@@ -37,6 +37,7 @@ pub struct World {
     cgroups_evicted: u64,
     probes: Vec<Probe>,
     counters: Counters,
+    counted_at: BootNanos,
     /// COMMAND's terminal, if its output is recorded.
     terminal: Option<Box<Terminal>>,
     /// Whether the output is not followed.
@@ -93,7 +94,10 @@ impl World {
                 None if self.probes.len() < limits::PROBES => self.probes.push(probe),
                 None => {}
             },
-            HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
+            HostFrame::CounterChanges(changes) => {
+                self.counters.apply(&changes);
+                self.counted_at = time;
+            }
             HostFrame::BpfProgram(program) => self.bpf.add_program(program),
             HostFrame::BpfProgramGone(program) => self.bpf.end_program(program.id, time),
             HostFrame::BpfAttachment(attachment) => self.bpf.change_attachment(attachment, time),
@@ -223,6 +227,11 @@ impl World {
     /// The latest counters of the probes.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The time of these counters. A live trace reads them once a second, even without events.
+    pub fn counted_at(&self) -> BootNanos {
+        self.counted_at
     }
 }
 

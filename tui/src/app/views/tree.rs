@@ -22,6 +22,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::search::Failure;
 use tracetui_events::store::{Id, Store};
+use tracetui_shared::time::BootNanos;
 
 /// With at most this many processes, only the user folds. With more, processes that ended without a failure are folded.
 const FEW: usize = 48;
@@ -435,6 +436,11 @@ impl Tree {
             line.push(child);
         }
         (cause, line)
+    }
+
+    /// Notes that the trace has reached this time, perhaps without an event.
+    pub(crate) fn reached(&mut self, time: BootNanos) {
+        self.nodes.last = self.nodes.last.max(time);
     }
 
     /// The lifetime of a process so far, in nanoseconds.

@@ -58,7 +58,7 @@ pub(super) struct Nodes {
     bound: usize,
     /// The number of processes removed or never added.
     pub left_out: u64,
-    /// The time of the last event.
+    /// The time that the trace has reached.
     pub last: BootNanos,
     travel: Option<Travel>,
     /// Whether the rows are out of date.
