@@ -36,6 +36,7 @@ pub(super) fn counted(count: u64, kind: Option<Kind>) -> String {
     let kind = match kind {
         None => "event",
         Some(Kind::Bpf) => "bpf event",
+        Some(Kind::Tcp) => "tcp event",
         Some(kind) => kind.name(),
     };
     let plural = if count == 1 { "" } else { "s" };

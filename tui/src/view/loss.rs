@@ -312,7 +312,7 @@ pub(super) fn remedy(cause: Cause, counters: &Counters) -> String {
             format!("start with --ring-size {larger}MiB, or capture less: --kind, --comm, --tree, --cgroup")
         }
         Cause::Probe => {
-            "stop other tracers, whose programs keep probes from running; of TCP, 65,536 open connections are followed"
+            "stop other tracers: while their programs run, the kernel skips ours. At most 65,536 open TCP connections are tracked"
                 .to_owned()
         }
         Cause::Read => "a bug in tracetui, or probes of another version; please report it".to_owned(),

@@ -61,7 +61,7 @@ impl Cause {
     pub fn clause(self) -> &'static str {
         match self {
             Cause::Ring => "kernel ring full",
-            Cause::Probe => "no probe ran",
+            Cause::Probe => "skipped by the kernel, or no room in a map",
             Cause::Read => "not decodable",
         }
     }
