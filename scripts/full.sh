@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What .ci/run leaves out to stay within half an hour: ten minutes of fuzzing for each target, and all tests on all kernels of both
+# What .ci/run leaves out to stay short: ten minutes of fuzzing for each target, and all tests on all kernels of both
 # architectures. It takes about three hours on two processors. Run it before a release, and after a change of the probes or of a parser.
 # usage: scripts/full.sh
 set -euo pipefail

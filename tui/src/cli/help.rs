@@ -53,8 +53,8 @@ Examples:
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
 stderr. If print ends first (after -n N, or when its reader closes the pipe),
-COMMAND gets SIGTERM, but its children do not. On a terminal, Ctrl-C goes to
-COMMAND alone; SIGTERM to tracetui ends both.
+the process group of COMMAND gets SIGTERM. On a terminal, Ctrl-C goes to COMMAND
+alone; SIGTERM to tracetui ends both.
 
 Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end.
@@ -80,8 +80,8 @@ Examples:
 The recording belongs to the user who invoked sudo. Reading it needs no
 privileges.
 
-If record ends before COMMAND (--duration, --max-size), COMMAND gets SIGTERM,
-but its children do not.
+If record ends before COMMAND (--duration, --max-size), the process group of
+COMMAND gets SIGTERM.
 
 If stderr is a terminal, a progress line is updated every second, except with a
 COMMAND or -o -, whose output may share the terminal. If `replay -` runs there,
@@ -157,6 +157,7 @@ Lines, causes first:
   argv     the arguments changed: those of A -> those of B
   cwd      the working directory changed
   exec     a program that was executed in one run only, or more often
+  tcp      an address that only one run connected to, or a port accepted from
   bpf      a BPF program that was loaded or attached in one run only
   exit     the exit status changed
   opened   a file that was opened in one run only
