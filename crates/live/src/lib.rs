@@ -60,7 +60,7 @@ pub const NO_THREAD: &str =
     "cannot start a thread (remedy: raise ulimit -u or the cgroup's pids.max; use `unshare -p` with -f)";
 
 use crate::wake::Waker;
-use aya::maps::{Array, IterableMap as _, MapData, MapError};
+use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use loss::CpuStates;
 use object::Maps;
 use rustc_hash::FxHashSet;
@@ -213,6 +213,8 @@ pub struct Live {
     ring: ring::Ring,
     cpus: CpuStates,
     capture: capture::CaptureMaps,
+    /// The threads in calls that began before the trace (`tcp_begun`).
+    begun: HashMap<MapData, u32, u8>,
     links: Vec<attach::Link>,
     /// Holds the programs until this is dropped, for their counters.
     programs: Vec<Program>,
@@ -244,7 +246,7 @@ impl Live {
             // If no thread can be started, the maps are prepared first.
             (loads.map_or_else(|_| Ok(load()), ScopedJoinHandle::join), prepared)
         });
-        let Prepared { mut capture, cpus, mut helpers, ring } = prepared?;
+        let Prepared { mut capture, cpus, mut helpers, begun, ring } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let attached = attach::all(&object, &maps, loaded, options.kinds, facts, options.way)?;
         if attached.links.is_empty() {
@@ -276,6 +278,7 @@ impl Live {
             ring,
             cpus,
             capture,
+            begun,
             links: attached.links,
             programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
             probes,
@@ -445,9 +448,14 @@ impl Live {
         self.changes = None;
     }
 
-    /// Reports requests for TCP connections whose outcome the kernel knows and no probe saw. Call it each second.
-    pub fn sweep_connections(&self) {
+    /// Reports requests for TCP connections whose outcome the kernel knows and no probe saw. Detaches the program for calls that
+    /// began before the trace once they have returned, since its tracepoints slow down every system call of every process. Call it
+    /// each second.
+    pub fn sweep_connections(&mut self) {
         self.sweeps().next().into_iter().for_each(attach::Link::run);
+        if self.begun.keys().next().is_none() {
+            self.links.retain(|link| link.program != Slot::TcpBegun.program());
+        }
     }
 
     /// The same before [`Live::detach`]: also reports those that have no outcome.
@@ -518,6 +526,8 @@ struct Prepared {
     capture: capture::CaptureMaps,
     cpus: CpuStates,
     helpers: Array<MapData, Plain<helpers::Calls>>,
+    /// The threads that `tcp_begun` serves.
+    begun: HashMap<MapData, u32, u8>,
     ring: ring::Ring,
 }
 
@@ -533,12 +543,14 @@ impl Prepared {
         let mut capture = capture::CaptureMaps::of(maps, tasks)?;
         let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
         let helpers = Array::try_from(maps.take("HELPER_CALLS")?)?;
+        let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
+        freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let ring = ring::Ring::new(maps.take("RING")?, options.ring_size)?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         maps.freeze()?;
         capture.begin(&options.capture)?;
-        Ok(Prepared { capture, cpus, helpers, ring })
+        Ok(Prepared { capture, cpus, helpers, begun, ring })
     }
 }
 

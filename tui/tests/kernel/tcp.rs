@@ -15,6 +15,7 @@ use net::{accept, connect, done, listen, name, receive, send, tcp, v4};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 use told::{Told, accepted, closed, connected, failed};
 
 /// Traces the kind while `act` runs. `None` if that is not possible, which is reported.
@@ -316,6 +317,34 @@ fn nothing_is_attached_for_connections_that_nobody_asked_for() {
 }
 
 const CROWD: usize = 6;
+
+/// From 7.0 on, classic tracepoints serve the calls that began before the trace. They slow down every system call.
+#[test]
+fn the_program_for_earlier_calls_is_detached_after_them() {
+    let _alone = alone();
+    let (listener, to) = net::listen_with(v4(), 0, 1).expect("TCP");
+    let mut waits = Actor::new(move || vec![accept(listener)]);
+    waits.go();
+    let attached = || {
+        let said = tracetui().args(["bpf", "--format", "json"]).output().expect("it runs");
+        let bpf: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        let program = bpf["programs"].as_array().into_iter().flatten().find(|program| program["name"] == "tcp_begun");
+        program.map(|program| program["attached"].as_array().expect("a list").len())
+    };
+    let Some((_, seen)) = traced(&KIND, |_| {
+        let before = attached();
+        done("connect", connect(tcp(to), to));
+        std::thread::sleep(Duration::from_secs(if emulated() { 8 } else { 3 }));
+        (before, attached())
+    }) else {
+        return;
+    };
+    assert!(waits.end().1[0] >= 0, "it was accepted");
+    match seen {
+        (None, _) => not_checked("calls that began before: other programs see them on this kernel"),
+        (before, after) => assert!(before > Some(0) && after.unwrap_or(0) == 0, "{before:?} {after:?}"),
+    }
+}
 
 /// A reset may come after accept(2) has made the descriptor and before its end is reported. Another trace makes that time longer.
 #[test]
