@@ -547,7 +547,7 @@ fn without_a_v2_hierarchy_no_cgroup_vanished_and_a_filter_of_them_is_refused_or_
         Some(_) => ("--cgroup: no cgroup v2 hierarchy is mounted: only name=systemd", true),
         None => ("--cgroup: no cgroup v2 hierarchy is mounted, and no name=systemd", false),
     };
-    assert!(said.contains(text) && said.contains("remedy: ") && said.contains("tracing: ") == traces, "{said}");
+    assert!(said.contains(text) && said.contains("mount -t cgroup2") && said.contains("tracing: ") == traces, "{said}");
 }
 
 #[test]
