@@ -172,7 +172,7 @@ static CLOSED: libc::sockaddr_in = libc::sockaddr_in {
 };
 const ADDRESS: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
 
-/// Moves to a network of its own if that is permitted. There no firewall and no interface that is down refuses connections.
+/// Moves to a network namespace of its own if that is permitted. In it, no firewall or downed interface can refuse a connection.
 fn leave_network() {
     // SAFETY: zeros are a valid `ifreq`, which outlives the calls, and its name ends with NUL.
     unsafe {

@@ -274,7 +274,7 @@ impl Ledger {
         }
     }
 
-    /// The error message if the account does not add up. During the trace, checks only the sums that can be known by then.
+    /// The error message if the account does not add up. During the trace, checks only the sums that are already final.
     pub(crate) fn discrepancy(&self, now: impl FnOnce() -> Account) -> Option<String> {
         if self.finished {
             return now().discrepancy();

@@ -21,7 +21,7 @@ pub trait Request: Copy + Debug + FromBytes + IntoBytes + Immutable + KnownLayou
     /// Whether this end, of a slot, belongs to the request, judging by the records.
     fn ends(&self, slot: u16, request: &Self) -> bool;
 
-    /// Completes an end with the fields that only the request has, if the request is known. The flag then tells whether the object
-    /// was found in the place where the request looked.
+    /// Completes an end with the fields that only the request has, if the request is known. The flag is whether the
+    /// object was found in the place where the request looked.
     fn join(&mut self, request: Option<(&Self, bool)>);
 }

@@ -289,7 +289,7 @@ impl Files {
         loop {
             match self.part_mut().next()? {
                 Some(Next::State(state)) if std::mem::take(&mut self.joins) => {
-                    // This state equals the one at the end of the previous file. An empty batch tells that the trace continues,
+                    // This state equals the one at the end of the previous file. An empty batch marks that the trace continues,
                     // even if no frames follow.
                     let before = self.at.checked_sub(1).and_then(|before| self.parts.get(before));
                     let behind = before.is_some_and(|before| before.frames.is_behind());

@@ -124,7 +124,7 @@ pub mod filter {
 }
 
 /// Tests whether one block, several blocks or one frame may contain a wanted event. It gets their index entry, and a function that
-/// tells whether they may contain a key with a given hash.
+/// returns whether they may contain a key with a given hash.
 pub type Wanted<'a> = &'a dyn Fn(&IndexEntry, &dyn Fn(u64) -> bool) -> bool;
 
 /// The index entry of one block.

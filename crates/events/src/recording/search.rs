@@ -12,7 +12,7 @@ pub struct Candidate {
     /// The offset of the last state before it. If it is `None`, a reader must begin at the start of the file.
     pub state: Option<u64>,
     pub from: u64,
-    /// The offset of its end. `u64::MAX` stands for everything that follows.
+    /// The offset of its end. `u64::MAX`: the end of the recording.
     pub until: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A cache of what equal events are formatted to. Programs open the same files again and again.
+//! A cache of the formatted fields of equal events. Programs open the same files again and again.
 
 use crate::limits;
 use rustc_hash::FxHasher;
