@@ -11,7 +11,6 @@ use tracetui::command::read::replay_of;
 use tracetui::command::say::{name, say};
 use tracetui_host::files;
 
-/// The exit status for invalid arguments.
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {

@@ -39,7 +39,6 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long frames may wait for a full block.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// A recording that is being written.
 #[derive(Debug)]
 pub struct Recorder {
     jobs: Sender<Queued>,
@@ -102,7 +101,6 @@ struct Shared {
     taken: Arc<AtomicU64>,
     /// For a stream: whether the time that its reader has after a signal is over.
     overdue: Option<fn() -> bool>,
-    /// Whether the trace is ending.
     stopping: AtomicBool,
     /// See [`Writer::closing`].
     closing: AtomicU64,
@@ -123,24 +121,15 @@ pub trait RecordingFiles: Send + 'static {
     type File: Write;
 
     /// Opens the next file.
-    ///
-    /// # Errors
-    /// If it cannot be created.
     fn next(&mut self) -> io::Result<(Self::File, FileHeader)>;
 
     /// The size in bytes at which the next file is due; `None` if there is only one file.
     fn size(&self) -> Option<u64>;
 
     /// Called when the second-to-last file opened is fully written.
-    ///
-    /// # Errors
-    /// If older files cannot be removed.
     fn ended(&mut self, file: Self::File) -> io::Result<()>;
 
     /// Removes the last file opened, and returns whether it did. A removed file is not written to any more.
-    ///
-    /// # Errors
-    /// If it cannot be removed.
     fn withdraw(&mut self) -> io::Result<bool>;
 
     /// The messages about the files of a recording that ended after `written` bytes in all, one line each. Empty if there is nothing
@@ -174,10 +163,8 @@ impl<W: Write + Send + 'static> RecordingFiles for OneFile<W> {
     }
 }
 
-/// Why a recording stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
-    /// The output cannot be written.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The output took nothing for this many seconds.
@@ -187,9 +174,6 @@ pub enum Failed {
 
 impl Recorder {
     /// Starts writing. `name` is the name of the output, for messages; `keys` finds the keys for the index.
-    ///
-    /// # Errors
-    /// If the file header cannot be written, or no thread can be started.
     pub fn start(
         out: impl Write + Send + 'static,
         name: String,
@@ -200,9 +184,6 @@ impl Recorder {
     }
 
     /// Starts writing consecutive files. `prepare` runs first, on the thread that opens and writes them.
-    ///
-    /// # Errors
-    /// If `prepare` fails, the first file cannot be created, or no thread can be started.
     pub fn start_files<F: RecordingFiles>(
         files: F,
         name: String,
@@ -214,9 +195,6 @@ impl Recorder {
 
     /// Starts writing to a stream. Its reader may pause; events lost meanwhile are counted. Once the trace is ending and `overdue`
     /// reports that a signal came long enough ago, a pause of [`limits::PATIENCE`] ends the recording.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
     pub fn start_stream(
         out: impl Write + Send + 'static,
         name: String,
@@ -286,12 +264,10 @@ impl Recorder {
         self.shared.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The name of the output.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Bytes written so far.
     pub fn written(&self) -> u64 {
         self.shared.written.load(Ordering::Relaxed)
     }
@@ -303,9 +279,7 @@ impl Recorder {
     }
 
     /// Waits until frames can be added. If it is cancelled and called again, the time without room continues to count.
-    ///
-    /// # Errors
-    /// If writing failed. Then the recording has ended.
+    /// After an error, the recording has ended.
     pub async fn ready(&mut self) -> Result<(), Failed> {
         let Recorder { shared, full, .. } = self;
         let room = shared.patiently(full.get_or_insert_with(|| shared.stall()), shared.room.acquire()).await;
@@ -316,7 +290,6 @@ impl Recorder {
         Ok(())
     }
 
-    /// Whether frames can be added without waiting.
     pub fn has_room(&self) -> bool {
         self.shared.room.available_permits() > 0
     }
@@ -366,9 +339,6 @@ impl Recorder {
     }
 
     /// Adds the final state, and waits until everything is written.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub async fn end(&self, pipeline: &Pipeline) -> Result<u64, Failed> {
         self.stopping();
         self.add(Job::End(pipeline.state()));
@@ -383,7 +353,6 @@ impl Recorder {
         matches!(self.shared.patiently(&mut self.shared.stall(), answered).await, Ok(Ok(true)))
     }
 
-    /// Waits until everything is written.
     async fn wait(&self) -> Result<u64, Failed> {
         let ended = self.shared.patiently(&mut self.shared.stall(), self.shared.ended.acquire()).await;
         ended.map(drop)?;
@@ -410,7 +379,6 @@ struct Writing<F> {
     /// Bytes of the earlier files. `totals` has the sums of their blocks.
     before: u64,
     totals: Totals,
-    /// The number of the file.
     part: u32,
 }
 
@@ -478,12 +446,10 @@ impl Shared {
         *self.events.lock().unwrap_or_else(PoisonError::into_inner) = events;
     }
 
-    /// A [`Stall`] that begins now.
     fn stall(&self) -> Stall {
         Stall { since: Instant::now(), taken: self.taken() }
     }
 
-    /// How long the output may pause.
     fn patience(&self) -> Duration {
         match self.overdue {
             None => STALLED,

@@ -61,7 +61,6 @@ impl Columns {
         self.0[view as usize].clone_from(&others.0[view as usize]);
     }
 
-    /// Chooses the columns of a view.
     pub(crate) fn choose(&mut self, view: View, columns: Vec<&'static str>) {
         self.0[view as usize] = Some(columns);
     }

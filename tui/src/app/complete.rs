@@ -28,7 +28,6 @@ pub(crate) struct Completion {
     pub(crate) typed: String,
     /// The offers, never empty.
     pub(crate) offers: Vec<Offer>,
-    /// The chosen offer.
     pub(crate) chosen: Option<usize>,
 }
 
@@ -141,7 +140,6 @@ fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, c
     }
 }
 
-/// The name of a user or group.
 fn name<'w>(shape: Shape, value: &Value<'_>, world: &'w World) -> Option<&'w str> {
     let id = || value.number().and_then(|number| u32::try_from(number).ok());
     match shape {

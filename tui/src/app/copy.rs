@@ -10,7 +10,6 @@ use tracetui_events::text::{Charset, escaped, shell};
 /// bytes as 4.
 pub(crate) const MOST: usize = 74_994;
 
-/// Whether the terminal is used through tmux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wrap {
     /// Through tmux, which may need a wrapped sequence.

@@ -28,7 +28,6 @@ pub struct Line {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Edited {
     Changed,
-    /// The text is unchanged.
     Same,
     Done,
     Cancelled,
@@ -44,7 +43,6 @@ impl Line {
         format!("{}{}", self.before, self.after)
     }
 
-    /// The text left and right of the cursor.
     pub fn parts(&self) -> (&str, &str) {
         (&self.before, &self.after)
     }

@@ -15,7 +15,6 @@ use tracetui_shared::id::Tgid;
 
 /// Decides which events are shown. It hides events and never stops collection.
 pub trait DisplayFilter: fmt::Debug {
-    /// Whether the event is shown.
     fn matches(&self, seen: &EventContext<'_>) -> bool;
 
     /// Whether it tests kinds. Only then may it hide gap rows.
@@ -44,7 +43,6 @@ pub struct FilterInputError {
 /// Parses a filter. The world provides the names of users and groups.
 pub(crate) type ParseFilter = fn(&str, &World) -> Result<Box<dyn DisplayFilter>, FilterInputError>;
 
-/// The filter, and the line that edits it.
 #[derive(Debug)]
 pub(crate) struct FilterState {
     parse: ParseFilter,
@@ -54,7 +52,6 @@ pub(crate) struct FilterState {
     line: Option<Line>,
     /// The texts of the line since it was last parsed as a filter.
     unread: Vec<String>,
-    /// The completions on offer.
     completion: Option<Completion>,
     /// The filter's text before the line was opened.
     before: String,
@@ -63,10 +60,8 @@ pub(crate) struct FilterState {
     replaced: Vec<(String, String)>,
 }
 
-/// The maximum number of entries in `replaced`.
 const REPLACED: usize = 32;
 
-/// The result of changing the filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     /// Another filter is in effect.
@@ -120,10 +115,7 @@ impl FilterState {
         self.error.as_ref()
     }
 
-    /// Sets the filter to this text.
-    ///
-    /// # Errors
-    /// If the text is not a valid filter. The filter stays as it is.
+    /// Sets the filter to this text. If the text is not a valid filter, the filter stays as it is.
     pub(crate) fn set(&mut self, text: &str, world: &World) -> Result<(), FilterInputError> {
         self.applied = match text.trim() {
             "" => None,
@@ -262,7 +254,6 @@ impl FilterState {
         }
     }
 
-    /// Inserts pasted text in the line.
     pub(crate) fn paste(&mut self, text: &str, world: &World) -> Change {
         let Some(line) = &mut self.line else { return Change::None };
         line.paste(text);

@@ -14,7 +14,6 @@ pub struct Find {
     /// The pattern. Without one, every shown row is a match.
     pub pattern: Option<Pattern>,
     pub filter: String,
-    /// The shown kinds.
     pub kinds: KindSet,
     /// Whether only failures are shown.
     pub failures: bool,

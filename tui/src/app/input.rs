@@ -8,7 +8,6 @@ use tracetui_events::playback::timeline::Facts;
 use tracetui_events::store::Id;
 use tracetui_events::why::{Answer, Lookup};
 
-/// An input of the dashboard.
 #[derive(Debug)]
 pub enum Input {
     Batch(Batch),
@@ -34,7 +33,6 @@ pub enum Input {
     Resize(u16, u16),
     /// A tick: once a second, and immediately while [`super::App::busy`].
     Tick(Tick),
-    /// The process received a signal.
     Signal(Signal),
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
@@ -53,7 +51,6 @@ pub enum Input {
     SourceEnded,
 }
 
-/// The data of a tick.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tick {
     /// Time since the start, by a monotonic clock.
@@ -62,7 +59,6 @@ pub struct Tick {
     pub usage: Option<Usage>,
 }
 
-/// The resource usage of tracetui.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     /// CPU time since the start of the process.
@@ -71,7 +67,6 @@ pub struct Usage {
     pub resident: u64,
 }
 
-/// The signals that the dashboard handles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// Terminate: SIGTERM, SIGHUP, SIGQUIT, SIGINT.
@@ -82,14 +77,12 @@ pub enum Signal {
     Continue,
 }
 
-/// An action for the event loop.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     Quit,
     Redraw,
     /// Clear the screen and draw everything again.
     Clear,
-    /// Copy these bytes to the terminal's clipboard.
     Copy(Vec<u8>),
     /// Start a recording, or end the running one.
     Record,
@@ -109,13 +102,10 @@ pub enum Effect {
     CommandWindow(u16, u16),
 }
 
-/// Actions for the event loop, in order.
 pub type Effects = Vec<Effect>;
 
-/// The outcome of an action.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Handled {
-    /// The action has no meaning here.
     No,
     Redraw,
     Effects(Effects),

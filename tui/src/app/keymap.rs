@@ -10,7 +10,6 @@ use unicode_width::UnicodeWidthChar;
 
 macro_rules! actions {
     ($($action:ident $name:literal $about:literal,)+) => {
-        /// The action of a key.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[allow(missing_docs)] // The texts beside them describe them.
         pub(crate) enum Action {
@@ -134,7 +133,6 @@ actions! {
     Columns "columns" "choose the columns of the view",
 }
 
-/// The scope of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Scope {
     /// Everywhere except while text is typed.
@@ -165,7 +163,6 @@ impl Scope {
     }
 }
 
-/// The headings of the help overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)] // Named by `title`.
 pub(crate) enum Section {
@@ -182,7 +179,6 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    /// Every section, in the order of the help overlay.
     pub(crate) const ALL: [Section; 10] = [
         Section::Move,
         Section::Find,
@@ -196,7 +192,6 @@ impl Section {
         Section::Replay,
     ];
 
-    /// The heading.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Section::Move => "Move",
@@ -216,9 +211,7 @@ impl Section {
 /// A key with or without Ctrl. Shift is part of the letter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Press {
-    /// The key.
     pub code: KeyCode,
-    /// Whether Ctrl is held.
     pub ctrl: bool,
 }
 
@@ -227,15 +220,12 @@ pub struct Press {
 pub(crate) struct Binding {
     /// The keys. The first one is shown where there is room for only one.
     pub keys: Cow<'static, [Press]>,
-    /// The action of the keys.
     pub action: Action,
     /// The label in the footer, one or two words; empty if the footer never shows the action.
     pub label: &'static str,
     /// The line in the help overlay. Bindings with the same text share a line. [`Action::about`] says what each does.
     pub help: Cow<'static, str>,
-    /// The section of the help overlay.
     pub section: Section,
-    /// The scope of the keys.
     pub scope: Scope,
 }
 
@@ -273,7 +263,6 @@ const fn bind(
     Binding { keys: Cow::Borrowed(keys), action, label, help: Cow::Borrowed(help), section, scope }
 }
 
-/// The key that toggles a kind.
 fn of_kind(kind: Kind) -> Binding {
     Binding {
         keys: kind.key().map(key).into_iter().collect(),
@@ -396,7 +385,6 @@ const AFTER_KINDS: &[Binding] = &[
     bind(Section::View, &[ctrl('z')], Action::Suspend, "", "redraw; suspend"),
 ];
 
-/// The pressed key, in the form of the table.
 pub(crate) fn pressed(event: &KeyEvent) -> Press {
     Press { code: event.code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL) }
 }
@@ -408,7 +396,6 @@ pub struct Keymap {
 }
 
 impl Default for Keymap {
-    /// The keys of the table.
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
         let mut keymap =
@@ -418,10 +405,8 @@ impl Default for Keymap {
     }
 }
 
-/// A name that is not that of a key.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyError {
-    /// There is no such key.
     #[error("unknown key `{0}`; keys are written as in the help: q, Ctrl-C, F1, Space, PgDn, Shift-Tab")]
     Unknown(String),
     /// Terminals have no such key: it is another one.
@@ -436,7 +421,6 @@ pub(crate) struct Conflict {
     pub at: usize,
     /// The key of that assignment; `None` if it is about all.
     pub press: Option<Press>,
-    /// What is wrong.
     pub message: String,
 }
 
@@ -444,7 +428,6 @@ pub(crate) struct Conflict {
 const NEEDED: [Action; 2] = [Action::Quit, Action::Help];
 
 impl Keymap {
-    /// All bindings.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter()
     }
@@ -461,16 +444,13 @@ impl Keymap {
         key.map_or_else(|| "-".to_owned(), |key| key.name())
     }
 
-    /// The action with a name.
     pub(crate) fn action(&self, name: &str) -> Option<Action> {
         self.iter().map(|binding| binding.action).find(|action| action.name() == name)
     }
 
     /// Assigns keys to actions, in place of their previous keys. Another action of the same scope loses a key that is assigned,
     /// unless it is its last one.
-    ///
-    /// # Errors
-    /// If two actions of a scope have the same key, one would lose its last key unsaid, or no key would be left to quit or for help.
+    /// Fails if two actions of a scope have the same key, one would lose its last key unsaid, or no key would be left to quit or for help.
     pub(crate) fn assign(&mut self, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
         let mut changed = self.clone();
         // The keys that were assigned, with their scope and the number of the assignment.
@@ -613,7 +593,6 @@ impl Press {
         matches!(self.code, KeyCode::Char(_)) && !self.ctrl
     }
 
-    /// The name of the key.
     pub fn name(self) -> String {
         let named = NAMED.iter().find(|(code, _)| *code == self.code).map(|(_, name)| (*name).to_owned());
         let name = named.unwrap_or_else(|| match self.code {
@@ -627,7 +606,6 @@ impl Press {
 impl FromStr for Press {
     type Err = KeyError;
 
-    /// Reads a key by its [name](Press::name).
     fn from_str(name: &str) -> Result<Press, KeyError> {
         let (ctrl, rest) = name.strip_prefix("Ctrl-").map_or((false, name), |rest| (true, rest));
         let code = code_of(rest).ok_or_else(|| KeyError::Unknown(name.to_owned()))?;
@@ -659,7 +637,6 @@ fn code_of(name: &str) -> Option<KeyCode> {
 }
 
 impl Binding {
-    /// Its keys' names, separated by spaces.
     pub(crate) fn names(&self) -> String {
         self.keys.iter().map(|key| key.name()).collect::<Vec<_>>().join(" ")
     }

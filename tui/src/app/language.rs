@@ -37,9 +37,6 @@ impl DisplayFilter for Language {
 const TITLES: [(&str, &str); 3] = [("errno", "err"), ("command", "arg"), ("lived", "dur")];
 
 /// Parses an expression of the filter language. Column titles are read as fields, and the parts of the filter contain the fields.
-///
-/// # Errors
-/// [`FilterInputError`] with the message, the position and a hint.
 pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterInputError> {
     let mut strict = text.to_owned();
     // The ends of the replacements in `strict`, and how much longer each original was.

@@ -11,7 +11,6 @@ pub(crate) fn step<T: Copy + PartialEq>(all: &[T], one: T, by: usize) -> T {
     all.get((at + by) % all.len().max(1)).copied().unwrap_or(one)
 }
 
-/// An order of rows.
 pub(crate) trait Order: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
 
@@ -41,7 +40,6 @@ impl<R, K, O> List<R, K, O> {
         &self.rows
     }
 
-    /// The position of the selected row.
     pub(crate) fn cursor(&self) -> usize {
         self.at
     }
@@ -50,7 +48,6 @@ impl<R, K, O> List<R, K, O> {
         self.rows.get(self.at)
     }
 
-    /// The key of the selected row.
     pub(crate) fn key(&self) -> Option<&K> {
         self.cursor.as_ref()
     }
@@ -89,7 +86,6 @@ impl<R, K, O> List<R, K, O> {
         self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
     }
 
-    /// Scrolls to the first row.
     pub(crate) fn scroll_to_start(&mut self) {
         self.top = 0;
     }
@@ -126,7 +122,6 @@ impl<R, K, O: Default> Default for List<R, K, O> {
 }
 
 impl<R, K, O: Default> List<R, K, O> {
-    /// Restores the initial order.
     pub(crate) fn reset_order(&mut self) {
         (self.order, self.reverse) = Default::default();
     }

@@ -18,7 +18,6 @@ pub(crate) struct Loaded<'a> {
     pub(super) events: &'a EventList,
     pub(super) pipeline: &'a Pipeline,
     pub(super) view: View,
-    /// The time of the first event.
     pub(super) start_ns: Option<u64>,
 }
 

@@ -103,15 +103,11 @@ impl Default for Settings {
     }
 }
 
-/// The settings that the configuration file can change.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Preferences {
     pub(crate) keymap: Keymap,
-    /// The columns of the views at the start.
     pub(crate) columns: Columns,
-    /// Whether repeats and searches are folded at the start.
     pub(crate) folds: bool,
-    /// The format of the TIME column at the start.
     pub(crate) time: TimeMode,
 }
 
@@ -121,7 +117,6 @@ impl Default for Preferences {
     }
 }
 
-/// The state of the dashboard.
 #[derive(Debug)]
 pub struct App {
     pub pipeline: Pipeline,
@@ -143,10 +138,8 @@ pub struct App {
     pub(crate) settings: Settings,
     pub(crate) source: SourceState,
     pub(crate) usage: UsageState,
-    /// The replay, if the source is a recording.
     pub(crate) replay: Option<Replay>,
     pub(crate) recordings: Recordings,
-    /// The COMMAND, if one was started.
     pub(crate) output: Option<Output>,
     /// Whether Quit was pressed while COMMAND runs. The next press quits.
     asked_to_quit: bool,
@@ -186,7 +179,6 @@ pub struct Extent {
     pub(crate) pane_tabs: [(u16, u16); Tab::ALL.len()],
 }
 
-/// Whether the source is live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SourceState {
     #[default]
@@ -194,7 +186,6 @@ pub enum SourceState {
     Ended,
 }
 
-/// The resource usage of tracetui itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UsageState {
     last: Option<(Duration, Usage)>,
@@ -227,7 +218,6 @@ pub struct Memory {
     pub processes: usize,
     /// Paths of cgroups, names of users and groups.
     pub names: usize,
-    /// The output of the COMMAND.
     pub output: usize,
     /// The maximum for batches in transit and spare batches.
     pub queues: usize,
@@ -268,7 +258,6 @@ pub struct ExitLine {
     pub account: Account,
     /// The error message if the counts of the account disagree.
     pub discrepancy: Option<String>,
-    /// The recordings that were written.
     pub recordings: Vec<Recorded>,
     /// Why the last recording failed.
     pub not_recorded: Option<String>,
@@ -277,9 +266,6 @@ pub struct ExitLine {
 impl App {
     /// Creates a dashboard. Kinds that are hidden at first are collected too, so that their keys can
     /// show earlier events.
-    ///
-    /// # Errors
-    /// If the filter in the settings is not valid.
     pub fn new(settings: Settings) -> Result<App, filter::FilterInputError> {
         let mut pipeline = Pipeline::new(settings.budget);
         let mut filter = FilterState::new(settings.parse);
@@ -328,22 +314,17 @@ impl App {
         &self.events
     }
 
-    /// The name of the first key of an action.
     pub(crate) fn key_of(&self, action: Action) -> String {
         self.settings.preferences.keymap.first(action)
     }
 
-    /// Records that a COMMAND was started.
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
         // The event loop asks for the size itself.
         let _ = self.fit_command();
     }
 
-    /// Sets the display filter.
-    ///
-    /// # Errors
-    /// If the filter is not valid. The old filter then stays.
+    /// Sets the display filter. If it is not valid, the old filter stays.
     pub fn set_filter(&mut self, text: &str) -> Result<(), filter::FilterInputError> {
         self.filter.set(text, self.pipeline.world())?;
         self.refilter();
@@ -369,7 +350,6 @@ impl App {
         Loaded { replay: replay.as_ref(), store, events, pipeline, view: views.shown, start_ns: rates.start_ns() }
     }
 
-    /// The areas of the screen at its current size.
     pub fn areas(&self) -> Areas {
         layout::areas(self.screen.width, self.screen.height, self.detail.size())
     }

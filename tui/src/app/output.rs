@@ -31,7 +31,6 @@ struct Replayed {
     since: usize,
 }
 
-/// A part of recorded output.
 #[derive(Debug)]
 enum Part {
     Wrote(CommandOutput),
@@ -112,7 +111,6 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// A running COMMAND without output.
     pub(crate) fn new(name: impl Into<String>) -> Output {
         Output { name: name.into(), ..Output::default() }
     }
@@ -160,7 +158,6 @@ impl Output {
         self.ended.is_none() && self.replayed.is_none()
     }
 
-    /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.terminal.bytes() + self.replayed.as_ref().map_or(0, |replayed| replayed.bytes())
     }

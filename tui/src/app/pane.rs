@@ -11,7 +11,6 @@ use tracetui_events::event::exit::Ended;
 use tracetui_events::event::process::Process;
 use tracetui_events::store::{Id, Stored};
 
-/// The maximum number of listed children.
 const CHILDREN: usize = 100;
 
 /// The relatives of its process that the pane lists.
@@ -162,7 +161,6 @@ impl App {
         }
     }
 
-    /// Goes to the target of the selected row.
     fn go_to_row(&mut self) {
         match self.detail.row() {
             Some(Subject::Process(key)) if self.world().processes.get(key).is_none() => {

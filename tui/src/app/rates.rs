@@ -5,7 +5,6 @@ use std::time::Duration;
 use tracetui_events::event::Event;
 use tracetui_shared::kind::Kind;
 
-/// The number of seconds kept.
 const SECONDS: usize = 10;
 
 /// The rate in events per second above which the dashboard offers to hide a kind, and for how many consecutive seconds the rate must be
@@ -66,7 +65,6 @@ impl Rates {
         self.seconds.back().zip(kind.place()).map_or(0, |(second, at)| second[at])
     }
 
-    /// The number of events in the last second.
     pub(crate) fn all(&self) -> u64 {
         self.seconds.back().map_or(0, |second| second.iter().sum())
     }

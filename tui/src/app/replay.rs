@@ -46,7 +46,6 @@ enum Loaded {
 #[derive(Debug)]
 pub struct Replay {
     pub(crate) facts: Facts,
-    /// The current activity.
     pub(crate) transport: Transport,
     strip: Strip,
     loaded: Loaded,
@@ -210,7 +209,6 @@ impl Replay {
         Some(playing.at)
     }
 
-    /// Counts a loaded event.
     pub(super) fn count(&mut self, seen: &EventContext<'_>) {
         self.strip.count(seen);
     }

@@ -5,7 +5,6 @@ use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::{EventContext, names};
 use tracetui_events::text::time;
 
-/// A column of the event list.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Column {
     Time,
@@ -24,7 +23,6 @@ impl Column {
     /// The columns that a search covers, in order: all except the time.
     pub(crate) const SEARCHED: &[Column] = Column::ALL.split_at(1).1;
 
-    /// All columns.
     pub(crate) const ALL: [Column; 10] = [
         Column::Time,
         Column::Kind,
@@ -196,7 +194,6 @@ pub(crate) fn searched(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The format of the TIME column.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) enum TimeMode {
     #[default]
@@ -207,7 +204,6 @@ pub(crate) enum TimeMode {
 }
 
 impl TimeMode {
-    /// The next format in the cycle.
     pub(crate) fn next(self) -> TimeMode {
         match self {
             TimeMode::Clock => TimeMode::SinceStart,

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tracetui_events::text::without_codes;
 use tracetui_shared::kind::KindSet;
 
-/// The display time of a message.
 const MESSAGE: Duration = Duration::from_secs(4);
 
 /// The part of the state that determines what is drawn, and how.
@@ -22,7 +21,6 @@ pub(crate) struct Screen {
     pub kinds: KindSet,
     /// Whether only failures are shown.
     pub failures: bool,
-    /// The format of the TIME column.
     pub time: TimeMode,
     pub columns: Columns,
     pub overlay: Option<Overlay>,
@@ -45,7 +43,6 @@ impl Screen {
         }
     }
 
-    /// Shows a message for some seconds.
     pub(super) fn say(&mut self, text: impl Into<String>, now: Duration) {
         self.message = Some((without_codes(&text.into()), now + MESSAGE));
     }
@@ -135,7 +132,6 @@ impl Screen {
 /// The search of the help overlay. The overlay shows the rows that contain the text.
 #[derive(Debug, Default)]
 pub(crate) struct HelpSearch {
-    /// The line during typing.
     pub(crate) line: Option<Line>,
     /// The text. If it is empty, all rows are shown.
     pub(crate) text: String,
@@ -151,9 +147,7 @@ pub struct Overlay {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum OverlayKind {
     Help,
-    /// The report on lost events.
     Loss,
-    /// The output of the COMMAND.
     Output,
     /// The choice of columns. Its scroll offset is the cursor.
     Columns,

@@ -11,7 +11,6 @@ use tracetui_events::filter::{Filter, Scratch};
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store};
 
-/// The direction of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Way {
     Down,
@@ -20,7 +19,6 @@ pub enum Way {
 
 #[derive(Clone, Debug)]
 pub enum Pattern {
-    /// Text in the columns.
     Text(Regex),
     /// Fields, such as `comm=cc1`.
     Terms(Box<Filter>),
@@ -156,7 +154,6 @@ impl Search {
         (self.origin, self.moved) = (origin, false);
     }
 
-    /// Clears the pattern; `false` if there was none.
     pub fn clear(&mut self) -> bool {
         self.hunt = None;
         self.error = None;
@@ -188,12 +185,10 @@ impl Search {
         }
     }
 
-    /// Removes events that the store evicted.
     pub fn evict(&mut self, store: &Store) {
         self.matches.iter_mut().for_each(|matches| matches.evict(store));
     }
 
-    /// Whether rows remain to be counted.
     pub fn counting(&self, store: &Store) -> bool {
         self.pattern.is_some() && self.matches.as_ref().is_none_or(|matches| matches.scanning(store))
     }
@@ -257,7 +252,6 @@ impl Search {
         unread
     }
 
-    /// Inserts pasted text in the line.
     pub fn paste(&mut self, text: &str, world: &World) {
         let Some(line) = &mut self.line else { return };
         line.paste(text);
@@ -313,14 +307,12 @@ impl Search {
         self.next(selected, way);
     }
 
-    /// Goes to the next match from the selected row.
     pub fn next(&mut self, selected: Id, way: Way) {
         self.moved = false;
         let at = if way == Way::Down { selected + 1 } else { selected };
         self.hunt = self.pattern.is_some().then(|| Hunt::new(at, way));
     }
 
-    /// Whether a search is running.
     pub fn hunting(&self) -> bool {
         self.hunt.is_some()
     }

@@ -76,7 +76,6 @@ impl App {
         }
     }
 
-    /// Follows a recording that is still being written.
     fn follow_end(&mut self) {
         if let Some(replay) = &mut self.replay {
             replay.transport = Transport::Following;

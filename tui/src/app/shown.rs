@@ -109,7 +109,6 @@ impl App {
         }
     }
 
-    /// Shows the events of the selected program.
     fn show_program(&mut self) {
         let id = match self.views.bpf.selected(self.pipeline.world()).map(|seen| seen.id) {
             None => return self.say("nothing is selected"),
@@ -136,7 +135,6 @@ impl App {
         applied
     }
 
-    /// Explains why the selected process failed.
     fn explain_process(&mut self) {
         let failed = self.views.tree.selected().map(|seen| (seen.shows(), seen.process.key.tgid.0));
         match failed {

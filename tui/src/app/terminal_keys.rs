@@ -47,7 +47,6 @@ pub(crate) fn encode(key: &KeyEvent, application: bool) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The bytes of a key with a character.
 fn character(code: KeyCode, control: bool, alt: bool) -> Vec<u8> {
     let letter = match code {
         KeyCode::Char(letter) if control => controlled(letter),

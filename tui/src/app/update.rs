@@ -17,7 +17,6 @@ use tracetui_events::store::index::Answer;
 const SLICE: usize = 4_000;
 
 impl App {
-    /// Handles an input and returns the actions.
     pub fn update(&mut self, input: Input) -> Effects {
         let more = matches!(input, Input::KeyOfMany(_));
         let mut effects = match input {
@@ -205,7 +204,6 @@ impl App {
         if self.store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
     }
 
-    /// Drops the events that the store evicted.
     fn evict(&mut self) {
         let App { store, events, detail, search, .. } = self;
         events.evict(store);
@@ -289,7 +287,6 @@ impl App {
         }
     }
 
-    /// Shows a message for some seconds.
     pub(crate) fn say(&mut self, text: impl Into<String>) {
         self.screen.say(text, self.now);
     }

@@ -22,18 +22,15 @@ const ANSWERS: usize = 64;
 /// How long until an unfinished search is examined again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The explanations of failures found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Reasons {
     answers: VecDeque<(Id, Answer)>,
     asked: Option<Id>,
-    /// The next question to look up.
     question: Option<(Id, Box<Lookup>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
 }
 
 impl Reasons {
-    /// The answer for an event.
     pub(crate) fn answer(&self, id: Id) -> Option<&Answer> {
         self.answers.iter().find(|(known, _)| *known == id).map(|(_, answer)| answer)
     }
@@ -43,7 +40,6 @@ impl Reasons {
         self.asked == Some(id)
     }
 
-    /// The search of an event.
     pub(crate) fn search(&self, id: Id) -> Option<&Searched> {
         self.search.as_ref().filter(|(of, ..)| *of == id)?.2.as_ref()
     }
@@ -89,12 +85,10 @@ impl Reasons {
         self.question = Some((id, Box::new(lookup)));
     }
 
-    /// Takes the question to look up.
     pub(super) fn take_question(&mut self) -> Option<(Id, Box<Lookup>)> {
         self.question.take()
     }
 
-    /// Keeps an answer.
     pub(super) fn looked(&mut self, id: Id, answer: Answer) {
         if self.asks(id) {
             self.asked = None;

@@ -19,7 +19,6 @@ Filter expressions: adjacent terms are ANDed; combine them with or, not, ( ).
     };
 }
 
-/// After `tracetui --help`.
 pub(super) const MAIN: &str = concat!(
     filters!(),
     "
@@ -39,7 +38,6 @@ If you quit while COMMAND runs, its process group gets SIGTERM.
 Tracing needs root. `tracetui doctor` shows what is missing."
 );
 
-/// After `tracetui print --help`.
 pub(super) const PRINT: &str = concat!(
     filters!(),
     "
@@ -63,7 +61,6 @@ An event in two FILEs, such as a recording and a cut of it, is printed twice; a
 message reports the number of such events."
 );
 
-/// After `tracetui record --help`.
 pub(super) const RECORD: &str = concat!(
     filters!(),
     "
@@ -88,7 +85,6 @@ COMMAND or -o -, whose output may share the terminal. If `replay -` runs there,
 redirect stderr (2>FILE), or press Ctrl-L in the replay after a message."
 );
 
-/// After `tracetui cut --help`.
 pub(super) const CUT: &str = concat!(
     filters!(),
     "
@@ -106,7 +102,6 @@ Examples:
   tracetui cut build.ttr -o public.ttr --redact '/home/[^/]+' --redact 'token=.*'"
 );
 
-/// After `tracetui replay --help`.
 pub(super) const REPLAY: &str = concat!(
     filters!(),
     "
@@ -125,7 +120,6 @@ Examples:
 No privileges are needed."
 );
 
-/// After `tracetui export --help`.
 pub(super) const EXPORT: &str = concat!(
     filters!(),
     "
@@ -143,7 +137,6 @@ Exit status: 0 success, 1 failure (then OUT is removed) or damage in a
 recording, 2 usage error. Reading recordings needs no privileges."
 );
 
-/// After `tracetui diff --help`.
 pub(super) const DIFF: &str = concat!(
     filters!(),
     "
@@ -175,7 +168,6 @@ Exit status: 0 no differences, 1 differences (even unknown ones) or failure,
 2 usage error."
 );
 
-/// After `tracetui btf --help`.
 pub(super) const BTF: &str = "\
 No privileges are needed. The file may come from another machine, for example:
   cp /sys/kernel/btf/vmlinux build7.btf
@@ -183,7 +175,6 @@ No privileges are needed. The file may come from another machine, for example:
 The minimal BTF gives the same offsets; pass it to other commands with --btf.
 Its type ids differ from the kernel's, so probes that need those are not used.";
 
-/// After `tracetui bpf --help`.
 pub(super) const BPF: &str = "\
 Lists all programs and links, and attachments without a link: to perf events,
 cgroups, network interfaces of all network namespaces, and maps of sockets.
@@ -194,6 +185,5 @@ list, and pins in other mount namespaces.
 
 Needs root. --stats adds some nanoseconds to each run of every program.";
 
-/// After `tracetui doctor --help`.
 pub(super) const DOCTOR: &str = "\
 Exit status: 0 if every kind of event has a working probe, otherwise 1.";

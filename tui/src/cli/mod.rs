@@ -18,7 +18,6 @@ use tracetui_events::sink::FormatName;
 pub use tracetui_events::text::time::Moment;
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// The command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(
     name = "tracetui",
@@ -34,7 +33,6 @@ pub struct Cli {
     /// The subcommand; without one, the dashboard.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The dashboard's options.
     #[command(flatten)]
     pub dashboard: Dashboard,
 }
@@ -53,7 +51,6 @@ impl Cli {
     }
 }
 
-/// The subcommands.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Print live events as lines on stdout
@@ -88,35 +85,27 @@ pub enum Command {
     Keys(Keys),
 }
 
-/// `tracetui keys`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Keys {
-    /// Colours of text.
     #[command(flatten)]
     pub color: ColorOption,
-    /// The configuration file.
     #[command(flatten)]
     pub config: ConfigOptions,
 }
 
-/// `tracetui`: the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Dashboard {
     /// Record the trace into FILE from the start; the key w records later
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
-    /// Screen options.
     #[command(flatten)]
     pub screen: ScreenOptions,
-    /// Tracing options.
     #[command(flatten)]
     pub trace: TraceArgs,
-    /// The command to run.
     #[command(flatten)]
     pub run: Run,
 }
 
-/// `tracetui print`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::PRINT)]
 pub struct Print {
@@ -144,13 +133,10 @@ pub struct Print {
     /// Stop at a time in the recording, like --from
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub to: Option<Moment>,
-    /// Colours of text.
     #[command(flatten)]
     pub color: ColorOption,
-    /// Tracing options.
     #[command(flatten)]
     pub trace: TraceArgs,
-    /// The command to run.
     #[command(flatten)]
     pub run: Run,
 }
@@ -174,7 +160,6 @@ impl From<Dashboard> for Print {
     }
 }
 
-/// `tracetui record`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::RECORD)]
 pub struct Record {
@@ -193,18 +178,14 @@ pub struct Record {
     /// Start a new file at this size (such as 1GiB,4), and keep the newest COUNT files
     #[arg(long, value_name = "SIZE,COUNT", conflicts_with = "force")]
     pub rotate: Option<Rotate>,
-    /// What surrounds which events.
     #[command(flatten)]
     pub around: AroundArgs,
-    /// Tracing options.
     #[command(flatten)]
     pub trace: TraceArgs,
-    /// The command to run.
     #[command(flatten)]
     pub run: Run,
 }
 
-/// What surrounds which events.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct AroundArgs {
     /// Record only the time around events that match a filter expression
@@ -218,7 +199,6 @@ pub struct AroundArgs {
     pub after: std::time::Duration,
 }
 
-/// The files of a recording in several files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rotate {
     /// Bytes of a file, from which on the next one begins.
@@ -237,7 +217,6 @@ impl FromStr for Rotate {
     }
 }
 
-/// `tracetui replay`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::REPLAY)]
 pub struct Replay {
@@ -250,18 +229,15 @@ pub struct Replay {
     /// Go to a time: since the start (30s, 3:12) or by the clock (14:02:11)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub from: Option<Moment>,
-    /// Screen options.
     #[command(flatten)]
     pub screen: ScreenOptions,
     /// Memory limit for loaded events and process data; a longer recording is loaded in part [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
-    /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
 }
 
-/// The size of a recording.
 fn file_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|error: size::SizeError| error.to_string())?;
     if size.0 < limits::FILE_MIN {
@@ -292,7 +268,6 @@ fn moment(text: &str) -> Result<Moment, String> {
         .ok_or_else(|| "write a time such as 30s, 0.05, 3:12, 14:02:11 or 2026-11-20T14:02:11Z".to_owned())
 }
 
-/// `tracetui cut`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::CUT)]
 pub struct Cut {
@@ -314,12 +289,10 @@ pub struct Cut {
     /// Replace matches in arguments, paths and names by …; repeatable
     #[arg(long, value_name = "REGEX")]
     pub redact: Vec<String>,
-    /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
 }
 
-/// `tracetui export`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::EXPORT)]
 pub struct Export {
@@ -341,12 +314,10 @@ pub struct Export {
     /// Stop at a time, like --from
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub to: Option<Moment>,
-    /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
 }
 
-/// The formats of `tracetui export`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, ValueEnum)]
 pub enum ExportFormat {
     /// A trace for the UI of Perfetto.
@@ -359,7 +330,6 @@ pub enum ExportFormat {
     Csv,
 }
 
-/// `tracetui info`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Info {
     /// The recordings; - is stdin
@@ -370,7 +340,6 @@ pub struct Info {
     pub format: ReportFormat,
 }
 
-/// `tracetui diff`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::DIFF)]
 pub struct Diff {
@@ -389,7 +358,6 @@ pub struct Diff {
     /// Memory limit; anything beyond it is not compared, but reported as unknown [default: 768 MiB]
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::DIFF_MEMORY), hide_default_value = true)]
     pub memory: ByteSize,
-    /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
 }
@@ -406,7 +374,6 @@ pub fn is_stream(path: &std::path::Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// `tracetui doctor`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::DOCTOR)]
 pub struct Doctor {
@@ -416,15 +383,12 @@ pub struct Doctor {
     /// Generate an event of each kind and check that each probe reports it
     #[arg(long)]
     pub probe: bool,
-    /// Colours of text.
     #[command(flatten)]
     pub color: ColorOption,
-    /// The source of the kernel's BTF.
     #[command(flatten)]
     pub btf: BtfOption,
 }
 
-/// `tracetui bpf`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::BPF)]
 pub struct BpfArgs {
@@ -434,12 +398,10 @@ pub struct BpfArgs {
     /// Report format: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
-    /// Colours of text.
     #[command(flatten)]
     pub color: ColorOption,
 }
 
-/// `tracetui btf`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::BTF)]
 pub struct BtfArgs {
@@ -470,7 +432,6 @@ pub struct BtfOption {
     pub file: Option<PathBuf>,
 }
 
-/// The format of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
 pub enum ReportFormat {
     /// Human-readable text.
@@ -480,7 +441,6 @@ pub enum ReportFormat {
     Json,
 }
 
-/// The options of every command that traces.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceArgs {
     /// Size of the kernel's ring buffer, rounded up to a power of two [default: 16 MiB]
@@ -492,17 +452,14 @@ pub struct TraceArgs {
     /// Kinds that also get kernel stacks (bpf always does); none turns all stacks off
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, &STACKS), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
-    /// The source of the kernel's BTF.
     #[command(flatten)]
     pub btf: BtfOption,
     // Last: its heading would stand above what follows.
-    /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
 }
 
 impl TraceArgs {
-    /// The memory limit.
     pub fn memory(&self) -> ByteSize {
         self.memory.unwrap_or(ByteSize(limits::MEMORY_DEFAULT))
     }
@@ -524,10 +481,8 @@ fn stacks_of(word: &str) -> Result<KindSet, String> {
     }
 }
 
-/// The words of `--kind`.
 const KINDS: [&str; Kind::ALL.len()] = names(Kind::ALL, "");
 
-/// The words of `--stack`.
 const STACKS: [&str; Kind::PROBED.len() + 1] = names(Kind::PROBED, "none");
 
 /// The names of kinds, and a last word if there is room for it.
@@ -579,7 +534,6 @@ pub struct FilterArgs {
     /// Cgroup paths
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
-    /// Event kinds, including `lost`.
     #[arg(long, value_name = "LIST", help = help::kinds(), value_parser = Offering(StringValueParser::new(), &KINDS), hide_possible_values = true)]
     pub kind: Vec<String>,
     /// Only failures: an error, a signal or a nonzero exit code
@@ -606,21 +560,17 @@ impl From<&FilterArgs> for tracetui_events::filter::FilterOptions {
     }
 }
 
-/// The options of every command with a screen.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ScreenOptions {
-    /// Colours.
     #[command(flatten)]
     pub color: ColorOption,
     /// Enable mouse support: a click selects, the wheel scrolls
     #[arg(long)]
     pub mouse: bool,
-    /// The configuration file.
     #[command(flatten)]
     pub config: ConfigOptions,
 }
 
-/// The configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct ConfigOptions {
     /// Read the configuration file FILE instead of ~/.config/tracetui/config.toml
@@ -631,7 +581,6 @@ pub struct ConfigOptions {
     pub no_config: bool,
 }
 
-/// The option of every command with colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct ColorOption {
     /// When to use colour: auto (on a terminal; respects NO_COLOR), always or never [default: auto]
@@ -639,7 +588,6 @@ pub struct ColorOption {
     pub when: Option<Color>,
 }
 
-/// Whether to use colour.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
 pub enum Color {
     /// If the terminal supports it and NO_COLOR is not set.

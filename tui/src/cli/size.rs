@@ -4,33 +4,21 @@ use std::fmt;
 use std::str::FromStr;
 use tracetui_events::limits;
 
-/// Units, largest first.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// A size in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ByteSize(pub u64);
 
 /// The error for a text that is not a valid size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
-    /// No number before the unit.
     #[error("expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB")]
     NoNumber,
-    /// An unknown unit.
     #[error("unknown unit `{given}`; did you mean {number}{meant}?")]
-    Unit {
-        /// The number before it.
-        number: u64,
-        /// The unit as typed.
-        given: String,
-        /// A valid unit that resembles it.
-        meant: &'static str,
-    },
+    Unit { number: u64, given: String, meant: &'static str },
     /// The number of bytes does not fit into 64 bits.
     #[error("too large: a size must be less than 2^64 bytes")]
     TooLarge,
-    /// The size is 0.
     #[error("must be greater than 0")]
     Zero,
     /// The size is larger than the maximum of the ring.

@@ -16,9 +16,6 @@ use tracetui_inspect::{Collector, RunStatistics, update_counters};
 const COUNTED: Duration = Duration::from_secs(1);
 
 /// Prints the programs and links that exist now.
-///
-/// # Errors
-/// If programs cannot be listed, statistics cannot be turned on, or the output cannot be written.
 pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
     // A descriptor is open for each network namespace.
     files::make_most();

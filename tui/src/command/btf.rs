@@ -16,9 +16,6 @@ use tracetui_live::{attach_names, hooked_functions, typed_tracepoints, users_of}
 use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 
 /// Prints the offsets, and writes the minimal BTF if requested.
-///
-/// # Errors
-/// If the file is not valid BTF, or the output cannot be written.
 pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     let btf = match cli::is_stream(&args.from) {
         true => Btf::from_reader(io::stdin().lock()),
@@ -125,7 +122,6 @@ fn user_of(constant: Const) -> Vec<&'static str> {
     }
 }
 
-/// The rows for constants, including enumerators.
 fn constants(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
     let mut rows = vec![row(["CONSTANT", "VALUE", "USED BY"])];
     for (name, value) in resolved.consts.all() {

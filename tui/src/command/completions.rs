@@ -8,15 +8,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Writes the completions for a shell to stdout.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub fn run(shell: Shell) -> Result<ExitCode> {
     io::stdout().write_all(&text(shell))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The completions for a shell.
 pub fn text(shell: Shell) -> Vec<u8> {
     let mut out = Vec::new();
     let mut command = hinted(Cli::command());

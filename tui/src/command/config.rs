@@ -35,10 +35,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Reads the configuration, if there is one. Under sudo, reads the configuration of the user who typed sudo, with that user's ids. A
-    /// file that this user cannot read is not read, so no message shows a part of it.
-    ///
-    /// # Errors
-    /// [`BadUsage`] if the file cannot be read, or an entry is unknown or wrong.
+    /// file that this user cannot read is not read, so no message shows a part of it. A wrong entry is [`BadUsage`].
     pub(super) fn read(options: &cli::ConfigOptions) -> Result<Loaded> {
         if options.no_config {
             return Ok(Loaded::default());
@@ -62,9 +59,6 @@ impl Loaded {
     }
 
     /// The display filter of the file; `None` if there is none, or others are given.
-    ///
-    /// # Errors
-    /// If it is not a valid filter.
     pub(super) fn filter(&self, given: &cli::FilterArgs, names: &dyn NameLookup) -> Result<Option<Compiled>, BadUsage> {
         let filter = self.config.filter.as_ref().filter(|_| *given == cli::FilterArgs::default());
         let Some(filter) = filter else { return Ok(None) };
@@ -96,7 +90,6 @@ fn default_path(invoker: Option<&Invoker>, variable: impl Fn(&str) -> Option<OsS
     dir.or_else(|| Some(home?.join(".config"))).map(|dir| dir.join(FILE))
 }
 
-/// Why a file was not read.
 #[derive(Debug)]
 enum Unread {
     /// The file does not exist, as far as the user can see.
@@ -115,7 +108,6 @@ fn read_as(invoker: Option<Invoker>, path: PathBuf) -> Result<Result<Vec<u8>, Un
     read.context("cannot switch to the ids of the user")
 }
 
-/// Reads a small regular file.
 fn read(path: &Path) -> Result<Vec<u8>, Unread> {
     // Only a path whose directories can be searched shows whether the file exists.
     let absent = |error: &io::Error| match error.kind() {
@@ -220,16 +212,12 @@ pub fn markdown() -> String {
     out
 }
 
-/// A part of the manual page.
 pub(super) struct Part {
     pub(super) title: &'static str,
-    /// The text about the entries.
     pub(super) prose: String,
-    /// The entries, in lines.
     pub(super) rows: String,
 }
 
-/// The parts of the manual page.
 pub(super) fn parts() -> Vec<Part> {
     let (colours, weights) = words();
     let row = |name: &str, text: &str| format!("  {name:20} {}\n", text.replace('`', ""));

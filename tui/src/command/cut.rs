@@ -24,9 +24,6 @@ use tracetui_shared::kind::KindSet;
 
 /// Writes a recording of the events that pass the filters, and of all that is known about their processes. The input is one or more
 /// recordings of one machine.
-///
-/// # Errors
-/// If an input cannot be read, or the recording cannot be written.
 pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     signals::ignore_file_size();
     let filters = FilterOptions::from(&args.filters);
@@ -53,7 +50,6 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The regexes of `--redact`.
 fn redact(patterns: &[String]) -> Result<Option<Redact>> {
     let regex = |pattern: &String| {
         Regex::new(pattern).map_err(|error| BadUsage(format!("--redact {}: {error}", shell::word(pattern.as_bytes()))))
@@ -62,7 +58,6 @@ fn redact(patterns: &[String]) -> Result<Option<Redact>> {
     Ok(Some(patterns).filter(|patterns| !patterns.is_empty()).map(Redact::new))
 }
 
-/// The recording to write.
 struct Cut {
     writer: Option<Writer<File>>,
     file: File,
@@ -135,7 +130,6 @@ impl Cut {
         Ok(())
     }
 
-    /// The number of events and of bytes.
     fn end(&mut self) -> Result<(u64, u64)> {
         self.reader.end();
         self.reader.next(None, &mut |_, _| Disposition::Delivered);

@@ -17,9 +17,6 @@ use tracetui_events::text::{grouped, json};
 use tracetui_shared::kind::Kind;
 
 /// Compares two recordings.
-///
-/// # Errors
-/// If a recording cannot be read, or the output cannot be written.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     if args.files().iter().all(|file| cli::is_stream(file)) {
         return Err(BadUsage("only one of the recordings can be stdin".into()).into());
@@ -57,7 +54,6 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     Ok(if report.equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A recording after reading.
 struct Side {
     run: Run,
     file: String,

@@ -25,9 +25,6 @@ use tracetui_shared::capture::test;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
 /// Attaches every probe, reports the results, and detaches them.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
     let Examined { causes, probes, seen } = examine(&machine, args);
@@ -56,7 +53,6 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
 /// The state of the probes.
 #[derive(Debug)]
 struct Examined {
-    /// Causes that do not depend on a probe.
     causes: Vec<Cause>,
     probes: Vec<Probe>,
     /// The programs that reported a test event; `None` if no test event was made.
@@ -111,7 +107,6 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
     examined
 }
 
-/// The findings of `doctor`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report<'a> {
     /// `uname -r`.
@@ -126,7 +121,6 @@ pub struct Report<'a> {
     pub kptr_restrict: Option<i32>,
     /// Whether the kernel can be asked for the name of an address (`bpf_snprintf`, 5.13+).
     pub names_addresses: bool,
-    /// Causes that are independent of a probe.
     pub causes: &'a [Cause],
     /// The probes, in the order in which they were tried.
     pub probes: &'a [Probe],
@@ -134,12 +128,10 @@ pub struct Report<'a> {
     pub seen: Option<&'a [&'static str]>,
     /// The privileges that a trace gives up; `None` if unknown.
     pub trial: Option<Trial>,
-    /// Whether the text is coloured.
     pub paint: Paint,
 }
 
 impl Report<'_> {
-    /// The kinds without an attached probe.
     pub fn kinds_without_probe(&self) -> Vec<Kind> {
         let serves = |probe: &Probe, kind: Kind| probe.kinds.contains(&(kind as u16)) && shows_most(&probe.name, kind);
         let works = |probe: &Probe| probe.attached && self.saw(probe) != Some(false);
@@ -284,7 +276,6 @@ impl Report<'_> {
     }
 }
 
-/// The privileges of threads, in words.
 fn held(threads: &Threads) -> String {
     let names: Vec<_> = threads.held.names().collect();
     let names = if names.is_empty() { "no capabilities".to_owned() } else { names.join(" ") };

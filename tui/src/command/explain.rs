@@ -23,8 +23,7 @@ const MOST: Duration = Duration::from_millis(750);
 /// See [`MOST`].
 const SPAN: Duration = Duration::from_secs(1);
 
-/// # Errors
-/// If the format has no place for reasons.
+/// Refuses a format that has no place for reasons.
 pub(super) fn check(args: &cli::Print) -> Result<()> {
     match args.why && args.format == FormatName::Csv {
         true => Err(BadUsage("--why: csv has no column for reasons; use --format json".to_owned()).into()),

@@ -23,9 +23,6 @@ use tracetui_events::text::time::rfc3339;
 use tracetui_host::clock;
 
 /// Converts recordings. On failure, removes the files it created.
-///
-/// # Errors
-/// If a recording cannot be read, or the output cannot be written.
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
@@ -130,7 +127,6 @@ fn metadata(playback: &Playback, times: Option<(i128, i128)>) -> Vec<(&'static s
     ]
 }
 
-/// The files of an export.
 struct Output<'a> {
     path: &'a Path,
     existing: Existing,
@@ -157,7 +153,6 @@ impl Output<'_> {
         cli::is_stream(self.path)
     }
 
-    /// Creates the file with this number.
     fn file(&self, number: u32) -> Result<File> {
         if self.is_stdout() {
             if number > 0 {

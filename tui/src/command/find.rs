@@ -32,9 +32,6 @@ pub(super) struct Finder {
 
 impl Finder {
     /// Starts a search of the files of one trace, in their order.
-    ///
-    /// # Errors
-    /// If a thread cannot be started.
     pub(super) fn start(files: Vec<(PathBuf, RecordingFile)>, budget: Budget, find: Find) -> io::Result<Finder> {
         let (out, messages) = mpsc::unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
@@ -114,7 +111,6 @@ impl Search<'_> {
         Ok(found.get())
     }
 
-    /// The events to search.
     fn filters(&self) -> FilterOptions {
         let Find { filter, kinds, failures, pattern, .. } = self.find;
         let (terms, lost) = match pattern {

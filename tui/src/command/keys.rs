@@ -11,9 +11,6 @@ use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{self, Charset};
 
 /// Writes the keys, as they are configured, to stdout.
-///
-/// # Errors
-/// If the configuration file is wrong, or stdout cannot be written.
 pub fn run(args: &cli::Keys) -> Result<ExitCode> {
     let loaded = Loaded::read(&args.config)?;
     let color = cli::ColorOption { when: args.color.when.or(loaded.config.color) };

@@ -13,18 +13,12 @@ use std::process::ExitCode;
 use tracetui_events::text::paint::Paint;
 
 /// Writes the page to stdout.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub fn run() -> Result<ExitCode> {
     io::stdout().write_all(&text()?)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The manual page: one page, with a section for each subcommand.
-///
-/// # Errors
-/// None: it is written to memory.
 pub fn text() -> io::Result<Vec<u8>> {
     let mut command = Cli::command();
     command.build();

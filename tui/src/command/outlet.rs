@@ -21,7 +21,6 @@ use tracetui_events::limits;
 /// Whether the last line on stderr may lack its end.
 pub(super) static UNENDED: AtomicBool = AtomicBool::new(false);
 
-/// How many buffers to keep for reuse.
 const SPARE: usize = 8;
 
 /// How often to check whether the system took anything.
@@ -33,7 +32,6 @@ const ENDING: Duration = Duration::from_millis(300);
 /// The signal that ends a waiting write. The kernel ignores it by default, and nothing else in tracetui uses it.
 const KICK: libc::c_int = libc::SIGURG;
 
-/// The queue to a descriptor, and its writer thread.
 #[derive(Debug)]
 pub(super) struct Outlet {
     shared: Arc<Shared>,
@@ -73,7 +71,6 @@ struct State {
     failed: Option<Failure>,
 }
 
-/// How waiting for an outlet ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Finished {
     /// All was written, or the descriptor failed.
@@ -99,17 +96,11 @@ impl Failure {
 
 impl Outlet {
     /// An outlet to one of the process's own descriptors.
-    ///
-    /// # Errors
-    /// When the system has no descriptor or no thread left.
     pub(super) fn to(fd: BorrowedFd<'_>) -> io::Result<Outlet> {
         Outlet::with(File::from(fd.try_clone_to_owned()?), fd.is_terminal())
     }
 
     /// An outlet to a file.
-    ///
-    /// # Errors
-    /// As [`to`](Self::to).
     pub(super) fn new(file: File) -> io::Result<Outlet> {
         Outlet::with(file, false)
     }
@@ -143,7 +134,6 @@ impl Outlet {
         Arc::clone(&self.shared.written)
     }
 
-    /// Bytes that the system has taken.
     pub(super) fn written(&self) -> u64 {
         self.shared.written.load(Ordering::Acquire)
     }
@@ -160,7 +150,6 @@ impl Outlet {
         state.failed.is_none() && state.handed.saturating_sub(self.written()) >= limits::OUTPUT_QUEUED as u64
     }
 
-    /// Why nothing more is written.
     pub(super) fn failure(&self) -> Option<io::Error> {
         self.shared.lock().failed.map(Failure::error)
     }

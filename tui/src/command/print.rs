@@ -32,9 +32,6 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 
 /// Prints live events until a signal, until the output is closed, until the requested number is reached, or until the
 /// COMMAND has ended.
-///
-/// # Errors
-/// If nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let Request { filters, held, options } =
@@ -279,11 +276,9 @@ pub(super) struct Lines<S> {
     error: Option<io::Error>,
     /// Why nothing more is written; `None` while the output works.
     ended: Option<End>,
-    /// The events taken since the output failed.
     unwritten: ByKind,
 }
 
-/// How an output ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
     /// The reader wants no more.
@@ -305,9 +300,7 @@ impl<S: Sink> Printer<S> {
 
     /// Feeds a batch, and prints the events whose order is now final. If the source is empty
     /// ([`Pipeline::is_drained`]), the lines are written at once, otherwise in larger pieces.
-    ///
-    /// # Errors
-    /// If the output cannot be written. A closed output is not an error, but [`Flow::Closed`].
+    /// A closed output is not an error, but [`Flow::Closed`].
     pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
@@ -319,9 +312,6 @@ impl<S: Sink> Printer<S> {
     }
 
     /// Prints all remaining events.
-    ///
-    /// # Errors
-    /// When the output cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
         let Printer { pipeline, lines } = self;
         pipeline.end();
@@ -331,9 +321,6 @@ impl<S: Sink> Printer<S> {
     }
 
     /// Records that the queued output cannot be written.
-    ///
-    /// # Errors
-    /// As [`feed`](Self::feed).
     pub fn output_failed(&mut self, error: io::Error) -> io::Result<Flow> {
         if self.lines.ended.is_none() {
             self.lines.check(Err(error));
@@ -350,7 +337,6 @@ impl<S: Sink> Printer<S> {
         pipeline.ledger().not_delivered(&unwritten, lines.ended != Some(End::Closed))
     }
 
-    /// The account, according to the latest counters.
     pub fn account(&self) -> Account {
         self.pipeline.account()
     }
@@ -359,7 +345,6 @@ impl<S: Sink> Printer<S> {
         &self.pipeline
     }
 
-    /// A batch that can be reused.
     pub fn spare(&mut self) -> Option<Batch> {
         self.pipeline.spare()
     }
@@ -438,7 +423,6 @@ impl<S: Sink> Lines<S> {
         }
     }
 
-    /// Writes all remaining lines.
     pub(super) fn finish(&mut self) {
         if self.ended.is_none() {
             let finished = self.sink.finish();
@@ -453,10 +437,7 @@ impl<S: Sink> Lines<S> {
         self.error = Some(error).filter(|_| self.ended == Some(End::Failed));
     }
 
-    /// Whether to continue.
-    ///
-    /// # Errors
-    /// If a line could not be written, once.
+    /// Whether to continue. Returns an error only once.
     pub(super) fn outcome(&mut self) -> io::Result<Flow> {
         match self.error.take() {
             Some(error) => Err(error),

@@ -12,12 +12,10 @@ pub(super) const EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Figures {
     pub(super) events: u64,
-    /// Bytes so far.
     pub(super) bytes: u64,
     pub(super) lost: u64,
 }
 
-/// The progress on a terminal.
 #[derive(Debug)]
 pub(super) struct Progress {
     begun: Instant,

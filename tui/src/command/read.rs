@@ -35,9 +35,6 @@ use tracetui_shared::kind::{KINDS, Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// Prints the events of recordings, merged by time.
-///
-/// # Errors
-/// If a recording cannot be read, or the output cannot be written.
 pub fn print(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let filters = FilterOptions::from(&args.trace.filters);
@@ -146,9 +143,6 @@ fn wait_for_more() -> Flow {
 }
 
 /// Shows the contents of each recording in turn. If one cannot be read, reports that and continues with the others.
-///
-/// # Errors
-/// If the only one is no recording or cannot be read, or the output cannot be written.
 pub fn info(args: &cli::Info) -> Result<ExitCode> {
     if let [file] = args.files.as_slice() {
         let mut stretches = Vec::new();
@@ -219,7 +213,6 @@ fn span(world: &World, window: &Window) -> (i128, Option<i128>) {
     (unix(window.from), Some(window.to).filter(|to| to.0 > 0).map(unix))
 }
 
-/// The figures that `info` shows.
 #[derive(Default)]
 struct Facts {
     first_ns: Option<i128>,

@@ -28,9 +28,6 @@ use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::KindSet;
 
 /// Records until a signal, until a limit is reached, or until the COMMAND has ended.
-///
-/// # Errors
-/// If nothing can be traced, or the recording cannot be written.
 pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let unnamed = || write::free(write::default_name(&Machine::read().host().name, clock::now_real_ns()));
     let path = args.output.clone().unwrap_or_else(unnamed);
@@ -107,7 +104,6 @@ fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options:
     Wanted { shown, matches, before, after, room: options.budget.around() }
 }
 
-/// The part of a trace to record.
 enum Part {
     /// Before the first frames.
     Announced(Box<Wanted>),
@@ -115,14 +111,12 @@ enum Part {
     Around(Box<(Around, Pipeline)>),
 }
 
-/// A running trace and its recording.
 struct Recording {
     trace: RunningTrace,
     pipeline: Pipeline,
     /// `None` records the whole trace.
     part: Option<Part>,
     budget: Budget,
-    /// The maximum bytes of the recording.
     most: Option<u64>,
     /// Bytes written as of the batch before, if that was near `most`.
     last_size: Option<u64>,

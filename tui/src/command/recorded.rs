@@ -5,12 +5,10 @@ use tracetui_events::frame::host::{CommandOutput, HostFrame};
 use tracetui_events::limits;
 use tracetui_host::clock;
 
-/// The recorded part of COMMAND's output.
 #[derive(Debug, Default)]
 pub(super) struct RecordedOutput {
     /// Columns and rows of the terminal.
     pub(super) window: (u16, u16),
-    /// Bytes recorded so far.
     bytes: u64,
     /// Bytes that were not recorded, and that no frame has reported yet.
     missing: u64,

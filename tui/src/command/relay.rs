@@ -49,9 +49,6 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Takes the terminal if a COMMAND needs it.
-    ///
-    /// # Errors
-    /// If the terminal cannot be written or watched.
     pub(super) fn start(command: &mut Running) -> io::Result<Option<Relay>> {
         if !command.is_relayed() {
             return Ok(None);

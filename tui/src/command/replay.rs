@@ -24,14 +24,10 @@ use tracetui_host::clock;
 use tracetui_live::feed::Feed;
 use tracetui_shared::kind::KindSet;
 
-/// The message about several recordings.
 const SEVERAL: &str =
     "replay shows one recording, or the files of one trace; tracetui print FILE... merges several recordings by time";
 
 /// Shows a recording.
-///
-/// # Errors
-/// If the file is no recording or cannot be read, or the terminal fails.
 pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     if !io::stdout().is_terminal() {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");

@@ -35,9 +35,6 @@ const IN_ORDER: u32 = 8;
 const LAST: u64 = 10u64.pow(DIGITS_MOST as u32) - (1 << TRIES);
 
 /// Starts a recording in several files. The next file begins when the current one has its size. Call it before privileges are dropped.
-///
-/// # Errors
-/// If the directory cannot be opened, or the first file cannot be created.
 pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
     let names = FileNames::of(path).ok_or_else(|| anyhow!("{}: not a file name", name(path)))?;
     let invoker = Invoker::of_environment()?;
@@ -62,7 +59,6 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
     recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }
 
-/// A file after it was created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Opened {
     number: u64,
@@ -70,7 +66,6 @@ struct Opened {
     inode: u64,
 }
 
-/// A file that is completely written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Written {
     number: u64,
@@ -97,7 +92,6 @@ impl From<Stat> for Identity {
     }
 }
 
-/// The files of a trace.
 struct Series {
     /// The directory, opened as the user on the thread that writes.
     directory: Option<OwnedFd>,

@@ -23,13 +23,11 @@ use tracetui_events::text::{Charset, Mode, escape, escaped, without_codes};
 /// The minimum time that a reader gets for a message.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// Whether nobody read the last message.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
 /// The columns of the progress line on the terminal; 0 if there is none.
 static PROGRESS: AtomicUsize = AtomicUsize::new(0);
 
-/// The charset of the locale.
 pub fn charset() -> Charset {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
@@ -89,7 +87,6 @@ pub(super) fn progress(line: &str) {
     write_at_once(format!("\r{line:before$}").as_bytes());
 }
 
-/// Removes the progress from the terminal.
 pub(super) fn clear_progress() {
     write_at_once(&without_progress());
 }

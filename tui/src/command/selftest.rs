@@ -31,9 +31,6 @@ pub struct SelfTest {
 
 impl SelfTest {
     /// Forks the process.
-    ///
-    /// # Errors
-    /// If no process or descriptor can be created.
     pub fn new() -> io::Result<SelfTest> {
         let (wait, gate) = io::pipe()?;
         let (mut said, mut say) = io::pipe()?;

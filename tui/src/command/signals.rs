@@ -22,7 +22,6 @@ const ENDING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 /// The exit status if a second signal ended tracetui at once: `128 + SIGINT`.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// What a further signal does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Second {
     /// Exits the process immediately with this status.
@@ -39,9 +38,6 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Takes the signals. From now on [`asked_to_end`] and [`addressee`] know of them.
-    ///
-    /// # Errors
-    /// When a handler cannot be set.
     pub(crate) fn take(second: Second, others: &[libc::c_int]) -> io::Result<Signals> {
         let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
         let ends = || ENDING.into_iter().chain(hangup);
@@ -140,7 +136,6 @@ fn bit(signal: libc::c_int) -> u32 {
     1 << (signal.cast_unsigned() % u32::BITS)
 }
 
-/// Whether [`note`] handles a signal.
 fn is_watched(signal: libc::c_int) -> bool {
     ENDING.contains(&signal) || signal == libc::SIGHUP
 }

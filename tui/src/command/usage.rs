@@ -9,21 +9,16 @@ use tracetui_host::users::AccountNames;
 #[error("{0}")]
 pub(crate) struct BadUsage(pub(super) String);
 
-/// Whether an error is about the arguments.
 pub fn is_bad_usage(error: &anyhow::Error) -> bool {
     error.is::<BadUsage>() || matches!(error.downcast_ref(), Some(playback::Error::Usage(_)))
 }
 
-/// Reads the filter options.
-///
-/// # Errors
-/// [`BadUsage`], with a caret under the place.
+/// Reads the filter options. The error has a caret under the place.
 pub(crate) fn compile(filters: &cli::FilterArgs) -> Result<Compiled, BadUsage> {
     let options = filter::FilterOptions::from(filters);
     options.compile(&HostNames::read()).map_err(|error| BadUsage(error.render()))
 }
 
-/// The names of users and groups of this machine.
 pub(crate) struct HostNames(AccountNames);
 
 impl HostNames {

@@ -24,7 +24,6 @@ use tracetui_host::confine::{FileAccess, enter_files, later_recordings};
 use tracetui_host::invoker::Invoker;
 use tracetui_live::NO_THREAD;
 
-/// Whether a file may be replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Existing {
     /// An error. `--force` would replace it.
@@ -35,10 +34,7 @@ pub(super) enum Existing {
     Replace,
 }
 
-/// As [`start`], while tracetui also writes events to stdout.
-///
-/// # Errors
-/// As [`start`], or if the recording would go to stdout too.
+/// As [`start`], while tracetui also writes events to stdout. Refuses a recording on stdout.
 pub(super) fn start_beside(path: &Path) -> Result<Recorder> {
     if cli::is_stream(path) {
         let why = "-w -: stdout already has the events; write to a file, or use record -o -";
@@ -48,9 +44,6 @@ pub(super) fn start_beside(path: &Path) -> Result<Recorder> {
 }
 
 /// Starts a recording in a file, or on stdout (`-`). Call it before privileges are dropped.
-///
-/// # Errors
-/// If the file exists or cannot be created, or stdout is to be replaced.
 pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let name = super::say::name(path);
     let file = open_output(path, existing)?;
@@ -76,7 +69,6 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     })
 }
 
-/// The file of a recording.
 struct OneFile {
     path: PathBuf,
     /// The device and inode of a new file; `None` if the file existed before.
@@ -120,9 +112,6 @@ fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
 }
 
 /// The header of a new recording.
-///
-/// # Errors
-/// If there are no random bytes.
 pub(super) fn header() -> Result<FileHeader> {
     Ok(FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns()))
 }
@@ -133,9 +122,6 @@ pub(super) fn locked(file: &File, header: FileHeader) -> FileHeader {
 }
 
 /// Opens a new file as the user who invoked sudo, or stdout (`-`).
-///
-/// # Errors
-/// If the file exists or cannot be created, or stdout is to be replaced.
 pub(super) fn open_output(path: &Path, existing: Existing) -> Result<File> {
     match (cli::is_stream(path), existing) {
         (true, Existing::Replace) => bail!("--force: stdout is not a file"),
@@ -203,9 +189,6 @@ fn not_replaced(path: &Path) -> Option<&'static str> {
 }
 
 /// Refuses an output that is also one of the input recordings.
-///
-/// # Errors
-/// If the output is an input.
 pub(super) fn refuse_input(inputs: &[PathBuf], path: &Path) -> Result<()> {
     match inputs.iter().any(|input| is_same(input, path)) {
         true => bail!("{} is also an input: choose another file", super::say::name(path)),
@@ -244,7 +227,6 @@ fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 's
     thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))
 }
 
-/// The directory that contains a file.
 fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -286,9 +268,6 @@ fn replaced(path: &Path, file: File) -> io::Result<Option<File>> {
 }
 
 /// Passes on the result of starting a trace. If it is an error, removes the file of the recording, unless it replaced one.
-///
-/// # Errors
-/// The error in `started`.
 pub(super) async fn or_withdraw<T>(started: Result<T>, recorder: Option<&Recorder>) -> Result<T> {
     if let (Err(_), Some(recorder)) = (&started, recorder) {
         recorder.withdraw().await;
@@ -304,7 +283,6 @@ pub(super) fn say_written(recorder: &Recorder, bytes: u64) {
     }
 }
 
-/// The message that a recording stopped.
 pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
     let name = recorder.name();
     let text = format!(
@@ -325,9 +303,6 @@ pub struct Opener {
 
 impl Opener {
     /// Starts the thread. Call it before privileges are dropped.
-    ///
-    /// # Errors
-    /// If the ids of the user cannot be taken, or no thread can be started.
     pub(super) fn start() -> Result<Opener> {
         let invoker = Invoker::of_environment()?;
         let directory = later_recordings();
@@ -353,9 +328,6 @@ impl Opener {
     }
 
     /// Starts a recording in a new file with such a [`path`](Self::path).
-    ///
-    /// # Errors
-    /// If the file cannot be created in time.
     pub(super) async fn record(&self, path: &Path) -> io::Result<Recorder> {
         let own = path.to_owned();
         let file = self.act(move || open(&own, Existing::Refuse)).await?;

@@ -21,27 +21,19 @@ use toml::de::{DeTable, DeValue};
 use tracetui_events::filter::FilterError;
 use tracetui_events::filter::error::{did_you_mean, escape, excerpt};
 
-/// The contents of the configuration file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     /// Keys, columns, and the start of the dashboard.
     pub preferences: Preferences,
-    /// The looks of the dashboard.
     pub looks: Looks,
-    /// Whether to use colour.
     pub color: Option<Color>,
-    /// Whether the mouse is captured.
     pub mouse: bool,
-    /// The memory limit.
     pub memory: Option<ByteSize>,
-    /// The display filter at the start.
     pub filter: Option<Filter>,
 }
 
-/// A filter, and its place in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Filter {
-    /// The expression.
     pub text: String,
     /// The place in the file. If nothing in the expression is escaped, each byte of the place is a byte of the expression.
     at: Range<usize>,
@@ -50,11 +42,8 @@ pub(crate) struct Filter {
 
 /// An entry outside the sections.
 pub(crate) struct Entry {
-    /// Its name.
     pub name: &'static str,
-    /// The permitted values.
     pub values: &'static str,
-    /// The effect of the entry.
     pub doc: &'static str,
 }
 
@@ -62,7 +51,6 @@ const fn entry(name: &'static str, values: &'static str, doc: &'static str) -> E
     Entry { name, values, doc }
 }
 
-/// The entries outside the sections.
 pub(crate) const ENTRIES: [Entry; 6] = [
     entry("filter", "a filter", "the display filter at the start; not used if filter options are given"),
     entry("color", "`\"auto\"`, `\"always\"` or `\"never\"`", "as `--color`, which takes precedence"),
@@ -72,7 +60,6 @@ pub(crate) const ENTRIES: [Entry; 6] = [
     entry("time", "`\"clock\"`, `\"start\"` or `\"delta\"`", "the time format at the start"),
 ];
 
-/// The sections.
 pub(crate) const SECTIONS: [&str; 3] = ["columns", "colors", "keys"];
 
 /// The tables of columns that can be chosen.
@@ -90,7 +77,6 @@ pub(crate) struct ConfigError {
     /// The place in the text, in bytes.
     at: Option<Range<usize>>,
     message: String,
-    /// The correction.
     hint: Option<String>,
 }
 
@@ -104,7 +90,6 @@ impl ConfigError {
         self
     }
 
-    /// The error for an invalid filter.
     pub(crate) fn of_filter(filter: &Filter, error: &FilterError) -> ConfigError {
         let within = filter.at.start + error.at.start..filter.at.start + error.at.end;
         let at = if filter.verbatim { within } else { filter.at.clone() };
@@ -140,9 +125,7 @@ type Value<'t> = Spanned<DeValue<'t>>;
 
 impl Config {
     /// Reads the text of the file. The filter is not checked, which needs the names of users.
-    ///
-    /// # Errors
-    /// At the first entry that is unknown or wrong.
+    /// Fails at the first entry that is unknown or wrong.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let at = error.valid_up_to();
@@ -212,7 +195,6 @@ fn section_of(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The error for an unknown name in a section.
 fn unknown_in<'n>(
     section: &str,
     what: &str,
@@ -312,7 +294,6 @@ fn texts<'a>(key: &Key<'_>, value: &'a Value<'_>, wanted: &str) -> Result<Vec<(&
     }
 }
 
-/// The columns of the views.
 fn choice(table: &DeTable<'_>) -> Result<Columns, ConfigError> {
     let mut chosen = Columns::default();
     for (key, value) in in_order(table) {

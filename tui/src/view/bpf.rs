@@ -27,13 +27,11 @@ use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
-/// A column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Column {
     Id,
     Type,
     Name,
-    /// Whether it writes to the memory of processes.
     Writes,
     /// Takes the remaining width, and more if it needs that.
     Target,
@@ -382,7 +380,6 @@ fn utf8(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Where something is attached, and in which way.
 fn place(attach: &AttachFacts, charset: Charset) -> String {
     let mut out = Vec::new();
     place_text(attach, charset, &mut out);

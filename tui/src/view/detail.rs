@@ -24,7 +24,6 @@ use tracetui_events::why::{self};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::record::exit::ExitRecord;
 
-/// The width of field names in cells.
 const NAME: usize = 9;
 
 /// The lines, and which of them is the selected row.
@@ -189,7 +188,6 @@ fn safe(bytes: &[u8], theme: Theme) -> String {
     text::value_in(bytes, theme.charset, 1 << 17)
 }
 
-/// A description of the exit status.
 fn ended(status: u32) -> String {
     let exit = Exit { record: ExitRecord { status, signal_flags: 0 } };
     let core = if exit.core() { ", core dumped" } else { "" };
@@ -199,7 +197,6 @@ fn ended(status: u32) -> String {
     }
 }
 
-/// The position of the lines.
 pub(super) struct Page<'a> {
     pub(super) app: &'a App,
     pub(super) theme: Theme,
@@ -310,14 +307,12 @@ impl Page<'_> {
         self.app.detail.row() == Some(Subject::Process(process.key))
     }
 
-    /// A row in the style of the lists.
     fn row(&self, line: Line<'static>, is_selected: bool) -> Line<'static> {
         let width = u16::try_from(self.width).unwrap_or(u16::MAX);
         if is_selected { selected(&line, width, self.theme) } else { line }
     }
 }
 
-/// The command line of a process in one line.
 fn command(process: &Process, theme: Theme) -> String {
     let image = &process.image;
     let command = Value::Args(&image.argv).text().unwrap_or_default();

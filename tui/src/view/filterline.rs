@@ -63,7 +63,6 @@ pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, Stri
     Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
 }
 
-/// The numbers of shown and of kept events.
 fn counts(app: &App, width: u16) -> Piece {
     let word = if width >= 130 { "shown " } else { "" };
     let gaps = match app.events().gaps() {

@@ -63,7 +63,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     ends(frame, area, &left, &right, theme);
 }
 
-/// The number of lost events.
 pub(super) fn lost(lost: u64, skips: u64, after: &str, theme: Theme) -> Piece {
     let skipped = if skips > 0 { format!("+{} skips", grouped(skips)) } else { String::new() };
     let style = if lost + skips > 0 { theme.alarm() } else { theme.quiet() };

@@ -10,7 +10,6 @@ use tracetui_events::text;
 /// The width from which the help has two columns.
 const TWO_COLUMNS: u16 = 70;
 
-/// The lines of the overlay.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.as_ref().is_some());
     let wanted = app.screen.help.text.to_lowercase();

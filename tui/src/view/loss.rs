@@ -86,7 +86,6 @@ fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
     Some((verdict, format!("Loaded so far: {loaded} of them{gaps}.{next} The counts below cover the loaded part.")))
 }
 
-/// The share of lost events in percent.
 fn share(lost: u64, all: u64) -> String {
     let tenths = u128::from(lost) * 1000 / u128::from(all.max(1));
     if tenths == 0 { "less than 0.1 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) }
@@ -123,7 +122,6 @@ fn lost_of(account: &Account, kind: Kind, lost: u64) -> String {
     format!("{at_most}{}", gap::counted(lost, Some(kind)))
 }
 
-/// The gaps in the list.
 fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
     let found = app.events().newest_gaps().take(GAPS).filter_map(|id| app.store().get(id));
     let line = |stored: Stored<'_>| {
@@ -150,7 +148,6 @@ fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
     [Line::default(), Line::styled(title, theme.strong())].into_iter().chain(lines).collect()
 }
 
-/// The gaps in the inventory of BPF programs.
 fn inventory(app: &App) -> Vec<String> {
     let (bpf, charset) = (&app.world().bpf, Charset::Utf8);
     let unseen = bpf.unseen().iter().map(|text| text::escape_in(text.as_bytes(), charset, 256));
@@ -162,7 +159,6 @@ fn inventory(app: &App) -> Vec<String> {
     lines
 }
 
-/// The attached and the missing probes.
 fn probes(app: &App) -> Vec<String> {
     let probes = app.world().probes();
     let (attached, missing): (Vec<_>, Vec<_>) = probes.iter().partition(|probe| probe.attached);
@@ -304,7 +300,6 @@ fn memory(app: &App, account: &Account) -> Vec<String> {
     lines
 }
 
-/// The remedy for a loss.
 pub(super) fn remedy(cause: Cause, counters: &Counters) -> String {
     match cause {
         Cause::Ring => {

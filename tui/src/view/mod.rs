@@ -243,7 +243,6 @@ fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
     time_text(boot_ns, offset, &base)
 }
 
-/// A duration in a suitable unit.
 fn duration(ns: u64) -> String {
     let mut out = Vec::new();
     short_duration(ns, &mut out);

@@ -9,12 +9,9 @@ use tracetui_events::event::parts;
 use tracetui_events::text::Charset;
 use tracetui_shared::kind::Kind;
 
-/// The theme of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Theme {
-    /// Which colours are used.
     pub colours: Colours,
-    /// The charset of the terminal.
     pub charset: Charset,
 }
 
@@ -40,17 +37,14 @@ macro_rules! roles {
         }
 
         impl Role {
-            /// All roles.
             pub(crate) const ALL: &[Role] = &[$(Role::$role,)+];
 
-            /// The name in the configuration file.
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Role::$role => $name,)+
                 }
             }
 
-            /// What has the role.
             pub(crate) fn doc(self) -> &'static str {
                 match self {
                     $(Role::$role => $doc,)+
@@ -82,17 +76,14 @@ roles! {
     Tab "tab" "the active tab or choice",
 }
 
-/// The number of roles.
 const ROLES: usize = Role::ALL.len();
 
-/// The style of each role.
 pub type Styles = [Style; ROLES];
 
 const BOLD: Modifier = Modifier::BOLD;
 const DIM: Modifier = Modifier::DIM;
 const REVERSED: Modifier = Modifier::REVERSED;
 
-/// The look of a role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Look {
     foreground: Option<Color>,
@@ -188,13 +179,10 @@ pub(crate) const PLAIN: &str = "plain";
 /// A text that is no look.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LookError {
-    /// The place in the text, in bytes.
     pub at: Range<usize>,
-    /// What is wrong.
     pub wrong: WrongLook,
 }
 
-/// What is wrong with a look.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WrongLook {
     /// A word that is neither a weight nor a colour.
@@ -260,7 +248,6 @@ fn colour(word: &str) -> Option<Color> {
     named.or_else(number).or_else(rgb)
 }
 
-/// The look of each role.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Looks([Look; ROLES]);
 
@@ -275,7 +262,6 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// Changes the look of a role.
     pub(crate) fn set(&mut self, role: Role, look: Look) {
         self.0[role as usize] = look;
     }

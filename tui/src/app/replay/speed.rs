@@ -40,7 +40,6 @@ impl Speed {
         ns.saturating_mul(by.into()) / u64::from(of)
     }
 
-    /// The speed as a factor of real time.
     pub(super) fn factor(self) -> f64 {
         f64::from(self.0) / f64::from(self.1)
     }

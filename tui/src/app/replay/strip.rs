@@ -3,10 +3,8 @@
 use tracetui_events::event::{Body, EventContext};
 use tracetui_events::playback::timeline::Density;
 
-/// The number of bins of the density strip.
 pub(super) const BINS: usize = 512;
 
-/// A bin of the density strip.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bin {
     pub events: u64,
@@ -26,7 +24,6 @@ fn bin((from, to): (u64, u64), ns: u64) -> Option<usize> {
     Some(at.min(BINS as u128 - 1) as usize)
 }
 
-/// The density strip.
 #[derive(Debug)]
 pub(super) struct Strip {
     bins: Vec<Bin>,
@@ -64,7 +61,6 @@ impl Strip {
         }
     }
 
-    /// Counts a loaded event.
     pub(super) fn count(&mut self, seen: &EventContext<'_>) {
         if self.counts {
             let ns = seen.event.header.time.0;

@@ -7,11 +7,9 @@ use tracetui_events::store::Id;
 /// Where the screen goes once enough is loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
-    /// The first event shown.
     First,
     /// The first event at this time or later (CLOCK_BOOTTIME, ns).
     At(u64),
-    /// The last event.
     Last,
 }
 
@@ -74,7 +72,6 @@ impl Transport {
         }
     }
 
-    /// The target.
     pub fn target(&self) -> Option<Target> {
         match self {
             Transport::Loading { to, .. } => Some(*to),
@@ -118,7 +115,6 @@ impl Transport {
     }
 }
 
-/// A position that moves on with time.
 #[derive(Clone, Copy, Debug)]
 pub struct Playing {
     /// The position (CLOCK_BOOTTIME, ns).
@@ -138,7 +134,6 @@ impl Playing {
         Playing { at, then: now, measured: (now, at), reached: None, row }
     }
 
-    /// Measures the speed once a second.
     fn measure(&mut self, now: Duration) {
         let (since, from) = self.measured;
         let passed = now.saturating_sub(since);

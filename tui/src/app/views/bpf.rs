@@ -51,7 +51,6 @@ impl list::Order for Order {
     }
 }
 
-/// The subject of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Key {
     /// A hidden program or link, by its number.
@@ -61,7 +60,6 @@ pub(crate) enum Key {
     Program(ProgId),
 }
 
-/// The state of a row at the shown moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
     /// The program; 0 if unknown.
@@ -81,7 +79,6 @@ pub(crate) struct Seen<'a> {
     pub by: [Option<&'a BpfDoer>; 2],
     /// Its current run rate, if runs are counted.
     pub rate: Option<Rate>,
-    /// Whether the inventory is complete.
     pub all_seen: bool,
     /// Whether it appeared after the last inventory began, or no inventory contained it.
     pub unlooked: bool,
@@ -151,12 +148,10 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Whether it belongs to tracetui.
     pub(crate) fn own(&self) -> bool {
         self.program.is_some_and(|program| program.own)
     }
 
-    /// The type of the program.
     pub(crate) fn type_name(&self) -> &'static str {
         match self.program {
             _ if self.hidden.is_some() => "HIDDEN",
@@ -165,7 +160,6 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// The name of the program.
     pub(crate) fn name(&self) -> &'a [u8] {
         match (self.hidden, self.program) {
             (Some(hidden), _) if !hidden.name.is_empty() => &hidden.name,
@@ -247,7 +241,6 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The counts of the shown rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
     pub programs: usize,
@@ -292,7 +285,6 @@ pub(crate) struct Bpf {
 }
 
 impl Bpf {
-    /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.list.rows()) + self.new_rows.capacity() * size_of::<usize>()
     }
@@ -372,7 +364,6 @@ impl Bpf {
         rows.into_iter().map(|(_, _, _, key, _)| key).collect()
     }
 
-    /// The state of a row.
     pub(crate) fn seen<'a>(&self, key: Key, world: &'a World) -> Option<Seen<'a>> {
         Seen::of(key, self.made.and_then(|made| made.moment), world)
     }
@@ -391,7 +382,6 @@ impl Bpf {
         self.hides_gone
     }
 
-    /// The state of the selected row.
     pub(crate) fn selected<'a>(&self, world: &'a World) -> Option<Seen<'a>> {
         self.list.selected().and_then(|key| self.seen(*key, world))
     }
@@ -414,7 +404,6 @@ impl Bpf {
         self.made = None;
     }
 
-    /// Keeps the selected row selected.
     pub(crate) fn stay(&mut self, now: Duration) {
         self.select(self.list.cursor(), now);
     }

@@ -8,7 +8,6 @@ use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;
 
-/// The size of the pane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Size {
     /// The lower half, or the right side of a wide screen.
@@ -29,7 +28,6 @@ pub(crate) enum Tab {
 }
 
 impl Tab {
-    /// Every tab, in order.
     pub(crate) const ALL: [Tab; 4] = [Tab::Info, Tab::Files, Tab::Parents, Tab::Raw];
 
     pub(crate) fn title(self) -> &'static str {
@@ -41,7 +39,6 @@ impl Tab {
         }
     }
 
-    /// The tab that is `by` positions further.
     pub(crate) fn step(self, by: usize) -> Tab {
         let at = Tab::ALL.iter().position(|tab| *tab == self).unwrap_or_default();
         Tab::ALL[(at + by) % Tab::ALL.len()]
@@ -59,7 +56,6 @@ pub(crate) enum Subject {
 /// How many of the newest events the first scan for files examines.
 const FIRST: usize = 4_000;
 
-/// The maximum number of listed events of a connection.
 const JOINED: usize = 16;
 
 /// The maximum number of steps back.
@@ -159,7 +155,6 @@ impl Detail {
         }
     }
 
-    /// Returns to the selected event.
     pub(crate) fn return_to_event(&mut self) {
         self.subject = None;
         self.steps.clear();
@@ -192,7 +187,6 @@ impl Detail {
         self.row
     }
 
-    /// Selects the row with this target.
     pub(crate) fn select(&mut self, row: Subject) {
         self.row = Some(row);
         (self.reveals, self.drawn, self.row_hidden) = (true, false, false);
@@ -270,7 +264,6 @@ impl Detail {
         ids.filter(move |(id, _)| own != Some(Subject::Event(*id)))
     }
 
-    /// Adds an event that was just stored.
     pub(crate) fn append(&mut self, stored: &Stored<'_>) {
         if let Some(files) = &mut self.files {
             let answer = opened(files.process, stored);
@@ -283,7 +276,6 @@ impl Detail {
         }
     }
 
-    /// Removes events that the store evicted.
     pub(crate) fn evict(&mut self, store: &Store) {
         let files = self.files.iter_mut().map(|files| &mut files.index);
         files
@@ -307,7 +299,6 @@ impl Detail {
         self.connection.as_ref().is_some_and(|connection| connection.index.scanning(store))
     }
 
-    /// Whether a search is still running.
     pub(crate) fn scanning(&self, store: &Store) -> bool {
         self.files.as_ref().is_some_and(|files| files.index.scanning(store)) || self.joining(store)
     }
@@ -325,12 +316,10 @@ impl Files {
         self.index.len()
     }
 
-    /// Whether there are no opens.
     pub(crate) fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
 
-    /// The number of failed opens.
     pub(crate) fn failed(&self) -> usize {
         self.index.marked()
     }

@@ -20,7 +20,6 @@ use tracetui_shared::kind::{Kind, KindSet};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
     pub kinds: KindSet,
-    /// Whether only failures are shown.
     pub failures: bool,
     pub filter: Option<&'a dyn DisplayFilter>,
 }
@@ -104,12 +103,10 @@ impl EventList {
         *self = EventList { sideways: self.sideways, folds: self.folds, ..EventList::new() };
     }
 
-    /// Adds an event that was just stored.
     pub fn append(&mut self, id: Id, answer: Answer) {
         self.index.append(id, answer);
     }
 
-    /// Removes events that the store evicted.
     pub fn evict(&mut self, store: &Store) {
         let oldest = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned.min(store.first_id()));
         let (above, rows, all) = (self.index.place(oldest), self.rows(), self.index.len());
@@ -161,7 +158,6 @@ impl EventList {
         self.index.scan(store, budget, ask);
     }
 
-    /// Whether filtering is still running.
     pub fn scanning(&self, store: &Store) -> bool {
         self.index.scanning(store)
     }
@@ -176,12 +172,10 @@ impl EventList {
         (self.rows() - self.gaps()) as u64
     }
 
-    /// The number of gap rows.
     pub fn gaps(&self) -> usize {
         self.frozen.map_or(self.index.marked(), |frozen| self.index.marked_before(frozen))
     }
 
-    /// The newest gap rows, newest first.
     pub fn newest_gaps(&self) -> impl Iterator<Item = Id> {
         (0..self.gaps()).rev().filter_map(|at| self.index.marked_at(at))
     }
@@ -191,7 +185,6 @@ impl EventList {
         (self.index.len() - self.index.marked()) as u64
     }
 
-    /// The event of a row.
     pub fn row(&self, at: usize) -> Option<Id> {
         self.index.get(at).filter(|_| at < self.rows())
     }
@@ -383,7 +376,6 @@ impl EventList {
         self.follow
     }
 
-    /// Whether the view is paused.
     pub fn paused(&self) -> bool {
         self.frozen.is_some()
     }
@@ -423,7 +415,6 @@ impl EventList {
         self.sideways = self.sideways.saturating_add_signed(cells).min(1 << 16);
     }
 
-    /// Pauses or resumes the view.
     pub fn pause(&mut self, store: &Store) {
         self.frozen = match self.frozen {
             Some(_) => None,
@@ -459,7 +450,6 @@ impl EventList {
         }
     }
 
-    /// Moves the selection down by this many lines.
     pub fn move_by(&mut self, lines: isize, height: usize, store: &Store) {
         let Some(at) = self.cursor() else { return };
         if self.follow && lines > 0 {

@@ -31,10 +31,8 @@ pub(crate) enum View {
 }
 
 impl View {
-    /// Every view, in the order of the tabs.
     pub(crate) const ALL: [View; 4] = [View::Events, View::Tree, View::Top, View::Bpf];
 
-    /// The title of the tab.
     pub(crate) fn title(self) -> &'static str {
         match self {
             View::Events => "Events",
@@ -44,7 +42,6 @@ impl View {
         }
     }
 
-    /// The action that shows the view.
     pub(crate) fn action(self) -> Action {
         match self {
             View::Events => Action::ShowEvents,
@@ -54,7 +51,6 @@ impl View {
         }
     }
 
-    /// The scope of the view's own keys.
     pub(crate) fn scope(self) -> Option<Scope> {
         match self {
             View::Events => None,
@@ -64,7 +60,6 @@ impl View {
         }
     }
 
-    /// The view `by` tabs further.
     pub(crate) fn step(self, by: usize) -> View {
         list::step(&View::ALL, self, by)
     }
@@ -102,12 +97,10 @@ impl Views {
         }
     }
 
-    /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.tree.bytes() + self.top.bytes() + self.bpf.bytes()
     }
 
-    /// Restores the initial orders and selections.
     pub(crate) fn reset(&mut self) {
         self.tree.reset();
         self.top.list.reset_order();

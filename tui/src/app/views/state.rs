@@ -28,9 +28,7 @@ pub(crate) struct Context<'a> {
     pub detail: &'a mut Detail,
     /// The shown moment; `None` means now.
     pub moment: Option<Moment>,
-    /// Whether a filter is in effect.
     pub filtered: bool,
-    /// Whether only failures are shown.
     pub failures: bool,
     /// The number of rows on the screen.
     pub height: usize,
@@ -79,7 +77,6 @@ pub(crate) trait ViewState {
     /// Selects a row, and keeps it selected.
     fn select(&mut self, row: usize, now: Duration);
 
-    /// Moves the selection down.
     fn move_by(&mut self, rows: isize, now: Duration) {
         self.select(self.rows().at.saturating_add_signed(rows), now);
     }

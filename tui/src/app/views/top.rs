@@ -35,7 +35,6 @@ const STEP: usize = 4_000;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The property by which events are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum By {
     #[default]
@@ -51,7 +50,6 @@ pub(crate) enum By {
 }
 
 impl By {
-    /// All properties, in order.
     pub(crate) const ALL: [By; 8] = [By::Comm, By::Path, By::Dir, By::Uid, By::Cgroup, By::Errno, By::Kind, By::Peer];
 
     pub(crate) fn name(self) -> &'static str {
@@ -176,7 +174,6 @@ impl list::Order for Order {
     }
 }
 
-/// The time span whose events are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Window {
     #[default]
@@ -185,7 +182,6 @@ pub(crate) enum Window {
     Recent,
 }
 
-/// The counts of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Figures {
     pub events: u64,
@@ -276,7 +272,6 @@ impl Group {
         sum
     }
 
-    /// The number of events in a second.
     fn in_second(&self, second: u64) -> u32 {
         let known = second <= self.latest && second + SECONDS as u64 > self.latest;
         if known { self.seconds[second as usize % SECONDS] } else { 0 }
@@ -335,7 +330,6 @@ impl Top {
         Top { bound, ..Top::default() }
     }
 
-    /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -495,12 +489,10 @@ impl Top {
         self.since.map_or(store.first_id(), |(since, _)| since.max(store.first_id()))
     }
 
-    /// Whether older events remain to be counted.
     pub(crate) fn scanning(&self, store: &Store) -> bool {
         self.running && self.from > self.first_id(store)
     }
 
-    /// Sorts the groups.
     fn refresh(&mut self, now: Duration) {
         let held = self.list.is_held(now) && !self.list.rows().is_empty();
         if !held {
@@ -578,7 +570,6 @@ impl Top {
         self.list.selected().and_then(|at| self.group(*at))
     }
 
-    /// Counts by the next or the previous property.
     fn next_by(&mut self, next: bool) {
         self.by = self.by.step(if next { 1 } else { By::ALL.len() - 1 });
         self.list.unselect();

@@ -36,12 +36,10 @@ const LINE: usize = 64;
 /// The number of levels with connecting lines.
 const LEVELS: u16 = 64;
 
-/// The orders of siblings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Sort {
     #[default]
     Start,
-    /// By lifetime.
     Lived,
     Opens,
     Failed,
@@ -68,7 +66,6 @@ pub(crate) struct Row {
     /// A bit for each level on which another row follows below. The row's own level is its depth.
     more: u64,
     pub below: u32,
-    /// Processes below that failed.
     pub failed_below: u32,
     pub folded: bool,
     /// Shown only for its relatives: it has no event, or none that passes the filter.
@@ -82,7 +79,6 @@ impl Row {
     }
 }
 
-/// Counts of the processes that the rows represent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
     pub all: u32,
@@ -114,11 +110,9 @@ impl Tally {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Shown {
-    /// Show the processes as they were at this moment.
     pub moment: Option<Moment>,
     /// Show only processes with events that pass the filter, their ancestors and their descendants.
     pub filtered: bool,
-    /// Show only failed processes and their ancestors.
     pub failures: bool,
 }
 
@@ -133,7 +127,6 @@ struct Met {
     age: u32,
     /// The number of processes in its subtree, which follow it in the order; it counts itself.
     size: u32,
-    /// The sum over its subtree.
     sum: Tally,
 }
 
@@ -173,7 +166,6 @@ impl Tree {
         }
     }
 
-    /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.nodes.bytes()
     }
@@ -208,12 +200,10 @@ impl Tree {
         self.nodes.travel(moment, store, budget);
     }
 
-    /// Whether the counts have not reached the moment.
     pub(crate) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
         self.nodes.travelling(moment, store)
     }
 
-    /// Rebuilds the rows if they have changed.
     fn refresh(&mut self, shown: Shown, now: Duration) {
         let sorted = self.list.order != Sort::Start;
         let held = sorted && (self.list.is_held(now) || now < self.made + SORTED);
@@ -469,7 +459,6 @@ impl Tree {
         self.again();
     }
 
-    /// Rebuilds the rows at once.
     fn again(&mut self) {
         self.again = true;
         self.list.release();

@@ -50,11 +50,9 @@ const TAKEN: usize = 4 * limits::BATCH;
 /// The minimum bytes that a batch counts for. A recording may consist of many small batches.
 const SMALL: usize = 16 << 10;
 
-/// The appearance of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Appearance {
     pub theme: Theme,
-    /// Whether the mouse is captured.
     pub mouse: Mouse,
 }
 
@@ -63,7 +61,6 @@ pub struct Trace {
     pub feed: Feed,
     /// The COMMAND. It is released once the dashboard has the terminal.
     pub command: Option<HeldCommand>,
-    /// The recording; `None` for a live trace.
     pub timeline: Option<Timeline>,
     /// Records the frames from the start.
     pub recorder: Option<Recorder>,
@@ -80,7 +77,6 @@ impl From<Feed> for Trace {
     }
 }
 
-/// The result of the dashboard.
 #[derive(Debug)]
 pub struct DashboardExit {
     pub line: ExitLine,
@@ -92,9 +88,7 @@ pub struct DashboardExit {
 
 /// Shows the dashboard until the user leaves it. Then sends SIGTERM to a COMMAND that still runs, writes COMMAND's output to stdout,
 /// and takes what the source sends until it ends, so that the account is exact. A second signal ends this at once.
-///
-/// # Errors
-/// If the terminal fails or a thread panicked. By then the terminal is restored and the panic reported.
+/// An error of the terminal or a panic is returned after the terminal is restored and the panic reported.
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
     let Trace { feed, command: held, timeline, recorder, opener, lookups, run } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
@@ -179,7 +173,6 @@ struct Loop {
     interrupted: bool,
 }
 
-/// The work left after inputs were taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     Go,
@@ -548,7 +541,6 @@ impl Loop {
     }
 }
 
-/// When to draw the next screen.
 enum Draw<'s> {
     Never,
     In(Duration),
@@ -584,7 +576,6 @@ fn of_trace(happening: Happening) -> Input {
     }
 }
 
-/// Whether a signal asks tracetui to end.
 fn ends(signal: libc::c_int) -> bool {
     !matches!(signal, libc::SIGTSTP | libc::SIGCONT)
 }

@@ -38,9 +38,6 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Begins to read. Must be called in the runtime.
-    ///
-    /// # Errors
-    /// If there is no terminal, or no thread or descriptor for it.
     pub(super) fn read() -> io::Result<Keys> {
         // This is the descriptor that crossterm chooses.
         let other = if io::stdin().is_terminal() { None } else { Some(File::open("/dev/tty")?) };
@@ -58,9 +55,6 @@ impl Keys {
     }
 
     /// Waits for the next event. Can be cancelled and called again.
-    ///
-    /// # Errors
-    /// If the terminal failed, or is gone.
     pub(super) async fn next(&mut self) -> io::Result<Event> {
         tokio::select! {
             event = self.events.recv() => event.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())),
@@ -80,9 +74,6 @@ impl Keys {
 /// Passes events on until `dropped` has no writer any more.
 ///
 /// A read by a job in the background fails with EIO. Then nothing is read until this job has the terminal.
-///
-/// # Errors
-/// If the terminal failed, or is gone.
 fn pass_on(terminal: BorrowedFd<'_>, dropped: &OwnedFd, sender: &Sender<io::Result<Event>>) -> io::Result<()> {
     let (mut read, mut timeout, mut again) = (PollFlags::IN, None, false);
     loop {

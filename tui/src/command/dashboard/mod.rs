@@ -28,9 +28,6 @@ use tracetui_live::command::Streams;
 use tracetui_shared::kind::KindSet;
 
 /// Shows the dashboard until the user quits, then prints the account.
-///
-/// # Errors
-/// If nothing can be traced, or the terminal fails.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let loaded = Loaded::read(&args.screen.config)?;
     let names = HostNames::read();

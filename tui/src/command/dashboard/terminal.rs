@@ -63,7 +63,6 @@ impl Write for Canvas {
     }
 }
 
-/// Whether the dashboard captures the mouse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mouse {
     /// Not captured: the terminal can select text.
@@ -133,7 +132,6 @@ impl Screen {
         Ok(())
     }
 
-    /// Sends a sequence to the terminal.
     pub(super) fn send(&mut self, sequence: &[u8]) -> io::Result<()> {
         if self.outlet.full() {
             return Ok(());
@@ -181,9 +179,6 @@ fn size() -> io::Result<Size> {
 }
 
 /// The columns and rows that the dashboard draws on.
-///
-/// # Errors
-/// If the size of the terminal cannot be read.
 pub(super) fn window() -> io::Result<(u16, u16)> {
     size().map(bounded).map(|size| (size.width, size.height))
 }
@@ -256,7 +251,6 @@ fn restore_on_panic() {
     });
 }
 
-/// Whether the terminal on stdout is gone.
 pub(super) fn hung_up() -> bool {
     // poll(2) reports errors and hang-ups even if it is not asked for them.
     let mut entry = [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::empty())];

@@ -33,7 +33,6 @@ pub(crate) struct TraceOptions {
     pub command_pid: Option<Pid>,
 }
 
-/// The parsed options of a command that traces.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub filters: Compiled,
@@ -44,9 +43,6 @@ pub(crate) struct Request {
 impl Request {
     /// Parses the options and forks the COMMAND. The fork comes first because the COMMAND would inherit limits, signal handlers and
     /// dropped privileges. If the options name no kinds, the kinds in `beside` are collected too.
-    ///
-    /// # Errors
-    /// [`BadUsage`], or when the COMMAND cannot be forked.
     pub(crate) fn read(args: &cli::TraceArgs, run: &cli::Run, streams: Streams, beside: KindSet) -> Result<Request> {
         let filters = compile(&args.filters)?;
         let held = match run.command.as_slice() {

@@ -25,18 +25,12 @@ use tracetui_shared::time::BootNanos;
 const OVERDUE: Duration = Duration::from_secs(1);
 
 /// Releases the COMMAND, if there is one, unless tracetui is already terminating.
-///
-/// # Errors
-/// When the event loop does not take its descriptors.
 pub(crate) fn release(held: Option<HeldCommand>) -> Result<Option<Running>> {
     let held = held.filter(|_| !signals::asked_to_end());
     held.map(HeldCommand::release).transpose().context("cannot start the command")
 }
 
 /// The signals of a command without a screen. The second request to end ends tracetui at once.
-///
-/// # Errors
-/// When a handler cannot be set.
 pub(crate) fn signals(has_command: bool) -> Result<Signals> {
     let job: &[libc::c_int] = if has_command { &[libc::SIGTSTP, libc::SIGCONT, libc::SIGWINCH] } else { &[] };
     let signals = Signals::take(Second::Ends(INTERRUPTED.into()), job).context("cannot install signal handlers")?;
@@ -47,7 +41,6 @@ pub(crate) fn signals(has_command: bool) -> Result<Signals> {
     Ok(signals)
 }
 
-/// What happens while a trace runs.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Signal(libc::c_int),
@@ -60,7 +53,6 @@ pub(crate) enum Happening {
     NotRecorded(String),
 }
 
-/// Whether [`RunningTrace::next`] takes frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Frames {
     Taken,
@@ -92,7 +84,6 @@ pub(crate) struct RunningTrace {
     asked: Option<Instant>,
     /// Whether a message said that tracetui waits for the COMMAND.
     said_to_wait: bool,
-    /// COMMAND's output; `None` if it is not recorded.
     output: Option<RecordedOutput>,
     /// The parts of BPF that the last inventory could not read.
     unseen: Vec<String>,
@@ -125,9 +116,6 @@ impl RunningTrace {
 
     /// Releases the COMMAND, which shares tracetui's stderr. From now on it gets the signals that tracetui gets. If there is a recorder,
     /// frames are recorded.
-    ///
-    /// # Errors
-    /// As [`release`].
     pub(crate) fn start(
         feed: Feed,
         held: Option<HeldCommand>,
@@ -300,10 +288,7 @@ impl RunningTrace {
         self.recorder.as_ref()
     }
 
-    /// Waits for room in the recording.
-    ///
-    /// # Errors
-    /// The message, if the recording failed. Then it has ended.
+    /// Waits for room in the recording. An error is the message that the recording failed. Then it has ended.
     pub(crate) async fn room(&mut self) -> Result<(), String> {
         let Some(recorder) = &mut self.recorder else { return Ok(()) };
         let ready = recorder.ready().await;
@@ -352,7 +337,6 @@ impl RunningTrace {
         notices
     }
 
-    /// Bytes of the recording so far.
     pub(crate) fn recorded(&self) -> u64 {
         self.recorder.as_ref().map_or(0, Recorder::written)
     }
@@ -406,7 +390,6 @@ impl RunningTrace {
         batch.map_or(Happening::SourceEnded, Happening::Frames)
     }
 
-    /// The source of the frames.
     pub(crate) fn feed(&mut self) -> &mut Feed {
         &mut self.feed
     }
@@ -458,17 +441,14 @@ impl RunningTrace {
         self.command.as_ref().and_then(Running::end)
     }
 
-    /// Whether there is a COMMAND that has not ended.
     pub(crate) fn command_runs(&self) -> bool {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
     }
 
-    /// Types keys into COMMAND's terminal.
     pub(crate) fn type_into_command(&mut self, keys: Vec<u8>) {
         self.command.iter_mut().for_each(|command| command.send(keys.clone()));
     }
 
-    /// Sets the size of COMMAND's terminal.
     pub(crate) fn resize_command(&mut self, columns: u16, rows: u16) {
         self.output.iter_mut().for_each(|output| output.window = (columns, rows));
         self.command.iter().for_each(|command| command.resize(columns, rows));

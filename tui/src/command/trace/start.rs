@@ -27,9 +27,7 @@ use tracetui_shared::kind::{Kind, KindSet, shows_most};
 use tracetui_shared::record::tcp::MAX_CONNECTIONS;
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// The source of its frames.
     pub feed: Feed,
-    /// The line that reports that all probes are attached.
     pub ready: String,
     /// Notes about missing probes and the machine's restrictions, one line each.
     pub notes: Vec<String>,
@@ -37,10 +35,7 @@ pub(crate) struct Session {
     pub lookups: Threads,
 }
 
-/// Attaches the probes and starts reading.
-///
-/// # Errors
-/// If nothing can be traced: every cause with its remedy, one line each.
+/// Attaches the probes and starts reading. An error has every cause with its remedy, one line each.
 pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     budget::give_back_when_freed();
     let machine = Machine::read();
@@ -124,7 +119,6 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     Ok(Session { feed, ready, notes, lookups })
 }
 
-/// Loads and attaches the probes.
 pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
     let mut capture = options.capture.clone();
     if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
@@ -183,10 +177,7 @@ pub(crate) fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
     })
 }
 
-/// A note if a filter asks for cgroups and some cgroups have no known path.
-///
-/// # Errors
-/// If no path is known, since no event would pass.
+/// A note if a filter asks for cgroups and some cgroups have no known path. Fails if no path is known, since no event would pass.
 fn unnamed_cgroups(options: &TraceOptions) -> Result<Option<String>> {
     match CgroupResolver::new() {
         Err(why) if !options.capture.cgroups.is_empty() => without_v2(&why, has_named_cgroups()),

@@ -285,7 +285,6 @@ impl Page<'_> {
         lines(shown.unwrap_or(1))
     }
 
-    /// The program of a process.
     fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
         let image = &process.image;
         let mut lines = Vec::new();
@@ -391,7 +390,6 @@ impl Page<'_> {
         }
     }
 
-    /// The kernel stack, if the event has one.
     fn stack_of(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         match crate::app::row::field(seen, "stack") {
             Value::Stack(stack) => self.stack(&stack, NAME),

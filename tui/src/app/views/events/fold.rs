@@ -54,7 +54,6 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A line of a single row.
     pub(super) fn of(at: usize) -> Line {
         Line { first: at, last: at, fold: None }
     }
@@ -65,7 +64,6 @@ impl Line {
         Line { first, last, fold: self.fold.filter(|_| first < last) }
     }
 
-    /// Whether a row belongs to it.
     pub(super) fn has(&self, at: usize) -> bool {
         (self.first..=self.last).contains(&at)
     }

@@ -58,7 +58,6 @@ impl Counts {
     }
 }
 
-/// The end of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct End {
     pub time: BootNanos,
@@ -84,7 +83,6 @@ pub(crate) struct Tried {
     pub args: Box<[u8]>,
 }
 
-/// A process of the tree.
 #[derive(Debug)]
 pub(super) struct Node {
     pub process: Arc<Process>,
@@ -101,9 +99,7 @@ pub(super) struct Node {
     /// See [`Seen::from`]. While the process runs: its last child that failed and the time, unless it has started another child since.
     pub from: Option<(ProcessKey, BootNanos)>,
     pub cgroup: CgroupId,
-    /// Whether it has an event that passes the filter.
     pub matched: bool,
-    /// Whether the user folded or unfolded it.
     pub fold: Option<bool>,
 }
 
@@ -138,7 +134,6 @@ impl Node {
         }
     }
 
-    /// Whether it had started at a moment.
     pub(super) fn started(&self, moment: Moment) -> bool {
         self.born.map_or(self.process.key.start <= moment.time, |born| born < moment.until)
     }
@@ -172,7 +167,6 @@ pub(super) struct Flags {
     pub matched: bool,
     /// Whether it made an event, or started during the trace.
     pub active: bool,
-    /// Whether the user folded or unfolded it.
     pub fold: Option<bool>,
 }
 
@@ -197,7 +191,6 @@ pub(super) fn some(place: Place) -> Option<Place> {
 pub(crate) struct Seen<'a> {
     pub process: &'a Arc<Process>,
     pub counts: Counts,
-    /// Its end, if it ended.
     pub end: Option<End>,
     /// The last failed exec, if no exec succeeded after it.
     pub tried: Option<&'a Tried>,

@@ -26,7 +26,6 @@ const TEXT: usize = 256;
 /// The maximum number of ancestors added together with a process.
 const GENERATIONS: usize = 1 << 12;
 
-/// The counts of a kept event.
 fn counts_of(stored: &Stored<'_>) -> Counts {
     let ends = stored.kind == Kind::Tcp && stored.event().is_ok_and(|event| is_close(&event.body));
     Counts::of(stored.kind, stored.failed, stored.answered, ends)
@@ -45,7 +44,6 @@ pub(super) struct Nodes {
     nodes: Vec<Option<Node>>,
     /// Indexed like `nodes`.
     links: Vec<Links>,
-    /// The links of the processes without a parent.
     roots: Links,
     added: u32,
     free: Vec<Place>,
@@ -85,7 +83,6 @@ impl Nodes {
         }
     }
 
-    /// Memory of all processes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -116,12 +113,10 @@ impl Nodes {
         }
     }
 
-    /// The links of a process.
     pub(super) fn links(&self, at: Place) -> Links {
         self.links.get(at as usize).copied().unwrap_or(Links::ROOT)
     }
 
-    /// The parent of a process.
     pub(super) fn parent(&self, at: Place) -> Option<Place> {
         some(self.links(at).parent)
     }
@@ -164,14 +159,12 @@ impl Nodes {
         })
     }
 
-    /// Unfolds a process that the user folded.
     pub(super) fn unfold(&mut self, at: Place) {
         if self.get(at).is_some_and(|node| node.fold == Some(true)) {
             self.fold(at, false);
         }
     }
 
-    /// Folds or unfolds a process.
     pub(super) fn fold(&mut self, at: Place, fold: bool) {
         self.get_mut(at).into_iter().for_each(|node| node.fold = Some(fold));
         self.flag(at);
@@ -423,7 +416,6 @@ impl Nodes {
         self.stale = true;
     }
 
-    /// Removes a process from its siblings.
     fn unlink(&mut self, at: Place) {
         let (parent, links) = (self.parent(at), self.links(at));
         self.join(parent, some(links.previous), some(links.next));
@@ -539,7 +531,6 @@ impl Nodes {
         travel.at = to;
     }
 
-    /// Whether the counts have not reached the moment.
     pub(super) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
         moment.is_some_and(|moment| {
             let until = moment.until.clamp(store.first_id(), store.next_id());
