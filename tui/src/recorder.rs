@@ -17,7 +17,8 @@ use tracetui_events::limits;
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::index::{KeysOf, Totals};
+use tracetui_events::recording::index::Totals;
+use tracetui_events::recording::keys::keys_of;
 use tracetui_shared::kind::KINDS;
 use tracetui_shared::time::BootNanos;
 
@@ -86,8 +87,7 @@ enum Job {
     Withdraw(oneshot::Sender<bool>),
 }
 
-/// A job, and its place in the queue until it is done. A state is queued even if the queue is full. Frames are then not taken until
-/// there is room again.
+/// A job, and its place in the queue until it is done. A state is queued without room too, which then delays frames.
 type Queued = (Job, Option<OwnedSemaphorePermit>);
 
 #[derive(Debug)]
@@ -124,17 +124,25 @@ pub trait RecordingFiles: Send + 'static {
     fn next(&mut self) -> io::Result<(Self::File, FileHeader)>;
 
     /// The size in bytes at which the next file is due; `None` if there is only one file.
-    fn size(&self) -> Option<u64>;
+    fn size(&self) -> Option<u64> {
+        None
+    }
 
     /// Called when the second-to-last file opened is fully written.
-    fn ended(&mut self, file: Self::File) -> io::Result<()>;
+    fn ended(&mut self, _: Self::File) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Removes the last file opened, and returns whether it did. A removed file is not written to any more.
-    fn withdraw(&mut self) -> io::Result<bool>;
+    fn withdraw(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
 
     /// The messages about the files of a recording that ended after `written` bytes in all, one line each. Empty if there is nothing
     /// to report but the size.
-    fn remarks(&self, written: u64) -> Vec<String>;
+    fn remarks(&self, _written: u64) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 struct OneFile<W>(Option<(W, FileHeader)>);
@@ -144,22 +152,6 @@ impl<W: Write + Send + 'static> RecordingFiles for OneFile<W> {
 
     fn next(&mut self) -> io::Result<(W, FileHeader)> {
         self.0.take().ok_or_else(|| io::Error::other("there is only one file"))
-    }
-
-    fn size(&self) -> Option<u64> {
-        None
-    }
-
-    fn ended(&mut self, _: W) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn withdraw(&mut self) -> io::Result<bool> {
-        Ok(false)
-    }
-
-    fn remarks(&self, _: u64) -> Vec<String> {
-        Vec::new()
     }
 }
 
@@ -173,24 +165,18 @@ pub enum Failed {
 }
 
 impl Recorder {
-    /// Starts writing. `name` is the name of the output, for messages; `keys` finds the keys for the index.
-    pub fn start(
-        out: impl Write + Send + 'static,
-        name: String,
-        header: &FileHeader,
-        keys: KeysOf,
-    ) -> io::Result<Recorder> {
-        Recorder::start_files(OneFile(Some((out, *header))), name, keys, || Ok(()))
+    /// Starts writing. `name` is the name of the output, for messages.
+    pub fn start(out: impl Write + Send + 'static, name: String, header: &FileHeader) -> io::Result<Recorder> {
+        Recorder::start_files(OneFile(Some((out, *header))), name, || Ok(()))
     }
 
     /// Starts writing consecutive files. `prepare` runs first, on the thread that opens and writes them.
     pub fn start_files<F: RecordingFiles>(
         files: F,
         name: String,
-        keys: KeysOf,
         prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<Recorder> {
-        Recorder::start_with(files, name, keys, prepare, Arc::default(), None)
+        Recorder::start_with(files, name, prepare, Arc::default(), None)
     }
 
     /// Starts writing to a stream. Its reader may pause; events lost meanwhile are counted. Once the trace is ending and `overdue`
@@ -199,18 +185,16 @@ impl Recorder {
         out: impl Write + Send + 'static,
         name: String,
         header: &FileHeader,
-        keys: KeysOf,
         overdue: fn() -> bool,
     ) -> io::Result<Recorder> {
         let taken = Arc::default();
         let stream = OneFile(Some((Stream { out, taken: Arc::clone(&taken) }, *header)));
-        Recorder::start_with(stream, name, keys, || Ok(()), taken, Some(overdue))
+        Recorder::start_with(stream, name, || Ok(()), taken, Some(overdue))
     }
 
     fn start_with<F: RecordingFiles>(
         mut files: F,
         name: String,
-        keys: KeysOf,
         prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
         taken: Arc<AtomicU64>,
         overdue: Option<fn() -> bool>,
@@ -238,7 +222,7 @@ impl Recorder {
         let run = move || {
             let first = prepare().and_then(|()| files.next());
             let begun = first.and_then(|(file, header)| {
-                let writer = Writer::new(file, &header, keys).inspect_err(|_| {
+                let writer = Writer::new(file, &header, keys_of).inspect_err(|_| {
                     // If this fails, an empty file remains. The first error is the one to report.
                     let _ = files.withdraw();
                 })?;
@@ -328,8 +312,7 @@ impl Recorder {
         self.shared.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Adds the state of `pipeline` if one is due, and begins the next file if that is due. The pipeline must have taken all frames so
-    /// far.
+    /// Adds the state of `pipeline`, which has taken all frames so far, if one is due, and begins the next file if that is due.
     pub fn state_if_due(&self, pipeline: &Pipeline) {
         if self.shared.next_due.swap(false, Ordering::Relaxed) {
             self.add(Job::Next(pipeline.state()));

@@ -17,7 +17,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::keys::keys_of;
 use tracetui_events::recording::names::{DIGITS_MOST, FileNames};
 use tracetui_events::text::grouped;
 use tracetui_host::clock;
@@ -55,7 +54,7 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         largest: 0,
     };
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Create(&directory));
-    let recorder = Recorder::start_files(files, name(path), keys_of, prepare);
+    let recorder = Recorder::start_files(files, name(path), prepare);
     recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }
 

@@ -17,7 +17,6 @@ use tokio::sync::oneshot;
 use tracetui_events::limits;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::follow;
-use tracetui_events::recording::keys::keys_of;
 use tracetui_events::text::grouped;
 use tracetui_host::clock;
 use tracetui_host::confine::{FileAccess, enter_files, later_recordings};
@@ -51,7 +50,7 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     if cli::is_stream(path) {
         // Other processes may keep the file open for longer, so it is not locked.
         let overdue = || signals::asked_to_end() && signals::time_left(limits::PATIENCE).is_zero();
-        let recorder = Recorder::start_stream(file, name.clone(), &header, keys_of, overdue);
+        let recorder = Recorder::start_stream(file, name.clone(), &header, overdue);
         return recorder.with_context(|| format!("cannot write {name}"));
     }
     let header = locked(&file, header);
@@ -62,7 +61,7 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let invoker = Invoker::of_environment()?;
     let dir = directory(path).to_owned();
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Remove(&dir));
-    Recorder::start_files(files, name.clone(), keys_of, prepare).map_err(|error| {
+    Recorder::start_files(files, name.clone(), prepare).map_err(|error| {
         // The file is empty, even if it existed before. If this fails, the file remains. The first error is the one to report.
         let _ = remove(path, &file);
         anyhow!("cannot write {name}: {error}")
@@ -83,21 +82,9 @@ impl RecordingFiles for OneFile {
         self.file.take().ok_or_else(|| io::Error::other("there is only one file"))
     }
 
-    fn size(&self) -> Option<u64> {
-        None
-    }
-
-    fn ended(&mut self, _: File) -> io::Result<()> {
-        Ok(())
-    }
-
     fn withdraw(&mut self) -> io::Result<bool> {
         let Some(made) = self.made else { return Ok(false) };
         remove_if(&self.path, made)
-    }
-
-    fn remarks(&self, _: u64) -> Vec<String> {
-        Vec::new()
     }
 }
 
@@ -333,7 +320,7 @@ impl Opener {
         let file = self.act(move || open(&own, Existing::Refuse)).await?;
         let found = file.metadata()?;
         let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
-        let recorder = header.and_then(|header| Recorder::start(file, super::say::name(path), &header, keys_of));
+        let recorder = header.and_then(|header| Recorder::start(file, super::say::name(path), &header));
         if recorder.is_err() {
             // The file is empty. If this fails, it remains. The first error is the one to report.
             let (own, made) = (path.to_owned(), (found.dev(), found.ino()));

@@ -6,7 +6,6 @@ use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{HostFrame, ProcessSeed};
 use tracetui_events::limits;
 use tracetui_events::recording::block::{FileHeader, HEADER};
-use tracetui_events::recording::keys::keys_of;
 use tracetui_events::recording::{Item, Map, Reader};
 use tracetui_events::synthetic::Maker;
 use tracetui_shared::id::Tgid;
@@ -58,7 +57,7 @@ impl std::io::Write for Disk {
 }
 
 fn recorder(disk: &Disk) -> Recorder {
-    Recorder::start(disk.clone(), "disk".to_owned(), &FileHeader::new(ID, 7), keys_of).expect("a thread")
+    Recorder::start(disk.clone(), "disk".to_owned(), &FileHeader::new(ID, 7)).expect("a thread")
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -68,7 +67,7 @@ fn runtime() -> tokio::runtime::Runtime {
 /// A recording into a pipe, which ends after a signal that came long before. How it ended, and after what time.
 fn ended_into(pipe: std::io::PipeWriter) -> (Result<u64, Failed>, Duration) {
     let header = FileHeader::new(ID, 7);
-    let mut recorder = Recorder::start_stream(pipe, "pipe".to_owned(), &header, keys_of, || true).expect("a thread");
+    let mut recorder = Recorder::start_stream(pipe, "pipe".to_owned(), &header, || true).expect("a thread");
     let mut noise = Maker::default();
     let mut began = std::time::Instant::now();
     let ended = runtime().block_on(async {
@@ -208,7 +207,7 @@ fn a_state_that_is_late_is_asked_for_once() {
 fn each_file_has_events_also_if_states_are_large() {
     let disks = std::sync::Arc::default();
     let files = InMemory(std::sync::Arc::clone(&disks));
-    let mut recorder = Recorder::start_files(files, "disk".to_owned(), keys_of, || Ok(())).expect("a thread");
+    let mut recorder = Recorder::start_files(files, "disk".to_owned(), || Ok(())).expect("a thread");
     let mut pipeline = tracetui_events::pipeline::Pipeline::default();
     let mut maker = Maker::default();
     // Processes whose state is larger than a file.
