@@ -450,7 +450,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
     /// Kinds that also get kernel stacks (bpf always does); none turns all stacks off
-    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, &STACKS), hide_possible_values = true)]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, stack_words), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
     #[command(flatten)]
     pub btf: BtfOption,
@@ -481,27 +481,17 @@ fn stacks_of(word: &str) -> Result<KindSet, String> {
     }
 }
 
-const KINDS: [&str; Kind::ALL.len()] = names(Kind::ALL, "");
+fn kind_words() -> Vec<&'static str> {
+    Kind::ALL.map(Kind::name).to_vec()
+}
 
-const STACKS: [&str; Kind::PROBED.len() + 1] = names(Kind::PROBED, "none");
-
-/// The names of kinds, and a last word if there is room for it.
-const fn names<const KINDS: usize, const WORDS: usize>(
-    kinds: [Kind; KINDS],
-    last: &'static str,
-) -> [&'static str; WORDS] {
-    let mut words = [last; WORDS];
-    let mut at = 0;
-    while at < KINDS {
-        words[at] = kinds[at].name();
-        at += 1;
-    }
-    words
+fn stack_words() -> Vec<&'static str> {
+    Kind::PROBED.map(Kind::name).into_iter().chain(["none"]).collect()
 }
 
 /// A parser of values with words that shells offer. Others are accepted as far as the parser accepts them.
 #[derive(Clone, Debug)]
-struct Offering<P>(P, &'static [&'static str]);
+struct Offering<P>(P, fn() -> Vec<&'static str>);
 
 impl<P: TypedValueParser> TypedValueParser for Offering<P> {
     type Value = P::Value;
@@ -511,7 +501,7 @@ impl<P: TypedValueParser> TypedValueParser for Offering<P> {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.1.iter().map(PossibleValue::new)))
+        Some(Box::new((self.1)().into_iter().map(PossibleValue::new)))
     }
 }
 
@@ -534,7 +524,7 @@ pub struct FilterArgs {
     /// Cgroup paths
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
-    #[arg(long, value_name = "LIST", help = help::kinds(), value_parser = Offering(StringValueParser::new(), &KINDS), hide_possible_values = true)]
+    #[arg(long, value_name = "LIST", help = help::kinds(), value_parser = Offering(StringValueParser::new(), kind_words), hide_possible_values = true)]
     pub kind: Vec<String>,
     /// Only failures: an error, a signal or a nonzero exit code
     #[arg(long)]
@@ -546,17 +536,8 @@ pub struct FilterArgs {
 
 impl From<&FilterArgs> for tracetui_events::filter::FilterOptions {
     fn from(typed: &FilterArgs) -> tracetui_events::filter::FilterOptions {
-        let typed = typed.clone();
-        tracetui_events::filter::FilterOptions {
-            pid: typed.pid,
-            tree: typed.tree,
-            comm: typed.comm,
-            uid: typed.uid,
-            cgroup: typed.cgroup,
-            kind: typed.kind,
-            failed: typed.failed,
-            filter: typed.filter,
-        }
+        let FilterArgs { pid, tree, comm, uid, cgroup, kind, failed, filter } = typed.clone();
+        tracetui_events::filter::FilterOptions { pid, tree, comm, uid, cgroup, kind, failed, filter }
     }
 }
 

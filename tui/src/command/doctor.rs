@@ -158,7 +158,7 @@ impl Report<'_> {
     }
 
     fn write_text(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "kernel        {} {}", Plain(self.kernel), Plain(self.arch))?;
+        writeln!(out, "kernel        {} {}", say::name(self.kernel), say::name(self.arch))?;
         writeln!(out, "lockdown      {}", self.lockdown.map_or("unknown", Lockdown::name))?;
         writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
         if self.kptr_restrict == Some(2) {
@@ -176,7 +176,7 @@ impl Report<'_> {
                 Severity::Fatal => (Look::Bad, "cannot trace"),
                 Severity::Partial => (Look::Notice, "limited"),
             };
-            writeln!(out, "\n{}: {}", self.paint.text(look, weight), Plain(&cause.what))?;
+            writeln!(out, "\n{}: {}", self.paint.text(look, weight), say::name(&cause.what))?;
             self.below(out, 4, "remedy", &cause.remedy)?;
         }
         if !self.probes.is_empty() {
@@ -192,9 +192,9 @@ impl Report<'_> {
                 (true, Some(true)) => (Look::Good, "seen        "),
                 (true, Some(false)) => (Look::Bad, "not seen    "),
             };
-            let name = Plain(&probe.name).to_string();
+            let name = say::name(&probe.name);
             let state = self.paint.text(look, state);
-            let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", Plain(&probe.how));
+            let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", say::name(&probe.how));
             writeln!(out, "{}", line.trim_end())?;
             self.reasons(out, probe, name_width + 2)?;
         }
@@ -251,7 +251,7 @@ impl Report<'_> {
         let mut label = format!("{label}:");
         for line in text.trim().lines() {
             let label = self.paint.text(Look::Note, &format!("{:8}", std::mem::take(&mut label)));
-            writeln!(out, "{:indent$}{label} {}", "", Plain(line))?;
+            writeln!(out, "{:indent$}{label} {}", "", say::name(line))?;
         }
         Ok(())
     }
@@ -345,15 +345,6 @@ fn capabilities(held: Option<Capabilities>) -> String {
         (_, 0) => "all".to_owned(),
         (held, lacked_count) if lacked_count < held => format!("all except {}", lacked.join(" ")),
         _ => names.join(" "),
-    }
-}
-
-/// Text with control characters escaped, since reasons quote the kernel.
-struct Plain<'a>(&'a str);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&say::name(self.0))
     }
 }
 
