@@ -12,8 +12,8 @@ use tracetui_shared::kind::KindSet;
 pub(crate) struct KeptEvents {
     excerpt: Excerpt,
     next: Id,
-    /// The number of events evicted before they were taken.
-    evicted: u64,
+    /// The number of events, including `lost` rows, that were evicted before they were taken.
+    pub(crate) evicted: u64,
 }
 
 impl KeptEvents {
@@ -34,11 +34,6 @@ impl KeptEvents {
             self.next += 1;
         }
         (self.excerpt.batch(), self.next == store.next_id())
-    }
-
-    /// The number of events, including `lost` rows, that were evicted before they were taken.
-    pub(crate) fn evicted(&self) -> u64 {
-        self.evicted
     }
 }
 
@@ -102,7 +97,7 @@ mod tests {
         let gone = app.store().first_id() - first;
         assert!(gone > 0, "the memory is small");
         while !kept.next(&app).1 {}
-        assert_eq!(kept.evicted(), gone);
+        assert_eq!(kept.evicted, gone);
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub(super) struct Around {
     latest_ns: u64,
     /// Events that were taken into the excerpt after they had waited.
     late: ByKind,
-    counts: Counts,
+    /// The matches and windows so far.
+    pub(super) counts: Counts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -89,8 +90,7 @@ impl Around {
         }
     }
 
-    /// Takes the next event, in the order of delivery. An event inside a window is delivered; an event that waits may be delivered later
-    /// ([`late`](Self::late)).
+    /// Takes the next event. In a window it is delivered. Otherwise it waits, and may be delivered later ([`late`](Self::late)).
     pub(super) fn take(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) -> Disposition {
         if !self.wanted.shown.passes(seen, &mut self.scratch.0) {
             return Disposition::Filtered;
@@ -195,16 +195,11 @@ impl Around {
     }
 
     /// Writes the end of the window, once no match can join it.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if let Some(window) = self.window.take() {
             let to = BootNanos(window.to.0.min(self.latest_ns.max(window.from.0)));
             self.excerpt.push(&HostFrame::Window(Window { to, ..window }));
         }
-    }
-
-    /// Ends the last window.
-    pub(super) fn end(&mut self) {
-        self.close();
     }
 
     /// The next frames to be written.
@@ -218,11 +213,6 @@ impl Around {
     /// The events taken since the last call that had waited before.
     pub(super) fn late(&mut self) -> ByKind {
         std::mem::take(&mut self.late)
-    }
-
-    /// The matches and windows so far.
-    pub(super) fn counts(&self) -> Counts {
-        self.counts
     }
 }
 
@@ -276,7 +266,7 @@ mod tests {
             pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
             pipeline.ledger().deliver_late(&around.late());
             if number + 1 == events {
-                around.end();
+                around.close();
             }
             while let Some(batch) = around.batch() {
                 reader.feed(batch);
@@ -293,7 +283,7 @@ mod tests {
         assert_eq!((reader.account().sum().delivered, reader.account().sum().lost.sum()), (kept.len() as u64, 0));
         let ms = |ns: BootNanos| (ns.0 - start) / 1_000_000;
         let windows = reader.windows().iter().map(|w| (ms(w.from), ms(w.to), w.matches)).collect();
-        (kept, windows, around.counts())
+        (kept, windows, around.counts)
     }
 
     #[track_caller]

@@ -40,8 +40,9 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
 }
 
 fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> Result<ExitCode> {
-    let mut lines = Lines::new(sink(format, playback.recordings().len() > 1, out)?, Box::new(|_| true), None);
-    lines.set_charset(charset());
+    let mut sink = sink(format, playback.recordings().len() > 1, out)?;
+    sink.set_charset(charset());
+    let mut lines = Lines::new(sink, Box::new(|_| true), None);
     let mut times: Option<(i128, i128)> = None;
     let mut take = |played: &Played<'_>, lines: &mut Lines<_>| {
         let now = played.context.unix_nanos();
@@ -58,7 +59,7 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
         }
     }
     if format == ExportFormat::Parquet {
-        lines.set_metadata(metadata(playback, times));
+        lines.sink.set_metadata(metadata(playback, times));
     }
     lines.finish();
     lines.outcome().with_context(|| out.cannot_write())?;

@@ -20,8 +20,6 @@ use tracetui_events::filter::Scratch;
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::sink::{self, FormatName, Sink};
-use tracetui_events::text::Charset;
-use tracetui_events::text::paint::Paint;
 use tracetui_host::clock;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -45,7 +43,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     started.notes.iter().for_each(say);
     // Do this after privileges were dropped, since it starts a thread.
     let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
-    let sink = match args.why {
+    let mut sink = match args.why {
         true => sink::explained(
             args.format,
             explain::live(started.lookups.clone()),
@@ -55,14 +53,14 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         ),
         false => sink::to_queue(args.format, outlet.inlet(), outlet.progress()),
     };
+    sink.set_zone(clock::local_offset_now_s());
+    sink.set_charset(charset());
+    sink.set_paint(paint(args.color));
     let mut scratch = Scratch::default();
     let mut pipeline = Pipeline::new(options.budget);
     pipeline.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
-    printer.set_zone(clock::local_offset_now_s());
-    printer.set_charset(charset());
-    printer.set_paint(paint(args.color));
     say(&started.ready);
     let mut pump = Pump {
         trace: RunningTrace::start(started.feed, held, signals, recorder)?.with_output(&args.run),
@@ -74,7 +72,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         given_up: false,
     };
     let printed = pump.run().await;
-    pump.trace.end_recording(pump.printer.pipeline()).await;
+    pump.trace.end_recording(&pump.printer.pipeline).await;
     let code = pump.outcome().await;
     let (given_up, unrecorded) = (pump.given_up, pump.trace.recording_failed());
     let unwritten = printer.settle();
@@ -92,7 +90,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
             ExitCode::FAILURE
         }
     };
-    remarks(&options, &account, printer.pipeline().discrepancy()).iter().for_each(say);
+    remarks(&options, &account, printer.pipeline.discrepancy()).iter().for_each(say);
     match args.format {
         FormatName::Json => say(account.json()),
         FormatName::Text | FormatName::Csv => say(account.line()),
@@ -198,15 +196,15 @@ impl<S: Sink> Pump<'_, S> {
     }
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
-        self.pace.keep(&batch, self.trace.feed().queued());
+        self.pace.keep(&batch, self.trace.feed.queued());
         let flow = self.printer.feed(batch);
         // Events that are no longer printed are in the recording, and a state would count them as filtered.
         if self.stopped.is_none() && matches!(flow, Ok(Flow::Continue)) {
-            self.trace.record_state(self.printer.pipeline());
+            self.trace.record_state(&self.printer.pipeline);
         }
-        self.trace.notices(self.printer.pipeline()).iter().for_each(say);
-        while let Some(spare) = self.printer.spare() {
-            self.trace.feed().recycle(spare);
+        self.trace.notices(&self.printer.pipeline).iter().for_each(say);
+        while let Some(spare) = self.printer.pipeline.spare() {
+            self.trace.feed.recycle(spare);
         }
         self.heed(&flow);
         flow.map(|_| ())
@@ -261,7 +259,6 @@ pub enum Flow {
 /// filtered. The same applies after the reader has closed the output: it wants no more. After the output has failed, wanted
 /// events count as lost. [`settle`](Self::settle) applies this to lines that were still queued. Lines in a pipe count as
 /// delivered.
-#[derive(Debug)]
 pub struct Printer<S> {
     pipeline: Pipeline,
     lines: Lines<S>,
@@ -269,7 +266,7 @@ pub struct Printer<S> {
 
 /// Events in, lines out.
 pub(super) struct Lines<S> {
-    sink: S,
+    pub(super) sink: S,
     wanted: Predicate,
     /// How many events may still be printed.
     left: Option<u64>,
@@ -284,12 +281,6 @@ enum End {
     /// The reader wants no more.
     Closed,
     Failed,
-}
-
-impl<S> std::fmt::Debug for Lines<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lines").field("left", &self.left).field("ended", &self.ended).finish_non_exhaustive()
-    }
 }
 
 impl<S: Sink> Printer<S> {
@@ -340,55 +331,12 @@ impl<S: Sink> Printer<S> {
     pub fn account(&self) -> Account {
         self.pipeline.account()
     }
-
-    pub fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
-    }
-
-    pub fn spare(&mut self) -> Option<Batch> {
-        self.pipeline.spare()
-    }
-
-    /// Sets the time zone, in seconds east of UTC.
-    pub fn set_zone(&mut self, seconds: i32) {
-        self.lines.set_zone(seconds);
-    }
-
-    /// Sets the charset of the output.
-    pub fn set_charset(&mut self, charset: Charset) {
-        self.lines.set_charset(charset);
-    }
-
-    /// Sets whether the output is coloured.
-    pub fn set_paint(&mut self, paint: Paint) {
-        self.lines.set_paint(paint);
-    }
 }
 
 impl<S: Sink> Lines<S> {
     /// A writer of lines for the wanted events, at most `count`.
     pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
         Lines { sink, wanted, left: count, error: None, ended: None, unwritten: ByKind::default() }
-    }
-
-    /// Sets the time zone, in seconds east of UTC.
-    pub(super) fn set_zone(&mut self, seconds: i32) {
-        self.sink.set_zone(seconds);
-    }
-
-    /// Sets what the output says of its recordings.
-    pub(super) fn set_metadata(&mut self, values: Vec<(&'static str, String)>) {
-        self.sink.set_metadata(values);
-    }
-
-    /// Sets the charset of the output.
-    pub(super) fn set_charset(&mut self, charset: Charset) {
-        self.sink.set_charset(charset);
-    }
-
-    /// Sets whether the output is coloured.
-    pub(super) fn set_paint(&mut self, paint: Paint) {
-        self.sink.set_paint(paint);
     }
 
     /// Queues the line of an event if the event is wanted.

@@ -45,10 +45,9 @@ pub(super) fn restore() {
     }
 }
 
-/// Makes a panic restore the terminal before its message.
-pub(super) fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+/// Makes a panic restore the terminal before its message. `once`: whether that is done already.
+pub(super) fn restore_on_panic(once: &Once, restore: fn()) {
+    once.call_once(|| {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             restore();

@@ -25,7 +25,7 @@ use tracetui_events::playback::remarks::{Stretch, missing};
 use tracetui_events::playback::{self, AtEnd, Playback, Played, Recording, SORTS_OF_TIME, Step};
 use tracetui_events::recording::follow::{self, Writing};
 use tracetui_events::recording::reader::Ending;
-use tracetui_events::sink::{self, FormatName};
+use tracetui_events::sink::{self, FormatName, Sink as _};
 use tracetui_events::text::grouped;
 use tracetui_events::text::shell;
 use tracetui_events::text::time::Moment;
@@ -46,15 +46,15 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
         Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     }
     let several = playback.recordings().len() > 1;
-    let sink = match args.why {
+    let mut sink = match args.why {
         true => sink::explained(args.format, explain::from_events(), io::stdout(), None, several),
         false if several => sink::of_several(args.format, io::stdout()),
         false => sink::to_writer(args.format, io::stdout()),
     };
+    sink.set_zone(clock::local_offset_now_s());
+    sink.set_charset(charset());
+    sink.set_paint(paint(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
-    lines.set_zone(clock::local_offset_now_s());
-    lines.set_charset(charset());
-    lines.set_paint(paint(args.color));
     let (mut said, mut any) = (false, false);
     let all = loop {
         let mut take = |played: &Played<'_>| {

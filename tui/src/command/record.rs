@@ -12,6 +12,7 @@ use super::usage::{BadUsage, compile};
 use super::write::{self, Existing};
 use crate::cli;
 use crate::cli::size::ByteSize;
+use crate::recorder::Recorder;
 use anyhow::Result;
 use std::future::pending;
 use std::process::ExitCode;
@@ -76,7 +77,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     };
     recording.run(args.duration).await;
     let code = recording.outcome().await;
-    if let Some(events) = recording.trace.failed_after() {
+    if let Some(events) = &recording.trace.failed_after {
         let lost = recording.pipeline.ledger().recorded_only(events, recording.part.is_none());
         if lost > 0 {
             say(format_args!("{} not recorded", counted(lost, ["event was", "events were"])));
@@ -143,7 +144,7 @@ impl Recording {
                     Happening::Signal(signal) if self.trace.pass_on(signal) => {}
                     Happening::Signal(_) => self.stop(),
                     Happening::Command(happened) => self.happened(&happened),
-                    Happening::Frames(batch) if self.full => self.trace.feed().recycle(batch),
+                    Happening::Frames(batch) if self.full => self.trace.feed.recycle(batch),
                     Happening::Frames(batch) => {
                         self.take(batch);
                         self.mind_the_size().await;
@@ -168,7 +169,7 @@ impl Recording {
         let (around, reader) = part.as_mut();
         pipeline.end();
         pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
-        around.end();
+        around.close();
         write_part(trace, pipeline, around, reader);
         reader.end();
         reader.next(None, &mut |_, _| Disposition::Delivered);
@@ -200,7 +201,7 @@ impl Recording {
     /// The messages about the recorded parts.
     fn around_remarks(&self, memory: ByteSize) -> Vec<String> {
         let Some(Part::Around(part)) = &self.part else { return Vec::new() };
-        let Counts { matches, windows, short } = part.0.counts();
+        let Counts { matches, windows, short } = part.0.counts;
         let (matches, windows) = (counted(matches, ["match", "matches"]), counted(windows, ["window", "windows"]));
         let mut lines = vec![format!("--around: {matches} in {windows}")];
         if short > 0 {
@@ -223,7 +224,7 @@ impl Recording {
             _ => pipeline.next(None, &mut |_, _| Disposition::Delivered),
         }
         while let Some(spare) = self.pipeline.spare() {
-            self.trace.feed().recycle(spare);
+            self.trace.feed.recycle(spare);
         }
         self.trace.record_state(&self.pipeline);
         self.trace.notices(&self.pipeline).iter().for_each(say);
@@ -247,7 +248,7 @@ impl Recording {
             return;
         }
         self.full = true;
-        if self.trace.is_tapped() {
+        if self.trace.tapped {
             self.trace.untap(&mut self.pipeline);
         }
         if !self.stopped {
@@ -263,7 +264,7 @@ impl Recording {
     }
 
     fn show_progress(&mut self) {
-        let (sum, bytes) = (self.pipeline.account().sum(), self.trace.recorded());
+        let (sum, bytes) = (self.pipeline.account().sum(), self.trace.recorder().map_or(0, Recorder::written));
         if let Some(progress) = &mut self.progress {
             progress.show(Figures { events: sum.delivered, bytes, lost: sum.lost.sum() });
         }

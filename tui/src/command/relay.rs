@@ -14,6 +14,7 @@ use rustix::stdio::{stderr, stdin, stdout};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -25,7 +26,6 @@ use tracetui_live::command::{Ended, Happened, Running, in_foreground, in_pipelin
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
 
-/// The maximum bytes of keys in one read.
 const KEYS: usize = 4096;
 
 /// The user's terminal. Restored when dropped.
@@ -53,7 +53,8 @@ impl Relay {
         if !command.is_relayed() {
             return Ok(None);
         }
-        restore_on_panic();
+        static ONCE: Once = Once::new();
+        restore_on_panic(&ONCE, restore);
         command.follow_size();
         let outlet = Outlet::new(File::from(writable()?))?;
         // SAFETY: the descriptor is owned, and stays open and unchanged until it is dropped.
@@ -232,7 +233,8 @@ mod tests {
     #[test]
     fn a_panic_restores_the_modes() {
         if std::env::var_os(PANICS).is_some() {
-            restore_on_panic();
+            static ONCE: Once = Once::new();
+            restore_on_panic(&ONCE, restore);
             assert!(make_raw(true) && is_raw());
             panic!("it panics while the terminal is raw");
         }

@@ -43,8 +43,7 @@ const KEY_FRAME: Duration = Duration::from_millis(8);
 /// The time between two ticks if no work is left to continue.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Bytes of batches to take before drawing the screen and reading keys, unless [`FRAME`] is over earlier. A small batch counts as
-/// [`SMALL`].
+/// Bytes of batches to take before drawing and reading keys, within [`FRAME`]. A small batch counts as [`SMALL`].
 const TAKEN: usize = 4 * limits::BATCH;
 
 /// The minimum bytes that a batch counts for. A recording may consist of many small batches.
@@ -122,7 +121,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     dashboard.trace.resize_command(columns, rows);
     if recorder.is_some() {
         dashboard.record_with(recorder);
-        dashboard.trace.tap();
+        dashboard.trace.tapped = true;
     }
     let (screen, left) = match screen {
         Ok(mut screen) => {
@@ -321,7 +320,7 @@ impl Loop {
         }
         self.write_kept();
         while let Some(batch) = self.app.pipeline.spare() {
-            self.trace.feed().recycle(batch);
+            self.trace.feed.recycle(batch);
         }
         effects
     }
@@ -364,38 +363,29 @@ impl Loop {
 
     async fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<Next> {
         for effect in effects {
+            *dirty |= !matches!(
+                effect,
+                Effect::Copy(_) | Effect::Look(..) | Effect::Type(_) | Effect::CommandWindow(..) | Effect::CountRuns(_)
+            );
             match effect {
                 Effect::Quit => return Ok(Next::Leave),
-                Effect::Redraw => *dirty = true,
-                Effect::Record => {
-                    self.toggle_recording().await;
-                    *dirty = true;
-                }
+                Effect::Redraw => {}
+                Effect::Record => self.toggle_recording().await,
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
-                Effect::Seek(ns) => {
-                    self.seek(ns);
-                    *dirty = true;
-                }
-                Effect::Find(find) => {
-                    self.find(find)?;
-                    *dirty = true;
-                }
+                Effect::Seek(ns) => self.seek(ns),
+                Effect::Find(find) => self.find(find)?,
                 Effect::Look(id, question) => self.looker.ask(id, question),
                 Effect::Type(bytes) => self.trace.type_into_command(bytes),
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
-                Effect::CountRuns(on) => self.trace.feed().count_runs(on),
+                Effect::CountRuns(on) => self.trace.feed.count_runs(on),
                 Effect::Suspend => {
                     // The COMMAND does not belong to this job.
                     self.trace.signal_command_group(libc::SIGSTOP);
                     let resumed = screen.suspend();
                     self.trace.signal_command_group(libc::SIGCONT);
                     resumed?;
-                    *dirty = true;
                 }
-                Effect::Clear => {
-                    screen.resume()?;
-                    *dirty = true;
-                }
+                Effect::Clear => screen.resume()?,
             }
         }
         Ok(Next::Go)
@@ -413,7 +403,7 @@ impl Loop {
     fn record_with(&mut self, recorder: Option<Recorder>) {
         if let Some(recorder) = &recorder {
             self.app.update(Input::Recording(recorder.name().to_owned()));
-            if self.trace.keeps_output() {
+            if self.trace.output.is_some() {
                 // The saved states of the recording include COMMAND's terminal.
                 let terminal = self.app.output.as_ref().map(|output| &output.terminal);
                 terminal.into_iter().for_each(|terminal| self.app.pipeline.set_terminal(terminal));
@@ -473,9 +463,9 @@ impl Loop {
             recorder.frames(&batch);
             if done {
                 recorder.frames(&restart(&self.app.pipeline.state()));
-                let evicted = kept.evicted();
+                let evicted = kept.evicted;
                 self.kept = None;
-                self.trace.tap();
+                self.trace.tapped = true;
                 if evicted > 0 {
                     self.app.update(Input::KeptEvicted(evicted));
                 }
@@ -498,7 +488,7 @@ impl Loop {
 
     /// Takes frames until the source ends or a signal comes.
     async fn drain(&mut self) {
-        while !self.trace.source_ended() && !self.interrupted {
+        while !self.trace.source_ended && !self.interrupted {
             match self.trace.next(Frames::Taken).await {
                 Happening::Signal(signal) if ends(signal) => self.interrupted = true,
                 happening => self.take_in(happening),

@@ -1,6 +1,7 @@
 //! The terminal of the dashboard. It is restored on exit, on a panic and while tracetui is suspended.
 
 use crate::command::outlet::{Inlet, Outlet, Patience};
+use crate::command::raw::restore_on_panic;
 use crate::command::relay::stop_job;
 use crate::command::{say, signals};
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
@@ -74,7 +75,11 @@ pub enum Mouse {
 
 impl Screen {
     pub(super) fn take(mouse: Mouse) -> io::Result<Screen> {
-        restore_on_panic();
+        static ONCE: Once = Once::new();
+        restore_on_panic(&ONCE, || {
+            PANICKED.store(true, Ordering::SeqCst);
+            restore();
+        });
         let outlet = Arc::new(Outlet::to(stdio::stdout())?);
         *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&outlet));
         let terminal = enter(mouse, &mut Canvas::new(&outlet)).and_then(|()| terminal(&outlet));
@@ -236,19 +241,6 @@ fn restore() {
         say::write(stdio::stdout(), &sequence, || true);
     }
     let _ = disable_raw_mode();
-}
-
-/// Makes a panic restore the terminal before its message.
-fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            PANICKED.store(true, Ordering::SeqCst);
-            restore();
-            report(info);
-        }));
-    });
 }
 
 pub(super) fn hung_up() -> bool {

@@ -63,18 +63,18 @@ pub(crate) enum Frames {
 /// A running trace: its source, the COMMAND and the signals.
 #[derive(Debug)]
 pub(crate) struct RunningTrace {
-    feed: Feed,
+    pub(crate) feed: Feed,
     command: Option<Running>,
     /// The user's terminal, if the COMMAND has one of its own.
     relay: Option<Relay>,
     signals: Signals,
-    source_ended: bool,
+    pub(crate) source_ended: bool,
     /// The recording; `None` after it ended or failed.
     recorder: Option<Recorder>,
     /// Whether frames are recorded as they come.
-    tapped: bool,
+    pub(crate) tapped: bool,
     /// The events recorded before the recording failed ([`Recorder::events`]); `None` if it did not.
-    failed_after: Option<[u64; KINDS]>,
+    pub(crate) failed_after: Option<[u64; KINDS]>,
     /// Whether a signal came before the COMMAND was released. The COMMAND then did not run.
     not_run: bool,
     /// Whether the COMMAND writes to tracetui's stderr.
@@ -84,7 +84,7 @@ pub(crate) struct RunningTrace {
     asked: Option<Instant>,
     /// Whether a message said that tracetui waits for the COMMAND.
     said_to_wait: bool,
-    output: Option<RecordedOutput>,
+    pub(crate) output: Option<RecordedOutput>,
     /// The parts of BPF that the last inventory could not read.
     unseen: Vec<String>,
     /// The probes already reported as seeing nothing; `None` before the first frames.
@@ -148,11 +148,6 @@ impl RunningTrace {
         let batch = output.frames(bytes);
         self.record(&batch);
         (!batch.is_empty()).then_some(batch)
-    }
-
-    /// Whether a recording, if there is one, includes COMMAND's output.
-    pub(crate) fn keeps_output(&self) -> bool {
-        self.output.is_some()
     }
 
     pub(crate) fn replace_feed(&mut self, feed: Feed) {
@@ -260,14 +255,9 @@ impl RunningTrace {
         Some(batch)
     }
 
-    /// Sets the recorder. It gets frames after [`tap`](Self::tap).
+    /// Sets the recorder. It gets frames once `tapped` is set.
     pub(crate) fn set_recorder(&mut self, recorder: Option<Recorder>) {
         (self.recorder, self.failed_after, self.tapped) = (recorder, None, false);
-    }
-
-    /// Starts recording frames as they come.
-    pub(crate) fn tap(&mut self) {
-        self.tapped = true;
     }
 
     /// Stops recording frames. The recording ends here, and the trace continues.
@@ -277,11 +267,6 @@ impl RunningTrace {
         self.record(&batch);
         pipeline.feed(batch);
         self.tapped = false;
-    }
-
-    /// Whether frames are recorded as they come.
-    pub(crate) fn is_tapped(&self) -> bool {
-        self.tapped
     }
 
     pub(crate) fn recorder(&self) -> Option<&Recorder> {
@@ -337,10 +322,6 @@ impl RunningTrace {
         notices
     }
 
-    pub(crate) fn recorded(&self) -> u64 {
-        self.recorder.as_ref().map_or(0, Recorder::written)
-    }
-
     /// Removes the recording if the COMMAND did not run, and prints a message.
     pub(crate) async fn withdraw_recording(&mut self) {
         if let Some(Ended::NotRun(..)) = self.command_end()
@@ -363,14 +344,8 @@ impl RunningTrace {
         }
     }
 
-    /// Whether a recording stopped before its end.
     pub(crate) fn recording_failed(&self) -> bool {
         self.failed_after.is_some()
-    }
-
-    /// The events of a recording that stopped before its end, by kind number.
-    pub(crate) fn failed_after(&self) -> Option<&[u64; KINDS]> {
-        self.failed_after.as_ref()
     }
 
     /// Waits for frames; forever once the source has ended.
@@ -388,15 +363,6 @@ impl RunningTrace {
         self.source_ended = batch.is_none();
         batch.iter().for_each(|batch| self.record(batch));
         batch.map_or(Happening::SourceEnded, Happening::Frames)
-    }
-
-    pub(crate) fn feed(&mut self) -> &mut Feed {
-        &mut self.feed
-    }
-
-    /// Whether the source has ended, so that no more frames will come.
-    pub(crate) fn source_ended(&self) -> bool {
-        self.source_ended
     }
 
     pub(crate) fn command(&mut self) -> Option<&mut Running> {
