@@ -1,18 +1,100 @@
 //! The columns that the views show: as many as fit, unless the configuration file or the user chose some.
 
+use super::named::named;
 use super::views::View;
 
-/// The columns of a view that the user can choose, in their usual order. The command of the tree and the value of Top are always shown.
+/// Defines the columns of a view in their usual order: each with its name in the configuration file, and its title.
+macro_rules! columns {
+    ($($type:ident { $($(#[$of_column:meta])* $column:ident $name:literal $title:literal,)+ })+) => {
+        $(
+            named! {
+                enum $type name { $($(#[$of_column])* $column $name,)+ }
+            }
+
+            impl $type {
+                pub(crate) const NAMES: &[&str] = &[$($name),+];
+
+                pub(crate) fn named(name: &str) -> Option<$type> {
+                    $type::ALL.into_iter().find(|column| column.name() == name)
+                }
+
+                pub(crate) fn title(self) -> &'static str {
+                    match self {
+                        $($type::$column => $title,)+
+                    }
+                }
+            }
+        )+
+    };
+}
+
+columns! {
+    EventColumn {
+        Time "time" "TIME",
+        Kind "kind" "KIND",
+        Pid "pid" "PID",
+        Ppid "ppid" "PPID",
+        User "user" "USER",
+        Comm "comm" "COMM",
+        Result "result" "RESULT",
+        Detail "detail" "DETAIL",
+        Cwd "cwd" "CWD",
+        Cgroup "cgroup" "CGROUP",
+    }
+    // The command follows, in any choice.
+    TreeColumn {
+        Pid "pid" "PID",
+        Ppid "ppid" "PPID",
+        User "user" "USER",
+        State "state" "STATE",
+        Started "started" "STARTED",
+        Lived "lived" "LIVED",
+        Execs "execs" "EXECS",
+        Opens "opens" "OPENS",
+        Conns "conns" "CONNS",
+        Failed "failed" "FAILED",
+        Cgroup "cgroup" "CGROUP",
+    }
+    // The value comes first, in any choice.
+    TopColumn {
+        Events "events" "EVENTS",
+        Share "share" "",
+        Rate "rate" "/s",
+        Peak "peak" "PEAK",
+        Exec "exec" "EXEC",
+        Exit "exit" "EXIT",
+        Open "open" "OPEN",
+        Bpf "bpf" "BPF",
+        Tcp "tcp" "TCP",
+        Failed "failed" "FAILED",
+        Last "last" "LAST",
+        /// A sparkline of the last seconds, three seconds per cell.
+        History "history" "LAST 60 s",
+    }
+    BpfColumn {
+        Id "id" "ID",
+        Type "type" "TYPE",
+        Name "name" "NAME",
+        /// Whether it writes to the memory of processes.
+        Writes "writes" "W",
+        /// Takes the remaining width, and more if it needs that.
+        Target "target" "ATTACHED TO",
+        Owner "owner" "OWNER",
+        Loaded "loaded" "LOADED",
+        Runs "runs" "RUNS/s",
+        Mean "mean" "MEAN",
+        Size "jited" "JITED",
+        Tag "tag" "TAG",
+    }
+}
+
+/// The names of the columns that the user can choose.
 pub(crate) fn all(view: View) -> &'static [&'static str] {
     match view {
-        View::Events => &["time", "kind", "pid", "ppid", "user", "comm", "result", "detail", "cwd", "cgroup"],
-        View::Tree => {
-            &["pid", "ppid", "user", "state", "started", "lived", "execs", "opens", "conns", "failed", "cgroup"]
-        }
-        View::Top => {
-            &["events", "share", "rate", "peak", "exec", "exit", "open", "bpf", "tcp", "failed", "last", "history"]
-        }
-        View::Bpf => &["id", "type", "name", "writes", "target", "owner", "loaded", "runs", "mean", "jited", "tag"],
+        View::Events => EventColumn::NAMES,
+        View::Tree => TreeColumn::NAMES,
+        View::Top => TopColumn::NAMES,
+        View::Bpf => BpfColumn::NAMES,
     }
 }
 

@@ -31,7 +31,6 @@ pub(crate) struct Completion {
     pub(crate) chosen: Option<usize>,
 }
 
-/// A text that can complete a line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Offer {
     pub(crate) text: String,

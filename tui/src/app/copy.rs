@@ -6,8 +6,7 @@ use tracetui_events::event::{Body, EventContext};
 use tracetui_events::sink::ndjson::Json;
 use tracetui_events::text::{Charset, escaped, shell};
 
-/// The maximum number of bytes that are copied. Terminals accept sequences of up to 100,000 bytes, and base64 encodes 3
-/// bytes as 4.
+/// The maximum number of bytes that are copied: as base64, as much as terminals accept in a sequence (100,000 bytes).
 pub(crate) const MOST: usize = 74_994;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

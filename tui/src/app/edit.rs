@@ -9,7 +9,6 @@ const HISTORY: usize = 100;
 /// The maximum length of a line in bytes.
 pub(crate) const LINE: usize = 4096;
 
-/// A line with a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     /// The text left of the cursor.
@@ -24,7 +23,6 @@ pub struct Line {
     cut: bool,
 }
 
-/// The effect of a key on a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Edited {
     Changed,

@@ -3,52 +3,34 @@
 use super::complete::Completion;
 use super::edit::{History, Line};
 use super::keymap::Press;
+use super::language::parse;
 use crate::app::device::KeyCode;
 use crate::app::edit::Edited;
-use std::fmt;
-use std::ops::Range;
+use std::cell::RefCell;
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
-use tracetui_events::filter::gives_way;
+use tracetui_events::filter::{Filter, FilterError, Scratch, gives_way};
 use tracetui_events::store::Store;
 use tracetui_shared::id::Tgid;
 
-/// Decides which events are shown. It hides events and never stops collection.
-pub trait DisplayFilter: fmt::Debug {
-    fn matches(&self, seen: &EventContext<'_>) -> bool;
-
-    /// Whether it tests kinds. Only then may it hide gap rows.
-    fn names_kinds(&self) -> bool {
-        false
-    }
-
-    /// The root process ids of the trees that it names.
-    fn roots(&self) -> Vec<Tgid> {
-        Vec::new()
-    }
-
-    /// The parts, all of which an event must match. Joined by spaces they form the filter again.
-    fn parts(&self) -> Vec<String>;
-}
-
-/// The reason why a text is not a valid filter.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FilterInputError {
-    /// The position of the error in the text, in bytes.
-    pub at: Range<usize>,
-    pub message: String,
-    pub hint: Option<String>,
-}
-
-/// Parses a filter. The world provides the names of users and groups.
-pub(crate) type ParseFilter = fn(&str, &World) -> Result<Box<dyn DisplayFilter>, FilterInputError>;
-
+/// A filter with the buffers that its evaluation needs. It hides events and never stops collection.
 #[derive(Debug)]
+pub(crate) struct DisplayFilter {
+    filter: Filter,
+    scratch: RefCell<Scratch>,
+}
+
+impl DisplayFilter {
+    pub(crate) fn matches(&self, seen: &EventContext<'_>) -> bool {
+        self.filter.matches(seen, &mut self.scratch.borrow_mut())
+    }
+}
+
+#[derive(Debug, Default)]
 pub(crate) struct FilterState {
-    parse: ParseFilter,
     parts: Vec<String>,
-    applied: Option<Box<dyn DisplayFilter>>,
-    error: Option<FilterInputError>,
+    applied: Option<DisplayFilter>,
+    error: Option<FilterError>,
     line: Option<Line>,
     /// The texts of the line since it was last parsed as a filter.
     unread: Vec<String>,
@@ -70,58 +52,39 @@ pub(crate) enum Change {
 }
 
 impl FilterState {
-    pub(crate) fn new(parse: ParseFilter) -> FilterState {
-        FilterState {
-            parse,
-            parts: Vec::new(),
-            applied: None,
-            error: None,
-            line: None,
-            unread: Vec::new(),
-            completion: None,
-            before: String::new(),
-            history: History::default(),
-            replaced: Vec::new(),
-        }
-    }
-
     /// The filter in effect; `None` shows everything.
-    pub(crate) fn applied(&self) -> Option<&dyn DisplayFilter> {
-        self.applied.as_deref()
+    pub(crate) fn applied(&self) -> Option<&DisplayFilter> {
+        self.applied.as_ref()
     }
 
     /// The root process ids of the trees in the filter in effect.
     pub(crate) fn roots(&self) -> Vec<Tgid> {
-        self.applied.as_ref().map(|filter| filter.roots()).unwrap_or_default()
+        self.applied.as_ref().map(|applied| applied.filter.roots()).unwrap_or_default()
     }
 
-    /// The text of the filter in effect.
     pub(crate) fn text(&self) -> String {
         self.parts.join(" ")
     }
 
-    /// The line being typed.
     pub(crate) fn line(&self) -> Option<&Line> {
         self.line.as_ref()
     }
 
-    /// The completions on offer.
     pub(crate) fn completion(&self) -> Option<&Completion> {
         self.completion.as_ref()
     }
 
-    /// The error in the line.
-    pub(crate) fn error(&self) -> Option<&FilterInputError> {
+    pub(crate) fn error(&self) -> Option<&FilterError> {
         self.error.as_ref()
     }
 
     /// Sets the filter to this text. If the text is not a valid filter, the filter stays as it is.
-    pub(crate) fn set(&mut self, text: &str, world: &World) -> Result<(), FilterInputError> {
+    pub(crate) fn set(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
         self.applied = match text.trim() {
             "" => None,
-            _ => Some((self.parse)(text, world)?),
+            _ => Some(DisplayFilter { filter: parse(text, world)?, scratch: RefCell::default() }),
         };
-        self.parts = self.applied.as_ref().map(|filter| filter.parts()).unwrap_or_default();
+        self.parts = self.applied.as_ref().map(|applied| applied.filter.parts()).unwrap_or_default();
         Ok(())
     }
 
@@ -131,7 +94,7 @@ impl FilterState {
     }
 
     /// Adds a part unless it is there. Removes the parts that it contradicts and those that it makes redundant.
-    pub(crate) fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterInputError> {
+    pub(crate) fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterError> {
         let stays = |known: &&String| *known != part && !gives_way(known, part);
         let keep: Vec<&str> = self.parts.iter().filter(stays).map(String::as_str).collect();
         let gone = self.parts.len() - keep.len();
@@ -156,7 +119,7 @@ impl FilterState {
     }
 
     /// Adds a part in place of the parts that begin with `prefix`.
-    pub(crate) fn add_in_place(&mut self, prefix: &str, part: &str, world: &World) -> Result<Change, FilterInputError> {
+    pub(crate) fn add_in_place(&mut self, prefix: &str, part: &str, world: &World) -> Result<Change, FilterError> {
         let others: Vec<_> = self.parts.iter().filter(|known| !known.starts_with(prefix)).cloned().collect();
         if others.len() < self.parts.len() {
             self.set(&others.join(" "), world)?;
@@ -165,7 +128,7 @@ impl FilterState {
     }
 
     /// Removes the newest part, and restores the parts that it had replaced.
-    pub(crate) fn peel(&mut self, world: &World) -> Result<Change, FilterInputError> {
+    pub(crate) fn peel(&mut self, world: &World) -> Result<Change, FilterError> {
         let text = self.text();
         if let Some((_, before)) = self.replaced.pop_if(|(made, _)| *made == text) {
             return self.take(&before, world);
@@ -176,7 +139,7 @@ impl FilterState {
         }
     }
 
-    fn take(&mut self, text: &str, world: &World) -> Result<Change, FilterInputError> {
+    fn take(&mut self, text: &str, world: &World) -> Result<Change, FilterError> {
         self.set(text, world)?;
         self.history.add(&self.text());
         Ok(Change::Applied)
@@ -199,8 +162,7 @@ impl FilterState {
         self.line = Some(Line::new(&format!("{text}{space}")));
     }
 
-    /// Completes the text before the cursor as far as that is unambiguous, or inserts the next or previous offer. `None` if there are no
-    /// completions.
+    /// Completes the text before the cursor as far as that is unambiguous, or inserts another offer. `None` without completions.
     pub(crate) fn complete(&mut self, next: bool, store: &Store, world: &World) -> Option<Change> {
         let line = self.line.as_mut()?;
         let mut completion = match self.completion.take() {
@@ -218,8 +180,7 @@ impl FilterState {
         Some(self.try_line(world))
     }
 
-    /// Handles a key in the line. `more`: another key follows at once. The text is then not parsed as a filter before [`read`](Self::read),
-    /// or before a key that needs the filter.
+    /// Handles a key. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key needs it.
     pub(crate) fn key(&mut self, press: Press, more: bool, world: &World) -> Change {
         let read = if press.code == KeyCode::Enter { self.read(world) } else { Change::None };
         let Some(line) = &mut self.line else { return Change::None };

@@ -60,7 +60,7 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| replay.find(find.clone(), true));
             }
             None if find.pattern.is_some() => {
-                self.search.found_no_others();
+                self.search.no_others = true;
                 let others = self.search.place(&self.events, &self.store).is_some_and(|place| place.all > 0);
                 self.say(if others { "no other match" } else { "no match" });
             }

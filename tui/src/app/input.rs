@@ -11,8 +11,7 @@ use tracetui_events::why::{Answer, Lookup};
 #[derive(Debug)]
 pub enum Input {
     Batch(Batch),
-    /// Another part of the recording follows. All state is dropped and replaced by this one, if there is one. The flag tells whether the
-    /// part is at the start of the recording.
+    /// Another part of the recording, with its state if there is one, replaces all state. The flag: whether it is at the start.
     Restore(Option<Batch>, bool),
     /// The facts about the shown recording have changed.
     Replayed(Facts),
@@ -37,7 +36,6 @@ pub enum Input {
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
-    /// A recording with this name began.
     Recording(String),
     /// The recording lacks this many of the kept events, because they were evicted before they were written.
     KeptEvicted(u64),
@@ -92,7 +90,6 @@ pub enum Effect {
     Find(Option<Find>),
     /// Look up why the event with this id failed: [`Input::Looked`] follows.
     Look(Id, Box<Lookup>),
-    /// Start or stop counting the runs of BPF programs.
     CountRuns(bool),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,

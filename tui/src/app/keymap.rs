@@ -2,6 +2,7 @@
 //! the defaults; a [`Keymap`] is a copy of it in which the keys of each action can be changed.
 
 use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
+use crate::app::named::named;
 use std::borrow::Cow;
 use std::str::FromStr;
 use tracetui_events::text::is_hostile;
@@ -11,7 +12,6 @@ use unicode_width::UnicodeWidthChar;
 macro_rules! actions {
     ($($action:ident $name:literal $about:literal,)+) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        #[allow(missing_docs)] // The texts beside them describe them.
         pub(crate) enum Action {
             $($action,)+
             Toggle(Kind),
@@ -163,48 +163,18 @@ impl Scope {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)] // Named by `title`.
-pub(crate) enum Section {
-    Move,
-    Find,
-    Filter,
-    Selected,
-    Detail,
-    View,
-    Tree,
-    Top,
-    Bpf,
-    Replay,
-}
-
-impl Section {
-    pub(crate) const ALL: [Section; 10] = [
-        Section::Move,
-        Section::Find,
-        Section::Filter,
-        Section::Selected,
-        Section::Detail,
-        Section::View,
-        Section::Tree,
-        Section::Top,
-        Section::Bpf,
-        Section::Replay,
-    ];
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Section::Move => "Move",
-            Section::Find => "Find",
-            Section::Filter => "Filter",
-            Section::Selected => "Selected row",
-            Section::Detail => "Detail pane",
-            Section::View => "View",
-            Section::Tree => "Process tree",
-            Section::Top => "Top",
-            Section::Bpf => "BPF programs",
-            Section::Replay => "Replay",
-        }
+named! {
+    enum Section title {
+        Move "Move",
+        Find "Find",
+        Filter "Filter",
+        Selected "Selected row",
+        Detail "Detail pane",
+        View "View",
+        Tree "Process tree",
+        Top "Top",
+        Bpf "BPF programs",
+        Replay "Replay",
     }
 }
 
@@ -241,6 +211,12 @@ const fn code(code: KeyCode) -> Press {
     Press { code, ctrl: false }
 }
 
+const ENTER: Press = code(KeyCode::Enter);
+const LEFT: Press = code(KeyCode::Left);
+const RIGHT: Press = code(KeyCode::Right);
+const TAB: Press = code(KeyCode::Tab);
+const BACK_TAB: Press = code(KeyCode::BackTab);
+
 const fn f(n: u8) -> Press {
     code(KeyCode::F(n))
 }
@@ -271,23 +247,11 @@ fn of_kind(kind: Kind) -> Binding {
 }
 
 const OF_TREE: &[Binding] = &[
+    bind(Section::Tree, &[ENTER], Action::SubtreeEvents, "events", "events of the process and its descendants"),
+    bind(Section::Tree, &[LEFT, key('h'), key('-')], Action::Fold, "", "fold or unfold; fold again: to the parent"),
     bind(
         Section::Tree,
-        &[code(KeyCode::Enter)],
-        Action::SubtreeEvents,
-        "events",
-        "events of the process and its descendants",
-    ),
-    bind(
-        Section::Tree,
-        &[code(KeyCode::Left), key('h'), key('-')],
-        Action::Fold,
-        "",
-        "fold or unfold; fold again: to the parent",
-    ),
-    bind(
-        Section::Tree,
-        &[code(KeyCode::Right), key('l'), key('+')],
+        &[RIGHT, key('l'), key('+')],
         Action::Unfold,
         "unfold",
         "fold or unfold; fold again: to the parent",
@@ -298,10 +262,10 @@ const OF_TREE: &[Binding] = &[
 ];
 
 const OF_TOP: &[Binding] = &[
-    bind(Section::Top, &[code(KeyCode::Enter)], Action::TopEvents, "these", "show the events of the row"),
+    bind(Section::Top, &[ENTER], Action::TopEvents, "these", "show the events of the row"),
     bind(Section::Top, &[key('x')], Action::TopHide, "hide", "hide the events of the row"),
-    bind(Section::Top, &[code(KeyCode::Right), key('l')], Action::NextBy, "by", "count by another property"),
-    bind(Section::Top, &[code(KeyCode::Left), key('h')], Action::PreviousBy, "", "count by another property"),
+    bind(Section::Top, &[RIGHT, key('l')], Action::NextBy, "by", "count by another property"),
+    bind(Section::Top, &[LEFT, key('h')], Action::PreviousBy, "", "count by another property"),
     bind(Section::Top, &[key('s'), f(6)], Action::TopSort, "sort", "sort by the next column; reverse"),
     bind(Section::Top, &[key('S')], Action::TopReverse, "", "sort by the next column; reverse"),
     bind(Section::Top, &[key('W')], Action::TopWindow, "60 s", "the last 60 s; from now on"),
@@ -334,8 +298,8 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events tree top BPF"),
     bind(Section::View, &[key('3'), f(8)], Action::ShowTop, "", "events tree top BPF"),
     bind(Section::View, &[key('4')], Action::ShowBpf, "", "events tree top BPF"),
-    bind(Section::Move, &[code(KeyCode::Tab)], Action::NextView, "", "next or previous view"),
-    bind(Section::Move, &[code(KeyCode::BackTab)], Action::PreviousView, "", "next or previous view"),
+    bind(Section::Move, &[TAB], Action::NextView, "", "next or previous view"),
+    bind(Section::Move, &[BACK_TAB], Action::PreviousView, "", "next or previous view"),
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
     bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
     bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
@@ -346,9 +310,9 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Selected, &[key('d')], Action::OnlyDir, "", "pid tree comm dir user"),
     bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "hide comm; why it failed"),
     bind(Section::Detail, &[key('u')], Action::ToParent, "to parent", "to the parent; tabs"),
-    bind(Section::Detail, &[code(KeyCode::Tab)], Action::NextTab, "tab", "to the parent; tabs"),
-    bind(Section::Detail, &[code(KeyCode::BackTab)], Action::PreviousTab, "", "to the parent; tabs"),
-    bind(Section::Move, &[code(KeyCode::Enter)], Action::Enter, "detail", "details, full; go there"),
+    bind(Section::Detail, &[TAB], Action::NextTab, "tab", "to the parent; tabs"),
+    bind(Section::Detail, &[BACK_TAB], Action::PreviousTab, "", "to the parent; tabs"),
+    bind(Section::Move, &[ENTER], Action::Enter, "detail", "details, full; go there"),
     bind(Section::Detail, &[key('J')], Action::PaneDown, "row", "select row; scroll"),
     bind(Section::Detail, &[key('K')], Action::PaneUp, "", "select row; scroll"),
     bind(Section::View, &[key(' ')], Action::Pause, "pause", "pause (keeps tracing)"),
@@ -378,8 +342,8 @@ const AFTER_KINDS: &[Binding] = &[
     bind(Section::Move, &[ctrl('u')], Action::HalfUp, "", "half page down or up"),
     bind(Section::Move, &[key('g'), code(KeyCode::Home)], Action::Start, "", "go to the oldest"),
     bind(Section::Move, &[key('G'), code(KeyCode::End)], Action::End, "", "go to the newest; follow"),
-    bind(Section::Move, &[key('h'), code(KeyCode::Left)], Action::Left, "", "fold or unfold; scroll"),
-    bind(Section::Move, &[key('l'), code(KeyCode::Right)], Action::Right, "", "fold or unfold; scroll"),
+    bind(Section::Move, &[key('h'), LEFT], Action::Left, "", "fold or unfold; scroll"),
+    bind(Section::Move, &[key('l'), RIGHT], Action::Right, "", "fold or unfold; scroll"),
     bind(Section::View, &[ctrl('r')], Action::Reset, "", "reset the view"),
     bind(Section::View, &[ctrl('l')], Action::Redraw, "", "redraw; suspend"),
     bind(Section::View, &[ctrl('z')], Action::Suspend, "", "redraw; suspend"),
@@ -490,8 +454,7 @@ impl Keymap {
         Ok(())
     }
 
-    /// Checks that a key that was assigned for everywhere has no other meaning in one view, unless that was assigned too, or was so
-    /// before.
+    /// Checks that a key newly assigned for everywhere has no other meaning in one view, unless that was assigned too.
     fn check_precedence(&self, before: &Keymap, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
         let of = |keymap: &Keymap, action| keymap.bindings.iter().find(|binding| binding.action == action).cloned();
         for (at, (action, keys)) in assigned.iter().enumerate() {
@@ -547,8 +510,7 @@ impl Keymap {
         }
     }
 
-    /// The keys of a section with their help, `-` if there is none; keys with the same help are merged. In a replay, without those
-    /// that have nothing to do there.
+    /// The keys of a section with their help, `-` if none; equal helps are merged. A replay omits keys without a use there.
     pub(crate) fn rows(&self, section: Section, replay: bool) -> Vec<(String, &str)> {
         let mut rows: Vec<(String, &str)> = Vec::new();
         let shown = |binding: &&Binding| binding.section == section && !(replay && binding.action.is_live());

@@ -4,7 +4,9 @@ use super::device::{KeyCode, KeyEvent, KeyModifiers};
 use super::edit::{Edited, History};
 use super::input::Handled;
 use super::keymap::{self, Action, Press, Scope};
+use super::named::step;
 use super::replay::Replay;
+use super::row::TimeMode;
 use super::screen::{HelpSearch, OverlayKind};
 use super::search::Way;
 use super::views::View;
@@ -181,7 +183,7 @@ impl App {
             Action::Output => self.show_output(),
             Action::Columns => self.screen.open(OverlayKind::Columns),
             Action::TimeMode => {
-                self.screen.time = self.screen.time.next();
+                self.screen.time = step(TimeMode::ALL, self.screen.time, 1);
                 self.say(format!("time: {}", self.screen.time.name()));
             }
             Action::Reset => self.reset(),
@@ -190,8 +192,8 @@ impl App {
             Action::ShowTree => self.show(View::Tree),
             Action::ShowTop => self.show(View::Top),
             Action::ShowBpf => self.show(View::Bpf),
-            Action::NextView => self.show(self.views.shown.step(1)),
-            Action::PreviousView => self.show(self.views.shown.step(View::ALL.len() - 1)),
+            Action::NextView => self.show_next(1),
+            Action::PreviousView => self.show_next(-1),
             _ => return Handled::No,
         }
         Handled::Redraw

@@ -1,49 +1,19 @@
-//! The filter language as the dashboard's display filter.
+//! The filter language of the dashboard, which also has the titles of its columns.
 
-use super::filter::{DisplayFilter, FilterInputError};
-use std::cell::RefCell;
 use tracetui_events::enrich::World;
-use tracetui_events::event::EventContext;
-use tracetui_events::filter::{Filter, FilterError, Scratch};
-use tracetui_shared::id::Tgid;
-
-/// A filter with the buffers that its evaluation needs.
-#[derive(Debug)]
-struct Language {
-    filter: Filter,
-    scratch: RefCell<Scratch>,
-}
-
-impl DisplayFilter for Language {
-    fn matches(&self, seen: &EventContext<'_>) -> bool {
-        self.filter.matches(seen, &mut self.scratch.borrow_mut())
-    }
-
-    // The language itself passes gap rows unless it names kinds without them.
-    fn names_kinds(&self) -> bool {
-        true
-    }
-
-    fn roots(&self) -> Vec<Tgid> {
-        self.filter.roots()
-    }
-
-    fn parts(&self) -> Vec<String> {
-        self.filter.parts()
-    }
-}
+use tracetui_events::filter::{Filter, FilterError};
 
 /// Column titles of the dashboard that are not fields, each with the equivalent field. On the command line they are errors.
 const TITLES: [(&str, &str); 3] = [("errno", "err"), ("command", "arg"), ("lived", "dur")];
 
 /// Parses an expression of the filter language. Column titles are read as fields, and the parts of the filter contain the fields.
-pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterInputError> {
+pub(crate) fn parse(text: &str, world: &World) -> Result<Filter, FilterError> {
     let mut strict = text.to_owned();
     // The ends of the replacements in `strict`, and how much longer each original was.
     let mut replaced: Vec<(usize, isize)> = Vec::new();
     let error = loop {
         match Filter::parse(&strict, world) {
-            Ok(filter) => return Ok(Box::new(Language { filter, scratch: RefCell::default() })),
+            Ok(filter) => return Ok(filter),
             Err(error) => match field_of_title(&strict, &error).filter(|_| replaced.len() < REPLACED) {
                 Some(field) => {
                     strict.replace_range(error.at.clone(), field);
@@ -57,7 +27,7 @@ pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, Filter
         let longer = replaced.iter().filter(|(end, _)| *end <= at).map(|(_, longer)| longer);
         at.saturating_add_signed(longer.sum()).min(text.len())
     };
-    Err(FilterInputError { at: typed(error.at.start)..typed(error.at.end), message: error.message, hint: error.hint })
+    Err(FilterError { at: typed(error.at.start)..typed(error.at.end), ..error })
 }
 
 /// The maximum number of titles in a filter.

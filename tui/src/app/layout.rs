@@ -13,7 +13,6 @@ pub struct Areas {
     pub header: Rect,
     /// The filter and the kinds.
     pub filter: Rect,
-    /// The titles of the columns.
     pub titles: Rect,
     pub list: Rect,
     /// The detail pane with its title.

@@ -5,22 +5,6 @@ use std::time::Duration;
 /// How long after a move of the selection the rows keep an order that depends on counts.
 const HELD: Duration = Duration::from_secs(3);
 
-/// The item `by` positions after `one` in `all`, wrapping at the end.
-pub(crate) fn step<T: Copy + PartialEq>(all: &[T], one: T, by: usize) -> T {
-    let at = all.iter().position(|other| *other == one).unwrap_or_default();
-    all.get((at + by) % all.len().max(1)).copied().unwrap_or(one)
-}
-
-pub(crate) trait Order: Copy + PartialEq + 'static {
-    const ALL: &'static [Self];
-
-    fn name(self) -> &'static str;
-
-    fn next(self) -> Self {
-        step(Self::ALL, self, 1)
-    }
-}
-
 /// Rows `R` in an order `O`. The key `K` identifies the selected row, so that it stays selected wherever it moves.
 #[derive(Debug)]
 pub(crate) struct List<R, K, O> {
@@ -31,7 +15,7 @@ pub(crate) struct List<R, K, O> {
     cursor: Option<K>,
     at: usize,
     /// The first row on the screen.
-    top: usize,
+    pub top: usize,
     moved: Option<Duration>,
 }
 
@@ -50,11 +34,6 @@ impl<R, K, O> List<R, K, O> {
 
     pub(crate) fn key(&self) -> Option<&K> {
         self.cursor.as_ref()
-    }
-
-    /// The first row on the screen.
-    pub(crate) fn first_row(&self) -> usize {
-        self.top
     }
 
     /// Whether the selection moved within the last [`HELD`].
@@ -84,10 +63,6 @@ impl<R, K, O> List<R, K, O> {
     pub(crate) fn reveal(&mut self, height: usize) {
         let most = self.rows.len().saturating_sub(height);
         self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
-    }
-
-    pub(crate) fn scroll_to_start(&mut self) {
-        self.top = 0;
     }
 
     /// Selects a row. `key` returns its key.
@@ -127,7 +102,6 @@ impl<R, K, O: Default> List<R, K, O> {
     }
 }
 
-/// The text of a message about an order.
-pub(crate) fn sorted_by(order: impl Order, reverse: bool) -> String {
-    format!("sorted by {}{}", order.name(), if reverse { ", reversed" } else { "" })
+pub(crate) fn sorted_by(order: &str, reverse: bool) -> String {
+    format!("sorted by {order}{}", if reverse { ", reversed" } else { "" })
 }

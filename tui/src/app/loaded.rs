@@ -1,5 +1,4 @@
-//! The loaded part of a recording, or the kept part of a trace, and where in it the selected row is. Times are CLOCK_BOOTTIME in
-//! nanoseconds.
+//! The loaded part of a recording, or the kept part of a trace, and the selected row in it. Times are CLOCK_BOOTTIME in ns.
 
 use super::replay::{Replay, Target};
 use super::search::Way;
@@ -67,8 +66,7 @@ impl Loaded<'_> {
         from
     }
 
-    /// The event at a target, if it is loaded. `ended`: no more events will be loaded, so the last event is used if the target is beyond
-    /// it.
+    /// The event at a target, if it is loaded. `ended`: no more will be loaded, so a later target is the last event.
     pub(crate) fn row_of(self, target: Target, ended: bool) -> Option<Id> {
         let rows = self.events.rows();
         let last = rows.checked_sub(1).filter(|_| !self.events.scanning(self.store))?;
@@ -127,8 +125,7 @@ impl Loaded<'_> {
             .is_some_and(|replay| !(self.begins_at_start() && replay.is_up_to_date(self.wants_frames())))
     }
 
-    /// Whether more frames are wanted. A recording is read only as far as memory allows, unless the position is near the end of the loaded
-    /// part.
+    /// Whether more frames are wanted: if memory allows, or the position is near the end of the loaded part.
     pub(crate) fn wants_frames(self) -> bool {
         let Some(replay) = self.replay else { return true };
         let (first, next) = (self.store.first_id(), self.store.next_id());

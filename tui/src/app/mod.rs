@@ -1,5 +1,4 @@
-//! The state of the dashboard and its transitions. It has no widgets and does no I/O: each change is an [`Input`], and
-//! its result is a list of [`Effect`]s.
+//! The state of the dashboard, without widgets and I/O: each change is an [`Input`], its result a list of [`Effect`]s.
 
 mod clipboard;
 pub(crate) mod columns;
@@ -14,11 +13,12 @@ pub(crate) mod input;
 pub(crate) mod kept;
 pub mod keymap;
 mod keys;
-pub mod language;
+mod language;
 pub(crate) mod layout;
 pub(crate) mod list;
 pub(crate) mod loaded;
 mod mouse;
+pub(crate) mod named;
 mod narrow;
 pub(crate) mod output;
 mod overlay;
@@ -41,7 +41,7 @@ pub(crate) mod why;
 pub(crate) mod testing;
 
 use columns::Columns;
-use filter::{FilterState, ParseFilter};
+use filter::FilterState;
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
 use keymap::{Action, Keymap};
 use layout::Areas;
@@ -61,6 +61,7 @@ use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::World;
 use tracetui_events::event::process::Process;
+use tracetui_events::filter::FilterError;
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::search::Searches;
 use tracetui_events::store::{Id, Store, Stored};
@@ -71,7 +72,6 @@ use views::events::EventList;
 use views::{View, Views};
 use why::Reasons;
 
-/// The settings at the start of the dashboard.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The memory limit of events, processes and names.
@@ -84,7 +84,6 @@ pub struct Settings {
     pub capture: String,
     /// The display filter at the start.
     pub filter: String,
-    pub parse: ParseFilter,
     pub preferences: Preferences,
 }
 
@@ -97,7 +96,6 @@ impl Default for Settings {
             zone_s: 0,
             capture: "all".to_owned(),
             filter: String::new(),
-            parse: language::parse,
             preferences: Preferences::default(),
         }
     }
@@ -264,11 +262,10 @@ pub struct ExitLine {
 }
 
 impl App {
-    /// Creates a dashboard. Kinds that are hidden at first are collected too, so that their keys can
-    /// show earlier events.
-    pub fn new(settings: Settings) -> Result<App, filter::FilterInputError> {
+    /// Creates a dashboard. Hidden kinds are collected too, so that their keys can show earlier events.
+    pub fn new(settings: Settings) -> Result<App, FilterError> {
         let mut pipeline = Pipeline::new(settings.budget);
-        let mut filter = FilterState::new(settings.parse);
+        let mut filter = FilterState::default();
         filter.set(&settings.filter, pipeline.world())?;
         pipeline.follow(&filter.roots());
         let mut events = EventList::new();
@@ -325,7 +322,7 @@ impl App {
     }
 
     /// Sets the display filter. If it is not valid, the old filter stays.
-    pub fn set_filter(&mut self, text: &str) -> Result<(), filter::FilterInputError> {
+    pub fn set_filter(&mut self, text: &str) -> Result<(), FilterError> {
         self.filter.set(text, self.pipeline.world())?;
         self.refilter();
         Ok(())
@@ -347,7 +344,7 @@ impl App {
     /// The loaded part, and where the selected row is in it.
     pub(crate) fn loaded(&self) -> Loaded<'_> {
         let App { replay, store, events, pipeline, rates, views, .. } = self;
-        Loaded { replay: replay.as_ref(), store, events, pipeline, view: views.shown, start_ns: rates.start_ns() }
+        Loaded { replay: replay.as_ref(), store, events, pipeline, view: views.shown, start_ns: rates.start_ns }
     }
 
     pub fn areas(&self) -> Areas {
@@ -366,7 +363,7 @@ impl App {
             || self.search.hunting()
             || self.search.counting(&self.store)
             || self.views.top.scanning(&self.store)
-            || self.views.shown == View::Tree && self.views.tree.travelling(self.loaded().moment(), &self.store)
+            || self.views.shown == View::Tree && self.views.tree.nodes.travelling(self.loaded().moment(), &self.store)
     }
 
     pub fn selected(&self) -> Option<Stored<'_>> {
@@ -389,7 +386,7 @@ impl TimeBase {
         TimeBase {
             mode: app.screen.time,
             zone_s: app.settings.zone_s,
-            start_ns: app.rates.start_ns().unwrap_or_default(),
+            start_ns: app.rates.start_ns.unwrap_or_default(),
             above_ns: above.and_then(|id| app.loaded().time_of(id)),
         }
     }

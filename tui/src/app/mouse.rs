@@ -9,8 +9,7 @@ use super::{App, Effect, Effects};
 use tracetui_shared::kind::Kind;
 
 impl App {
-    /// Handles the mouse. The wheel scrolls the area under it. A click selects the row under it, or shows the view or page of the tab under
-    /// it.
+    /// The wheel scrolls the area under it. A click selects the row under it, or shows the view or page of the tab under it.
     pub(super) fn mouse(&mut self, mouse: &MouseEvent) -> Effects {
         let at = Position { x: mouse.column, y: mouse.row };
         match mouse.kind {
@@ -44,19 +43,17 @@ impl App {
         if self.is_typing() || self.screen.overlay.is_some() {
             return Vec::new();
         }
-        let tab = || self.extent.tabs.iter().position(|(from, to)| (*from..*to).contains(&at.x));
-        if let Some(view) = Some(at).filter(|at| areas.filter.contains(*at)).and_then(|_| tab()) {
+        let hit = |cells: &[(u16, u16)]| cells.iter().position(|(from, to)| (*from..*to).contains(&at.x));
+        if areas.filter.contains(at) {
+            let action = match (hit(&self.extent.tabs), hit(&self.extent.chips)) {
+                (Some(view), _) => View::ALL[view].action(),
+                (None, Some(kind)) => Action::Toggle(Kind::DEFAULT_FIRST[kind]),
+                (None, None) => return Vec::new(),
+            };
             self.screen.clear_message();
-            return self.act(View::ALL[view].action());
+            return self.act(action);
         }
-        let chip = || self.extent.chips.iter().position(|(from, to)| (*from..*to).contains(&at.x));
-        if let Some(kind) = Some(at).filter(|at| areas.filter.contains(*at)).and_then(|_| chip()) {
-            self.screen.clear_message();
-            return self.act(Action::Toggle(Kind::DEFAULT_FIRST[kind]));
-        }
-        let title = areas.detail.contains(at) && at.y == areas.detail.y;
-        let tab = || self.extent.pane_tabs.iter().position(|(from, to)| (*from..*to).contains(&at.x));
-        if let Some(tab) = Some(title).filter(|title| *title).and_then(|_| tab()) {
+        if let Some(tab) = hit(&self.extent.pane_tabs).filter(|_| areas.detail.contains(at) && at.y == areas.detail.y) {
             self.screen.clear_message();
             self.detail.show(Tab::ALL[tab]);
             return vec![Effect::Redraw];

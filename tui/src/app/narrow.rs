@@ -1,7 +1,7 @@
 //! The means to narrow the shown events: the filter, the kinds, and filter parts added by keys.
 
 use super::App;
-use super::filter::{Change, FilterInputError};
+use super::filter::Change;
 use super::keymap::Action;
 use super::views::View;
 use super::views::top::By;
@@ -29,7 +29,7 @@ fn directory(stored: &Stored<'_>, world: &World) -> Option<Vec<u8>> {
 }
 
 impl App {
-    pub(super) fn changed(&mut self, change: Result<Change, FilterInputError>) {
+    pub(super) fn changed(&mut self, change: Result<Change, filter::FilterError>) {
         match change {
             Ok(Change::Applied) => self.refilter(),
             Ok(Change::None) => {}
@@ -45,7 +45,7 @@ impl App {
         }
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
-        self.views.tree.unmatch();
+        self.views.tree.nodes.unmatch();
         self.views.top.stop();
         self.views.count(self.loaded().moment(), &self.events, &self.store, self.pipeline.world());
         self.search.recount();

@@ -95,7 +95,6 @@ impl Replayed {
     }
 }
 
-/// A COMMAND with its terminal and its status.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     /// The COMMAND's name, as it was typed.
@@ -106,7 +105,6 @@ pub(crate) struct Output {
     pub(crate) typed: bool,
     /// Whether the screen was shown without a request by the user.
     offered: bool,
-    /// The output of a replay.
     replayed: Option<Box<Replayed>>,
 }
 
@@ -135,7 +133,6 @@ impl Output {
         }
     }
 
-    /// Brings the screen of a replay to a time.
     pub(super) fn show(&mut self, until: BootNanos) {
         self.replayed.iter_mut().for_each(|replayed| replayed.show(until, &mut self.terminal));
     }

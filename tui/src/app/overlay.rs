@@ -10,8 +10,7 @@ use super::screen::{HelpSearch, OverlayKind};
 use super::search::Way;
 
 impl App {
-    /// Scrolls, replaces or closes the overlay. An action without a meaning there only closes the overlay. [`Handled::No`]: the action does
-    /// the same as without an overlay.
+    /// Scrolls, replaces or closes the overlay. Other actions only close it. [`Handled::No`]: does the same as without an overlay.
     pub(super) fn act_on_overlay(&mut self, action: Action) -> Handled {
         let (page, view) = (isize::from(self.areas().body().height as i16).max(1), self.views.shown);
         let Some(overlay) = &mut self.screen.overlay else { return Handled::No };

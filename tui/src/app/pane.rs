@@ -3,6 +3,7 @@
 use super::App;
 use super::input::Handled;
 use super::keymap::Action;
+use super::named::step;
 use super::views::View;
 use super::views::detail::{Detail, Subject, Tab};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl Detail {
             Tab::Info => Family::of(&*process?, processes).next(self.row(), down, &self.joined().collect::<Vec<_>>()),
             Tab::Parents => Family::of(&*process?, processes).next(self.row(), down, &[]),
             Tab::Files => {
-                let files = self.files()?;
+                let files = self.files.as_ref()?;
                 let at = match self.row() {
                     Some(Subject::Event(id)) => match (files.position(id)?, down) {
                         (at, _) if files.newest(at) != Some(id) => at,
@@ -86,7 +87,7 @@ fn how_ended(exit: &Stored<'_>) -> Option<Ended> {
 impl App {
     pub(super) fn act_on_detail(&mut self, action: Action) -> Handled {
         match action {
-            Action::Enter if self.detail.row().is_some() && !self.detail.row_hidden() => self.go_to_row(),
+            Action::Enter if self.detail.row().is_some() && !self.detail.row_hidden => self.go_to_row(),
             Action::Enter if self.selected().is_some() => {
                 // Stops following, so that the selected event does not change.
                 self.stay();
@@ -96,12 +97,10 @@ impl App {
             Action::PaneDown => self.move_in_pane(true),
             Action::PaneUp => self.move_in_pane(false),
             // The pane of a program has no tabs.
-            Action::NextTab if self.views.shown == View::Bpf => self.show(self.views.shown.step(1)),
-            Action::PreviousTab if self.views.shown == View::Bpf => {
-                self.show(self.views.shown.step(View::ALL.len() - 1))
-            }
-            Action::NextTab => self.detail.show(self.detail.tab.step(1)),
-            Action::PreviousTab => self.detail.show(self.detail.tab.step(Tab::ALL.len() - 1)),
+            Action::NextTab if self.views.shown == View::Bpf => self.show_next(1),
+            Action::PreviousTab if self.views.shown == View::Bpf => self.show_next(-1),
+            Action::NextTab => self.detail.show(step(Tab::ALL, self.detail.tab, 1)),
+            Action::PreviousTab => self.detail.show(step(Tab::ALL, self.detail.tab, -1)),
             Action::ToParent => self.go_to_parent(),
             _ => return Handled::No,
         }
@@ -117,7 +116,6 @@ impl App {
         }
     }
 
-    /// Opens the pane at the explanation of a failure.
     pub(super) fn explain(&mut self, id: Id) {
         match self.store.get(id).map(|stored| stored.failed) {
             Some(true) => {
@@ -154,7 +152,7 @@ impl App {
         match self
             .detail
             .next_row(down, self.subject_process(), &self.world().processes, self.extent.detail)
-            .filter(|_| has_rows && !self.detail.row_hidden())
+            .filter(|_| has_rows && !self.detail.row_hidden)
         {
             Some(row) => self.detail.select(row),
             None => self.detail.scroll_by(if down { 1 } else { -1 }, self.extent.detail),
@@ -192,7 +190,7 @@ impl App {
 
     /// Selects the event in the list that the pane's subject was reached from.
     pub(super) fn select_behind_pane(&mut self) {
-        let Some(of) = self.detail.of().filter(|of| self.events.selected() != Some(*of)) else { return };
+        let Some(of) = self.detail.of.filter(|of| self.events.selected() != Some(*of)) else { return };
         match self.events.lists(of) {
             true => self.events.select(of, self.list_height(), &self.store),
             false => self.say("the previous event is no longer in the list"),

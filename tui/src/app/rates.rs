@@ -7,8 +7,7 @@ use tracetui_shared::kind::Kind;
 
 const SECONDS: usize = 10;
 
-/// The rate in events per second above which the dashboard offers to hide a kind, and for how many consecutive seconds the rate must be
-/// that high.
+/// The rate in events per second, and the number of consecutive seconds, above which the dashboard offers to hide a kind.
 const MANY: (u64, usize) = (2_000, 3);
 
 /// Counts in the order of [`Kind::PROBED`], and the count of failed execs, which start no program.
@@ -25,15 +24,10 @@ pub(crate) struct Rates {
     seconds: VecDeque<Counts>,
     since: Duration,
     /// CLOCK_BOOTTIME of the first event, ns.
-    start_ns: Option<u64>,
+    pub(crate) start_ns: Option<u64>,
 }
 
 impl Rates {
-    /// The time of the first event: CLOCK_BOOTTIME in nanoseconds.
-    pub(crate) fn start_ns(&self) -> Option<u64> {
-        self.start_ns
-    }
-
     pub(crate) fn count(&mut self, event: &Event<'_>, boot_ns: u64) {
         self.start_ns.get_or_insert(boot_ns);
         let at = match event.kind() {

@@ -18,7 +18,6 @@ pub use speed::Speed;
 use std::time::Duration;
 pub use strip::Bin;
 use strip::Strip;
-use tracetui_events::event::EventContext;
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::timeline::{End, Facts, WHOLE_EVENTS};
 use tracetui_events::store::Id;
@@ -47,7 +46,7 @@ enum Loaded {
 pub struct Replay {
     pub(crate) facts: Facts,
     pub(crate) transport: Transport,
-    strip: Strip,
+    pub(super) strip: Strip,
     loaded: Loaded,
     /// The times of the first and the latest frame read from the loaded part (CLOCK_BOOTTIME, ns).
     read: Option<(u64, u64)>,
@@ -58,7 +57,6 @@ pub struct Replay {
     /// Whether the loaded part begins at the start of the recording.
     pub(crate) from_start: bool,
     pub(crate) speed: Speed,
-    /// The time being typed.
     pub(crate) line: Option<Line>,
     history: History,
     /// The running search in the part that is not loaded, and the search to start or stop.
@@ -137,7 +135,6 @@ impl Replay {
         batch.is_empty()
     }
 
-    /// Notes that no more frames will arrive.
     pub(super) fn end(&mut self) {
         self.loaded = Loaded::Ended;
     }
@@ -161,8 +158,7 @@ impl Replay {
         self.at_end() || self.grows() && self.loaded == Loaded::Once && wants_frames
     }
 
-    /// Whether reading on reaches the events after the loaded part sooner than loading another part does. `read`: the number of events that
-    /// the pipeline knows.
+    /// Whether reading on reaches the next events sooner than loading another part does. `read`: events that the pipeline knows.
     pub(super) fn reads_on(&self, read: u64) -> bool {
         let (events, read) = (self.facts.events, read.saturating_sub(self.before_start));
         self.at_end() || self.from_start && events < WHOLE_EVENTS || events.saturating_sub(read) < NEAR_EVENTS
@@ -207,10 +203,6 @@ impl Replay {
         let Transport::Playing(playing) = &mut self.transport else { return None };
         playing.step(now, last, self.speed);
         Some(playing.at)
-    }
-
-    pub(super) fn count(&mut self, seen: &EventContext<'_>) {
-        self.strip.count(seen);
     }
 
     /// Starts a search. `wrapped`: it continues from the other end of the recording.

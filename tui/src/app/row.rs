@@ -1,71 +1,15 @@
 //! A row of the event list as raw bytes by column, for drawing, searching and copying.
 
+pub(crate) use super::columns::EventColumn as Column;
+use super::named::named;
 use tracetui_events::event::describe::{self, Value};
 use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::{EventContext, names};
 use tracetui_events::text::time;
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Column {
-    Time,
-    Kind,
-    Pid,
-    Ppid,
-    User,
-    Comm,
-    Result,
-    Detail,
-    Cwd,
-    Cgroup,
-}
-
 impl Column {
     /// The columns that a search covers, in order: all except the time.
     pub(crate) const SEARCHED: &[Column] = Column::ALL.split_at(1).1;
-
-    pub(crate) const ALL: [Column; 10] = [
-        Column::Time,
-        Column::Kind,
-        Column::Pid,
-        Column::Ppid,
-        Column::User,
-        Column::Comm,
-        Column::Result,
-        Column::Detail,
-        Column::Cwd,
-        Column::Cgroup,
-    ];
-
-    /// The name in the configuration file.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Column::Time => "time",
-            Column::Kind => "kind",
-            Column::Pid => "pid",
-            Column::Ppid => "ppid",
-            Column::User => "user",
-            Column::Comm => "comm",
-            Column::Result => "result",
-            Column::Detail => "detail",
-            Column::Cwd => "cwd",
-            Column::Cgroup => "cgroup",
-        }
-    }
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Column::Time => "TIME",
-            Column::Kind => "KIND",
-            Column::Pid => "PID",
-            Column::Ppid => "PPID",
-            Column::User => "USER",
-            Column::Comm => "COMM",
-            Column::Result => "RESULT",
-            Column::Detail => "DETAIL",
-            Column::Cwd => "CWD",
-            Column::Cgroup => "CGROUP",
-        }
-    }
 
     /// Appends the content. [`Column::Time`] is written by [`time_text`].
     pub(crate) fn write(self, seen: &EventContext<'_>, out: &mut impl Parts) {
@@ -95,23 +39,14 @@ impl Column {
 /// The bytes of a column, with the roles of their parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Cell {
-    raw: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
     /// The end of each part in `raw`.
     ends: Vec<(usize, Role)>,
     /// The part that holds the last component of a path.
-    name: Option<usize>,
+    pub(crate) name: Option<usize>,
 }
 
 impl Cell {
-    pub(crate) fn raw(&self) -> &[u8] {
-        &self.raw
-    }
-
-    /// The index of the part that holds the last component of a path.
-    pub(crate) fn name(&self) -> Option<usize> {
-        self.name
-    }
-
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Role, &[u8])> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
         starts.zip(&self.ends).map(|(start, (end, role))| (*role, self.raw.get(start..*end).unwrap_or_default()))
@@ -194,30 +129,15 @@ pub(crate) fn searched(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) enum TimeMode {
-    #[default]
-    Clock,
-    /// Since the first event.
-    SinceStart,
-    Delta,
-}
-
-impl TimeMode {
-    pub(crate) fn next(self) -> TimeMode {
-        match self {
-            TimeMode::Clock => TimeMode::SinceStart,
-            TimeMode::SinceStart => TimeMode::Delta,
-            TimeMode::Delta => TimeMode::Clock,
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            TimeMode::Clock => "clock",
-            TimeMode::SinceStart => "since the start",
-            TimeMode::Delta => "since the row above",
-        }
+named! {
+    /// The format of the TIME column.
+    #[derive(Default)]
+    enum TimeMode name {
+        #[default]
+        Clock "clock",
+        /// Since the first event.
+        SinceStart "since the start",
+        Delta "since the row above",
     }
 }
 

@@ -47,7 +47,6 @@ impl Screen {
         self.message = Some((without_codes(&text.into()), now + MESSAGE));
     }
 
-    /// Shows a message, if there is one.
     pub(super) fn said(&mut self, text: Option<String>, now: Duration) -> Effects {
         text.into_iter().for_each(|text| self.say(text, now));
         vec![Effect::Redraw]

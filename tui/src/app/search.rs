@@ -26,11 +26,7 @@ pub enum Pattern {
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
-        match (self, other) {
-            (Pattern::Text(one), Pattern::Text(other)) => one.as_str() == other.as_str(),
-            (Pattern::Terms(one), Pattern::Terms(other)) => one.text() == other.text(),
-            _ => false,
-        }
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.text() == other.text()
     }
 }
 
@@ -72,7 +68,6 @@ struct Hunt {
     way: Way,
     /// Whether the search wrapped around the end of the list.
     wrapped: bool,
-    /// The position at which the search started.
     from: Id,
 }
 
@@ -84,8 +79,7 @@ pub enum Found {
     Row(Id, Wrapped),
     /// No match. If the search selected rows during typing: the row selected before that.
     None(Option<Id>),
-    /// No match up to the end of the list, but rows exist beyond the list. If the search selected rows during typing: the row selected
-    /// before that.
+    /// Like `None` for the list, but rows exist beyond the list.
     Edge(Way, Option<Id>),
 }
 
@@ -128,18 +122,16 @@ pub struct Search {
     /// The matching rows; `None` if the count must restart.
     matches: Option<Index>,
     /// Whether a search of the rest of the recording found no other match.
-    no_others: bool,
+    pub(crate) no_others: bool,
     last: String,
     buffers: (Vec<u8>, Scratch),
 }
 
 impl Search {
-    /// The line being typed.
     pub fn line(&self) -> Option<&Line> {
         self.line.as_ref()
     }
 
-    /// The error in the line.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
@@ -166,17 +158,6 @@ impl Search {
         (self.matches, self.no_others) = (None, false);
     }
 
-    /// Notes that nothing outside memory matches.
-    pub(super) fn found_no_others(&mut self) {
-        self.no_others = true;
-    }
-
-    /// Whether a search has shown that nothing outside memory matches.
-    pub fn no_others(&self) -> bool {
-        self.no_others
-    }
-
-    /// Counts a row that was just added.
     pub fn append(&mut self, id: Id, seen: &EventContext<'_>) {
         if let (Some(pattern), Some(matches)) = (&self.pattern, &mut self.matches)
             && pattern.matches(seen, &mut self.buffers)
@@ -220,8 +201,7 @@ impl Search {
         self.hunt = None;
     }
 
-    /// Handles a key in the line. `more`: another key follows at once. The text is then not parsed as a pattern before
-    /// [`read`](Self::read), or before a key that needs the pattern.
+    /// Handles a key. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key needs it.
     pub fn key(&mut self, press: Press, more: bool, world: &World) {
         let Some(line) = &mut self.line else { return };
         match line.key(press, &self.history) {
@@ -279,8 +259,7 @@ impl Search {
         }
     }
 
-    /// Sets the pattern. Matching is case-sensitive if the pattern contains a capital letter. A pattern that only compares fields is a
-    /// filter.
+    /// Sets the pattern: a filter if it only compares fields, else a regex, case-sensitive if it contains a capital letter.
     fn set(&mut self, text: &str, world: &World) {
         let smart = !text.chars().any(char::is_uppercase);
         self.error = None;

@@ -37,8 +37,7 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Goes to the target once it is loaded. The selected row is the position. The list follows only at the end of a recording that is
-    /// still being written.
+    /// Goes to the target once it is loaded. The list follows only at the end of a recording that is still being written.
     pub(super) fn settle_replay(&mut self) {
         let awaits = self.replay.as_ref().is_none_or(|replay| replay.transport.awaits());
         if awaits || self.look_for_any_row() {

@@ -2,13 +2,15 @@
 
 use super::input::Handled;
 use super::keymap::Action;
+use super::named::step;
 use super::replay::Target;
 use super::search::Pattern;
 use super::views::View;
 use super::views::state::{Context, ViewState};
 use super::{App, Left};
-use crate::app::filter::{Change, FilterInputError, FilterState};
+use crate::app::filter::{Change, FilterState};
 use tracetui_events::enrich::World;
+use tracetui_events::filter::FilterError;
 use tracetui_events::store::Id;
 use tracetui_shared::id::ProgId;
 
@@ -19,6 +21,10 @@ impl App {
             self.select_in_tree();
         }
         self.switch(view);
+    }
+
+    pub(super) fn show_next(&mut self, by: isize) {
+        self.show(step(View::ALL, self.views.shown, by));
     }
 
     /// Selects the process of the selected event in the tree, unless the tree shows the current state or a whole recording.
@@ -102,7 +108,7 @@ impl App {
     /// Shows the events of the selected group, or hides them.
     fn show_or_hide_group(&mut self, shows: bool) {
         let top = &self.views.top;
-        match top.selected().map(|group| top.by().term(&group.value)) {
+        match top.selected().map(|group| top.by.term(&group.value)) {
             None => self.say("nothing is selected"),
             Some(term) if shows => _ = self.show_events(|filter, world| filter.add(&term, world)),
             Some(term) => self.add_to_filter(&format!("not {term}")),
@@ -121,10 +127,7 @@ impl App {
     }
 
     /// Changes the filter, and shows the events that pass it. Esc goes back.
-    fn show_events(
-        &mut self,
-        change: impl FnOnce(&mut FilterState, &World) -> Result<Change, FilterInputError>,
-    ) -> bool {
+    fn show_events(&mut self, change: impl FnOnce(&mut FilterState, &World) -> Result<Change, FilterError>) -> bool {
         let (view, filter) = (self.views.shown, self.filter.text());
         let selected = self.events.selected().filter(|_| !self.events.follows());
         let changed = change(&mut self.filter, self.pipeline.world());
@@ -166,8 +169,7 @@ impl App {
         cause
     }
 
-    /// Goes back to the view that showed a row's events, and restores the earlier filter and event. `false` if there is no such view, or
-    /// the filter has changed since.
+    /// Goes back to the view that showed a row's events. `false` if there is none, or the filter has changed since.
     pub(super) fn back_to_view(&mut self) -> bool {
         let text = self.filter.text();
         if self.views.shown != View::Events {

@@ -20,7 +20,6 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Counts an event of a trace of this COMMAND.
     pub(crate) fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
         let (kind, header) = (seen.event.kind(), &seen.event.header);
         if kind == Kind::Exit && header.tgid == command {

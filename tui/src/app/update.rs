@@ -23,18 +23,15 @@ impl App {
             Input::Batch(batch) => self.batch(batch),
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
             Input::Replayed(facts) => {
-                let ended = self.replay.as_mut().and_then(|replay| replay.set(facts));
-                self.screen.said(ended, self.now)
+                self.screen.said(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
             }
             Input::ReadFailed(why) => {
                 self.replay.iter_mut().for_each(|replay| replay.fail(why.clone()));
                 self.screen.said(Some(why), self.now)
             }
             Input::Finding(ns) => {
-                self.replay
-                    .iter_mut()
-                    .filter_map(|replay| replay.finding.as_mut())
-                    .for_each(|finding| finding.at_ns = ns);
+                let finding = self.replay.as_mut().and_then(|replay| replay.finding.as_mut());
+                finding.into_iter().for_each(|finding| finding.at_ns = ns);
                 vec![Effect::Redraw]
             }
             Input::Found(Ok(found)) => [self.found_in_recording(found), vec![Effect::Redraw]].concat(),
@@ -66,22 +63,13 @@ impl App {
                 let began = self.recordings.begin(name, self.store.kept(), &self.key_of(Action::Record));
                 self.screen.said(Some(began), self.now)
             }
-            Input::KeptEvicted(events) => {
-                let evicted = self.recordings.evicted(events);
-                self.screen.said(evicted, self.now)
-            }
+            Input::KeptEvicted(events) => self.screen.said(self.recordings.evicted(events), self.now),
             Input::Recorded(bytes) => {
                 self.recordings.wrote(bytes);
                 Vec::new()
             }
-            Input::RecordingEnded(bytes) => {
-                let ended = self.recordings.end(bytes);
-                self.screen.said(ended, self.now)
-            }
-            Input::NotRecorded(why) => {
-                let failed = self.recordings.fail(why);
-                self.screen.said(Some(failed), self.now)
-            }
+            Input::RecordingEnded(bytes) => self.screen.said(self.recordings.end(bytes), self.now),
+            Input::NotRecorded(why) => self.screen.said(Some(self.recordings.fail(why)), self.now),
         };
         if !more {
             self.read_typed();
@@ -91,7 +79,7 @@ impl App {
         if std::mem::replace(&mut self.counts_runs, counts) != counts {
             effects.push(Effect::CountRuns(counts));
         }
-        effects.extend(self.reasons.take_question().map(|(id, question)| Effect::Look(id, question)));
+        effects.extend(self.reasons.question.take().map(|(id, question)| Effect::Look(id, question)));
         effects.extend(self.replay.as_mut().and_then(|replay| replay.asked.take()).map(Effect::Find));
         effects
     }
@@ -169,13 +157,13 @@ impl App {
             rates.count(seen.event, frame.header.time.0);
             command.into_iter().for_each(|command| summary.count(seen, command));
             if let Some(replay) = replay {
-                replay.count(seen);
+                replay.strip.count(seen);
             }
             let id = store.push(seen, frame);
             let answer = shown.answer(seen);
             events.append(id, answer);
             let taken = searches.take(id, seen);
-            tree.append(id, seen, answer == Answer::Yes, taken.cause);
+            tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             if answer != Answer::No {
                 search.append(id, seen);
             }
@@ -232,7 +220,7 @@ impl App {
         }
         let released = !self.take().is_empty() | self.play();
         if second {
-            self.views.tree.settle(&self.pipeline.world().processes);
+            self.views.tree.nodes.settle(&self.pipeline.world().processes);
         }
         let worked = self.work();
         if second || expired || released || worked { vec![Effect::Redraw] } else { Vec::new() }
@@ -249,12 +237,12 @@ impl App {
         events.scan(store, SLICE, |stored| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
-                tree.matched(process.key);
+                tree.nodes.matched(process.key);
             }
             answer
         });
         // Travelling looks at no frames, so its budget is larger.
-        tree.travel(moment, store, SLICE * 16);
+        tree.nodes.travel(moment, store, SLICE * 16);
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);

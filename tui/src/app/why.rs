@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Reasons {
     answers: VecDeque<(Id, Answer)>,
     asked: Option<Id>,
-    question: Option<(Id, Box<Lookup>)>,
+    pub(super) question: Option<(Id, Box<Lookup>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
 }
 
@@ -35,7 +35,6 @@ impl Reasons {
         self.answers.iter().find(|(known, _)| *known == id).map(|(_, answer)| answer)
     }
 
-    /// Whether a lookup for this event is running.
     pub(crate) fn asks(&self, id: Id) -> bool {
         self.asked == Some(id)
     }
@@ -44,7 +43,6 @@ impl Reasons {
         self.search.as_ref().filter(|(of, ..)| *of == id)?.2.as_ref()
     }
 
-    /// Finds the search of an event.
     fn find_search(&mut self, id: Id, store: &Store, now: Duration) {
         let known = self.search.as_ref().is_some_and(|(of, at, search)| {
             let found = search.as_ref().is_some_and(|search| search.found.is_some());
@@ -83,10 +81,6 @@ impl Reasons {
         }
         self.asked = Some(id);
         self.question = Some((id, Box::new(lookup)));
-    }
-
-    pub(super) fn take_question(&mut self) -> Option<(Id, Box<Lookup>)> {
-        self.question.take()
     }
 
     pub(super) fn looked(&mut self, id: Id, answer: Answer) {
@@ -190,7 +184,6 @@ impl App {
 }
 
 impl Tree {
-    /// The failed call behind an exit.
     pub(crate) fn cause_of(&self, exit: Id, store: &Store) -> Option<Reason> {
         let stored = store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;
         self.reason(&self.process(stored.process?.key)?, store)

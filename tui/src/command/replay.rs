@@ -6,7 +6,7 @@ use super::dashboard::look;
 use super::say::say;
 use super::usage::{BadUsage, HostNames};
 use crate::app::replay::{Replay, Target};
-use crate::app::{self, App, Settings, language};
+use crate::app::{self, App, Settings};
 use crate::cli;
 use anyhow::{Result, anyhow, bail};
 use std::io::{self, IsTerminal};
@@ -22,7 +22,6 @@ use tracetui_events::recording::frames::Next;
 use tracetui_events::text::time::Moment;
 use tracetui_host::clock;
 use tracetui_live::feed::Feed;
-use tracetui_shared::kind::KindSet;
 
 const SEVERAL: &str =
     "replay shows one recording, or the files of one trace; tracetui print FILE... merges several recordings by time";
@@ -50,15 +49,8 @@ fn start(args: &cli::Replay, loaded: &Loaded, zone_s: i32) -> Result<(App, Timel
     let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, AtEnd::Stop, SEVERAL)?, budget)?;
     let facts = timeline.facts();
     let span = facts.span;
-    let settings = Settings {
-        budget,
-        kinds: KindSet::BY_DEFAULT,
-        zone_s,
-        capture: String::new(),
-        filter: String::new(),
-        parse: language::parse,
-        preferences: loaded.config.preferences.clone(),
-    };
+    let preferences = loaded.config.preferences.clone();
+    let settings = Settings { budget, zone_s, capture: String::new(), preferences, ..Settings::default() };
     let mut app = App::new(settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(facts, Target::First, args.speed));
     begin(&mut app, &mut input, &args.filters, loaded)?;
@@ -148,6 +140,7 @@ mod tests {
     use tracetui_events::playback::timeline::Facts;
     use tracetui_events::recording::block::HEADER;
     use tracetui_shared::id::Tgid;
+    use tracetui_shared::kind::KindSet;
     use tracetui_shared::time::BootNanos;
 
     fn dir(name: &str) -> PathBuf {

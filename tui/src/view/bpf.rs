@@ -8,7 +8,7 @@ use super::events::{fitted, marked, selected};
 use super::theme::Theme;
 use super::{Piece, clock, duration, fit, moment, page, put};
 use crate::app::App;
-use crate::app::columns::automatic;
+use crate::app::columns::{BpfColumn as Column, automatic};
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
@@ -27,57 +27,7 @@ use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Column {
-    Id,
-    Type,
-    Name,
-    Writes,
-    /// Takes the remaining width, and more if it needs that.
-    Target,
-    Owner,
-    Loaded,
-    Runs,
-    Mean,
-    Size,
-    Tag,
-}
-
 impl Column {
-    fn named(name: &str) -> Option<Column> {
-        let column = match name {
-            "id" => Column::Id,
-            "type" => Column::Type,
-            "name" => Column::Name,
-            "writes" => Column::Writes,
-            "target" => Column::Target,
-            "owner" => Column::Owner,
-            "loaded" => Column::Loaded,
-            "runs" => Column::Runs,
-            "mean" => Column::Mean,
-            "jited" => Column::Size,
-            "tag" => Column::Tag,
-            _ => return None,
-        };
-        Some(column)
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Column::Id => "ID",
-            Column::Type => "TYPE",
-            Column::Name => "NAME",
-            Column::Writes => "W",
-            Column::Target => "ATTACHED TO",
-            Column::Owner => "OWNER",
-            Column::Loaded => "LOADED",
-            Column::Runs => "RUNS/s",
-            Column::Mean => "MEAN",
-            Column::Size => "JITED",
-            Column::Tag => "TAG",
-        }
-    }
-
     fn is_right(self) -> bool {
         matches!(self, Column::Id | Column::Runs | Column::Mean | Column::Size)
     }
@@ -134,7 +84,7 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
     let used: usize =
         columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + gap(width)).sum();
     // Beside the pane, a blank precedes the border.
-    let border = usize::from(width < (app.screen.width, app.screen.height).0);
+    let border = usize::from(width < app.screen.width);
     let rest = usize::from(width).saturating_sub(used + 1 + border);
     // Cells that no attach point needs go to names that would be cut.
     let mut spare = rest.saturating_sub(longest(&|seen| wide(seen.target(theme.charset))));
@@ -171,7 +121,7 @@ fn mark_and_id(seen: &Seen<'_>) -> String {
 /// Draws the titles and the rows. Returns the number of columns, without the flexible one.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let (bpf, world) = (&app.views.bpf, app.world());
-    let visible = bpf.list.rows().iter().skip(bpf.list.first_row()).take(area.height.into());
+    let visible = bpf.list.rows().iter().skip(bpf.list.top).take(area.height.into());
     let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
     let columns = columns_of(area.width, &visible, app, theme);
     let blanks = " ".repeat(gap(area.width));
@@ -182,7 +132,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         title.push_str(&cell(column.title(), *cells, theme.charset));
     }
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
-    for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.list.first_row()..).zip(&visible) {
+    for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.list.top..).zip(&visible) {
         let line = line(seen, &columns, &blanks, app, theme);
         let line = if at == bpf.list.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
@@ -226,15 +176,15 @@ fn runs(milli: u64) -> String {
 }
 
 fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
-    let unknown = || Piece::new("-".to_owned(), theme.quiet());
+    let unknown = || Piece::new("-", theme.quiet());
     match column {
         Column::Id => Piece::plain(mark_and_id(seen)),
-        Column::Type => Piece::plain(seen.type_name().to_owned()),
+        Column::Type => Piece::plain(seen.type_name()),
         Column::Name => Piece::new(text::value_in(seen.name(), theme.charset, 256), theme.strong()),
         Column::Writes => match seen.write_user() {
-            Ok(true) => Piece::new("W".to_owned(), theme.failure()),
+            Ok(true) => Piece::new("W", theme.failure()),
             Ok(false) => Piece::default(),
-            Err(_) => Piece::new("?".to_owned(), theme.quiet()),
+            Err(_) => Piece::new("?", theme.quiet()),
         },
         Column::Target => Piece::plain(seen.target(theme.charset)),
         Column::Owner => Piece::plain(owner(seen, app, theme)),
@@ -316,7 +266,7 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
 
 /// The numbers of programs, of new ones and of unloaded ones, for the filter line.
 pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    let (tally, bpf) = (app.views.bpf.tally(), &app.world().bpf);
+    let (tally, bpf) = (app.views.bpf.tally, &app.world().bpf);
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
     let many = |count: usize| short(count as u64);
@@ -328,7 +278,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     }
     if width >= 100 {
         let counted = if bpf.counts_runs() { "run counting on" } else { "run counting off" };
-        pieces.push(Piece::new(counted.to_owned(), theme.quiet()));
+        pieces.push(Piece::new(counted, theme.quiet()));
         if bpf.forgotten() > 0 {
             pieces.push(Piece::new(format!("{} dropped", short(bpf.forgotten())), theme.note()));
         }
@@ -345,7 +295,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let above = app.views.bpf.new_above();
     let where_new = if above > 0 { format!(", {} above", many(above)) } else { String::new() };
     pieces.push(Piece::new(format!("+{} new{where_new}", many(tally.new)), style(tally.new)));
-    let how = if app.views.bpf.hides_gone() { " not shown" } else { "" };
+    let how = if app.views.bpf.hides_gone { " not shown" } else { "" };
     pieces.push(Piece::new(format!("-{} gone{how}", many(tally.gone)), theme.quiet()));
     pieces
 }

@@ -1,5 +1,6 @@
 //! The choice of columns, as an overlay. It is beside the view if there is room.
 
+use super::detail::border;
 use super::put;
 use super::theme::Theme;
 use crate::app::App;
@@ -8,7 +9,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::Clear;
-use tracetui_events::text::{self, Charset};
+use tracetui_events::text;
 
 /// The width of the overlay beside the view, in cells.
 const PANEL: u16 = 26;
@@ -24,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, drawn: usize, c
     let (width, height) = if beside { (PANEL, rows.min(area.height)) } else { (area.width, area.height) };
     let area = Rect { x: area.right() - width, width, height, ..area };
     frame.render_widget(Clear, area);
-    let area = if beside { edge(frame, area, theme) } else { area };
+    let area = if beside { border(frame, area, theme) } else { area };
     let title = format!(" COLUMNS of {}", app.views.shown.title());
     let title = text::cut(&title, area.width.into(), theme.charset);
     put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title, theme.strong()));
@@ -43,13 +44,4 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, drawn: usize, c
         };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
-}
-
-/// Draws the left edge of an area, and returns the rest.
-fn edge(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Rect {
-    let edge = if theme.charset == Charset::Utf8 { "│" } else { "|" };
-    for y in area.y..area.bottom() {
-        put(frame, Rect { y, height: 1, width: 1, ..area }, Line::styled(edge, theme.quiet()));
-    }
-    Rect { x: area.x + 1, width: area.width - 1, ..area }
 }

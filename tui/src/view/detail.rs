@@ -64,7 +64,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, e
 fn place(extent: &mut Extent, detail: &Detail, selected: Option<usize>, lines: usize, height: usize) {
     let most = lines.saturating_sub(height);
     let mut first = detail.scroll.min(most);
-    if let Some(at) = selected.filter(|_| detail.reveals()) {
+    if let Some(at) = selected.filter(|_| detail.reveals) {
         // The last line is reserved for the number of lines below.
         let below = usize::from(at + 1 < lines && height > 2);
         first = first.min(at).max((at + 1 + below).saturating_sub(height)).min(most);
@@ -125,7 +125,7 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> (Line<'stat
         room = room.saturating_sub(piece.width());
         push(piece);
     }
-    push(Piece::plain(" ".to_owned()));
+    push(Piece::plain(" "));
     push(rule(room + 1));
     let mut places = [(0, 0); Tab::ALL.len()];
     for (tab, place) in tabs.into_iter().zip(&mut places) {
@@ -134,7 +134,7 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> (Line<'stat
         let cell = |cells: usize| u16::try_from(cells).unwrap_or(u16::MAX / 2);
         *place = (cell(from), cell(line.width()));
     }
-    line.push_span(Piece::new(key.to_owned(), theme.quiet()));
+    line.push_span(Piece::new(key, theme.quiet()));
     line.push_span(rule(1));
     (line, places)
 }

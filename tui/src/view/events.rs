@@ -73,8 +73,7 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
 /// The user's columns for a list of this width, in their order. DETAIL has at least half of the width. Columns at the end of the choice
 /// that do not fit beside it are omitted.
 fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
-    let chosen: Vec<Column> =
-        chosen.iter().filter_map(|name| Column::ALL.into_iter().find(|column| column.name() == *name)).collect();
+    let chosen: Vec<Column> = chosen.iter().filter_map(|name| Column::named(name)).collect();
     let width = usize::from(width);
     let pid = pid.max(5);
     let least = |column: Column| match column {
@@ -151,7 +150,7 @@ pub(super) fn draw(
 
 /// Writes above the first row how many rows were evicted there since the pause.
 fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
-    let above = app.events().evicted().above;
+    let above = app.events().evicted.above;
     if above == 0 || !app.events().paused() {
         return;
     }
@@ -293,7 +292,7 @@ fn event_line(
         // The remark on folded rows is never cut, and the name beside it stays visible.
         let remark = match column {
             Column::Detail => {
-                let name = cell.name().filter(|_| app.events().sideways() == 0);
+                let name = cell.name.filter(|_| app.events().sideways == 0);
                 beside(&mut parts, name, &remarks, room, found_in.is_some(), theme)
             }
             _ => "",
@@ -305,17 +304,17 @@ fn event_line(
             process_that_ended(&mut parts, at, own, process.key, app, theme);
         }
         if *column == Column::Detail {
-            parts = scrolled(parts, own, app.events().sideways(), theme);
+            parts = scrolled(parts, own, app.events().sideways, theme);
         }
         let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
         let width: usize = parts.iter().map(Piece::width).sum();
         let mut parts = fitted(parts, if folded { own.min(width) } else { own }, right, theme);
-        if let Some(pattern) = found.filter(|pattern| !cell.raw().is_empty() && pattern.is_match(cell.raw())) {
+        if let Some(pattern) = found.filter(|pattern| !cell.raw.is_empty() && pattern.is_match(&cell.raw)) {
             parts = marked(parts, pattern, theme);
         }
         if folded {
             parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(text::width(remark))))));
-            parts.push(Piece::new(remark.to_owned(), theme.part(Role::Note)));
+            parts.push(Piece::new(remark, theme.part(Role::Note)));
             parts = fitted(parts, room, false, theme);
         }
         parts.into_iter().for_each(|part| line.push_span(part));
@@ -359,8 +358,7 @@ fn beside<'a>(
     last
 }
 
-/// Extends the detail of an exit: with the cause of the exit after the first `at` parts, and at the end, if there is room, with the number
-/// of files opened.
+/// Extends the detail of an exit: after `at` parts with its cause, and at the end, if there is room, with the number of opens.
 fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: ProcessKey, app: &App, theme: Theme) {
     let Some(process) = app.views.tree.process(process) else { return };
     if let Some(reason) = app.views.tree.reason(&process, app.store()) {
@@ -391,7 +389,7 @@ fn cell(column: Column, seen: &EventContext<'_>, columns: &Widths) -> Cell {
 
 fn piece(column: Column, role: Role, raw: &[u8], cells: usize, app: &App, theme: Theme) -> Piece {
     let text = match column {
-        Column::Detail => text::value_in(raw, theme.charset, 4096.max(app.events().sideways() + cells)),
+        Column::Detail => text::value_in(raw, theme.charset, 4096.max(app.events().sideways + cells)),
         Column::Cwd | Column::Cgroup => {
             text::cut_middle(&text::value_in(raw, theme.charset, 4096), cells, theme.charset)
         }
@@ -413,7 +411,7 @@ fn time(cells: usize, seen: &EventContext<'_>, base: &TimeBase, theme: Theme) ->
     let above = base.above_ns.filter(|_| clock && look(seen.event.kind()) == Look::Quiet).map(text).unwrap_or_default();
     let same = own.bytes().zip(above.bytes()).take_while(|(own, above)| own == above).count();
     let (same, new) = own.split_at(same);
-    vec![Piece::new(same.to_owned(), theme.quiet()), Piece::plain(new.to_owned())]
+    vec![Piece::new(same, theme.quiet()), Piece::plain(new)]
 }
 
 /// DETAIL, scrolled sideways on request. Without scrolling, the directories of a long path are cut, so that the file name and the text

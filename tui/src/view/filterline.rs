@@ -1,8 +1,7 @@
-//! The second line: the filter, the search, the shown kinds, and the number of shown events. While the user types a filter or a search, its
-//! error is in the status line.
+//! The second line: filter, search, shown kinds, number of events. The error of a typed text is in the status line.
 
 use super::theme::Theme;
-use super::{Piece, ends, joined};
+use super::{Piece, apart, ends};
 use crate::app::App;
 use crate::app::complete::Completion;
 use crate::app::edit::{LINE, Line};
@@ -111,7 +110,7 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, C
     let room = room.saturating_sub(if label.is_empty() { 0 } else { label.len() + 1 });
     let search = searched(app, room.saturating_sub((text::width(&text) + 1).min(room / 3)), theme);
     let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
-    left.push(Piece::new(theme.border().to_owned(), theme.quiet()));
+    left.push(Piece::new(theme.border(), theme.quiet()));
     left.push(Piece::new(label, theme.quiet()));
     // The newest part is at the end.
     let text = match text::width(&text).checked_sub(room + 1) {
@@ -194,12 +193,12 @@ fn searched(app: &App, room: usize, theme: Theme) -> Piece {
 /// The number of the selected match, and of all matches in memory. A `+` marks that others may exist outside memory.
 fn matches(app: &App) -> String {
     let Some(Place { at, all }) = app.search.place(app.events(), app.store()) else { return "...".to_owned() };
-    let more = app.loaded().has_unloaded_rows() && !app.search.no_others();
+    let more = app.loaded().has_unloaded_rows() && !app.search.no_others;
     let all = format!("{}{}", grouped(all as u64), if more { "+" } else { "" });
     match (at, all.as_str()) {
         (None, "0") => "no match".to_owned(),
         (None, "1") => "1 match".to_owned(),
-        (None, _) if (app.screen.width, app.screen.height).0 >= 100 => format!("{all} matches"),
+        (None, _) if app.screen.width >= 100 => format!("{all} matches"),
         (None, _) => format!("-/{all}"),
         (Some(at), _) => format!("{}/{all}", grouped(at as u64)),
     }
@@ -220,7 +219,7 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
                 let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
                 Some(if app.screen.kinds.contains(kind) { key } else { key.to_ascii_lowercase() })
             };
-            vec![Piece::plain(kinds.filter_map(key).collect())]
+            vec![Piece::plain(kinds.filter_map(key).collect::<String>())]
         }
         _ => kinds.map(chip).collect(),
     };
@@ -275,15 +274,15 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     if over > 0 {
         let hidden = skip(&mut left, over + text::width(theme.cut_sign()));
         let style = if hidden { theme.wrong() } else { theme.quiet() };
-        left.insert(0, Piece::new(theme.cut_sign().to_owned(), style));
+        left.insert(0, Piece::new(theme.cut_sign(), style));
     }
     left.insert(0, Piece::plain(format!(" {prompt}")));
     let column = width_of(&left);
     left.extend(marked(after, before.len(), &wrong, theme));
     if wrong.start >= before.len() + after.len() && !wrong.is_empty() {
-        left.push(Piece::new(" ".to_owned(), theme.wrong()));
+        left.push(Piece::new(" ", theme.wrong()));
     }
-    joined(frame, area, &left, &right, theme);
+    apart(frame, area, &left, 0, &right, theme);
     let column = u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     frame.set_cursor_position(Position::new(area.x + column, area.y));
 }
@@ -362,9 +361,9 @@ pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion,
             pieces.clear();
         }
         let between = if pieces.is_empty() { " " } else { "  " };
-        pieces.extend([Piece::plain(between.to_owned()), text, Piece::new(note, theme.quiet())]);
+        pieces.extend([Piece::plain(between), text, Piece::new(note, theme.quiet())]);
     }
-    joined(frame, area, &pieces, &right, theme);
+    apart(frame, area, &pieces, 0, &right, theme);
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn offer(app: &App, theme: Theme) -> Piece {
 fn place(app: &App, theme: Theme) -> Piece {
     let list = app.events();
     let unseen = grouped(list.unseen() as u64);
-    if app.replay.as_ref().is_some() {
+    if app.replay.is_some() {
         return Piece::default();
     }
     let follow = app.key_of(Action::Follow);
@@ -123,13 +123,13 @@ fn place(app: &App, theme: Theme) -> Piece {
     }
     match (list.paused(), list.follows()) {
         (true, _) => {
-            let between = match list.evicted().between {
+            let between = match list.evicted.between {
                 0 => String::new(),
                 rows => format!(" {} evicted,", grouped(rows as u64)),
             };
             Piece::new(format!("{between} +{unseen} new "), theme.paused())
         }
-        (false, true) => Piece::new("following".to_owned(), theme.quiet()),
+        (false, true) => Piece::new("following", theme.quiet()),
         (false, false) if list.unseen() == 0 => Piece::new(format!("{follow} follow"), theme.quiet()),
         (false, false) => Piece::new(format!(" {unseen} new below  {follow} follow "), theme.paused()),
     }
@@ -177,7 +177,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
         let keys = [("Enter", "keep"), ("Tab", "complete"), ("Up Down", "history"), ("Ctrl-U", "clear")];
         return own(&[&keys[..], &[("Esc", "revert")]].concat());
     }
-    if app.replay.as_ref().is_some_and(|replay| replay.line.as_ref().is_some()) {
+    if app.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
         return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
     if app.search.line().is_some() {
@@ -227,7 +227,7 @@ fn of_output(app: &App) -> Vec<(String, String)> {
 
 fn of_table(app: &App) -> Vec<(String, String)> {
     let open = app.detail.size().is_some();
-    let replay = app.replay.as_ref().is_some();
+    let replay = app.replay.is_some();
     // A recording that is still being written can be followed. On a narrow screen this replaces a longer way.
     let offers_follow =
         app.replay.as_ref().is_some_and(|replay| replay.grows() && !matches!(replay.transport, Transport::Following));
@@ -249,9 +249,9 @@ fn of_table(app: &App) -> Vec<(String, String)> {
             false
         }
         Action::TimeMode | Action::FoldAll => app.views.shown == View::Events,
-        Action::BpfGone => app.views.bpf.tally().gone > 0,
+        Action::BpfGone => app.views.bpf.tally.gone > 0,
         Action::Follow if replay => offers_follow,
-        Action::Forward60 => !offers_follow || (app.screen.width, app.screen.height).0 >= 100,
+        Action::Forward60 => !offers_follow || app.screen.width >= 100,
         _ => true,
     };
     let mut all: Vec<&Binding> = app.settings.preferences.keymap.iter().collect();

@@ -48,7 +48,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
             let capture = fits(capture(app, area.width, theme));
             let mut rates = fits(rates(app, area.width, theme));
             if rates.is_empty() {
-                rates = fits(vec![Piece::plain(short(app.rates.all())), Piece::new("/s".to_owned(), theme.quiet())]);
+                rates = fits(vec![Piece::plain(short(app.rates.all())), Piece::new("/s", theme.quiet())]);
             }
             [capture, rates].concat()
         }
@@ -72,10 +72,10 @@ pub(super) fn lost(lost: u64, skips: u64, after: &str, theme: Theme) -> Piece {
 fn state(app: &App, theme: Theme) -> Piece {
     let command_ended = app.output.as_ref().is_some_and(|output| output.ended().is_some());
     match (app.events().paused(), app.source) {
-        (false, _) if command_ended => Piece::new(" ENDED ".to_owned(), theme.ended()),
-        (true, _) => Piece::new(" PAUSED ".to_owned(), theme.paused()),
-        (false, SourceState::Live) => Piece::new(" LIVE ".to_owned(), theme.live()),
-        (false, SourceState::Ended) => Piece::new(" ENDED ".to_owned(), theme.ended()),
+        (false, _) if command_ended => Piece::new(" ENDED ", theme.ended()),
+        (true, _) => Piece::new(" PAUSED ", theme.paused()),
+        (false, SourceState::Live) => Piece::new(" LIVE ", theme.live()),
+        (false, SourceState::Ended) => Piece::new(" ENDED ", theme.ended()),
     }
 }
 
@@ -144,7 +144,7 @@ fn host(app: &App, theme: Theme) -> Vec<Piece> {
     let parts = [host.name.as_str(), host.kernel.as_str()];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     let text = text::escape_in(parts.join(" ").as_bytes(), theme.charset, 60);
-    vec![Piece::new("tracetui".to_owned(), theme.strong()), Piece::new(text, theme.quiet())]
+    vec![Piece::new("tracetui", theme.strong()), Piece::new(text, theme.quiet())]
 }
 
 /// The capture filter, if it excludes anything.
@@ -154,14 +154,14 @@ fn capture(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         capture => {
             let text = text::escape_in(capture.as_bytes(), theme.charset, usize::from(width));
             let text = text::cut(&text, usize::from(width) / 3, theme.charset);
-            vec![Piece::new("capture".to_owned(), theme.quiet()), Piece::plain(text)]
+            vec![Piece::new("capture", theme.quiet()), Piece::plain(text)]
         }
     }
 }
 
 /// The rate of each captured kind. A narrow screen has no dots between them.
 fn rates(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    let quiet = |text: &str| Piece::new(text.to_owned(), theme.quiet());
+    let quiet = |text: &str| Piece::new(text, theme.quiet());
     let mut pieces = Vec::new();
     let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
     for kind in KindSet::BY_DEFAULT.iter().filter(|kind| captured.contains(*kind)) {

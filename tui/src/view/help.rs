@@ -11,7 +11,7 @@ use tracetui_events::text;
 const TWO_COLUMNS: u16 = 70;
 
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.as_ref().is_some());
+    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.is_some());
     let wanted = app.screen.help.text.to_lowercase();
     if !wanted.is_empty() {
         return found(app, &wanted, width, theme);
@@ -61,7 +61,6 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
 const OF_REPLAY: &[Section] =
     &[Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::View];
 
-/// The filter language in a few lines.
 fn language(app: &App) -> [String; 3] {
     [
         " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >".to_owned(),
@@ -75,7 +74,7 @@ fn language(app: &App) -> [String; 3] {
 
 /// The rows and the lines on filters that contain the text, in one column.
 fn found(app: &App, wanted: &str, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.as_ref().is_some());
+    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.is_some());
     let has = |text: &str| text.to_lowercase().contains(wanted);
     let mut lines = Vec::new();
     // Includes the rows of other views, under their titles.

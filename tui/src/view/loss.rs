@@ -74,7 +74,7 @@ fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
     let verdict = format!("{} lost in this recording: {share} of all events", gap::counted(lost, None));
     let loaded = if loaded == 0 { "none".to_owned() } else { grouped(loaded) };
     // A filter on kinds may hide the gaps.
-    let next = match app.filter.applied().is_some_and(|filter| filter.names_kinds()) {
+    let next = match app.filter.applied().is_some() {
         false => format!(" {} loads the next gap.", app.key_of(Action::Next)),
         true => String::new(),
     };
@@ -262,15 +262,7 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         grouped(account.cut),
         grouped(account.own)
     );
-    skips
-        .into_iter()
-        .chain(books)
-        .chain(tree)
-        .chain(account.unread_text())
-        .chain(dropped)
-        .chain(late)
-        .chain([others])
-        .collect()
+    [skips, books, tree, account.unread_text(), dropped, late, Some(others)].into_iter().flatten().collect()
 }
 
 /// The use of `--memory`, and the data that did not fit.

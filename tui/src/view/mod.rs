@@ -147,8 +147,7 @@ fn moment(app: &App, width: u16, theme: Theme) -> Option<Piece> {
     Some(Piece::new(text, theme.paused()))
 }
 
-/// The columns that fit, each with its cells and a space. The first column that does not fit and all later ones are dropped, except for the
-/// flexible one.
+/// The columns that fit, each with its cells and a space: those before the first that does not, and the flexible one.
 fn fit<C: PartialEq>(
     columns: impl Iterator<Item = (C, usize)>,
     mut room: usize,
@@ -214,15 +213,15 @@ struct Piece {
 }
 
 impl Piece {
-    fn new(text: String, style: Style) -> Piece {
-        Piece { text, style, directories: false }
+    fn new(text: impl Into<String>, style: Style) -> Piece {
+        Piece { text: text.into(), style, directories: false }
     }
 
     fn of_directories(self, directories: bool) -> Piece {
         Piece { directories, ..self }
     }
 
-    fn plain(text: String) -> Piece {
+    fn plain(text: impl Into<String>) -> Piece {
         Piece::new(text, Style::new())
     }
 
@@ -254,32 +253,12 @@ fn width_of(pieces: &[Piece]) -> usize {
     pieces.iter().filter(|piece| !piece.text.is_empty()).map(|piece| piece.width() + 2).sum()
 }
 
-/// The pieces that fit. `pieces` are in order of importance, and `order` is their order on the screen.
-fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u16) -> Vec<Piece> {
-    let mut room = usize::from(width);
-    let mut fits = [false; N];
-    for (piece, fits) in pieces.iter().zip(&mut fits) {
-        *fits = piece.width() < room;
-        if !*fits {
-            break;
-        }
-        room = room.saturating_sub(piece.width() + 2);
-    }
-    let kept = order.iter().filter(|at| fits.get(**at).copied().unwrap_or_default());
-    kept.filter_map(|at| pieces.get(*at).cloned()).collect()
-}
-
-/// Draws a line with pieces at its left and right ends, and a space between those at the left. If there is too little room, the right
-/// pieces take precedence.
+/// Draws a line with pieces at both ends, and a space between those at the left. The right pieces take precedence.
 fn ends(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
     apart(frame, area, left, 1, right, theme);
 }
 
-/// Like [`ends`], with no space between the pieces at the left.
-fn joined(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
-    apart(frame, area, left, 0, right, theme);
-}
-
+/// Like [`ends`], with `space` cells between the pieces at the left.
 fn apart(frame: &mut Frame<'_>, area: Rect, left: &[Piece], space: usize, right: &[Piece], theme: Theme) {
     let right: Vec<_> = right.iter().filter(|piece| !piece.text.is_empty()).collect();
     let right_width: usize = right.iter().map(|piece| piece.width()).sum::<usize>() + right.len().saturating_sub(1) * 2;

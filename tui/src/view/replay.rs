@@ -18,11 +18,11 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     let recording = &replay.facts;
     let lost = app.pipeline.account().sum().lost.sum().max(recording.lost);
     let end = match recording.end {
-        _ if replay.failure.is_some() => Piece::new("CANNOT READ".to_owned(), theme.alarm()),
-        End::Early => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
-        End::Growing => Piece::new("BEING WRITTEN".to_owned(), theme.strong()),
-        End::Open => Piece::new("NO END YET".to_owned(), theme.alarm()),
-        End::Complete if area.width >= 130 => Piece::plain("COMPLETE".to_owned()),
+        _ if replay.failure.is_some() => Piece::new("CANNOT READ", theme.alarm()),
+        End::Early => Piece::new("ENDS EARLY", theme.alarm()),
+        End::Growing => Piece::new("BEING WRITTEN", theme.strong()),
+        End::Open => Piece::new("NO END YET", theme.alarm()),
+        End::Complete if area.width >= 130 => Piece::plain("COMPLETE"),
         End::Complete | End::Unknown => Piece::default(),
     };
     let recorded = area.width >= 100 || area.width >= 80 && end.text.is_empty();
@@ -32,14 +32,17 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         _ => " at most",
     };
     let lost = super::header::lost(lost, 0, after, theme);
-    let right = super::by_importance([lost, end], [1, 0], area.width);
+    // The losses are more important than the end.
+    let room = usize::from(area.width);
+    let end = Some(end).filter(|end| lost.width() + 2 + end.width() < room);
+    let right: Vec<_> = end.into_iter().chain(Some(lost).filter(|lost| lost.width() < room)).collect();
     let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(area.width) / 3);
     let host = match area.width >= 130 {
         true => text::escape_in(format!("host {}", app.world().host().name).as_bytes(), theme.charset, 40),
         false => String::new(),
     };
     let left = [
-        Piece::new(" REPLAY ".to_owned(), theme.replay()),
+        Piece::new(" REPLAY ", theme.replay()),
         Piece::new(transport(app, replay, area.width), theme.strong()),
         Piece::plain(place(app)),
         Piece::plain(format!(" {name}")),

@@ -31,7 +31,6 @@ macro_rules! roles {
     ($($role:ident $name:literal $doc:literal,)+) => {
         /// The roles of what is drawn. Each has one look.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        #[allow(missing_docs)] // Described by `doc`.
         pub(crate) enum Role {
             $($role,)+
         }
@@ -144,7 +143,6 @@ impl fmt::Display for Look {
     }
 }
 
-/// The weights in the configuration file.
 pub(crate) const WEIGHTS: [(&str, Modifier); 5] = [
     ("bold", BOLD),
     ("dim", DIM),
@@ -176,7 +174,6 @@ pub(crate) const COLOURS: [(&str, Color); 16] = [
 /// The look of what has neither colour nor weight.
 pub(crate) const PLAIN: &str = "plain";
 
-/// A text that is no look.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LookError {
     pub at: Range<usize>,
@@ -253,11 +250,7 @@ pub(crate) struct Looks([Look; ROLES]);
 
 impl Default for Looks {
     fn default() -> Looks {
-        let mut looks = [Look::default(); ROLES];
-        for (look, role) in looks.iter_mut().zip(Role::ALL) {
-            *look = Look::of(*role);
-        }
-        Looks(looks)
+        Looks(std::array::from_fn(|at| Look::of(Role::ALL[at])))
     }
 }
 
@@ -266,8 +259,7 @@ impl Looks {
         self.0[role as usize] = look;
     }
 
-    /// These looks, with or without colours. To be called once: what differs from the default stays in memory, so that a theme
-    /// can be copied.
+    /// These looks, with or without colours. Call it once: looks that differ stay in memory, so that a theme can be copied.
     pub(crate) fn colours(&self, plain: bool) -> Colours {
         match (*self == Looks::default(), plain) {
             (true, true) => Colours::None,
@@ -276,6 +268,59 @@ impl Looks {
             (false, false) => Colours::Own(Box::leak(Box::new(self.0.map(Look::coloured)))),
         }
     }
+}
+
+/// Functions of a theme that return the style of a role.
+macro_rules! styles {
+    ($($style:ident $role:ident,)+) => {
+        impl Theme {
+            $(
+                pub(crate) fn $style(self) -> Style {
+                    self.of(Role::$role)
+                }
+            )+
+        }
+    };
+}
+
+styles! {
+    quiet Quiet,
+    strong Strong,
+    note Note,
+    selected Selection,
+    failure Failure,
+    loss Loss,
+    live Live,
+    paused Paused,
+    replay Replay,
+    ended Ended,
+    tab Tab,
+}
+
+/// Functions of a theme that return a sign of its charset: in UTF-8, and in ASCII.
+macro_rules! signs {
+    ($($(#[$about:meta])* $sign:ident $utf8:literal $ascii:literal,)+) => {
+        impl Theme {
+            $(
+                $(#[$about])*
+                pub(crate) fn $sign(self) -> &'static str {
+                    if self.charset == Charset::Utf8 { $utf8 } else { $ascii }
+                }
+            )+
+        }
+    };
+}
+
+signs! {
+    /// Separates parts of a line.
+    dot "·" "-",
+    /// Marks text that is cut off.
+    cut_sign "…" ".",
+    /// Precedes the number of lines below.
+    down "▼" "v",
+    line "─" "-",
+    border "│" "|",
+    dash "╌" "-",
 }
 
 impl Theme {
@@ -292,36 +337,6 @@ impl Theme {
         }
     }
 
-    /// What separates parts of a line.
-    pub(crate) fn dot(self) -> &'static str {
-        if self.charset == Charset::Utf8 { "·" } else { "-" }
-    }
-
-    /// The sign of text that is cut off.
-    pub(crate) fn cut_sign(self) -> &'static str {
-        if self.charset == Charset::Utf8 { "…" } else { "." }
-    }
-
-    /// What stands before the number of lines below.
-    pub(crate) fn down(self) -> &'static str {
-        if self.charset == Charset::Utf8 { "▼" } else { "v" }
-    }
-
-    /// A horizontal line.
-    pub(crate) fn line(self) -> &'static str {
-        if self.charset == Charset::Utf8 { "─" } else { "-" }
-    }
-
-    /// A vertical line.
-    pub(crate) fn border(self) -> &'static str {
-        if self.charset == Charset::Utf8 { "│" } else { "|" }
-    }
-
-    /// A dashed horizontal line.
-    pub(crate) fn dash(self) -> &'static str {
-        if self.charset == Charset::Utf8 { "╌" } else { "-" }
-    }
-
     /// A part of a column.
     pub(crate) fn part(self, role: parts::Role) -> Style {
         match role {
@@ -334,74 +349,19 @@ impl Theme {
         }
     }
 
-    /// What is expected: it is there to be read, not to be noticed.
-    pub fn quiet(self) -> Style {
-        self.of(Role::Quiet)
-    }
-
-    /// What a line is about, headings, and keys in the footer.
-    pub fn strong(self) -> Style {
-        self.of(Role::Strong)
-    }
-
-    /// Remarks, and names of fields.
-    pub fn note(self) -> Style {
-        self.of(Role::Note)
-    }
-
     /// Alarms.
-    pub fn alarm(self) -> Style {
-        self.of(Role::Loss).add_modifier(REVERSED)
-    }
-
-    /// The selected row.
-    pub fn selected(self) -> Style {
-        self.of(Role::Selection)
-    }
-
-    /// Failures that are no part of ordinary work.
-    pub fn failure(self) -> Style {
-        self.of(Role::Failure)
+    pub(crate) fn alarm(self) -> Style {
+        self.loss().add_modifier(REVERSED)
     }
 
     /// What is wrong in a typed text.
-    pub fn wrong(self) -> Style {
+    pub(crate) fn wrong(self) -> Style {
         self.failure().add_modifier(Modifier::UNDERLINED)
     }
 
-    /// Losses, and what is hidden.
-    pub fn loss(self) -> Style {
-        self.of(Role::Loss)
-    }
-
     /// The text that a search matched. Not dim, also where the rest is: terminals show dim and bold together as they like.
-    pub fn found(self) -> Style {
+    pub(crate) fn found(self) -> Style {
         self.of(Role::Found).remove_modifier(DIM)
-    }
-
-    /// The state of a live source.
-    pub fn live(self) -> Style {
-        self.of(Role::Live)
-    }
-
-    /// The state of a paused view, and events that wait to be seen.
-    pub fn paused(self) -> Style {
-        self.of(Role::Paused)
-    }
-
-    /// The state of a replay.
-    pub fn replay(self) -> Style {
-        self.of(Role::Replay)
-    }
-
-    /// The state of a source that has ended.
-    pub fn ended(self) -> Style {
-        self.of(Role::Ended)
-    }
-
-    /// What is chosen among others: a tab, the kinds that are shown.
-    pub fn tab(self) -> Style {
-        self.of(Role::Tab)
     }
 
     /// The name of a kind.

@@ -8,7 +8,7 @@ use super::header::bar;
 use super::theme::Theme;
 use super::{Piece, clock, duration, fit, moment, put};
 use crate::app::App;
-use crate::app::columns::automatic;
+use crate::app::columns::{TopColumn as Column, automatic};
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
@@ -29,67 +29,13 @@ const SHORT: usize = 24;
 /// The minimum width of the value in cells.
 const LEAST: usize = 12;
 
-/// A column after the value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Column {
-    Events,
-    Share,
-    Rate,
-    Peak,
-    Exec,
-    Exit,
-    Open,
-    Bpf,
-    Tcp,
-    Failed,
-    Last,
-    /// A sparkline of the last seconds, three seconds per cell.
-    History(u64),
-}
-
 impl Column {
-    fn named(name: &str) -> Option<Column> {
-        let column = match name {
-            "events" => Column::Events,
-            "share" => Column::Share,
-            "rate" => Column::Rate,
-            "peak" => Column::Peak,
-            "exec" => Column::Exec,
-            "exit" => Column::Exit,
-            "open" => Column::Open,
-            "bpf" => Column::Bpf,
-            "tcp" => Column::Tcp,
-            "failed" => Column::Failed,
-            "last" => Column::Last,
-            "history" => Column::History(60),
-            _ => return None,
-        };
-        Some(column)
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Column::Events => "EVENTS",
-            Column::Share => "",
-            Column::Rate => "/s",
-            Column::Peak => "PEAK",
-            Column::Exec => "EXEC",
-            Column::Exit => "EXIT",
-            Column::Open => "OPEN",
-            Column::Bpf => "BPF",
-            Column::Tcp => "TCP",
-            Column::Failed => "FAILED",
-            Column::Last => "LAST",
-            Column::History(_) => "LAST 60 s",
-        }
-    }
-
     fn cells(self) -> usize {
         match self {
             Column::Share => BAR,
             Column::Events | Column::Failed => 6,
             Column::Last => 7,
-            Column::History(seconds) => (seconds / 3) as usize,
+            Column::History => SECONDS / 3,
             _ => 5,
         }
     }
@@ -97,7 +43,6 @@ impl Column {
 
 /// The columns of a table of this width. Everything counted by errno failed, and FAILED is the part that no search answers. Without a
 /// choice it therefore comes first.
-/// a choice it comes first.
 fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
     let names = chosen.map_or_else(
         || {
@@ -114,19 +59,19 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
 /// Draws the titles and the rows. Returns the number of columns, without the flexible one.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let top = &app.views.top;
-    let columns = columns_of(area.width, top.by(), app.screen.columns.of(app.views.shown));
+    let columns = columns_of(area.width, top.by, app.screen.columns.of(app.views.shown));
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
     // The figures are near short values.
-    let room = if matches!(top.by(), By::Path | By::Dir | By::Cgroup | By::Peer) { room } else { room.min(SHORT) };
-    let title = format!(" {}", text::left(&top.by().name().to_ascii_uppercase(), room, theme.charset));
+    let room = if matches!(top.by, By::Path | By::Dir | By::Cgroup | By::Peer) { room } else { room.min(SHORT) };
+    let title = format!(" {}", text::left(&top.by.name().to_ascii_uppercase(), room, theme.charset));
     let title = columns.iter().fold(title, |title, column| {
-        let right = !matches!(column, Column::History(_));
+        let right = !matches!(column, Column::History);
         let cell = if right { text::right } else { text::left };
         format!("{title} {}", cell(column.title(), column.cells(), theme.charset))
     });
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
-    let rows = top.groups().enumerate().skip(top.list.first_row()).take(area.height.into());
+    let rows = top.groups().enumerate().skip(top.list.top).take(area.height.into());
     for (y, (at, group)) in (area.y..area.bottom()).zip(rows) {
         let line = line(group, &columns, room, app, theme);
         let line = if at == top.list.cursor() { selected(&line, area.width, theme) } else { line };
@@ -137,9 +82,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
             _ if app.busy() => "counting...".to_owned(),
             Some(ns) => {
                 let (time, key) = (clock(ns, app.world().clock_offset(), app), app.key_of(Action::TopZero));
-                format!("no shown event has a {} since {time}; {key} counts all", top.by().name())
+                format!("no shown event has a {} since {time}; {key} counts all", top.by.name())
             }
-            None => format!("no shown event has a {}", top.by().name()),
+            None => format!("no shown event has a {}", top.by.name()),
         };
         put(frame, area, Line::raw(format!("  {what}")));
     }
@@ -147,13 +92,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 }
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
-    let (now, most) = (app.views.top.now_ns(), app.views.top.most());
+    let (now, most) = (app.views.top.now_ns(), app.views.top.most);
     let Figures { events, kinds, failed } = group.figures(now);
-    let value = text::value_in(&app.views.top.by().shown(&group.value, app.world()), theme.charset, 4096);
+    let value = text::value_in(&app.views.top.by.shown(&group.value, app.world()), theme.charset, 4096);
     let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
-    let style = match app.views.top.by() {
+    let style = match app.views.top.by {
         By::Errno if names::is_expected(&group.value) => theme.part(Role::Expected),
         By::Errno => theme.part(Role::Failure),
         _ => theme.strong(),
@@ -174,11 +119,11 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
             Column::Tcp => count(kinds[4], theme),
             Column::Failed => count(failed, theme),
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
-            Column::History(seconds) => Piece::new(history(group, now, *seconds, theme.charset), theme.note()),
+            Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
         };
         let cells = column.cells();
         let text = match column {
-            Column::Share | Column::History(_) => text::left(&piece.text, cells, theme.charset),
+            Column::Share | Column::History => text::left(&piece.text, cells, theme.charset),
             _ => text::right(&piece.text, cells, theme.charset),
         };
         line.push_span(" ");
@@ -205,8 +150,8 @@ fn ago(ns: u64) -> String {
 }
 
 /// The number of events in the last seconds as bars, three seconds per bar.
-fn history(group: &Group, now: u64, seconds: u64, charset: Charset) -> String {
-    let seconds: Vec<u32> = group.history(now, seconds).collect();
+fn history(group: &Group, now: u64, charset: Charset) -> String {
+    let seconds: Vec<u32> = group.history(now, SECONDS as u64).collect();
     let cells: Vec<u64> = seconds.chunks(3).map(|three| three.iter().map(|count| u64::from(*count)).sum()).collect();
     let most = cells.iter().max().copied().unwrap_or_default();
     cells.iter().map(|count| bar(*count, most, charset)).collect()
@@ -225,7 +170,7 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         let clock = clock(ns);
         pieces.push(Piece::new(format!("from {}", clock.get(..8).unwrap_or_default()), theme.note()));
     }
-    if top.window() == Window::Recent {
+    if top.window == Window::Recent {
         pieces.push(Piece::new(format!("{SECONDS} s"), theme.note()));
     } else if width >= 130 {
         let since = top.since_ns().map(|ns| format!("since {}", clock(ns)));
@@ -237,13 +182,13 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let room = if pieces.is_empty() { 90 } else { 120 };
     match width {
         width if width >= room => {
-            pieces.push(Piece::new("by".to_owned(), theme.quiet()));
-            pieces.extend(By::ALL.map(|by| match by == top.by() {
+            pieces.push(Piece::new("by", theme.quiet()));
+            pieces.extend(By::ALL.map(|by| match by == top.by {
                 true => Piece::new(format!("[{}]", by.name()), theme.strong()),
-                false => Piece::new(by.name().to_owned(), theme.quiet()),
+                false => Piece::new(by.name(), theme.quiet()),
             }));
         }
-        _ => pieces.push(Piece::new(format!("by [{}]", top.by().name()), theme.strong())),
+        _ => pieces.push(Piece::new(format!("by [{}]", top.by.name()), theme.strong())),
     }
     pieces
 }

@@ -7,7 +7,7 @@ use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
 use super::{Piece, clock, duration, fit, moment, put};
 use crate::app::App;
-use crate::app::columns::automatic;
+use crate::app::columns::{TreeColumn as Column, automatic};
 use crate::app::keymap::Action;
 use crate::app::row::Cell;
 use crate::app::search::Pattern;
@@ -21,41 +21,7 @@ use tracetui_events::event::parts::Role;
 use tracetui_events::event::process::{Origin, Process};
 use tracetui_events::text::{self, Charset, short};
 
-/// A column before the command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Column {
-    Pid,
-    Ppid,
-    User,
-    State,
-    Started,
-    Lived,
-    Execs,
-    Opens,
-    Conns,
-    Failed,
-    Cgroup,
-}
-
 impl Column {
-    fn named(name: &str) -> Option<Column> {
-        let column = match name {
-            "pid" => Column::Pid,
-            "ppid" => Column::Ppid,
-            "user" => Column::User,
-            "state" => Column::State,
-            "started" => Column::Started,
-            "lived" => Column::Lived,
-            "execs" => Column::Execs,
-            "opens" => Column::Opens,
-            "conns" => Column::Conns,
-            "failed" => Column::Failed,
-            "cgroup" => Column::Cgroup,
-            _ => return None,
-        };
-        Some(column)
-    }
-
     /// The width, given the number of digits of the longest process id.
     fn cells(self, pid: usize) -> usize {
         match self {
@@ -69,22 +35,6 @@ impl Column {
         }
     }
 
-    fn title(self) -> &'static str {
-        match self {
-            Column::Pid => "PID",
-            Column::Ppid => "PPID",
-            Column::User => "USER",
-            Column::State => "STATE",
-            Column::Started => "STARTED",
-            Column::Lived => "LIVED",
-            Column::Execs => "EXECS",
-            Column::Opens => "OPENS",
-            Column::Conns => "CONNS",
-            Column::Failed => "FAILED",
-            Column::Cgroup => "CGROUP",
-        }
-    }
-
     fn is_left(self) -> bool {
         matches!(self, Column::User | Column::State | Column::Cgroup)
     }
@@ -93,8 +43,7 @@ impl Column {
 /// The maximum number of cells of CGROUP.
 const CGROUP: usize = 20;
 
-/// The columns of a tree of this width, in order, with their widths. The command takes the rest, at least half of the width. `differ`:
-/// whether the rows differ in CGROUP.
+/// The columns of a tree of this width with their cells. The command takes the rest. `differ`: the rows differ in CGROUP.
 fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
     let with_cells = |name: &&str| Column::named(name).map(|column| (column, column.cells(pid)));
     match chosen {
@@ -110,7 +59,7 @@ fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> 
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let tree = &app.views.tree;
     let pid = app.store().widest_pid().to_string().len();
-    let visible = || tree.list.rows().iter().enumerate().skip(tree.list.first_row()).take(area.height.into());
+    let visible = || tree.list.rows().iter().enumerate().skip(tree.list.top).take(area.height.into());
     let differ = area.width >= 160 && differ(visible().map(|(_, row)| row), app);
     let columns = columns_of(area.width, pid, differ, app.screen.columns.of(app.views.shown));
     let mut title = String::from(" ");
@@ -146,7 +95,7 @@ fn differ<'a>(rows: impl Iterator<Item = &'a Row>, app: &App) -> bool {
 
 fn empty(app: &App) -> String {
     let (back, failures, idle) = (Action::Back, Action::Failures, Action::Idle);
-    match app.views.tree.idle_hidden() {
+    match app.views.tree.idle_hidden {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         _ if app.screen.failures && app.loaded().moment().is_some() => {
             format!("no process had failed by that time: {} shows all", app.key_of(failures))
@@ -193,7 +142,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     remarks.extend(orphan);
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));
     let mut parts = fitted(scrolled(command, cells, 0, theme), cells, false, theme);
-    if let Some(pattern) = found.filter(|pattern| pattern.is_match(cell.raw())) {
+    if let Some(pattern) = found.filter(|pattern| pattern.is_match(&cell.raw)) {
         parts = marked(parts, pattern, theme);
     }
     parts.into_iter().for_each(|piece| line.push_span(piece));
@@ -236,8 +185,7 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
     }
 }
 
-/// The lines to the ancestors, in at most this many cells, and the mark of the row: `v` unfolded, `>` folded, `!` failed. Lines that lead
-/// to a failed process are red.
+/// The lines to the ancestors, red if they lead to a failure, and the mark of the row: `v` unfolded, `>` folded, `!` failed.
 fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
     let failed = seen.failed();
     let red = failed || row.failed_below > 0;
@@ -264,7 +212,7 @@ fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
         (_, true) => "> ",
         (_, false) => "v ",
     };
-    vec![Piece::new(lines, theme.quiet()), Piece::new(own.to_owned(), style), Piece::new(mark.to_owned(), style)]
+    vec![Piece::new(lines, theme.quiet()), Piece::new(own, style), Piece::new(mark, style)]
 }
 
 /// The text after the command: the failed call, and the counts of hidden processes below.
@@ -274,7 +222,7 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
     {
         // The command is the program that the process tried to execute.
         let role = if tried.real { Role::Failure } else { Role::Expected };
-        remarks.push(Piece::new(tried.err.to_owned(), theme.part(role)));
+        remarks.push(Piece::new(tried.err, theme.part(role)));
     } else if let Some(reason) = app.views.tree.reason(seen, app.store()) {
         let role = if reason.real { Role::Failure } else { Role::Expected };
         let words = reason.in_row().map(|words| text::value_in(&words, theme.charset, 4096));
@@ -302,11 +250,11 @@ fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> 
 
 /// The number of processes, for the filter line: how many run, and how many failed.
 pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
-    let tally = app.views.tree.tally();
+    let tally = app.views.tree.tally;
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
     if app.screen.failures {
-        pieces.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
+        pieces.push(Piece::new("[e]failed only", theme.failure()));
     }
     if app.views.tree.left_out() > 0 && width >= 100 {
         pieces.push(Piece::new(format!("{} old processes dropped", short(app.views.tree.left_out())), theme.note()));

@@ -25,7 +25,7 @@ fn bin((from, to): (u64, u64), ns: u64) -> Option<usize> {
 }
 
 #[derive(Debug)]
-pub(super) struct Strip {
+pub(in crate::app) struct Strip {
     bins: Vec<Bin>,
     /// The time span of the bins (CLOCK_BOOTTIME, ns).
     extent: Option<(u64, u64)>,
@@ -39,7 +39,6 @@ impl Strip {
         Strip { bins: vec![Bin::default(); BINS], extent, counts: true }
     }
 
-    /// Replaces the counts with a known density.
     pub(super) fn set(&mut self, density: Vec<Density>, extent: Option<(u64, u64)>) {
         if !density.is_empty() {
             (self.counts, self.extent) = (false, extent);
@@ -48,20 +47,18 @@ impl Strip {
         }
     }
 
-    /// The bins from the start to a time.
     pub(super) fn bins(&self, end: u64) -> &[Bin] {
         let used = self.extent.and_then(|extent| Some(bin(extent, end)? + 1));
         self.bins.get(..used.unwrap_or(0)).unwrap_or_default()
     }
 
-    /// Resets the counts, because another part is loaded.
     pub(super) fn restart(&mut self) {
         if self.counts {
             self.bins.fill(Bin::default());
         }
     }
 
-    pub(super) fn count(&mut self, seen: &EventContext<'_>) {
+    pub(in crate::app) fn count(&mut self, seen: &EventContext<'_>) {
         if self.counts {
             let ns = seen.event.header.time.0;
             let (events, lost) = match &seen.event.body {
@@ -84,7 +81,6 @@ impl Strip {
         }
     }
 
-    /// Adds events to the bins of a time span.
     fn spread(&mut self, part: Density) {
         let Density { first_ns, last_ns, events, lost } = part;
         let extent = self.extent.filter(|_| first_ns <= last_ns);

@@ -65,7 +65,6 @@ impl Transport {
         }
     }
 
-    /// Stops playback.
     pub(in crate::app) fn stop(&mut self) {
         if let rest @ Transport::Playing(_) = self.rest() {
             *rest = Transport::default();

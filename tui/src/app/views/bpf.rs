@@ -6,7 +6,8 @@ use super::state::{Context, Rows, ViewState, motion};
 use crate::app::copy;
 use crate::app::input::Handled;
 use crate::app::keymap::Action;
-use crate::app::list::{self, List, Order as _, sorted_by};
+use crate::app::list::{List, sorted_by};
+use crate::app::named::{named, step};
 use regex::bytes::Regex;
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
@@ -22,32 +23,19 @@ use tracetui_events::text::{self, Charset, counted};
 use tracetui_shared::id::{LinkId, ProgId};
 use tracetui_shared::time::BootNanos;
 
-/// The rank of unloaded programs among the rows. Hidden ones have 0, loaded ones 1; tracetui's own programs have the rank of their group
-/// plus 1.
+/// The rank of unloaded programs. Hidden ones have 0, loaded ones 1; tracetui's own have one more.
 const RANK_GONE: u8 = 3;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Order {
-    /// Newest program first.
-    #[default]
-    Id,
-    Type,
-    Name,
-    Target,
-    Runs,
-}
-
-impl list::Order for Order {
-    const ALL: &'static [Order] = &[Order::Id, Order::Type, Order::Name, Order::Target, Order::Runs];
-
-    fn name(self) -> &'static str {
-        match self {
-            Order::Id => "id",
-            Order::Type => "type",
-            Order::Name => "name",
-            Order::Target => "attach point",
-            Order::Runs => "runs",
-        }
+named! {
+    #[derive(Default)]
+    enum Order name {
+        /// Newest program first.
+        #[default]
+        Id "id",
+        Type "type",
+        Name "name",
+        Target "attach point",
+        Runs "runs",
     }
 }
 
@@ -260,7 +248,6 @@ struct Made {
     changes: (u64, Option<BootNanos>),
 }
 
-/// The sort key of a row.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Measure {
     Number(Reverse<u64>),
@@ -275,8 +262,8 @@ pub(crate) struct Bpf {
     new_rows: Vec<usize>,
     /// The first row of an unloaded program or a former attachment.
     first_gone: usize,
-    tally: Tally,
-    hides_gone: bool,
+    pub(crate) tally: Tally,
+    pub(crate) hides_gone: bool,
     made: Option<Made>,
     /// Whether the subject of the selected row is gone.
     cursor_gone: bool,
@@ -310,7 +297,7 @@ impl Bpf {
         }
         self.cursor_gone = self.list.cursor() >= self.first_gone;
         if self.at_start {
-            self.list.scroll_to_start();
+            self.list.top = 0;
         }
     }
 
@@ -368,18 +355,8 @@ impl Bpf {
         Seen::of(key, self.made.and_then(|made| made.moment), world)
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    /// The number of new rows above the screen.
     pub(crate) fn new_above(&self) -> usize {
-        self.new_rows.partition_point(|row| *row < self.list.first_row())
-    }
-
-    /// Whether unloaded programs are hidden.
-    pub(crate) fn hides_gone(&self) -> bool {
-        self.hides_gone
+        self.new_rows.partition_point(|row| *row < self.list.top)
     }
 
     pub(crate) fn selected<'a>(&self, world: &'a World) -> Option<Seen<'a>> {
@@ -447,10 +424,10 @@ impl ViewState for Bpf {
             }
             Action::BpfSort | Action::BpfReverse => {
                 match action {
-                    Action::BpfSort => self.list.order = self.list.order.next(),
+                    Action::BpfSort => self.list.order = step(Order::ALL, self.list.order, 1),
                     _ => self.list.reverse = !self.list.reverse,
                 }
-                context.say(sorted_by(self.list.order, self.list.reverse));
+                context.say(sorted_by(self.list.order.name(), self.list.reverse));
             }
             Action::BpfGone => {
                 self.hides_gone = !self.hides_gone;

@@ -1,5 +1,6 @@
 //! The detail pane: its subject, the open tab, and the files of its process.
 
+use crate::app::named::named;
 use tracetui_events::event::Body;
 use tracetui_events::event::connection::End;
 use tracetui_events::event::process::ProcessKey;
@@ -15,33 +16,16 @@ pub(crate) enum Size {
     Full,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) enum Tab {
-    /// The event and its process.
-    #[default]
-    Info,
-    /// The files opened by the process.
-    Files,
-    /// The ancestors and children of the process.
-    Parents,
-    Raw,
-}
-
-impl Tab {
-    pub(crate) const ALL: [Tab; 4] = [Tab::Info, Tab::Files, Tab::Parents, Tab::Raw];
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Tab::Info => "Info",
-            Tab::Files => "Files",
-            Tab::Parents => "Parents",
-            Tab::Raw => "Raw",
-        }
-    }
-
-    pub(crate) fn step(self, by: usize) -> Tab {
-        let at = Tab::ALL.iter().position(|tab| *tab == self).unwrap_or_default();
-        Tab::ALL[(at + by) % Tab::ALL.len()]
+named! {
+    #[derive(Default)]
+    enum Tab title {
+        /// The event and its process.
+        #[default]
+        Info "Info",
+        Files "Files",
+        /// The ancestors and children of the process.
+        Parents "Parents",
+        Raw "Raw",
     }
 }
 
@@ -77,19 +61,19 @@ pub(crate) struct Detail {
     /// The scroll offset, in lines.
     pub scroll: usize,
     /// The event selected in the list. The subject, the steps and the row are dropped when the selection moves to another event.
-    of: Option<Id>,
+    pub(crate) of: Option<Id>,
     /// The subject, if it is not the selected event.
     subject: Option<Subject>,
     steps: Vec<Step>,
     /// The target of the selected row.
     row: Option<Subject>,
     /// Whether the selected row is kept on the screen, because the user has not scrolled since selecting it.
-    reveals: bool,
+    pub(crate) reveals: bool,
     /// Whether the pane was drawn since the row was selected.
     drawn: bool,
     /// Whether the selected row was scrolled out of the pane.
-    row_hidden: bool,
-    files: Option<Files>,
+    pub(crate) row_hidden: bool,
+    pub(crate) files: Option<Files>,
     connection: Option<Connection>,
 }
 
@@ -131,7 +115,6 @@ impl Detail {
         was_open
     }
 
-    /// Closes the pane and keeps its tab.
     pub(crate) fn close(&mut self) {
         *self = Detail { tab: self.tab, ..Detail::default() };
     }
@@ -140,11 +123,6 @@ impl Detail {
         self.tab = tab;
         self.scroll = 0;
         self.row = None;
-    }
-
-    /// The event selected in the list behind the pane.
-    pub(crate) fn of(&self) -> Option<Id> {
-        self.of
     }
 
     /// Returns to the selected event, if that is a different one than before.
@@ -209,24 +187,9 @@ impl Detail {
         self.scroll_to(self.scroll.min(most).saturating_add_signed(lines).min(most));
     }
 
-    /// Whether the selected row is kept on the screen.
-    pub(crate) fn reveals(&self) -> bool {
-        self.reveals
-    }
-
-    /// Whether the selected row was scrolled out of the pane.
-    pub(crate) fn row_hidden(&self) -> bool {
-        self.row_hidden
-    }
-
     /// Stores the result of drawing: the scroll offset, and whether the selected row is off the screen.
     pub(crate) fn drew(&mut self, scroll: usize, row_hidden: bool) {
         (self.scroll, self.drawn, self.row_hidden) = (scroll, true, row_hidden);
-    }
-
-    /// The files of the process in the pane.
-    pub(crate) fn files(&self) -> Option<&Files> {
-        self.files.as_ref()
     }
 
     /// Selects the process whose files are listed.
@@ -343,7 +306,6 @@ struct Connection {
     index: Index,
 }
 
-/// The `tcp` of a kept event.
 pub(crate) fn tcp_of(stored: &Stored<'_>) -> Option<Tcp> {
     let event = (stored.kind == Kind::Tcp).then(|| stored.event())?;
     match event.ok()?.body {

@@ -21,19 +21,18 @@ use tracetui_shared::kind::{Kind, KindSet};
 pub(crate) struct Shown<'a> {
     pub kinds: KindSet,
     pub failures: bool,
-    pub filter: Option<&'a dyn DisplayFilter>,
+    pub filter: Option<&'a DisplayFilter>,
 }
 
 impl Shown<'_> {
     /// Whether an event is shown. Gap rows are shown unless the filter requires kinds other than `lost`.
     pub(crate) fn answer(&self, seen: &EventContext<'_>) -> Answer {
         let kind = seen.event.kind();
-        let passes = |filter: &dyn DisplayFilter| filter.matches(seen);
         if kind == Kind::Lost {
-            let hidden = self.filter.is_some_and(|filter| filter.names_kinds() && !filter.matches(seen));
+            let hidden = self.filter.is_some_and(|filter| !filter.matches(seen));
             return if hidden { Answer::No } else { Answer::Marked };
         }
-        let belongs = self.cheap(kind, seen.event.failed()) && self.filter.is_none_or(passes);
+        let belongs = self.cheap(kind, seen.event.failed()) && self.filter.is_none_or(|filter| filter.matches(seen));
         if belongs { Answer::Yes } else { Answer::No }
     }
 
@@ -57,7 +56,6 @@ impl Shown<'_> {
 /// How many screens of rows a pause keeps above and below the visible one, and the maximum number of rows that it keeps.
 const HELD: (usize, usize) = (4, 4096);
 
-/// Rows evicted since the view was paused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct EvictedRows {
     /// Evicted above the first row.
@@ -81,11 +79,11 @@ pub struct EventList {
     follow: bool,
     /// The first event that arrived after the view was paused.
     frozen: Option<Id>,
-    evicted: EvictedRows,
+    pub(crate) evicted: EvictedRows,
     /// The first event that arrived after following ended.
     unseen: Id,
     /// The number of cells by which DETAIL is scrolled.
-    sideways: usize,
+    pub(crate) sideways: usize,
     /// Whether repeats and searches are folded.
     folds: bool,
     /// Events whose repeats or searches are unfolded.
@@ -129,8 +127,7 @@ impl EventList {
         changes
     }
 
-    /// The positions of the rows to keep during a pause: the rows on a screen of `height` lines and around it. `None` if the rows on the
-    /// screen are already kept.
+    /// The positions of the rows to keep during a pause, on and around the screen. `None` if those on the screen are kept already.
     fn rows_to_hold(&self, height: usize, store: &Store) -> Option<Range<usize>> {
         let lines = self.screen(height, store);
         let (first, last) = (lines.first()?.first, lines.last()?.last);
@@ -141,11 +138,6 @@ impl EventList {
         let (screens, most) = HELD;
         let end = Some((last + screens * height).min(self.rows())).filter(|end| end - first < most).unwrap_or(last + 1);
         Some(first.saturating_sub(screens * height).max(end.saturating_sub(most))..end)
-    }
-
-    /// Rows evicted since the view was paused.
-    pub(crate) fn evicted(&self) -> EvictedRows {
-        self.evicted
     }
 
     /// Filters all events again, the newest first.
@@ -204,7 +196,6 @@ impl EventList {
         self.index.place(id)
     }
 
-    /// The position of the selected row.
     pub fn cursor(&self) -> Option<usize> {
         let last = self.rows().checked_sub(1)?;
         match self.selected {
@@ -335,12 +326,10 @@ impl EventList {
         self.lines_down(0, store).next().and_then(|line| self.row(line.last))
     }
 
-    /// Whether repeats and searches are folded.
     pub fn folds(&self) -> bool {
         self.folds
     }
 
-    /// Folds all repeats and searches, or none.
     pub fn fold_all(&mut self, folds: bool) {
         self.folds = folds;
         self.unfolded.clear();
@@ -371,7 +360,6 @@ impl EventList {
         folded
     }
 
-    /// Whether the view follows the newest row.
     pub fn follows(&self) -> bool {
         self.follow
     }
@@ -387,11 +375,6 @@ impl EventList {
             None if self.follow => 0,
             None => self.index.len() - self.index.place(self.unseen),
         }
-    }
-
-    /// The number of cells by which DETAIL is scrolled.
-    pub fn sideways(&self) -> usize {
-        self.sideways
     }
 
     /// Performs an action that moves the selection on a screen of `height` rows. Other actions are ignored.

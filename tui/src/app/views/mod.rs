@@ -8,7 +8,7 @@ pub(crate) mod top;
 pub(crate) mod tree;
 
 use super::keymap::{Action, Scope};
-use super::list;
+use super::named::named;
 use bpf::Bpf;
 use events::EventList;
 use state::{Moment, ViewState};
@@ -18,30 +18,21 @@ use tracetui_events::enrich::World;
 use tracetui_events::store::Store;
 use tree::Tree;
 
-/// The content of the screen's body, above or beside the detail pane.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) enum View {
-    #[default]
-    Events,
-    /// The processes, each below its parent.
-    Tree,
-    Top,
-    /// The BPF programs and their attachments.
-    Bpf,
+named! {
+    /// The content of the screen's body, above or beside the detail pane.
+    #[derive(Default)]
+    enum View title {
+        #[default]
+        Events "Events",
+        /// The processes, each below its parent.
+        Tree "Tree",
+        Top "Top",
+        /// The BPF programs and their attachments.
+        Bpf "BPF",
+    }
 }
 
 impl View {
-    pub(crate) const ALL: [View; 4] = [View::Events, View::Tree, View::Top, View::Bpf];
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            View::Events => "Events",
-            View::Tree => "Tree",
-            View::Top => "Top",
-            View::Bpf => "BPF",
-        }
-    }
-
     pub(crate) fn action(self) -> Action {
         match self {
             View::Events => Action::ShowEvents,
@@ -58,10 +49,6 @@ impl View {
             View::Top => Some(Scope::Top),
             View::Bpf => Some(Scope::Bpf),
         }
-    }
-
-    pub(crate) fn step(self, by: usize) -> View {
-        list::step(&View::ALL, self, by)
     }
 }
 
@@ -98,7 +85,7 @@ impl Views {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.tree.bytes() + self.top.bytes() + self.bpf.bytes()
+        self.tree.nodes.bytes() + self.top.bytes + self.bpf.bytes()
     }
 
     pub(crate) fn reset(&mut self) {

@@ -5,7 +5,8 @@ use super::state::{Context, Rows, ViewState, motion};
 use crate::app::copy;
 use crate::app::input::Handled;
 use crate::app::keymap::Action;
-use crate::app::list::{self, List, Order as _};
+use crate::app::list::{List, sorted_by};
+use crate::app::named::{named, step};
 use crate::app::row;
 use crate::app::views::events::EventList;
 use foldhash::fast::RandomState;
@@ -35,36 +36,24 @@ const STEP: usize = 4_000;
 
 const SECOND: u64 = 1_000_000_000;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum By {
-    #[default]
-    Comm,
-    Path,
-    Dir,
-    Uid,
-    Cgroup,
-    Errno,
-    Kind,
-    /// The remote address and port of a client's connection, the local port of a server's.
-    Peer,
+named! {
+    /// The property by which events are counted.
+    #[derive(Default)]
+    enum By name {
+        #[default]
+        Comm "comm",
+        Path "path",
+        Dir "dir",
+        Uid "uid",
+        Cgroup "cgroup",
+        Errno "errno",
+        Kind "kind",
+        /// The remote address and port of a client's connection, the local port of a server's.
+        Peer "peer",
+    }
 }
 
 impl By {
-    pub(crate) const ALL: [By; 8] = [By::Comm, By::Path, By::Dir, By::Uid, By::Cgroup, By::Errno, By::Kind, By::Peer];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            By::Comm => "comm",
-            By::Path => "path",
-            By::Dir => "dir",
-            By::Uid => "uid",
-            By::Cgroup => "cgroup",
-            By::Errno => "errno",
-            By::Kind => "kind",
-            By::Peer => "peer",
-        }
-    }
-
     /// A value as the view shows it: a user id with the user's name.
     pub(crate) fn shown<'a>(self, value: &'a [u8], world: &World) -> Cow<'a, [u8]> {
         let uid = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).filter(|_| self == By::Uid);
@@ -72,10 +61,6 @@ impl By {
             Some(named) => Cow::Owned(named.into_bytes()),
             None => Cow::Borrowed(value),
         }
-    }
-
-    fn step(self, by: usize) -> By {
-        list::step(&By::ALL, self, by)
     }
 
     /// Appends the value of a kept event, and decodes the event only if necessary. `false` if it has no value.
@@ -153,24 +138,12 @@ impl By {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Order {
-    Events,
-    Rate,
-    Failed,
-    Last,
-}
-
-impl list::Order for Order {
-    const ALL: &'static [Order] = &[Order::Events, Order::Rate, Order::Failed, Order::Last];
-
-    fn name(self) -> &'static str {
-        match self {
-            Order::Events => "events",
-            Order::Rate => "rate",
-            Order::Failed => "failed",
-            Order::Last => "last event",
-        }
+named! {
+    enum Order name {
+        Events "events",
+        Rate "rate",
+        Failed "failed",
+        Last "last event",
     }
 }
 
@@ -211,7 +184,6 @@ impl Figures {
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Group {
-    /// The counts of all counted events.
     all: Figures,
     /// The time of the last event (CLOCK_BOOTTIME, ns).
     pub last_ns: u64,
@@ -295,20 +267,20 @@ const GROUP: usize = 2 * size_of::<Group>() + 8 * size_of::<(u64, u32)>() + 32;
 
 #[derive(Debug, Default)]
 pub(crate) struct Top {
-    by: By,
-    window: Window,
+    pub(crate) by: By,
+    pub(crate) window: Window,
     /// The first event to count, and its time.
     since: Option<(Id, u64)>,
     /// The places of the groups in `groups`, in the order that the user chose.
     pub(crate) list: List<u32, Box<[u8]>, Option<Order>>,
     groups: Vec<Group>,
-    /// The groups by the hashes of their values. Two values with the same hash would be one group, but nobody who chooses values knows the
-    /// key of the hash.
+    /// The groups by hashes of their values. Nobody who chooses values knows the key of the hash, so they do not collide.
     places: FxHashMap<u64, u32>,
     /// The same groups by the files of opens ([`Stored::file`]).
     files: FxHashMap<FileHash, u32>,
     hasher: RandomState,
-    bytes: usize,
+    /// The memory in use, in bytes.
+    pub(crate) bytes: usize,
     bound: usize,
     /// Events of removed groups.
     pub(crate) others: u64,
@@ -319,19 +291,13 @@ pub(crate) struct Top {
     running: bool,
     /// The times of the first and the last counted event (CLOCK_BOOTTIME, ns).
     span: Option<(u64, u64)>,
-    /// The number of events of the largest group.
-    most: u64,
+    pub(crate) most: u64,
     scratch: Vec<u8>,
 }
 
 impl Top {
-    /// An empty count that uses at most `bound` bytes.
     pub(crate) fn new(bound: usize) -> Top {
         Top { bound, ..Top::default() }
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Drops all counts, and counts again while the view is shown.
@@ -531,7 +497,6 @@ impl Top {
         self.span.map(|(first, _)| first)
     }
 
-    /// The groups in the current order.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
         self.list.rows().iter().filter_map(|at| self.group(*at))
     }
@@ -540,24 +505,9 @@ impl Top {
         self.groups.get(at as usize)
     }
 
-    /// The number of events of the largest group.
-    pub(crate) fn most(&self) -> u64 {
-        self.most
-    }
-
-    /// The time span whose events are counted.
-    pub(crate) fn window(&self) -> Window {
-        self.window
-    }
-
     /// The time of the first event to count. `None` if all events are counted.
     pub(crate) fn counted_since(&self) -> Option<u64> {
         self.since.map(|(_, ns)| ns)
-    }
-
-    /// The property by which events are counted.
-    pub(crate) fn by(&self) -> By {
-        self.by
     }
 
     pub(crate) fn order(&self) -> (Order, bool) {
@@ -571,7 +521,7 @@ impl Top {
     }
 
     fn next_by(&mut self, next: bool) {
-        self.by = self.by.step(if next { 1 } else { By::ALL.len() - 1 });
+        self.by = step(By::ALL, self.by, if next { 1 } else { -1 });
         self.list.unselect();
     }
 
@@ -597,7 +547,7 @@ impl ViewState for Top {
 
     fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
         match action {
-            Action::TopSort => self.list.order = Some(self.order().0.next()),
+            Action::TopSort => self.list.order = Some(step(Order::ALL, self.order().0, 1)),
             Action::TopReverse => self.list.reverse = !self.list.reverse,
             Action::NextBy | Action::PreviousBy => self.next_by(action == Action::NextBy),
             Action::TopWindow => {
@@ -621,7 +571,7 @@ impl ViewState for Top {
             Action::TopSort | Action::TopReverse => {
                 let (order, reverse) = self.order();
                 self.list.release();
-                context.say(list::sorted_by(order, reverse));
+                context.say(sorted_by(order.name(), reverse));
             }
             Action::NextBy | Action::PreviousBy | Action::TopWindow | Action::TopZero => {
                 self.restart(context.moment.map(|moment| moment.until), context.store);

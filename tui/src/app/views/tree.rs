@@ -10,18 +10,18 @@ use super::state::{Context, Moment, Rows, ViewState, motion};
 use crate::app::copy;
 use crate::app::input::Handled;
 use crate::app::keymap::Action;
-use crate::app::list::{List, Order, sorted_by};
+use crate::app::list::{List, sorted_by};
+use crate::app::named::{named, step};
 pub(crate) use node::{Counts, Seen};
 use node::{Flags, Place};
 use nodes::Nodes;
 use regex::bytes::Regex;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
-use tracetui_events::enrich::process::ProcessTable;
 use tracetui_events::event::EventContext;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::search::Failure;
-use tracetui_events::store::{Id, Store};
+use tracetui_events::store::Id;
 use tracetui_shared::time::BootNanos;
 
 /// With at most this many processes, only the user folds. With more, processes that ended without a failure are folded.
@@ -36,25 +36,14 @@ const LINE: usize = 64;
 /// The number of levels with connecting lines.
 const LEVELS: u16 = 64;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Sort {
-    #[default]
-    Start,
-    Lived,
-    Opens,
-    Failed,
-}
-
-impl Order for Sort {
-    const ALL: &'static [Sort] = &[Sort::Start, Sort::Lived, Sort::Opens, Sort::Failed];
-
-    fn name(self) -> &'static str {
-        match self {
-            Sort::Start => "start",
-            Sort::Lived => "lived",
-            Sort::Opens => "opens",
-            Sort::Failed => "failed",
-        }
+named! {
+    #[derive(Default)]
+    enum Sort name {
+        #[default]
+        Start "start",
+        Lived "lived",
+        Opens "opens",
+        Failed "failed",
     }
 }
 
@@ -132,15 +121,15 @@ struct Met {
 
 #[derive(Debug)]
 pub(crate) struct Tree {
-    nodes: Nodes,
+    pub(crate) nodes: Nodes,
     shown: Shown,
     /// Whether processes without events are shown.
     idle: bool,
     /// The rows. Without a key, the process of most interest at the moment is selected.
     pub(crate) list: List<Row, ProcessKey, Sort>,
-    tally: Tally,
+    pub(crate) tally: Tally,
     /// The number of processes hidden because they have no events.
-    idle_hidden: u32,
+    pub(crate) idle_hidden: u32,
     /// Buffer for building the rows.
     met: Vec<Met>,
     /// The row of the process that failed last and has no failed process below it. If none failed, the row of the process added last.
@@ -166,42 +155,9 @@ impl Tree {
         }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.nodes.bytes()
-    }
-
-    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: for an exit, the failed call behind it.
-    pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
-        self.nodes.append(id, seen, matched, cause);
-    }
-
     /// Takes a failed call off the counts: this event of the same process found the name.
     pub(crate) fn answered(&mut self, id: Id, by: &EventContext<'_>) {
         by.process.into_iter().for_each(|process| self.nodes.answered(id, process.key));
-    }
-
-    /// Marks processes as ended that ended without an event in this view.
-    pub(crate) fn settle(&mut self, processes: &ProcessTable) {
-        self.nodes.settle(processes);
-    }
-
-    /// Marks a process that has a kept event that passes the filter.
-    pub(crate) fn matched(&mut self, process: ProcessKey) {
-        self.nodes.matched(process);
-    }
-
-    /// Forgets which processes have events that pass the filter.
-    pub(crate) fn unmatch(&mut self) {
-        self.nodes.unmatch();
-    }
-
-    /// Moves the counts toward the shown moment, by up to `budget` events.
-    pub(crate) fn travel(&mut self, moment: Option<Moment>, store: &Store, budget: usize) {
-        self.nodes.travel(moment, store, budget);
-    }
-
-    pub(crate) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
-        self.nodes.travelling(moment, store)
     }
 
     fn refresh(&mut self, shown: Shown, now: Duration) {
@@ -284,7 +240,6 @@ impl Tree {
         rows
     }
 
-    /// The time at which a process ended, in nanoseconds.
     fn ended(&self, place: Place) -> u64 {
         let end = self.nodes.seen(place, self.shown.moment).and_then(|seen| seen.end);
         end.map_or(u64::MAX, |end| end.time.0)
@@ -392,16 +347,6 @@ impl Tree {
         self.list.cursor()
     }
 
-    /// The counts of the processes that the rows represent.
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    /// The number of processes hidden because they have no events.
-    pub(crate) fn idle_hidden(&self) -> u32 {
-        self.idle_hidden
-    }
-
     /// The number of processes removed or never added for lack of memory.
     pub(crate) fn left_out(&self) -> u64 {
         self.nodes.left_out
@@ -450,7 +395,6 @@ impl Tree {
         self.again();
     }
 
-    /// Selects a process, and unfolds its ancestors.
     pub(crate) fn go_to(&mut self, process: ProcessKey) {
         self.list.keep(Some(process));
         for above in self.line_of_cursor() {
@@ -502,7 +446,7 @@ impl ViewState for Tree {
         match action {
             Action::Fold => self.fold(context.now),
             Action::Unfold => self.unfold(context.now),
-            Action::Sort => self.list.order = self.list.order.next(),
+            Action::Sort => self.list.order = step(Sort::ALL, self.list.order, 1),
             Action::Reverse => self.list.reverse = !self.list.reverse,
             Action::Idle => self.idle = !self.idle,
             // The list of events also follows.
@@ -516,7 +460,7 @@ impl ViewState for Tree {
             self.again();
         }
         if matches!(action, Action::Sort | Action::Reverse) {
-            context.say(sorted_by(self.list.order, self.list.reverse));
+            context.say(sorted_by(self.list.order.name(), self.list.reverse));
         }
         self.list.reveal(context.height);
         if action == Action::Follow { Handled::No } else { Handled::Redraw }

@@ -14,7 +14,7 @@ use super::trace::running::exit_code;
 use super::trace::start::{Session, start};
 use super::usage::HostNames;
 use super::write::{self, Opener};
-use crate::app::{App, Settings, language};
+use crate::app::{App, Settings};
 use crate::cli;
 use crate::config::Config;
 use crate::view::theme::Theme;
@@ -46,7 +46,6 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         zone_s: clock::local_offset_now_s(),
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),
-        parse: language::parse,
         preferences: loaded.config.preferences.clone(),
     };
     let app = App::new(settings).map_err(|error| anyhow!("--filter: {}", error.message))?;

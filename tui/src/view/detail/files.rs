@@ -13,7 +13,7 @@ use tracetui_shared::kind::Kind;
 
 impl Page<'_> {
     pub(super) fn opened(&self) -> String {
-        let Some(files) = self.app.detail.files() else { return String::new() };
+        let Some(files) = &self.app.detail.files else { return String::new() };
         let looking = if self.app.detail.scanning(self.app.store()) { " so far" } else { "" };
         let evicted = if self.app.store().evicted() > 0 { ", among the kept events" } else { "" };
         let traced = self.app.pipeline.kinds().is_none_or(|kinds| kinds.contains(Kind::Open));
@@ -32,7 +32,7 @@ impl Page<'_> {
 
     /// The files, newest first. Only visible ones are formatted.
     pub(super) fn files(&self, extent: &mut Extent) -> Vec<Line<'static>> {
-        let Some(files) = self.app.detail.files() else { return Vec::new() };
+        let Some(files) = &self.app.detail.files else { return Vec::new() };
         let room = self.height.saturating_sub(1);
         let selected = match self.app.detail.row() {
             Some(Subject::Event(id)) => files.position(id).filter(|at| files.newest(*at) == Some(id)),

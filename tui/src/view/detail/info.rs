@@ -218,7 +218,7 @@ impl Page<'_> {
         let reasons = &self.app.reasons;
         let proven = why::proven(seen);
         let Some(answer) = reasons.answer(id).or(proven.as_ref()) else {
-            let text = match (reasons.asks(id), self.app.replay.as_ref().is_some()) {
+            let text = match (reasons.asks(id), self.app.replay.is_some()) {
                 (true, _) => "looking it up",
                 // The search tells more.
                 (false, true) if reasons.search(id).is_some() => return Vec::new(),

@@ -485,7 +485,7 @@ fn memory_is_bounded_and_what_failed_is_kept_longest() {
     feed(&mut app, &mut made);
     keys(&mut app, "2");
     let shown = rows(&mut app);
-    assert!(app.views.tree.bytes() <= (8 << 20) / 16, "{}", app.views.tree.bytes());
+    assert!(app.views.tree.nodes.bytes() <= (8 << 20) / 16, "{}", app.views.tree.nodes.bytes());
     assert!(app.views.tree.left_out() > 1_000);
     assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 1")), "{}", shown.join("\n"));
     assert!(Memory::of(&app).used() <= 8 << 20);

@@ -23,8 +23,7 @@ pub(crate) const LONG: usize = 64;
 pub(crate) enum Fold {
     /// Equal events at different times.
     Repeats,
-    /// Equal events that did not find a name. They are part of a search if it continues in another directory. A directory may be in PATH
-    /// twice.
+    /// Equal events that did not find a name: a directory may be in PATH twice. Part of a search that continues elsewhere.
     Misses,
     /// A process looked for a name in one directory after another. Every call but the last missed.
     Search,
@@ -78,8 +77,7 @@ impl Line {
         }
     }
 
-    /// The texts beside the line, longest first: [`remark`](Self::remark), and where its search found the name if that row is not in the
-    /// list.
+    /// The texts beside the line, longest first: the remark, and where its search found the name if that row is not in the list.
     pub(crate) fn remarks(&self, found: Option<&str>) -> Vec<String> {
         let (remark, rows) = (self.remark(), self.last - self.first + 1);
         match found {
@@ -339,20 +337,20 @@ mod tests {
         // The newest row is not folded, so it scrolls.
         keys(&mut app, "l");
         check(&app, &folded);
-        assert_eq!(app.events().sideways(), 8);
+        assert_eq!(app.events().sideways, 8);
         keys(&mut app, "hk");
         keys(&mut app, "l");
         check(&app, &all);
-        assert_eq!((app.events().selected(), app.events().sideways()), (Some(4), 0));
+        assert_eq!((app.events().selected(), app.events().sideways), (Some(4), 0));
         keys(&mut app, "l");
-        assert_eq!(app.events().sideways(), 8);
+        assert_eq!(app.events().sideways, 8);
         keys(&mut app, "hkkh");
         check(&app, &folded);
         assert_eq!(app.events().selected(), Some(4));
         keys(&mut app, "a");
         check(&app, &all);
         keys(&mut app, "l");
-        assert_eq!(app.events().sideways(), 8, "nothing is folded");
+        assert_eq!(app.events().sideways, 8, "nothing is folded");
         keys(&mut app, "\x12");
         check(&app, &folded);
     }

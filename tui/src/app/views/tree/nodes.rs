@@ -40,7 +40,7 @@ struct Travel {
 }
 
 #[derive(Debug)]
-pub(super) struct Nodes {
+pub(crate) struct Nodes {
     nodes: Vec<Option<Node>>,
     /// Indexed like `nodes`.
     links: Vec<Links>,
@@ -83,7 +83,7 @@ impl Nodes {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -192,7 +192,7 @@ impl Nodes {
     }
 
     /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: for an exit, the failed call behind it.
-    pub(super) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
+    pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
         let header = &seen.event.header;
         let Some(process) = seen.process else { return };
         self.last = self.last.max(header.time);
@@ -260,7 +260,6 @@ impl Nodes {
         });
     }
 
-    /// Changes a process, and updates its memory count.
     fn changed(&mut self, at: Place, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) {
             let before = node.bytes();
@@ -295,7 +294,7 @@ impl Nodes {
     }
 
     /// Marks processes as ended that ended without an event here, because the capture filter drops it.
-    pub(super) fn settle(&mut self, processes: &ProcessTable) {
+    pub(crate) fn settle(&mut self, processes: &ProcessTable) {
         for at in 0..self.links.len() {
             let running = self.links.get(at).is_some_and(|links| links.flags.running);
             let entry = self.get(at as Place).filter(|_| running).and_then(|node| processes.get(node.process.key));
@@ -306,7 +305,7 @@ impl Nodes {
     }
 
     /// Marks a process that has a kept event that passes the filter.
-    pub(super) fn matched(&mut self, key: ProcessKey) {
+    pub(crate) fn matched(&mut self, key: ProcessKey) {
         let Some(at) = self.place(key) else { return };
         if let Some(node) = self.get_mut(at).filter(|node| !node.matched) {
             node.matched = true;
@@ -315,7 +314,7 @@ impl Nodes {
     }
 
     /// Forgets which processes have events that pass the filter.
-    pub(super) fn unmatch(&mut self) {
+    pub(crate) fn unmatch(&mut self) {
         self.nodes.iter_mut().flatten().for_each(|node| node.matched = false);
         self.links.iter_mut().for_each(|links| links.flags.matched = false);
         self.stale = true;
@@ -447,8 +446,7 @@ impl Nodes {
         }
     }
 
-    /// Removes the process that ended first, other than `parent`. Processes that ended without a failure go first. `false` if there is
-    /// none.
+    /// Removes the process that ended first, other than `parent`, if there is one. Those without a failure go first.
     fn forget_one(&mut self, parent: Option<Place>) -> bool {
         let spared = parent.and_then(|parent| self.get(parent)).map(|node| node.process.key);
         for ended in 0..self.ended.len() {
@@ -491,7 +489,7 @@ impl Nodes {
     }
 
     /// Moves the counts toward a moment, by up to `budget` events.
-    pub(super) fn travel(&mut self, moment: Option<Moment>, store: &Store, budget: usize) {
+    pub(crate) fn travel(&mut self, moment: Option<Moment>, store: &Store, budget: usize) {
         let Some(moment) = moment else {
             self.travel = None;
             return;
@@ -531,7 +529,7 @@ impl Nodes {
         travel.at = to;
     }
 
-    pub(super) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
+    pub(crate) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
         moment.is_some_and(|moment| {
             let until = moment.until.clamp(store.first_id(), store.next_id());
             self.travel.as_ref().map_or(store.next_id(), |travel| travel.at) != until
@@ -593,7 +591,7 @@ mod tests {
                 }
                 app.events.select(first + (next - first - 1) * share / 1000, 20, &app.store);
                 let moment = app.loaded().moment().expect("an event is selected");
-                while app.views.tree.travelling(Some(moment), &app.store) {
+                while app.views.tree.nodes.travelling(Some(moment), &app.store) {
                     app.views.tree.nodes.travel(Some(moment), &app.store, budget);
                 }
                 let [kept, before] = [next, moment.until].map(|until| counted(&app, first, until));
