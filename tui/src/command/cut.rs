@@ -22,8 +22,7 @@ use tracetui_events::text::{grouped, shell};
 use tracetui_host::clock;
 use tracetui_shared::kind::KindSet;
 
-/// Writes a recording of the events that pass the filters, and of all that is known about their processes. The input is one or more
-/// recordings of one machine.
+/// Writes a recording of the events that pass the filters, and of their processes. The inputs are recordings of one machine.
 pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     signals::ignore_file_size();
     let filters = FilterOptions::from(&args.filters);

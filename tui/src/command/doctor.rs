@@ -1,5 +1,4 @@
-//! `tracetui doctor`: for each probe, its attach point, or the reason why it is not attached, what is missing, and the
-//! remedy.
+//! `tracetui doctor`: for each probe, its attach point, or why it is not attached, what is missing, and the remedy.
 
 use super::say;
 use super::selftest::SelfTest;

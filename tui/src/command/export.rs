@@ -1,6 +1,7 @@
 //! `tracetui export`: recordings as files for other programs.
 
 use super::print::{Flow, Lines};
+use super::read::utc;
 use super::say::{charset, name, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
@@ -19,7 +20,6 @@ use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
 use tracetui_events::sink::parquet::Parquet;
 use tracetui_events::sink::perfetto::{Perfetto, Room};
 use tracetui_events::sink::{self, FormatName, Sink};
-use tracetui_events::text::time::rfc3339;
 use tracetui_host::clock;
 
 /// Converts recordings. On failure, removes the files it created.
@@ -109,11 +109,7 @@ fn metadata(playback: &Playback, times: Option<(i128, i128)>) -> Vec<(&'static s
         values.dedup();
         values.join(",")
     };
-    let time = |ns: Option<i128>| {
-        let mut text = Vec::new();
-        ns.into_iter().for_each(|ns| rfc3339(ns, &mut text));
-        String::from_utf8_lossy(&text).into_owned()
-    };
+    let time = |ns: Option<i128>| ns.map(utc).unwrap_or_default();
     vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("host", each(&|recording| recording.start().host().name.clone())),

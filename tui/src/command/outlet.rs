@@ -159,8 +159,7 @@ impl Outlet {
         self.shared.changed.notified().await;
     }
 
-    /// Waits until all output is written, for callers without a loop. Abandons the rest if nothing is taken for `patience` and
-    /// `may_give_up` agrees.
+    /// Waits until all output is written. Abandons the rest if nothing is taken for `patience` and `may_give_up` agrees.
     pub(super) fn finish(&self, patience: Duration, may_give_up: impl Fn() -> bool) -> Finished {
         let mut patience = Patience::of(self, patience);
         let mut looked = Instant::now();

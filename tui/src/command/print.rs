@@ -28,8 +28,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 /// handled the signal in its own way, and its output may wait again.
 const GIVING_UP: Duration = Duration::from_secs(3);
 
-/// Prints live events until a signal, until the output is closed, until the requested number is reached, or until the
-/// COMMAND has ended.
+/// Prints live events until a signal, the end of COMMAND, the requested number, or the end of the output.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let Request { filters, held, options } =

@@ -28,7 +28,7 @@ use tracetui_events::recording::reader::Ending;
 use tracetui_events::sink::{self, FormatName, Sink as _};
 use tracetui_events::text::grouped;
 use tracetui_events::text::shell;
-use tracetui_events::text::time::Moment;
+use tracetui_events::text::time::{Moment, rfc3339};
 use tracetui_host::clock;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KINDS, Kind, KindSet};
@@ -130,6 +130,13 @@ fn say_if_unknown(playback: &Playback, said: &mut bool) {
 pub fn replay_of(word: &str) -> Option<String> {
     let meant = word.ends_with(".ttr") || playback::is_recording(Path::new(word));
     meant.then(|| format!("tracetui replay {}", shell::word(word.as_bytes())))
+}
+
+/// The date and time of a moment in nanoseconds since 1970.
+pub(super) fn utc(unix_ns: i128) -> String {
+    let mut text = Vec::new();
+    rfc3339(unix_ns, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Waits until more events may be there, or a signal comes. Returns [`Flow::Closed`] if nobody reads stdout any more.
@@ -266,8 +273,9 @@ impl Facts {
         let known = |text: &str| if text.is_empty() { "unknown".to_owned() } else { clean(text) };
         line("host", &known(&host.name));
         line("kernel", &known(format!("{} {}", host.kernel, host.arch).trim()));
-        line("start", &self.time(self.first_ns));
-        line("end", &self.time(self.last_ns));
+        let time = |ns: Option<i128>| ns.map_or_else(|| "-".to_owned(), utc);
+        line("start", &time(self.first_ns));
+        line("end", &time(self.last_ns));
         let complete = match (recording.ending(), recording.writing()) {
             (Some(Ending::Complete), _) => "yes".to_owned(),
             (_, Writing::Now) => "no: it is still being written".to_owned(),
@@ -304,7 +312,7 @@ impl Facts {
             let (from, to) = span(pipeline.world(), window);
             let short = if window.short { ", starts late: --memory too small" } else { "" };
             let matches = grouped(window.matches);
-            line("window", &format!("{} to {} (matches: {matches}{short})", self.time(Some(from)), self.time(to)));
+            line("window", &format!("{} to {} (matches: {matches}{short})", time(Some(from)), time(to)));
         }
         let filter = clean(&recording.trace().filter);
         line(
@@ -343,17 +351,6 @@ impl Facts {
         format!("{} ({})", grouped(sum), kinds.join(" "))
     }
 
-    fn time(&self, ns: Option<i128>) -> String {
-        ns.map_or_else(
-            || "-".to_owned(),
-            |ns| {
-                let mut text = Vec::new();
-                tracetui_events::text::time::rfc3339(ns, &mut text);
-                String::from_utf8(text).unwrap_or_default()
-            },
-        )
-    }
-
     fn json(&self, recording: &Recording) -> String {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
@@ -361,7 +358,7 @@ impl Facts {
         let text = |text: &str| tracetui_events::text::json::ascii(text);
         let known = |known: bool, json: String| if known { json } else { "null".to_owned() };
         let of_host = |of_host: &str| known(!of_host.is_empty(), text(of_host));
-        let time = |ns: Option<i128>| ns.map_or_else(|| "null".to_owned(), |ns| format!("\"{}\"", self.time(Some(ns))));
+        let time = |ns: Option<i128>| ns.map_or_else(|| "null".to_owned(), |ns| format!("\"{}\"", utc(ns)));
         let early = match recording.ending() {
             Some(Ending::Early(at)) => at.to_string(),
             _ => "null".to_owned(),

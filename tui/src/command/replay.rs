@@ -116,19 +116,8 @@ fn boot_ns(moment: Moment, span: Option<(u64, u64)>, world: &World, zone_s: i32)
     Ok(u64::try_from(ns.max(1)).unwrap_or(u64::MAX - 1))
 }
 
-/// The dashboard with all of a recording, as far as it fits.
 #[cfg(test)]
-pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
-    let (mut app, _, mut feed) = start(args, &Loaded::default(), 0)?;
-    while let Some(batch) = feed.next().await {
-        app.update(app::Input::Batch(batch));
-    }
-    app.update(app::Input::SourceEnded);
-    Ok(app)
-}
-
-#[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::testing::{batches, write};
     use super::*;
     use crate::app::replay::Speed;
@@ -142,6 +131,16 @@ mod tests {
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::KindSet;
     use tracetui_shared::time::BootNanos;
+
+    /// The dashboard with all of a recording, as far as it fits.
+    pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
+        let (mut app, _, mut feed) = start(args, &Loaded::default(), 0)?;
+        while let Some(batch) = feed.next().await {
+            app.update(app::Input::Batch(batch));
+        }
+        app.update(app::Input::SourceEnded);
+        Ok(app)
+    }
 
     fn dir(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("tracetui-replay-{name}-{}", std::process::id()));

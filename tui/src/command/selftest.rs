@@ -58,8 +58,7 @@ impl SelfTest {
         self.tgid
     }
 
-    /// Releases the process, and returns the programs that reported all their events. The capture filter must pass its
-    /// tree.
+    /// Releases the process, and returns the programs that reported all events. The capture filter must pass its tree.
     pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
         self.release();
         let (mut seen, mut asked, mut refused, mut prepared) = (Vec::new(), false, false, false);

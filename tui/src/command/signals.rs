@@ -157,8 +157,7 @@ pub(super) fn time_left(of: Duration) -> Duration {
     }
 }
 
-/// Whether a signal is for the COMMAND, which has its own session. SIGXCPU is not: it means that tracetui's CPU time is over
-/// (`ulimit -t`).
+/// Whether a signal is for the COMMAND, in its own session. SIGXCPU is for tracetui (`ulimit -t`).
 pub(super) fn is_for_command(signal: libc::c_int) -> bool {
     signal != libc::SIGXCPU
 }

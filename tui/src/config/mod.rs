@@ -90,6 +90,11 @@ impl ConfigError {
         self
     }
 
+    /// Adds the hint to a similar name, or another one without a similar name.
+    fn near(self, near: String, other: impl FnOnce() -> String) -> ConfigError {
+        self.hint(if near.is_empty() { other() } else { near })
+    }
+
     pub(crate) fn of_filter(filter: &Filter, error: &FilterError) -> ConfigError {
         let within = filter.at.start + error.at.start..filter.at.start + error.at.end;
         let at = if filter.verbatim { within } else { filter.at.clone() };
@@ -181,8 +186,8 @@ fn unknown_entry(key: &Key<'_>, value: &Value<'_>) -> ConfigError {
     };
     let near = if near.is_empty() { did_you_mean(name, names().chain(SECTIONS)) } else { near };
     let all =
-        format!("valid entries: {}; sections: [{}]", names().collect::<Vec<_>>().join(", "), SECTIONS.join("], ["));
-    error.hint(if near.is_empty() { all } else { near })
+        || format!("valid entries: {}; sections: [{}]", names().collect::<Vec<_>>().join(", "), SECTIONS.join("], ["));
+    error.near(near, all)
 }
 
 /// The section that an entry outside the sections belongs to.
@@ -212,7 +217,7 @@ fn unknown_in<'n>(
         "keys" => "docs/KEYS.md and the manual page (tracetui man) list the actions".to_owned(),
         _ => format!("valid in [{section}]: {}", names.clone().collect::<Vec<_>>().join(", ")),
     };
-    error.hint(if near.is_empty() { all() } else { near })
+    error.near(near, all)
 }
 
 /// The name of the type of a value, for messages.
@@ -278,7 +283,7 @@ fn one_of<T: Copy>(key: &Key<'_>, value: &Value<'_>, all: &[(&str, T)]) -> Resul
         let near = did_you_mean(text, all.iter().map(|(name, _)| *name));
         let error =
             ConfigError::new(value.span(), format!("`{}` must be one of {names}, not \"{text}\"", key.get_ref()));
-        error.hint(if near.is_empty() { remedy() } else { near })
+        error.near(near, remedy)
     })
 }
 
@@ -309,11 +314,7 @@ fn choice(table: &DeTable<'_>) -> Result<Columns, ConfigError> {
             let Some(column) = all.iter().copied().find(|column| *column == name) else {
                 let near = did_you_mean(name, all.iter().copied());
                 let error = ConfigError::new(at, format!("unknown column `{name}`"));
-                return Err(error.hint(if near.is_empty() {
-                    format!("valid columns: {}", all.join(", "))
-                } else {
-                    near
-                }));
+                return Err(error.near(near, || format!("valid columns: {}", all.join(", "))));
             };
             if list.contains(&column) {
                 return Err(
@@ -382,11 +383,7 @@ impl Reader<'_> {
         match &error.wrong {
             WrongLook::Word(word) => {
                 let near = did_you_mean(word, names().chain([PLAIN]));
-                ConfigError::new(at, format!("unknown colour or weight `{word}`")).hint(if near.is_empty() {
-                    all()
-                } else {
-                    near
-                })
+                ConfigError::new(at, format!("unknown colour or weight `{word}`")).near(near, all)
             }
             WrongLook::Second(word) => ConfigError::new(at, format!("second colour `{word}`"))
                 .hint("write the background colour after `on`: \"black on green\""),

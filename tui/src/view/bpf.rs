@@ -6,7 +6,7 @@ mod tests;
 use super::detail::{Page, border, mark_more};
 use super::events::{fitted, marked, selected};
 use super::theme::Theme;
-use super::{Piece, clock, duration, fit, moment, page, put};
+use super::{Piece, aligned, clock, duration, fit, moment, page, put};
 use crate::app::App;
 use crate::app::columns::{BpfColumn as Column, automatic};
 use crate::app::keymap::Action;
@@ -127,9 +127,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let blanks = " ".repeat(gap(area.width));
     let mut title = String::from(" ");
     for (at, (column, cells)) in columns.iter().enumerate() {
-        let cell = if column.is_right() { text::right } else { text::left };
         title.push_str(if at > 0 { &blanks } else { "" });
-        title.push_str(&cell(column.title(), *cells, theme.charset));
+        title.push_str(&aligned(column.title(), *cells, column.is_right(), theme.charset));
     }
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.list.top..).zip(&visible) {

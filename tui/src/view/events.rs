@@ -1,7 +1,7 @@
 //! The event list.
 
 use super::theme::Theme;
-use super::{Piece, fit, gap, put};
+use super::{Piece, aligned, fit, gap, put};
 use crate::app::keymap::Action;
 use crate::app::row::{Cell, Column, TimeBase, TimeMode, time_text};
 use crate::app::search::Pattern;
@@ -222,11 +222,7 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
             _ => column.title(),
         };
         let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
-        line.push_str(&if right {
-            text::right(title, *cells, theme.charset)
-        } else {
-            text::left(title, *cells, theme.charset)
-        });
+        line.push_str(&aligned(title, *cells, right, theme.charset));
         line.push_str(if *column == Column::Detail { "  " } else { " " });
     }
     line

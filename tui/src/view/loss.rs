@@ -11,7 +11,7 @@ use tracetui_events::event::Body;
 use tracetui_events::event::lost::Cause;
 use tracetui_events::frame::host::Counters;
 use tracetui_events::store::Stored;
-use tracetui_events::text::{self, Charset, grouped};
+use tracetui_events::text::{self, Charset, counted, grouped};
 use tracetui_shared::capture::MAX_TREE;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
@@ -80,8 +80,7 @@ fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
     };
     let gaps = match app.events().gaps() {
         0 => String::new(),
-        1 => ", in 1 gap".to_owned(),
-        gaps => format!(", in {} gaps", grouped(gaps as u64)),
+        gaps => format!(", in {}", counted(gaps as u64, ["gap", "gaps"])),
     };
     Some((verdict, format!("Loaded so far: {loaded} of them{gaps}.{next} The counts below cover the loaded part.")))
 }

@@ -248,6 +248,10 @@ fn duration(ns: u64) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+fn aligned(text: &str, cells: usize, right: bool, charset: Charset) -> String {
+    if right { text::right(text, cells, charset) } else { text::left(text, cells, charset) }
+}
+
 /// The width of pieces in cells, with the spaces after them.
 fn width_of(pieces: &[Piece]) -> usize {
     pieces.iter().filter(|piece| !piece.text.is_empty()).map(|piece| piece.width() + 2).sum()

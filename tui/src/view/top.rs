@@ -6,7 +6,7 @@ mod tests;
 use super::events::{marked, selected};
 use super::header::bar;
 use super::theme::Theme;
-use super::{Piece, clock, duration, fit, moment, put};
+use super::{Piece, aligned, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::columns::{TopColumn as Column, automatic};
 use crate::app::keymap::Action;
@@ -67,8 +67,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let title = format!(" {}", text::left(&top.by.name().to_ascii_uppercase(), room, theme.charset));
     let title = columns.iter().fold(title, |title, column| {
         let right = !matches!(column, Column::History);
-        let cell = if right { text::right } else { text::left };
-        format!("{title} {}", cell(column.title(), column.cells(), theme.charset))
+        format!("{title} {}", aligned(column.title(), column.cells(), right, theme.charset))
     });
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     let rows = top.groups().enumerate().skip(top.list.top).take(area.height.into());
@@ -121,11 +120,8 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
             Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
         };
-        let cells = column.cells();
-        let text = match column {
-            Column::Share | Column::History => text::left(&piece.text, cells, theme.charset),
-            _ => text::right(&piece.text, cells, theme.charset),
-        };
+        let right = !matches!(column, Column::Share | Column::History);
+        let text = aligned(&piece.text, column.cells(), right, theme.charset);
         line.push_span(" ");
         line.push_span(Piece::new(text, piece.style));
     }

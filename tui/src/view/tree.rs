@@ -5,7 +5,7 @@ mod tests;
 
 use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
-use super::{Piece, clock, duration, fit, moment, put};
+use super::{Piece, aligned, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::columns::{TreeColumn as Column, automatic};
 use crate::app::keymap::Action;
@@ -79,10 +79,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
     columns.len()
-}
-
-fn aligned(text: &str, cells: usize, right: bool, charset: Charset) -> String {
-    if right { text::right(text, cells, charset) } else { text::left(text, cells, charset) }
 }
 
 /// Whether the rows differ in their CGROUP text. A process without an event has no cgroup and does not count.

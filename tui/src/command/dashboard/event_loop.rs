@@ -237,8 +237,7 @@ impl Loop {
         Ok(())
     }
 
-    /// Waits for an input. Returns `None` if an input does not concern the state, and when it is time to draw. No branch is preferred, so
-    /// every source gets its turn.
+    /// Waits for an input, fairly for all sources. Returns `None` if one does not concern the state, and when it is time to draw.
     async fn input(&mut self, keys: &mut Keys, until: Draw<'_>) -> io::Result<Option<Input>> {
         let frames = if self.app.loaded().wants_frames() { Frames::Taken } else { Frames::Left };
         let tick = self.next_tick.saturating_sub(self.started.elapsed());

@@ -32,8 +32,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let loaded = Loaded::read(&args.screen.config)?;
     let names = HostNames::read();
     let own_filter = loaded.filter(&args.trace.filters, &names)?;
-    // Kinds that are off by default (forks) are collected too, unless the options name kinds. A key can then show past events of these
-    // kinds.
+    // Unless the options name kinds, those that are off by default (forks) are collected too, so that a key can show past events.
     let trace = cli::TraceArgs { memory: args.trace.memory.or(loaded.config.memory), ..args.trace.clone() };
     let Request { filters, held, options } = Request::read(&trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();

@@ -70,8 +70,7 @@ pub(super) fn scan_processes(started: &[Started], size: usize, send: &mut dyn Fn
     }
 }
 
-/// The processes of tracetui, its held COMMAND and the COMMAND's parent. The scan might reach them only after the first events, when
-/// the COMMAND has already ended.
+/// The processes of tracetui, its held COMMAND and the COMMAND's parent, which may end before the scan reaches them.
 pub(super) fn own_processes(command: Tgid, started: &[Started]) -> Batch {
     let mut batch = Batch::default();
     let Ok(scanner) = Scanner::new() else { return batch };

@@ -55,8 +55,7 @@ pub(super) fn size_of_memory(budget: Budget) -> ByteSize {
     ByteSize(budget.bytes() as u64)
 }
 
-/// The messages about probes that stopped seeing events since the last call, one line for each reason. Probes that saw nothing at
-/// the start were reported then.
+/// The messages about probes that stopped seeing events since the last call or the start, one line for each reason.
 pub(super) fn silenced(known: &mut Option<Vec<Probe>>, probes: &[Probe]) -> Vec<String> {
     let silent = || probes.iter().filter(|probe| !probe.attached);
     let Some(known) = known else {

@@ -114,8 +114,7 @@ impl RunningTrace {
         }
     }
 
-    /// Releases the COMMAND, which shares tracetui's stderr. From now on it gets the signals that tracetui gets. If there is a recorder,
-    /// frames are recorded.
+    /// Releases the COMMAND, which shares stderr and from now on gets tracetui's signals. A recorder gets the frames.
     pub(crate) fn start(
         feed: Feed,
         held: Option<HeldCommand>,
@@ -333,8 +332,7 @@ impl RunningTrace {
         }
     }
 
-    /// Ends the recording, if there is one, with the final state. Prints its size or why it failed. If the COMMAND did not run, removes
-    /// the recording instead.
+    /// Ends the recording with the final state, and prints its size or why it failed. Removes it if the COMMAND did not run.
     pub(crate) async fn end_recording(&mut self, pipeline: &Pipeline) {
         self.withdraw_recording().await;
         match self.finish_recording(pipeline).await {

@@ -7,8 +7,7 @@ use crate::view::clock;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use tracetui_events::event::EventContext;
-use tracetui_events::text;
-use tracetui_events::text::{counted, grouped};
+use tracetui_events::text::{self, counted};
 use tracetui_shared::kind::Kind;
 
 impl Page<'_> {
@@ -24,8 +23,7 @@ impl Page<'_> {
         }
         let tries = match files.failed() {
             0 => String::new(),
-            1 => ", 1 failed attempt".to_owned(),
-            tries => format!(", {} failed attempts", grouped(tries as u64)),
+            tries => format!(", {}", counted(tries as u64, ["failed attempt", "failed attempts"])),
         };
         format!("{}{tries}{evicted}{looking}", counted(files.len() as u64, ["open", "opens"]))
     }
