@@ -9,9 +9,6 @@ pub const TRACE_ITER: u32 = 28;
 
 /// bpf(2). Returns 0 or a descriptor. Makes only one system call, so it is safe after a fork.
 ///
-/// # Errors
-/// The error of the kernel.
-///
 /// # Safety
 /// `attr` must have the layout of the start of the command's member of `union bpf_attr`. Its pointers must be valid for the command.
 pub unsafe fn bpf<T: ?Sized>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
@@ -22,9 +19,6 @@ pub unsafe fn bpf<T: ?Sized>(command: libc::c_int, attr: &mut T) -> io::Result<l
 }
 
 /// Like [`bpf`], with a command that returns a descriptor.
-///
-/// # Errors
-/// The error of the kernel.
 ///
 /// # Safety
 /// See [`bpf`].
@@ -39,9 +33,6 @@ pub fn number(fd: impl AsFd) -> u32 {
 }
 
 /// Creates the link of an iterator's program. The link holds the program.
-///
-/// # Errors
-/// The error of the kernel.
 pub fn link_iterator(program: impl AsFd) -> io::Result<OwnedFd> {
     const BPF_LINK_CREATE: libc::c_int = 28;
     // SAFETY: the member begins with program, target, attach type and flags, and has no pointers.
@@ -49,9 +40,6 @@ pub fn link_iterator(program: impl AsFd) -> io::Result<OwnedFd> {
 }
 
 /// The same, of an iterator over the elements of a map.
-///
-/// # Errors
-/// The error of the kernel.
 pub fn link_map_iterator(program: impl AsFd, map: impl AsFd) -> io::Result<OwnedFd> {
     const BPF_LINK_CREATE: libc::c_int = 28;
     /// The `link_create` member of `union bpf_attr`.
@@ -71,9 +59,6 @@ pub fn link_map_iterator(program: impl AsFd, map: impl AsFd) -> io::Result<Owned
 }
 
 /// Runs an iterator whose program writes nothing to its file.
-///
-/// # Errors
-/// The error of the kernel, or if the iterator does not end.
 pub fn run_iterator(link: impl AsFd) -> io::Result<()> {
     /// The maximum number of interrupted reads.
     const TURNS: u32 = 1000;
@@ -91,9 +76,6 @@ pub fn run_iterator(link: impl AsFd) -> io::Result<()> {
 }
 
 /// A file that runs an iterator when it is read.
-///
-/// # Errors
-/// The error of the kernel.
 pub fn open_iterator(link: impl AsFd) -> io::Result<File> {
     const BPF_ITER_CREATE: libc::c_int = 33;
     // SAFETY: the member has link and flags, and no pointers.

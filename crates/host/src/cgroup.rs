@@ -127,9 +127,6 @@ impl CgroupResolver {
     }
 
     /// Starts a thread that opens cgroups by handle from now on. The caller may then give up the capability.
-    ///
-    /// # Errors
-    /// If no thread can be started.
     pub fn open_aside(&mut self) -> io::Result<()> {
         let (ask, asked) = sync_channel(1);
         let (answer, answers) = sync_channel(1);

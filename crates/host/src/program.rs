@@ -94,9 +94,6 @@ const _: () = assert!(std::mem::offset_of!(LoadAttr, attach_btf_id) == 108);
 
 impl NewProgram<'_> {
     /// Loads the program. If `log` is not empty, the verifier writes to it.
-    ///
-    /// # Errors
-    /// If the kernel rejects the program.
     pub fn load(&self, log: &mut [u8]) -> io::Result<OwnedFd> {
         const BPF_PROG_LOAD: libc::c_int = 5;
         const INSTRUCTION: usize = 8;
@@ -148,9 +145,7 @@ const _: () = assert!(std::mem::offset_of!(RunAttr, context) == 48);
 
 /// Runs a program once, in the calling thread, and returns its result. A program of type syscall may change the
 /// context. Makes only one system call, so it is safe after a fork.
-///
-/// # Errors
-/// If the kernel cannot run the program: before 5.10.
+/// Fails before 5.10.
 pub(super) fn run(program: RawFd, context: &mut [u64]) -> io::Result<u32> {
     const BPF_PROG_TEST_RUN: libc::c_int = 10;
     let mut attr = RunAttr {
@@ -164,17 +159,11 @@ pub(super) fn run(program: RawFd, context: &mut [u64]) -> io::Result<u32> {
 }
 
 /// Loads a raw tracepoint program, which is never attached.
-///
-/// # Errors
-/// If the kernel rejects it.
 pub fn load(name: &str, program: &[Instruction]) -> io::Result<OwnedFd> {
     load_as(name, program, ProgramKind::RawTracepoint)
 }
 
 /// Loads a small program.
-///
-/// # Errors
-/// If the kernel rejects it.
 pub fn load_as(name: &str, program: &[Instruction], kind: ProgramKind) -> io::Result<OwnedFd> {
     let bytes = |(code, registers, offset, immediate): &Instruction| {
         let ([a, b], [c, d, e, f]) = (offset.to_ne_bytes(), immediate.to_ne_bytes());

@@ -133,9 +133,6 @@ impl Collector {
     }
 
     /// All objects that exist now. `own` are tracetui's programs.
-    ///
-    /// # Errors
-    /// If programs cannot be listed.
     pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let symbols = self.helpers.is_none().then(|| aside(kallsyms::snapshot));
         self.collect(own, symbols).map(|(inventory, _)| inventory)
@@ -206,9 +203,6 @@ impl Collector {
     }
 
     /// Like [`take`](Self::take), but also compares independent views to find hidden programs.
-    ///
-    /// # Errors
-    /// If programs cannot be listed.
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
@@ -462,9 +456,7 @@ pub struct RunStatistics(#[allow(dead_code, reason = "its end turns the counting
 
 impl RunStatistics {
     /// Turns counting on (5.8+). It costs some tens of nanoseconds for each run of every program.
-    ///
-    /// # Errors
-    /// If the kernel refuses, because it requires CAP_SYS_ADMIN.
+    /// Needs CAP_SYS_ADMIN.
     pub fn enable() -> io::Result<RunStatistics> {
         sys::enable_stats().map(RunStatistics)
     }
@@ -477,9 +469,7 @@ impl RunStatistics {
 }
 
 /// The ids of all links. Before 5.8, links have no ids.
-///
-/// # Errors
-/// Without CAP_SYS_ADMIN.
+/// Needs CAP_SYS_ADMIN.
 pub fn link_ids() -> io::Result<Vec<u32>> {
     match sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Vec::new()),

@@ -45,17 +45,11 @@ pub struct Sockets(Spawner);
 
 impl Sockets {
     /// Starts the thread. Call this before giving up rights.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start() -> io::Result<Sockets> {
         Spawner::start("sockets", Role::Sockets).map(Sockets)
     }
 
     /// See [`RouteChanges`].
-    ///
-    /// # Errors
-    /// The errors of the system calls.
     pub(super) fn changes(&self) -> io::Result<RouteChanges> {
         self.open(None, RouteChanges::open)
     }

@@ -243,8 +243,6 @@ pub(super) struct TaskFd {
 }
 
 /// Queries a descriptor of another process.
-///
-/// # Errors
 /// ENOENT: no program. EOPNOTSUPP: a program of the type perf_event, which the kernel does not name.
 pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
     let mut name = [0u8; libc::PATH_MAX as usize];
@@ -266,9 +264,7 @@ pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
 }
 
 /// Compares the descriptor tables of two threads, in the kernel's order.
-///
-/// # Errors
-/// If one of them ended or may not be read, or the kernel has no CONFIG_KCMP.
+/// Fails if one of them ended or may not be read, or the kernel has no CONFIG_KCMP.
 pub(super) fn compare_files(one: u32, other: u32) -> io::Result<Ordering> {
     /// `KCMP_FILES`.
     const FILES: i32 = 2;

@@ -193,9 +193,6 @@ pub struct Begun {
 impl Begun {
     /// Creates the maps. If the start needs them, also begins to read the symbols and to follow loads and unloads of
     /// programs.
-    ///
-    /// # Errors
-    /// If the kernel refuses a map or the size of the ring.
     pub fn new(options: &LiveOptions) -> Result<Begun, StartError> {
         let bpf = options.kinds.contains(Kind::Bpf);
         // Probes of kernel functions have addresses too.
@@ -318,9 +315,7 @@ impl Live {
 
     /// Freezes the capture filter. Afterwards [`Live::set_capture`] fails and no process can change the filter. The one
     /// exception: if the filter contains cgroups, their list can still change.
-    ///
-    /// # Errors
-    /// Also if another process has changed the filter.
+    /// Fails if another process has changed the filter.
     pub fn freeze_capture(&mut self) -> Result<(), CaptureError> {
         self.capture.freeze()
     }
@@ -402,9 +397,6 @@ impl Live {
     }
 
     /// Starts the thread that opens the rings of program changes from now on. `None` if changes are not followed.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn open_streams_aside(&mut self) -> io::Result<Option<Spawner>> {
         let Some(changes) = &mut self.changes else { return Ok(None) };
         let opener = Spawner::start("streams", Role::Streams)?;

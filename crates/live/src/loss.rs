@@ -32,9 +32,6 @@ unsafe impl Sync for CpuStates {}
 
 impl CpuStates {
     /// Maps the counters.
-    ///
-    /// # Errors
-    /// The error of mmap(2).
     pub(super) fn map(map: &Array<MapData, Plain<CpuState>>) -> io::Result<CpuStates> {
         let cpus = map.len() as usize;
         let fd = map.map().fd().as_fd().as_raw_fd();

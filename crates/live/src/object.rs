@@ -65,9 +65,6 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Creates the maps, except for those of [`ON_FACTS`].
-    ///
-    /// # Errors
-    /// If the kernel refuses a map or the size of the ring.
     pub(super) fn create(options: &LiveOptions) -> Result<Maps, StartError> {
         if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
             return Err(StartError::RingSize(options.ring_size));
@@ -175,10 +172,8 @@ impl ProbeObject {
     }
 
     /// Loads a program.
-    ///
-    /// # Errors
-    /// If the kernel rejects it both without and with the instructions that are never executed. The program is then
-    /// loaded again for the verifier's log, which takes time. After EPERM it is not, because the verifier did not run.
+    /// If the kernel rejects it both without and with the instructions that are never executed, it is loaded again for the
+    /// verifier's log, which takes time. After EPERM it is not, because the verifier did not run.
     pub(super) fn load(&self, name: &str, kind: ProgramKind) -> Result<OwnedFd, Rejected> {
         let none = || io::Error::other("the object has no such program");
         let function = self.function(name).ok_or_else(none).map_err(Rejected::without_log)?;

@@ -361,9 +361,6 @@ pub enum DecodeError {
 
 impl<'a> Event<'a> {
     /// Decodes a whole frame (an `exec` with its continuations joined).
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the kind or the version is unknown, or if the payload is shorter than it states.
     // Inlined, so that the event is not copied several times.
     #[inline]
     pub fn decode(frame: &FrameRef<'a>) -> Result<Event<'a>, DecodeError> {

@@ -77,9 +77,7 @@ impl Compiled {
 
 impl FilterOptions {
     /// Parses all options, and extracts the part that the kernel can apply.
-    ///
-    /// # Errors
-    /// [`FilterError`], with the option whose value is wrong.
+    /// An error names the option whose value is wrong.
     pub fn compile(&self, names: &dyn NameLookup) -> Result<Compiled, FilterError> {
         let expr = self.expr(names)?;
         let whole = Filter::of(expr.clone(), expr.to_string(), names)?;

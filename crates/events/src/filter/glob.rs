@@ -42,9 +42,6 @@ enum Fast {
 
 impl Glob {
     /// Parses a glob.
-    ///
-    /// # Errors
-    /// The reason why it is not a valid glob.
     pub fn new(pattern: &[u8]) -> Result<Glob, String> {
         let mut tokens = Vec::new();
         let mut rest = pattern;

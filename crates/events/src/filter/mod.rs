@@ -124,9 +124,6 @@ impl Filter {
     }
 
     /// Parses an expression. An empty one matches everything.
-    ///
-    /// # Errors
-    /// [`FilterError`] with the message, the place and a hint.
     pub fn parse(text: &str, names: &dyn NameLookup) -> Result<Filter, FilterError> {
         let expr = parse::parse(text).map_err(|error| error.within(text))?;
         Filter::of(expr, text.to_owned(), names)

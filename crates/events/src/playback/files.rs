@@ -188,9 +188,7 @@ impl Troubles {
 
 impl Files {
     /// The files of one trace, in their order; at least one.
-    ///
-    /// # Errors
-    /// If a file is not a recording or cannot be read. If the files are of several recordings: the error of `several`.
+    /// Fails with `several` if the files are of several recordings.
     pub fn open(files: &[PathBuf], at_end: AtEnd, several: &str) -> Result<Files> {
         let mut inputs = inputs(open_parts(files, at_end)?, at_end);
         match (inputs.pop(), inputs.is_empty()) {

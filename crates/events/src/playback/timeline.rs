@@ -112,9 +112,6 @@ pub struct Timeline {
 
 impl Timeline {
     /// Reads the indexes. Also returns the frames from the start, which wait for more if the last file may grow.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
     pub fn new(mut input: Files, budget: Budget) -> Result<(Timeline, Files)> {
         input.limit(budget);
         let files = input.files().map(|(path, file)| Known::read(path, file)).collect::<Result<Vec<_>>>()?;
@@ -166,9 +163,6 @@ impl Timeline {
     }
 
     /// Finds where to begin reading for a time (CLOCK_BOOTTIME, ns): at a state before which all events are earlier, or at the start.
-    ///
-    /// # Errors
-    /// If the recording cannot be read.
     pub fn seek(&mut self, ns: u64) -> Result<Place> {
         let place = self.read_from(self.place(ns)?)?;
         self.troubles.found().error = None;

@@ -108,9 +108,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Decodes the frame.
-    ///
-    /// # Errors
-    /// The errors of [`Event::decode`]. Stored frames have been decoded before, so this does not happen.
+    /// Stored frames have been decoded before, so this does not fail.
     #[inline]
     pub fn event(&self) -> Result<Event<'a>, DecodeError> {
         Event::decode(&self.frame())

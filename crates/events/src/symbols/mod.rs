@@ -238,9 +238,6 @@ impl Symbols {
     }
 
     /// The symbol that contained the address at that time. The buffer receives the name if it has to be decoded.
-    ///
-    /// # Errors
-    /// If no symbol is known to have contained it.
     pub fn lookup<'a>(
         &'a self,
         address: KernelAddr,
@@ -273,9 +270,6 @@ impl Symbols {
     }
 
     /// The current table: names and addresses of the kernel and its loaded modules.
-    ///
-    /// # Errors
-    /// If it is not available.
     pub fn table(&self) -> Result<&Table, Unavailable> {
         self.table.as_deref().map_err(|why| *why)
     }

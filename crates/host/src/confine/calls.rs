@@ -196,9 +196,6 @@ impl MonitorCalls {
 
 /// Allows the calling thread, and the threads that it starts, only the calls on the list. Returns `false` if the kernel
 /// has no seccomp filters.
-///
-/// # Errors
-/// The error of the kernel.
 pub(super) fn restrict(what: For<'_>) -> io::Result<bool> {
     count_denials();
     let done = programs(what).and_then(|programs| programs.iter().try_for_each(|program| apply_filter(program)));

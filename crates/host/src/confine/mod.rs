@@ -176,9 +176,7 @@ impl Role {
 }
 
 /// Permanently gives up all rights that the role does not need, for the calling thread and the threads that it starts.
-///
-/// # Errors
-/// The error of the kernel. The thread must not continue.
+/// After an error, the thread must not continue.
 pub fn enter(role: Role) -> io::Result<Enforced> {
     match role {
         // bpffs belongs to root, and BPF_OBJ_GET asks for write permission.
@@ -270,9 +268,6 @@ pub fn later_recordings() -> &'static Path {
 }
 
 /// Like [`enter`], for a thread that works with files.
-///
-/// # Errors
-/// As [`enter`].
 pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Result<()> {
     let Some(Invoker { uid, gid, groups, .. }) = invoker else {
         // Even root needs this capability to write into directories of others.
@@ -313,9 +308,6 @@ fn is_writable_without(dir: &Path) -> io::Result<bool> {
 
 /// Permanently gives up root's user id and all capabilities but these, for the calling thread and the threads that it
 /// starts.
-///
-/// # Errors
-/// The error of the kernel.
 pub fn hold(kept: Capabilities) -> io::Result<()> {
     hold_as(None, kept)
 }
@@ -372,9 +364,6 @@ pub struct Spawner(Sender<Task>);
 
 impl Spawner {
     /// Starts the thread without waiting for it. If it cannot give up the other rights, it ends.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn start(name: &'static str, role: Role) -> io::Result<Spawner> {
         let (tasks, todo) = channel::<Task>();
         let run = move || {
@@ -389,9 +378,6 @@ impl Spawner {
     }
 
     /// Starts a thread.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let (answer, answered) = sync_channel(1);
         self.0.send((name, Box::new(run), answer)).map_err(|_| gone())?;
@@ -399,9 +385,6 @@ impl Spawner {
     }
 
     /// The result of `act` on a thread with this role.
-    ///
-    /// # Errors
-    /// The error of `act`, or that the thread cannot be started.
     pub fn ask<T: Send + 'static>(
         &self,
         name: &'static str,

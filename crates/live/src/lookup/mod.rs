@@ -85,17 +85,11 @@ pub struct Threads {
 
 impl Threads {
     /// `sockets` opens the sockets that lookups of connections need.
-    ///
-    /// # Errors
-    /// If no thread can be started.
     pub fn start(sockets: Sockets) -> io::Result<Threads> {
         Ok(Threads { spawner: Spawner::start("lookups", Role::Processes)?, sockets })
     }
 
     /// Starts a thread, and passes it a function that looks up why a call failed. That function may block.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn spawn(&self, run: impl FnOnce(&dyn Fn(&Lookup) -> Answer) + Send + 'static) -> io::Result<()> {
         let sockets = self.sockets.clone();
         self.spawner.spawn("why", move || {
