@@ -40,7 +40,6 @@ impl Budget {
         usize::try_from(self.0 / of).unwrap_or(usize::MAX)
     }
 
-    /// Bytes of a batch.
     pub fn batch(self) -> usize {
         (self.share(limits::QUEUES_SHARE) / BATCHES).clamp(limits::BATCH_MIN, limits::BATCH)
     }

@@ -49,11 +49,7 @@ pub enum NoHierarchy {
     Mounts(io::Error),
     /// A hierarchy is mounted but cannot be opened.
     #[error("cannot open the cgroup v2 hierarchy at {}: {why}", .point.display())]
-    Unreachable {
-        point: PathBuf,
-        /// The error of the kernel.
-        why: io::Error,
-    },
+    Unreachable { point: PathBuf, why: io::Error },
 }
 
 #[derive(Debug)]

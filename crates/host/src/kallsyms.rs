@@ -91,7 +91,6 @@ fn pause(wanted: &Receiver<()>, took: Duration) -> Option<bool> {
     }
 }
 
-/// The part of the symbols to keep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
     All,

@@ -237,7 +237,6 @@ struct Ring {
     memory: NonNull<u8>,
     /// The size of the data in bytes, a power of two.
     size: usize,
-    /// Whether the event counts its lost records.
     counts_lost: bool,
     /// The number of lost records according to the records in the ring.
     said_lost: u64,

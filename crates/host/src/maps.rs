@@ -81,7 +81,6 @@ impl NewMap {
         self
     }
 
-    /// Creates the map.
     pub fn create(&self) -> io::Result<OwnedFd> {
         const BPF_MAP_CREATE: libc::c_int = 0;
         // SAFETY: this has the layout of the `BPF_MAP_CREATE` member, and no pointers.

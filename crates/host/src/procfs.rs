@@ -404,7 +404,6 @@ fn read_file(mut file: File, most: usize) -> io::Result<Vec<u8>> {
     }
 }
 
-/// An open directory /proc/PID.
 struct ProcessDir(File);
 
 impl ProcessDir {

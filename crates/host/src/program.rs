@@ -163,7 +163,6 @@ pub fn load(name: &str, program: &[Instruction]) -> io::Result<OwnedFd> {
     load_as(name, program, ProgramKind::RawTracepoint)
 }
 
-/// Loads a small program.
 pub fn load_as(name: &str, program: &[Instruction], kind: ProgramKind) -> io::Result<OwnedFd> {
     let bytes = |(code, registers, offset, immediate): &Instruction| {
         let ([a, b], [c, d, e, f]) = (offset.to_ne_bytes(), immediate.to_ne_bytes());

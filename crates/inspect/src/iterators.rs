@@ -55,7 +55,6 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of the running kernel.
     pub(super) fn of_kernel() -> Result<Layout, String> {
         let btf = Btf::running().map_err(|error| format!("cannot read the kernel's BTF: {error}"))?;
         Ok(Layout::of(&btf))
@@ -259,7 +258,6 @@ impl Lister {
     }
 }
 
-/// The iterators of this kernel.
 pub(super) struct Iterators {
     programs: Lister,
     links: Option<Lister>,

@@ -242,7 +242,6 @@ fn perf(info: &Bytes, name: Vec<u8>, facts: &mut AttachFacts) {
     }
 }
 
-/// The name of a perf event.
 fn event_name(event_type: u32, config: u64) -> Vec<u8> {
     let of_pmu = || match (pmu_name(event_type), event_type, config) {
         (Some(pmu), ..) => format!("{pmu} config {config:#x}"),
@@ -316,7 +315,6 @@ pub(super) fn cgroup_path(cgroups: &FxHashMap<u64, Vec<u8>>, id: u64) -> Vec<u8>
     }
 }
 
-/// The name of a map with its id.
 pub(super) fn map_name(id: u32) -> Vec<u8> {
     let info = sys::open(ObjectKind::Map, id).ok().flatten().and_then(|fd| sys::info(fd.as_fd()).ok());
     let mut name = info.map(|info| until_nul(&info.0[MAP_NAME..MAP_NAME + 16]).to_vec()).unwrap_or_default();

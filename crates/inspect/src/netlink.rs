@@ -226,7 +226,6 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         .map(|attribute| (u16_at(attribute, 2) & !FLAGS, attribute.get(4..).unwrap_or_default()))
 }
 
-/// The value of the first attribute of a type.
 pub(super) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }

@@ -172,7 +172,6 @@ pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
     called
 }
 
-/// The instructions of a program of tracetui.
 pub(super) fn instructions(fd: BorrowedFd<'_>) -> io::Result<Vec<u64>> {
     let mut instructions = vec![0; sys::info(fd)?.u32(at::XLATED_LEN) as usize / 8];
     let mut info = Bytes::new();

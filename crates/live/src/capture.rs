@@ -28,7 +28,6 @@ use tracetui_host::maps::freeze;
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
 
-/// The maps and their content.
 pub(super) struct CaptureMaps {
     capture: Array<MapData, Plain<Capture>>,
     pids: HashMap<MapData, u32, u8>,

@@ -27,7 +27,6 @@ pub(super) fn ask() -> io::Result<Calls> {
     Ok(helpers.map(|helper| call(Some(base), helper)))
 }
 
-/// The kernel function of a helper.
 fn function(helper: &str) -> String {
     format!("bpf_{helper}")
 }

@@ -92,7 +92,6 @@ pub struct LiveOptions {
     /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
     /// always attach, for the process table.
     pub kinds: KindSet,
-    /// The kinds whose events have the kernel stack.
     pub stacks: KindSet,
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.

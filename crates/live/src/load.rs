@@ -19,10 +19,8 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 /// The function in the kernel's BTF that identifies the iterator over tasks.
 pub(super) const ITERATOR: &str = "bpf_iter_task";
 
-/// The origin of a BTF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BtfOrigin {
-    /// The BTF of the running kernel.
     Kernel,
     /// A file. Only offsets and values are taken from it, because its type ids may differ from the kernel's. A minimal
     /// BTF renumbers its types, and a whole one may be of another build.
@@ -116,7 +114,6 @@ impl AttachIds {
         id_of(&self.tracepoints, name)
     }
 
-    /// The id of a function.
     pub(super) fn function(&self, name: &str) -> Option<u32> {
         id_of(&self.functions, name)
     }
@@ -132,7 +129,6 @@ fn there(names: &[&'static str], ids: Vec<Option<u32>>) -> Vec<(&'static str, u3
 }
 
 impl KernelFacts {
-    /// Reads the facts from a BTF.
     pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
         let resolved = btf.resolve();
         let (offsets, odd) = resolved.usable();
@@ -237,11 +233,9 @@ impl From<MapError> for StartError {
 pub(super) struct Failure {
     /// The kernel's error, with the end of the verifier's log.
     pub(super) why: String,
-    /// The remedy, if there is one.
     pub(super) remedy: Option<String>,
 }
 
-/// Whether the kernel has its own BTF.
 fn kernel_has_btf() -> bool {
     std::path::Path::new(btf::RUNNING).exists()
 }

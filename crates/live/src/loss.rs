@@ -31,7 +31,6 @@ unsafe impl Send for CpuStates {}
 unsafe impl Sync for CpuStates {}
 
 impl CpuStates {
-    /// Maps the counters.
     pub(super) fn map(map: &Array<MapData, Plain<CpuState>>) -> io::Result<CpuStates> {
         let cpus = map.len() as usize;
         let fd = map.map().fd().as_fd().as_raw_fd();

@@ -254,7 +254,6 @@ fn unless_interrupted(mut load: impl FnMut() -> io::Result<OwnedFd>) -> io::Resu
 /// The number of retries of an interrupted load.
 const INTERRUPTIONS: u32 = 20;
 
-/// The bytes of instructions.
 fn bytes(code: &[bpf_insn]) -> &[u8] {
     // SAFETY: the structure is `repr(C)` with integers only, and has no padding: one byte twice, two bytes, four bytes.
     unsafe { std::slice::from_raw_parts(code.as_ptr().cast(), size_of_val(code)) }

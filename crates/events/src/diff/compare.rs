@@ -86,7 +86,6 @@ pub(super) enum Rank {
     Follows,
 }
 
-/// A difference and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Difference {
     pub(super) pair: usize,

@@ -25,7 +25,6 @@ use tracetui_shared::time::BootNanos;
 pub struct World {
     pub processes: ProcessTable,
     pub bpf: bpf::Programs,
-    /// Symbols of the kernel.
     pub symbols: symbols::StackSymbols,
     host: Host,
     clock_offset: i64,
@@ -65,7 +64,6 @@ impl World {
             + terminal
     }
 
-    /// Applies a host frame of this time.
     pub fn apply_host(&mut self, frame: HostFrame, time: BootNanos) {
         match frame {
             HostFrame::Host(host) => self.host = host,
@@ -139,7 +137,6 @@ impl World {
         fits
     }
 
-    /// Applies an event, and returns its process at that time.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
         if let Body::Bpf(bpf) = &event.body {
             self.bpf.apply(bpf, &event.header);
@@ -155,7 +152,6 @@ impl World {
         }
     }
 
-    /// Sets the process of the COMMAND.
     pub fn set_command(&mut self, command: Tgid) {
         self.processes.set_command(command);
     }

@@ -190,7 +190,6 @@ fn names_value(names: Components<'_>, len: u16, failed: bool) -> Value<'_> {
     }
 }
 
-/// The fields of an `exec` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("filename", Shape::Text, "The path as passed: linux_binprm.filename.", |s| {
         exec(s, |e| match e.record.filename_marks {

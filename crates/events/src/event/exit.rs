@@ -9,7 +9,6 @@ use crate::text::time;
 use tracetui_shared::record::exit::ExitRecord;
 use zerocopy::IntoBytes;
 
-/// An `exit`.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
     pub record: ExitRecord,
@@ -115,7 +114,6 @@ fn exit<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) ->
     }
 }
 
-/// The fields of an `exit` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "exit_code",

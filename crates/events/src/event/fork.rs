@@ -7,7 +7,6 @@ use crate::text::paint::Look;
 use tracetui_shared::record::fork::ForkRecord;
 use zerocopy::IntoBytes;
 
-/// A `fork`.
 #[derive(Clone, Copy, Debug)]
 pub struct Fork {
     pub record: ForkRecord,
@@ -45,7 +44,6 @@ fn fork<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) ->
     }
 }
 
-/// The fields of a `fork` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("child_pid", Shape::Number, "The id of the new process: child->tgid of sched_process_fork.", |s| {
         fork(s, |f| Value::Uint(f.record.child.0.into()))

@@ -37,7 +37,6 @@ impl LostRecord {
     }
 }
 
-/// The cause of a loss.
 #[repr(u16)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {
@@ -67,7 +66,6 @@ impl Cause {
     }
 }
 
-/// A `lost`.
 #[derive(Clone, Copy, Debug)]
 pub struct Lost {
     pub record: LostRecord,
@@ -105,7 +103,6 @@ impl Payload<'_> for Lost {
 }
 
 impl Lost {
-    /// The kind of the missing events.
     pub fn of(&self) -> Option<Kind> {
         Kind::try_from(self.record.of).ok()
     }
@@ -131,7 +128,6 @@ fn lost<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) ->
     }
 }
 
-/// The fields of a `lost` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("of", Shape::Text, "The kind of the missing events.", |s| {
         lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())))

@@ -13,7 +13,6 @@ use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring, via};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// An `open`.
 #[derive(Clone, Copy, Debug)]
 pub struct Open<'a> {
     pub record: OpenRecord,
@@ -149,7 +148,6 @@ impl<'a> Payload<'a> for Open<'a> {
 /// The name of the file of an `open`.
 #[derive(Clone, Copy, Debug, Hash)]
 pub enum File<'a> {
-    /// The path of the opened file.
     Opened(Components<'a>),
     /// The path as requested: nothing was opened, or its path is unknown.
     Asked(&'a [u8]),
@@ -308,7 +306,6 @@ fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
     }
 }
 
-/// The fields of an `open` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("path", Shape::Text, "The path as passed, read from the caller's memory after the call.", |s| {
         open(s, |o| match o.record.path_marks {

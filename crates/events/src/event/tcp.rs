@@ -15,7 +15,6 @@ use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// A `tcp`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp {
     pub record: TcpRecord,
@@ -292,7 +291,6 @@ const CLOSER: &[Field] = &[
     ),
 ];
 
-/// The fields of a `tcp` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("op", Shape::Text, "connect (requested), accept, close.", |s| tcp(s, |t| Value::Word(t.op()))),
     Field::new(

@@ -37,7 +37,6 @@ pub struct FilterOptions {
     pub cgroup: Vec<String>,
     /// `--kind LIST`.
     pub kind: Vec<String>,
-    /// `--failed`.
     pub failed: bool,
     /// `--filter EXPR`. Commas do not separate expressions.
     pub filter: Vec<String>,
@@ -95,7 +94,6 @@ impl FilterOptions {
         Ok(Compiled { capture: lowered.capture(kinds), kinds, rest, whole, show_lost })
     }
 
-    /// All options as one expression.
     fn expr(&self, names: &dyn NameLookup) -> Result<Expr, FilterError> {
         let lists = [
             ("--kind", "kind", &self.kind),

@@ -64,9 +64,7 @@ pub fn without_texts(text: &str) -> String {
 
 /// Maps the names of users and groups to ids, when a filter is parsed.
 pub trait NameLookup {
-    /// The user of that name.
     fn uid(&self, name: &str) -> Option<u32>;
-    /// The group of that name.
     fn gid(&self, name: &str) -> Option<u32>;
 }
 

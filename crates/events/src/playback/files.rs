@@ -175,7 +175,6 @@ pub struct Troubles(Arc<Mutex<Found>>);
 
 #[derive(Debug, Default)]
 pub struct Found {
-    /// With the names of the files.
     pub holes: Vec<(String, Holes)>,
     pub error: Option<String>,
 }
@@ -244,7 +243,6 @@ impl Files {
         &mut self.parts[self.at]
     }
 
-    /// The name of the first file.
     pub(super) fn name(&self) -> &str {
         self.parts.first().map_or("", |part| &part.name)
     }
@@ -352,7 +350,6 @@ fn open_regular(path: &Path) -> Option<File> {
     File::open(path).ok()
 }
 
-/// Whether a file is a recording.
 pub fn is_recording(path: &Path) -> bool {
     open_regular(path).is_some_and(|file| RecordingFile::open(file).is_ok())
 }

@@ -205,7 +205,6 @@ impl Playback {
         self.recordings.iter().any(Recording::damaged)
     }
 
-    /// Whether a recording ends early.
     pub fn ended_early(&self) -> bool {
         self.recordings.iter().any(|recording| recording.input.ended_early())
     }

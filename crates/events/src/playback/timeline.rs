@@ -63,12 +63,10 @@ pub struct Facts {
     pub density: Vec<Density>,
 }
 
-/// The events in a time span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Density {
     /// The time of the first event (CLOCK_BOOTTIME, ns).
     pub first_ns: u64,
-    /// The time of the last event.
     pub last_ns: u64,
     pub events: u64,
     pub lost: u64,
@@ -91,7 +89,6 @@ impl Density {
 pub struct Place {
     /// The state at this place. At the start there may be none.
     pub state: Option<Batch>,
-    /// Whether this is the start.
     pub from_start: bool,
     /// The frames after the state.
     pub rest: Files,

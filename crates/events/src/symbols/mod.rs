@@ -61,7 +61,6 @@ impl SymbolChange {
 /// Executable memory with one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeImage {
-    /// Its first address.
     pub address: KernelAddr,
     /// Its length in bytes.
     pub length: u32,
@@ -113,7 +112,6 @@ impl Snapshot {
 pub struct Symbol<'a> {
     /// Its name, as the kernel has it.
     pub name: &'a [u8],
-    /// Its first address.
     pub start: KernelAddr,
     /// The distance of the address from `start`, bytes.
     pub offset: u64,
@@ -447,7 +445,6 @@ fn is_same(old: &Table, old_owner: OwnerId, new: &Table, new_owner: OwnerId) -> 
     })
 }
 
-/// A table of the symbols of one owner.
 fn extract(table: &Table, owner: OwnerId) -> Table {
     let mut names = Vec::new();
     let mut name = Vec::new();

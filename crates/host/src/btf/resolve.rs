@@ -13,7 +13,6 @@ const DEEPEST: usize = 16;
 /// anonymous members can repeat a large structure or contain themselves.
 const MOST_MEMBERS: u32 = 16_384;
 
-/// The location of a field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldLocation {
     /// The index of the member path ([`FieldSpec::members`]).
@@ -30,7 +29,6 @@ pub struct FieldLocation {
     pub size: Option<u32>,
 }
 
-/// A member on the path to a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemberStep {
     /// The id of the `struct` or `union`.
@@ -65,7 +63,6 @@ pub enum Absence {
     Damaged(#[from] Damaged),
 }
 
-/// The decision for one field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     pub field: Field,

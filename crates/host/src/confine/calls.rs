@@ -551,13 +551,11 @@ extern "C" fn note(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut lib
     COUNT.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Sets the result of a system call.
 #[cfg(target_arch = "x86_64")]
 fn set_result(context: &mut libc::ucontext_t, value: i64) {
     context.uc_mcontext.gregs[libc::REG_RAX as usize] = value;
 }
 
-/// Sets the result of a system call.
 #[cfg(target_arch = "aarch64")]
 fn set_result(context: &mut libc::ucontext_t, value: i64) {
     context.uc_mcontext.regs[0] = value.cast_unsigned();

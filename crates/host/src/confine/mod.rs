@@ -142,7 +142,6 @@ pub const STARTING: Capabilities = NONE
     .with(Capability::Bpf);
 
 impl Role {
-    /// The capabilities that the role needs.
     pub const fn capabilities(self) -> Capabilities {
         match self {
             Role::Events { signals: false, .. } => NONE.with(Capability::SysNice),

@@ -63,7 +63,6 @@ impl Streams {
     }
 }
 
-/// The standard stream with this number.
 fn standard(number: RawFd) -> BorrowedFd<'static> {
     match number {
         0 => stdin(),
@@ -149,7 +148,6 @@ struct Terminal {
     closed: bool,
 }
 
-/// An event of a COMMAND.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// Output of the COMMAND or its descendants.

@@ -235,7 +235,6 @@ const ATTACH: &[Field] = &[
     }),
 ];
 
-/// The fields of a `bpf` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("op", Shape::Text, "The operation: load attach update detach unload hidden.", |s| {
         bpf(s, |b| Value::Word(b.op()))
