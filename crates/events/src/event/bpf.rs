@@ -7,7 +7,7 @@ pub(crate) use fields::FIELDS;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Tables, names};
+use super::{EventContext, Payload, Tables, bpf, names};
 use crate::bpf::place::{self, AttachPoint};
 use crate::bpf::{Hook, Via, View};
 use crate::frame::host::KernelSymbol;

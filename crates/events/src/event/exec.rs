@@ -5,7 +5,7 @@ use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
-use super::{Body, Components, EventContext, Payload, Sections};
+use super::{Components, EventContext, Payload, Sections, exec};
 use crate::text::paint::Look;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
@@ -171,13 +171,6 @@ impl Exec<'_> {
             u32::MAX => Some(super::describe::args(self.argv).count() as u32),
             argc => Some(argc),
         }
-    }
-}
-
-fn exec<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exec<'a>) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Exec(exec) => get(exec),
-        _ => Value::Null,
     }
 }
 

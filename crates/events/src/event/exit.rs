@@ -3,7 +3,7 @@
 use super::describe::{Field, STACK, Shape, Value};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections, names};
+use super::{EventContext, Payload, Sections, exit, names};
 use crate::text::paint::Look;
 use crate::text::time;
 use tracetui_shared::record::exit::ExitRecord;
@@ -104,13 +104,6 @@ impl Exit {
     /// Whether a core was dumped: WCOREDUMP.
     pub fn core(&self) -> bool {
         self.record.status & 0x80 != 0
-    }
-}
-
-fn exit<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Exit(exit) => get(exit),
-        _ => Value::Null,
     }
 }
 

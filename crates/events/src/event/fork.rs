@@ -2,7 +2,7 @@
 
 use super::describe::{Field, STACK, Shape, Value};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections};
+use super::{EventContext, Payload, Sections, fork};
 use crate::text::paint::Look;
 use tracetui_shared::record::fork::ForkRecord;
 use zerocopy::IntoBytes;
@@ -34,13 +34,6 @@ impl Payload<'_> for Fork {
     fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"child ");
         self.result(out);
-    }
-}
-
-fn fork<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Fork(fork) => get(fork),
-        _ => Value::Null,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Shape, Value};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections};
+use super::{EventContext, Payload, Sections, lost};
 use crate::text::grouped;
 use crate::text::paint::Look;
 use tracetui_shared::kind::Kind;
@@ -118,13 +118,6 @@ impl Lost {
         out.extend_from_slice(if self.record.count == 1 { b" event" } else { b" events" });
         out.extend_from_slice(b" lost here: ");
         out.extend_from_slice(self.cause.clause().as_bytes());
-    }
-}
-
-fn lost<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Lost(lost) => get(lost),
-        _ => Value::Null,
     }
 }
 

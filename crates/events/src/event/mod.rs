@@ -25,7 +25,7 @@ pub mod tcp;
 use crate::frame::FrameRef;
 use crate::frame::host::{Host, KernelSymbol};
 use crate::text::paint::Look;
-use describe::{Field, Why};
+use describe::{Field, Value, Why};
 use open::File;
 use parts::{Parts, Role};
 use process::{Process, ProcessKey};
@@ -230,6 +230,14 @@ macro_rules! kinds {
                 $(Kind::$kind => $file::$kind::LOOK,)+
             }
         }
+
+        $(/// The value of a field of one kind; null for the other kinds.
+        fn $file<$life>(
+            seen: &EventContext<$life>,
+            get: impl FnOnce(&$life $file::$kind $(<$of>)?) -> Value<$life>,
+        ) -> Value<$life> {
+            if let Body::$kind(payload) = &seen.event.body { get(payload) } else { Value::Null }
+        })+
 
         /// The fields of one kind only, in the order of the JSON object.
         pub fn fields_of(kind: Kind) -> &'static [Field] {

@@ -6,7 +6,7 @@ use super::inside::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::request::Request;
-use super::{Body, Components, EventContext, Payload, Sections, names};
+use super::{Components, EventContext, Payload, Sections, names, open};
 use crate::text::paint::Look;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
@@ -288,13 +288,6 @@ fn is_as_asked(names: Components<'_>, path: &[u8], record: &OpenRecord) -> bool 
     let mut found = Vec::new();
     names.write(&mut found);
     found == path
-}
-
-fn open<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Open(open) => get(open),
-        _ => Value::Null,
-    }
 }
 
 /// A value read from `how` of openat2, or from a request of io_uring.

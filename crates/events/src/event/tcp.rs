@@ -3,7 +3,7 @@
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections, abi};
+use super::{EventContext, Payload, Sections, abi, tcp};
 use crate::text::paint::Look;
 use crate::text::{short, time};
 use libc::{
@@ -254,13 +254,6 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 fn port(number: u16, out: &mut Vec<u8>) {
     if EPHEMERAL.contains(&number) { out.push(b'*') } else { integer(number, out) }
-}
-
-fn tcp<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Tcp(tcp) => get(tcp),
-        _ => Value::Null,
-    }
 }
 
 /// A value that only the end of a connection has.
