@@ -20,6 +20,7 @@ use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
 use tracetui_host::program::{NewProgram, ProgramKind};
 use tracetui_shared::kind::Kind;
+use tracetui_shared::offsets::Const;
 
 /// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
 /// the last.
@@ -93,7 +94,7 @@ impl Maps {
         for name in ON_FACTS {
             let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
             let elements = match (name, map.max_entries()) {
-                (EXITED, _) if facts.exit_has_group_dead => 1,
+                (EXITED, _) if facts.consts.get(Const::ExitHasGroupDead) == Some(1) => 1,
                 (CONNS, _) => connections,
                 (EXITED, declared) => declared,
                 _ if facts.may_goto => 1,
