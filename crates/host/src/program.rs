@@ -1,6 +1,6 @@
 //! Loads programs: those of the probe object, and small ones that query the kernel.
 
-use super::bpf::{TRACE_ITER, bpf, bpf_fd};
+use super::bpf::{Bytes, TRACE_ITER, bpf, bpf_fd};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
@@ -128,34 +128,17 @@ impl NewProgram<'_> {
     }
 }
 
-/// The `BPF_PROG_TEST_RUN` member of `union bpf_attr`, up to `ctx_in`.
-#[repr(C)]
-#[derive(Default)]
-struct RunAttr {
-    program: u32,
-    retval: u32,
-    /// No data, repetitions or duration.
-    data: [u64; 4],
-    context_size: u32,
-    context_size_out: u32,
-    context: u64,
-}
-
-const _: () = assert!(std::mem::offset_of!(RunAttr, context) == 48);
-
 /// Runs a program once, in the calling thread, and returns its result. A program of type syscall may change the
 /// context. Makes only one system call, so it is safe after a fork.
 /// Fails before 5.10.
 pub(super) fn run(program: RawFd, context: &mut [u64]) -> io::Result<u32> {
     const BPF_PROG_TEST_RUN: libc::c_int = 10;
-    let mut attr = RunAttr {
-        program: u32::try_from(program).map_err(|_| io::ErrorKind::InvalidInput)?,
-        context_size: u32::try_from(size_of_val(context)).map_err(|_| io::ErrorKind::InvalidInput)?,
-        context: if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 },
-        ..RunAttr::default()
-    };
-    // SAFETY: `attr` has the layout of the `BPF_PROG_TEST_RUN` member. The context is live, writable, and has the length in `attr`.
-    unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }.map(|_| attr.retval)
+    let program = u32::try_from(program).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut attr = Bytes::zeroed().with32(0, program);
+    attr.set32(40, u32::try_from(size_of_val(context)).map_err(|_| io::ErrorKind::InvalidInput)?);
+    attr.set64(48, if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 });
+    // SAFETY: the context is live, writable, and has the length in `attr`. There is no other address.
+    unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }.map(|_| attr.u32(4))
 }
 
 /// Loads a raw tracepoint program, which is never attached.

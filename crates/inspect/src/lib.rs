@@ -44,6 +44,7 @@ use helpers::Helpers;
 use iterators::{Iterators, Layout};
 pub use mounts::Pins;
 pub use netlink::{RouteChanges, Sockets};
+pub use programs::counters;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -475,11 +476,6 @@ pub fn link_ids() -> io::Result<Vec<u32>> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Vec::new()),
         ids => ids.map(|(ids, _)| ids),
     }
-}
-
-/// Reads the counters of a program: runs, nanoseconds, skipped runs. `None` if the program was unloaded.
-pub fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
-    programs::counters(id).ok().flatten()
 }
 
 /// Reads the counters of all programs again.
