@@ -80,7 +80,7 @@ use tracetui_host::kallsyms;
 use tracetui_host::maps::freeze;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
-use tracetui_shared::id::{CgroupId, ProgId, Tgid};
+use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 
@@ -329,16 +329,6 @@ impl Live {
         self.capture.name_all_cgroups(all)
     }
 
-    /// Adds a new cgroup. Its earlier events did not pass the filter.
-    pub fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
-        self.capture.name_cgroup(cgroup)
-    }
-
-    /// Removes a cgroup whose path was evicted, until it is added again.
-    pub fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
-        self.capture.forget_cgroup(id)
-    }
-
     /// Waits for records in the ring or a program load or unload (`true`). Returns `false` at the end of `timeout` or
     /// after [`Waker::wake`].
     ///
@@ -471,12 +461,6 @@ impl Live {
             cpu.tree_full += self.capture.tree_full();
         }
         cpus
-    }
-
-    /// Whether no probe is between meeting an event and sending it. All earlier events are then in the ring, or were
-    /// read.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.cpus.are_balanced()
     }
 
     /// The number of times that the kernel skipped a program. It skips a program that is already running on that CPU

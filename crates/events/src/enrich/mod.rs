@@ -83,7 +83,7 @@ impl World {
                 let bytes = cgroup_bytes(&cgroup.path);
                 self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
                 // The feed evicts by the same rule, so it knows which paths are known here.
-                while self.cgroups.evict(limits::CGROUPS, self.budget.cgroups()).is_some() {
+                while self.cgroups.evict(limits::CGROUPS, self.budget.share(limits::CGROUPS_SHARE)).is_some() {
                     self.cgroups_evicted += 1;
                 }
             }
@@ -132,7 +132,7 @@ impl World {
     /// start.
     fn takes_account(&mut self, name: &str) -> bool {
         let bytes = ACCOUNT + name.len();
-        let fits = self.accounts + bytes <= self.budget.accounts();
+        let fits = self.accounts + bytes <= self.budget.share(limits::ACCOUNTS_SHARE);
         self.accounts += if fits { bytes } else { 0 };
         fits
     }

@@ -48,18 +48,18 @@ mod calls {
         Ok(false)
     }
 
-    pub(super) fn denied() -> Option<String> {
+    pub fn denied() -> Option<String> {
         None
     }
 
-    pub(super) struct MonitorCalls;
+    pub struct MonitorCalls;
 
     impl MonitorCalls {
-        pub(super) fn prepare() -> MonitorCalls {
+        pub fn prepare() -> MonitorCalls {
             MonitorCalls
         }
 
-        pub(super) fn restrict(&self) {}
+        pub fn restrict(&self) {}
     }
 }
 mod writes;
@@ -68,6 +68,7 @@ mod trial;
 
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
+pub use calls::{MonitorCalls, denied};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{
@@ -203,25 +204,6 @@ pub struct Enforced {
     pub(crate) writes: bool,
     /// Whether the role can make only its own system calls (seccomp).
     pub(crate) calls: bool,
-}
-
-/// The system calls of the monitor, the process that watches over a COMMAND with a terminal.
-pub struct MonitorCalls(calls::MonitorCalls);
-
-impl MonitorCalls {
-    pub fn prepare() -> MonitorCalls {
-        MonitorCalls(calls::MonitorCalls::prepare())
-    }
-
-    /// Forbids all other system calls to the calling thread, if the kernel can. Safe after a fork.
-    pub fn restrict(&self) {
-        self.0.restrict();
-    }
-}
-
-/// A message about system calls that a filter denied. `None` if there were none.
-pub fn denied() -> Option<String> {
-    calls::denied()
 }
 
 /// Blocks the signals that are sent to the process. Their handlers signal the COMMAND, and only the role of the main
