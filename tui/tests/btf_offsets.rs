@@ -44,7 +44,7 @@ fn row(resolved: &Resolved) -> Row {
         let offset = text(place.map(|place| place.byte_offset()));
         (decision.spec.name.to_owned(), (offset, text(place.and_then(|place| place.size))))
     });
-    let consts = resolved.consts.all();
+    let consts = resolved.consts.0;
     let consts = consts.iter().map(|(name, value)| (format!("{name:?}"), (text(*value), text(None))));
     fields.chain(consts).collect()
 }

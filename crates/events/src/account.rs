@@ -133,7 +133,6 @@ impl LostBy {
     }
 }
 
-/// The account of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindAccount {
     /// Events that happened, as counted by the probes and the kernel.
@@ -227,7 +226,6 @@ impl ByKind {
         counted.stream_lost = add(counted.stream_lost, if row.is_bound() { row.count } else { 0 });
     }
 
-    /// The counts of a kind.
     pub fn get(&self, kind: Kind) -> Counted {
         kind.place().and_then(|i| self.0.get(i)).copied().unwrap_or_default()
     }
@@ -481,7 +479,6 @@ impl Account {
         self.kinds.get_mut(kind.place()?)
     }
 
-    /// The account of a kind.
     pub fn kind(&self, kind: Kind) -> KindAccount {
         kind.place().and_then(|i| self.kinds.get(i)).copied().unwrap_or_default()
     }

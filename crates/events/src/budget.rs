@@ -36,11 +36,11 @@ impl Budget {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    fn share(self, of: u64) -> usize {
+    /// A share (1/n) of the bytes.
+    pub fn share(self, of: u64) -> usize {
         usize::try_from(self.0 / of).unwrap_or(usize::MAX)
     }
 
-    /// Bytes of a batch.
     pub fn batch(self) -> usize {
         (self.share(limits::QUEUES_SHARE) / BATCHES).clamp(limits::BATCH_MIN, limits::BATCH)
     }
@@ -73,31 +73,6 @@ impl Budget {
     /// Bytes of the process table.
     pub fn processes(self) -> usize {
         self.share(limits::PROCESSES_SHARE)
-    }
-
-    /// Bytes of the tree of the dashboard.
-    pub fn tree(self) -> usize {
-        self.share(limits::TREE_SHARE)
-    }
-
-    /// Bytes of the groups of events that the dashboard counts.
-    pub fn top(self) -> usize {
-        self.share(limits::TOP_SHARE)
-    }
-
-    /// Bytes of the paths of cgroups.
-    pub fn cgroups(self) -> usize {
-        self.share(limits::CGROUPS_SHARE)
-    }
-
-    /// Bytes of the names of users and groups.
-    pub fn accounts(self) -> usize {
-        self.share(limits::ACCOUNTS_SHARE)
-    }
-
-    /// Bytes of events that wait for a match of `--around`.
-    pub fn around(self) -> usize {
-        self.share(limits::AROUND_SHARE)
     }
 
     /// Bytes of a state that is read from a recording. It is freed once the pipeline has restored it.
@@ -146,8 +121,8 @@ mod tests {
             + budget.arguments()
             + budget.requests()
             + budget.processes()
-            + budget.cgroups()
-            + budget.accounts();
+            + budget.share(limits::CGROUPS_SHARE)
+            + budget.share(limits::ACCOUNTS_SHARE);
         budget.queues() + others + budget.kept(others)
     }
 

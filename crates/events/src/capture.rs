@@ -44,7 +44,6 @@ impl CgroupTest {
         CgroupTest { text: text.into(), holds: Arc::new(holds) }
     }
 
-    /// Whether a path satisfies it.
     pub fn holds(&self, path: &[u8]) -> bool {
         (self.holds)(path)
     }

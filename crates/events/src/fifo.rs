@@ -23,12 +23,10 @@ impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
     /// full, and in the queue.
     pub(crate) const ENTRY: usize = 5 * (size_of::<(K, (V, usize))>() + 1) / 2 + 2 * size_of::<K>();
 
-    /// The value of a key.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
-    /// Whether a key is there.
     pub fn contains(&self, key: &K) -> bool {
         self.entries.contains_key(key)
     }

@@ -146,7 +146,6 @@ pub const REQUESTS_SHARE: u64 = 32;
 /// the live processes that were idle longest, which are counted (`processes_evicted`).
 pub const PROCESSES_SHARE: u64 = 8;
 
-/// Processes in the tree of the dashboard.
 pub const TREE_PROCESSES: usize = 32_768;
 
 /// Share of the budget (1/n) for the tree of the dashboard. At the limit ended processes are removed: the oldest first, and failed

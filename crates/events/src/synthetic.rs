@@ -17,7 +17,6 @@ use zerocopy::IntoBytes;
 pub struct Maker {
     /// The frames since the last batch.
     pub made: Batch,
-    /// The common values of the headers.
     pub like: FrameHeader,
     /// The time of the latest event (CLOCK_BOOTTIME, ns).
     pub ns: u64,
@@ -25,7 +24,6 @@ pub struct Maker {
     pub step_ns: u64,
     /// The start of the processes of further events: this plus the process id, in nanoseconds.
     pub start_ns: u64,
-    /// The counters of the probes.
     pub counters: [SlotCounters; SLOTS],
     /// The fill level of the ring, and its size, in bytes.
     pub ring: (u64, u64),
@@ -61,12 +59,10 @@ impl Maker {
         batch
     }
 
-    /// The start time of a process.
     pub fn start_of(&self, pid: u32) -> BootNanos {
         BootNanos(self.start_ns + u64::from(pid))
     }
 
-    /// The header of the next event of a slot.
     pub fn header(&mut self, slot: Slot, pid: u32, comm: &str) -> FrameHeader {
         self.ns += self.step_ns;
         let counters = &mut self.counters[slot as usize];
@@ -85,7 +81,6 @@ impl Maker {
         }
     }
 
-    /// Appends an event of a slot.
     pub fn event(&mut self, slot: Slot, pid: u32, comm: &str, payload: &[u8]) {
         let header = self.header(slot, pid, comm);
         self.made.push(header, payload);
@@ -104,12 +99,10 @@ impl Maker {
         self.event(Slot::ExecBtf, pid, comm, &exec.bytes());
     }
 
-    /// Appends an exit with this wait status.
     pub fn exit(&mut self, pid: u32, comm: &str, status: u32) {
         self.event(Slot::ExitBtf, pid, comm, &payload::exit(status));
     }
 
-    /// Appends the fork of a child.
     pub fn fork(&mut self, parent: u32, comm: &str, child: u32) {
         let payload = payload::fork((parent, self.start_of(parent)), (child, self.start_of(child)));
         self.event(Slot::ForkBtf, parent, comm, &payload);
@@ -213,7 +206,6 @@ pub mod payload {
         }
     }
 
-    /// An exit with this wait status.
     pub fn exit(status: u32) -> Vec<u8> {
         ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec()
     }
@@ -241,7 +233,6 @@ pub mod payload {
         }
     }
 
-    /// A fork: parent and child with their starts.
     pub fn fork(parent: (u32, BootNanos), child: (u32, BootNanos)) -> Vec<u8> {
         let record = ForkRecord {
             child: Tgid(child.0),

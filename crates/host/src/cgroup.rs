@@ -7,7 +7,7 @@
 
 use super::confine::{Role, enter};
 use super::{at_mount, decimal, open_below, read_bounded};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use rustix::fs::{Dir, DirEntry, FileType, OFlags};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -21,6 +21,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::budget::{Budget, cgroup_bytes};
 use tracetui_events::event::ROOT_CGROUP;
+use tracetui_events::fifo::Fifo;
 use tracetui_events::frame::host::Cgroup;
 use tracetui_events::limits;
 use tracetui_shared::id::CgroupId;
@@ -49,11 +50,7 @@ pub enum NoHierarchy {
     Mounts(io::Error),
     /// A hierarchy is mounted but cannot be opened.
     #[error("cannot open the cgroup v2 hierarchy at {}: {why}", .point.display())]
-    Unreachable {
-        point: PathBuf,
-        /// The error of the kernel.
-        why: io::Error,
-    },
+    Unreachable { point: PathBuf, why: io::Error },
 }
 
 #[derive(Debug)]
@@ -67,7 +64,8 @@ pub struct CgroupResolver {
     room: usize,
     /// The result of the last walk, if handles cannot be opened.
     found: FxHashMap<CgroupId, Vec<u8>>,
-    vanished: Vanished,
+    /// The ids of removed cgroups, at most [`VANISHED`].
+    vanished: Fifo<CgroupId, ()>,
 }
 
 /// The way to open cgroups by handle.
@@ -115,21 +113,18 @@ impl CgroupResolver {
             dir,
             by_handle: Access::Granted,
             walked: None,
-            room: Budget::default().cgroups(),
+            room: Budget::default().share(limits::CGROUPS_SHARE),
             found: FxHashMap::default(),
-            vanished: Vanished::default(),
+            vanished: Fifo::default(),
         })
     }
 
     /// Sets the memory limit of a walk.
     pub fn set_budget(&mut self, budget: Budget) {
-        self.room = budget.cgroups();
+        self.room = budget.share(limits::CGROUPS_SHARE);
     }
 
     /// Starts a thread that opens cgroups by handle from now on. The caller may then give up the capability.
-    ///
-    /// # Errors
-    /// If no thread can be started.
     pub fn open_aside(&mut self) -> io::Result<()> {
         let (ask, asked) = sync_channel(1);
         let (answer, answers) = sync_channel(1);
@@ -179,7 +174,7 @@ impl CgroupResolver {
     /// Looks up the cgroup of an unknown id from an event. `None` if it was removed. Such ids are remembered, so that
     /// further events with them cost nothing.
     pub fn look_up(&mut self, id: CgroupId) -> Option<Cgroup> {
-        if self.vanished.contains(id) {
+        if self.vanished.contains(&id) {
             return None;
         }
         let opened = match &self.by_handle {
@@ -192,7 +187,8 @@ impl CgroupResolver {
             None => self.walk(id),
         };
         if path.is_none() {
-            self.vanished.insert(id);
+            self.vanished.insert(id, (), 0);
+            self.vanished.evict(VANISHED, 0);
         }
         path.map(|path| Cgroup { id, path })
     }
@@ -321,35 +317,11 @@ fn open_by_id(mount: &File, id: CgroupId) -> io::Result<OwnedFd> {
     }
 }
 
-/// The ids of removed cgroups, at most [`VANISHED`].
-#[derive(Debug, Default)]
-struct Vanished {
-    ids: FxHashSet<CgroupId>,
-    oldest_first: VecDeque<CgroupId>,
-}
-
-impl Vanished {
-    fn contains(&self, id: CgroupId) -> bool {
-        self.ids.contains(&id)
-    }
-
-    fn insert(&mut self, id: CgroupId) {
-        if !self.ids.insert(id) {
-            return;
-        }
-        self.oldest_first.push_back(id);
-        if self.oldest_first.len() > VANISHED
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rustc_hash::FxHashSet;
 
     fn check_mounts(text: &str, expected: &[(u64, &str, &str)]) {
         let found: Vec<_> = mounts(text.as_bytes()).collect();
@@ -403,13 +375,13 @@ mod tests {
 
     #[test]
     fn ids_asked_in_vain_are_remembered_up_to_a_bound() {
-        let mut vanished = Vanished::default();
-        for id in 0..=VANISHED as u64 {
-            vanished.insert(CgroupId(id));
+        let Some(mut resolver) = resolver() else { return };
+        let never = |count: u64| CgroupId(u64::MAX - count);
+        for count in 0..=VANISHED as u64 {
+            assert_eq!(resolver.look_up(never(count)), None);
         }
-        vanished.insert(CgroupId(5));
-        assert!(!vanished.contains(CgroupId(0)) && vanished.contains(CgroupId(1)));
-        assert_eq!((vanished.ids.len(), vanished.oldest_first.len()), (VANISHED, VANISHED));
+        assert_eq!(resolver.look_up(never(5)), None);
+        assert!(!resolver.vanished.contains(&never(0)) && resolver.vanished.contains(&never(1)));
     }
 
     /// `None`, with a message, if there is no v2 hierarchy.
@@ -441,7 +413,7 @@ mod tests {
         let Some(mut resolver) = resolver() else { return };
         let never = CgroupId(u64::MAX);
         assert_eq!(resolver.look_up(never), None);
-        assert!(resolver.vanished.contains(never));
+        assert!(resolver.vanished.contains(&never));
     }
 
     /// A cgroup for a test, removed on drop. `None`, with a message, if it cannot be created.
@@ -484,7 +456,7 @@ mod tests {
             drop(made);
             resolver.found.clear();
             assert_eq!(resolver.look_up(id), None, "{access:?}");
-            assert!(resolver.vanished.contains(id));
+            assert!(resolver.vanished.contains(&id));
         }
     }
 

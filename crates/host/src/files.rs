@@ -16,9 +16,6 @@ pub struct TooFew(u64);
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
 /// Raises the limit if it is too low. A COMMAND still gets the limit of the shell: [`before`].
-///
-/// # Errors
-/// If the limit is too low and cannot be raised.
 pub fn make_room() -> Result<(), TooFew> {
     let limit = getrlimit(Resource::Nofile);
     let Some(few) = limit.current.filter(|current| *current < ENOUGH) else { return Ok(()) };

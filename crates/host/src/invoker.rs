@@ -39,9 +39,6 @@ pub const VARIABLES: [&str; 3] = ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"];
 impl Invoker {
     /// The user who invoked sudo, doas or pkexec (run0 sets the same variables as sudo). `None` if there is no such
     /// user, if it was root, or if the target was not root.
-    ///
-    /// # Errors
-    /// If the variables are invalid.
     pub fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -68,9 +65,6 @@ impl Invoker {
     /// Permanently gives the calling thread the file-system ids and the groups of this user. Root's capabilities on
     /// files are then not in effect (setfsuid(2)). Other threads keep theirs: unlike the functions of the C library,
     /// the system calls apply to one thread.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
     pub fn take_file_ids(&self) -> io::Result<()> {
         take_file_ids(self.uid, self.gid, &self.groups)
     }

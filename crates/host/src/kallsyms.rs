@@ -40,9 +40,6 @@ pub struct SymbolReader {
 impl SymbolReader {
     /// Starts the thread, and requests the first read. The thread passes the result of each read to `deliver`, with the
     /// time at which the read ended.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start(mut deliver: impl FnMut(BootNanos, SymbolChange) + Send + 'static) -> io::Result<SymbolReader> {
         let (requests, wanted) = sync_channel(1);
         let reads = Arc::new(AtomicU64::new(0));
@@ -94,7 +91,6 @@ fn pause(wanted: &Receiver<()>, took: Duration) -> Option<bool> {
     }
 }
 
-/// The part of the symbols to keep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
     All,
@@ -114,17 +110,11 @@ pub fn is_there() -> bool {
 }
 
 /// Reads the symbols.
-///
-/// # Errors
-/// If they are not available.
 pub fn snapshot() -> Result<Snapshot, Unavailable> {
     snapshot_of(Part::All)
 }
 
 /// Like [`snapshot`], but with only the images, and an empty symbol table. This is half of the work.
-///
-/// # Errors
-/// If the symbols are not available.
 pub fn images() -> Result<Snapshot, Unavailable> {
     snapshot_of(Part::Images)
 }

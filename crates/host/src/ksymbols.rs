@@ -138,9 +138,7 @@ pub struct ProgramStream {
 impl ProgramStream {
     /// Begins to follow changes. `pages` is the size of each CPU's ring, a power of two. `opener` opens the rings;
     /// without one, the caller does.
-    ///
-    /// # Errors
-    /// If the kernel refuses: without CAP_PERFMON, or before 5.1.
+    /// Fails without CAP_PERFMON, and before 5.1.
     pub fn open(pages: usize, opener: Option<Spawner>) -> io::Result<ProgramStream> {
         let mut stream = ProgramStream { rings: Vec::new(), pages, lost: 0, broken: 0, record: Vec::new(), opener };
         stream.follow_cpus()?;
@@ -157,9 +155,7 @@ impl ProgramStream {
 
     /// Opens rings for CPUs that came online. Closes the rings of CPUs that went offline, after the caller drained
     /// them. Returns `true` if there were any, because changes may have been missed.
-    ///
-    /// # Errors
-    /// If the list of CPUs cannot be read, or a CPU has no event. The other CPUs are followed.
+    /// If one CPU has no event, the others are still followed.
     pub fn follow_cpus(&mut self) -> io::Result<bool> {
         let online = parse_cpus(&fs::read("/sys/devices/system/cpu/online")?);
         let before = self.rings.len();
@@ -209,9 +205,7 @@ impl ProgramStream {
     }
 
     /// Waits for records. Returns `false` at the timeout.
-    ///
-    /// # Errors
-    /// EINTR if a signal arrived.
+    /// Fails with EINTR if a signal arrived.
     pub fn wait(&self, timeout: Duration) -> io::Result<bool> {
         let mut fds: Vec<_> = self.rings.iter().map(|ring| PollFd::new(ring, PollFlags::IN)).collect();
         let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
@@ -243,7 +237,6 @@ struct Ring {
     memory: NonNull<u8>,
     /// The size of the data in bytes, a power of two.
     size: usize,
-    /// Whether the event counts its lost records.
     counts_lost: bool,
     /// The number of lost records according to the records in the ring.
     said_lost: u64,

@@ -81,10 +81,6 @@ impl NewMap {
         self
     }
 
-    /// Creates the map.
-    ///
-    /// # Errors
-    /// If the kernel rejects it.
     pub fn create(&self) -> io::Result<OwnedFd> {
         const BPF_MAP_CREATE: libc::c_int = 0;
         // SAFETY: this has the layout of the `BPF_MAP_CREATE` member, and no pointers.
@@ -93,9 +89,6 @@ impl NewMap {
 }
 
 /// Sets the value of an array with a single element.
-///
-/// # Errors
-/// The error of the kernel.
 ///
 /// # Safety
 /// `value` must have the size of the map's values.
@@ -110,9 +103,7 @@ pub unsafe fn set(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
 
 /// Freezes a map. No process, including this one, can change it by bpf(2) any more. Programs still can
 /// ([`map_freeze`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c), 5.2+).
-///
-/// # Errors
-/// The error of the kernel. EBUSY: another process is changing the map, or has frozen it.
+/// EBUSY: another process is changing the map, or has frozen it.
 pub fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     const BPF_MAP_FREEZE: libc::c_int = 22;
     const TRIES: u32 = 50;

@@ -39,9 +39,7 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 
 impl Namer {
     /// Loads the program.
-    ///
-    /// # Errors
-    /// If the kernel rejects it: before 5.13, and without CAP_BPF and CAP_PERFMON.
+    /// Fails before 5.13, and without CAP_BPF and CAP_PERFMON.
     pub fn load() -> io::Result<Namer> {
         let format = NewMap::array(FORMAT.len() as u32).read_only().create()?;
         let out = NewMap::array(TEXT as u32).create()?;

@@ -21,9 +21,7 @@ pub struct OwnId {
 
 impl OwnId {
     /// Loads the program.
-    ///
-    /// # Errors
-    /// If the kernel rejects it: without CAP_BPF and CAP_PERFMON.
+    /// Needs CAP_BPF and CAP_PERFMON.
     pub fn load() -> io::Result<OwnId> {
         Ok(OwnId { program: program::load("tt_own_id", &OWN_TGID)? })
     }

@@ -8,7 +8,6 @@ use crate::arch;
 /// The source of the probes' offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BtfSource {
-    /// The kernel's own BTF.
     Kernel,
     /// A file (`--btf`), because the kernel has no BTF.
     File,
@@ -33,7 +32,6 @@ pub struct Facts {
     pub initial_user_ns: bool,
     /// Whether /proc shows the processes of the initial pid namespace.
     pub initial_pid_ns: bool,
-    /// Whether /proc hides processes from tracetui.
     pub hides_processes: bool,
     /// The lockdown mode; `None` if unknown.
     pub lockdown: Option<Lockdown>,

@@ -250,9 +250,7 @@ pub struct Listed {
 }
 
 /// All processes, including zombies.
-///
-/// # Errors
-/// If /proc cannot be listed, or its ids differ from the probes'.
+/// Fails if the ids in /proc differ from the probes'.
 pub fn list() -> io::Result<Vec<Listed>> {
     initial_self().map_err(io::Error::other)?;
     let mut found = Vec::new();
@@ -406,7 +404,6 @@ fn read_file(mut file: File, most: usize) -> io::Result<Vec<u8>> {
     }
 }
 
-/// An open directory /proc/PID.
 struct ProcessDir(File);
 
 impl ProcessDir {

@@ -1,6 +1,6 @@
 //! Loads programs: those of the probe object, and small ones that query the kernel.
 
-use super::bpf::{TRACE_ITER, bpf, bpf_fd};
+use super::bpf::{Bytes, TRACE_ITER, bpf, bpf_fd};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
@@ -94,9 +94,6 @@ const _: () = assert!(std::mem::offset_of!(LoadAttr, attach_btf_id) == 108);
 
 impl NewProgram<'_> {
     /// Loads the program. If `log` is not empty, the verifier writes to it.
-    ///
-    /// # Errors
-    /// If the kernel rejects the program.
     pub fn load(&self, log: &mut [u8]) -> io::Result<OwnedFd> {
         const BPF_PROG_LOAD: libc::c_int = 5;
         const INSTRUCTION: usize = 8;
@@ -131,50 +128,24 @@ impl NewProgram<'_> {
     }
 }
 
-/// The `BPF_PROG_TEST_RUN` member of `union bpf_attr`, up to `ctx_in`.
-#[repr(C)]
-#[derive(Default)]
-struct RunAttr {
-    program: u32,
-    retval: u32,
-    /// No data, repetitions or duration.
-    data: [u64; 4],
-    context_size: u32,
-    context_size_out: u32,
-    context: u64,
-}
-
-const _: () = assert!(std::mem::offset_of!(RunAttr, context) == 48);
-
 /// Runs a program once, in the calling thread, and returns its result. A program of type syscall may change the
 /// context. Makes only one system call, so it is safe after a fork.
-///
-/// # Errors
-/// If the kernel cannot run the program: before 5.10.
+/// Fails before 5.10.
 pub(super) fn run(program: RawFd, context: &mut [u64]) -> io::Result<u32> {
     const BPF_PROG_TEST_RUN: libc::c_int = 10;
-    let mut attr = RunAttr {
-        program: u32::try_from(program).map_err(|_| io::ErrorKind::InvalidInput)?,
-        context_size: u32::try_from(size_of_val(context)).map_err(|_| io::ErrorKind::InvalidInput)?,
-        context: if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 },
-        ..RunAttr::default()
-    };
-    // SAFETY: `attr` has the layout of the `BPF_PROG_TEST_RUN` member. The context is live, writable, and has the length in `attr`.
-    unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }.map(|_| attr.retval)
+    let program = u32::try_from(program).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut attr = Bytes::zeroed().with32(0, program);
+    attr.set32(40, u32::try_from(size_of_val(context)).map_err(|_| io::ErrorKind::InvalidInput)?);
+    attr.set64(48, if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 });
+    // SAFETY: the context is live, writable, and has the length in `attr`. There is no other address.
+    unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }.map(|_| attr.u32(4))
 }
 
 /// Loads a raw tracepoint program, which is never attached.
-///
-/// # Errors
-/// If the kernel rejects it.
 pub fn load(name: &str, program: &[Instruction]) -> io::Result<OwnedFd> {
     load_as(name, program, ProgramKind::RawTracepoint)
 }
 
-/// Loads a small program.
-///
-/// # Errors
-/// If the kernel rejects it.
 pub fn load_as(name: &str, program: &[Instruction], kind: ProgramKind) -> io::Result<OwnedFd> {
     let bytes = |(code, registers, offset, immediate): &Instruction| {
         let ([a, b], [c, d, e, f]) = (offset.to_ne_bytes(), immediate.to_ne_bytes());

@@ -14,9 +14,7 @@ use tracetui_shared::id::KernelAddr;
 const SORTED: Release = Release::new(6, 2);
 
 /// The addresses of these symbols. `None` for a symbol that the kernel does not have.
-///
-/// # Errors
-/// If the kernel cannot be asked, or does not answer: before 6.2, and if it hides addresses.
+/// Fails before 6.2, and if the kernel hides addresses.
 pub fn addresses<const N: usize>(names: [&str; N]) -> io::Result<[Option<KernelAddr>; N]> {
     if Release::running().is_none_or(|running| running < SORTED) {
         return Err(io::ErrorKind::Unsupported.into());

@@ -39,7 +39,6 @@ impl Helpers {
         }
     }
 
-    /// The helpers at these distances.
     pub(super) fn at(&self, called: &Result<Vec<i32>, NotScanned>) -> HelperCalls {
         let called = match (called.as_ref(), self.why.as_ref()) {
             (Ok(called), None) => called,

@@ -110,16 +110,12 @@ pub struct Inet<'a> {
 }
 
 impl Inet<'_> {
-    /// # Errors
-    /// If the namespace cannot be entered, or the socket not opened.
     pub fn open<'a>(sockets: &'a Sockets, namespace: Option<&'a File>) -> io::Result<Inet<'a>> {
         Ok(Inet { sockets, namespace, route: sockets.netlink(namespace, NETLINK_ROUTE)? })
     }
 
     /// The listening TCP sockets of both families.
-    ///
-    /// # Errors
-    /// The errors of the system calls. `ENOENT`: the kernel has no `tcp_diag`.
+    /// `ENOENT`: the kernel has no `tcp_diag`.
     pub fn listeners(&self) -> io::Result<Vec<Listener>> {
         let mut diag = self.sockets.netlink(self.namespace, Some(SOCK_DIAG))?;
         let mut found = Vec::new();
@@ -138,9 +134,7 @@ impl Inet<'_> {
     }
 
     /// The route to an address.
-    ///
-    /// # Errors
-    /// What the kernel says to a connect(2): `ENETUNREACH`, `EHOSTUNREACH`, `EACCES` (prohibit), `EINVAL` (blackhole).
+    /// The errors are those of a connect(2): `ENETUNREACH`, `EHOSTUNREACH`, `EACCES` (prohibit), `EINVAL` (blackhole).
     pub fn route(&mut self, to: IpAddr) -> io::Result<Route> {
         let destination = match to {
             IpAddr::V4(to) => to.octets().to_vec(),
@@ -169,9 +163,6 @@ impl Inet<'_> {
     }
 
     /// The name of an interface, and whether it is up.
-    ///
-    /// # Errors
-    /// The errors of the system calls.
     pub fn interface(&mut self, index: u32) -> io::Result<(Vec<u8>, bool)> {
         let mut request = [0; IFINFO];
         request[4..8].copy_from_slice(&index.to_ne_bytes());

@@ -55,10 +55,6 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of the running kernel.
-    ///
-    /// # Errors
-    /// If the kernel has no BTF, or its BTF cannot be read.
     pub(super) fn of_kernel() -> Result<Layout, String> {
         let btf = Btf::running().map_err(|error| format!("cannot read the kernel's BTF: {error}"))?;
         Ok(Layout::of(&btf))
@@ -262,7 +258,6 @@ impl Lister {
     }
 }
 
-/// The iterators of this kernel.
 pub(super) struct Iterators {
     programs: Lister,
     links: Option<Lister>,
@@ -278,9 +273,6 @@ struct Compared {
 
 impl Iterators {
     /// Loads the iterators. `None` if this kernel lacks them. `most` is the approximate number of objects of a kind.
-    ///
-    /// # Errors
-    /// If the kernel refuses them.
     pub(super) fn load(layout: &Layout, most: usize) -> Result<Option<Iterators>, String> {
         let Some(of_programs) = &layout.programs else { return Ok(None) };
         tracetui_host::program::raise_memlock();
@@ -300,10 +292,7 @@ impl Iterators {
     }
 
     /// The programs and links that only one of bpf(2) and the iterators shows.
-    ///
-    /// # Errors
-    /// If records were lost, or the kernel fails. The comparison then shows nothing, and the iterators must be loaded
-    /// again.
+    /// After an error, the iterators must be loaded again.
     pub(super) fn hidden(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
         let ids = inventory.programs.iter().map(|program| program.id.0);
         let programs = compare(&mut self.programs, ObjectKind::Program, ids)?;

@@ -44,6 +44,7 @@ use helpers::Helpers;
 use iterators::{Iterators, Layout};
 pub use mounts::Pins;
 pub use netlink::{RouteChanges, Sockets};
+pub use programs::counters;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -133,9 +134,6 @@ impl Collector {
     }
 
     /// All objects that exist now. `own` are tracetui's programs.
-    ///
-    /// # Errors
-    /// If programs cannot be listed.
     pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let symbols = self.helpers.is_none().then(|| aside(kallsyms::snapshot));
         self.collect(own, symbols).map(|(inventory, _)| inventory)
@@ -206,9 +204,6 @@ impl Collector {
     }
 
     /// Like [`take`](Self::take), but also compares independent views to find hidden programs.
-    ///
-    /// # Errors
-    /// If programs cannot be listed.
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
@@ -462,9 +457,7 @@ pub struct RunStatistics(#[allow(dead_code, reason = "its end turns the counting
 
 impl RunStatistics {
     /// Turns counting on (5.8+). It costs some tens of nanoseconds for each run of every program.
-    ///
-    /// # Errors
-    /// If the kernel refuses, because it requires CAP_SYS_ADMIN.
+    /// Needs CAP_SYS_ADMIN.
     pub fn enable() -> io::Result<RunStatistics> {
         sys::enable_stats().map(RunStatistics)
     }
@@ -477,19 +470,12 @@ impl RunStatistics {
 }
 
 /// The ids of all links. Before 5.8, links have no ids.
-///
-/// # Errors
-/// Without CAP_SYS_ADMIN.
+/// Needs CAP_SYS_ADMIN.
 pub fn link_ids() -> io::Result<Vec<u32>> {
     match sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Vec::new()),
         ids => ids.map(|(ids, _)| ids),
     }
-}
-
-/// Reads the counters of a program: runs, nanoseconds, skipped runs. `None` if the program was unloaded.
-pub fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
-    programs::counters(id).ok().flatten()
 }
 
 /// Reads the counters of all programs again.

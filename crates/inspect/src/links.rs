@@ -79,10 +79,7 @@ impl Types {
 
 /// The link with an id. `None` if it was removed.
 pub(super) fn read(id: LinkId, names: &mut LookupTables<'_>) -> io::Result<Option<AttachFacts>> {
-    match sys::open(ObjectKind::Link, id.0)? {
-        Some(fd) => of(&fd, names).map(Some),
-        None => Ok(None),
-    }
+    sys::open(ObjectKind::Link, id.0)?.map(|fd| of(&fd, names)).transpose()
 }
 
 fn of(fd: &OwnedFd, names: &mut LookupTables<'_>) -> io::Result<AttachFacts> {
@@ -183,7 +180,7 @@ impl LookupTables<'_> {
 /// The information, with a text whose address and length are at `at`.
 fn text(fd: &OwnedFd, at: usize) -> io::Result<(Bytes, Vec<u8>)> {
     let mut name = [0u8; TEXT];
-    let mut info = Bytes::new();
+    let mut info = Bytes::zeroed();
     info.set64(at, name.as_mut_ptr() as u64);
     info.set32(at + 8, TEXT as u32);
     // SAFETY: `name` is live and writable, and has the length that `info` says.
@@ -242,7 +239,6 @@ fn perf(info: &Bytes, name: Vec<u8>, facts: &mut AttachFacts) {
     }
 }
 
-/// The name of a perf event.
 fn event_name(event_type: u32, config: u64) -> Vec<u8> {
     let of_pmu = || match (pmu_name(event_type), event_type, config) {
         (Some(pmu), ..) => format!("{pmu} config {config:#x}"),
@@ -270,7 +266,7 @@ fn first_address(fd: &OwnedFd, count: u32) -> Option<KernelAddr> {
         return None;
     }
     let mut addr = 0u64;
-    let mut info = Bytes::new();
+    let mut info = Bytes::zeroed();
     info.set64(16, (&raw mut addr) as u64);
     info.set32(24, 1);
     // SAFETY: `addr` is live and writable, and is the one element that `info` says.
@@ -287,7 +283,7 @@ fn first_address(fd: &OwnedFd, count: u32) -> Option<KernelAddr> {
 fn uprobe_multi(fd: &OwnedFd) -> io::Result<(Bytes, Vec<u8>, Option<u64>)> {
     let mut path = [0u8; TEXT];
     let ask = |offset: Option<&mut u64>, path: &mut [u8; TEXT]| {
-        let mut info = Bytes::new();
+        let mut info = Bytes::zeroed();
         info.set64(16, path.as_mut_ptr() as u64);
         info.set32(48, TEXT as u32);
         if let Some(offset) = offset {
@@ -316,7 +312,6 @@ pub(super) fn cgroup_path(cgroups: &FxHashMap<u64, Vec<u8>>, id: u64) -> Vec<u8>
     }
 }
 
-/// The name of a map with its id.
 pub(super) fn map_name(id: u32) -> Vec<u8> {
     let info = sys::open(ObjectKind::Map, id).ok().flatten().and_then(|fd| sys::info(fd.as_fd()).ok());
     let mut name = info.map(|info| until_nul(&info.0[MAP_NAME..MAP_NAME + 16]).to_vec()).unwrap_or_default();

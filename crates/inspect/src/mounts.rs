@@ -98,9 +98,6 @@ pub struct Pins {
 
 impl Pins {
     /// Starts the thread. Call this before giving up root's ids.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start() -> io::Result<Pins> {
         let (ask, asked) = sync_channel::<Mounts>(1);
         let (answer, answers) = sync_channel(1);

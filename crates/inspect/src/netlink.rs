@@ -45,17 +45,11 @@ pub struct Sockets(Spawner);
 
 impl Sockets {
     /// Starts the thread. Call this before giving up rights.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start() -> io::Result<Sockets> {
         Spawner::start("sockets", Role::Sockets).map(Sockets)
     }
 
     /// See [`RouteChanges`].
-    ///
-    /// # Errors
-    /// The errors of the system calls.
     pub(super) fn changes(&self) -> io::Result<RouteChanges> {
         self.open(None, RouteChanges::open)
     }
@@ -232,7 +226,6 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         .map(|attribute| (u16_at(attribute, 2) & !FLAGS, attribute.get(4..).unwrap_or_default()))
 }
 
-/// The value of the first attribute of a type.
 pub(super) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }

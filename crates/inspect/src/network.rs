@@ -61,7 +61,6 @@ const OF_NAMESPACES: [u32; 2] = [17, 36];
 /// The maximum number of interfaces read in one namespace.
 const INTERFACES: usize = 16_384;
 
-/// A program found in a namespace.
 #[derive(Debug)]
 pub(super) struct FoundProgram {
     pub(super) facts: AttachFacts,

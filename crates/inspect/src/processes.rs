@@ -20,7 +20,6 @@ use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid};
 /// The maximum number of bytes read from /proc/PID/fdinfo/FD. The used lines are among the first ten.
 const FDINFO: usize = 1024;
 
-/// A program on a perf event of a process.
 pub(super) struct PerfFd {
     pub(super) query: sys::TaskFd,
     pub(super) pid: Tgid,

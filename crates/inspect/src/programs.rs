@@ -66,17 +66,14 @@ pub(super) struct ProgramReader {
 impl ProgramReader {
     /// The program with an id. `None` if it was removed.
     pub(super) fn read(&mut self, id: ProgId) -> io::Result<Option<Read>> {
-        match sys::open(ObjectKind::Program, id.0)? {
-            Some(fd) => self.of(&fd).map(Some),
-            None => Ok(None),
-        }
+        sys::open(ObjectKind::Program, id.0)?.map(|fd| self.of(&fd)).transpose()
     }
 
     fn of(&mut self, fd: &OwnedFd) -> io::Result<Read> {
         let first = sys::info(fd.as_fd())?;
         let mut addresses = [0u64; FUNCTIONS];
         let mut function = [0u32; FUNC_INFO / 4];
-        let mut info = Bytes::new();
+        let mut info = Bytes::zeroed();
         let functions = (first.u32(at::KSYMS_COUNT) as usize).min(FUNCTIONS);
         if functions > 0 {
             info.set32(at::KSYMS_COUNT, functions as u32);
@@ -145,11 +142,11 @@ impl ProgramReader {
     }
 }
 
-/// The run counters of a program: count, nanoseconds, misses. `None` if it was removed.
-pub(super) fn counters(id: ProgId) -> io::Result<Option<(u64, u64, u64)>> {
-    let Some(fd) = sys::open(ObjectKind::Program, id.0)? else { return Ok(None) };
-    let info = sys::info(fd.as_fd())?;
-    Ok(Some((info.u64(at::RUN_COUNT), info.u64(at::RUN_TIME), info.u64(at::MISSES))))
+/// Reads the counters of a program: runs, nanoseconds, skipped runs. `None` if it was unloaded.
+pub fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
+    let fd = sys::open(ObjectKind::Program, id.0).ok()??;
+    let info = sys::info(fd.as_fd()).ok()?;
+    Some((info.u64(at::RUN_COUNT), info.u64(at::RUN_TIME), info.u64(at::MISSES)))
 }
 
 /// BPF_JMP | BPF_CALL.
@@ -172,10 +169,9 @@ pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
     called
 }
 
-/// The instructions of a program of tracetui.
 pub(super) fn instructions(fd: BorrowedFd<'_>) -> io::Result<Vec<u64>> {
     let mut instructions = vec![0; sys::info(fd)?.u32(at::XLATED_LEN) as usize / 8];
-    let mut info = Bytes::new();
+    let mut info = Bytes::zeroed();
     info.set32(at::XLATED_LEN, (instructions.len() * 8) as u32);
     info.set64(at::XLATED, instructions.as_mut_ptr() as u64);
     // SAFETY: `instructions` is live and writable, and has the length that `info` says.
@@ -191,7 +187,7 @@ pub(super) fn btf_of(id: u32) -> Option<Btf> {
     let fd = sys::open(ObjectKind::Btf, id).ok()??;
     let size = sys::info(fd.as_fd()).ok()?.u32(BTF_SIZE) as usize;
     let mut data = vec![0; Some(size).filter(|size| *size <= limits::BPF_BTF)?];
-    let mut info = Bytes::new();
+    let mut info = Bytes::zeroed();
     info.set64(0, data.as_mut_ptr() as u64);
     info.set32(BTF_SIZE, size as u32);
     // SAFETY: `data` is live and writable, and has the length that `info` says.
@@ -203,7 +199,7 @@ pub(super) fn btf_of(id: u32) -> Option<Btf> {
 pub(super) fn kernel_btf_name(id: u32) -> Option<Vec<u8>> {
     let fd = sys::open(ObjectKind::Btf, id).ok()??;
     let mut name = [0u8; 64];
-    let mut info = Bytes::new();
+    let mut info = Bytes::zeroed();
     info.set64(16, name.as_mut_ptr() as u64);
     info.set32(24, name.len() as u32);
     // SAFETY: `name` is live and writable, and has the length that `info` says.

@@ -5,9 +5,9 @@
 use std::cmp::Ordering;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use tracetui_host::bpf as host;
-use tracetui_host::bpf::number;
+pub(super) use tracetui_host::bpf::{Bytes, info, info_into};
 
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
@@ -17,7 +17,6 @@ enum Command {
     MapNextId = 12,
     ProgFdById = 13,
     MapFdById = 14,
-    ObjInfo = 15,
     ProgQuery = 16,
     BtfFdById = 19,
     TaskFdQuery = 20,
@@ -39,68 +38,14 @@ pub(super) enum ObjectKind {
 }
 
 impl ObjectKind {
-    fn next(self) -> Command {
+    /// The commands for the next id, and for a descriptor.
+    fn commands(self) -> (Command, Command) {
         match self {
-            ObjectKind::Program => Command::ProgNextId,
-            ObjectKind::Map => Command::MapNextId,
-            ObjectKind::Link => Command::LinkNextId,
-            ObjectKind::Btf => Command::BtfNextId,
+            ObjectKind::Program => (Command::ProgNextId, Command::ProgFdById),
+            ObjectKind::Map => (Command::MapNextId, Command::MapFdById),
+            ObjectKind::Link => (Command::LinkNextId, Command::LinkFdById),
+            ObjectKind::Btf => (Command::BtfNextId, Command::BtfFdById),
         }
-    }
-
-    fn open(self) -> Command {
-        match self {
-            ObjectKind::Program => Command::ProgFdById,
-            ObjectKind::Map => Command::MapFdById,
-            ObjectKind::Link => Command::LinkFdById,
-            ObjectKind::Btf => Command::BtfFdById,
-        }
-    }
-}
-
-/// Zeroed memory of a fixed size for `union bpf_attr` or an information structure. It is larger than the structures
-/// that this code knows. The kernel accepts that as long as the rest is zero.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-pub(super) struct Bytes(pub(super) [u8; SIZE]);
-
-const SIZE: usize = 256;
-
-impl Bytes {
-    pub(super) fn new() -> Bytes {
-        Bytes([0; SIZE])
-    }
-
-    fn put(&mut self, at: usize, bytes: &[u8]) {
-        if let Some(to) = self.0.get_mut(at..at + bytes.len()) {
-            to.copy_from_slice(bytes);
-        }
-    }
-
-    pub(super) fn set32(&mut self, at: usize, value: u32) {
-        self.put(at, &value.to_ne_bytes());
-    }
-
-    pub(super) fn set64(&mut self, at: usize, value: u64) {
-        self.put(at, &value.to_ne_bytes());
-    }
-
-    fn with32(mut self, at: usize, value: u32) -> Bytes {
-        self.set32(at, value);
-        self
-    }
-
-    fn with64(mut self, at: usize, value: u64) -> Bytes {
-        self.set64(at, value);
-        self
-    }
-
-    pub(super) fn u32(&self, at: usize) -> u32 {
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
-    }
-
-    pub(super) fn u64(&self, at: usize) -> u64 {
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
     }
 }
 
@@ -121,9 +66,9 @@ fn open_by(command: Command, attr: &mut Bytes) -> io::Result<OwnedFd> {
 
 /// The next id of a kind above `id`. `None` after the last one.
 pub(super) fn next_id(kind: ObjectKind, id: u32) -> io::Result<Option<u32>> {
-    let mut attr = Bytes::new().with32(0, id);
+    let mut attr = Bytes::zeroed().with32(0, id);
     // SAFETY: `attr` has no address.
-    match unsafe { bpf(kind.next(), &mut attr) } {
+    match unsafe { bpf(kind.commands().0, &mut attr) } {
         Ok(()) => Ok(Some(attr.u32(4))),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
@@ -149,7 +94,7 @@ pub(super) fn ids(kind: ObjectKind, most: usize) -> io::Result<(Vec<u32>, bool)>
 pub(super) fn open(kind: ObjectKind, id: u32) -> io::Result<Option<OwnedFd>> {
     // All threads share the descriptors, and some may change the elements of maps.
     let flags = if kind == ObjectKind::Map { BPF_F_RDONLY } else { 0 };
-    gone(open_by(kind.open(), &mut Bytes::new().with32(0, id).with32(8, flags)))
+    gone(open_by(kind.commands().1, &mut Bytes::zeroed().with32(0, id).with32(8, flags)))
 }
 
 /// Turns the error for an object that no longer exists into `None`.
@@ -161,27 +106,9 @@ fn gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// BPF_OBJ_GET_INFO_BY_FD.
-///
-/// # Safety
-/// Addresses in `info` must be those of live memory with the lengths in `info`, which the kernel may write.
-pub(super) unsafe fn info_into(fd: BorrowedFd<'_>, info: &mut Bytes) -> io::Result<()> {
-    let mut attr = Bytes::new().with32(0, number(fd)).with32(4, SIZE as u32).with64(8, info.0.as_mut_ptr() as u64);
-    // SAFETY: `info` is live and has `SIZE` bytes, as `attr` says. The caller guarantees what is in it.
-    unsafe { bpf(Command::ObjInfo, &mut attr) }
-}
-
-/// The information about an object, without variable parts.
-pub(super) fn info(fd: BorrowedFd<'_>) -> io::Result<Bytes> {
-    let mut info = Bytes::new();
-    // SAFETY: `info` contains no addresses.
-    unsafe { info_into(fd, &mut info) }?;
-    Ok(info)
-}
-
 /// The object that a file in a bpffs refers to.
 pub(super) fn open_pin(path: &CString) -> io::Result<OwnedFd> {
-    let mut attr = Bytes::new().with64(0, path.as_ptr() as u64);
+    let mut attr = Bytes::zeroed().with64(0, path.as_ptr() as u64);
     // SAFETY: the path is a C string that outlives the call.
     unsafe { host::bpf_fd(Command::ObjGet as i32, &mut attr) }
 }
@@ -204,7 +131,7 @@ const PROGRAMS_AT_ONE: usize = 64;
 pub(super) fn query(target: u32, attach_type: u32) -> io::Result<Vec<Queried>> {
     let mut programs = [0u32; PROGRAMS_AT_ONE];
     let mut links = [0u32; PROGRAMS_AT_ONE];
-    let mut attr = Bytes::new().with32(0, target).with32(4, attach_type);
+    let mut attr = Bytes::zeroed().with32(0, target).with32(4, attach_type);
     attr.set64(16, programs.as_mut_ptr() as u64);
     attr.set32(24, PROGRAMS_AT_ONE as u32);
     // Kernels before 6.6 know no links in this query and refuse them. Only tcx and netkit, which came with links, have
@@ -243,12 +170,10 @@ pub(super) struct TaskFd {
 }
 
 /// Queries a descriptor of another process.
-///
-/// # Errors
 /// ENOENT: no program. EOPNOTSUPP: a program of the type perf_event, which the kernel does not name.
 pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
     let mut name = [0u8; libc::PATH_MAX as usize];
-    let mut attr = Bytes::new().with32(0, pid).with32(4, fd).with32(12, name.len() as u32);
+    let mut attr = Bytes::zeroed().with32(0, pid).with32(4, fd).with32(12, name.len() as u32);
     attr.set64(16, name.as_mut_ptr() as u64);
     // SAFETY: `name` is live, writable, and has as many bytes as `attr` says.
     match unsafe { bpf(Command::TaskFdQuery, &mut attr) } {
@@ -266,9 +191,7 @@ pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
 }
 
 /// Compares the descriptor tables of two threads, in the kernel's order.
-///
-/// # Errors
-/// If one of them ended or may not be read, or the kernel has no CONFIG_KCMP.
+/// Fails if one of them ended or may not be read, or the kernel has no CONFIG_KCMP.
 pub(super) fn compare_files(one: u32, other: u32) -> io::Result<Ordering> {
     /// `KCMP_FILES`.
     const FILES: i32 = 2;
@@ -283,5 +206,5 @@ pub(super) fn compare_files(one: u32, other: u32) -> io::Result<Ordering> {
 
 /// Makes the kernel count runs until the descriptor is closed.
 pub(super) fn enable_stats() -> io::Result<OwnedFd> {
-    open_by(Command::EnableStats, &mut Bytes::new())
+    open_by(Command::EnableStats, &mut Bytes::zeroed())
 }

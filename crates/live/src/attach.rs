@@ -342,7 +342,6 @@ fn attach_to_event(program: &OwnedFd, category: &str, name: &str) -> Result<Owne
     }
 }
 
-/// The id of an event of tracefs.
 fn event_id(category: &str, name: &str) -> Result<u64, String> {
     let place = TRACEFS_PLACES.into_iter().find(|place| has_events(place)).ok_or("tracefs not found")?;
     let file = format!("{place}/events/{category}/{name}/id");

@@ -28,7 +28,6 @@ use tracetui_host::maps::freeze;
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
 
-/// The maps and their content.
 pub(super) struct CaptureMaps {
     capture: Array<MapData, Plain<Capture>>,
     pids: HashMap<MapData, u32, u8>,
@@ -69,9 +68,7 @@ impl CaptureMaps {
 
     /// Starts the update of the filter: adds its entries, and removes none. Of the trees, only the roots are added
     /// before [`finish`](Self::finish). Until then the old filter applies, unless it passes nothing.
-    ///
-    /// # Errors
-    /// Also if a root's id has no process. Nothing has changed in this case.
+    /// Fails without a change if a root's id has no process.
     pub(super) fn begin(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
         let (roots, before) = self.find_roots(&filter.trees)?;
         for pid in &filter.pids {
@@ -170,9 +167,7 @@ impl CaptureMaps {
 
     /// Freezes the maps, so that no other process can change the capture filter, and checks their content. The filter
     /// cannot be replaced afterwards. If it contains cgroups, their map stays open for new cgroups.
-    ///
-    /// # Errors
-    /// Also if another process has changed a map.
+    /// Fails if another process has changed a map.
     pub(super) fn freeze(&mut self) -> Result<(), CaptureError> {
         for map in [self.capture.map(), self.pids.map(), self.uids.map(), self.tree.map(), self.kin.map()] {
             freeze(map.fd().as_fd()).map_err(CaptureError::Freeze)?;

@@ -33,9 +33,6 @@ struct Batch {
 }
 
 /// All elements. An element that is inserted or removed concurrently may be missing.
-///
-/// # Errors
-/// The error of the kernel.
 pub(super) fn elements<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> io::Result<Vec<(K, V)>> {
     let map_fd = map.map().fd().as_fd().as_raw_fd().cast_unsigned();
     let (mut keys, mut values) = (room::<K>(AT_ONCE), room::<V>(AT_ONCE));

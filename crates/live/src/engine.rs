@@ -293,7 +293,7 @@ impl Reader {
         if now < self.next_look {
             return false;
         }
-        let quiet = self.live.is_quiet();
+        let quiet = self.live.cpus.are_balanced();
         self.next_look = now + LOOKS * now.elapsed();
         quiet
     }
@@ -356,7 +356,7 @@ impl Reader {
             if self.live.asks_for_cgroups() {
                 // An error means that the kernel side passes fewer events than it should. The display filter hides none
                 // of the events that pass.
-                let _ = self.live.name_cgroup(&cgroup);
+                let _ = self.live.capture.name_cgroup(&cgroup);
             }
             HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
         }
@@ -366,11 +366,11 @@ impl Reader {
     /// Evicts the oldest cgroups above the limits, here and in the kernel. A path is added again at the next event of
     /// its cgroup. For events that the capture filter rejects, this happens at the next fork, exec or exit.
     fn forget_cgroups(&mut self) {
-        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget().cgroups()) {
+        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget().share(limits::CGROUPS_SHARE)) {
             self.last_cgroup = CgroupId(0);
             if self.live.asks_for_cgroups() {
                 // An error means that the events of the cgroup still pass, without a path.
-                let _ = self.live.forget_cgroup(id);
+                let _ = self.live.capture.forget_cgroup(id);
             }
         }
     }
@@ -416,7 +416,7 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     for frame in batches.iter().flat_map(Batch::frames) {
         if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
             known.insert(cgroup.id, (), cgroup_bytes(&cgroup.path));
-            while known.evict(limits::CGROUPS, budget.cgroups()).is_some() {}
+            while known.evict(limits::CGROUPS, budget.share(limits::CGROUPS_SHARE)).is_some() {}
         }
     }
     known

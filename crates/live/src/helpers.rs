@@ -17,9 +17,6 @@ pub(super) fn calls(symbols: &Snapshot) -> Calls {
 }
 
 /// The immediates, found without reading all symbols.
-///
-/// # Errors
-/// As [`symbol::addresses`].
 pub(super) fn ask() -> io::Result<Calls> {
     let names = HELPERS.map(function);
     // Every kernel has `BASE`. If its address is missing, the kernel hides addresses.
@@ -30,7 +27,6 @@ pub(super) fn ask() -> io::Result<Calls> {
     Ok(helpers.map(|helper| call(Some(base), helper)))
 }
 
-/// The kernel function of a helper.
 fn function(helper: &str) -> String {
     format!("bpf_{helper}")
 }

@@ -58,9 +58,6 @@ pub struct Inventories {
 impl Inventories {
     /// Starts the thread, with the rights that it needs. It wakes the reader of the ring after each inventory.
     /// `sockets` opens netlink sockets, and `streams` rings of changes.
-    ///
-    /// # Errors
-    /// The reason why no inventory can be taken.
     pub fn start(live: &Live, sockets: Sockets, streams: Option<Spawner>) -> Result<Inventories, String> {
         let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
         let links = link_ids().map_err(|error| match error.raw_os_error() {

@@ -80,7 +80,7 @@ use tracetui_host::kallsyms;
 use tracetui_host::maps::freeze;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
-use tracetui_shared::id::{CgroupId, ProgId, Tgid};
+use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 
@@ -92,7 +92,6 @@ pub struct LiveOptions {
     /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
     /// always attach, for the process table.
     pub kinds: KindSet,
-    /// The kinds whose events have the kernel stack.
     pub stacks: KindSet,
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
@@ -193,9 +192,6 @@ pub struct Begun {
 impl Begun {
     /// Creates the maps. If the start needs them, also begins to read the symbols and to follow loads and unloads of
     /// programs.
-    ///
-    /// # Errors
-    /// If the kernel refuses a map or the size of the ring.
     pub fn new(options: &LiveOptions) -> Result<Begun, StartError> {
         let bpf = options.kinds.contains(Kind::Bpf);
         // Probes of kernel functions have addresses too.
@@ -318,9 +314,7 @@ impl Live {
 
     /// Freezes the capture filter. Afterwards [`Live::set_capture`] fails and no process can change the filter. The one
     /// exception: if the filter contains cgroups, their list can still change.
-    ///
-    /// # Errors
-    /// Also if another process has changed the filter.
+    /// Fails if another process has changed the filter.
     pub fn freeze_capture(&mut self) -> Result<(), CaptureError> {
         self.capture.freeze()
     }
@@ -333,16 +327,6 @@ impl Live {
     /// Passes the ids of all cgroups to the kernel side.
     pub fn name_all_cgroups(&mut self, all: &[Cgroup]) -> Result<(), CaptureError> {
         self.capture.name_all_cgroups(all)
-    }
-
-    /// Adds a new cgroup. Its earlier events did not pass the filter.
-    pub fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
-        self.capture.name_cgroup(cgroup)
-    }
-
-    /// Removes a cgroup whose path was evicted, until it is added again.
-    pub fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
-        self.capture.forget_cgroup(id)
     }
 
     /// Waits for records in the ring or a program load or unload (`true`). Returns `false` at the end of `timeout` or
@@ -402,9 +386,6 @@ impl Live {
     }
 
     /// Starts the thread that opens the rings of program changes from now on. `None` if changes are not followed.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn open_streams_aside(&mut self) -> io::Result<Option<Spawner>> {
         let Some(changes) = &mut self.changes else { return Ok(None) };
         let opener = Spawner::start("streams", Role::Streams)?;
@@ -480,12 +461,6 @@ impl Live {
             cpu.tree_full += self.capture.tree_full();
         }
         cpus
-    }
-
-    /// Whether no probe is between meeting an event and sending it. All earlier events are then in the ring, or were
-    /// read.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.cpus.are_balanced()
     }
 
     /// The number of times that the kernel skipped a program. It skips a program that is already running on that CPU

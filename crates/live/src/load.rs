@@ -6,7 +6,7 @@ use super::{CaptureError, LiveOptions, attach_names};
 use aya::maps::MapError;
 use std::io;
 use tracetui_host::arch::{self, Arch};
-use tracetui_host::btf::resolve::{MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, TASK_HELPER};
+use tracetui_host::btf::resolve::{KernelConsts, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, TASK_HELPER};
 use tracetui_host::{btf, own_id};
 use tracetui_shared::offsets::{
     ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, SUMS, TYPE_COUNT, TYPES,
@@ -19,10 +19,8 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 /// The function in the kernel's BTF that identifies the iterator over tasks.
 pub(super) const ITERATOR: &str = "bpf_iter_task";
 
-/// The origin of a BTF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BtfOrigin {
-    /// The BTF of the running kernel.
     Kernel,
     /// A file. Only offsets and values are taken from it, because its type ids may differ from the kernel's. A minimal
     /// BTF renumbers its types, and a whole one may be of another build.
@@ -41,22 +39,7 @@ pub struct KernelFacts {
     /// [`bpf_get_current_task_btf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c) exists
     /// (5.11+).
     pub typed_task: bool,
-    /// Whether `btf_trace_sched_process_exit` has two arguments besides the context (6.16+).
-    pub exit_has_group_dead: bool,
-    /// Whether `io_uring_complete` passes the completion.
-    pub uring_cqe: bool,
-    /// The size of `dentry.d_shortname` (earlier `d_iname`) in bytes.
-    pub inline_name_len: u32,
-    /// The value of `TRACE_EVENT_FL_TRACEPOINT`.
-    pub trace_flag_tracepoint: u32,
-    /// The value of `TRACE_EVENT_FL_KPROBE`; 0 if the kernel does not have it.
-    pub trace_flag_kprobe: u32,
-    /// The value of `TRACE_EVENT_FL_UPROBE`; 0 if the kernel does not have it.
-    pub trace_flag_uprobe: u32,
-    /// The value of `BPF_LINK_TYPE_PERF_EVENT`; [`ABSENT`] before 5.15.
-    pub link_type_perf: u32,
-    /// The value of `BPF_LINK_TYPE_RAW_TRACEPOINT`.
-    pub link_type_raw_tp: u32,
+    pub consts: KernelConsts,
     /// Whether the instruction `may_goto` exists (6.9+). The member `bpf_verifier_state.may_goto_depth` shows this.
     pub may_goto: bool,
     /// The ids for casts of addresses to typed pointers. `None` before 6.2, and with a BTF from a file, whose type ids
@@ -116,7 +99,6 @@ impl AttachIds {
         id_of(&self.tracepoints, name)
     }
 
-    /// The id of a function.
     pub(super) fn function(&self, name: &str) -> Option<u32> {
         id_of(&self.functions, name)
     }
@@ -132,12 +114,9 @@ fn there(names: &[&'static str], ids: Vec<Option<u32>>) -> Vec<(&'static str, u3
 }
 
 impl KernelFacts {
-    /// Reads the facts from a BTF.
     pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
         let resolved = btf.resolve();
         let (offsets, odd) = resolved.usable();
-        let consts = resolved.consts;
-        let known = |value: Option<u32>| value.unwrap_or(ABSENT);
         let hooked = attach_names().functions;
         let names: Vec<_> = hooked.iter().copied().chain([ITERATOR, CAST_FUNCTION]).collect();
         let functions = there(&names, btf.funcs(&names));
@@ -149,14 +128,7 @@ impl KernelFacts {
             odd,
             // The result of the helper has a type of the kernel's own BTF.
             typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
-            exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
-            uring_cqe: consts.uring_cqe.unwrap_or(false),
-            inline_name_len: known(consts.inline_name_len),
-            trace_flag_tracepoint: known(consts.trace_flag_tracepoint),
-            trace_flag_kprobe: consts.trace_flag_kprobe.unwrap_or(0),
-            trace_flag_uprobe: consts.trace_flag_uprobe.unwrap_or(0),
-            link_type_perf: known(consts.link_type_perf),
-            link_type_raw_tp: known(consts.link_type_raw_tp),
+            consts: resolved.consts,
             may_goto: verifier[0].is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
             cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(id_of(&functions, CAST_FUNCTION), types)).flatten(),
             functions: functions.iter().map(|(name, _)| *name).filter(|name| hooked.contains(name)).collect(),
@@ -237,11 +209,9 @@ impl From<MapError> for StartError {
 pub(super) struct Failure {
     /// The kernel's error, with the end of the verifier's log.
     pub(super) why: String,
-    /// The remedy, if there is one.
     pub(super) remedy: Option<String>,
 }
 
-/// Whether the kernel has its own BTF.
 fn kernel_has_btf() -> bool {
     std::path::Path::new(btf::RUNNING).exists()
 }
@@ -343,20 +313,19 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::ByHelper, u32::from(!facts.typed_task));
     put(Const::MayGoto, u32::from(facts.may_goto));
     put(Const::Cast, u32::from(facts.cast.is_some()));
-    put(Const::ExitHasGroupDead, u32::from(facts.exit_has_group_dead));
-    put(Const::UringCqe, u32::from(facts.uring_cqe));
     put(Const::RingSize, ring);
     put(Const::OpenLimit, if ring < MIB { ring / 4 * 3 } else { ring / 8 * 7 });
     // Together, the CPUs may exceed the limit by 1/32 of the ring.
     put(Const::Credit, (ring / (32 * cpus)).max(512));
     // Together, the CPUs wake the reader before a quarter of the ring is full.
     put(Const::WakeBytes, (ring / (4 * cpus)).clamp(1024, MIB));
-    put(Const::InlineNameLen, facts.inline_name_len);
-    put(Const::TraceFlagTracepoint, facts.trace_flag_tracepoint);
-    put(Const::TraceFlagKprobe, facts.trace_flag_kprobe);
-    put(Const::TraceFlagUprobe, facts.trace_flag_uprobe);
-    put(Const::LinkTypePerf, facts.link_type_perf);
-    put(Const::LinkTypeRawTp, facts.link_type_raw_tp);
+    for (constant, value) in facts.consts.0 {
+        let absent = match constant {
+            Const::InlineNameLen | Const::TraceFlagTracepoint | Const::LinkTypePerf | Const::LinkTypeRawTp => ABSENT,
+            _ => 0,
+        };
+        put(constant, value.unwrap_or(absent));
+    }
     put(Const::Stacks, options.stacks.bits());
     put(Const::Kinds, options.kinds.bits());
     put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
@@ -389,14 +358,16 @@ mod tests {
             offsets: [0; FIELD_COUNT],
             odd: Vec::new(),
             typed_task: true,
-            exit_has_group_dead: true,
-            uring_cqe: true,
-            inline_name_len: 40,
-            trace_flag_tracepoint: 8,
-            trace_flag_kprobe: 32,
-            trace_flag_uprobe: 64,
-            link_type_perf: 7,
-            link_type_raw_tp: 1,
+            consts: KernelConsts([
+                (Const::ExitHasGroupDead, Some(1)),
+                (Const::UringCqe, Some(1)),
+                (Const::InlineNameLen, Some(40)),
+                (Const::TraceFlagTracepoint, Some(8)),
+                (Const::TraceFlagKprobe, Some(32)),
+                (Const::TraceFlagUprobe, Some(64)),
+                (Const::LinkTypePerf, Some(7)),
+                (Const::LinkTypeRawTp, Some(1)),
+            ]),
             may_goto,
             cast,
             functions: Vec::new(),

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tracetui_host::bpf::{bpf, number};
+use tracetui_host::bpf::info;
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::kind::{Kind, SLOTS, Shows, Slot};
 
@@ -31,10 +31,6 @@ unsafe impl Send for CpuStates {}
 unsafe impl Sync for CpuStates {}
 
 impl CpuStates {
-    /// Maps the counters.
-    ///
-    /// # Errors
-    /// The error of mmap(2).
     pub(super) fn map(map: &Array<MapData, Plain<CpuState>>) -> io::Result<CpuStates> {
         let cpus = map.len() as usize;
         let fd = map.map().fd().as_fd().as_raw_fd();
@@ -101,41 +97,9 @@ pub(super) fn sees_an_open(cpus: &CpuStates) -> bool {
     })
 }
 
-/// The number of skips of a program: `bpf_prog_info.recursion_misses`.
+/// The number of skips of a program: `bpf_prog_info.recursion_misses` (5.12+). aya does not expose it.
 pub(super) fn skips(program: &OwnedFd) -> u64 {
-    let mut found = ProgInfo::default();
-    info(program, &mut found);
-    found.recursion_misses
-}
-
-/// `struct bpf_prog_info` (UAPI) up to the last field of 5.16. aya does not expose `recursion_misses`.
-#[repr(C)]
-#[derive(Default)]
-struct ProgInfo {
-    before: [u64; 24],
-    run_time_ns: u64,
-    run_cnt: u64,
-    recursion_misses: u64,
-    verified_insns: u32,
-    attach_btf_obj_id: u32,
-}
-
-const _: () = assert!(std::mem::offset_of!(ProgInfo, recursion_misses) == 208);
-
-/// Queries the kernel about a program or a link. Fields that the kernel does not know stay unchanged. If the query
-/// fails, all fields do. `T` must be a prefix of a structure of the kernel, with zeros for the lengths of arrays.
-pub(super) fn info<T>(object: &OwnedFd, into: &mut T) {
-    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-    /// The `info` member of `union bpf_attr`.
-    #[repr(C)]
-    struct Info {
-        fd: u32,
-        len: u32,
-        info: u64,
-    }
-    let mut attr = Info { fd: number(object), len: size_of::<T>() as u32, info: std::ptr::from_mut(into) as u64 };
-    // SAFETY: `attr` has the layout of the `info` member of `union bpf_attr`. `into` is writable for `attr.len` bytes.
-    let _ = unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) };
+    info(program).map_or(0, |info| info.u64(208))
 }
 
 /// Waits until no program of tracetui runs any more. Call it after all were detached. Programs run in RCU read-side

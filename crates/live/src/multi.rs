@@ -2,10 +2,9 @@
 //! 5.18+, CONFIG_FPROBE).
 
 use super::load::Failure;
-use super::loss;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
-use tracetui_host::bpf::bpf_fd;
+use tracetui_host::bpf::{bpf_fd, info};
 
 /// The place in a function where a program runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,26 +51,9 @@ pub(super) fn attach(program: &OwnedFd, at: At, functions: &[&str]) -> Result<Ow
 /// [kernel/trace/fprobe.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/fprobe.c)): the kernel had no
 /// memory to track the return of the function. It does not include skipped programs, which have their own counters.
 pub(super) fn missed(link: &OwnedFd) -> u64 {
-    let mut info = MultiInfo::default();
-    loss::info(link, &mut info);
-    info.missed
+    // `struct bpf_link_info` with `kprobe_multi`.
+    info(link).map_or(0, |info| info.u64(32))
 }
-
-/// `struct bpf_link_info` with `kprobe_multi` up to `missed` (UAPI).
-#[repr(C)]
-#[derive(Default)]
-struct MultiInfo {
-    link_type: u32,
-    id: u32,
-    prog_id: u32,
-    reserved: u32,
-    addrs: u64,
-    count: u32,
-    flags: u32,
-    missed: u64,
-}
-
-const _: () = assert!(std::mem::offset_of!(MultiInfo, missed) == 32);
 
 // `enum bpf_cmd`, `enum bpf_attach_type` (UAPI).
 const BPF_LINK_CREATE: libc::c_int = 28;

@@ -20,6 +20,7 @@ use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
 use tracetui_host::program::{NewProgram, ProgramKind};
 use tracetui_shared::kind::Kind;
+use tracetui_shared::offsets::Const;
 
 /// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
 /// the last.
@@ -65,9 +66,6 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Creates the maps, except for those of [`ON_FACTS`].
-    ///
-    /// # Errors
-    /// If the kernel refuses a map or the size of the ring.
     pub(super) fn create(options: &LiveOptions) -> Result<Maps, StartError> {
         if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
             return Err(StartError::RingSize(options.ring_size));
@@ -96,7 +94,7 @@ impl Maps {
         for name in ON_FACTS {
             let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
             let elements = match (name, map.max_entries()) {
-                (EXITED, _) if facts.exit_has_group_dead => 1,
+                (EXITED, _) if facts.consts.get(Const::ExitHasGroupDead) == Some(1) => 1,
                 (CONNS, _) => connections,
                 (EXITED, declared) => declared,
                 _ if facts.may_goto => 1,
@@ -175,10 +173,8 @@ impl ProbeObject {
     }
 
     /// Loads a program.
-    ///
-    /// # Errors
-    /// If the kernel rejects it both without and with the instructions that are never executed. The program is then
-    /// loaded again for the verifier's log, which takes time. After EPERM it is not, because the verifier did not run.
+    /// If the kernel rejects it both without and with the instructions that are never executed, it is loaded again for the
+    /// verifier's log, which takes time. After EPERM it is not, because the verifier did not run.
     pub(super) fn load(&self, name: &str, kind: ProgramKind) -> Result<OwnedFd, Rejected> {
         let none = || io::Error::other("the object has no such program");
         let function = self.function(name).ok_or_else(none).map_err(Rejected::without_log)?;
@@ -259,7 +255,6 @@ fn unless_interrupted(mut load: impl FnMut() -> io::Result<OwnedFd>) -> io::Resu
 /// The number of retries of an interrupted load.
 const INTERRUPTIONS: u32 = 20;
 
-/// The bytes of instructions.
 fn bytes(code: &[bpf_insn]) -> &[u8] {
     // SAFETY: the structure is `repr(C)` with integers only, and has no padding: one byte twice, two bytes, four bytes.
     unsafe { std::slice::from_raw_parts(code.as_ptr().cast(), size_of_val(code)) }

@@ -71,9 +71,6 @@ impl StackNames {
     }
 
     /// Waits until the symbols are read, which takes some 60 ms.
-    ///
-    /// # Errors
-    /// If they cannot be read.
     pub(super) fn wait(&mut self) -> Result<Snapshot, Unavailable> {
         self.known = true;
         let (at, change) = self.read.recv().map_err(|_| Unavailable::NotRead)?;

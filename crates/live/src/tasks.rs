@@ -47,7 +47,6 @@ pub(super) enum Unit {
     Ticks(i64),
 }
 
-/// The source of the list.
 pub(super) struct Tasks {
     /// The link of the iterator; `None` if it cannot be used.
     iterator: Option<OwnedFd>,
@@ -65,7 +64,6 @@ impl Tasks {
         Tasks { iterator: iterator.filter(|link| of_kernel(link).is_ok_and(|list| is_best(&list))) }
     }
 
-    /// The unit of the starts.
     pub(super) fn unit(&self) -> Unit {
         match self.iterator {
             Some(_) => Unit::Nanoseconds,
@@ -101,7 +99,6 @@ fn load(object: &ProbeObject, facts: &KernelFacts) -> Option<OwnedFd> {
     link_iterator(&program).ok()
 }
 
-/// The list of the iterator.
 fn of_kernel(link: &OwnedFd) -> io::Result<Vec<Task>> {
     let task = |start: &TaskStart| Task {
         key: ProcessKey::new(start.tgid, start.start),

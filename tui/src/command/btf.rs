@@ -124,7 +124,7 @@ fn user_of(constant: Const) -> Vec<&'static str> {
 
 fn constants(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
     let mut rows = vec![row(["CONSTANT", "VALUE", "USED BY"])];
-    for (name, value) in resolved.consts.all() {
+    for (name, value) in resolved.consts.0 {
         let value = value.map_or("absent".to_owned(), |value| value.to_string());
         rows.push(vec![format!("{name:?}"), value, used_by(user_of(name))]);
     }

@@ -21,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use tracetui_events::budget::Budget;
 use tracetui_events::filter::Compiled;
 use tracetui_events::frame::Batch;
+use tracetui_events::limits;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::text::counted;
 use tracetui_host::clock;
@@ -48,7 +49,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     };
     let started = write::or_withdraw(start(&options), Some(&recorder)).await?;
     started.notes.iter().for_each(say);
-    if !filters.rest.is_everything() && matches.is_none() {
+    if !filters.rest.is_empty() && matches.is_none() {
         say("the kernel cannot apply the whole filter: the rest becomes the display filter of the recording");
     }
     let mut pipeline = Pipeline::new(options.budget);
@@ -102,7 +103,7 @@ fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options:
         matches.kinds = shown.kinds;
     }
     let cli::AroundArgs { before, after, .. } = args.around;
-    Wanted { shown, matches, before, after, room: options.budget.around() }
+    Wanted { shown, matches, before, after, room: options.budget.share(limits::AROUND_SHARE) }
 }
 
 enum Part {

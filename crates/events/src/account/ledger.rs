@@ -13,7 +13,6 @@ use tracetui_shared::time::BootNanos;
 /// arguments that long.
 const MISSING: u32 = 3;
 
-/// The counts so far.
 #[derive(Debug, Default)]
 pub struct Ledger {
     counted: ByKind,
@@ -68,7 +67,6 @@ impl Ledger {
         }
     }
 
-    /// Counts a delivered event.
     pub(crate) fn passed(&mut self, kind: Kind, cut: bool) {
         self.count(kind, |counted| {
             counted.delivered += 1;
@@ -76,12 +74,10 @@ impl Ledger {
         });
     }
 
-    /// Counts a rejected event.
     pub(crate) fn rejected(&mut self, kind: Kind) {
         self.count(kind, |counted| counted.filtered += 1);
     }
 
-    /// Counts one of tracetui's own events.
     pub(crate) fn met_own(&mut self, kind: Kind) {
         self.count(kind, |counted| counted.own += 1);
     }
@@ -304,7 +300,6 @@ impl Ledger {
         self.late = (progress.late, progress.handed_on);
     }
 
-    /// Writes the counts per kind.
     pub(crate) fn write_state(&self, lost_rows: bool, latest: BootNanos, out: &mut Batch) {
         for kind in Kind::PROBED {
             let Counted { delivered, filtered, own, unread, kept, kept_unread, cut, lost_rows: lost, .. } =

@@ -178,7 +178,6 @@ impl Same {
     }
 }
 
-/// The inventory as described by the frames so far.
 #[derive(Default)]
 pub struct Described {
     programs: BTreeMap<ProgId, BpfProgram>,

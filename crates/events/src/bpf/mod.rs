@@ -21,7 +21,6 @@ macro_rules! numbered {
         pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
 
         impl $name {
-            /// The variant with a number.
             pub fn of(number: impl TryInto<u8>) -> Option<$name> {
                 match number.try_into().ok()? {
                     $($number => Some($name::$variant),)*
@@ -61,7 +60,6 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The program with an id.
     pub fn program(&self, id: ProgId) -> Option<&ProgramFacts> {
         self.programs.binary_search_by_key(&id, |program| program.id).ok().and_then(|at| self.programs.get(at))
     }
@@ -78,7 +76,6 @@ pub struct ProgramFacts {
     pub name: Vec<u8>,
     /// The hash of its instructions, as a big-endian number.
     pub tag: u64,
-    /// The user who loaded it.
     pub uid: Uid,
     pub loaded: BootNanos,
     /// How often it ran while statistics were on.
@@ -93,7 +90,6 @@ pub struct ProgramFacts {
     pub xlated_len: u32,
     /// The addresses of its functions, the main function first. Empty if the kernel hides addresses.
     pub addresses: Vec<KernelAddr>,
-    /// The helpers that it calls.
     pub calls: HelperCalls,
     /// Whether it belongs to tracetui.
     pub own: bool,
@@ -217,7 +213,6 @@ pub struct AttachFacts {
     pub symbol: Vec<u8>,
     /// The offset in the function or file, in bytes.
     pub offset: Option<u64>,
-    /// The address of the attach point.
     pub addr: Option<KernelAddr>,
     /// The kernel module, or the name of the kernel object that has the function.
     pub module: Vec<u8>,
@@ -253,7 +248,6 @@ impl Via {
     }
 }
 
-/// The hook of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// The kernel does not report it.
@@ -340,7 +334,6 @@ pub enum HeldBy {
         pid: Tgid,
         /// The name of its leader.
         comm: Vec<u8>,
-        /// The number of the descriptor.
         fd: u32,
     },
     /// A file in a bpffs.
@@ -360,7 +353,6 @@ pub enum HeldBy {
 pub struct Hidden {
     /// The id of the program, if a view shows it; `None` for a link without a program.
     pub id: Option<ProgId>,
-    /// The link, if the link is hidden.
     pub link: Option<Link>,
     /// The address of one of its functions, if a view shows it.
     pub addr: Option<KernelAddr>,
@@ -375,13 +367,10 @@ pub struct Hidden {
 /// An attachment whose program the kernel does not name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnresolvedAttachment {
-    /// The hook of the program.
     pub hook: Hook,
-    /// The process that has the descriptor.
     pub pid: Tgid,
     /// The name of its leader.
     pub comm: Vec<u8>,
-    /// The number of the descriptor.
     pub fd: u32,
 }
 

@@ -24,6 +24,15 @@ impl Outcome {
     }
 }
 
+/// The side that has less, if its events may be lost.
+fn lacking(a: Outcome, b: Outcome, lost: impl Fn(Side) -> Option<Side>) -> Option<Side> {
+    match (a, b) {
+        (Outcome::Found, _) | (_, Outcome::Untouched) => lost(Side::B),
+        (_, Outcome::Found) | (Outcome::Untouched, _) => lost(Side::A),
+        _ => lost(Side::A).or(lost(Side::B)),
+    }
+}
+
 /// One difference in one role.
 #[derive(Clone, Debug)]
 pub(super) enum What {
@@ -86,7 +95,6 @@ pub(super) enum Rank {
     Follows,
 }
 
-/// A difference and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Difference {
     pub(super) pair: usize,
@@ -263,15 +271,11 @@ impl Comparison<'_> {
         each(&a, &b, |path, left, right| {
             let of = |did: Option<Did>| did.map_or(Outcome::Untouched, Outcome::of);
             let (a, b) = (of(left), of(right));
-            let unknown = match (a, b) {
-                _ if a == b => return,
-                // A program that was found has a role of its own.
-                (Outcome::Found, Outcome::Untouched) | (Outcome::Untouched, Outcome::Found) => return,
-                (Outcome::Found, _) | (_, Outcome::Untouched) => lost(Side::B),
-                (_, Outcome::Found) | (Outcome::Untouched, _) => lost(Side::A),
-                _ => lost(Side::A).or(lost(Side::B)),
-            };
-            all.push(difference(at, What::Missing { path, program: true, a, b }, unknown));
+            // A program that was found has a role of its own.
+            let own = matches!((a, b), (Outcome::Found, Outcome::Untouched) | (Outcome::Untouched, Outcome::Found));
+            if a != b && !own {
+                all.push(difference(at, What::Missing { path, program: true, a, b }, lacking(a, b, lost)));
+            }
         });
     }
 
@@ -281,13 +285,9 @@ impl Comparison<'_> {
         each(a, b, |peer, left, right| {
             let of = |did: Option<Did>| did.map_or(Outcome::Untouched, Outcome::of);
             let (a, b) = (of(left), of(right));
-            let unknown = match (a, b) {
-                _ if a == b => return,
-                (Outcome::Found, _) | (_, Outcome::Untouched) => lost(Side::B),
-                (_, Outcome::Found) | (Outcome::Untouched, _) => lost(Side::A),
-                _ => lost(Side::A).or(lost(Side::B)),
-            };
-            all.push(difference(at, What::Tcp { peer, a, b }, unknown));
+            if a != b {
+                all.push(difference(at, What::Tcp { peer, a, b }, lacking(a, b, lost)));
+            }
         });
     }
 
@@ -302,14 +302,9 @@ impl Comparison<'_> {
         each(a, b, |path, left, right| match (left, right) {
             (Some(left), Some(right)) => {
                 let (a, b) = (Outcome::of(left), Outcome::of(right));
-                let unknown = match (a, b) {
-                    (Outcome::Found, Outcome::Found) => return,
-                    _ if a == b || volatile(strings.get(path)) => return,
-                    (Outcome::Found, _) => lost(Side::B),
-                    (_, Outcome::Found) => lost(Side::A),
-                    _ => lost(Side::A).or(lost(Side::B)),
-                };
-                all.push(difference(at, What::Missing { path, program: false, a, b }, unknown));
+                if a != b && !volatile(strings.get(path)) {
+                    all.push(difference(at, What::Missing { path, program: false, a, b }, lacking(a, b, lost)));
+                }
             }
             (Some(did), None) => only_a.push((path, did)),
             (None, Some(did)) => only_b.push((path, did)),
@@ -323,7 +318,7 @@ impl Comparison<'_> {
                 Side::A => (Outcome::of(did), Outcome::Untouched),
                 Side::B => (Outcome::Untouched, Outcome::of(did)),
             };
-            difference(at, What::Opened { path, a, b }, lost(side.other()))
+            difference(at, What::Opened { path, a, b }, lacking(a, b, lost))
         };
         all.extend(only_a.into_iter().map(|file| opened(file, Side::A)));
         all.extend(only_b.into_iter().map(|file| opened(file, Side::B)));

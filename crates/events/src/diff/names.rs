@@ -22,7 +22,6 @@ const COMMON: [&[u8]; 10] =
 /// Extensions of the temporary files of compilers.
 const COMPILER: [&[u8]; 9] = [b"s", b"o", b"c", b"i", b"ii", b"res", b"le", b"ld", b"cdtor"];
 
-/// The rules for one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NameRules {
     root: Vec<u8>,
@@ -164,7 +163,6 @@ enum Jobs<'a> {
     Whole {
         number_follows: bool,
     },
-    /// What is after these letters.
     After(&'a [u8]),
 }
 

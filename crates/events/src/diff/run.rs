@@ -15,7 +15,6 @@ use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::tcp::op;
 
-/// The number of a role in its run.
 pub(super) type RoleId = u32;
 
 /// The parent of the roles whose parent is not part of the run.
@@ -112,7 +111,6 @@ impl Gaps {
         self.lost.iter().fold(self.other, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Whether an event of this kind may be missing.
     pub(super) fn may_lack(&self, kind: Kind) -> bool {
         let of = |counts: &[u64]| kind.place().and_then(|at| counts.get(at)).is_some_and(|count| *count > 0);
         of(&self.lost) || self.other > 0 || self.incomplete || self.full

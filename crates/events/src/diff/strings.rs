@@ -49,7 +49,6 @@ impl StringTable {
         id
     }
 
-    /// The string with a number.
     pub(super) fn get(&self, id: u32) -> &[u8] {
         self.list.get(id as usize).map_or(&[], |text| text)
     }

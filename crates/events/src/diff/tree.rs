@@ -28,7 +28,6 @@ pub(super) struct RoleNode {
     pub(super) peers: Vec<(u32, Did)>,
 }
 
-/// All roles of a run.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<RoleNode>,
@@ -71,7 +70,6 @@ impl Side {
 pub(super) struct Alone {
     pub(super) side: Side,
     pub(super) node: NodeId,
-    /// The pair of its parent.
     pub(super) pair: usize,
 }
 
@@ -114,7 +112,6 @@ fn tops(dirs: &[Vec<u8>]) -> Vec<Vec<u8>> {
     dirs.iter().filter(|dir| !inside(dir)).take(limits::DIFF_SIBLINGS).cloned().collect()
 }
 
-/// Replaces directories in a text.
 fn substitute(text: &[u8], dirs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~@%#".contains(&byte) || byte >= 0x80;
     let mut out = Vec::with_capacity(text.len());
@@ -211,7 +208,6 @@ impl Tree {
         self.below(node).map(|node| self.nodes[node].execs).sum()
     }
 
-    /// A node and all below it.
     pub(super) fn below(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
         let mut todo = vec![node];
         std::iter::from_fn(move || {

@@ -32,7 +32,6 @@ pub struct Programs {
     taken: Option<BpfInventory>,
     /// Bytes of programs, attachments and runs.
     bytes: usize,
-    /// Bytes of holders.
     holder_bytes: usize,
     /// The number of programs, attachments, runs and hidden entries that did not fit.
     left_out: u64,
@@ -46,7 +45,6 @@ pub struct Programs {
     changes: u64,
 }
 
-/// The runs of a program.
 #[derive(Debug)]
 struct Ran {
     runs: BpfRuns,
@@ -246,12 +244,10 @@ impl Programs {
         self.attachments.values()
     }
 
-    /// An attachment, by its key.
     pub fn attachment(&self, key: u32) -> Option<&BpfAttachment> {
         self.attachments.get(&key)
     }
 
-    /// The attachment that has a link.
     pub fn attachment_of_link(&self, id: LinkId) -> Option<&BpfAttachment> {
         self.attachment(*self.links.get(&id)?)
     }
@@ -302,12 +298,10 @@ impl Programs {
         self.taken.as_ref()
     }
 
-    /// An unloaded program.
     pub fn gone_program(&self, id: ProgId) -> Option<&Former<BpfProgram>> {
         self.gone.programs.get(&id)
     }
 
-    /// An ended attachment.
     pub fn gone_attachment(&self, key: u32) -> Option<&Former<BpfAttachment>> {
         self.gone.attachments.get(&key)
     }

@@ -25,7 +25,6 @@ use tracetui_shared::time::BootNanos;
 pub struct World {
     pub processes: ProcessTable,
     pub bpf: bpf::Programs,
-    /// Symbols of the kernel.
     pub symbols: symbols::StackSymbols,
     host: Host,
     clock_offset: i64,
@@ -65,7 +64,6 @@ impl World {
             + terminal
     }
 
-    /// Applies a host frame of this time.
     pub fn apply_host(&mut self, frame: HostFrame, time: BootNanos) {
         match frame {
             HostFrame::Host(host) => self.host = host,
@@ -85,7 +83,7 @@ impl World {
                 let bytes = cgroup_bytes(&cgroup.path);
                 self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
                 // The feed evicts by the same rule, so it knows which paths are known here.
-                while self.cgroups.evict(limits::CGROUPS, self.budget.cgroups()).is_some() {
+                while self.cgroups.evict(limits::CGROUPS, self.budget.share(limits::CGROUPS_SHARE)).is_some() {
                     self.cgroups_evicted += 1;
                 }
             }
@@ -134,12 +132,11 @@ impl World {
     /// start.
     fn takes_account(&mut self, name: &str) -> bool {
         let bytes = ACCOUNT + name.len();
-        let fits = self.accounts + bytes <= self.budget.accounts();
+        let fits = self.accounts + bytes <= self.budget.share(limits::ACCOUNTS_SHARE);
         self.accounts += if fits { bytes } else { 0 };
         fits
     }
 
-    /// Applies an event, and returns its process at that time.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
         if let Body::Bpf(bpf) = &event.body {
             self.bpf.apply(bpf, &event.header);
@@ -155,7 +152,6 @@ impl World {
         }
     }
 
-    /// Sets the process of the COMMAND.
     pub fn set_command(&mut self, command: Tgid) {
         self.processes.set_command(command);
     }

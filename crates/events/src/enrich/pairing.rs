@@ -20,14 +20,8 @@ pub struct Pairing {
 impl Pairing {
     /// Combines each count with that of another one, for example into sums.
     pub fn combined(self, other: Pairing, with: fn(u64, u64) -> u64) -> Pairing {
-        Pairing {
-            unpaired_exit: with(self.unpaired_exit, other.unpaired_exit),
-            repeated_start: with(self.repeated_start, other.repeated_start),
-            tid_not_pid: with(self.tid_not_pid, other.tid_not_pid),
-            start_mismatch: with(self.start_mismatch, other.start_mismatch),
-            exit_before_exec: with(self.exit_before_exec, other.exit_before_exec),
-            exit_twice: with(self.exit_twice, other.exit_twice),
-        }
+        let both = self.each().into_iter().zip(other.each());
+        Pairing::of(&both.map(|((_, one), (_, other))| with(one, other)).collect::<Vec<_>>())
     }
 
     /// Names and counts, in the order of the account.

@@ -26,15 +26,12 @@ pub struct ProcessEnd {
     pub status: u32,
 }
 
-/// An entry of the table.
 #[derive(Clone, Debug)]
 pub struct ProcessEntry {
     pub process: Arc<Process>,
-    /// The end, if it ended.
     pub end: Option<ProcessEnd>,
     /// The number of its events other than fork, exec and exit.
     pub others: u64,
-    /// The time of its last event.
     last: BootNanos,
 }
 
@@ -203,7 +200,6 @@ impl ProcessTable {
         }
     }
 
-    /// The entry of an identity.
     pub fn get(&self, key: ProcessKey) -> Option<&ProcessEntry> {
         self.entries.get(&self.exact(key))
     }
@@ -443,7 +439,6 @@ impl ProcessTable {
         }
     }
 
-    /// Whether a process is the COMMAND.
     fn is_command(&self, key: ProcessKey) -> bool {
         self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
     }
@@ -579,7 +574,6 @@ impl ProcessTable {
         self.make_room();
     }
 
-    /// Replaces the process of an entry.
     fn replace(&mut self, key: ProcessKey, process: Arc<Process>) {
         if let Some(entry) = self.entries.get(&key) {
             self.put(ProcessEntry { process, ..entry.clone() });

@@ -12,12 +12,10 @@ pub struct StackSymbols {
     /// Symbols by start. Several at one address are in the order of arrival.
     places: BTreeMap<u64, Vec<KernelSymbol>>,
     bytes: usize,
-    /// The size of the largest symbol.
     largest: u64,
 }
 
 impl StackSymbols {
-    /// The symbol that contained an address at a time.
     pub fn find(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol> {
         // Another symbol that begins below may have occupied the memory at that time.
         let near = self.places.range(address.saturating_sub(self.largest)..=address).rev();

@@ -7,7 +7,7 @@ pub(crate) use fields::FIELDS;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Tables, names};
+use super::{EventContext, Payload, Tables, bpf, names};
 use crate::bpf::place::{self, AttachPoint};
 use crate::bpf::{Hook, Via, View};
 use crate::frame::host::KernelSymbol;
@@ -418,7 +418,6 @@ pub fn via_name(via: u8) -> &'static str {
     Via::of(via).map_or("unknown", Via::name)
 }
 
-/// The word of a view, by its number.
 fn view_name(number: i64) -> &'static str {
     View::of(number).map_or("unknown", View::name)
 }
@@ -521,7 +520,6 @@ fn full_name(symbol: &[u8]) -> &[u8] {
     after.and_then(|rest| rest.strip_prefix(b"_")).unwrap_or_default()
 }
 
-/// The kind of attach point of an attach type.
 fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
     Some(match names::attach_type(attach_type)? {
         "trace_raw_tp" => "raw_tracepoint",

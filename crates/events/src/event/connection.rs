@@ -21,7 +21,6 @@ pub enum End {
     Other,
 }
 
-/// Whether it is the end of a connection.
 pub fn is_close(body: &Body<'_>) -> bool {
     matches!(body, Body::Tcp(tcp) if tcp.record.op == op::CLOSE)
 }

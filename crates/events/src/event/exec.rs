@@ -5,7 +5,7 @@ use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
-use super::{Body, Components, EventContext, Payload, Sections};
+use super::{Components, EventContext, Payload, Sections, exec};
 use crate::text::paint::Look;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
@@ -174,13 +174,6 @@ impl Exec<'_> {
     }
 }
 
-fn exec<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exec<'a>) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Exec(exec) => get(exec),
-        _ => Value::Null,
-    }
-}
-
 fn names_value(names: Components<'_>, len: u16, failed: bool) -> Value<'_> {
     match names.absent() {
         Some(why) => Value::Unknown(why),
@@ -190,7 +183,6 @@ fn names_value(names: Components<'_>, len: u16, failed: bool) -> Value<'_> {
     }
 }
 
-/// The fields of an `exec` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("filename", Shape::Text, "The path as passed: linux_binprm.filename.", |s| {
         exec(s, |e| match e.record.filename_marks {

@@ -3,13 +3,12 @@
 use super::describe::{Field, STACK, Shape, Value};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections, names};
+use super::{EventContext, Payload, Sections, exit, names};
 use crate::text::paint::Look;
 use crate::text::time;
 use tracetui_shared::record::exit::ExitRecord;
 use zerocopy::IntoBytes;
 
-/// An `exit`.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
     pub record: ExitRecord,
@@ -108,14 +107,6 @@ impl Exit {
     }
 }
 
-fn exit<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Exit(exit) => get(exit),
-        _ => Value::Null,
-    }
-}
-
-/// The fields of an `exit` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "exit_code",

@@ -2,12 +2,11 @@
 
 use super::describe::{Field, STACK, Shape, Value};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections};
+use super::{EventContext, Payload, Sections, fork};
 use crate::text::paint::Look;
 use tracetui_shared::record::fork::ForkRecord;
 use zerocopy::IntoBytes;
 
-/// A `fork`.
 #[derive(Clone, Copy, Debug)]
 pub struct Fork {
     pub record: ForkRecord,
@@ -38,14 +37,6 @@ impl Payload<'_> for Fork {
     }
 }
 
-fn fork<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Fork(fork) => get(fork),
-        _ => Value::Null,
-    }
-}
-
-/// The fields of a `fork` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("child_pid", Shape::Number, "The id of the new process: child->tgid of sched_process_fork.", |s| {
         fork(s, |f| Value::Uint(f.record.child.0.into()))

@@ -55,7 +55,6 @@ macro_rules! fields {
     };
 }
 
-/// `fs_path`.
 pub(crate) const FS_PATH: Field = Field::new(
     "fs_path",
     Shape::Text,
@@ -64,7 +63,6 @@ pub(crate) const FS_PATH: Field = Field::new(
 )
 .with(props::INDEXED | props::LACKS | props::BYTES);
 
-/// `fs`.
 pub(crate) const FS: Field = Field {
     name: "fs",
     shape: Shape::Object,
@@ -74,12 +72,10 @@ pub(crate) const FS: Field = Field {
     props: 0,
 };
 
-/// `cwd_fs_path`.
 pub(crate) const CWD_FS_PATH: Field =
     Field::new("cwd_fs_path", Shape::Text, "The same as `fs_path`, for the working directory.", |s| path(cwd(s)))
         .with(props::LACKS | props::BYTES);
 
-/// `cwd_fs`.
 pub(crate) const CWD_FS: Field = Field {
     name: "cwd_fs",
     shape: Shape::Object,

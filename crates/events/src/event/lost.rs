@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Shape, Value};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections};
+use super::{EventContext, Payload, Sections, lost};
 use crate::text::grouped;
 use crate::text::paint::Look;
 use tracetui_shared::kind::Kind;
@@ -37,7 +37,6 @@ impl LostRecord {
     }
 }
 
-/// The cause of a loss.
 #[repr(u16)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {
@@ -67,7 +66,6 @@ impl Cause {
     }
 }
 
-/// A `lost`.
 #[derive(Clone, Copy, Debug)]
 pub struct Lost {
     pub record: LostRecord,
@@ -105,7 +103,6 @@ impl Payload<'_> for Lost {
 }
 
 impl Lost {
-    /// The kind of the missing events.
     pub fn of(&self) -> Option<Kind> {
         Kind::try_from(self.record.of).ok()
     }
@@ -124,14 +121,6 @@ impl Lost {
     }
 }
 
-fn lost<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Lost(lost) => get(lost),
-        _ => Value::Null,
-    }
-}
-
-/// The fields of a `lost` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("of", Shape::Text, "The kind of the missing events.", |s| {
         lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())))

@@ -25,7 +25,7 @@ pub mod tcp;
 use crate::frame::FrameRef;
 use crate::frame::host::{Host, KernelSymbol};
 use crate::text::paint::Look;
-use describe::{Field, Why};
+use describe::{Field, Value, Why};
 use open::File;
 use parts::{Parts, Role};
 use process::{Process, ProcessKey};
@@ -43,13 +43,11 @@ use zerocopy::FromBytes;
 pub struct Event<'a> {
     /// The header, as the kernel captured it.
     pub header: FrameHeader,
-    /// The data of the kind.
     pub body: Body<'a>,
     /// The addresses of the kernel stack, 8 bytes each; empty if it could not be read, `None` if it was not requested.
     pub stack: Option<&'a [u8]>,
 }
 
-/// The interface of a kind of event.
 pub trait Payload<'a>: Sized {
     /// Reads the payload of a frame. `None` if the payload is too short for its fixed part and the parts whose lengths it states.
     fn decode(payload: &'a [u8]) -> Option<Self>;
@@ -124,7 +122,6 @@ pub trait Payload<'a>: Sized {
         out.extend_from_slice(self.sought().unwrap_or_default());
     }
 
-    /// Its file, if it is about one.
     fn file(&self) -> Option<File<'a>> {
         self.sought().map(File::Asked)
     }
@@ -177,7 +174,6 @@ pub trait Payload<'a>: Sized {
 
 macro_rules! kinds {
     (($d:tt) $life:lifetime: $($file:ident::$kind:ident $(<$of:lifetime>)?,)+) => {
-        /// The data of a kind.
         #[derive(Clone, Copy, Debug)]
         pub enum Body<$life> {
             $(#[doc = concat!("[`Kind::", stringify!($kind), "`].")] $kind($file::$kind $(<$of>)?),)+
@@ -234,6 +230,14 @@ macro_rules! kinds {
                 $(Kind::$kind => $file::$kind::LOOK,)+
             }
         }
+
+        $(/// The value of a field of one kind; null for the other kinds.
+        fn $file<$life>(
+            seen: &EventContext<$life>,
+            get: impl FnOnce(&$life $file::$kind $(<$of>)?) -> Value<$life>,
+        ) -> Value<$life> {
+            if let Body::$kind(payload) = &seen.event.body { get(payload) } else { Value::Null }
+        })+
 
         /// The fields of one kind only, in the order of the JSON object.
         pub fn fields_of(kind: Kind) -> &'static [Field] {
@@ -302,7 +306,6 @@ impl<'a> Body<'a> {
         of!(self, payload => Payload::subject(payload, out));
     }
 
-    /// Its file, if it is about one.
     pub fn file(&self) -> Option<File<'a>> {
         of!(self, payload => Payload::file(payload))
     }
@@ -361,9 +364,6 @@ pub enum DecodeError {
 
 impl<'a> Event<'a> {
     /// Decodes a whole frame (an `exec` with its continuations joined).
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the kind or the version is unknown, or if the payload is shorter than it states.
     // Inlined, so that the event is not copied several times.
     #[inline]
     pub fn decode(frame: &FrameRef<'a>) -> Result<Event<'a>, DecodeError> {
@@ -468,10 +468,8 @@ pub trait Tables: std::fmt::Debug {
     /// Whether a process is the one that the id in `tree=ID` denotes, or a descendant of it.
     fn in_tree(&self, process: &Process, root: Tgid) -> bool;
 
-    /// The kernel symbol that contained an address at a time.
     fn symbol(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol>;
 
-    /// A process, if the table knows it.
     fn process(&self, key: ProcessKey) -> Option<&Arc<Process>>;
 }
 
@@ -486,7 +484,6 @@ pub struct Components<'a> {
 }
 
 impl<'a> Components<'a> {
-    /// The names in a record.
     pub fn new(names: &'a [u8], marks: u8) -> Components<'a> {
         let of_fs = FileSystem::read_from_suffix(names).ok();
         match of_fs.filter(|(_, fs)| marks & mark::UNREACHABLE != 0 && fs.mark == FileSystem::MARK) {
@@ -560,7 +557,6 @@ impl<'a> Components<'a> {
         if self.marks & mark::PSEUDO != 0 { self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes) } else { self.leaf() }
     }
 
-    /// The last component.
     pub fn leaf(&self) -> &'a [u8] {
         self.bytes.split(|b| *b == 0).next().unwrap_or(&[])
     }

@@ -6,14 +6,13 @@ use super::inside::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::request::Request;
-use super::{Body, Components, EventContext, Payload, Sections, names};
+use super::{Components, EventContext, Payload, Sections, names, open};
 use crate::text::paint::Look;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring, via};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// An `open`.
 #[derive(Clone, Copy, Debug)]
 pub struct Open<'a> {
     pub record: OpenRecord,
@@ -149,7 +148,6 @@ impl<'a> Payload<'a> for Open<'a> {
 /// The name of the file of an `open`.
 #[derive(Clone, Copy, Debug, Hash)]
 pub enum File<'a> {
-    /// The path of the opened file.
     Opened(Components<'a>),
     /// The path as requested: nothing was opened, or its path is unknown.
     Asked(&'a [u8]),
@@ -292,13 +290,6 @@ fn is_as_asked(names: Components<'_>, path: &[u8], record: &OpenRecord) -> bool 
     found == path
 }
 
-fn open<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Open(open) => get(open),
-        _ => Value::Null,
-    }
-}
-
 /// A value read from `how` of openat2, or from a request of io_uring.
 fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
     match open.record.how_marks {
@@ -308,7 +299,6 @@ fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
     }
 }
 
-/// The fields of an `open` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("path", Shape::Text, "The path as passed, read from the caller's memory after the call.", |s| {
         open(s, |o| match o.record.path_marks {

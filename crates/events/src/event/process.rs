@@ -49,7 +49,6 @@ pub struct Process {
     pub gid: Gid,
     /// The cgroup from the process scan, or inherited from there: for hosts without a v2 hierarchy in use.
     pub cgroup: Arc<[u8]>,
-    /// The origin of the entry.
     pub origin: Origin,
     pub execs: u32,
     /// How long the COMMAND waited for its first exec, in nanoseconds: it is held until the probes are attached. 0 for other

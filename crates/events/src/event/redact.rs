@@ -22,7 +22,6 @@ impl Redact {
         Redact { patterns, count: 0 }
     }
 
-    /// The number of replacements so far.
     pub fn count(&self) -> u64 {
         self.count
     }

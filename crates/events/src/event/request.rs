@@ -6,7 +6,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The fixed part of both records. A [`RequestPart`](tracetui_shared::record::open::RequestPart) and the variable part follow.
 pub trait Request: Copy + Debug + FromBytes + IntoBytes + Immutable + KnownLayout {
-    /// The kind of the event.
     const KIND: Kind;
 
     /// Bytes of the variable part of a request.

@@ -5,7 +5,6 @@ use crate::frame::host::KernelSymbol;
 use tracetui_shared::record::stack::MOST;
 use tracetui_shared::time::BootNanos;
 
-/// A kernel stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack<'a> {
     addresses: &'a [u8],

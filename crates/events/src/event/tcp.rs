@@ -3,7 +3,7 @@
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{Body, EventContext, Payload, Sections, abi};
+use super::{EventContext, Payload, Sections, abi, tcp};
 use crate::text::paint::Look;
 use crate::text::{short, time};
 use libc::{
@@ -15,7 +15,6 @@ use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// A `tcp`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp {
     pub record: TcpRecord,
@@ -257,13 +256,6 @@ fn port(number: u16, out: &mut Vec<u8>) {
     if EPHEMERAL.contains(&number) { out.push(b'*') } else { integer(number, out) }
 }
 
-fn tcp<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Tcp(tcp) => get(tcp),
-        _ => Value::Null,
-    }
-}
-
 /// A value that only the end of a connection has.
 fn of_close<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>) -> Value<'a> {
     tcp(seen, |t| if t.record.op == op::CLOSE { get(t) } else { Value::Null })
@@ -292,7 +284,6 @@ const CLOSER: &[Field] = &[
     ),
 ];
 
-/// The fields of a `tcp` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("op", Shape::Text, "connect (requested), accept, close.", |s| tcp(s, |t| Value::Word(t.op()))),
     Field::new(

@@ -101,7 +101,6 @@ pub(super) struct Test {
     pub(super) op: Op,
     /// The value, without its quotes.
     pub(super) value: Vec<u8>,
-    /// Its place in the text.
     pub(super) spots: Spots,
 }
 

@@ -37,7 +37,6 @@ pub struct FilterOptions {
     pub cgroup: Vec<String>,
     /// `--kind LIST`.
     pub kind: Vec<String>,
-    /// `--failed`.
     pub failed: bool,
     /// `--filter EXPR`. Commas do not separate expressions.
     pub filter: Vec<String>,
@@ -77,9 +76,7 @@ impl Compiled {
 
 impl FilterOptions {
     /// Parses all options, and extracts the part that the kernel can apply.
-    ///
-    /// # Errors
-    /// [`FilterError`], with the option whose value is wrong.
+    /// An error names the option whose value is wrong.
     pub fn compile(&self, names: &dyn NameLookup) -> Result<Compiled, FilterError> {
         let expr = self.expr(names)?;
         let whole = Filter::of(expr.clone(), expr.to_string(), names)?;
@@ -97,7 +94,6 @@ impl FilterOptions {
         Ok(Compiled { capture: lowered.capture(kinds), kinds, rest, whole, show_lost })
     }
 
-    /// All options as one expression.
     fn expr(&self, names: &dyn NameLookup) -> Result<Expr, FilterError> {
         let lists = [
             ("--kind", "kind", &self.kind),

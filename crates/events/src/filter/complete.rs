@@ -24,9 +24,7 @@ pub struct Ending {
 /// What an unfinished end can begin.
 #[derive(Clone, Debug)]
 pub enum Of {
-    /// The name of a field.
     Field,
-    /// A value of a field.
     Value(Box<FieldName>),
 }
 
@@ -104,7 +102,6 @@ impl FieldName {
         self.appearance.as_ref().map_or(Shape::Number, |look| look.shape)
     }
 
-    /// The values of an event.
     pub fn values<'a>(&self, seen: &EventContext<'a>) -> impl Iterator<Item = Value<'a>> {
         let gets = self.appearance.as_ref().map_or(&[][..], |look| look.of(seen.event.kind()));
         gets.iter().map(|get| get(seen))

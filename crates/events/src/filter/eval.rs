@@ -48,7 +48,6 @@ pub(super) enum FilterNode {
     Column(Box<ColumnTest>),
 }
 
-/// A comparison of a field.
 #[derive(Clone, Debug)]
 pub(super) struct FieldTest {
     pub(super) look: Appearance,
@@ -444,7 +443,6 @@ fn bad_regex(test: &Test, pattern: &str, error: &regex::Error) -> FilterError {
     failed.hint("put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes")
 }
 
-/// The operators that fit a shape.
 pub(super) fn operators(shape: Shape) -> &'static [Op] {
     match shape {
         Shape::Text | Shape::List | Shape::Address => &[Op::Eq, Op::Ne, Op::Like, Op::NotLike],

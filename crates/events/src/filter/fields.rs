@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// Gets a value from an event.
 pub(super) type Get = for<'a> fn(&EventContext<'a>) -> Value<'a>;
 
 /// Appends the content of a column to a buffer.
@@ -33,7 +32,6 @@ impl Appearance {
         self.by_kind.get(kind as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The kinds that have the field.
     pub(super) fn kinds(&self) -> KindSet {
         Kind::ALL.into_iter().filter(|kind| !self.of(*kind).is_empty()).collect()
     }

@@ -12,14 +12,12 @@ pub struct Glob {
     fast: Fast,
 }
 
-/// An element of a glob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Byte(u8),
     One,
     /// Any text. Never twice in a row.
     Star,
-    /// One character of a class.
     Class(Class),
 }
 
@@ -41,10 +39,6 @@ enum Fast {
 }
 
 impl Glob {
-    /// Parses a glob.
-    ///
-    /// # Errors
-    /// The reason why it is not a valid glob.
     pub fn new(pattern: &[u8]) -> Result<Glob, String> {
         let mut tokens = Vec::new();
         let mut rest = pattern;

@@ -14,7 +14,6 @@ use super::fields;
 use super::quote::quoted;
 use std::ops::Range;
 
-/// A token of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Open,
@@ -28,13 +27,10 @@ pub(super) enum Token {
     Term(Expr),
 }
 
-/// A token and its place.
 pub(super) type Spanned = (Token, Range<usize>);
 
-/// A value and its place.
 type Value = (Vec<u8>, Range<usize>);
 
-/// All tokens of a text.
 pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, FilterError> {
     let mut lexer = Lexer { text, pos: 0 };
     let mut out = Vec::new();

@@ -64,9 +64,7 @@ pub fn without_texts(text: &str) -> String {
 
 /// Maps the names of users and groups to ids, when a filter is parsed.
 pub trait NameLookup {
-    /// The user of that name.
     fn uid(&self, name: &str) -> Option<u32>;
-    /// The group of that name.
     fn gid(&self, name: &str) -> Option<u32>;
 }
 
@@ -119,14 +117,7 @@ impl Filter {
         self.kind_named
     }
 
-    pub fn is_everything(&self) -> bool {
-        matches!(&self.expr, Expr::All(parts) if parts.is_empty())
-    }
-
     /// Parses an expression. An empty one matches everything.
-    ///
-    /// # Errors
-    /// [`FilterError`] with the message, the place and a hint.
     pub fn parse(text: &str, names: &dyn NameLookup) -> Result<Filter, FilterError> {
         let expr = parse::parse(text).map_err(|error| error.within(text))?;
         Filter::of(expr, text.to_owned(), names)
@@ -166,6 +157,7 @@ impl Filter {
         expr.to_string()
     }
 
+    /// Whether it matches everything.
     pub fn is_empty(&self) -> bool {
         matches!(&self.expr, Expr::All(parts) if parts.is_empty())
     }
@@ -192,7 +184,7 @@ impl Filter {
     /// A `lost` row matches, unless the filter names kinds and excludes it for all possible missing events: `comm=x`
     /// and `kind!=fork comm=x` show it, `kind=open` hides it.
     pub fn matches(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
-        if self.is_everything() {
+        if self.is_empty() {
             return true;
         }
         scratch.begin();

@@ -27,7 +27,6 @@ pub struct Needs {
 #[derive(Clone, Debug)]
 enum Need {
     Nothing,
-    /// The hash of a key.
     Key(u64),
     Kinds(KindSet),
     All(Vec<Need>),

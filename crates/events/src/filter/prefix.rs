@@ -13,9 +13,7 @@ pub(super) struct Prefix {
 
 impl Prefix {
     /// Reads an address or a prefix. `None` if the text is a glob.
-    ///
-    /// # Errors
-    /// The message and the remedy.
+    /// An error has a message and a remedy.
     pub(super) fn parse(text: &str) -> Result<Option<Prefix>, (String, String)> {
         let (address, len) = text.split_once('/').map_or((text, None), |(address, len)| (address, Some(len)));
         let bare = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);

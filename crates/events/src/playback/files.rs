@@ -175,7 +175,6 @@ pub struct Troubles(Arc<Mutex<Found>>);
 
 #[derive(Debug, Default)]
 pub struct Found {
-    /// With the names of the files.
     pub holes: Vec<(String, Holes)>,
     pub error: Option<String>,
 }
@@ -188,9 +187,7 @@ impl Troubles {
 
 impl Files {
     /// The files of one trace, in their order; at least one.
-    ///
-    /// # Errors
-    /// If a file is not a recording or cannot be read. If the files are of several recordings: the error of `several`.
+    /// Fails with `several` if the files are of several recordings.
     pub fn open(files: &[PathBuf], at_end: AtEnd, several: &str) -> Result<Files> {
         let mut inputs = inputs(open_parts(files, at_end)?, at_end);
         match (inputs.pop(), inputs.is_empty()) {
@@ -246,7 +243,6 @@ impl Files {
         &mut self.parts[self.at]
     }
 
-    /// The name of the first file.
     pub(super) fn name(&self) -> &str {
         self.parts.first().map_or("", |part| &part.name)
     }
@@ -354,7 +350,6 @@ fn open_regular(path: &Path) -> Option<File> {
     File::open(path).ok()
 }
 
-/// Whether a file is a recording.
 pub fn is_recording(path: &Path) -> bool {
     open_regular(path).is_some_and(|file| RecordingFile::open(file).is_ok())
 }

@@ -102,10 +102,7 @@ pub enum Step {
 impl Playback {
     /// Opens recordings, at least one. `filters` apply to each, in addition to the filter with which it was recorded. User names
     /// are those of the recording.
-    ///
-    /// # Errors
-    /// If a file is not a recording or cannot be read, or if a filter is wrong. If a file is named twice, or if more than one
-    /// recording is to be followed.
+    /// Fails also if a file is named twice, or if more than one recording is to be followed.
     pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget, at_end: AtEnd) -> Result<Playback> {
         let inputs = inputs(open_parts(files, at_end)?, at_end);
         if at_end == AtEnd::Wait && inputs.len() > 1 {
@@ -122,9 +119,6 @@ impl Playback {
     }
 
     /// Reads the files of one trace that are open already, in their order. Otherwise like [`open`](Self::open).
-    ///
-    /// # Errors
-    /// If a file cannot be read, or a filter is wrong.
     pub fn of(files: &[(PathBuf, RecordingFile)], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
         let part = |(path, file): &(PathBuf, RecordingFile)| Part::of(path, file.clone(), AtEnd::Stop, HEADER as u64);
         let input = Files::of_parts(files.iter().map(part).collect(), AtEnd::Stop);
@@ -133,9 +127,6 @@ impl Playback {
     }
 
     /// Opens a whole recording. If this version cannot parse its filter, every event passes.
-    ///
-    /// # Errors
-    /// If the file is not a recording or cannot be read.
     pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
         let (part, _) = Part::open(file, AtEnd::Stop)?;
         let input = Files::of_parts(vec![part], AtEnd::Stop);
@@ -148,9 +139,6 @@ impl Playback {
     /// Continues at the last state of a whole file that was recorded without a filter, and delivers the events after it. The blocks
     /// before the state are checked but not decompressed. Returns `false` and changes nothing if that is not possible. Call it
     /// between two steps.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn pass_to_end(&mut self) -> Result<bool> {
         match self.recordings.as_mut_slice() {
             [one] => one.pass_to_end(),
@@ -159,9 +147,7 @@ impl Playback {
     }
 
     /// Limits the events to a time span. Call it before the first step.
-    ///
-    /// # Errors
-    /// If the span ends before it begins.
+    /// Fails if the span ends before it begins.
     pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) -> Result<()> {
         if from.is_none() && to.is_none() {
             return Ok(());
@@ -202,9 +188,6 @@ impl Playback {
     }
 
     /// Reads a part and delivers the events whose order is then final.
-    ///
-    /// # Errors
-    /// If a recording cannot be read.
     pub fn step(&mut self, to: &mut dyn FnMut(&Played<'_>) -> Disposition) -> Result<Step> {
         match self.recordings.as_mut_slice() {
             [one] => one.step(0, to),
@@ -222,7 +205,6 @@ impl Playback {
         self.recordings.iter().any(Recording::damaged)
     }
 
-    /// Whether a recording ends early.
     pub fn ended_early(&self) -> bool {
         self.recordings.iter().any(|recording| recording.input.ended_early())
     }

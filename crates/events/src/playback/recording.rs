@@ -210,7 +210,6 @@ impl Recording {
         both_filters(&self.trace.filter, self.wanted.whole.text())
     }
 
-    /// The options of the recorded trace.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }

@@ -134,7 +134,6 @@ pub fn of_holes(name: &str, holes: &Holes) -> Vec<Remark> {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Stretch {
     pub(super) trace: [u8; 8],
-    /// The number of the file.
     pub(super) number: u32,
     pub(super) name: String,
     /// The number of the trace's events before this file. `end` includes the file's own.

@@ -6,7 +6,6 @@ use crate::text::time::Moment;
 /// Explains the two notations of time that are easily confused.
 pub const SORTS_OF_TIME: &str = "16:30 means 16 min 30 s after the start, 16:30:00 a time of day";
 
-/// The time span of the wanted events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     pub(super) from: Option<Moment>,

@@ -63,12 +63,10 @@ pub struct Facts {
     pub density: Vec<Density>,
 }
 
-/// The events in a time span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Density {
     /// The time of the first event (CLOCK_BOOTTIME, ns).
     pub first_ns: u64,
-    /// The time of the last event.
     pub last_ns: u64,
     pub events: u64,
     pub lost: u64,
@@ -91,7 +89,6 @@ impl Density {
 pub struct Place {
     /// The state at this place. At the start there may be none.
     pub state: Option<Batch>,
-    /// Whether this is the start.
     pub from_start: bool,
     /// The frames after the state.
     pub rest: Files,
@@ -112,9 +109,6 @@ pub struct Timeline {
 
 impl Timeline {
     /// Reads the indexes. Also returns the frames from the start, which wait for more if the last file may grow.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
     pub fn new(mut input: Files, budget: Budget) -> Result<(Timeline, Files)> {
         input.limit(budget);
         let files = input.files().map(|(path, file)| Known::read(path, file)).collect::<Result<Vec<_>>>()?;
@@ -166,9 +160,6 @@ impl Timeline {
     }
 
     /// Finds where to begin reading for a time (CLOCK_BOOTTIME, ns): at a state before which all events are earlier, or at the start.
-    ///
-    /// # Errors
-    /// If the recording cannot be read.
     pub fn seek(&mut self, ns: u64) -> Result<Place> {
         let place = self.read_from(self.place(ns)?)?;
         self.troubles.found().error = None;

@@ -99,7 +99,6 @@ impl Miss {
 pub struct Taken<'a> {
     /// The calls that no longer count as failures. The event itself if it needs no answer.
     pub answered: &'a [(Id, Kind)],
-    /// The cause of an exit.
     pub cause: Option<Failure>,
 }
 

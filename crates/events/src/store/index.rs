@@ -4,7 +4,6 @@
 use super::{Id, Store, Stored};
 use std::collections::VecDeque;
 
-/// The result for one event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
     No,
@@ -101,7 +100,6 @@ impl Index {
         }
     }
 
-    /// The number of matching events.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -120,7 +118,6 @@ impl Index {
         self.marked.binary_search(&id).is_ok()
     }
 
-    /// The event at a position.
     pub fn get(&self, at: usize) -> Option<Id> {
         self.ids.get(at).copied()
     }

@@ -80,7 +80,6 @@ pub struct Stored<'a> {
     pub id: Id,
     /// The bytes of its frame. Many questions are answered without decoding it.
     bytes: &'a [u8],
-    /// The process as it was at the event.
     pub process: Option<&'a Arc<Process>>,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event.
     pub clock_offset: i64,
@@ -95,7 +94,6 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// The header of the frame.
     #[inline]
     pub fn header(&self) -> FrameHeader {
         // Only whole frames are pushed.
@@ -108,9 +106,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Decodes the frame.
-    ///
-    /// # Errors
-    /// The errors of [`Event::decode`]. Stored frames have been decoded before, so this does not happen.
+    /// Stored frames have been decoded before, so this does not fail.
     #[inline]
     pub fn event(&self) -> Result<Event<'a>, DecodeError> {
         Event::decode(&self.frame())
@@ -241,7 +237,6 @@ impl Store {
         self.blocks.front().map_or(0, Block::first_id)
     }
 
-    /// The id of the next event.
     pub fn next_id(&self) -> Id {
         self.blocks.back().map_or(0, Block::next_id)
     }

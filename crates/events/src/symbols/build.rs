@@ -49,7 +49,6 @@ const UNKNOWN: u64 = u64::MAX;
 const PAGE: u64 = 4096;
 
 impl<'a> Builder<'a> {
-    /// A builder with room for this number of symbols.
     pub fn with_capacity(symbols: usize) -> Builder<'a> {
         Builder { entries: Vec::with_capacity(symbols), ..Builder::default() }
     }

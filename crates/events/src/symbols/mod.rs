@@ -61,7 +61,6 @@ impl SymbolChange {
 /// Executable memory with one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeImage {
-    /// Its first address.
     pub address: KernelAddr,
     /// Its length in bytes.
     pub length: u32,
@@ -113,7 +112,6 @@ impl Snapshot {
 pub struct Symbol<'a> {
     /// Its name, as the kernel has it.
     pub name: &'a [u8],
-    /// Its first address.
     pub start: KernelAddr,
     /// The distance of the address from `start`, bytes.
     pub offset: u64,
@@ -238,9 +236,6 @@ impl Symbols {
     }
 
     /// The symbol that contained the address at that time. The buffer receives the name if it has to be decoded.
-    ///
-    /// # Errors
-    /// If no symbol is known to have contained it.
     pub fn lookup<'a>(
         &'a self,
         address: KernelAddr,
@@ -273,9 +268,6 @@ impl Symbols {
     }
 
     /// The current table: names and addresses of the kernel and its loaded modules.
-    ///
-    /// # Errors
-    /// If it is not available.
     pub fn table(&self) -> Result<&Table, Unavailable> {
         self.table.as_deref().map_err(|why| *why)
     }
@@ -453,7 +445,6 @@ fn is_same(old: &Table, old_owner: OwnerId, new: &Table, new_owner: OwnerId) -> 
     })
 }
 
-/// A table of the symbols of one owner.
 fn extract(table: &Table, owner: OwnerId) -> Table {
     let mut names = Vec::new();
     let mut name = Vec::new();

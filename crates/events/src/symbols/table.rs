@@ -67,7 +67,6 @@ pub struct SymbolRange {
 pub struct Owner {
     /// As given to the builder. Empty for the kernel itself.
     pub name: Box<[u8]>,
-    /// The number of its symbols.
     pub symbols: u32,
     /// Equal for equal sets of symbols (addresses and names). Comparable within one process only.
     pub fingerprint: u64,
@@ -115,7 +114,6 @@ pub(super) fn hash(name: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The bucket of a hash.
 pub(super) fn bucket(hash: u64, buckets: usize) -> usize {
     ((u128::from(hash) * buckets as u128) >> 64) as usize
 }
@@ -140,12 +138,10 @@ impl Table {
         &self.owners
     }
 
-    /// The owner of this number.
     pub fn owner(&self, id: OwnerId) -> Option<&Owner> {
         self.owners.get(id.0 as usize)
     }
 
-    /// The owner of this name.
     pub fn owner_named(&self, name: &[u8]) -> Option<OwnerId> {
         self.owners.binary_search_by(|owner| (*owner.name).cmp(name)).ok().map(|index| OwnerId(index as u32))
     }

@@ -15,7 +15,6 @@
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthChar;
 
-/// The destination of escaped text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Mode {
     /// For texts of the dashboard and of its user: backslashes are not escaped.

@@ -21,7 +21,6 @@ pub(crate) struct Strings {
 }
 
 impl Strings {
-    /// Sets the charset of the output.
     pub(crate) fn set_charset(&mut self, charset: Charset) {
         self.charset = charset;
     }

@@ -40,7 +40,6 @@ pub fn without_codes(message: &str) -> String {
     out
 }
 
-/// The charset of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Charset {
     #[default]

@@ -145,7 +145,6 @@ impl Rights {
 }
 
 impl Credentials {
-    /// Whether the process is in a group.
     fn is_in(&self, gid: u32) -> Option<bool> {
         match &self.groups {
             _ if self.gid == gid => Some(true),

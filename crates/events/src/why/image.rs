@@ -10,21 +10,18 @@ const LINE: usize = 256;
 /// The kind of a file, from its first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileHead {
-    /// A script with this interpreter.
     Script(Vec<u8>),
     /// `#!` without an interpreter, or with one that is too long.
     BadScript,
     Elf(Elf),
     /// An ELF file whose header is truncated or invalid.
     BadElf,
-    /// An empty file.
     Empty,
     /// Only text, without `#!`.
     Text,
     Other,
 }
 
-/// The header of an ELF file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
     /// `e_machine`.

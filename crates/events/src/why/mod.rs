@@ -85,7 +85,6 @@ causes! {
     Unknown "unknown",
 }
 
-/// The basis of an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Basis {
     /// The event alone proves it.
@@ -167,7 +166,6 @@ pub enum Lookup {
 }
 
 impl Lookup {
-    /// The time of the event.
     pub fn time(&self) -> BootNanos {
         match self {
             Lookup::Path(question) => question.time,
@@ -213,7 +211,6 @@ pub struct SearchDir {
 }
 
 impl SearchDir {
-    /// The path of a name in it.
     pub fn path(&self, name: &[u8]) -> Vec<u8> {
         match self.dir.as_slice() {
             b"." => name.to_vec(),

@@ -37,9 +37,6 @@ impl Mapped {
     /// Maps [`RUNNING`](super::RUNNING), of `len` bytes (6.16+,
     /// [`btf_sysfs_vmlinux_mmap`](https://elixir.bootlin.com/linux/v6.16/source/kernel/bpf/sysfs_btf.c)).
     ///
-    /// # Errors
-    /// If the kernel cannot map the file.
-    ///
     /// # Safety
     /// The file must be in sysfs. Any other file may become shorter, or change.
     pub(super) unsafe fn new(file: &File, len: usize) -> io::Result<Mapped> {

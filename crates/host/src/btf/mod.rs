@@ -82,11 +82,7 @@ pub enum BtfError {
     Name { id: u32 },
     /// A type has an unknown kind. Its length is unknown, so the following types cannot be found either.
     #[error("type {id} has the unknown kind {kind}: damaged BTF, or a newer kernel")]
-    UnknownKind {
-        id: u32,
-        /// The kind, as a number.
-        kind: u32,
-    },
+    UnknownKind { id: u32, kind: u32 },
 }
 
 /// A reference to a type that does not exist, or a chain or nesting deeper than compilers produce.
@@ -127,7 +123,6 @@ impl Btf {
         Btf::parse(read(path.as_ref())?)
     }
 
-    /// Reads BTF from a pipe.
     pub fn from_reader(reader: impl Read) -> Result<Btf, BtfError> {
         let mut data = Vec::new();
         reader.take(LARGEST as u64 + 1).read_to_end(&mut data)?;

@@ -100,12 +100,10 @@ impl BtfType {
     }
 }
 
-/// A member of a structure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     /// The offset of the name in the strings; the name is empty for an anonymous member.
     pub(super) name: u32,
-    /// The id of the member's type.
     pub(super) ty: u32,
     /// The offset in bits from the start of the structure.
     pub(super) bit_offset: u32,

@@ -13,7 +13,6 @@ const DEEPEST: usize = 16;
 /// anonymous members can repeat a large structure or contain themselves.
 const MOST_MEMBERS: u32 = 16_384;
 
-/// The location of a field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldLocation {
     /// The index of the member path ([`FieldSpec::members`]).
@@ -30,7 +29,6 @@ pub struct FieldLocation {
     pub size: Option<u32>,
 }
 
-/// A member on the path to a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemberStep {
     /// The id of the `struct` or `union`.
@@ -65,7 +63,6 @@ pub enum Absence {
     Damaged(#[from] Damaged),
 }
 
-/// The decision for one field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     pub field: Field,
@@ -95,40 +92,13 @@ impl Decision {
     }
 }
 
-/// The constants from a kernel's BTF; `None` if the kernel does not have one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct KernelConsts {
-    /// [`Const::ExitHasGroupDead`]: `sched_process_exit` passes a second argument (6.16+).
-    pub exit_has_group_dead: Option<bool>,
-    /// [`Const::UringCqe`]: `io_uring_complete` passes three arguments (6.16+), earlier seven.
-    pub uring_cqe: Option<bool>,
-    /// [`Const::InlineNameLen`]: bytes of the name within `struct dentry`.
-    pub inline_name_len: Option<u32>,
-    /// [`Const::TraceFlagTracepoint`]: the flag, as a mask.
-    pub trace_flag_tracepoint: Option<u32>,
-    /// [`Const::TraceFlagKprobe`]: the flag, as a mask.
-    pub trace_flag_kprobe: Option<u32>,
-    /// [`Const::TraceFlagUprobe`]: the flag, as a mask.
-    pub trace_flag_uprobe: Option<u32>,
-    /// [`Const::LinkTypePerf`] (5.15+).
-    pub link_type_perf: Option<u32>,
-    /// [`Const::LinkTypeRawTp`].
-    pub link_type_raw_tp: Option<u32>,
-}
+/// The constants from a kernel's BTF, each with its value; `None` if the kernel does not have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelConsts(pub [(Const, Option<u32>); 8]);
 
 impl KernelConsts {
-    /// The constants with their values, as far as the BTF determines them.
-    pub fn all(&self) -> [(Const, Option<u32>); 8] {
-        [
-            (Const::ExitHasGroupDead, self.exit_has_group_dead.map(u32::from)),
-            (Const::UringCqe, self.uring_cqe.map(u32::from)),
-            (Const::InlineNameLen, self.inline_name_len),
-            (Const::TraceFlagTracepoint, self.trace_flag_tracepoint),
-            (Const::TraceFlagKprobe, self.trace_flag_kprobe),
-            (Const::TraceFlagUprobe, self.trace_flag_uprobe),
-            (Const::LinkTypePerf, self.link_type_perf),
-            (Const::LinkTypeRawTp, self.link_type_raw_tp),
-        ]
+    pub fn get(&self, constant: Const) -> Option<u32> {
+        self.0.iter().find(|(known, _)| *known == constant).and_then(|(_, value)| *value)
     }
 }
 
@@ -230,16 +200,19 @@ impl Btf {
         let inline = decisions[Field::DentryInline as usize].usable().ok();
         let mut values = self.enumerators(&ENUMERATORS).into_iter().map(|value| u32::try_from(value?).ok());
         let mut value = || values.next().flatten();
-        KernelConsts {
-            exit_has_group_dead: self.tracepoint_args(EXIT_TRACEPOINT).map(|args| args >= 2),
-            uring_cqe: self.tracepoint_args(URING_TRACEPOINT).map(|args| args <= 3),
-            inline_name_len: inline.and_then(|place| place.size),
-            trace_flag_tracepoint: value(),
-            trace_flag_kprobe: value(),
-            trace_flag_uprobe: value(),
-            link_type_perf: value(),
-            link_type_raw_tp: value(),
-        }
+        KernelConsts([
+            // `sched_process_exit` passes a second argument (6.16+).
+            (Const::ExitHasGroupDead, self.tracepoint_args(EXIT_TRACEPOINT).map(|args| u32::from(args >= 2))),
+            // `io_uring_complete` passes three arguments (6.16+), earlier seven.
+            (Const::UringCqe, self.tracepoint_args(URING_TRACEPOINT).map(|args| u32::from(args <= 3))),
+            (Const::InlineNameLen, inline.and_then(|place| place.size)),
+            (Const::TraceFlagTracepoint, value()),
+            (Const::TraceFlagKprobe, value()),
+            (Const::TraceFlagUprobe, value()),
+            // 5.15+
+            (Const::LinkTypePerf, value()),
+            (Const::LinkTypeRawTp, value()),
+        ])
     }
 
     fn decide(&self, field: Field, spec: FieldSpec, structure: Option<u32>) -> Decision {

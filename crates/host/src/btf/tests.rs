@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use tracetui_shared::offsets::{ABSENT, FARTHEST, FIELDS, Field};
+use tracetui_shared::offsets::{ABSENT, Const, FARTHEST, FIELDS, Field};
 
 use super::raw::{HEADER, MAGIC};
 use super::resolve::{Absence, AttachNames, Resolved};
@@ -175,7 +175,7 @@ fn a_forward_declaration_is_no_structure() {
     assert!(resolved.decisions.iter().all(|decision| decision.place == Err(Absence::NoStructure)));
     assert_eq!(resolved.offsets, [ABSENT; FIELDS.len()]);
     assert_eq!(resolved.missing(&[Field::LinkId, Field::TaskTgid]), [Field::LinkId, Field::TaskTgid]);
-    assert_eq!(resolved.consts, Default::default());
+    assert!(resolved.consts.0.iter().all(|(_, value)| value.is_none()));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn enumerators_of_both_widths_and_signs_also_in_anonymous_enumerations() {
     let values = [Some(16), Some(-1), Some(u32::MAX.into()), Some(2 << 32 | 1), Some(i64::MIN), None, None];
     assert_eq!(btf.enumerators(&names), values);
     assert_eq!(btf.enumerator("MINUS"), Some(-1));
-    assert_eq!(btf.resolve().consts.trace_flag_tracepoint, Some(16));
+    assert_eq!(btf.resolve().consts.get(Const::TraceFlagTracepoint), Some(16));
 }
 
 #[test]
@@ -273,10 +273,10 @@ fn the_exit_tracepoint_is_known_by_its_arguments() {
         let mut b = Builder::new();
         b.tracepoint("sched_process_exit", args);
         let btf = b.finish();
-        (btf.tracepoint_args("sched_process_exit"), btf.resolve().consts.exit_has_group_dead)
+        (btf.tracepoint_args("sched_process_exit"), btf.resolve().consts.get(Const::ExitHasGroupDead))
     };
-    assert_eq!(arity(1), (Some(1), Some(false)));
-    assert_eq!(arity(2), (Some(2), Some(true)));
+    assert_eq!(arity(1), (Some(1), Some(0)));
+    assert_eq!(arity(2), (Some(2), Some(1)));
     let btf = Builder::new().finish();
     assert_eq!(btf.tracepoint_args("sched_process_exit"), None);
     assert!(btf.is_empty() && btf.len() == 1);
@@ -443,8 +443,8 @@ fn the_minimal_form_keeps_bitfields_wide_enumerators_and_absences() {
     assert_eq!(resolved.decisions[Field::LinkId as usize].place, Err(Absence::NoStructure));
     let consts = resolved.consts;
     assert_eq!(
-        (consts.inline_name_len, consts.link_type_perf, consts.exit_has_group_dead),
-        (Some(36), Some(7), Some(true))
+        [Const::InlineNameLen, Const::LinkTypePerf, Const::ExitHasGroupDead].map(|constant| consts.get(constant)),
+        [Some(36), Some(7), Some(1)]
     );
     check_minimal_is_enough(&btf);
 }

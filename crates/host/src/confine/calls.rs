@@ -179,16 +179,16 @@ pub(super) enum For<'a> {
 
 /// The filter of the monitor, the process that watches over a COMMAND with a terminal. It waits, continues the COMMAND,
 /// and moves it to the foreground.
-pub(super) struct MonitorCalls(BpfProgram);
+pub struct MonitorCalls(BpfProgram);
 
 impl MonitorCalls {
     /// Prepares the filter. If it cannot be made, it is empty and has no effect.
-    pub(super) fn prepare() -> MonitorCalls {
+    pub fn prepare() -> MonitorCalls {
         MonitorCalls(List::of_monitor().unwrap_or_default())
     }
 
     /// Applies the filter. It does not allocate, so it may be called after a fork.
-    pub(super) fn restrict(&self) {
+    pub fn restrict(&self) {
         // If the kernel has no filters, the monitor runs without one.
         let _ = apply_filter(&self.0);
     }
@@ -196,9 +196,6 @@ impl MonitorCalls {
 
 /// Allows the calling thread, and the threads that it starts, only the calls on the list. Returns `false` if the kernel
 /// has no seccomp filters.
-///
-/// # Errors
-/// The error of the kernel.
 pub(super) fn restrict(what: For<'_>) -> io::Result<bool> {
     count_denials();
     let done = programs(what).and_then(|programs| programs.iter().try_for_each(|program| apply_filter(program)));
@@ -501,7 +498,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 static NUMBERS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 /// A message about denied calls. `None` if there were none.
-pub(super) fn denied() -> Option<String> {
+pub fn denied() -> Option<String> {
     let count = COUNT.load(Ordering::Relaxed);
     let numbers = NUMBERS.iter().enumerate().flat_map(|(at, word)| {
         let word = word.load(Ordering::Relaxed);
@@ -554,13 +551,11 @@ extern "C" fn note(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut lib
     COUNT.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Sets the result of a system call.
 #[cfg(target_arch = "x86_64")]
 fn set_result(context: &mut libc::ucontext_t, value: i64) {
     context.uc_mcontext.gregs[libc::REG_RAX as usize] = value;
 }
 
-/// Sets the result of a system call.
 #[cfg(target_arch = "aarch64")]
 fn set_result(context: &mut libc::ucontext_t, value: i64) {
     context.uc_mcontext.regs[0] = value.cast_unsigned();

@@ -48,18 +48,18 @@ mod calls {
         Ok(false)
     }
 
-    pub(super) fn denied() -> Option<String> {
+    pub fn denied() -> Option<String> {
         None
     }
 
-    pub(super) struct MonitorCalls;
+    pub struct MonitorCalls;
 
     impl MonitorCalls {
-        pub(super) fn prepare() -> MonitorCalls {
+        pub fn prepare() -> MonitorCalls {
             MonitorCalls
         }
 
-        pub(super) fn restrict(&self) {}
+        pub fn restrict(&self) {}
     }
 }
 mod writes;
@@ -68,6 +68,7 @@ mod trial;
 
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
+pub use calls::{MonitorCalls, denied};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{
@@ -142,7 +143,6 @@ pub const STARTING: Capabilities = NONE
     .with(Capability::Bpf);
 
 impl Role {
-    /// The capabilities that the role needs.
     pub const fn capabilities(self) -> Capabilities {
         match self {
             Role::Events { signals: false, .. } => NONE.with(Capability::SysNice),
@@ -176,9 +176,7 @@ impl Role {
 }
 
 /// Permanently gives up all rights that the role does not need, for the calling thread and the threads that it starts.
-///
-/// # Errors
-/// The error of the kernel. The thread must not continue.
+/// After an error, the thread must not continue.
 pub fn enter(role: Role) -> io::Result<Enforced> {
     match role {
         // bpffs belongs to root, and BPF_OBJ_GET asks for write permission.
@@ -206,25 +204,6 @@ pub struct Enforced {
     pub(crate) writes: bool,
     /// Whether the role can make only its own system calls (seccomp).
     pub(crate) calls: bool,
-}
-
-/// The system calls of the monitor, the process that watches over a COMMAND with a terminal.
-pub struct MonitorCalls(calls::MonitorCalls);
-
-impl MonitorCalls {
-    pub fn prepare() -> MonitorCalls {
-        MonitorCalls(calls::MonitorCalls::prepare())
-    }
-
-    /// Forbids all other system calls to the calling thread, if the kernel can. Safe after a fork.
-    pub fn restrict(&self) {
-        self.0.restrict();
-    }
-}
-
-/// A message about system calls that a filter denied. `None` if there were none.
-pub fn denied() -> Option<String> {
-    calls::denied()
 }
 
 /// Blocks the signals that are sent to the process. Their handlers signal the COMMAND, and only the role of the main
@@ -270,9 +249,6 @@ pub fn later_recordings() -> &'static Path {
 }
 
 /// Like [`enter`], for a thread that works with files.
-///
-/// # Errors
-/// As [`enter`].
 pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Result<()> {
     let Some(Invoker { uid, gid, groups, .. }) = invoker else {
         // Even root needs this capability to write into directories of others.
@@ -313,9 +289,6 @@ fn is_writable_without(dir: &Path) -> io::Result<bool> {
 
 /// Permanently gives up root's user id and all capabilities but these, for the calling thread and the threads that it
 /// starts.
-///
-/// # Errors
-/// The error of the kernel.
 pub fn hold(kept: Capabilities) -> io::Result<()> {
     hold_as(None, kept)
 }
@@ -372,9 +345,6 @@ pub struct Spawner(Sender<Task>);
 
 impl Spawner {
     /// Starts the thread without waiting for it. If it cannot give up the other rights, it ends.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn start(name: &'static str, role: Role) -> io::Result<Spawner> {
         let (tasks, todo) = channel::<Task>();
         let run = move || {
@@ -389,9 +359,6 @@ impl Spawner {
     }
 
     /// Starts a thread.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let (answer, answered) = sync_channel(1);
         self.0.send((name, Box::new(run), answer)).map_err(|_| gone())?;
@@ -399,9 +366,6 @@ impl Spawner {
     }
 
     /// The result of `act` on a thread with this role.
-    ///
-    /// # Errors
-    /// The error of `act`, or that the thread cannot be started.
     pub fn ask<T: Send + 'static>(
         &self,
         name: &'static str,

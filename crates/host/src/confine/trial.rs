@@ -54,9 +54,6 @@ const ACTS: [Act; 6] = [
 
 impl Trial {
     /// Tries all acts on separate threads, one for each role.
-    ///
-    /// # Errors
-    /// If no thread can be started, or rights cannot be given up.
     pub fn run() -> io::Result<Trial> {
         let root = rustix::process::geteuid().is_root();
         let mut threads = Vec::new();

@@ -28,9 +28,6 @@ pub(super) enum WriteAccess<'a> {
 
 /// Forbids the calling thread, and the threads that it starts, to write anywhere else, and to execute. Open files are
 /// not affected. Returns `false` if the kernel has no Landlock, or it is turned off.
-///
-/// # Errors
-/// The error of the kernel.
 pub(super) fn restrict(place: WriteAccess<'_>) -> io::Result<bool> {
     let mut restricted = AccessFs::from_write(KNOWN) | AccessFs::Execute;
     if matches!(place, WriteAccess::Terminal) {

@@ -414,7 +414,6 @@ unsafe fn look(child: libc::pid_t) {
     }
 }
 
-/// Sends a report of the monitor.
 unsafe fn send(report: ChildReport, value: i32) {
     let bytes = report.write(value);
     // SAFETY: the array is a live local of this length. The pipe has room: each report is read.

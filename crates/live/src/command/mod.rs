@@ -63,7 +63,6 @@ impl Streams {
     }
 }
 
-/// The standard stream with this number.
 fn standard(number: RawFd) -> BorrowedFd<'static> {
     match number {
         0 => stdin(),
@@ -149,7 +148,6 @@ struct Terminal {
     closed: bool,
 }
 
-/// An event of a COMMAND.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// Output of the COMMAND or its descendants.
@@ -198,9 +196,6 @@ impl std::fmt::Display for Ended {
 
 impl HeldCommand {
     /// Forks a process that executes `argv` when it is released. It runs as the user who invoked sudo, doas or pkexec.
-    ///
-    /// # Errors
-    /// If the invoking user is unknown, or cannot create a process.
     pub fn start(argv: &[OsString], streams: Streams) -> io::Result<HeldCommand> {
         let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
@@ -266,9 +261,6 @@ impl HeldCommand {
     }
 
     /// Releases the COMMAND to its exec.
-    ///
-    /// # Errors
-    /// If the event loop does not accept its descriptors.
     pub fn release(mut self) -> io::Result<Running> {
         let Some(process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let changed = match &process.monitor {
@@ -396,9 +388,6 @@ impl Running {
     }
 
     /// A pidfd of the process.
-    ///
-    /// # Errors
-    /// If no descriptor is available.
     pub fn pidfd(&self) -> io::Result<OwnedFd> {
         self.process.pidfd.try_clone()
     }

@@ -23,9 +23,6 @@ pub(super) struct Pty {
 impl Pty {
     /// Opens a terminal that belongs to `user`. It gets the modes and the size of the terminal on stdin, if there is
     /// one.
-    ///
-    /// # Errors
-    /// If the system has no terminal left. The error gives the remedy.
     pub(super) fn open(user: Option<&Invoker>) -> io::Result<Pty> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let open = || {

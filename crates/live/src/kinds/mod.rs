@@ -34,7 +34,6 @@ pub(super) enum AttachPoint {
     Listed(&'static str, &'static [&'static str]),
 }
 
-/// Names of functions on an architecture.
 pub(super) type FunctionNames = fn(&Arch) -> &'static [&'static str];
 
 /// The fields of a classic tracepoint's record that a program reads at fixed offsets: name, offset, size in bytes.

@@ -160,7 +160,6 @@ impl FileNode {
         self.is_of_proc() || magic::REMOTE.contains(&self.kind_of_fs)
     }
 
-    /// The target of a link.
     pub(super) fn target(&self) -> Result<Vec<u8>> {
         readlinkat(&self.fd, c"", Vec::new()).map(std::ffi::CString::into_bytes)
     }

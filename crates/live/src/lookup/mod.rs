@@ -18,7 +18,6 @@ use std::io;
 use std::sync::OnceLock;
 use std::time::Instant;
 use subject::Subject;
-use tracetui_events::why::access::Credentials;
 use tracetui_events::why::name::distance;
 use tracetui_events::why::{Answer, Basis, Cause, FailedCall, Lookup, Question, error_text};
 use tracetui_host::confine::{Role, Spawner};
@@ -42,6 +41,11 @@ struct Refusal {
 impl Refusal {
     fn new(errno: i32, cause: Cause, component: &[u8], text: impl Into<Vec<u8>>) -> Refusal {
         Refusal { errno, cause, component: component.to_vec(), near: None, text: text.into(), last: false }
+    }
+
+    /// A refusal of a path. The text continues after the path.
+    fn at(path: &[u8], errno: i32, cause: Cause, text: &str) -> Refusal {
+        Refusal::new(errno, cause, path, [path, text.as_bytes()].concat())
     }
 }
 
@@ -85,17 +89,11 @@ pub struct Threads {
 
 impl Threads {
     /// `sockets` opens the sockets that lookups of connections need.
-    ///
-    /// # Errors
-    /// If no thread can be started.
     pub fn start(sockets: Sockets) -> io::Result<Threads> {
         Ok(Threads { spawner: Spawner::start("lookups", Role::Processes)?, sockets })
     }
 
     /// Starts a thread, and passes it a function that looks up why a call failed. That function may block.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn spawn(&self, run: impl FnOnce(&dyn Fn(&Lookup) -> Answer) + Send + 'static) -> io::Result<()> {
         let sockets = self.sockets.clone();
         self.spawner.spawn("why", move || {
@@ -218,9 +216,4 @@ fn answer(question: &Question, found: Result<Vec<Refusal>, Stop>, after: u64) ->
         None => b"no reason found".to_vec(),
     };
     Answer::unknown(text, after)
-}
-
-/// The user's name (`nobody`), or the id.
-fn who(names: &Names, credentials: &Credentials) -> String {
-    names.user(credentials.uid)
 }

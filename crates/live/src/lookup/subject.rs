@@ -23,10 +23,6 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Finds the process for a question.
-    ///
-    /// # Errors
-    /// The reason why there is no such process.
     pub(super) fn find(question: &Question) -> Result<Subject, Vec<u8>> {
         if procfs::initial_self().is_err() {
             return Err(b"/proc does not show the traced processes".to_vec());

@@ -116,7 +116,6 @@ fn network_of(asked: &FailedConnect) -> Result<Option<File>, Vec<u8>> {
     Err(b"no process is left in its network namespace".to_vec())
 }
 
-/// The directories of all processes.
 fn processes() -> impl Iterator<Item = String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().map_while(Result::ok);
     let pids = entries.filter_map(|entry| decimal::<u32>(entry.file_name().as_encoded_bytes()));

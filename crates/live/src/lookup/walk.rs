@@ -5,7 +5,7 @@ mod program;
 
 use super::file::{APPEND_ONLY, FileNode, IMMUTABLE, mounted};
 use super::subject::{self, Subject};
-use super::{Names, Refusal, who};
+use super::{Names, Refusal};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -276,8 +276,7 @@ impl<'a> Walk<'a> {
         if verdict == Verdict::Unknown || dir.has_own_rules() {
             return unsure(&[&dir.path, b": ", self.owned(dir).as_bytes(), b"; search permission unknown"]);
         }
-        let text = self.refused(dir, "search it");
-        refuse(Refusal::new(libc::EACCES, Cause::NoSearchPermission, &dir.path, text))
+        refuse(self.refused(dir, Cause::NoSearchPermission, "search it"))
     }
 
     /// The mode and the owner as text: `mode 0700, owner root:root`.
@@ -287,11 +286,11 @@ impl<'a> Walk<'a> {
         format!("{}, owner {user}:{group}", rights.text())
     }
 
-    /// The text of a refusal: `/root: mode 0700, owner root:root; nobody may not search it`.
-    fn refused(&self, node: &FileNode, what: &str) -> Vec<u8> {
-        let who = who(self.names, &self.subject.credentials);
-        [&node.path, b": ".as_slice(), self.owned(node).as_bytes(), format!("; {who} may not {what}").as_bytes()]
-            .concat()
+    /// The refusal by a mode: `/root: mode 0700, owner root:root; nobody may not search it`.
+    fn refused(&self, node: &FileNode, cause: Cause, what: &str) -> Refusal {
+        let who = self.names.user(self.subject.credentials.uid);
+        let text = format!(": {}; {who} may not {what}", self.owned(node));
+        Refusal::at(&node.path, libc::EACCES, cause, &text)
     }
 
     /// The target of a link, if the process may follow it.
@@ -301,8 +300,7 @@ impl<'a> Walk<'a> {
             FailedCall::Exec => 0,
         };
         let refused = |why: &str| {
-            let text = [&link.path, b" is a symbolic link; ".as_slice(), why.as_bytes()].concat();
-            refuse(Refusal::new(libc::ELOOP, Cause::Loop, &link.path, text))
+            refuse(Refusal::at(&link.path, libc::ELOOP, Cause::Loop, &format!(" is a symbolic link; {why}")))
         };
         if resolve & resolve::NO_SYMLINKS != 0 {
             return refused("RESOLVE_NO_SYMLINKS forbids these");
@@ -317,8 +315,7 @@ impl<'a> Walk<'a> {
             let why = format!(
                 ": a symbolic link in a world-writable sticky directory, which only its owner {owner} may follow (fs.protected_symlinks)"
             );
-            let text = [link.path.as_slice(), why.as_bytes()].concat();
-            return refuse(Refusal::new(libc::EACCES, Cause::NoPermission, &link.path, text));
+            return refuse(Refusal::at(&link.path, libc::EACCES, Cause::NoPermission, &why));
         }
         let target = match (link.is_of_proc(), part.name.as_slice()) {
             (true, b"self") if dir.is_proc() => self.own_id()?,
@@ -329,12 +326,7 @@ impl<'a> Walk<'a> {
             _ => link.target().or_else(|error| failed(link, &error))?,
         };
         match target.is_empty() {
-            true => refuse(Refusal::new(
-                libc::ENOENT,
-                Cause::DanglingLink,
-                &link.path,
-                [&link.path, b" is an empty symbolic link".as_slice()].concat(),
-            )),
+            true => refuse(Refusal::at(&link.path, libc::ENOENT, Cause::DanglingLink, " is an empty symbolic link")),
             false => Ok(target),
         }
     }
@@ -385,8 +377,7 @@ impl<'a> Walk<'a> {
         }
         match dir.rights.allow(WRITE | EXECUTE, &self.subject.credentials) {
             Verdict::Denied if !dir.has_own_rules() => {
-                let text = self.refused(dir, "create files in it");
-                out.push(Refusal::new(libc::EACCES, Cause::NoPermission, &dir.path, text));
+                out.push(self.refused(dir, Cause::NoPermission, "create files in it"));
             }
             Verdict::Granted => {}
             _ => self.doubt_about(dir),
@@ -405,17 +396,14 @@ impl<'a> Walk<'a> {
     fn read_only(&self, node: &FileNode) -> Option<Refusal> {
         node.is_on(mounted::READ_ONLY).then(|| {
             let place = node.mount_point(&self.subject.dir).unwrap_or_else(|| node.path.clone());
-            let text = [&place, b" is mounted read-only".as_slice()].concat();
-            Refusal::new(libc::EROFS, Cause::ReadOnly, &place, text)
+            Refusal::at(&place, libc::EROFS, Cause::ReadOnly, " is mounted read-only")
         })
     }
 
     fn open_node(&mut self, node: &FileNode, parent: Option<&FileNode>, flags: u64) -> Vec<Refusal> {
         let mut out = Vec::new();
         let kind = node.kind();
-        let say = |errno, cause, text: &str| {
-            Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat())
-        };
+        let say = |errno, cause, text: &str| Refusal::at(&node.path, errno, cause, &format!(" {text}"));
         let create = flags & O_CREAT != 0;
         if create && flags & O_EXCL != 0 {
             out.push(say(libc::EEXIST, Cause::Exists, "exists, and O_EXCL requires a new file"));
@@ -468,11 +456,8 @@ impl<'a> Walk<'a> {
             && held.is_some_and(|held| held & CAP_FOWNER == 0)
         {
             let owner = self.names.user(node.rights.uid);
-            out.push(say(
-                libc::EPERM,
-                Cause::NoPermission,
-                &format!("belongs to {owner}, and O_NOATIME requires ownership"),
-            ));
+            let text = format!("belongs to {owner}, and O_NOATIME requires ownership");
+            out.push(say(libc::EPERM, Cause::NoPermission, &text));
         }
         out
     }
@@ -488,14 +473,13 @@ impl<'a> Walk<'a> {
                     EXECUTE => "execute it",
                     _ => "read and write it",
                 };
-                let (cause, text) = match nobody {
-                    true => (
-                        Cause::NotExecutable,
-                        [&node.path, b": ".as_slice(), node.rights.text().as_bytes(), b", not executable"].concat(),
-                    ),
-                    false => (Cause::NoPermission, self.refused(node, what)),
-                };
-                out.push(Refusal::new(libc::EACCES, cause, &node.path, text));
+                out.push(match nobody {
+                    true => {
+                        let text = format!(": {}, not executable", node.rights.text());
+                        Refusal::at(&node.path, libc::EACCES, Cause::NotExecutable, &text)
+                    }
+                    false => self.refused(node, Cause::NoPermission, what),
+                });
             }
             Verdict::Granted => {}
             _ => self.doubt_about(node),
@@ -519,15 +503,13 @@ impl<'a> Walk<'a> {
             let why = format!(
                 " belongs to {owner}, and O_CREAT is refused in a sticky directory that others can write to (fs.{name})"
             );
-            Refusal::new(libc::EACCES, Cause::NoPermission, &node.path, [&node.path, why.as_bytes()].concat())
+            Refusal::at(&node.path, libc::EACCES, Cause::NoPermission, &why)
         })
     }
 
     /// The refusals of a device, a FIFO or a socket.
     fn device(&self, node: &FileNode, flags: u64) -> Vec<Refusal> {
-        let say = |errno, cause, text: &str| {
-            Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat())
-        };
+        let say = |errno, cause, text: &str| Refusal::at(&node.path, errno, cause, &format!(" {text}"));
         match node.kind() {
             FileType::Socket => vec![say(libc::ENXIO, Cause::NoDevice, "is a socket, which cannot be opened")],
             FileType::Fifo if flags & O_ACCMODE == O_WRONLY && flags & O_NONBLOCK != 0 => {
@@ -587,12 +569,8 @@ fn missing(dir: &FileNode, part: &Part, within: bool, links: &[Link]) -> Refusal
 
 fn too_long(dir: &FileNode, part: &Part) -> Refusal {
     let text = format!("a name has {} bytes, more than the file system allows (at most {NAME_MAX})", part.name.len());
-    Refusal::new(
-        libc::ENAMETOOLONG,
-        Cause::TooLong,
-        &part.name,
-        [&dir.path, b": ".as_slice(), text.as_bytes()].concat(),
-    )
+    let text = [&dir.path, b": ".as_slice(), text.as_bytes()].concat();
+    Refusal::new(libc::ENAMETOOLONG, Cause::TooLong, &part.name, text)
 }
 
 fn endless(links: &[Link]) -> Refusal {
@@ -603,13 +581,12 @@ fn endless(links: &[Link]) -> Refusal {
 }
 
 fn not_a_directory(node: &FileNode) -> Refusal {
-    let text = [&node.path, b" is ".as_slice(), kind_text(node.kind()).as_bytes(), b", not a directory"].concat();
-    Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text)
+    let text = format!(" is {}, not a directory", kind_text(node.kind()));
+    Refusal::at(&node.path, libc::ENOTDIR, Cause::NotADirectory, &text)
 }
 
 fn immutable(node: &FileNode) -> Refusal {
-    let text = [&node.path, b" is immutable (chattr +i)".as_slice()].concat();
-    Refusal::new(libc::EPERM, Cause::NoPermission, &node.path, text)
+    Refusal::at(&node.path, libc::EPERM, Cause::NoPermission, " is immutable (chattr +i)")
 }
 
 fn kind_text(kind: FileType) -> &'static str {

@@ -15,6 +15,7 @@ use state::{Moment, ViewState};
 use top::Top;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::World;
+use tracetui_events::limits;
 use tracetui_events::store::Store;
 use tree::Tree;
 
@@ -63,7 +64,12 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(budget: Budget) -> Views {
-        Views { shown: View::default(), tree: Tree::new(budget), top: Top::new(budget.top()), bpf: Bpf::default() }
+        Views {
+            shown: View::default(),
+            tree: Tree::new(budget),
+            top: Top::new(budget.share(limits::TOP_SHARE)),
+            bpf: Bpf::default(),
+        }
     }
 
     /// The shown view. `None` if that is the list of events.

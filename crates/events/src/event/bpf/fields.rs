@@ -2,13 +2,6 @@
 
 use super::*;
 
-fn bpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
-    match &seen.event.body {
-        Body::Bpf(bpf) => get(bpf),
-        _ => Value::Null,
-    }
-}
-
 /// A value from the program's kernel object.
 fn of_prog<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
     bpf(seen, |b| if b.has(has::PROG) { get(b) } else { b.no_program() })
@@ -235,7 +228,6 @@ const ATTACH: &[Field] = &[
     }),
 ];
 
-/// The fields of a `bpf` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("op", Shape::Text, "The operation: load attach update detach unload hidden.", |s| {
         bpf(s, |b| Value::Word(b.op()))

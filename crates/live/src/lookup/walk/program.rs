@@ -22,27 +22,24 @@ impl Walk<'_> {
             self.doubt = Some([&node.path, b": cannot read its header".as_slice()].concat());
             return Ok(out);
         };
-        let wrong = |text: String| {
-            let text = [&node.path, b" ".as_slice(), text.as_bytes()].concat();
-            Refusal::new(libc::ENOEXEC, Cause::WrongFormat, &node.path, text)
+        let wrong = match image(&head) {
+            FileHead::Script(interpreter) => return self.script(&node, &interpreter, depth),
+            FileHead::Elf(elf) => return self.elf(&node, &elf),
+            FileHead::BadScript => " starts with #! but names no interpreter",
+            FileHead::BadElf => " has a damaged ELF header",
+            FileHead::Empty => " is empty",
+            FileHead::Text => " is a text file without a #! line",
+            FileHead::Other => " is not in an executable format",
         };
-        match image(&head) {
-            FileHead::Script(interpreter) => self.script(&node, &interpreter, depth),
-            FileHead::BadScript => Ok(vec![wrong("starts with #! but names no interpreter".into())]),
-            FileHead::Elf(elf) => self.elf(&node, &elf),
-            FileHead::BadElf => Ok(vec![wrong("has a damaged ELF header".into())]),
-            FileHead::Empty => Ok(vec![wrong("is empty".into())]),
-            FileHead::Text => Ok(vec![wrong("is a text file without a #! line".into())]),
-            FileHead::Other => Ok(vec![wrong("is not in an executable format".into())]),
-        }
+        Ok(vec![Refusal::at(&node.path, libc::ENOEXEC, Cause::WrongFormat, wrong)])
     }
 
     /// The refusals to execute a file that do not depend on its content.
     fn executable(&mut self, node: &FileNode) -> Vec<Refusal> {
         let mut out = Vec::new();
         if !node.kind().is_file() {
-            let text = [&node.path, b" is ".as_slice(), kind_text(node.kind()).as_bytes(), b", not a program"].concat();
-            out.push(Refusal::new(libc::EACCES, Cause::NotExecutable, &node.path, text));
+            let text = format!(" is {}, not a program", kind_text(node.kind()));
+            out.push(Refusal::at(&node.path, libc::EACCES, Cause::NotExecutable, &text));
             return out;
         }
         self.use_of(node, EXECUTE, &mut out);
@@ -59,8 +56,8 @@ impl Walk<'_> {
 
     fn script(&mut self, script: &FileNode, interpreter: &[u8], depth: u32) -> Walked<Vec<Refusal>> {
         if depth >= SCRIPTS {
-            let text = [&script.path, b": its interpreters are scripts, nested more than 5 deep".as_slice()].concat();
-            return Ok(vec![Refusal::new(libc::ELOOP, Cause::Loop, &script.path, text)]);
+            let text = ": its interpreters are scripts, nested more than 5 deep";
+            return Ok(vec![Refusal::at(&script.path, libc::ELOOP, Cause::Loop, text)]);
         }
         let refusals = self.program(interpreter, depth + 1);
         self.of_interpreter(script, interpreter, "#!", refusals)
@@ -102,19 +99,16 @@ impl Walk<'_> {
 
     fn elf(&mut self, program: &FileNode, elf: &Elf) -> Walked<Vec<Refusal>> {
         let mut out = Vec::new();
-        let wrong = |text: String| {
-            let text = [&program.path, b" ".as_slice(), text.as_bytes()].concat();
-            Refusal::new(libc::ENOEXEC, Cause::WrongFormat, &program.path, text)
-        };
+        let wrong = |text: &str| Refusal::at(&program.path, libc::ENOEXEC, Cause::WrongFormat, text);
         if !matches!(elf.kind, 2 | 3) {
-            out.push(wrong("is an ELF file, but not an executable".into()));
+            out.push(wrong(" is an ELF file, but not an executable"));
             return Ok(out);
         }
         let here = Uname::read().machine;
         let its = machine(elf);
         if its != Some(here.as_str()) {
             let its = its.map_or_else(|| format!("machine {}", elf.machine), str::to_owned);
-            out.push(wrong(format!("is a program for {its}; this machine is {here}")));
+            out.push(wrong(&format!(" is a program for {its}; this machine is {here}")));
         }
         match &elf.interpreter {
             Interpreter::None => {}
@@ -140,8 +134,7 @@ impl Walk<'_> {
             && let Some(head) = node.head()
             && !matches!(image(&head), FileHead::Elf(_))
         {
-            let text = [&node.path, b" is not an ELF file".as_slice()].concat();
-            out.push(Refusal::new(libc::ELIBBAD, Cause::WrongFormat, &node.path, text));
+            out.push(Refusal::at(&node.path, libc::ELIBBAD, Cause::WrongFormat, " is not an ELF file"));
         }
         Ok(out)
     }

@@ -75,7 +75,7 @@ impl Nodes {
             current: FxHashMap::default(),
             ended: Default::default(),
             bytes: 0,
-            bound: budget.tree(),
+            bound: budget.share(limits::TREE_SHARE),
             left_out: 0,
             last: BootNanos(0),
             travel: None,
