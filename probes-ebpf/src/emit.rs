@@ -17,8 +17,8 @@
 //! A program that makes large frames first asks for room ([`Event::ask_room`]). If the request is refused, it makes a
 //! small frame.
 //!
-//! Programs that preempt each other (7.0+) may share `credit`, `unwoken` and `woken_ns` of [`CpuState`]. A lost update
-//! there affects one query of the ring or one wake-up, never an event.
+//! Programs that preempt each other (7.0+) may share `credit` of [`CpuState`]. A lost update there affects one query of the ring,
+//! never an event.
 
 use crate::call::Call;
 use crate::capture;
@@ -26,14 +26,13 @@ use crate::files::is_fresh;
 use crate::maps::{RING, this_cpu};
 use crate::read::{at_most, forgotten, get, konst, opaque, set};
 use crate::task::{self, Who};
-use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
 use aya_ebpf::maps::Array;
 use core::ffi::c_void;
 use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Shows, Slot};
-use tracetui_shared::offsets::WAKE_NS;
 use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
 
@@ -42,6 +41,9 @@ const RING_HEADER: u64 = 8;
 
 /// Bytes of the largest frame that may use the reserve: the half of the ring that is kept for small frames.
 pub const SMALL: u64 = 2048;
+
+/// The fraction of the ring above which a large frame wakes the reader.
+const URGENT: u64 = 8;
 
 /// A header and a record of fixed length.
 #[repr(C)]
@@ -378,7 +380,7 @@ impl Event {
                 (*self.state).credit = credit - need;
                 return true;
             }
-            let fill = bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA));
+            let fill = fill();
             let limit = konst!(OpenLimit);
             if fill + need > limit {
                 return false;
@@ -390,25 +392,15 @@ impl Event {
         }
     }
 
-    /// Copies a frame into the ring. Wakes the consumer if this CPU has not woken it recently. An event on an idle
-    /// machine wakes it at once; under load, wake-ups are rare.
+    /// Copies a frame into the ring. The kernel wakes a reader that waits ([the reader](../../crates/live/src/ring.rs) decides
+    /// when). Large frames also wake one that polls, once the ring fills up.
     #[inline(always)]
     unsafe fn output(&self, frame: *mut FrameHeader, len: u64) -> bool {
-        // SAFETY: `state` is this CPU's element of the map; the verifier checks that `frame` has `len` bytes.
+        // SAFETY: the helper takes the ring buffer, a map of this object; the verifier checks that `frame` has `len` bytes.
         unsafe {
-            let unwoken = (*self.state).unwoken + room(frame);
-            let wake = self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst!(WakeBytes);
-            let flags = if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-            if bpf_ringbuf_output(ring(), frame.cast(), len, u64::from(flags)) != 0 {
-                return false;
-            }
-            if wake {
-                (*self.state).unwoken = 0;
-                (*self.state).woken_ns = self.time;
-            } else {
-                (*self.state).unwoken = unwoken;
-            }
-            true
+            let urgent = room(frame) > SMALL && fill() > konst!(RingSize) / URGENT;
+            let flags = if urgent { BPF_RB_FORCE_WAKEUP } else { 0 };
+            bpf_ringbuf_output(ring(), frame.cast(), len, u64::from(flags)) == 0
         }
     }
 }
@@ -469,8 +461,14 @@ unsafe fn room(frame: *const FrameHeader) -> u64 {
 #[inline(always)]
 unsafe fn has_half(need: u64) -> bool {
     // SAFETY: the helper takes the ring buffer, a map of this object.
-    let fill = unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) };
-    fill + need <= konst!(RingSize) / 2
+    unsafe { fill() + need <= konst!(RingSize) / 2 }
+}
+
+/// Bytes of the ring that are in use.
+#[inline(always)]
+unsafe fn fill() -> u64 {
+    // SAFETY: the helper takes the ring buffer, a map of this object.
+    unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) }
 }
 
 fn ring() -> *mut core::ffi::c_void {

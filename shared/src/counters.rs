@@ -147,10 +147,8 @@ pub struct CpuState {
     pub slots: [SlotCounters; SLOTS],
     /// Bytes that this CPU may still write before it queries the fill of the ring.
     pub credit: u64,
-    /// Bytes written since this CPU last woke the consumer.
-    pub unwoken: u64,
-    /// Time in nanoseconds at which this CPU last woke the consumer: `bpf_ktime_get_boot_ns`.
-    pub woken_ns: u64,
+    /// Not used; 0.
+    pub reserved_2: [u64; 2],
     /// New processes for which a captured tree had no room. Their events, and those of processes that they start, do
     /// not pass.
     pub tree_full: u64,
@@ -173,8 +171,7 @@ impl CpuState {
     pub const ZERO: CpuState = CpuState {
         slots: [SlotCounters::ZERO; SLOTS],
         credit: 0,
-        unwoken: 0,
-        woken_ns: 0,
+        reserved_2: [0; 2],
         tree_full: 0,
         last_request: 0,
         reserved: [0; 3],
@@ -183,7 +180,7 @@ impl CpuState {
     /// The 64-bit words of a counters frame. Those that only the probes use are 0. The slots from [`FIRST_SLOTS`] on follow
     /// all others.
     pub fn words(&self) -> [u64; size_of::<CpuState>() / 8] {
-        let counters = CpuState { credit: 0, unwoken: 0, woken_ns: 0, last_request: 0, ..*self };
+        let counters = CpuState { credit: 0, last_request: 0, ..*self };
         let mut words: [u64; size_of::<CpuState>() / 8] = zerocopy::transmute!(counters);
         words[FIRST_SLOTS * SLOT_WORDS..].rotate_right(OTHER_WORDS);
         words

@@ -461,8 +461,6 @@ pub enum Const {
     OpenLimit,
     /// Bytes that a CPU may write before it queries the fill of the ring.
     Credit,
-    /// Bytes after which a CPU wakes the consumer, whatever the time since the last wake-up.
-    WakeBytes,
     /// Bytes of an inline name in `struct dentry` (include/linux/dcache.h): `d_shortname` has 40, earlier 32 or 36.
     InlineNameLen,
     /// `TRACE_EVENT_FL_TRACEPOINT` (include/linux/trace_events.h): 16 up to 6.1, 8 later.
@@ -550,7 +548,3 @@ pub mod arch {
     /// aarch64, with the table of 32-bit ARM.
     pub const AARCH64: u32 = 1;
 }
-
-/// Nanoseconds after which a CPU wakes the consumer for any event. After a wake-up, the consumer polls for slightly
-/// longer than this, then sleeps. So no event waits on an idle machine, and a storm does not cause a wake-up per event.
-pub const WAKE_NS: u64 = 10_000_000;

@@ -13,6 +13,7 @@ pub mod kallsyms;
 pub mod ksymbols;
 pub mod lockdown;
 pub mod machine;
+pub mod mapping;
 pub mod maps;
 pub mod named;
 pub mod own_id;

@@ -20,31 +20,19 @@ use tracetui_host::{cgroup::CgroupResolver, clock};
 use tracetui_shared::header::flag;
 use tracetui_shared::id::{CgroupId, KernelAddr};
 use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::offsets::WAKE_NS;
 use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
-/// The interval at which the ring is polled after records were found. It is slightly longer than the time for which the
-/// probes may omit a wake-up.
-const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
-
 /// The first interval at which the ring is polled after records were found. Each further interval is twice as long, up
-/// to [`POLL`].
+/// to [`LATE`].
 const SOON: Duration = Duration::from_millis(1);
 
-/// The pause after a read that found many records, because each read takes CPU time from other processes. A cgroup that
-/// is removed during a pause gets no path.
-const PAUSE: Duration = Duration::from_micros(500);
+/// The maximum interval at which the ring is polled. No event is shown later than this.
+const LATE: Duration = Duration::from_millis(8);
 
-/// The minimum number of bytes that counts as many records.
-const MANY: usize = 4 << 10;
-
-/// Pauses are allowed up to a rate at which the ring fills by 1/n of its size in a pause.
-const PAUSE_SHARE: u32 = 16;
-
-/// The minimum size in bytes of a ring that is read with pauses, because a burst may begin during a pause.
-const PAUSE_RING: u64 = 4 << 20;
+/// The time after the last record for which the ring is polled. Then the next record wakes the reader.
+const POLLED: Duration = Duration::from_millis(15);
 
 /// The time after which the counters show every event that was met. Other CPUs see a write within microseconds.
 const VISIBLE: Duration = Duration::from_micros(100);
@@ -102,7 +90,6 @@ impl Source for LiveSource {
             held: None,
             unnamed: None,
             ending: false,
-            read_bytes: 0,
             next_look: Instant::now(),
             found: Instant::now(),
             settled: Instant::now(),
@@ -183,8 +170,6 @@ struct Reader {
     unnamed: Option<usize>,
     /// Whether these are the last records.
     ending: bool,
-    /// Bytes of the records of the last read.
-    read_bytes: usize,
     /// The earliest time for the next check whether probes run.
     next_look: Instant,
     /// When records were last found, and the end of the last read before which no probe ran.
@@ -205,22 +190,15 @@ impl Reader {
         // ring is polled without a wake-up. The pipeline orders events by the times of these reads, and would otherwise
         // hold them back.
         let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
-        let mut nap = POLL;
+        let mut nap = LATE;
         let mut looked = Instant::now();
-        let mut pause = None;
         while !self.stopped() {
-            let waits = self.unnamed.is_some() || self.settled < self.found && looked < self.found + window;
+            let unsettled = self.settled < self.found && looked < self.found + window;
+            let polling = unsettled || self.unnamed.is_some() || looked < self.found + POLLED;
             // A failed wait does not end the loop: the next pass reads all available records.
-            let ready = match pause.take() {
-                Some(pause) => {
-                    std::thread::sleep(pause);
-                    Ok(false)
-                }
-                None => self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) })),
-            };
-            let between = looked.elapsed();
+            let ready = self.live.wait(if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) }, polling);
             looked = Instant::now();
-            nap = (2 * nap).min(POLL);
+            nap = (2 * nap).min(LATE);
             match self.read() {
                 Read::NobodyListens => return,
                 // An incomplete record is ready, but cannot be read.
@@ -228,7 +206,6 @@ impl Reader {
                 Read::Nothing => {}
                 Read::More | Read::All => {
                     (self.found, nap) = (Instant::now(), SOON);
-                    pause = pause_after(self.read_bytes, between, self.live.fill());
                 }
             }
             if counted.elapsed() >= COUNT {
@@ -253,7 +230,6 @@ impl Reader {
         let quiet = self.is_quiet(began);
         let room = self.out.budget().batch();
         let more = self.live.drain(&mut batch, room.saturating_sub(held));
-        self.read_bytes = batch.len() - held;
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
         self.inventory(asked.bpf, &mut batch);
         let any = batch.len() > held;
@@ -402,14 +378,6 @@ impl Reader {
     }
 }
 
-/// How long the ring can be left alone after a read. `found` is the number of bytes read, which arrived during
-/// `between`. `fill` is the ring's current fill level and its size.
-fn pause_after(found: usize, between: Duration, (used, size): (u64, u64)) -> Option<Duration> {
-    let room = size / u64::from(PAUSE_SHARE);
-    let lasts = || between.mul_f64(room as f64 / found as f64) > PAUSE;
-    (found >= MANY && size >= PAUSE_RING && used <= room && lasts()).then_some(PAUSE)
-}
-
 /// The cgroups whose paths these batches contain.
 fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     let mut known = Fifo::default();
@@ -456,18 +424,6 @@ mod tests {
         assert_eq!(bpf, Asked { bpf: true, cgroups: ids(&[9]), ..Asked::default() });
         let bpf = asked(&[(header(Kind::Bpf, 0, 0), function.as_bytes())]);
         assert_eq!(bpf, Asked { bpf: true, addresses: true, ..Asked::default() });
-    }
-
-    #[test]
-    fn the_ring_is_left_alone_while_there_is_room() {
-        let ms = Duration::from_millis;
-        let ring = 16 << 20;
-        assert_eq!(pause_after(400_000, ms(4), (0, ring)), Some(PAUSE), "100 MB/s");
-        assert_eq!(pause_after(8_000_000, ms(2), (0, ring)), None, "4 GB/s");
-        assert_eq!(pause_after(136, ms(500), (0, ring)), None, "a single event");
-        assert_eq!(pause_after(400_000, ms(4), (2 << 20, ring)), None, "it is not empty");
-        assert_eq!(pause_after(400_000, ms(4), (0, 1 << 20)), None, "a small ring");
-        assert_eq!(pause_after(0, ms(4), (0, ring)), None, "names that were missing");
     }
 
     #[test]

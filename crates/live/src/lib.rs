@@ -330,13 +330,9 @@ impl Live {
     }
 
     /// Waits for records in the ring or a program load or unload (`true`). Returns `false` at the end of `timeout` or
-    /// after [`Waker::wake`].
-    ///
-    /// The probes wake a sleeping reader at once, but rarely if it was woken less than
-    /// [`tracetui_shared::offsets::WAKE_NS`] ago. After records were found, the wait is therefore limited to slightly
-    /// more than that, until the ring is empty.
-    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.ring.wait(timeout, self.changes.iter().flat_map(changes::Changes::events))
+    /// after [`Waker::wake`]. `polling`: small records do not end the wait.
+    pub fn wait(&self, timeout: Duration, polling: bool) -> io::Result<bool> {
+        self.ring.wait(timeout, polling, self.changes.iter().flat_map(changes::Changes::events))
     }
 
     /// Ends a [`Live::wait`] from another thread.

@@ -317,8 +317,6 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::OpenLimit, if ring < MIB { ring / 4 * 3 } else { ring / 8 * 7 });
     // Together, the CPUs may exceed the limit by 1/32 of the ring.
     put(Const::Credit, (ring / (32 * cpus)).max(512));
-    // Together, the CPUs wake the reader before a quarter of the ring is full.
-    put(Const::WakeBytes, (ring / (4 * cpus)).clamp(1024, MIB));
     for (constant, value) in facts.consts.0 {
         let absent = match constant {
             Const::InlineNameLen | Const::TraceFlagTracepoint | Const::LinkTypePerf | Const::LinkTypeRawTp => ABSENT,
@@ -500,8 +498,7 @@ mod tests {
                 let constants = constants(&options(ring), &facts(None, true), cpus);
                 let of = |constant: Const| u64::from(constants[constant as usize]);
                 assert!(of(Const::OpenLimit) < u64::from(ring));
-                assert!(of(Const::Credit) >= 512 && of(Const::WakeBytes) >= 1024);
-                assert!(of(Const::WakeBytes) <= u64::from(ring));
+                assert!(of(Const::Credit) >= 512);
             }
         }
     }

@@ -4,11 +4,11 @@ use super::Plain;
 use aya::maps::{Array, IterableMap as _, MapData};
 use rustix::thread::{MembarrierCommand, membarrier};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracetui_host::bpf::info;
+use tracetui_host::mapping::Mapping;
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::kind::{Kind, SLOTS, Shows, Slot};
 
@@ -16,7 +16,7 @@ use tracetui_shared::kind::{Kind, SLOTS, Shows, Slot};
 /// keep programs of functions from running on the copying CPU ([`Live::skips`](super::Live::skips)).
 #[derive(Debug)]
 pub(super) struct CpuStates {
-    states: NonNull<AtomicU64>,
+    states: Mapping,
     cpus: usize,
 }
 
@@ -25,36 +25,15 @@ const WORDS: usize = size_of::<CpuState>() / size_of::<u64>();
 
 const _: () = assert!(size_of::<CpuState>() == WORDS * size_of::<u64>() && size_of::<SlotCounters>().is_multiple_of(8));
 
-// SAFETY: the mapping is not bound to a thread, and is only read by atomic loads.
-unsafe impl Send for CpuStates {}
-// SAFETY: concurrent access through `&CpuStates` consists only of atomic loads.
-unsafe impl Sync for CpuStates {}
-
 impl CpuStates {
     pub(super) fn map(map: &Array<MapData, Plain<CpuState>>) -> io::Result<CpuStates> {
         let cpus = map.len() as usize;
-        let fd = map.map().fd().as_fd().as_raw_fd();
-        // SAFETY: the kernel chooses the address, so the new mapping replaces no other one. `drop` unmaps it.
-        let at = unsafe {
-            libc::mmap(std::ptr::null_mut(), CpuStates::bytes(cpus), libc::PROT_READ, libc::MAP_SHARED, fd, 0)
-        };
-        match NonNull::new(at.cast()) {
-            Some(states) if at != libc::MAP_FAILED => Ok(CpuStates { states, cpus }),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-
-    fn bytes(cpus: usize) -> usize {
-        cpus * size_of::<CpuState>()
+        Ok(CpuStates { states: Mapping::new(map.map().fd().as_fd(), 0, cpus * size_of::<CpuState>(), false)?, cpus })
     }
 
     /// `N` words of the mapping, from word `first` on.
     fn words<const N: usize>(&self, first: usize) -> [u64; N] {
-        std::array::from_fn(|at| {
-            assert!(first + at < self.cpus * WORDS, "there is no such word");
-            // SAFETY: the word is within the mapping and aligned. Programs write each as one word.
-            unsafe { self.states.add(first + at).as_ref() }.load(Ordering::Acquire)
-        })
+        std::array::from_fn(|at| self.states.word(8 * (first + at)).load(Ordering::Acquire))
     }
 
     /// The counters. Programs may run during the read, so this is not a snapshot of one instant.
@@ -71,13 +50,6 @@ impl CpuStates {
             let [met, ..] = counters.sums();
             met.left == met.right
         })
-    }
-}
-
-impl Drop for CpuStates {
-    fn drop(&mut self) {
-        // SAFETY: `states` is the mapping that `map` created, and no reference to it outlives `self`.
-        unsafe { libc::munmap(self.states.as_ptr().cast(), CpuStates::bytes(self.cpus)) };
     }
 }
 

@@ -66,7 +66,7 @@ impl SelfTest {
         let mut batch = Batch::default();
         loop {
             // Look for events even if the wait failed.
-            let _ = live.wait(Some(Duration::from_millis(50)));
+            let _ = live.wait(Duration::from_millis(50), false);
             batch.clear();
             live.drain(&mut batch, 1 << 20);
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {
