@@ -1,7 +1,7 @@
 //! The columns that the views show: as many as fit, unless the configuration file or the user chose some.
 
 use super::named::named;
-use super::views::View;
+use super::view_kind::View;
 
 /// Defines the columns of a view in their usual order: each with its name in the configuration file, and its title.
 macro_rules! columns {

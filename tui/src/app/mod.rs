@@ -34,6 +34,7 @@ mod shown;
 pub mod summary;
 pub(crate) mod terminal_keys;
 mod update;
+mod view_kind;
 pub(crate) mod views;
 pub(crate) mod why;
 

@@ -8,7 +8,7 @@ pub(crate) mod top;
 pub(crate) mod tree;
 
 use super::keymap::{Action, Scope};
-use super::named::named;
+pub(crate) use super::view_kind::View;
 use bpf::Bpf;
 use events::EventList;
 use state::{Moment, ViewState};
@@ -18,20 +18,6 @@ use tracetui_events::enrich::World;
 use tracetui_events::limits;
 use tracetui_events::store::Store;
 use tree::Tree;
-
-named! {
-    /// The content of the screen's body, above or beside the detail pane.
-    #[derive(Default)]
-    enum View title {
-        #[default]
-        Events "Events",
-        /// The processes, each below its parent.
-        Tree "Tree",
-        Top "Top",
-        /// The BPF programs and their attachments.
-        Bpf "BPF",
-    }
-}
 
 impl View {
     pub(crate) fn action(self) -> Action {
