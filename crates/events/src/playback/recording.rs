@@ -163,7 +163,7 @@ impl Recording {
         let [part @ Part { at_end: AtEnd::Stop, .. }] = self.input.parts.as_slice() else { return None };
         let file = part.regular()?;
         let all = self.wanted.whole.text().is_empty() && self.recorded.kinds & self.wanted.kinds == self.recorded.kinds;
-        if all && self.span.bounds.is_none() {
+        if all && self.span.bounds.is_none_or(|bounds| bounds == (0, u64::MAX)) {
             // In that case the index can only be wrong.
             return None;
         }

@@ -77,7 +77,8 @@ impl Skip {
             self.place = search.next(read, &|entry, has| needs.may_be(entry, has)).ok_or(Odd)?;
             self.until = None;
         }
-        let Some(at) = self.place.state.filter(|state| *state >= read) else { return Ok(Over::Nothing) };
+        // A state that comes next leaves out nothing, and costs more than the frames of a block.
+        let Some(at) = self.place.state.filter(|state| *state > read) else { return Ok(Over::Nothing) };
         let mut reader = reader_at(&self.file, at, &self.unreadable, AtEnd::Stop);
         reader.limit_states(pipeline.budget().state());
         match reader.next() {
