@@ -87,7 +87,9 @@ impl ParquetColumn {
 
     /// Fills the rows before `row` with null, and begins its value.
     fn begin(&mut self, row: usize) {
-        self.fill(row);
+        if self.rows < row {
+            self.fill(row);
+        }
         self.rows += 1;
     }
 

@@ -366,7 +366,8 @@ impl Row<'_> {
         if texts.same_text(self.row, bytes) {
             return;
         }
-        let text = String::from_utf8_lossy(bytes);
+        // Nearly all are UTF-8, and this check is faster.
+        let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         self.bytes += texts.text(self.row, &text);
         if let (Cow::Owned(_), Some(column)) = (&text, hexes.and_then(|at| self.columns.get_mut(at))) {
             self.bytes += column.text(self.row, hex_of(bytes, &mut self.scratch.hex));
