@@ -135,6 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn formatted_fields_fit_where_events_would_be_kept() {
+        let formatted =
+            limits::FORMATTED * limits::FORMATTED_BYTES + limits::FORMATTED_THREADS * limits::FORMATTED_THREAD_BYTES;
+        for mib in [32, 64, 256, 4096] {
+            let budget = Budget::new(mib << 20);
+            assert!(formatted <= budget.kept(budget.bytes()) + budget.bytes() / 16, "{mib} MiB");
+        }
+    }
+
+    #[test]
     fn a_small_budget_is_exceeded_by_a_known_amount() {
         for bytes in [1, 1 << 20, 16 << 20] {
             let budget = Budget::new(bytes);

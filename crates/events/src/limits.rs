@@ -173,6 +173,12 @@ pub const FORMATTED: usize = 8192;
 /// Bytes of such an event and its text. Longer ones are not cached.
 pub const FORMATTED_BYTES: usize = 1024;
 
+/// Threads whose formatted fields are cached.
+pub const FORMATTED_THREADS: usize = 64;
+
+/// Bytes of such a thread and its texts, which contain the path of its cgroup. Longer ones are not cached.
+pub const FORMATTED_THREAD_BYTES: usize = 4096;
+
 /// Bytes of a buffer that is kept between events. A larger one, after a long exec, is freed.
 pub const SCRATCH: usize = 256 << 10;
 

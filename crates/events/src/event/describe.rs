@@ -210,7 +210,8 @@ pub struct Field {
 pub mod props {
     /// It is a process or thread id.
     pub const PID: u16 = 1;
-    /// It depends on the thread only: on the header's fields from the start time on, and on the pid namespace of tracetui.
+    /// It depends on the thread only: on the header's fields from the start time on, on the pid namespace of tracetui, and on the path
+    /// of the cgroup.
     pub const THREAD: u16 = 2;
     /// In a trace of Perfetto, it belongs to the life of the process.
     pub const LIFE: u16 = 4;
@@ -324,7 +325,7 @@ pub const COMMON: &[Field] = &[
                 None => Value::Unknown(Why::Vanished),
             },
         },
-    ).with(props::LIFE | props::TRACK | props::LACKS | props::BYTES),
+    ).with(props::THREAD | props::LIFE | props::TRACK | props::LACKS | props::BYTES),
     Field::new(
         "start_ns",
         Shape::Number,

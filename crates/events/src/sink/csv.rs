@@ -5,7 +5,8 @@
 //! cell that starts with `=`, `+`, `-` or `@`: such a cell gets a leading `'`. Some spreadsheets split cells at `;`,
 //! even in quotes: these characters are escaped after a `;`. The `json` column contains the whole bytes.
 
-use super::ndjson::Json;
+use super::memo::{Memo, Source, parts};
+use super::ndjson::Object;
 use super::{Format, integer};
 use crate::event::EventContext;
 use crate::event::describe::{COMMON, Field, Value};
@@ -18,14 +19,29 @@ const FIELDS: [&str; 11] = ["time", "ns", "kind", "cpu", "pid", "tid", "ppid", "
 
 #[derive(Debug)]
 pub struct Csv {
-    fields: Vec<&'static Field>,
-    json: Json,
+    columns: Vec<(Source, Vec<Column>)>,
+    cells: Cells,
+    object: Object,
+    memo: Memo,
+    /// Whether the last two columns are the host and the boot.
+    host: bool,
+}
+
+/// A column before the object.
+#[derive(Debug)]
+enum Column {
+    Field(&'static Field),
+    Result,
+    Detail,
+}
+
+/// Writes cells.
+#[derive(Debug, Default)]
+struct Cells {
     time: Rfc3339,
     raw: Vec<u8>,
     shown: Vec<u8>,
     charset: Charset,
-    /// Whether the last two columns are the host and the boot.
-    host: bool,
 }
 
 impl Default for Csv {
@@ -37,13 +53,12 @@ impl Default for Csv {
 impl Csv {
     pub fn new() -> Csv {
         let field = |name: &&str| COMMON.iter().find(|field| field.name == *name);
+        let fields = FIELDS.iter().filter_map(field).map(|field| (Source::of(field), Column::Field(field)));
         Csv {
-            fields: FIELDS.iter().filter_map(field).collect(),
-            json: Json::new(),
-            time: Rfc3339::default(),
-            raw: Vec::new(),
-            shown: Vec::new(),
-            charset: Charset::Utf8,
+            columns: parts(fields.chain([(Source::Kind, Column::Result), (Source::Kind, Column::Detail)])),
+            cells: Cells::default(),
+            object: Object::default(),
+            memo: Memo::default(),
             host: false,
         }
     }
@@ -52,6 +67,17 @@ impl Csv {
     #[must_use]
     pub(crate) fn with_host(self) -> Csv {
         Csv { host: true, ..self }
+    }
+}
+
+impl Cells {
+    fn column(&mut self, column: &Column, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        match column {
+            Column::Field(field) => self.value((field.get)(seen), out),
+            Column::Result => self.shown(out, |raw| seen.result(raw)),
+            Column::Detail => self.shown(out, |raw| seen.detail(raw)),
+        }
+        out.push(b',');
     }
 
     fn value(&mut self, value: Value<'_>, out: &mut Vec<u8>) {
@@ -78,6 +104,19 @@ impl Csv {
             _ => out.put(&format!("\\u{{{sign:x}}}")),
         });
         quote(&self.shown, out);
+        self.shown.shrink_to(limits::SCRATCH);
+        self.raw.shrink_to(limits::SCRATCH);
+    }
+
+    /// Quotes the part of an object that begins at `from`.
+    fn quoted(&mut self, out: &mut Vec<u8>, from: usize) {
+        self.raw.clear();
+        self.raw.extend_from_slice(out.get(from..).unwrap_or_default());
+        out.truncate(from);
+        disarm(&mut self.raw, |sign, out| out.put(&format!("\\u{sign:04x}")));
+        double_quotes(&self.raw, out);
+        self.raw.clear();
+        self.raw.shrink_to(limits::SCRATCH);
     }
 }
 
@@ -89,37 +128,26 @@ impl Format for Csv {
     }
 
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        for i in 0..self.fields.len() {
-            if let Some(field) = self.fields.get(i).copied() {
-                self.value((field.get)(seen), out);
-                out.push(b',');
-            }
-        }
-        self.shown(out, |raw| seen.result(raw));
-        out.push(b',');
-        self.shown(out, |raw| seen.detail(raw));
-        out.push(b',');
-        self.raw.clear();
-        self.json.object(seen, &mut self.raw);
-        disarm(&mut self.raw, |sign, out| out.put(&format!("\\u{sign:04x}")));
-        quote(&self.raw, out);
-        self.raw.clear();
-        self.raw.shrink_to(limits::SCRATCH);
-        self.shown.clear();
-        self.shown.shrink_to(limits::SCRATCH);
-        if self.host {
+        let Csv { columns, cells, object, memo, host } = self;
+        let mut line = memo.line(seen);
+        line.write(columns, out, |columns, out| columns.iter().for_each(|column| cells.column(column, seen, out)));
+        out.push(b'"');
+        object.write(&mut line, seen, out, |out, from| cells.quoted(out, from));
+        out.push(b'"');
+        if *host {
             let host = seen.world.host();
             for text in [&host.name, &host.boot_id] {
                 out.push(b',');
-                self.shown(out, |raw| raw.extend_from_slice(text.as_bytes()));
+                cells.shown(out, |raw| raw.extend_from_slice(text.as_bytes()));
             }
         }
         out.extend_from_slice(b"\r\n");
     }
 
     fn set_charset(&mut self, charset: Charset) {
-        self.charset = charset;
-        self.json.set_charset(charset);
+        self.cells.charset = charset;
+        self.object.set_charset(charset);
+        self.memo = Memo::default();
     }
 }
 
@@ -159,14 +187,18 @@ fn quote(field: &[u8], out: &mut Vec<u8>) {
         return out.extend_from_slice(field);
     }
     out.push(b'"');
+    double_quotes(field, out);
+    out.push(b'"');
+}
+
+fn double_quotes(text: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;
-    for at in memchr::memchr_iter(b'"', field) {
-        out.extend_from_slice(field.get(from..=at).unwrap_or_default());
+    for at in memchr::memchr_iter(b'"', text) {
+        out.extend_from_slice(text.get(from..=at).unwrap_or_default());
         // The next piece begins with the same quote: it is doubled.
         from = at;
     }
-    out.extend_from_slice(field.get(from..).unwrap_or_default());
-    out.push(b'"');
+    out.extend_from_slice(text.get(from..).unwrap_or_default());
 }
 
 #[cfg(test)]

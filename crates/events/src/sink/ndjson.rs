@@ -4,51 +4,35 @@
 //! by `<key>_why`. Text that is not UTF-8 contains U+FFFD, and is followed by `<key>_hex`. Characters that [`escape`](crate::text::escape()) would
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
-use super::memo::Memo;
+use super::memo::{CachedLine, Memo, Source, parts};
 use super::{Format, integer};
 use crate::event::EventContext;
-use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args, props};
+use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::names;
 use crate::event::stack::StackCall;
 use crate::text::Charset;
 use crate::text::json::{Strings, Utf8, hex};
 use crate::text::time::Rfc3339;
 use std::io::Write as _;
-use std::mem::offset_of;
-use tracetui_shared::header::FrameHeader;
-use tracetui_shared::id::NsInum;
 use tracetui_shared::kind::Kind;
-use zerocopy::IntoBytes as _;
 
 /// The number of cached names of sets of open flags. About a dozen sets are in use on a machine.
 const FLAG_SETS: usize = 32;
 
-/// The number of threads whose fields are cached.
-const THREADS: usize = 64;
-
-/// The parts of an event that come from the fields of a thread ([`props::THREAD`]): before and after the cgroup.
-const PARTS: usize = 2;
-
-/// The place of the thread in a header.
-const THREAD: usize = offset_of!(FrameHeader, start);
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Json {
-    /// The parts of each kind, by the number of the kind.
-    plans: Vec<Vec<Part>>,
-    values: Values,
+    object: Object,
+    memo: Memo,
     /// Whether each object ends with the host and the boot.
     host: bool,
 }
 
-/// Consecutive steps.
+/// Writes the objects of events.
 #[derive(Debug)]
-enum Part {
-    Of(Vec<Step>),
-    /// Steps of a thread, with the number of the part among such parts.
-    OfThread(usize, Vec<Step>),
-    /// Steps of the kind, without the stack.
-    OfKind(Vec<Step>),
+pub(super) struct Object {
+    /// The parts of each kind, by the number of the kind.
+    plans: Vec<Vec<(Source, Vec<Step>)>>,
+    values: Values,
 }
 
 /// A key with the bytes before it, and the getter of its value.
@@ -91,27 +75,9 @@ impl Key {
     }
 }
 
-impl Default for Json {
-    fn default() -> Json {
-        Json::new()
-    }
-}
-
 impl Json {
     pub fn new() -> Json {
-        let mut plans = Vec::new();
-        for kind in Kind::ALL {
-            let at = usize::from(kind as u16);
-            if plans.len() <= at {
-                plans.resize_with(at + 1, Vec::new);
-            }
-            let mut steps = plan(describe::fields(kind));
-            let mut own = steps.split_off(COMMON.len());
-            let stack = own.pop_if(|step| step.field.name == STACK.name);
-            plans[at] = parts(steps);
-            plans[at].extend([Part::OfKind(own), Part::Of(stack.into_iter().collect())]);
-        }
-        Json { plans, values: Values::default(), host: false }
+        Json::default()
     }
 
     /// Adds the keys `host` and `boot_id`.
@@ -122,16 +88,14 @@ impl Json {
 
     /// Appends the object of the event.
     pub fn object(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let Json { plans, values, host } = self;
-        if let Some(parts) = plans.get(usize::from(seen.event.kind() as u16)) {
-            values.event(parts, seen, out);
-        }
+        let Json { object, memo, host } = self;
+        object.write(&mut memo.line(seen), seen, out, |_, _| {});
         if *host {
             let host = seen.world.host();
             out.pop_if(|last| *last == b'}');
             for (key, text) in [(&b",\"host\":"[..], &host.name), (b",\"boot_id\":", &host.boot_id)] {
                 out.extend_from_slice(key);
-                values.strings.write(out, |out| out.extend_from_slice(text.as_bytes()));
+                object.values.strings.write(out, |out| out.extend_from_slice(text.as_bytes()));
             }
             out.push(b'}');
         }
@@ -145,9 +109,53 @@ impl Format for Json {
     }
 
     fn set_charset(&mut self, charset: Charset) {
+        self.object.set_charset(charset);
+        self.memo = Memo::default();
+    }
+}
+
+impl Default for Object {
+    fn default() -> Object {
+        let mut plans = Vec::new();
+        for kind in Kind::ALL {
+            let at = usize::from(kind as u16);
+            if plans.len() <= at {
+                plans.resize_with(at + 1, Vec::new);
+            }
+            let source = |(number, step): (usize, Step)| match step.field.name {
+                _ if number < COMMON.len() => (Source::of(step.field), step),
+                name if name == STACK.name => (Source::Event, step),
+                _ => (Source::Kind, step),
+            };
+            plans[at] = parts(plan(describe::fields(kind)).into_iter().enumerate().map(source));
+        }
+        Object { plans, values: Values::default() }
+    }
+}
+
+impl Object {
+    pub(super) fn set_charset(&mut self, charset: Charset) {
         self.values.strings.set_charset(charset);
-        self.values.threads = Threads::default();
-        self.values.memo = Memo::default();
+    }
+
+    /// Appends the object of an event. `done` changes each part once it is appended, given where it begins.
+    pub(super) fn write(
+        &mut self,
+        line: &mut CachedLine<'_>,
+        seen: &EventContext<'_>,
+        out: &mut Vec<u8>,
+        mut done: impl FnMut(&mut Vec<u8>, usize),
+    ) {
+        let Object { plans, values } = self;
+        let parts = plans.get(usize::from(seen.event.kind() as u16)).map_or(&[][..], Vec::as_slice);
+        line.write(parts, out, |steps, out| {
+            let from = out.len();
+            values.members(steps, seen, out);
+            if from < out.len() {
+                done(out, from);
+            }
+        });
+        out.push(b'}');
     }
 }
 
@@ -160,64 +168,15 @@ fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
     fields.enumerate().map(step).collect()
 }
 
-fn parts(steps: Vec<Step>) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    let mut of_threads = 0;
-    for step in steps {
-        match (parts.last_mut(), step.field.has(props::THREAD)) {
-            (Some(Part::OfThread(_, steps)), true) | (Some(Part::Of(steps)), false) => steps.push(step),
-            (_, true) => {
-                parts.push(Part::OfThread(of_threads, vec![step]));
-                of_threads += 1;
-            }
-            (_, false) => parts.push(Part::Of(vec![step])),
-        }
-    }
-    parts
-}
-
 /// Writes values, with caches.
 #[derive(Debug, Default)]
 struct Values {
-    threads: Threads,
-    memo: Memo,
     time: Rfc3339,
     flags: Flags,
     strings: Strings,
 }
 
 impl Values {
-    fn event(&mut self, parts: &[Part], seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let thread = Thread::of(seen);
-        for part in parts {
-            match (part, &thread) {
-                (Part::OfThread(number, steps), Some(thread)) => {
-                    let place = usize::try_from(seen.event.header.tid.0).unwrap_or_default() % THREADS;
-                    if let Some(text) = self.threads.text(place, thread, *number) {
-                        out.extend_from_slice(text);
-                        continue;
-                    }
-                    let from = out.len();
-                    self.members(steps, seen, out);
-                    self.threads.set_text(place, *number, out.get(from..).unwrap_or_default());
-                }
-                (Part::OfKind(steps), _) => self.of_kind(steps, seen, out),
-                (Part::OfThread(_, steps) | Part::Of(steps), _) => self.members(steps, seen, out),
-            }
-        }
-        out.push(b'}');
-    }
-
-    fn of_kind(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let Some(key) = seen.event.body.decisive() else { return self.members(steps, seen, out) };
-        if let Some(text) = self.memo.text(&key) {
-            return out.extend_from_slice(text);
-        }
-        let from = out.len();
-        self.members(steps, seen, out);
-        self.memo.set(&key, out.get(from..).unwrap_or_default());
-    }
-
     fn object(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
         self.members(steps, seen, out);
         out.push(b'}');
@@ -384,51 +343,6 @@ fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The inputs of the fields of a thread.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Thread {
-    header: [u8; size_of::<FrameHeader>() - THREAD],
-    own_pid_ns: NsInum,
-}
-
-impl Thread {
-    /// `None` if the fields have other sources too: there is no process, or only its id is known.
-    fn of(seen: &EventContext<'_>) -> Option<Thread> {
-        let known = seen.process.is_some() && !seen.event.body.is_by_id();
-        let header = seen.event.header.as_bytes().last_chunk().filter(|_| known)?;
-        Some(Thread { header: *header, own_pid_ns: seen.world.own_pid_ns() })
-    }
-}
-
-/// A cache of the members of threads. Each thread has one place; threads that share a place replace each other.
-#[derive(Debug, Default)]
-struct Threads {
-    places: Vec<Option<(Thread, [Vec<u8>; PARTS])>>,
-}
-
-impl Threads {
-    /// The members of a part, if they are cached. Afterwards the place belongs to this thread.
-    fn text(&mut self, place: usize, thread: &Thread, part: usize) -> Option<&[u8]> {
-        if self.places.is_empty() {
-            self.places.resize_with(THREADS, || None);
-        }
-        let (known, texts) = self.places.get_mut(place)?.get_or_insert_with(|| (thread.clone(), Default::default()));
-        if known != thread {
-            *known = thread.clone();
-            texts.iter_mut().for_each(Vec::clear);
-        }
-        texts.get(part).map(Vec::as_slice).filter(|text| !text.is_empty())
-    }
-
-    /// Caches the members of a part for the thread of [`text`](Self::text).
-    fn set_text(&mut self, place: usize, part: usize, text: &[u8]) {
-        let known = self.places.get_mut(place).and_then(Option::as_mut);
-        if let Some(kept) = known.and_then(|(_, texts)| texts.get_mut(part)) {
-            kept.extend_from_slice(text);
-        }
-    }
-}
-
 /// A cache of the names of sets of open flags, quoted. Each set has one place; sets that share a place replace each
 /// other.
 #[derive(Debug, Default)]
@@ -460,6 +374,7 @@ mod tests {
     use super::super::{FormatName, sample};
     use super::*;
     use crate::event::describe::Shape;
+    use crate::limits;
     use crate::synthetic::payload::{self, Exec};
     use crate::text::is_hostile;
     use proptest::prelude::*;
@@ -470,6 +385,7 @@ mod tests {
     use tracetui_shared::record::mark;
     use tracetui_shared::record::open::OpenRecord;
     use tracetui_shared::record::tcp::op;
+    use zerocopy::IntoBytes as _;
 
     fn object_of(header: FrameHeader, payload: &[u8]) -> Json {
         let line = sample::line(FormatName::Json, header, payload);
@@ -513,7 +429,7 @@ mod tests {
             header(|header| header.mnt_ns = NsInum(0)),
             header(|header| header.start.0 += 1),
             // It has the place of the first one.
-            header(|header| header.tid.0 += THREADS as u32),
+            header(|header| header.tid.0 += limits::FORMATTED_THREADS as u32),
             header(|_| ()),
         ];
         let mut kept = super::Json::new();
@@ -522,8 +438,6 @@ mod tests {
             sample::with_seen(header, &opened, |seen| kept.line(seen, &mut line));
             assert_eq!(line, sample::line(FormatName::Json, header, &opened), "{header:?}");
         }
-        assert_eq!(kept.values.threads.places.iter().flatten().count(), 1);
-        assert!(kept.plans.iter().all(|parts| parts.iter().all(|part| !matches!(part, Part::OfThread(PARTS.., _)))));
     }
 
     #[test]

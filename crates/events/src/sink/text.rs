@@ -4,6 +4,7 @@
 //! Lines are never truncated, and each line is one event: names are escaped (see [`escape`](crate::text::escape())).
 //! The time is in the zone set by the caller.
 
+use super::memo::{Memo, Source};
 use super::{Format, integer};
 use crate::event::lost::Lost;
 use crate::event::{self, Body, EventContext, names};
@@ -24,6 +25,21 @@ mod cells {
 
 #[derive(Debug, Default)]
 pub struct Text {
+    row: Row,
+    memo: Memo,
+}
+
+/// A part of a row.
+#[derive(Clone, Copy)]
+enum Part {
+    Start,
+    Process,
+    Outcome,
+}
+
+/// Writes rows.
+#[derive(Debug, Default)]
+struct Row {
     zone_s: i32,
     charset: Charset,
     paint: Paint,
@@ -32,7 +48,7 @@ pub struct Text {
     result: Vec<u8>,
 }
 
-impl Text {
+impl Row {
     fn escaped(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         self.raw.clear();
         write(&mut self.raw);
@@ -41,22 +57,44 @@ impl Text {
         self.raw.shrink_to(limits::SCRATCH);
     }
 
-    fn row(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let (paint, mode, kind) = (self.paint, self.charset.reversible(), seen.event.kind());
-        self.result.clear();
-        seen.result(&mut self.result);
-        let [time, title, comm, result] = looks(seen, &self.result);
-        paint.put(time, out, |out| clock_millis(seen.unix_nanos(), self.zone_s, out));
+    fn part(&mut self, part: Part, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        match part {
+            Part::Start => self.start(seen, out),
+            Part::Process => self.process(seen, out),
+            Part::Outcome => self.outcome(seen, out),
+        }
+    }
+
+    fn start(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let kind = seen.event.kind();
+        let alarm = |look| if seen.event.is_alarm() { Look::Bad } else { look };
+        self.paint.put(alarm(Look::Quiet), out, |out| clock_millis(seen.unix_nanos(), self.zone_s, out));
         out.push(b' ');
         let name = |out: &mut Vec<u8>| out.extend(kind.name().bytes().map(|b| b.to_ascii_uppercase()));
-        column(cells::KIND, (paint, title), out, name);
+        column(cells::KIND, (self.paint, alarm(event::look(kind))), out, name);
+    }
+
+    fn process(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         match seen.process {
             Some(_) => pid(seen.event.header.tgid.0, out),
             // The event has no process, or its process is unknown.
             None => out.resize(out.len() + cells::PID + 1, b' '),
         }
-        column(cells::COMM, (paint, comm), out, |out| escape(seen.event.header.comm(), mode, out));
-        column(cells::RESULT, (paint, result), out, |out| escape(&self.result, mode, out));
+        let look = match event::look(seen.event.kind()) {
+            _ if seen.event.is_alarm() => Look::Bad,
+            Look::Quiet => Look::Quiet,
+            _ => Look::Plain,
+        };
+        let mode = self.charset.reversible();
+        column(cells::COMM, (self.paint, look), out, |out| escape(seen.event.header.comm(), mode, out));
+    }
+
+    fn outcome(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.result.clear();
+        seen.result(&mut self.result);
+        let (paint, mode) = (self.paint, self.charset.reversible());
+        let look = result_look(seen, &self.result);
+        column(cells::RESULT, (paint, look), out, |out| escape(&self.result, mode, out));
         let detail = out.len();
         match seen.event.is_alarm() {
             true => paint.put(Look::Bad, out, |out| self.escaped(out, |raw| seen.detail(raw))),
@@ -68,7 +106,7 @@ impl Text {
         }
     }
 
-    fn lost(&mut self, seen: &EventContext<'_>, lost: &Lost, out: &mut Vec<u8>) {
+    fn lost(&self, seen: &EventContext<'_>, lost: &Lost, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(b"-------- ");
         lost.sentence(out);
@@ -87,23 +125,29 @@ impl Text {
 
 impl Format for Text {
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let Text { row, memo } = self;
+        // The look of a comm depends on the kind.
+        let process = if row.paint == Paint::On { Source::Event } else { Source::Thread };
+        let parts = [(Source::Event, Part::Start), (process, Part::Process), (Source::Kind, Part::Outcome)];
         match &seen.event.body {
-            Body::Lost(lost) => self.paint.put(Look::Bad, out, |out| self.lost(seen, lost, out)),
-            _ => self.row(seen, out),
+            Body::Lost(lost) => row.paint.put(Look::Bad, out, |out| row.lost(seen, lost, out)),
+            _ => memo.line(seen).write(&parts, out, |part, out| row.part(*part, seen, out)),
         }
         out.push(b'\n');
     }
 
     fn set_zone(&mut self, seconds: i32) {
-        self.zone_s = seconds;
+        self.row.zone_s = seconds;
     }
 
     fn set_charset(&mut self, charset: Charset) {
-        self.charset = charset;
+        self.row.charset = charset;
+        self.memo = Memo::default();
     }
 
     fn set_paint(&mut self, paint: Paint) {
-        self.paint = paint;
+        self.row.paint = paint;
+        self.memo = Memo::default();
     }
 }
 
@@ -111,17 +155,15 @@ fn unix(boot_ns: u64, seen: &EventContext<'_>) -> i128 {
     i128::from(boot_ns) + i128::from(seen.clock_offset)
 }
 
-/// The looks of time, kind, comm and result, as in the dashboard.
-fn looks(seen: &EventContext<'_>, result: &[u8]) -> [Look; 4] {
-    let kind = event::look(seen.event.kind());
-    let comm = if kind == Look::Quiet { Look::Quiet } else { Look::Plain };
-    let result = match (seen.event.failed(), kind) {
+/// The look of a result, as in the dashboard.
+fn result_look(seen: &EventContext<'_>, result: &[u8]) -> Look {
+    match (seen.event.failed(), event::look(seen.event.kind())) {
+        _ if seen.event.is_alarm() => Look::Bad,
         (true, _) if names::is_expected(result) => Look::Notice,
         (true, _) => Look::Bad,
         (false, Look::Quiet | Look::Exit) => Look::Quiet,
         (false, _) => Look::Plain,
-    };
-    if seen.event.is_alarm() { [Look::Bad; 4] } else { [Look::Quiet, kind, comm, result] }
+    }
 }
 
 /// Appends a column with a look, padded to `cells`, and a space.
