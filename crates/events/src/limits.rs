@@ -109,8 +109,7 @@ pub const LENT: Duration = Duration::from_secs(1);
 /// Wrong sums that the account lists. Further ones are omitted.
 pub const DISCREPANCIES: usize = 64;
 
-/// Spare batches while the queue is full; otherwise, as many more as the queue has room for. Further ones, and batches of unusual
-/// size, are freed.
+/// Spare batches. Further ones, and batches of unusual size, are freed.
 pub const BATCHES_SPARE: usize = 8;
 
 /// The default of `--ring-size`, bytes.

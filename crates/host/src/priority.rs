@@ -39,7 +39,7 @@ fn usual() -> libc::c_int {
 }
 
 /// Lowers the priority of the main thread, so that the traced processes get its CPU time. [`take_back`] restores it.
-/// The reader of the ring calls that when the queue is a quarter full, or has been non-empty for long. At this
+/// The reader of the ring calls that when the queue is three quarters full, or has been non-empty for long. At this
 /// niceness, a batch may take longer than the rest of the queue lasts.
 pub fn lend() {
     if !LENT.swap(true, Ordering::Relaxed) {

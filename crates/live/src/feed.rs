@@ -106,14 +106,11 @@ impl Feed {
         self.batches.len()
     }
 
-    /// Returns a processed batch for reuse. The batch is freed if a large record made it grow, or if enough are spare:
-    /// spare and queued batches together are limited to the reserved number.
+    /// Returns a processed batch for reuse. It is freed if a large record made it grow, or if enough are spare.
     pub fn recycle(&self, mut batch: Batch) {
         batch.clear();
         let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.budget.is_batch(batch.room())
-            && spares.len() + self.queued() < limits::BATCHES_QUEUED + limits::BATCHES_SPARE
-        {
+        if self.budget.is_batch(batch.room()) && spares.len() < limits::BATCHES_SPARE {
             spares.push(batch);
         }
     }
@@ -157,13 +154,13 @@ impl FrameSender {
         self.batches.blocking_send(Batch::default()).is_ok()
     }
 
-    /// Takes back the CPU time that the pipeline lends to the traced processes. It does so if the queue is a quarter
-    /// full, or if every call has found it non-empty for too long.
+    /// Takes back the CPU time that the pipeline lends to the traced processes. It does so if the queue is three
+    /// quarters full, or if every call has found it non-empty for too long.
     pub fn urge(&self) {
         let behind = self.busy().then(|| self.behind.get().unwrap_or_else(Instant::now));
         self.behind.set(behind);
         let (room, most) = (self.batches.capacity(), self.batches.max_capacity());
-        if room < most - most / 4 || behind.is_some_and(|since| since.elapsed() > limits::LENT) {
+        if room < most / 4 || behind.is_some_and(|since| since.elapsed() > limits::LENT) {
             take_back();
         }
     }
@@ -210,7 +207,7 @@ mod tests {
         for _ in 0..2 * limits::BATCHES_QUEUED {
             feed.recycle(Batch::with_capacity(budget.batch() + limits::BATCH_SLACK));
         }
-        assert_eq!(spares(), limits::BATCHES_QUEUED + limits::BATCHES_SPARE);
+        assert_eq!(spares(), limits::BATCHES_SPARE);
         feed.spares.lock().expect("no panic").clear();
         feed.recycle(Batch::with_capacity(limits::FRAME_MAX));
         assert_eq!(spares(), 0, "a large record made it grow");
