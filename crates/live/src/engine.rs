@@ -297,7 +297,6 @@ impl Reader {
         self.live.end_changes(&mut batch);
         self.live.follow_functions(&mut batch);
         self.held = Some(batch);
-        self.live.end_connections();
         self.live.detach();
         loop {
             match self.read() {

@@ -249,7 +249,7 @@ impl Live {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
-        let lists = ["tcp_callers", "tcp_list"];
+        let lists = ["tcp_callers", LIST];
         attached.links.iter().filter(|link| lists.contains(&link.program)).for_each(attach::Link::run);
         let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(|symbols| helpers::calls(&symbols));
         // Without these addresses, `write_user` is unknown.
@@ -435,11 +435,6 @@ impl Live {
         }
     }
 
-    /// The same before [`Live::detach`]: also reports those that have no outcome.
-    pub fn end_connections(&self) {
-        self.sweeps().nth(1).into_iter().for_each(attach::Link::run);
-    }
-
     /// The iterators over requests, and over all connections.
     fn sweeps(&self) -> impl Iterator<Item = &attach::Link> {
         self.links.iter().filter(|link| link.program == Slot::TcpSweep.program())
@@ -474,15 +469,23 @@ impl Live {
 
     /// Detaches all programs, in the order of their attachment. Returns when none is running: the counters are then
     /// final.
+    ///
+    /// The connections that no program reported are listed before, so that an accept that has not returned can still be reported.
+    /// They are counted, and requests without an outcome reported, when no other program runs.
     pub fn detach(&mut self) {
         if self.links.is_empty() {
             return;
         }
-        for link in self.links.drain(..) {
+        self.links.iter().filter(|link| link.program == LIST).for_each(attach::Link::run);
+        let (sweeps, others) = self.links.drain(..).partition(|link| link.program == Slot::TcpSweep.program());
+        self.links = sweeps;
+        for link in others {
             let missed = link.missed();
             self.programs.iter_mut().filter(|program| program.name == link.program).for_each(|p| p.missed += missed);
         }
         loss::settle(&self.cpus, self.preemptible());
+        self.sweeps().for_each(attach::Link::run);
+        self.links.clear();
     }
 }
 
@@ -524,6 +527,9 @@ impl Prepared {
         Ok(Prepared { capture, cpus, helpers, begun, ring })
     }
 }
+
+/// The program that lists connections.
+const LIST: &str = "tcp_list";
 
 /// A program that is or was attached.
 struct Program {

@@ -29,12 +29,15 @@ const EXITED: &str = "EXITED";
 /// The map of open connections, which is large.
 const CONNS: &str = "CONNS";
 
+/// The map of waiting requests to accept connections, which is large too.
+const ACCEPTS: &str = "TCP_ACCEPTS";
+
 /// The maps that depend on the kernel: [`EXITED`], per-CPU maps that are only used if the verifier follows every iteration of a
-/// loop (`path.rs`), and [`CONNS`].
-const ON_FACTS: [&str; 4] = [EXITED, "DEEP", "DEEP_QUIET", CONNS];
+/// loop (`path.rs`), [`CONNS`] and [`ACCEPTS`].
+const ON_FACTS: [&str; 5] = [EXITED, "DEEP", "DEEP_QUIET", CONNS, ACCEPTS];
 
 /// Other maps of connections.
-const OF_TCP: [&str; 4] = ["WAITING", "TCP_BEGUN", "TCP_SUBMITTERS", "TCP_ACCEPTS"];
+const OF_TCP: [&str; 3] = ["WAITING", "TCP_BEGUN", "TCP_SUBMITTERS"];
 
 /// `BPF_F_NO_PREALLOC` (UAPI).
 const NO_PREALLOC: u32 = 1;
@@ -96,12 +99,14 @@ impl Maps {
             let elements = match (name, map.max_entries()) {
                 (EXITED, _) if facts.consts.get(Const::ExitHasGroupDead) == Some(1) => 1,
                 (CONNS, _) => connections,
+                (ACCEPTS, declared) => declared.min(connections),
                 (EXITED, declared) => declared,
                 _ if facts.may_goto => 1,
                 _ => cpus,
             };
             // A program may allocate in any context from 6.1 on.
-            let flags = if name == CONNS && facts.cast.is_some() { NO_PREALLOC } else { 0 };
+            let grows = [CONNS, ACCEPTS].contains(&name) && facts.cast.is_some();
+            let flags = if grows { NO_PREALLOC } else { 0 };
             self.add(name, map, elements, flags)?;
         }
         Ok(())

@@ -7,6 +7,7 @@
 mod cases;
 mod net;
 mod told;
+mod unreported;
 
 use crate::sys::{self, Actor};
 use crate::traced::{Run, Traced, alone, emulated, may_trace, n, not_checked, skipped, tracetui};

@@ -12,7 +12,7 @@ const NOP: u8 = 0;
 /// `IOSQE_ASYNC`: executed by a worker thread.
 pub(crate) const BY_WORKER: u8 = 16;
 /// `IOSQE_CQE_SKIP_SUCCESS`: no completion event on success.
-const QUIET: u8 = 64;
+pub(crate) const QUIET: u8 = 64;
 /// `IORING_FEAT_CQE_SKIP`: the kernel supports that flag (5.17+).
 const HAS_QUIET: u32 = 1 << 11;
 /// `IORING_SETUP_SQPOLL`.
@@ -52,19 +52,20 @@ struct Offsets {
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sqe {
-    opcode: u8,
-    flags: u8,
-    ioprio: u16,
-    fd: i32,
-    off: u64,
-    addr: u64,
-    len: u32,
-    open_flags: u32,
-    user_data: u64,
-    buf_index: u16,
-    personality: u16,
-    file_index: u32,
-    rest: [u64; 2],
+    pub(crate) opcode: u8,
+    pub(crate) flags: u8,
+    pub(crate) ioprio: u16,
+    pub(crate) fd: i32,
+    pub(crate) off: u64,
+    pub(crate) addr: u64,
+    pub(crate) len: u32,
+    pub(crate) open_flags: u32,
+    pub(crate) user_data: u64,
+    pub(crate) buf_index: u16,
+    pub(crate) personality: u16,
+    /// The slot of a direct descriptor, plus 1.
+    pub(crate) file_index: u32,
+    pub(crate) rest: [u64; 2],
 }
 
 /// A ring, mapped.
@@ -83,7 +84,7 @@ impl Ring {
     }
 
     /// A ring with this number of entries, a power of two.
-    fn deep(flags: u32, entries: u32) -> Option<Ring> {
+    pub(crate) fn deep(flags: u32, entries: u32) -> Option<Ring> {
         let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
         let fd = sys::call(libc::SYS_io_uring_setup, [entries.into(), &raw mut params as u64, 0, 0, 0]);
         if fd < 0 {
@@ -125,6 +126,13 @@ impl Ring {
         res.into()
     }
 
+    /// Registers a table of this number of unused direct descriptors (`IORING_REGISTER_FILES`).
+    pub(crate) fn register_slots(&self, slots: usize) {
+        let empty = vec![-1i32; slots];
+        let args = [self.fd as u64, 2, empty.as_ptr() as u64, slots as u64, 0];
+        assert_eq!(sys::call(libc::SYS_io_uring_register, args), 0);
+    }
+
     /// Submits requests that post no completion events.
     fn submit_all(&self, sqes: [Sqe; ENTRIES as usize]) {
         sqes.into_iter().for_each(|sqe| self.put(sqe));
@@ -138,7 +146,7 @@ impl Ring {
     }
 
     /// Adds a request to the submission queue.
-    fn put(&self, sqe: Sqe) {
+    pub(crate) fn put(&self, sqe: Sqe) {
         let tail = Ring::number(self.sq, self.params.sq.tail);
         let at = tail.load(Ordering::Acquire);
         let slot = at & (self.params.sq_entries - 1);
@@ -308,10 +316,7 @@ fn a_direct_descriptor_has_no_path_and_says_why() {
     let file = dir.file("direct");
     let to_open = file.clone();
     let acted = trace(0, move |ring| {
-        // IORING_REGISTER_FILES with unused slots.
-        let empty = [-1i32; 4];
-        let registered = sys::call(libc::SYS_io_uring_register, [ring.fd as u64, 2, empty.as_ptr() as u64, 4, 0]);
-        assert_eq!(registered, 0);
+        ring.register_slots(4);
         let path = c(to_open);
         let sqe = Sqe { file_index: 2, ..openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0) };
         vec![ring.run(sqe)]

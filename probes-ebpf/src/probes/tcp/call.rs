@@ -157,7 +157,7 @@ unsafe fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
             // The numbers are the same.
             via: which,
             abi: call.abi,
-            dissolves: family[0] == AF_UNSPEC,
+            dissolves: family[0] == AF_UNSPEC && may_dissolve(call.ret as i32, socket.sk),
             address,
             submitter: None,
         };
@@ -195,6 +195,14 @@ fn is_restarted(ret: i32) -> bool {
 #[inline(always)]
 fn goes_on(ret: i32) -> bool {
     matches!(ret, -4 | -114 | -115) || is_restarted(ret)
+}
+
+/// Whether a call with this result may have dissolved a connection. Another thread may change the family in user memory during the
+/// call, but `tcp_disconnect` (net/ipv4/tcp.c) succeeds or returns EBUSY, and leaves the socket closed.
+#[inline(always)]
+unsafe fn may_dissolve(ret: i32, sk: u64) -> bool {
+    // SAFETY: the fields of the socket are read through a cast pointer or by helper.
+    ret == -16 || ret == 0 && unsafe { sock::state_of(sk) } == state::CLOSE
 }
 
 /// EISCONN and EALREADY: there was a request before.
@@ -346,6 +354,8 @@ unsafe fn unseen(
 unsafe fn begun(scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked, flags: u16) -> Option<*mut Scratch> {
     // SAFETY: `s` is this CPU's element of this program's own map.
     unsafe {
+        // A list or a reset may have noted it as missed.
+        conn::claim(socket.sk);
         let mptcp = if socket.mptcp { flag::MPTCP } else { 0 };
         let has_ret = if is_restarted(asked.ret) { 0 } else { flag::HAS_RET };
         let s = conn::begin(scratch, who, flags | has_ret | mptcp, asked.via, asked.abi)?;
@@ -407,9 +417,6 @@ unsafe fn accepted(
             return None;
         }
         let closed = sock::state_of(sk) == state::CLOSE;
-        if closed {
-            conn::claim(sk);
-        }
         if let Some(old) = old
             && get(&raw const (*old).record.flags) & flag::OLDER == 0
         {

@@ -58,8 +58,8 @@ pub struct Scratch {
 static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(MAX_CONNECTIONS, 0);
 
 /// The sockets whose request was not reported yet. Who removes one reports it. (`BPF_FETCH` needs 5.12.) The values are zeros. Also
-/// the sockets that are not in [`CONNS`] and were closed by a reset: if accept(2) does not return them before they are destroyed, their
-/// events are lost.
+/// the sockets that are not in [`CONNS`] and were closed by a reset, or are open when the trace ends: if no end of a call reports
+/// them before they are destroyed or all programs are detached, their events are lost.
 #[map]
 static WAITING: HashMap<u64, [u64; 2]> = HashMap::with_max_entries(MAX_CONNECTIONS / 4, 0);
 
@@ -69,8 +69,13 @@ pub struct Submitter {
     pub header: FrameHeader,
     /// The descriptor of the request; −1 if it is none of the process.
     pub fd: i32,
-    /// The request posts no completion on success.
+    /// Of a connect: the request posts no completion on success.
     pub quiet: u32,
+    /// Of an accept: the descriptor is one of the ring's own table.
+    pub direct: u32,
+    reserved: u32,
+    /// Of an accept: the requests with this number that have not ended.
+    pub pending: u64,
 }
 
 /// The threads that submitted requests for a connection, by the address of the socket.
@@ -82,10 +87,16 @@ pub static TCP_SUBMITTERS: LruHashMap<u64, Submitter> = LruHashMap::with_max_ent
 #[inline(always)]
 pub unsafe fn submitter_of(sk: u64, who: &Who) -> Option<*mut Submitter> {
     // SAFETY: a map value; `who.task` is a task, a BTF pointer where the kernel has them.
-    let start = unsafe { task::start_of(who.task) };
-    TCP_SUBMITTERS
-        .get_ptr_mut(sk)
-        .filter(|submitter| unsafe { (**submitter).header.tgid.0 == who.tgid && (**submitter).header.start.0 == start })
+    TCP_SUBMITTERS.get_ptr_mut(sk).filter(|submitter| unsafe { (**submitter).is_of(who) })
+}
+
+impl Submitter {
+    /// Whether it is a thread of this process.
+    #[inline(always)]
+    pub unsafe fn is_of(&self, who: &Who) -> bool {
+        // SAFETY: `who.task` is a task, a BTF pointer where the kernel has them.
+        self.header.tgid.0 == who.tgid && self.header.start.0 == unsafe { task::start_of(who.task) }
+    }
 }
 
 /// The scratch of this CPU.
@@ -106,7 +117,7 @@ pub fn is_requested() -> bool {
 struct Totals {
     /// Connections that found no room in `CONNS`, and whose end was counted as lost already.
     unkept: u64,
-    /// 1: the connections that are older than the trace were listed.
+    /// 1: the connections that are older than the trace were listed. 2: those at its end too.
     listed: u64,
 }
 
@@ -115,7 +126,7 @@ static TCP_TOTALS: Array<Totals> = Array::with_max_entries(1, 0);
 
 /// Adds to a word in a map value, atomically.
 #[inline(always)]
-unsafe fn add(word: *mut u64, number: u64) {
+pub unsafe fn add(word: *mut u64, number: u64) {
     #[cfg(target_arch = "bpf")]
     // SAFETY: the verifier checks that `word` lies in a map value.
     unsafe {
@@ -181,12 +192,28 @@ pub fn wait(sk: u64) -> bool {
     }
 }
 
-/// All connections that are older than the trace are known.
+/// The number of complete lists of connections.
+#[inline(always)]
+pub fn lists() -> u64 {
+    // SAFETY: an element of the map.
+    TCP_TOTALS.get_ptr(0).map_or(0, |totals| unsafe { get(&raw const (*totals).listed) })
+}
+
+/// A list of connections is complete.
 #[inline(always)]
 pub unsafe fn listed() {
     if let Some(totals) = TCP_TOTALS.get_ptr_mut(0) {
         // SAFETY: an element of the map.
-        unsafe { set(&raw mut (*totals).listed, 1) };
+        unsafe { set(&raw mut (*totals).listed, get(&raw const (*totals).listed) + 1) };
+    }
+}
+
+/// A connection is open when the trace ends. If no program reported it, it waits for the end of a call that may still do so.
+#[inline(always)]
+pub unsafe fn still_open(slot: Slot, sk: u64) {
+    if of(sk).is_none() && !wait(sk) {
+        // SAFETY: the calling program fills the slot.
+        unsafe { missed(slot, 1) };
     }
 }
 
@@ -197,9 +224,9 @@ pub unsafe fn is_unknown(sk: u64) -> bool {
     of(sk).is_none_or(|conn| unsafe { get(&raw const (*conn).record.flags) } & flag::OLDER != 0)
 }
 
-/// A connection ends that no program reported.
+/// Counts the events so far of a connection that no program reported.
 #[inline(always)]
-pub unsafe fn missed(slot: Slot) {
+pub unsafe fn missed(slot: Slot, events: u64) {
     let Some(totals) = TCP_TOTALS.get_ptr_mut(0) else { return };
     // SAFETY: an element of the map.
     unsafe {
@@ -207,8 +234,7 @@ pub unsafe fn missed(slot: Slot) {
             return add(&raw mut (*totals).unkept, u64::MAX);
         }
         if get(&raw const (*totals).listed) != 0 {
-            // Its accept, and its end.
-            lose(slot, capture::ALL, Reason::Missed, 2);
+            lose(slot, capture::ALL, Reason::Missed, events);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Iterators over connections. User space reads the first after the probes are attached, and the second each second.
+//! Iterators over connections. User space reads the first after the probes are attached and before they are detached, and the second
+//! each second and after they are detached.
 
 use super::conn::{self, Conn, Scratch};
 use super::{sock, state};
@@ -23,10 +24,12 @@ per_cpu! {
 
 /// The age in nanoseconds from which the sweep reports a request.
 const OVERDUE: u64 = 1_000_000_000;
+/// The number of lists after which no program runs but the sweep.
+const ENDED: u64 = 2;
 
 /// `struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; }`
 /// ([`kernel/bpf/task_iter.c`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/task_iter.c), 5.8+): each descriptor of
-/// each process. Makes the connections known that are older than the trace.
+/// each process. Makes the connections known that are older than the trace, or finds those at its end that no program reported.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn tcp_list(ctx: *mut c_void) -> i32 {
@@ -56,6 +59,13 @@ pub extern "C" fn tcp_list(ctx: *mut c_void) -> i32 {
         (*c).state = u32::from(now);
         (*c).called = 1;
         sock::addresses(&raw mut (*c).record, socket.sk);
+        if conn::lists() != 0 {
+            // The end of any other was counted already.
+            if matches!(now, is::ESTABLISHED | is::SYN_SENT | is::SYN_RECV | is::CLOSE_WAIT) {
+                conn::still_open(Slot::TcpSweep, socket.sk);
+            }
+            return 0;
+        }
         let waits = now == is::SYN_SENT;
         if !waits {
             ((*c).decided, (*c).told) = (1, 1);
@@ -71,7 +81,7 @@ pub extern "C" fn tcp_list(ctx: *mut c_void) -> i32 {
 /// `struct bpf_iter__bpf_map_elem { struct bpf_iter_meta *meta; struct bpf_map *map; void *key; void *value; }`
 /// ([`kernel/bpf/map_iter.c`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/map_iter.c), 5.9+): the sockets in a map.
 /// Reports the outcome of requests that the kernel knows and that no program reported. Each second the map is `WAITING`, whose
-/// values are zeros. When the trace ends it is `CONNS`, and requests without an outcome are reported too.
+/// values are zeros. When the trace has ended it is also `CONNS`, and requests without an outcome are reported too.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub extern "C" fn tcp_sweep(ctx: *mut c_void) -> i32 {
@@ -91,7 +101,13 @@ pub extern "C" fn tcp_sweep(ctx: *mut c_void) -> i32 {
 unsafe fn swept(sk: u64, ending: bool) {
     // SAFETY: `c` is a map value; `s` is this CPU's element of this program's own map.
     unsafe {
-        let Some(c) = conn::of(sk) else { return };
+        let Some(c) = conn::of(sk) else {
+            if conn::lists() == ENDED {
+                // Its accept, and perhaps its end.
+                conn::missed(Slot::TcpSweep, if sock::state_of(sk) == is::CLOSE { 2 } else { 1 });
+            }
+            return;
+        };
         if get(&raw const (*c).told) != 0 {
             return;
         }

@@ -99,7 +99,8 @@ unsafe fn changed(slot: Slot, scratch: &Array<Scratch>, sk: u64, old: u8, new: u
         let Some(c) = conn::of(sk) else {
             // A reset may come before accept(2) returns, whose end then reports the connection.
             if conn::leaves(old, new) && sock::file_of(sk) != 0 && (new != state::CLOSE || !conn::wait(sk)) {
-                conn::missed(slot);
+                conn::claim(sk);
+                conn::missed(slot, 2);
             }
             return;
         };
@@ -255,8 +256,8 @@ unsafe fn requested(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
         if !conn::wait(sk) || !conn::keep(s, sk) {
             conn::claim(sk);
             if !expected {
-                // Otherwise the end of the call reports it.
-                conn::lose(slot, (*c).verdict, Reason::NoRoom, 2);
+                // Otherwise the end of the call reports it. Its close is counted if it becomes a connection.
+                conn::lose(slot, (*c).verdict, Reason::NoRoom, 1);
             }
         }
     }
@@ -294,7 +295,7 @@ unsafe fn destroyed(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
         let waits = conn::claim(sk);
         let Some(c) = conn::of(sk) else {
             if waits {
-                conn::missed(slot);
+                conn::missed(slot, 2);
             }
             return;
         };

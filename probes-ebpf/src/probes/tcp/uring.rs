@@ -4,15 +4,17 @@ use super::call::{self, Asked};
 use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, is_requested, submitter_of};
 use super::sock;
 use crate::arch::native_abi;
+use crate::capture;
 use crate::emit::zero_words;
 use crate::files::file_at;
 use crate::maps::per_cpu;
-use crate::read::{has, offset, opaque, rd, rd_field};
+use crate::read::{get, has, offset, opaque, rd, rd_field};
 use crate::task::{self, Who, current};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap};
+use aya_ebpf::maps::{Array, HashMap};
 use core::mem::MaybeUninit;
-use tracetui_shared::kind::Slot;
+use tracetui_shared::counters::Reason;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::tcp::{op, via};
 
@@ -43,9 +45,10 @@ struct RequestKey {
     user_data: u64,
 }
 
-/// The threads that submitted requests to accept connections. From the second connection on, completions name no request.
+/// The threads that submitted requests to accept connections. All completions but the last name no request. It evicts none, so that
+/// one user's requests cannot remove another's. Not preallocated where the kernel can allocate in any context (6.2+).
 #[map]
-static TCP_ACCEPTS: LruHashMap<RequestKey, Submitter> = LruHashMap::with_max_entries(4096, 0);
+static TCP_ACCEPTS: HashMap<RequestKey, Submitter> = HashMap::with_max_entries(1 << 16, 0);
 
 /// A request is submitted by the current task.
 #[inline(always)]
@@ -62,15 +65,23 @@ pub unsafe fn submitted(req: u64, opcode: u8) {
         let mut submitter = MaybeUninit::<Submitter>::uninit();
         let to = submitter.as_mut_ptr();
         zero_words::<{ size_of::<Submitter>() / 8 }>(to.cast());
-        task::fill(&raw mut (*to).header, &Who::of(task), 0, 0);
+        let who = Who::of(task);
+        task::fill(&raw mut (*to).header, &who, 0, 0);
         (*to).fd = fd;
         (*to).quiet = flags & CQE_SKIP;
         if opcode == ACCEPT {
-            if has(field::IoAcceptFileSlot) && rd_field::<u32>(req, field::IoAcceptFileSlot) != 0 {
+            let key =
+                RequestKey { ring: rd_field(req, field::KiocbCtx), user_data: rd_field(req, field::KiocbUserData) };
+            // No completion would remove it.
+            if flags & CQE_SKIP != 0 {
                 return;
             }
-            let (ring, user_data) = (rd_field(req, field::KiocbCtx), rd_field(req, field::KiocbUserData));
-            let _ = TCP_ACCEPTS.insert(RequestKey { ring, user_data }, submitter.assume_init_ref(), 0);
+            if let Some(others) = TCP_ACCEPTS.get_ptr_mut(key).filter(|others| (**others).is_of(&who)) {
+                return conn::add(&raw mut (*others).pending, 1);
+            }
+            (*to).direct = u32::from(is_direct(req));
+            (*to).pending = 1;
+            let _ = TCP_ACCEPTS.insert(key, submitter.assume_init_ref(), 0);
             return;
         }
         // The file is taken from the table when the request is executed.
@@ -95,7 +106,30 @@ pub struct Completion {
     pub flags: u32,
 }
 
-/// A completion is posted. From the second one of a request on it names none: `req` is 0.
+/// Whether an accept makes a descriptor of the ring's own table.
+#[inline(always)]
+unsafe fn is_direct(req: u64) -> bool {
+    // SAFETY: as for `submitted`.
+    has(field::IoAcceptFileSlot) && unsafe { rd_field::<u32>(req, field::IoAcceptFileSlot) } != 0
+}
+
+/// The thread that submitted the request of an accept. A completion that names no request has one, and continues.
+#[inline(always)]
+unsafe fn accepter(key: RequestKey, nameless: bool, flags: u32) -> Option<*mut Submitter> {
+    let submitter = TCP_ACCEPTS.get_ptr_mut(key)?;
+    if !nameless && flags & MORE == 0 {
+        // SAFETY: a map value.
+        unsafe {
+            conn::add(&raw mut (*submitter).pending, u64::MAX);
+            if get(&raw const (*submitter).pending) == 0 {
+                let _ = TCP_ACCEPTS.remove(key);
+            }
+        }
+    }
+    Some(submitter)
+}
+
+/// A completion is posted. Those of a request that continues name none: `req` is 0.
 #[inline(always)]
 pub unsafe fn ended(
     slot: Slot,
@@ -112,21 +146,22 @@ pub unsafe fn ended(
         return;
     }
     let Completion { ring, user_data, res, flags } = completion();
+    if nameless && flags & MORE == 0 {
+        return;
+    }
     // SAFETY: as for `submitted`.
     unsafe {
         let task = current();
         let (socket, submitted) = if accepts {
-            let key = RequestKey { ring, user_data };
-            let submitted = TCP_ACCEPTS.get_ptr_mut(key);
-            // A direct descriptor is in no table of the process, so its request is not in the map.
-            if submitted.is_none() {
+            let submitted = accepter(RequestKey { ring, user_data }, nameless, flags);
+            if res < 0 || nameless && submitted.is_none() {
                 return;
             }
-            if flags & MORE == 0 {
-                let _ = TCP_ACCEPTS.remove(key);
-            }
-            if res < 0 {
-                return;
+            let direct = if nameless { submitted.is_some_and(|s| (*s).direct != 0) } else { is_direct(req) };
+            if direct {
+                // It is in no table of the process. Its end is counted when it comes.
+                let who = Who::of(if nameless { task } else { submitter() });
+                return conn::lose(slot, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
             }
             (sock::of_fd(task, res as u64), submitted)
         } else {

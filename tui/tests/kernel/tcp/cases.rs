@@ -6,10 +6,10 @@ use crate::arch::{self, nr32};
 use crate::narrow::Narrow;
 use crate::sys::{self, c};
 use crate::traced::Dir;
-use crate::uring::{self, BY_WORKER, Ring, SQPOLL};
+use crate::uring::{self, BY_WORKER, Ring, SQPOLL, Sqe};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 /// A name, which is also that of the threads (at most 15 bytes), and what happens.
@@ -433,6 +433,7 @@ pub(crate) const FAILURES: &[Case] = &[
         cable(Ipv4Addr::new(192, 0, 2, 2))?;
         unreachable(libc::EHOSTUNREACH, "EHOSTUNREACH", "unreachable")
     }),
+    ("tcp flips", flips_the_family),
     ("tcp bad address", || {
         let fd = tcp(v4());
         assert_eq!(sys::call(libc::SYS_connect, [fd as u64, 8, 16, 0, 0]), -i64::from(libc::EFAULT));
@@ -468,6 +469,29 @@ fn refused(to: SocketAddr, fd: i64) -> Told {
     assert_eq!(connect(fd, to), -i64::from(libc::ECONNREFUSED));
     let peer = json!({"raddr": to.ip().to_string(), "rport": to.port()});
     Ok(vec![with(failed(fd, "refused", Some("ECONNREFUSED"), libc::ECONNREFUSED), peer)])
+}
+
+/// Connects that fail before anything is sent, while another thread changes the family of the address to none and back.
+fn flips_the_family() -> Told {
+    own_net();
+    route(libc::RTN_BLACKHOLE, NOWHERE);
+    let to = sockaddr((NOWHERE, 9).into());
+    // SAFETY: the vector outlives the thread, and its first byte is only accessed atomically.
+    let family = unsafe { AtomicU8::from_ptr(to.as_ptr().cast_mut()) };
+    let fd = tcp(v4());
+    let rets: Vec<i64> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !RETURNED.load(Ordering::Relaxed) {
+                family.store(0, Ordering::Relaxed);
+                family.store(libc::AF_INET as u8, Ordering::Relaxed);
+            }
+        });
+        let rets = (0..300).map(|_| connect_raw(fd, &to)).collect();
+        RETURNED.store(true, Ordering::Relaxed);
+        rets
+    });
+    let failures = rets.iter().filter(|ret| **ret != 0).enumerate();
+    Ok(failures.map(|(n, _)| named(failed(fd, "failed", Some("EINVAL"), libc::EINVAL), &n.to_string())).collect())
 }
 
 /// A nonblocking connect is refused, and the process reads the error.
@@ -959,7 +983,27 @@ pub(crate) const URING: &[Case] = &[
     ("tcp ring refwkr", || ring_refused(BY_WORKER)),
     ("tcp ring accept", || ring_accepts(0)),
     ("tcp ring accwkr", || ring_accepts(BY_WORKER)),
-    ("tcp ring multi", multishot),
+    ("tcp ring multi", || {
+        let (ring, (listener, to)) = (ring(0)?, listen(v4()));
+        ring.submit(uring::accept(listener, 0, true), 0);
+        several(&ring, to)
+    }),
+    ("tcp ring same", || {
+        // They have the same number.
+        let (ring, (listener, to)) = (ring(0)?, listen(v4()));
+        (0..3).for_each(|_| ring.submit(uring::accept(listener, 0, false), 0));
+        several(&ring, to)
+    }),
+    ("tcp ring crowd", || {
+        const OTHERS: u32 = 8192;
+        let (ring, (listener, to), (idle, _)) = (ring(0)?, listen(v4()), listen(v4()));
+        let Some(others) = Ring::deep(0, OTHERS) else { return Err("no ring of this size".to_owned()) };
+        ring.submit(uring::accept(listener, 0, true), 0);
+        let waiting = |number| Sqe { user_data: number, ..uring::accept(idle, 0, false) };
+        (0..OTHERS.into()).for_each(|number| others.put(waiting(number)));
+        others.enter(OTHERS, 0);
+        several(&ring, to)
+    }),
     ("tcp ring poll", || {
         // A thread of the kernel makes the request, and has another name.
         let told = by(&ring(SQPOLL)?, 0)?;
@@ -1013,10 +1057,8 @@ fn ring_accepts(flags: u8) -> Told {
     Pair { listener, client, server, connect: connected(client), accept }.whole()
 }
 
-fn multishot() -> Told {
-    let ring = ring(0)?;
-    let (listener, to) = listen(v4());
-    ring.submit(uring::accept(listener, 0, true), 0);
+/// Connections that waiting requests accept.
+fn several(ring: &Ring, to: SocketAddr) -> Told {
     let mut told = Vec::new();
     for number in 0..3 {
         let client = tcp(to);

@@ -1,0 +1,112 @@
+//! Connections that no program reports. They count as lost, also if they are open when the trace ends.
+
+use super::net::{self, MPTCP, accept, connect, done, listen_with, name, tcp, v4};
+use super::{KIND, ours, traced};
+use crate::sys;
+use crate::traced::{Run, alone, n, not_checked};
+use crate::uring::{self, QUIET, Ring, Sqe};
+use std::net::SocketAddr;
+
+/// The lost events of the kind.
+fn lost(run: &Run) -> u64 {
+    run.check_sums()["kinds"]["tcp"]["lost"].as_object().expect("causes").values().map(n).sum()
+}
+
+/// A ring, a listener, and connections that wait to be accepted.
+struct Waiting {
+    ring: Ring,
+    listener: i64,
+    clients: Vec<i64>,
+}
+
+impl Waiting {
+    /// `None` without io_uring or the protocol.
+    fn new(protocol: i32, connections: usize) -> Option<Waiting> {
+        let ring = Ring::new(0)?;
+        let (listener, to) = listen_with(v4(), protocol, 8).ok()?;
+        let client = |_| {
+            let client = if protocol == MPTCP { mptcp(to) } else { tcp(to) };
+            done("connect", connect(client, to));
+            client
+        };
+        Some(Waiting { clients: (0..connections).map(client).collect(), ring, listener })
+    }
+
+    /// Accepts one by a request without a completion.
+    fn accept_quietly(&self) -> i64 {
+        let fd = done("dup", sys::call(libc::SYS_dup, [self.listener as u64, 0, 0, 0, 0]));
+        sys::close(fd);
+        self.ring.submit(uring::accept(self.listener, QUIET, false), 0);
+        assert_eq!(name(fd), name(self.listener), "it was accepted at once");
+        fd
+    }
+}
+
+fn mptcp(to: SocketAddr) -> i64 {
+    done("socket", net::socket(if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }, libc::SOCK_STREAM, MPTCP))
+}
+
+/// Accepts by requests without a completion: `open` of them stay open until the trace has ended, others are closed. One is
+/// accepted as usual. Returns the events that are shown and lost.
+fn quietly(protocol: i32, open: usize, closed: usize) -> Option<(usize, u64)> {
+    let _alone = alone();
+    let (run, fds) = traced(&KIND, |_| {
+        let waiting = Waiting::new(protocol, open + closed + 1)?;
+        let mut fds: Vec<i64> = (0..open).map(|_| waiting.accept_quietly()).collect();
+        // It has several descriptors, and counts once.
+        fds.extend(fds.iter().map(|fd| sys::call(libc::SYS_dup, [*fd as u64, 0, 0, 0, 0])).collect::<Vec<_>>());
+        (0..closed).for_each(|_| sys::close(waiting.accept_quietly()));
+        fds.push(done("accept", accept(waiting.listener)));
+        fds.extend(&waiting.clients);
+        fds.push(waiting.listener);
+        Some(fds)
+    })?;
+    let Some(fds) = fds else {
+        not_checked("accepts without a completion: no io_uring, or not the protocol");
+        return None;
+    };
+    fds.into_iter().for_each(sys::close);
+    Some((ours(&run).iter().filter(|event| event["op"] != "close").count(), lost(&run)))
+}
+
+#[test]
+fn accepts_that_nothing_reports_are_counted_while_they_are_open() {
+    if let Some(counts) = quietly(0, 3, 0) {
+        // Four connects and an accept.
+        assert_eq!(counts, (5, 3));
+    }
+}
+
+#[test]
+fn accepts_that_nothing_reports_are_counted_once() {
+    if let Some(counts) = quietly(0, 2, 2) {
+        // An accept, and for two of them an end.
+        assert_eq!(counts, (6, 6));
+    }
+}
+
+#[test]
+fn accepts_of_mptcp_that_nothing_reports_are_counted() {
+    if let Some(counts) = quietly(MPTCP, 3, 0) {
+        assert_eq!(counts, (5, 3));
+    }
+}
+
+#[test]
+fn accepts_into_the_table_of_a_ring_are_counted_while_they_are_open() {
+    let _alone = alone();
+    let acted = traced(&KIND, |_| {
+        let waiting = Waiting::new(0, 2)?;
+        waiting.ring.register_slots(4);
+        let direct = |slot: u32| Sqe { file_index: slot + 1, ..uring::accept(waiting.listener, 0, false) };
+        let rets = [0, 1].map(|slot| waiting.ring.run(direct(slot)));
+        Some((rets, waiting))
+    });
+    let Some((run, acted)) = acted else { return };
+    let Some((rets, waiting)) = acted.filter(|(rets, _)| *rets == [0, 0]) else {
+        return not_checked("accepts into the table of a ring: this kernel has none");
+    };
+    waiting.clients.iter().for_each(|fd| sys::close(*fd));
+    sys::close(waiting.listener);
+    assert_eq!((rets, lost(&run)), ([0, 0], 2));
+}
