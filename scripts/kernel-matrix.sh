@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped;
-# for --quick and --core with one that is built faster: without link-time optimization, and once for the tests and itself.
+# for --quick and --core with one that is built faster: once for the tests and itself, and for --quick with fewer optimizations.
 # Writes a report (kernel × check) to target/kernel-matrix/KERNELS.md, and its summary into docs/KERNELS.md.
 # usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core | --build] [--jobs N] [--out FILE] [KERNEL…]
 #   --arch ARCH x86_64, aarch64 or all; may be repeated; without it, the architecture of this machine
@@ -8,7 +8,7 @@
 #              the plan below, and the report is written: the sections of the architectures that ran are replaced
 #   --quick    the storms and the exits only, without the preemption models
 #   --core     some ninety checks of every subject, and `preempt=full` on two kernels. 6.18 and 7.1 run the storms and the exits only:
-#              every fault that they showed was also seen on 6.12 or on the newest kernel
+#              every fault that they showed was also seen on 6.12 or on the newest kernel. On aarch64: --quick, on 6.12
 #   --build    only builds the programs and fetches the kernels, for a run that follows
 #   --jobs N   machines that run at once (as many as there are processors)
 #   --out FILE writes the report to FILE, and nothing to docs/. With kernels named and without it, to stdout only
@@ -75,12 +75,17 @@ kernels() {
   local pair
   if [ ${#named[@]} -gt 0 ]; then
     echo "${named[@]}"
+  elif [ "$core:$1" = 1:aarch64 ]; then
+    echo 6.12
   else
     for pair in $(plan "$1"); do
       echo "${pair%=*}"
     done
   fi
 }
+
+# Whether the storms and the exits are all that runs on this architecture.
+quick() { [ -n "$quick" ] || [ "$core:$1" = 1:aarch64 ]; }
 
 # --- what a bare machine lacks -------------------------------------------------------------------------------------
 
@@ -112,7 +117,7 @@ install_needs() {
 # --- what runs in the machines -------------------------------------------------------------------------------------
 
 build() {
-  local arch=$1 target=$1-unknown-linux-musl bin=$work/$1/bin linker test_program program
+  local arch=$1 target=$1-unknown-linux-musl bin=$work/$1/bin profile=release linker test_program program
   mkdir -p "$bin"
   # The linker of the toolchain links for every architecture; a C compiler compiles for one only.
   linker=CARGO_TARGET_${arch^^}_UNKNOWN_LINUX_MUSL_LINKER
@@ -127,10 +132,11 @@ build() {
     cargo build --release --locked --target "$target" -p tracetui
     cp "$CARGO_TARGET_DIR/$target/release/tracetui" "$bin/tracetui"
   fi
-  test_program=$(cargo test --release --locked --target "$target" -p tracetui --test kernel --no-run \
+  ! quick "$arch" || profile=quick
+  test_program=$(cargo test --profile "$profile" --locked --target "$target" -p tracetui --test kernel --no-run \
     --message-format=json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*\/kernel-[^"]*\)".*/\1/p' | tail -1)
-  [ -z "$quick$core$build_only" ] || cp "$CARGO_TARGET_DIR/$target/release/tracetui" "$bin/tracetui"
+  [ -z "$quick$core$build_only" ] || cp "$CARGO_TARGET_DIR/$target/$profile/tracetui" "$bin/tracetui"
   # The strip of this machine may know its own architecture only.
   env "LD_LIBRARY_PATH=$sysroot/lib" "$sysroot/lib/rustlib/$(rustc --print host-tuple)/bin/rust-objcopy" \
     --strip-debug "$test_program" "$bin/kernel-tests"
@@ -184,7 +190,7 @@ runs() {
   for kernel in $(kernels "$arch"); do
     [ -s "$kernel_dir/$arch/$kernel" ] || continue
     checks=all
-    if [ -n "$quick" ]; then
+    if quick "$arch"; then
       checks=storm
     elif [ -n "$core" ]; then
       case $kernel in
@@ -198,7 +204,7 @@ runs() {
     fi
     echo "$kernel default checks=$checks"
   done
-  [ -z "$quick" ] || return 0
+  quick "$arch" && return
   # A kernel that has one preemption model only says so (`LACKS`), and that run is dropped.
   for kernel in $(kernels "$arch"); do
     case $core:$kernel in
@@ -273,13 +279,14 @@ boot_all() {
   for arch in "${archs[@]}"; do
     rm -f "$work/$arch"/*.log "$work/$arch"/*.died "$work/$arch"/*.dropped
   done
+  # By the name of their checks (all, core, most, storm): those that take longest begin first.
   while read -r arch kernel run words; do
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
       wait -n || true
     done
     # shellcheck disable=SC2086  # words are words
     boot "$arch" "$kernel" "$run" $words &
-  done < <(for arch in "${archs[@]}"; do runs "$arch" | sed "s/^/$arch /"; done)
+  done < <(for arch in "${archs[@]}"; do runs "$arch" | sed "s/^/$arch /"; done | sort --stable -k4,4)
   wait
 }
 

@@ -6,7 +6,8 @@ use crate::sys::{self, Actor, c};
 use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, tracetui};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 const BPF_MAP_CREATE: u64 = 0;
 const BPF_MAP_UPDATE_ELEM: u64 = 2;
@@ -117,6 +118,24 @@ fn load_inside(name: &'static str) -> Result<OwnedFd, i64> {
 
 /// By then a change is in the inventory, with the pause after the one before.
 const INVENTORY: Duration = Duration::from_secs(10);
+
+/// Waits until the output satisfies this, at most for [`INVENTORY`].
+fn wait_until(output: &Path, satisfies: impl Fn(&str) -> bool) {
+    let begun = Instant::now();
+    while begun.elapsed() < INVENTORY && !std::fs::read_to_string(output).is_ok_and(|lines| satisfies(&lines)) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until an inventory has reported this operation for each of the programs, as [`wait_until`].
+fn wait_for(op: &str, ids: &[i64], output: &Path) {
+    let is_it =
+        |event: &Value, id: i64| event["op"] == op && event["seen_by"] == "inventory" && event["prog"]["id"] == id;
+    wait_until(output, |lines| {
+        let events: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        ids.iter().all(|id| events.iter().any(|event| is_it(event, *id)))
+    });
+}
 
 /// The events of a program, in order.
 fn of_program(run: &Run, id: i64) -> Vec<Value> {
@@ -246,7 +265,8 @@ fn a_replay_has_the_programs_that_came_and_went() {
             sys::unshare(libc::CLONE_NEWNET);
             let Ok(fds) = linked.run() else { return vec![] };
             let id = id_and_tag(&fds[0])[0];
-            std::thread::sleep(INVENTORY);
+            // The load and the attachment.
+            wait_until(traced.output(), |text| text.lines().filter(|line| line.contains("tt_replayed")).count() == 2);
             drop(fds);
             wait_until_gone(id);
             vec![id]
@@ -300,8 +320,8 @@ fn tool(program: &str, args: &[&str]) -> bool {
     done.is_ok_and(|done| done.status.success())
 }
 
-/// Runs `act` and tracetui in a network namespace of their own.
-fn in_network(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, Vec<i64>)> {
+/// Runs `act` and tracetui in a network namespace of their own. `act` gets the output of tracetui.
+fn in_network(act: impl FnOnce(&Path) -> Vec<i64>) -> Option<(Run, Vec<i64>)> {
     if !may_trace() {
         return None;
     }
@@ -309,7 +329,7 @@ fn in_network(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, Vec<i64>)> {
     let traced = Traced::start(&["--kind", "bpf"])?;
     // After the first inventory: what it has is no event.
     std::thread::sleep(INVENTORY);
-    let numbers = Actor::new(act).run();
+    let numbers = Actor::new(|| act(traced.output())).run();
     let run = traced.stop();
     run.check();
     Some((run, numbers))
@@ -320,7 +340,7 @@ fn what_is_attached_by_netlink_is_seen() {
     let _alone = alone();
     let dir = Dir::new();
     let pin = dir.at("pin");
-    let acted = in_network(|| {
+    let acted = in_network(|output| {
         let xdp = sys::owned(load(XDP, "tt_nl_xdp", &[MOV_R0, EXIT]));
         let tc = sys::owned(load(SCHED_CLS, "tt_nl_tc", &[MOV_R0, EXIT]));
         let id = id_and_tag(&xdp)[0].to_string();
@@ -332,11 +352,12 @@ fn what_is_attached_by_netlink_is_seen() {
             && tool("bpftool", &["net", "attach", "xdpgeneric", "id", &id, "dev", "tt0"])
             && tool("tc", &["qdisc", "add", "dev", "lo", "clsact"])
             && tool("tc", &["filter", "add", "dev", "lo", "ingress", "bpf", "da", "object-pinned", &pin]);
-        std::thread::sleep(INVENTORY);
+        let ids = [&xdp, &tc].map(|prog| id_and_tag(prog)[0]);
+        wait_for("attach", &ids, output);
         tool("bpftool", &["net", "detach", "xdpgeneric", "dev", "tt0"]);
         tool("tc", &["filter", "del", "dev", "lo", "ingress"]);
-        std::thread::sleep(INVENTORY);
-        vec![ok.into(), id_and_tag(&xdp)[0], id_and_tag(&tc)[0]]
+        wait_for("detach", &ids, output);
+        vec![ok.into(), ids[0], ids[1]]
     });
     let Some((run, numbers)) = acted else { return };
     if numbers[0] == 0 {
@@ -359,14 +380,14 @@ fn what_is_attached_by_netlink_is_seen() {
 #[test]
 fn what_a_program_attaches_is_seen() {
     let _alone = alone();
-    let acted = in_network(|| {
+    let acted = in_network(|output| {
         let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_in_link") };
         let fds = match linked.run() {
             Ok(fds) => fds,
             Err(error) => return vec![error],
         };
         let numbers = vec![id_and_tag(&fds[0])[0], link_id(&fds[1])];
-        std::thread::sleep(INVENTORY);
+        wait_for("attach", &numbers[..1], output);
         drop(fds);
         wait_until_gone(numbers[0]);
         numbers
@@ -396,7 +417,7 @@ fn what_a_program_attaches_is_seen() {
 #[test]
 fn a_link_without_its_interface_is_detached() {
     let _alone = alone();
-    let acted = in_network(|| {
+    let acted = in_network(|output| {
         let made = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
         // SAFETY: the name is a string that ends with a NUL.
         let index = unsafe { libc::if_nametoindex(c"tt0".as_ptr()) };
@@ -410,13 +431,14 @@ fn a_link_without_its_interface_is_detached() {
         let link = sys::owned(link);
         std::thread::sleep(INVENTORY);
         tool("ip", &["link", "del", "tt0"]);
-        std::thread::sleep(INVENTORY);
+        let id = id_and_tag(&prog)[0];
+        wait_for("detach", &[id], output);
         let listed = tracetui().args(["bpf", "--format", "json"]).output();
         let listed: Value = serde_json::from_slice(&listed.expect("it runs").stdout).expect("JSON");
         let is_it = |one: &&Value| one["id"] == link_id(&link);
         let detached =
             listed["links"].as_array().into_iter().flatten().find(is_it).map(|link| link["detached"].clone());
-        vec![id_and_tag(&prog)[0], (detached == Some(true.into())).into()]
+        vec![id, (detached == Some(true.into())).into()]
     });
     let Some((run, numbers)) = acted else { return };
     if numbers[0] < 0 {
@@ -430,7 +452,7 @@ fn a_link_without_its_interface_is_detached() {
 #[test]
 fn what_a_system_call_attaches_is_not_told_again() {
     let _alone = alone();
-    let acted = in_network(|| {
+    let acted = in_network(|output| {
         let linked = sys::owned(load(SCHED_CLS, "tt_one_link", &[MOV_R0, EXIT]));
         let attached = sys::owned(load(SCHED_CLS, "tt_one_tcx", &[MOV_R0, EXIT]));
         let attr = |prog: &OwnedFd, target_first: bool| {
@@ -446,8 +468,9 @@ fn what_a_system_call_attaches_is_not_told_again() {
         std::thread::sleep(INVENTORY);
         assert_eq!(attr(&attached, true).u32(8, TCX_EGRESS).call(BPF_PROG_DETACH), 0);
         drop(link);
-        std::thread::sleep(INVENTORY);
-        vec![id_and_tag(&linked)[0], id_and_tag(&attached)[0]]
+        let id = id_and_tag(&linked)[0];
+        wait_for("detach", &[id], output);
+        vec![id, id_and_tag(&attached)[0]]
     });
     let Some((run, numbers)) = acted else { return };
     if numbers[0] < 0 {
