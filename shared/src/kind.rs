@@ -351,9 +351,9 @@ slots! {
     Exec {
         ExecBtf = 0:         "exec_btf"           Most,    "`exec` from the BTF tracepoint `sched_process_exec`.";
         ExecTp = 1:          "exec_tp"            Most,    "`exec` from the classic tracepoint `sched:sched_process_exec`.";
-        ExecSysExit = 9:     "sys_exit_btf"       Rest,    "Failed `exec` from the BTF tracepoint `sys_exit`.";
-        ExecFailTp = 10:     "exec_fail_tp"       Rest,    "Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.";
-        ExecFailMulti = 14:  "exec_fail_multi"    Rest,    "Failed `exec` from the returns of the functions behind the system calls.";
+        ExecSysExit = 9:     "sys_exit_btf"       Failures,"Failed `exec` from the BTF tracepoint `sys_exit`.";
+        ExecFailTp = 10:     "exec_fail_tp"       Failures,"Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.";
+        ExecFailMulti = 14:  "exec_fail_multi"    Failures,"Failed `exec` from the returns of the functions behind the system calls.";
     }
     Exit {
         ExitBtf = 2:         "exit_btf"           Most,    "`exit` from the BTF tracepoint `sched_process_exit`.";
@@ -404,7 +404,9 @@ pub enum Shows {
     Most,
     /// Only events that slots of [`Shows::Most`] do not see.
     Rest,
-    /// The same, and each event ends a request.
+    /// Only failed events, which slots of [`Shows::Most`] do not see.
+    Failures,
+    /// As [`Shows::Rest`], and each event ends a request.
     End,
     /// Requests, each of which is only a part of an event ([`crate::header::flag::REQUEST`]).
     Request,

@@ -1,7 +1,7 @@
 //! Attaches the programs of the table ([`programs`](super::programs)). Each group gets the best way that works.
 
 use super::Way;
-use super::kinds::{AttachPoint, GROUPS, Group, Probe, Record, order};
+use super::kinds::{AttachPoint, GROUPS, Group, Probe, Record, Requested, order};
 use super::load::{Failure, KernelFacts, StartError};
 use super::multi;
 use super::object::{Maps, ProbeObject, Rejected};
@@ -18,7 +18,6 @@ use tracetui_host::ftrace::{self, FunctionTracing};
 use tracetui_host::ksymbols::open_tracepoint;
 use tracetui_host::machine::Release;
 use tracetui_host::program::ProgramKind;
-use tracetui_shared::kind::KindSet;
 
 /// An attached program; detaches when dropped.
 pub(super) struct Link {
@@ -62,7 +61,7 @@ pub(super) fn all(
     object: &ProbeObject,
     maps: &Maps,
     loaded: Vec<(&'static str, Loaded)>,
-    kinds: KindSet,
+    requested: Requested,
     facts: &KernelFacts,
     first: Way,
 ) -> Result<Attached, StartError> {
@@ -75,15 +74,16 @@ pub(super) fn all(
         let mut attached = Attached::default();
         let mut attacher = Attacher { arch, object, maps, loaded, facts, preemptible, silent, into: &mut attached };
         for group in GROUPS {
-            attacher.group(group, kinds, order(first, preemptible));
+            attacher.group(group, requested, order(first, preemptible));
         }
         attached
     }))
 }
 
 /// The programs of the best way of each group.
-fn best(kinds: KindSet, order: [Way; 3]) -> Vec<&'static Probe> {
-    let of = |group: &'static Group| group.ways(order).take(1).flatten().filter(move |probe| group.wants(probe, kinds));
+fn best(requested: Requested, order: [Way; 3]) -> Vec<&'static Probe> {
+    let of =
+        |group: &'static Group| group.ways(order).take(1).flatten().filter(move |probe| group.wants(probe, requested));
     GROUPS.iter().flat_map(of).collect()
 }
 
@@ -96,12 +96,12 @@ pub(super) type Loaded = Result<OwnedFd, Rejected>;
 /// itself.
 pub(super) fn load(
     object: &ProbeObject,
-    kinds: KindSet,
+    requested: Requested,
     facts: &KernelFacts,
     first: Way,
 ) -> Result<Vec<(&'static str, Loaded)>, StartError> {
     let arch = facts.arch.ok_or(StartError::Architecture)?;
-    let probes = best(kinds, order(first, tracepoints_are_preemptible(facts)));
+    let probes = best(requested, order(first, tracepoints_are_preemptible(facts)));
     let mut wanted: Vec<(&str, ProgramKind)> = probes
         .iter()
         .filter(|probe| probe.refused(facts).is_none())
@@ -177,10 +177,10 @@ struct Running {
 }
 
 impl Attacher<'_> {
-    fn group(&mut self, group: &Group, kinds: KindSet, order: [Way; 3]) {
+    fn group(&mut self, group: &Group, requested: Requested, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
         for way in group.ways(order) {
-            let wanted: Vec<&Probe> = way.iter().filter(|probe| group.wants(probe, kinds)).collect();
+            let wanted: Vec<&Probe> = way.iter().filter(|probe| group.wants(probe, requested)).collect();
             if wanted.is_empty() {
                 return;
             }

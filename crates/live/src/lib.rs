@@ -51,6 +51,7 @@ pub mod synthetic;
 pub mod wake;
 
 pub use changes::NAME as STREAM;
+use kinds::Requested;
 pub use kinds::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
 pub use status::ProbeStatus;
@@ -92,6 +93,8 @@ pub struct LiveOptions {
     /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
     /// always attach, for the process table.
     pub kinds: KindSet,
+    /// The kinds whose failed events are requested too. Without failed execs, no program is at the end of system calls for them.
+    pub failing: KindSet,
     pub stacks: KindSet,
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
@@ -104,6 +107,10 @@ pub struct LiveOptions {
 }
 
 impl LiveOptions {
+    fn requested(&self) -> Requested {
+        Requested { kinds: self.kinds, failing: self.failing }
+    }
+
     /// The room for connections; a map has at least one element.
     fn connections(&self) -> u32 {
         if self.kinds.contains(Kind::Tcp) { self.connections } else { 1 }
@@ -235,7 +242,7 @@ impl Live {
         let bytes = load::for_this_kernel(options, facts)?;
         let object = object::ProbeObject::new(&bytes, &mut maps, facts, options.connections())?;
         // The verifier takes most of the start. The maps are prepared meanwhile.
-        let load = || attach::load(&object, options.kinds, facts, options.way);
+        let load = || attach::load(&object, options.requested(), facts, options.way);
         let (loaded, prepared) = std::thread::scope(|scope| {
             let loads = std::thread::Builder::new().spawn_scoped(scope, load);
             let prepared = Prepared::new(&mut maps, &object, options, facts);
@@ -244,7 +251,7 @@ impl Live {
         });
         let Prepared { mut capture, cpus, mut helpers, begun, ring } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let attached = attach::all(&object, &maps, loaded, options.kinds, facts, options.way)?;
+        let attached = attach::all(&object, &maps, loaded, options.requested(), facts, options.way)?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }

@@ -379,6 +379,7 @@ mod tests {
         LiveOptions {
             ring_size,
             kinds: KindSet::NONE,
+            failing: KindSet::ALL,
             stacks: KindSet::NONE,
             capture: tracetui_events::capture::CaptureFilter::NOTHING,
             tree_size: tracetui_shared::capture::MAX_TREE,

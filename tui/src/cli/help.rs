@@ -2,10 +2,11 @@
 
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// The help of `--kind`: `Event kinds: exec exit … [default: all except fork]`.
+/// The help of `--kind`: `Event kinds: exec exit … [default: all except fork]; exec:ok: …`.
 pub(super) fn kinds() -> String {
     let off: Vec<&str> = KindSet::ON_REQUEST.iter().map(Kind::name).collect();
-    format!("Event kinds: {} [default: all except {}]", Kind::ALL.map(Kind::name).join(" "), off.join(", "))
+    let (all, off) = (Kind::ALL.map(Kind::name).join(" "), off.join(", "));
+    format!("Event kinds: {all} [default: all except {off}]; exec:ok: without failures")
 }
 
 macro_rules! filters {

@@ -80,6 +80,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         ring_size: limits::RING_MIN as u32,
         budget: Budget::default(),
         kinds,
+        failing: KindSet::ALL,
         stacks: KindSet::from(Kind::Bpf),
         capture,
         btf: btf.map(Path::to_owned),

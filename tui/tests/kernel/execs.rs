@@ -383,6 +383,22 @@ fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
     assert_eq!(account["pairing"]["tid_not_pid"], 0, "{account}");
 }
 
+#[test]
+fn without_failed_execs_no_program_sees_them() {
+    const FAILED: u64 = 1000;
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec:ok"]) else { return };
+    Actor::new(|| (0..FAILED).map(|_| execve("/nowhere/alone", Argv::new(&["failing"]).at())).collect()).run();
+    let mut done = std::process::Command::new("/bin/true").spawn().expect("a child");
+    done.wait().expect("a status");
+    let run = traced.stop();
+    let account = run.check();
+    run.one("exec", done.id() as i32, |e| e["ret"] == 0);
+    assert!(run.lines().all(|event| event["ret"] == 0), "all succeeded");
+    // They would be seen and filtered.
+    assert!(n(&account["kinds"]["exec"]["seen"]) < FAILED, "{account}");
+}
+
 /// A program whose second segment is at an address outside of user memory. The kernel detects this only past the point
 /// of no return.
 fn fatal_program() -> Vec<u8> {

@@ -57,8 +57,16 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
         }
     };
     let connections = CONNECTIONS;
-    let options =
-        LiveOptions { ring_size: 16 << 20, kinds, stacks: Kind::Bpf.into(), capture, tree_size, connections, way };
+    let options = LiveOptions {
+        ring_size: 16 << 20,
+        kinds,
+        failing: KindSet::ALL,
+        stacks: Kind::Bpf.into(),
+        capture,
+        tree_size,
+        connections,
+        way,
+    };
     match Begun::new(&options).and_then(|begun| Live::start(&options, begun, &facts)) {
         Ok(live) => Some(live),
         Err(error) => {

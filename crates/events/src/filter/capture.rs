@@ -18,6 +18,9 @@ use crate::event::{Body, EventContext};
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::{Kind, KindSet};
 
+/// Follows a kind in `--kind`: only its events that did not fail.
+const OK: &str = ":ok";
+
 /// Positions of a [`CommGlobs`].
 const POSITIONS: usize = 64;
 
@@ -35,7 +38,7 @@ pub struct FilterOptions {
     pub uid: Vec<String>,
     /// `--cgroup GLOB`.
     pub cgroup: Vec<String>,
-    /// `--kind LIST`.
+    /// `--kind LIST`. `KIND:ok` means its events that did not fail.
     pub kind: Vec<String>,
     pub failed: bool,
     /// `--filter EXPR`. Commas do not separate expressions.
@@ -48,6 +51,8 @@ pub struct Compiled {
     pub capture: CaptureFilter,
     /// The requested kinds, without `lost`.
     pub kinds: KindSet,
+    /// The kinds whose failed events are requested too: all but those that `--kind` names as `KIND:ok`.
+    pub failing: KindSet,
     /// The part that the kernel cannot apply, without `kinds` and `show_lost`.
     pub rest: Filter,
     /// The whole filter, including its text, for recordings and the dashboard. It does not contain the default kinds:
@@ -87,23 +92,38 @@ impl FilterOptions {
                 rest.push(part);
             }
         }
+        let mut failing = KindSet::ALL;
+        if !self.kind.is_empty() {
+            let kinds = self.kinds(names)?;
+            lowered.kinds &= kinds_within(&kinds, false, names);
+            failing = kinds_within(&kinds, true, names);
+        }
         let rest = Expr::all(rest);
         let rest = Filter::of(rest.clone(), rest.to_string(), names)?;
         let kinds = lowered.kinds & KindSet::PROBED;
         let show_lost = lowered.kinds.contains(Kind::Lost);
-        Ok(Compiled { capture: lowered.capture(kinds), kinds, rest, whole, show_lost })
+        Ok(Compiled { capture: lowered.capture(kinds), kinds, failing, rest, whole, show_lost })
+    }
+
+    /// The expression of `--kind`.
+    fn kinds(&self, names: &dyn NameLookup) -> Result<Expr, FilterError> {
+        let items = self.kind.iter().flat_map(|value| split(value));
+        let tests = items.map(|item| {
+            let kind = option_test("--kind", "kind", item.strip_suffix(OK).unwrap_or(item), names)?;
+            Ok(if item.ends_with(OK) { Expr::all(vec![kind, Expr::Not(Box::new(Expr::Failed))]) } else { kind })
+        });
+        Ok(Expr::any(tests.collect::<Result<_, _>>()?))
     }
 
     fn expr(&self, names: &dyn NameLookup) -> Result<Expr, FilterError> {
         let lists = [
-            ("--kind", "kind", &self.kind),
             ("--pid", "pid", &self.pid),
             ("--tree", "tree", &self.tree),
             ("--comm", "comm", &self.comm),
             ("--uid", "uid", &self.uid),
             ("--cgroup", "cgroup", &self.cgroup),
         ];
-        let mut parts = Vec::new();
+        let mut parts = if self.kind.is_empty() { Vec::new() } else { vec![self.kinds(names)?] };
         for (option, field, values) in lists {
             let items: Vec<&str> = values.iter().flat_map(|value| split(value)).collect();
             let tests = items.into_iter().map(|item| option_test(option, field, item, names));
@@ -319,6 +339,17 @@ pub(super) fn kinds_of(part: &Expr, names: &dyn NameLookup) -> Option<KindSet> {
             Some(if matches!(test.op, Op::Ne | Op::NotLike) { !kinds } else { kinds })
         }
         _ => None,
+    }
+}
+
+/// The kinds for whose events a part may hold; for whose `failed` events, if only these are meant.
+fn kinds_within(part: &Expr, failed: bool, names: &dyn NameLookup) -> KindSet {
+    let within = |part| kinds_within(part, failed, names);
+    match part {
+        Expr::All(parts) => parts.iter().map(within).fold(KindSet::ALL, |kinds, of_part| kinds & of_part),
+        Expr::Any(parts) => parts.iter().map(within).fold(KindSet::NONE, |kinds, of_part| kinds | of_part),
+        Expr::Not(inner) if failed && **inner == Expr::Failed => KindSet::NONE,
+        _ => kinds_of(part, names).unwrap_or(KindSet::ALL),
     }
 }
 

@@ -1637,6 +1637,22 @@ fn kinds_are_lowered_and_forks_shown_when_asked_for() {
 }
 
 #[test]
+fn a_kind_may_be_asked_for_without_its_failures() {
+    let of = |kinds: &[&str]| {
+        let compiled = compiled(&FilterOptions { kind: strings(kinds), ..FilterOptions::default() });
+        (compiled.kinds, !compiled.failing, compiled.show_lost, compiled.rest.text().to_owned())
+    };
+    let (exec, exit) = (KindSet::from(Kind::Exec), KindSet::from(Kind::Exit));
+    assert_eq!(of(&["exec"]), (exec, !exec, false, String::new()));
+    assert_eq!(of(&["exec:ok"]), (exec, KindSet::ALL, false, "not err".to_owned()));
+    assert_eq!(of(&["exec:ok,exit"]), (exec | exit, !exit, false, "kind=exec not err or kind=exit".to_owned()));
+    assert_eq!(of(&["exec:ok", "exec"]), (exec, !exec, false, "kind=exec not err or kind=exec".to_owned()));
+    assert_eq!(of(&[]), (KindSet::ALL & KindSet::PROBED & !KindSet::ON_REQUEST, KindSet::NONE, true, String::new()));
+    let wrong = FilterOptions { kind: strings(&["exec:bad"]), ..FilterOptions::default() };
+    assert!(wrong.compile(&Known).is_err());
+}
+
+#[test]
 fn what_does_not_fit_the_kernel_side_stays() {
     for (text, rest) in [
         ("pid=1 or comm=x", "pid=1 or comm=x"),

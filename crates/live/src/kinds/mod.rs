@@ -15,7 +15,7 @@ use super::multi::At;
 use std::collections::BTreeSet;
 use tracetui_host::arch::{self, Arch};
 use tracetui_host::btf::resolve::AttachNames;
-use tracetui_shared::kind::{Kind, KindSet, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Shows, Slot};
 use tracetui_shared::offsets::Field::{self, *};
 
 /// A place where a program attaches.
@@ -118,6 +118,21 @@ const RET: Record = &[("ret", 16, 8)];
 /// The ways to obtain the same events, each with its programs.
 type Ways = &'static [(Way, &'static [Probe])];
 
+/// The events for which programs are attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Requested {
+    pub(crate) kinds: KindSet,
+    /// The kinds whose failed events are requested too.
+    pub(crate) failing: KindSet,
+}
+
+impl Requested {
+    fn contains(self, slot: Slot) -> bool {
+        let kinds = if slot.shows() == Shows::Failures { self.kinds & self.failing } else { self.kinds };
+        kinds.contains(slot.kind())
+    }
+}
+
 /// The ways to obtain the same events, one of which is used.
 pub(super) struct Group {
     ways: Ways,
@@ -168,11 +183,11 @@ impl Group {
         Group { ways, when: When::Wanted }
     }
 
-    /// Whether one of its programs is attached for the requested kinds. A program that only adds data to events does
+    /// Whether one of its programs is attached for the requested events. A program that only adds data to events does
     /// not serve the process table, so it is attached only for its kind.
-    pub(super) fn wants(&self, probe: &Probe, kinds: KindSet) -> bool {
+    pub(super) fn wants(&self, probe: &Probe, requested: Requested) -> bool {
         let always = self.when == When::Always && matches!(probe.makes, Makes::Events(_));
-        always || !(probe.kinds() & kinds).is_empty()
+        always || probe.slots().any(|slot| requested.contains(slot))
     }
 
     /// The ways, the best first.
@@ -305,12 +320,15 @@ impl Probe {
         }
     }
 
-    /// The kinds of the events that this program makes or adds data to.
+    /// The slots of the events that this program makes or adds data to.
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let only = if let Makes::Part { of, .. } = self.makes { Some(of) } else { None };
+        Slot::of_program(self.name()).chain(only)
+    }
+
+    /// The kinds of these events.
     pub(super) fn kinds(&self) -> KindSet {
-        match self.makes {
-            Makes::Events(slot) => Slot::of_program(slot.program()).map(Slot::kind).collect(),
-            Makes::Part { of, .. } => of.kind().into(),
-        }
+        self.slots().map(Slot::kind).collect()
     }
 
     /// Whether the program reads a field that it does not require. Such fields are the cgroup in headers, short names
@@ -408,13 +426,17 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_not_attached() {
-        let wanted = |kinds: KindSet, way: Way| -> Vec<&str> {
+        let of = |kinds: KindSet, failing: KindSet, way: Way| -> Vec<&str> {
             let probes = GROUPS.iter().flat_map(|group| {
                 let ways = group.ways.iter().filter(move |(of, _)| *of == way);
-                ways.flat_map(|(_, probes)| *probes).filter(move |probe| group.wants(probe, kinds))
+                ways.flat_map(|(_, probes)| *probes)
+                    .filter(move |probe| group.wants(probe, Requested { kinds, failing }))
             });
             probes.map(Probe::name).collect()
         };
+        let wanted = |kinds: KindSet, way: Way| of(kinds, KindSet::ALL, way);
+        assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Typed), ["exit_btf", "exec_btf", "fork_btf"]);
+        assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Functions), ["fork_multi"]);
         assert_eq!(wanted(Kind::Exit.into(), Way::Typed), ["exit_btf", "exec_btf", "fork_btf"]);
         assert_eq!(wanted(Kind::Exit.into(), Way::Classic), ["exit_tp", "exec_tp"]);
         assert_eq!(wanted(Kind::Exit.into(), Way::Functions), ["fork_multi"]);

@@ -17,6 +17,7 @@ pub(crate) struct TraceOptions {
     pub ring_size: u32,
     pub budget: Budget,
     pub kinds: KindSet,
+    pub failing: KindSet,
     /// The kinds whose events include the kernel stack.
     pub stacks: KindSet,
     pub capture: CaptureFilter,
@@ -56,6 +57,7 @@ impl Request {
             ring_size: u32::try_from(args.ring_size.bytes()).context("--ring-size")?,
             budget: Budget::new(args.memory().0),
             kinds,
+            failing: filters.failing,
             stacks: args.stacks(),
             capture,
             btf: args.btf.file.clone(),

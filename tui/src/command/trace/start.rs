@@ -128,6 +128,7 @@ pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
     let live_options = LiveOptions {
         ring_size: options.ring_size,
         kinds: options.kinds,
+        failing: options.failing,
         stacks: options.stacks,
         capture,
         tree_size: MAX_TREE,
