@@ -165,6 +165,8 @@ impl Terminal {
         loop {
             self.take(Duration::from_millis(10));
             if self.stream.clears >= clears && self.is_drawn() {
+                // The buffer of the terminal may have cut the last line.
+                while self.take(Duration::from_millis(20)) {}
                 return true;
             }
             if self.child.try_wait().expect("a status").is_some() {
