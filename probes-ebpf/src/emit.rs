@@ -23,7 +23,7 @@
 use crate::call::Call;
 use crate::capture;
 use crate::files::is_fresh;
-use crate::maps::{RING, this_cpu};
+use crate::maps::{RING, RINGS, this_cpu};
 use crate::read::{at_most, forgotten, get, konst, opaque, set};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP};
@@ -237,8 +237,7 @@ impl Event {
     /// Asks the ring whether a frame of `most` bytes, more than [`SMALL`], may be sent.
     #[inline(always)]
     pub unsafe fn ask_room(&self, most: u64) -> bool {
-        // SAFETY: the helper takes the ring buffer, a map of this object.
-        unsafe { has_half(most) }
+        self.has_half(most)
     }
 
     /// Counts the event as cut short because the ring lacks room.
@@ -331,7 +330,7 @@ impl Event {
         unsafe {
             (*frame).len = len as u32;
             (*frame).flags |= flag::CONTINUES;
-            let sent = has_half(room(frame)) && self.output(frame, len);
+            let sent = self.has_half(room(frame)) && self.output(frame, len);
             if sent {
                 (*self.counters).sent_chunks += 1;
             }
@@ -362,7 +361,7 @@ impl Event {
         unsafe {
             let need = room(frame);
             if need > SMALL + RING_HEADER + 7 {
-                return has_half(need);
+                return self.has_half(need);
             }
             !self.slot.kind().floods() || self.has_credit(frame)
         }
@@ -380,7 +379,7 @@ impl Event {
                 (*self.state).credit = credit - need;
                 return true;
             }
-            let fill = fill();
+            let fill = self.fill();
             let limit = konst!(OpenLimit);
             if fill + need > limit {
                 return false;
@@ -398,10 +397,35 @@ impl Event {
     unsafe fn output(&self, frame: *mut FrameHeader, len: u64) -> bool {
         // SAFETY: the helper takes the ring buffer, a map of this object; the verifier checks that `frame` has `len` bytes.
         unsafe {
-            let urgent = room(frame) > SMALL && fill() > konst!(RingSize) / URGENT;
+            let urgent = room(frame) > SMALL && self.fill() > konst!(RingSize) / URGENT;
             let flags = if urgent { BPF_RB_FORCE_WAKEUP } else { 0 };
-            bpf_ringbuf_output(ring(), frame.cast(), len, u64::from(flags)) == 0
+            bpf_ringbuf_output(self.ring(), frame.cast(), len, u64::from(flags)) == 0
         }
+    }
+
+    /// Whether the ring has room for `need` bytes outside of the reserve for small frames. Each CPU may exceed the limit by
+    /// one frame.
+    #[inline(always)]
+    fn has_half(&self, need: u64) -> bool {
+        self.fill() + need <= konst!(RingSize) / 2
+    }
+
+    /// Bytes of the ring that are in use.
+    #[inline(always)]
+    fn fill(&self) -> u64 {
+        // SAFETY: the helper takes a ring buffer.
+        unsafe { bpf_ringbuf_query(self.ring(), u64::from(BPF_RB_AVAIL_DATA)) }
+    }
+
+    /// The ring of this CPU.
+    #[inline(always)]
+    fn ring(&self) -> *mut c_void {
+        let first = (&raw const RING).cast_mut().cast();
+        if konst!(RingMask) == 0 {
+            return first;
+        }
+        let ring = RINGS.get(self.cpu & konst!(RingMask) as u32);
+        if ring.is_null() { first } else { ring }
     }
 }
 
@@ -454,23 +478,4 @@ const fn keeps_the_table(slot: Slot) -> bool {
 unsafe fn room(frame: *const FrameHeader) -> u64 {
     // SAFETY: `frame` points into a map value or the stack, which the verifier checks.
     u64::from(unsafe { get(&raw const (*frame).len) }) + RING_HEADER + 7
-}
-
-/// Whether the ring has room for `need` bytes outside of the reserve for small frames. Each CPU may exceed the limit by
-/// one frame.
-#[inline(always)]
-unsafe fn has_half(need: u64) -> bool {
-    // SAFETY: the helper takes the ring buffer, a map of this object.
-    unsafe { fill() + need <= konst!(RingSize) / 2 }
-}
-
-/// Bytes of the ring that are in use.
-#[inline(always)]
-unsafe fn fill() -> u64 {
-    // SAFETY: the helper takes the ring buffer, a map of this object.
-    unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) }
-}
-
-fn ring() -> *mut core::ffi::c_void {
-    (&raw const RING).cast_mut().cast()
 }

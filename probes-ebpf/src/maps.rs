@@ -1,16 +1,50 @@
 //! Maps that several modules share, and the declaration of maps with one element per CPU. A map that only one module
 //! uses is declared in that module.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_map_def, bpf_map_type};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_map_lookup_elem};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
 use tracetui_shared::capture::{Capture, MAX_CGROUPS, MAX_KIN, MAX_PIDS, MAX_TREE, MAX_UIDS, ProcessKey};
 use tracetui_shared::counters::CpuState;
 
-/// The ring buffer through which records reach user space. User space replaces its size before the load.
+/// The first ring buffer through which records reach user space. User space replaces its size before the load.
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+
+/// All ring buffers, of which [`RING`] is the first. Used if there is more than one.
+#[map]
+pub static RINGS: Rings = Rings::new();
+
+/// An array of ring buffers (`BPF_MAP_TYPE_ARRAY_OF_MAPS`). User space replaces its length before the load.
+#[repr(transparent)]
+pub struct Rings(UnsafeCell<bpf_map_def>);
+
+// SAFETY: user space and the kernel change maps, not this definition.
+unsafe impl Sync for Rings {}
+
+impl Rings {
+    const fn new() -> Rings {
+        Rings(UnsafeCell::new(bpf_map_def {
+            type_: bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            map_flags: 0,
+            id: 0,
+            pinning: 0,
+        }))
+    }
+
+    /// A ring; null above the last one.
+    #[inline(always)]
+    pub fn get(&self, index: u32) -> *mut c_void {
+        // SAFETY: the helper takes a map of this object and a key of its size.
+        unsafe { bpf_map_lookup_elem(self.0.get().cast(), (&raw const index).cast()) }
+    }
+}
 
 /// Declares maps with one element per possible CPU. They are declared without a size. Before the load, user space sizes
 /// every map that has none.

@@ -455,8 +455,10 @@ pub enum Const {
     ByHelper,
     /// 1: `sched_process_exit` has the argument `group_dead` (6.16+).
     ExitHasGroupDead,
-    /// Size of the ring in bytes.
+    /// Size of each ring in bytes.
     RingSize,
+    /// The number of rings, a power of two, minus 1: the bits of the CPU's number that select its ring.
+    RingMask,
     /// Fill of the ring in bytes above which opens are refused.
     OpenLimit,
     /// Bytes that a CPU may write before it queries the fill of the ring.

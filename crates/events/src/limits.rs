@@ -115,6 +115,12 @@ pub const BATCHES_SPARE: usize = 8;
 /// The default of `--ring-size`, bytes.
 pub const RING_DEFAULT: u64 = 16 << 20;
 
+/// The maximum number of rings. More CPUs share them.
+pub const RINGS: usize = 64;
+
+/// The default size of each of several rings, bytes, if it is more than a share of [`RING_DEFAULT`].
+pub const RING_EACH: u64 = 2 << 20;
+
 /// The smallest ring, bytes. A page would be possible, but too small for long execs.
 pub const RING_MIN: u64 = 64 << 10;
 

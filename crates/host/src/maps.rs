@@ -41,15 +41,25 @@ pub struct NewMap {
     value_size: u32,
     max_entries: u32,
     map_flags: u32,
-    /// No inner map and no NUMA node.
-    unused: [u32; 2],
+    /// The descriptor of a map like the elements of an array of maps.
+    inner_map_fd: u32,
+    numa_node: u32,
     name: [u8; 16],
 }
 
 impl NewMap {
     /// A map of a type (`enum bpf_map_type`) with `max_entries` elements.
     pub fn new(map_type: u32, (key_size, value_size): (u32, u32), max_entries: u32) -> NewMap {
-        NewMap { map_type, key_size, value_size, max_entries, map_flags: 0, unused: [0; 2], name: [0; 16] }
+        NewMap {
+            map_type,
+            key_size,
+            value_size,
+            max_entries,
+            map_flags: 0,
+            inner_map_fd: 0,
+            numa_node: 0,
+            name: [0; 16],
+        }
     }
 
     /// An array with one value of `value_size` bytes.
@@ -62,6 +72,12 @@ impl NewMap {
     pub fn ring(bytes: u32) -> NewMap {
         const BPF_MAP_TYPE_RINGBUF: u32 = 27;
         NewMap::new(BPF_MAP_TYPE_RINGBUF, (0, 0), bytes)
+    }
+
+    /// An array of `max_entries` maps of the type of `inner`.
+    pub fn array_of(inner: BorrowedFd<'_>, max_entries: u32) -> NewMap {
+        const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
+        NewMap { inner_map_fd: number(inner), ..NewMap::new(BPF_MAP_TYPE_ARRAY_OF_MAPS, (4, 4), max_entries) }
     }
 
     /// The same map, which programs may only read.
@@ -88,13 +104,12 @@ impl NewMap {
     }
 }
 
-/// Sets the value of an array with a single element.
+/// Sets an element of an array.
 ///
 /// # Safety
 /// `value` must have the size of the map's values.
-pub unsafe fn set(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+pub unsafe fn set(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
     const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
-    let key = 0u32;
     let mut attr = [u64::from(number(map)), (&raw const key) as u64, value.as_ptr() as u64, 0];
     // SAFETY: `attr` has the layout of the `BPF_MAP_UPDATE_ELEM` member of `union bpf_attr`. The key and the value outlive the
     // call, and have the sizes of those of the map, as the caller guarantees.

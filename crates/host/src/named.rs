@@ -44,7 +44,7 @@ impl Namer {
         let format = NewMap::array(FORMAT.len() as u32).read_only().create()?;
         let out = NewMap::array(TEXT as u32).create()?;
         // SAFETY: the value has as many bytes as the array was created for.
-        unsafe { set(format.as_fd(), &FORMAT) }?;
+        unsafe { set(format.as_fd(), 0, &FORMAT) }?;
         freeze(format.as_fd())?;
         // Only the program writes to it.
         freeze(out.as_fd())?;

@@ -229,7 +229,8 @@ impl Reader {
         let (before, began) = (clock::now_boot(), Instant::now());
         let quiet = self.is_quiet(began);
         let room = self.out.budget().batch();
-        let more = self.live.drain(&mut batch, room.saturating_sub(held));
+        let until = if self.ending { BootNanos(u64::MAX) } else { before };
+        let more = self.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
         self.inventory(asked.bpf, &mut batch);
         let any = batch.len() > held;

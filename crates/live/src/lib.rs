@@ -53,7 +53,7 @@ pub mod wake;
 pub use changes::NAME as STREAM;
 use kinds::Requested;
 pub use kinds::{attach_names, hooked_functions, typed_tracepoints, users_of};
-pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
+pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError, online_cpus};
 pub use status::ProbeStatus;
 
 /// The error of a failed thread start, with the remedy.
@@ -88,8 +88,10 @@ use tracetui_shared::time::BootNanos;
 /// The options of the kernel side.
 #[derive(Clone, Debug)]
 pub struct LiveOptions {
-    /// Bytes of the ring: a power of two, at least a page.
+    /// Bytes of each ring: a power of two, at least a page.
     pub ring_size: u32,
+    /// The number of rings: a power of two, at most [`RINGS`](tracetui_events::limits::RINGS). The CPUs share them evenly.
+    pub rings: u32,
     /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
     /// always attach, for the process table.
     pub kinds: KindSet,
@@ -213,7 +215,7 @@ impl Begun {
 }
 
 pub struct Live {
-    ring: ring::Ring,
+    rings: ring::Rings,
     cpus: CpuStates,
     capture: capture::CaptureMaps,
     /// The threads in calls that began before the trace (`tcp_begun`).
@@ -249,7 +251,7 @@ impl Live {
             // If no thread can be started, the maps are prepared first.
             (loads.map_or_else(|_| Ok(load()), ScopedJoinHandle::join), prepared)
         });
-        let Prepared { mut capture, cpus, mut helpers, begun, ring } = prepared?;
+        let Prepared { mut capture, cpus, mut helpers, begun, rings } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let attached = attach::all(&object, &maps, loaded, options.requested(), facts, options.way)?;
         if attached.links.is_empty() {
@@ -278,7 +280,7 @@ impl Live {
         let functions = at_functions.then(FunctionTracing::open).flatten().map(|setting| (setting, false));
         Ok(Live {
             functions,
-            ring,
+            rings,
             cpus,
             capture,
             begun,
@@ -339,17 +341,18 @@ impl Live {
     /// Waits for records in the ring or a program load or unload (`true`). Returns `false` at the end of `timeout` or
     /// after [`Waker::wake`]. `polling`: small records do not end the wait.
     pub fn wait(&self, timeout: Duration, polling: bool) -> io::Result<bool> {
-        self.ring.wait(timeout, polling, self.changes.iter().flat_map(changes::Changes::events))
+        self.rings.wait(timeout, polling, self.changes.iter().flat_map(changes::Changes::events))
     }
 
     /// Ends a [`Live::wait`] from another thread.
     pub fn waker(&self) -> Waker {
-        self.ring.waker()
+        self.rings.waker()
     }
 
-    /// Moves records into `batch`, up to `max_bytes` plus one record. Returns `true` if more are in the ring.
-    pub fn drain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
-        self.ring.drain(batch, max_bytes)
+    /// Moves records into `batch`, up to `max_bytes` plus one record. Of several rings, only those up to `until` are read, the time
+    /// before the call. Returns `true` if more are in the rings.
+    pub fn drain(&mut self, batch: &mut Batch, max_bytes: usize, until: BootNanos) -> bool {
+        self.rings.drain(batch, max_bytes, until)
     }
 
     /// Appends loads and unloads of programs to `batch`. Call it after [`Live::drain`]: a program with an event in the
@@ -449,7 +452,7 @@ impl Live {
 
     /// The fill level of the ring: bytes used, bytes in total.
     pub fn fill(&self) -> (u64, u64) {
-        self.ring.fill()
+        self.rings.fill()
     }
 
     /// The counters of every possible CPU. Those of the first CPU include the counts of user space.
@@ -509,7 +512,7 @@ struct Prepared {
     helpers: Array<MapData, Plain<helpers::Calls>>,
     /// The threads that `tcp_begun` serves.
     begun: HashMap<MapData, u32, u8>,
-    ring: ring::Ring,
+    rings: ring::Rings,
 }
 
 impl Prepared {
@@ -526,12 +529,12 @@ impl Prepared {
         let helpers = Array::try_from(maps.take("HELPER_CALLS")?)?;
         let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
         freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
-        let ring = ring::Ring::new(maps.take("RING")?, options.ring_size)?;
+        let rings = ring::Rings::new(maps.take_rings()?, options.ring_size)?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         maps.freeze()?;
         capture.begin(&options.capture)?;
-        Ok(Prepared { capture, cpus, helpers, begun, ring })
+        Ok(Prepared { capture, cpus, helpers, begun, rings })
     }
 }
 

@@ -5,6 +5,7 @@ use super::status::ProbeStatus;
 use super::{CaptureError, LiveOptions, attach_names};
 use aya::maps::MapError;
 use std::io;
+use tracetui_events::limits;
 use tracetui_host::arch::{self, Arch};
 use tracetui_host::btf::resolve::{KernelConsts, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, TASK_HELPER};
 use tracetui_host::{btf, own_id};
@@ -175,6 +176,9 @@ pub enum StartError {
     /// The kernel does not accept the size of the ring.
     #[error("invalid ring size {0}: must be a power of two, at least 4096")]
     RingSize(u32),
+    /// The number of rings cannot be masked.
+    #[error("invalid number of rings {0}: must be a power of two, at most {max}", max = limits::RINGS)]
+    Rings(u32),
     /// The kernel rejected the object or its maps.
     #[error("cannot load the probes: {0}")]
     Object(Box<dyn std::error::Error + Send + Sync>),
@@ -298,6 +302,11 @@ fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
     [code, registers, 0, 0, a, b, c, d]
 }
 
+/// The numbers of the CPUs that are online; none if they cannot be read.
+pub fn online_cpus() -> Vec<u32> {
+    aya::util::online_cpus().unwrap_or_default()
+}
+
 pub(super) fn possible_cpus() -> Result<u32, StartError> {
     let cpus = aya::util::nr_cpus().map_err(|(call, error)| StartError::System { call, error })?;
     Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
@@ -314,9 +323,10 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::MayGoto, u32::from(facts.may_goto));
     put(Const::Cast, u32::from(facts.cast.is_some()));
     put(Const::RingSize, ring);
+    put(Const::RingMask, options.rings - 1);
     put(Const::OpenLimit, if ring < MIB { ring / 4 * 3 } else { ring / 8 * 7 });
-    // Together, the CPUs may exceed the limit by 1/32 of the ring.
-    put(Const::Credit, (ring / (32 * cpus)).max(512));
+    // Together, the CPUs that share a ring may exceed the limit by 1/32 of it.
+    put(Const::Credit, (ring / (32 * cpus.div_ceil(options.rings))).max(512));
     for (constant, value) in facts.consts.0 {
         let absent = match constant {
             Const::InlineNameLen | Const::TraceFlagTracepoint | Const::LinkTypePerf | Const::LinkTypeRawTp => ABSENT,
@@ -378,6 +388,7 @@ mod tests {
     fn options(ring_size: u32) -> LiveOptions {
         LiveOptions {
             ring_size,
+            rings: 1,
             kinds: KindSet::NONE,
             failing: KindSet::ALL,
             stacks: KindSet::NONE,

@@ -14,7 +14,7 @@ use rustix::param::page_size;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use tracetui_events::capture;
+use tracetui_events::{capture, limits};
 use tracetui_host::bpf::bpf_fd;
 use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
@@ -25,6 +25,10 @@ use tracetui_shared::offsets::Const;
 /// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
 /// the last.
 const EXITED: &str = "EXITED";
+
+/// The first ring, and the array of all.
+const RING: &str = "RING";
+const RINGS: &str = "RINGS";
 
 /// The map of open connections, which is large.
 const CONNS: &str = "CONNS";
@@ -65,6 +69,8 @@ pub(super) struct Maps {
     left: HashMap<String, OwnedFd>,
     /// The maps for which user space holds another descriptor.
     taken: Vec<OwnedFd>,
+    /// The rings after the first one.
+    rings: Vec<OwnedFd>,
 }
 
 impl Maps {
@@ -73,13 +79,17 @@ impl Maps {
         if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
             return Err(StartError::RingSize(options.ring_size));
         }
+        if !options.rings.is_power_of_two() || options.rings as usize > limits::RINGS {
+            return Err(StartError::Rings(options.rings));
+        }
         raise_memlock();
         let cpus = possible_cpus()?;
         let object = Object::parse(OBJECT).map_err(StartError::object)?;
         let mut maps = Maps::default();
-        for (name, map) in object.maps.iter().filter(|(name, _)| !ON_FACTS.contains(&name.as_str())) {
+        let later = |name: &str| ON_FACTS.contains(&name) || name == RINGS;
+        for (name, map) in object.maps.iter().filter(|(name, _)| !later(name)) {
             let elements = match (name.as_str(), map.max_entries()) {
-                ("RING", _) => options.ring_size.max(u32::try_from(page_size()).unwrap_or(0)),
+                (RING, _) => ring_bytes(options),
                 ("CAPTURE_TREE", _) => options.tree_size,
                 ("CAPTURE_CGROUPS", _) => capture::CGROUPS_MAP,
                 (_, PER_CPU) => cpus,
@@ -88,7 +98,30 @@ impl Maps {
             };
             maps.add(name, map, elements, 0)?;
         }
+        maps.add_rings(options).map_err(|error| StartError::object(format!("map {RINGS}: {error}")))?;
         Ok(maps)
+    }
+
+    /// Creates the rings after the first one, and the array of all.
+    fn add_rings(&mut self, options: &LiveOptions) -> io::Result<()> {
+        let Some(first) = self.left.get(RING) else { return Ok(()) };
+        let array = NewMap::array_of(first.as_fd(), options.rings).named(RINGS).create()?;
+        for index in 1..options.rings {
+            let ring = NewMap::ring(ring_bytes(options)).named(RING).create()?;
+            set_ring(array.as_fd(), index, ring.as_fd())?;
+            self.rings.push(ring);
+        }
+        set_ring(array.as_fd(), 0, first.as_fd())?;
+        self.left.insert(RINGS.to_owned(), array);
+        Ok(())
+    }
+
+    /// Descriptors of all rings, of which the first stays the programs' own.
+    pub(super) fn take_rings(&mut self) -> Result<Vec<OwnedFd>, StartError> {
+        let first = self.left.remove(RING).ok_or_else(|| no_map(RING))?;
+        let own = first.try_clone().map_err(StartError::object)?;
+        self.taken.push(first);
+        Ok(std::iter::once(own).chain(self.rings.drain(..)).collect())
     }
 
     /// Creates the maps of [`ON_FACTS`]. The programs refer to them even if they do not use them.
@@ -137,6 +170,16 @@ impl Maps {
         let mut maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
         maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
     }
+}
+
+/// Bytes of each ring.
+fn ring_bytes(options: &LiveOptions) -> u32 {
+    options.ring_size.max(u32::try_from(page_size()).unwrap_or(0))
+}
+
+fn set_ring(rings: BorrowedFd<'_>, index: u32, ring: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the values of an array of maps are descriptors.
+    unsafe { set(rings, index, &ring.as_raw_fd().to_ne_bytes()) }
 }
 
 fn no_map(name: &str) -> StartError {
@@ -238,7 +281,7 @@ fn create(name: &str, map: &aya_obj::Map, elements: u32, flags: u32) -> io::Resu
     let created = NewMap::new(map.map_type(), sizes, elements).flags(map.map_flags() | flags).named(name).create()?;
     if !map.data().is_empty() {
         // SAFETY: the parser gives the values of such a map the size of its data.
-        unsafe { set(created.as_fd(), map.data()) }?;
+        unsafe { set(created.as_fd(), 0, map.data()) }?;
         freeze(created.as_fd())?;
     }
     Ok(created)

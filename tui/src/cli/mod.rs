@@ -8,7 +8,7 @@ pub(crate) mod size;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
-use size::{ByteSize, RingSize};
+use size::{ByteSize, RingCount, RingSize};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -443,9 +443,12 @@ pub enum ReportFormat {
 
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceArgs {
-    /// Size of the kernel's ring buffer, rounded up to a power of two [default: 16 MiB]
-    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT, hide_default_value = true)]
-    pub ring_size: RingSize,
+    /// Size of the kernel's ring buffers together, rounded up to a power of two [default: 16 MiB, or 2 MiB each]
+    #[arg(long, value_name = "SIZE")]
+    pub ring_size: Option<RingSize>,
+    /// Number of ring buffers, a power of two that the CPUs share [default: 1 up to 8 CPUs, else one per CPU, at most 64]
+    #[arg(long, value_name = "N", env = "TRACETUI_RINGS", hide_env = true)]
+    pub rings: Option<RingCount>,
     /// Memory limit for kept events and process data; the oldest events are evicted [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
@@ -460,6 +463,15 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
+    /// The number of rings, and the bytes of each.
+    pub fn rings(&self) -> (u32, u32) {
+        let count = self.rings.unwrap_or_else(RingCount::of_this_machine).0;
+        let total =
+            self.ring_size.map_or(limits::RING_DEFAULT.max(u64::from(count) * limits::RING_EACH), RingSize::bytes);
+        let each = (total / u64::from(count)).max(limits::RING_MIN);
+        (count, u32::try_from(each).unwrap_or(u32::MAX))
+    }
+
     pub fn memory(&self) -> ByteSize {
         self.memory.unwrap_or(ByteSize(limits::MEMORY_DEFAULT))
     }
@@ -627,7 +639,7 @@ mod tests {
         );
         let plain = parse("tracetui").expect("good usage").dashboard;
         assert_eq!(plain.trace.memory(), ByteSize(limits::MEMORY_DEFAULT));
-        assert_eq!(plain.trace.ring_size, RingSize::DEFAULT);
+        assert_eq!(plain.trace.ring_size, None);
     }
 
     #[test]
@@ -636,7 +648,7 @@ mod tests {
         assert_eq!((plain.format, plain.count), (FormatName::Text, None));
         let all = print("tracetui print --format json -n 5 --kind open --ring-size 1MiB");
         assert_eq!((all.format, all.count), (FormatName::Json, Some(5)));
-        assert_eq!(all.trace.ring_size.bytes(), 1 << 20);
+        assert_eq!(all.trace.ring_size.map(RingSize::bytes), Some(1 << 20));
         assert_eq!(print("tracetui print --count=7").count, Some(7));
         assert_eq!(print("tracetui print --memory 1GiB").trace.memory(), ByteSize(1 << 30));
     }
@@ -812,8 +824,8 @@ mod tests {
         for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash"] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        let sizes =
-            [("ring-size", RingSize::DEFAULT.to_string()), ("memory", ByteSize(limits::MEMORY_DEFAULT).to_string())];
+        let ring = format!("{}, or {} each", ByteSize(limits::RING_DEFAULT), ByteSize(limits::RING_EACH));
+        let sizes = [("ring-size", ring), ("memory", ByteSize(limits::MEMORY_DEFAULT).to_string())];
         let diff = parse("tracetui diff --help").expect_err("help").to_string();
         let in_words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         for (option, size) in sizes {

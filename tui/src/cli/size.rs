@@ -74,9 +74,6 @@ pub struct RingSize {
 }
 
 impl RingSize {
-    /// The size without the option.
-    pub const DEFAULT: RingSize = RingSize { asked: ByteSize(limits::RING_DEFAULT), used: limits::RING_DEFAULT };
-
     /// Bytes: a power of two within [`limits::RING_MIN`] and [`limits::RING_MAX`].
     pub fn bytes(self) -> u64 {
         self.used
@@ -104,6 +101,36 @@ impl FromStr for RingSize {
 impl fmt::Display for RingSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.asked.fmt(f)
+    }
+}
+
+/// The number of rings: a power of two, at most [`limits::RINGS`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RingCount(pub u32);
+
+/// The error for a text that is not a number of rings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a power of two, at most {}", limits::RINGS)]
+pub struct RingCountError;
+
+impl RingCount {
+    /// One up to this many CPUs. With more, the CPUs would wait for each other.
+    const ONE: u32 = 8;
+
+    /// The number without the option: one, or one for each online CPU.
+    pub fn of_this_machine() -> RingCount {
+        let last = tracetui_live::online_cpus().into_iter().max().unwrap_or(0);
+        let cpus = last.saturating_add(1).min(limits::RINGS as u32).next_power_of_two();
+        RingCount(if cpus > Self::ONE { cpus } else { 1 })
+    }
+}
+
+impl FromStr for RingCount {
+    type Err = RingCountError;
+    fn from_str(text: &str) -> Result<RingCount, RingCountError> {
+        let count: u32 = text.parse().map_err(|_| RingCountError)?;
+        let possible = count.is_power_of_two() && count as usize <= limits::RINGS;
+        possible.then_some(RingCount(count)).ok_or(RingCountError)
     }
 }
 
@@ -163,6 +190,17 @@ mod tests {
         check_ring("1GiB", 1 << 30, None);
         assert_eq!("2GiB".parse::<RingSize>(), Err(SizeError::Ring));
         assert_eq!(SizeError::Ring.to_string(), "the maximum ring size is 1 GiB");
+    }
+
+    #[test]
+    fn a_number_of_rings_is_a_power_of_two() {
+        for count in [1, 2, 64] {
+            assert_eq!(count.to_string().parse(), Ok(RingCount(count)));
+        }
+        for text in ["0", "3", "128", "-1", "", "all"] {
+            let error = text.parse::<RingCount>().expect_err(text);
+            assert_eq!(error.to_string(), "expected a power of two, at most 64");
+        }
     }
 
     proptest! {

@@ -78,6 +78,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
     }
     let options = TraceOptions {
         ring_size: limits::RING_MIN as u32,
+        rings: 1,
         budget: Budget::default(),
         kinds,
         failing: KindSet::ALL,

@@ -10,6 +10,7 @@ use super::trace::running::{Frames, Happening, RunningTrace, signals};
 use super::trace::start::start;
 use super::write;
 use crate::cli;
+use crate::cli::size::RingSize;
 use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let signals = signals(held.is_some())?;
-    if let Some(note) = args.trace.ring_size.note() {
+    if let Some(note) = args.trace.ring_size.and_then(RingSize::note) {
         say(note);
     }
     let recorder = args.write.as_deref().map(write::start_beside).transpose()?;

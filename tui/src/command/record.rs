@@ -11,7 +11,7 @@ use super::trace::start::start;
 use super::usage::{BadUsage, compile};
 use super::write::{self, Existing};
 use crate::cli;
-use crate::cli::size::ByteSize;
+use crate::cli::size::{ByteSize, RingSize};
 use crate::recorder::Recorder;
 use anyhow::Result;
 use std::future::pending;
@@ -42,7 +42,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let streams = if cli::is_stream(&path) { Streams::StdoutToStderr } else { Streams::Inherited };
     let Request { filters, held, options } = Request::read(&args.trace, &args.run, streams, beside)?;
     let signals = signals(held.is_some())?;
-    args.trace.ring_size.note().into_iter().for_each(say);
+    args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);
     let recorder = match args.rotate {
         Some(rotate) => rotate::start(&path, rotate)?,
         None => write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,

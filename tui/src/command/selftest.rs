@@ -16,6 +16,7 @@ use tracetui_live::Live;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::via;
+use tracetui_shared::time::BootNanos;
 
 /// How long the events may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,7 +69,7 @@ impl SelfTest {
             // Look for events even if the wait failed.
             let _ = live.wait(Duration::from_millis(50), false);
             batch.clear();
-            live.drain(&mut batch, 1 << 20);
+            live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX));
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
                 // Some programs make no event, but another program reports everything only with them. A refused request must not

@@ -45,6 +45,11 @@ fn start(capture: CaptureFilter, tree_size: u32) -> Option<Live> {
     start_by(Way::Auto, KindSet::of(&[Kind::Open, Kind::Exit]), capture, tree_size)
 }
 
+/// The number of rings on which the suite runs (`TRACETUI_RINGS`), which the program reads too.
+fn rings() -> u32 {
+    std::env::var("TRACETUI_RINGS").map_or(1, |text| text.parse().expect("TRACETUI_RINGS is a number"))
+}
+
 fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) -> Option<Live> {
     if !may_trace() {
         return None;
@@ -59,6 +64,7 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
     let connections = CONNECTIONS;
     let options = LiveOptions {
         ring_size: 16 << 20,
+        rings: rings(),
         kinds,
         failing: KindSet::ALL,
         stacks: Kind::Bpf.into(),
@@ -79,7 +85,7 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
 /// The number of opens of each path, according to the frames in the ring.
 fn paths(live: &mut Live) -> BTreeMap<String, u64> {
     let mut batch = Batch::default();
-    while live.drain(&mut batch, 1 << 20) {}
+    while live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX)) {}
     let mut paths = BTreeMap::new();
     for frame in batch.frames() {
         if let Ok(Event { body: Body::Open(open), .. }) = Event::decode(&frame) {
@@ -712,7 +718,7 @@ fn without_room(still_open: usize) {
     ours.write_all(&[1]).expect("it reads");
     assert_eq!(actor.end().0.code(), Some(0));
     let mut batch = Batch::default();
-    while live.drain(&mut batch, 1 << 20) {}
+    while live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX)) {}
     let of = |wanted: u8| {
         let is = |frame: &FrameRef<'_>| match Event::decode(frame) {
             Ok(Event { body: Body::Tcp(tcp), .. }) => tcp.record.op == wanted && frame.header.tgid.0 == pid,

@@ -93,7 +93,7 @@ wire_struct! {
         changes: Vec<CounterChange>,
         /// The programs with new skips.
         programs: Vec<ProgramSkips>,
-        /// Unread bytes in the ring.
+        /// Unread bytes of the fullest ring, times their number.
         ring_used: u64,
         ring_size: u64,
     }
@@ -439,9 +439,9 @@ pub struct Counters {
     pub cpus: Vec<CpuState>,
     /// One element per program.
     pub programs: Vec<ProgramSkips>,
-    /// Bytes in the ring that the consumer has not read.
+    /// Unread bytes of the fullest ring, multiplied by the number of rings.
     pub ring_used: u64,
-    /// The size of the ring in bytes.
+    /// The size of all rings in bytes.
     pub ring_size: u64,
 }
 

@@ -16,6 +16,7 @@ use super::usage::HostNames;
 use super::write::{self, Opener};
 use crate::app::{App, Settings};
 use crate::cli;
+use crate::cli::size::RingSize;
 use crate::config::Config;
 use crate::view::theme::Theme;
 use anyhow::{Result, anyhow};
@@ -53,7 +54,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         Trace { feed, command: held, timeline: None, recorder, opener, lookups: Some(lookups), run: args.run.clone() };
     let DashboardExit { line, command, interrupted } =
         event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
-    args.trace.ring_size.note().iter().chain(&notes).for_each(say);
+    args.trace.ring_size.and_then(RingSize::note).iter().chain(&notes).for_each(say);
     remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     line.not_recorded.iter().for_each(say);
     say(&line);

@@ -13,8 +13,10 @@ use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::KindSet;
 #[derive(Clone, Debug)]
 pub(crate) struct TraceOptions {
-    /// Bytes of the ring, a power of two.
+    /// Bytes of each ring, a power of two.
     pub ring_size: u32,
+    /// The number of rings, a power of two.
+    pub rings: u32,
     pub budget: Budget,
     pub kinds: KindSet,
     pub failing: KindSet,
@@ -53,8 +55,10 @@ impl Request {
         let kinds = if args.filters.kind.is_empty() { filters.kinds | beside } else { filters.kinds };
         let mut capture = filters.capture.clone();
         capture.capture.kinds = kinds.bits();
+        let (rings, ring_size) = args.rings();
         let options = TraceOptions {
-            ring_size: u32::try_from(args.ring_size.bytes()).context("--ring-size")?,
+            ring_size,
+            rings,
             budget: Budget::new(args.memory().0),
             kinds,
             failing: filters.failing,

@@ -127,6 +127,7 @@ pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
     }
     let live_options = LiveOptions {
         ring_size: options.ring_size,
+        rings: options.rings,
         kinds: options.kinds,
         failing: options.failing,
         stacks: options.stacks,
@@ -200,7 +201,12 @@ fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
     let asked = (options.kinds & KindSet::PROBED).iter();
     let kinds: Vec<&str> = asked.filter(works).map(Kind::name).collect();
-    format!("tracing: {}; ring {}", kinds.join(" "), ByteSize(options.ring_size.into()))
+    let size = ByteSize(options.ring_size.into());
+    let rings = match options.rings {
+        1 => format!("ring {size}"),
+        count => format!("{count} rings of {size}"),
+    };
+    format!("tracing: {}; {rings}", kinds.join(" "))
 }
 
 fn note(probe: &ProbeStatus) -> Option<String> {
