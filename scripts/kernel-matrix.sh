@@ -2,13 +2,14 @@
 # Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped;
 # for --quick and --core with one that is built faster: once for the tests and itself, and for --quick with fewer optimizations.
 # Writes a report (kernel × check) to target/kernel-matrix/KERNELS.md, and its summary into docs/KERNELS.md.
-# usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core | --build] [--jobs N] [--out FILE] [KERNEL…]
+# usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core | --tests PATTERN | --build] [--jobs N] [--out FILE] [KERNEL…]
 #   --arch ARCH x86_64, aarch64 or all; may be repeated; without it, the architecture of this machine
 #   KERNEL     a version (6.12) or `newest`; with `-16k` (aarch64), the kernel with pages of 16 KiB. Without any, those of
 #              the plan below, and the report is written: the sections of the architectures that ran are replaced
 #   --quick    the storms and the exits only, without the preemption models
 #   --core     some ninety checks of every subject, and `preempt=full` on two kernels. 6.18 and 7.1 run the storms and the exits only:
 #              every fault that they showed was also seen on 6.12 or on the newest kernel. On aarch64: --quick, on 6.12
+#   --tests P  only tests with such names, as in sh(1): 'tcp::*'
 #   --build    only builds the programs and fetches the kernels, for a run that follows
 #   --jobs N   machines that run at once (as many as there are processors)
 #   --out FILE writes the report to FILE, and nothing to docs/. With kernels named and without it, to stdout only
@@ -21,12 +22,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 parts=$root/scripts/kernel-matrix
 
-quick='' core='' build_only='' out='' named=() archs=()
+quick='' core='' tests='' build_only='' out='' named=() archs=()
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
     --core) core=1 ;;
+    --tests) tests=${2:?--tests PATTERN} && shift ;;
     --build) build_only=1 ;;
     --arch)
       case ${2:?--arch ARCH} in
@@ -190,7 +192,9 @@ runs() {
   for kernel in $(kernels "$arch"); do
     [ -s "$kernel_dir/$arch/$kernel" ] || continue
     checks=all
-    if quick "$arch"; then
+    if [ -n "$tests" ]; then
+      checks="only tests=$tests"
+    elif quick "$arch"; then
       checks=storm
     elif [ -n "$core" ]; then
       case $kernel in
@@ -204,11 +208,11 @@ runs() {
     fi
     echo "$kernel default checks=$checks"
   done
-  quick "$arch" && return
+  [ -z "$tests" ] && ! quick "$arch" || return 0
   # A kernel that has one preemption model only says so (`LACKS`), and that run is dropped.
   for kernel in $(kernels "$arch"); do
     case $core:$kernel in
-      :* | 1:6.12 | 1:newest) [ ! -s "$kernel_dir/$arch/$kernel" ] || echo "$kernel full checks=storm preempt=full" ;;
+      :* | 1:6.12 | 1:newest) [ ! -s "$kernel_dir/$arch/$kernel" ] || echo "$kernel full checks=storm preempt=full rings=2" ;;
     esac
   done
   if [ -s "$kernel_dir/$arch/6.12" ] && kernels "$arch" | grep -qwF 6.12; then

@@ -39,7 +39,7 @@ echo "== tests that need the kernel"
 as_root=()
 if [ "$(id -u)" != 0 ]; then
   if command -v sudo >/dev/null; then
-    as_root=(sudo "--preserve-env=TRACETUI_REQUIRE_KERNEL,TRACETUI_BTF_DIR,TRACETUI_BIN")
+    as_root=(sudo "--preserve-env=TRACETUI_REQUIRE_KERNEL,TRACETUI_BTF_DIR,TRACETUI_BIN,TRACETUI_RINGS")
   else
     echo "neither root nor sudo: the tests report what they cannot check"
   fi

@@ -3,10 +3,11 @@
 # Runs the test programs of /tests, each test in a process of its own, and prints for every check one line
 #   CHECK name pass|fail|cannot reason
 # on the console, then powers off. What a failed test said stands above its line, marked with `| `.
-# Kernel command line: checks=all|most|core|storm|mte|lockdown   which checks   clock=SECONDS   what date(1) shall say
+# Kernel command line: tests=PATTERN   checks=only: these   rings=N   the number of rings
+#   checks=all|most|core|storm|only|mte|lockdown   which checks   clock=SECONDS   what date(1) shall say
 # A line `LACKS word` means that the kernel does not know that word of its command line, and nothing was run.
 # shellcheck shell=dash
-checks=all clock=0 storm=20000 preempt=
+checks=all tests='' rings='' clock=0 storm=20000 preempt=
 export PATH=/bin HOME=/root TMPDIR=/tmp TERM=dumb
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -26,6 +27,8 @@ read -r words </proc/cmdline
 for word in $words; do
   case $word in
     checks=*) checks=${word#*=} ;;
+    tests=*) tests=${word#*=} ;;
+    rings=*) rings=${word#*=} ;;
     clock=*) clock=${word#*=} ;;
     storm=*) storm=${word#*=} ;;
     preempt=*) preempt=${word#*=} ;;
@@ -33,6 +36,7 @@ for word in $words; do
 done
 date -s "@$clock" >/dev/null
 export TRACETUI_BIN=/bin/tracetui TRACETUI_EMULATED=1 TRACETUI_STORM="$storm"
+[ -z "$rings" ] || export TRACETUI_RINGS="$rings"
 
 check() { echo "CHECK $*"; }
 
@@ -136,6 +140,8 @@ says_locked_down() {
 wanted() {
   case "$checks:$1" in
     all:*) ;;
+    # shellcheck disable=SC2254  # a pattern
+    only:*) case $1 in $tests) ;; *) return 1 ;; esac ;;
     # What user space alone decides is left out, but for these.
     most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*) ;;
     most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) return 1 ;;
