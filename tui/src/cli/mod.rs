@@ -16,6 +16,7 @@ use std::str::FromStr;
 use tracetui_events::limits;
 use tracetui_events::sink::FormatName;
 pub use tracetui_events::text::time::Moment;
+use tracetui_live::Way;
 use tracetui_shared::kind::{Kind, KindSet};
 
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -441,6 +442,28 @@ pub enum ReportFormat {
     Json,
 }
 
+/// Where the probes attach, as far as the kernel can.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
+pub enum Attach {
+    /// What loses no event on this kernel: tracepoints up to 6.19, functions from 7.0 on
+    #[default]
+    Auto,
+    /// Tracepoints
+    Tracepoints,
+    /// Kernel functions (5.18+ with CONFIG_FPROBE): other system calls pay nothing, but up to 6.19 events may be missing, uncounted
+    Functions,
+}
+
+impl Attach {
+    pub fn way(self) -> Way {
+        match self {
+            Attach::Auto => Way::Auto,
+            Attach::Tracepoints => Way::Typed,
+            Attach::Functions => Way::Functions,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceArgs {
     /// Size of the kernel's ring buffers together, rounded up to a power of two [default: 16 MiB, or 2 MiB each]
@@ -449,6 +472,9 @@ pub struct TraceArgs {
     /// Number of ring buffers, a power of two that the CPUs share [default: 1 up to 8 CPUs, else one per CPU, at most 64]
     #[arg(long, value_name = "N", env = "TRACETUI_RINGS", hide_env = true)]
     pub rings: Option<RingCount>,
+    /// Where the probes attach
+    #[arg(long, value_name = "WAY", value_enum, default_value_t, hide_default_value = true)]
+    pub probes: Attach,
     /// Memory limit for kept events and process data; the oldest events are evicted [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,

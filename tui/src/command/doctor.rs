@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
 use tracetui_events::frame::host::Probe;
@@ -19,14 +20,14 @@ use tracetui_host::confine::{Threads, Trial};
 use tracetui_host::machine::{Capabilities, Capability, Lockdown, Machine};
 use tracetui_host::named::Namer;
 use tracetui_host::privilege::{self, Cause, Facts, Severity};
-use tracetui_live::{ProbeStatus, StartError};
+use tracetui_live::{ProbeStatus, StartError, Way};
 use tracetui_shared::capture::test;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
 /// Attaches every probe, reports the results, and detaches them.
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
-    let Examined { causes, probes, seen } = examine(&machine, args);
+    let Examined { causes, probes, seen, calls } = examine(&machine, args);
     let report = Report {
         kernel: &machine.uname.release,
         arch: &machine.uname.machine,
@@ -37,6 +38,7 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         causes: &causes,
         probes: &probes,
         seen: seen.as_deref(),
+        calls,
         // If nothing can be traced, no privileges are given up.
         trial: if privilege::is_fatal(&causes) { None } else { Trial::run().ok() },
         paint: say::paint(args.color),
@@ -56,6 +58,29 @@ struct Examined {
     probes: Vec<Probe>,
     /// The programs that reported a test event; `None` if no test event was made.
     seen: Option<Vec<&'static str>>,
+    calls: Option<Calls>,
+}
+
+/// What a system call that makes no event costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Nanoseconds before the attach.
+    pub untraced: u64,
+    /// Nanoseconds while all probes are attached.
+    pub traced: u64,
+}
+
+/// Nanoseconds of a call of getppid(2): the least of many short loops, since others on the machine only add to a loop.
+fn call_ns() -> u64 {
+    const LOOPS: u32 = 100;
+    const CALLS: u32 = 500;
+    let one = || {
+        let began = Instant::now();
+        (0..CALLS).for_each(|_| _ = rustix::process::getppid());
+        began.elapsed()
+    };
+    let least = (0..LOOPS).map(|_| one()).min().unwrap_or(Duration::ZERO);
+    (least / CALLS).as_nanos() as u64
 }
 
 /// Tests every probe. Offsets come from the BTF file, if one is given.
@@ -63,7 +88,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
     let btf = args.btf.file.as_deref();
     let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
     causes.extend(foreign_btf(btf));
-    let mut examined = Examined { causes, probes: Vec::new(), seen: None };
+    let mut examined = Examined { causes, probes: Vec::new(), seen: None, calls: None };
     if privilege::is_fatal(&examined.causes) {
         return examined;
     }
@@ -79,6 +104,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
     let options = TraceOptions {
         ring_size: limits::RING_MIN as u32,
         rings: 1,
+        way: Way::Auto,
         budget: Budget::default(),
         kinds,
         failing: KindSet::ALL,
@@ -90,8 +116,10 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         signals: false,
         command_pid: None,
     };
+    let untraced = call_ns();
     match attach(&options) {
         Ok(mut live) => {
+            examined.calls = Some(Calls { untraced, traced: call_ns() });
             examined.probes = live.probes().iter().map(ProbeStatus::frame).collect();
             examined.seen = selftest.map(|selftest| selftest.seen(&mut live));
         }
@@ -127,6 +155,8 @@ pub struct Report<'a> {
     pub probes: &'a [Probe],
     /// The programs that reported a test event; `None` if no test event was made.
     pub seen: Option<&'a [&'static str]>,
+    /// `None` if nothing was attached.
+    pub calls: Option<Calls>,
     /// The privileges that a trace gives up; `None` if unknown.
     pub trial: Option<Trial>,
     pub paint: Paint,
@@ -199,6 +229,13 @@ impl Report<'_> {
             writeln!(out, "{}", line.trim_end())?;
             self.reasons(out, probe, name_width + 2)?;
         }
+        if let Some(Calls { untraced, traced }) = self.calls {
+            let more = traced.saturating_sub(untraced);
+            writeln!(
+                out,
+                "\nother system calls take {more} ns more while all kinds are traced ({untraced} to {traced} ns)"
+            )?;
+        }
         let without: Vec<_> = self.kinds_without_probe().into_iter().map(Kind::name).collect();
         match without.as_slice() {
             [] => writeln!(out, "\n{}", self.paint.text(Look::Good, "every kind has a working probe")),
@@ -264,7 +301,7 @@ impl Report<'_> {
         let causes = self.causes.iter().map(cause_json).collect();
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe))).collect();
         format!(
-            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"kptr_restrict\":{},\"confinement\":{},\"causes\":{},\"probes\":{}}}",
+            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"kptr_restrict\":{},\"confinement\":{},\"causes\":{},\"call_ns\":{},\"probes\":{}}}",
             json::ascii(self.kernel),
             json::ascii(self.arch),
             quoted_or_null(self.lockdown.map(Lockdown::name)),
@@ -272,6 +309,8 @@ impl Report<'_> {
             self.kptr_restrict.map_or("null".to_owned(), |value| value.to_string()),
             self.trial.as_ref().map_or("null".to_owned(), trial_json),
             list(causes),
+            self.calls
+                .map_or("null".to_owned(), |ns| format!("{{\"untraced\":{},\"traced\":{}}}", ns.untraced, ns.traced)),
             list(probes),
         )
     }
@@ -386,6 +425,8 @@ mod tests {
         }
     }
 
+    const CALLS: Calls = Calls { untraced: 100, traced: 190 };
+
     fn report(probes: &[Probe]) -> Report<'_> {
         Report {
             kernel: "6.12.1-amd64",
@@ -397,6 +438,7 @@ mod tests {
             causes: &[],
             probes,
             seen: None,
+            calls: None,
             trial: None,
             paint: Paint::Off,
         }
@@ -485,11 +527,11 @@ no working probe for: exit open fork bpf tcp
             missing: Some(Capability::SysPtrace),
             remedy: "sudo tracetui".to_owned(),
         };
-        let json = Report { causes: &[cause], ..report(&probes) }.json();
+        let json = Report { causes: &[cause], calls: Some(CALLS), ..report(&probes) }.json();
         let expected = concat!(
             r#"{"kernel":"6.12.1-amd64","arch":"x86_64","lockdown":"integrity","capabilities":["CAP_PERFMON","CAP_BPF"],"#,
             r#""kptr_restrict":2,"confinement":null,"causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
-            r#""remedy":"sudo tracetui"}],"#,
+            r#""remedy":"sudo tracetui"}],"call_ns":{"untraced":100,"traced":190},"#,
             r#""probes":[{"name":"exec_btf","kind":"exec","attached":true,"how":"BTF tracepoint sched_process_exec","#,
             r#""why":null,"missing":null,"remedy":null},"#,
             r#"{"name":"sys_exit_btf","kind":"open,bpf","attached":false,"how":"BTF tracepoint sys_exit","#,
@@ -500,9 +542,18 @@ no working probe for: exit open fork bpf tcp
         let unknown = Report { lockdown: None, capabilities: None, ..report(&[]) }.json();
         assert!(
             unknown.contains(
-                r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"confinement":null,"causes":[],"probes":[]"#
+                r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"confinement":null,"causes":[],"call_ns":null,"probes":[]"#
             ),
             "{unknown}"
+        );
+    }
+
+    #[test]
+    fn the_cost_for_other_calls_is_said() {
+        let text = Report { calls: Some(CALLS), ..report(&[]) }.text();
+        assert!(
+            text.contains("other system calls take 90 ns more while all kinds are traced (100 to 190 ns)\n"),
+            "{text}"
         );
     }
 

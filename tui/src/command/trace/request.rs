@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
 use tracetui_events::filter::Compiled;
+use tracetui_live::Way;
 use tracetui_live::command::{HeldCommand, Streams};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::KindSet;
@@ -17,6 +18,8 @@ pub(crate) struct TraceOptions {
     pub ring_size: u32,
     /// The number of rings, a power of two.
     pub rings: u32,
+    /// The preferred kind of attach points.
+    pub way: Way,
     pub budget: Budget,
     pub kinds: KindSet,
     pub failing: KindSet,
@@ -59,6 +62,7 @@ impl Request {
         let options = TraceOptions {
             ring_size,
             rings,
+            way: args.probes.way(),
             budget: Budget::new(args.memory().0),
             kinds,
             failing: filters.failing,

@@ -64,6 +64,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     // Do this before starting the threads that read data from other processes.
     hold(STARTING).context("cannot drop privileges")?;
     notes.extend(live.probes().iter().filter_map(note));
+    notes.extend((options.way == Way::Functions).then(|| of_functions(live.probes()).to_owned()));
     notes.extend(live.unnamed_stacks().map(|why| format!("stacks: {why}; missing: function names")));
     let ready = ready_line(live.probes(), options);
     let mut cgroups = CgroupResolver::new().ok();
@@ -134,7 +135,7 @@ pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
         capture,
         tree_size: MAX_TREE,
         connections: MAX_CONNECTIONS,
-        way: Way::Auto,
+        way: options.way,
     };
     let (begun, facts) = std::thread::scope(|scope| {
         let begun = std::thread::Builder::new().spawn_scoped(scope, || Begun::new(&live_options));
@@ -207,6 +208,17 @@ fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
         count => format!("{count} rings of {size}"),
     };
     format!("tracing: {}; {rings}", kinds.join(" "))
+}
+
+/// What `--probes functions` means on this kernel.
+fn of_functions(probes: &[ProbeStatus]) -> &'static str {
+    let serves = |probe: &ProbeStatus| probe.attached && probe.at_functions && !probe.optional;
+    match probes.iter().any(serves) {
+        true => {
+            "--probes functions: calls that began before the trace, or that seccomp answers, are missing and not counted"
+        }
+        false => "--probes functions: this kernel cannot (it needs 5.18 and CONFIG_FPROBE); attached to tracepoints",
+    }
 }
 
 fn note(probe: &ProbeStatus) -> Option<String> {
