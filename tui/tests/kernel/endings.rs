@@ -16,12 +16,17 @@ fn open_some(dir: &Dir, count: usize) {
 #[test]
 fn the_ready_line_names_the_kinds_and_the_ring() {
     let _alone = alone();
-    let Some(traced) = Traced::start(&["--ring-size", "1MiB"]) else { return };
-    assert_eq!(traced.ready, "tracing: exec exit open bpf tcp; ring 1 MiB");
-    traced.stop().check();
-    let Some(traced) = Traced::start(&["--kind", "open,fork,lost", "--ring-size", "100000"]) else { return };
-    assert_eq!(traced.ready, "tracing: open fork; ring 128 KiB");
-    traced.stop().check();
+    let of = |rings: &str, more: &[&str]| {
+        let traced = Traced::start(&[&["--rings", rings], more].concat())?;
+        let ready = traced.ready.clone();
+        traced.stop().check();
+        Some(ready)
+    };
+    let Some(ready) = of("1", &["--ring-size", "1MiB"]) else { return };
+    assert_eq!(ready, "tracing: exec exit open bpf tcp; ring 1 MiB");
+    let kinds = ["--kind", "open,fork,lost", "--ring-size"];
+    assert_eq!(of("1", &[&kinds[..], &["100000"]].concat()).as_deref(), Some("tracing: open fork; ring 128 KiB"));
+    assert_eq!(of("2", &[&kinds[..], &["1MiB"]].concat()).as_deref(), Some("tracing: open fork; 2 rings of 512 KiB"));
 }
 
 #[test]
