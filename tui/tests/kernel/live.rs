@@ -26,6 +26,7 @@ use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::tcp::op;
+use tracetui_shared::time::BootNanos;
 
 /// Longer than any operation takes, also on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
