@@ -307,8 +307,13 @@ fn processes_that_reuse_an_id_are_distinguished() {
     let begun: Vec<Value> = run.lines().filter(|e| e["kind"] == "fork" && e["child_pid"] == pid).collect();
     assert_eq!(begun.len(), ends.len(), "each has a start and an end: {account}");
     assert_eq!(starts("child_start_ns", begun), starts("start_ns", ends), "of the same processes: {account}");
+    // The init of some virtual machines makes processes without a fork that any tracepoint shows.
+    let forked = starts("child_start_ns", run.lines().filter(|e| e["kind"] == "fork").collect());
+    let of_init = |e: &Value| e["kind"] == "exit" && e["ppid"] == 1 && !forked.contains(&n(&e["start_ns"]));
+    let of_init = run.lines().filter(of_init).count() as u64;
     for (word, count) in account["pairing"].as_object().expect("an object") {
-        assert_eq!(*count, 0, "{word}: {account}");
+        let most = if word == "unpaired_exit" { of_init } else { 0 };
+        assert!(n(count) <= most, "{word}: {account}");
     }
 }
 

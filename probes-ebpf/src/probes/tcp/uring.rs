@@ -37,12 +37,13 @@ per_cpu! {
     pub TCP_URING_TP_SCRATCH: Scratch;
 }
 
-/// A request: the ring, and the number that its user chose.
+/// A request: the ring, the number that its user chose, and the process, since several may share a ring.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct RequestKey {
     ring: u64,
     user_data: u64,
+    tgid: u64,
 }
 
 /// The threads that submitted requests to accept connections. All completions but the last name no request. It evicts none, so that
@@ -70,8 +71,11 @@ pub unsafe fn submitted(req: u64, opcode: u8) {
         (*to).fd = fd;
         (*to).quiet = flags & CQE_SKIP;
         if opcode == ACCEPT {
-            let key =
-                RequestKey { ring: rd_field(req, field::KiocbCtx), user_data: rd_field(req, field::KiocbUserData) };
+            let key = RequestKey {
+                ring: rd_field(req, field::KiocbCtx),
+                user_data: rd_field(req, field::KiocbUserData),
+                tgid: u64::from(who.tgid),
+            };
             // No completion would remove it.
             if flags & CQE_SKIP != 0 {
                 return;
@@ -152,15 +156,16 @@ pub unsafe fn ended(
     // SAFETY: as for `submitted`.
     unsafe {
         let task = current();
+        let who = Who::of(if nameless { task } else { submitter() });
         let (socket, submitted) = if accepts {
-            let submitted = accepter(RequestKey { ring, user_data }, nameless, flags);
+            let key = RequestKey { ring, user_data, tgid: u64::from(who.tgid) };
+            let submitted = accepter(key, nameless, flags);
             if res < 0 || nameless && submitted.is_none() {
                 return;
             }
             let direct = if nameless { submitted.is_some_and(|s| (*s).direct != 0) } else { is_direct(req) };
             if direct {
                 // It is in no table of the process. Its end is counted when it comes.
-                let who = Who::of(if nameless { task } else { submitter() });
                 return conn::lose(slot, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
             }
             (sock::of_fd(task, res as u64), submitted)
@@ -172,7 +177,6 @@ pub unsafe fn ended(
         if accepts && !conn::is_unknown(socket.sk) {
             return;
         }
-        let who = Who::of(if nameless { task } else { submitter() });
         let submitted = if accepts { submitted } else { submitter_of(socket.sk, &who) };
         let asked = Asked {
             op: if accepts { op::ACCEPT } else { op::CONNECT },

@@ -8,7 +8,9 @@ use crate::sys::{self, c};
 use crate::traced::Dir;
 use crate::uring::{self, BY_WORKER, Ring, SQPOLL, Sqe};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -993,6 +995,22 @@ pub(crate) const URING: &[Case] = &[
         let (ring, (listener, to)) = (ring(0)?, listen(v4()));
         (0..3).for_each(|_| ring.submit(uring::accept(listener, 0, false), 0));
         several(&ring, to)
+    }),
+    ("tcp ring kin", || {
+        // A child makes a request with the same number, on the same ring.
+        let (ring, (listener, to), (idle, _)) = (ring(0)?, listen(v4()), listen(v4()));
+        ring.submit(uring::accept(listener, 0, true), 0);
+        let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let child = sys::fork(|| {
+            ring.submit(uring::accept(idle, 0, false), 0);
+            theirs.write_all(&[1]).expect("the test reads");
+            let _ = theirs.read(&mut [0]);
+        });
+        ours.read_exact(&mut [0]).expect("the child writes");
+        let told = several(&ring, to);
+        sys::kill(child, libc::SIGKILL);
+        sys::wait(child);
+        told
     }),
     ("tcp ring crowd", || {
         const OTHERS: u32 = 8192;
