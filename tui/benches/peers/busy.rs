@@ -17,7 +17,7 @@ pub(crate) fn reasons() -> Result<Vec<String>> {
     let mut reasons = Vec::new();
     if used > MOST {
         let most = later.iter().map(|(who, ticks)| (ticks.saturating_sub(*earlier.get(who).unwrap_or(&0)), who)).max();
-        let who = most.filter(|(ticks, _)| *ticks > 0).map_or("of no process here", |(_, who)| who);
+        let who = most.filter(|(ticks, _)| *ticks > 0).map_or("no process of this machine", |(_, who)| who);
         reasons.push(format!("{used:.0} % of the CPU time is in use (at most {MOST} % here), most by {who}"));
     }
     let tracers = tracers()?;

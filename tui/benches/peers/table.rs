@@ -50,8 +50,10 @@ pub(crate) fn print(options: &Options) -> Result<()> {
 
 /// Measures a row once under each tool.
 fn measure(row: &Row, tools: &[&'static Tool], cells: &mut [Cell], place: &Place, round: usize) {
+    if round >= row.rounds() {
+        return;
+    }
     let untraced = match row.measure {
-        Measure::Idle if round > 0 => return,
         Measure::Slowdown(_) | Measure::Added => {
             // The first also warms caches and clocks.
             let warm = if round == 0 { place.work(row, 1, None) } else { Ok(0.0) };
@@ -59,7 +61,7 @@ fn measure(row: &Row, tools: &[&'static Tool], cells: &mut [Cell], place: &Place
         }
         _ => Ok(0.0),
     };
-    for (tool, cell) in tools.iter().zip(cells).filter(|(tool, _)| tool.measures(row)) {
+    for (tool, cell) in tools.iter().zip(cells).filter(|(tool, _)| tool.measures(row) && round < tool.rounds) {
         let value = match &untraced {
             Ok(untraced) => cell.sample(tool, row, place, *untraced),
             Err(error) => Err(error.to_string().into()),

@@ -60,15 +60,17 @@ pub(crate) struct Tool {
     /// The subject for which it has no figures.
     not: Option<Subject>,
     pub(crate) ready: Ready,
-    /// It does a part of the calls, because it is so slow.
+    /// It does this part of the calls, because it is so slow.
     pub(crate) part: u32,
+    /// The most rounds.
+    pub(crate) rounds: usize,
     pub(crate) on_request: bool,
 }
 
 const TRACETUI: &[&str] = &["$TRACETUI_BIN", env!("CARGO_BIN_EXE_tracetui")];
 
 const fn tool(name: &'static str, programs: &'static [&'static str], args: &'static str) -> Tool {
-    Tool { name, programs, args, not: None, ready: Ready::Shows, part: 1, on_request: false }
+    Tool { name, programs, args, not: None, ready: Ready::Shows, part: 1, rounds: usize::MAX, on_request: false }
 }
 
 const fn kind(name: &'static str, args: &'static str) -> Tool {
@@ -91,7 +93,12 @@ pub(crate) const TOOLS: [Tool; 15] = [
         not: Some(Subject::Opens),
         ..tool("execsnoop", &["execsnoop", "libbpf-execsnoop", "execsnoop-libbpf", "execsnoop-bpfcc"], "")
     },
-    Tool { ready: Ready::Starts, part: 20, ..tool("strace", &["strace"], "-f -e trace={calls} -o {output}") },
+    Tool {
+        ready: Ready::Starts,
+        part: 20,
+        rounds: 3,
+        ..tool("strace", &["strace"], "-f -e trace={calls} -o {output}")
+    },
     Tool { not: Some(Subject::Opens), ready: Ready::Starts, ..tool("tracexec", &["tracexec"], "log -o {output} --") },
     kind("exit", "print --format json --kind exit"),
     kind("exec", "print --format json --kind exec"),

@@ -74,6 +74,15 @@ impl Row {
     pub(crate) fn is_work(&self) -> bool {
         matches!(self.measure, Measure::Slowdown(_))
     }
+
+    /// The most rounds: other figures vary less, or take long.
+    pub(crate) fn rounds(&self) -> usize {
+        match self.measure {
+            Measure::Slowdown(_) => usize::MAX,
+            Measure::Idle => 1,
+            _ => 3,
+        }
+    }
 }
 
 /// Does a part of a row's calls, and prints the nanoseconds per call.
