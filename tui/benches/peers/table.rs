@@ -146,12 +146,15 @@ impl Table {
     fn notes(&self, options: &Options, noise: &[String]) {
         println!(
             "\nTime, as a multiple of the untraced time: median (lowest–highest) of {} interleaved rounds. Below it: CPU time of the \
-             tracer per event, and events delivered/lost in all rounds. Idle: {} s, once.",
+             tracer per event, and events delivered/lost in all rounds. Figures with a unit: at most 3 rounds; idle: {} s, once.",
             options.rounds,
             IDLE.as_secs()
         );
         for tool in self.tools.iter().filter(|tool| tool.part > 1) {
-            println!("{}: 1/{} of the calls, except in configure; the multiples are per call.", tool.name, tool.part);
+            println!(
+                "{}: at most 3 rounds, 1/{} of the calls except in configure; the multiples are per call.",
+                tool.name, tool.part
+            );
         }
         for tool in options.tools.iter().filter(|tool| tool.program().is_none()) {
             println!("{}: not installed, not measured", tool.name);
