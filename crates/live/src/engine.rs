@@ -271,7 +271,8 @@ impl Reader {
             return false;
         }
         let quiet = self.live.cpus.are_balanced();
-        self.next_look = now + LOOKS * now.elapsed();
+        // The thread may have been preempted meanwhile.
+        self.next_look = now + (LOOKS * now.elapsed()).min(LATE);
         quiet
     }
 
