@@ -139,9 +139,9 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
     // BPF_PROG_LOAD, which the kernel refuses. `gate` is not used any more: here it must not stay open.
     unsafe {
         libc::close(gate.as_raw_fd());
-        // A call that does not return ends the process, not the test.
-        libc::alarm(2 * PATIENCE.as_secs() as u32);
         libc::read(wait.as_raw_fd(), (&raw mut byte).cast(), 1);
+        // A call that does not return ends the process, not the test. The attach before may take longer.
+        libc::alarm(2 * PATIENCE.as_secs() as u32);
         let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         for fd in 0..3 {
             libc::dup2(nothing, fd);

@@ -108,6 +108,11 @@ impl Ring {
         unsafe { &*base.add(at as usize).cast::<AtomicU32>() }
     }
 
+    /// Whether the kernel knows [`QUIET`].
+    pub(crate) fn has_quiet(&self) -> bool {
+        self.params.features & HAS_QUIET != 0
+    }
+
     /// Submits one request and waits for its result.
     pub(crate) fn run(&self, sqe: Sqe) -> i64 {
         self.submit(sqe, 1);
@@ -358,7 +363,7 @@ fn an_open_that_makes_no_completion_is_seen_or_counted() {
     let (file, by_worker) = (dir.file("quiet"), dir.file("quiet by a worker"));
     let (to_open, to_work) = (file.clone(), by_worker.clone());
     let acted = act(0, move |ring| {
-        if ring.params.features & HAS_QUIET == 0 {
+        if !ring.has_quiet() {
             return vec![];
         }
         let [path, by_worker, nowhere] = [to_open.as_str(), &to_work, "/nowhere/quiet"].map(c);

@@ -20,9 +20,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// `None` without io_uring or the protocol.
+    /// `None` without io_uring of 5.17 or the protocol.
     fn new(protocol: i32, connections: usize) -> Option<Waiting> {
-        let ring = Ring::new(0)?;
+        let ring = Ring::new(0).filter(Ring::has_quiet)?;
         let (listener, to) = listen_with(v4(), protocol, 8).ok()?;
         let client = |_| {
             let client = if protocol == MPTCP { mptcp(to) } else { tcp(to) };
