@@ -2,14 +2,14 @@
 # Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped;
 # for --quick and --core with one that is built faster: once for the tests and itself, and for --quick with fewer optimizations.
 # Writes a report (kernel × check) to target/kernel-matrix/KERNELS.md, and its summary into docs/KERNELS.md.
-# usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core | --tests PATTERN | --build] [--jobs N] [--out FILE] [KERNEL…]
+# usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core] [--tests PATTERN] [--build] [--jobs N] [--out FILE] [KERNEL…]
 #   --arch ARCH x86_64, aarch64 or all; may be repeated; without it, the architecture of this machine
 #   KERNEL     a version (6.12) or `newest`; with `-16k` (aarch64), the kernel with pages of 16 KiB. Without any, those of
 #              the plan below, and the report is written: the sections of the architectures that ran are replaced
 #   --quick    the storms and the exits only, without the preemption models
 #   --core     some ninety checks of every subject, and `preempt=full` on two kernels. 6.18 and 7.1 run the storms and the exits only:
 #              every fault that they showed was also seen on 6.12 or on the newest kernel. On aarch64: --quick, on 6.12
-#   --tests P  only tests with such names, as in sh(1): 'tcp::*'
+#   --tests PATTERN only the tests whose names match, as in case of sh(1): 'tcp::*'
 #   --build    only builds the programs and fetches the kernels, for a run that follows
 #   --jobs N   machines that run at once (as many as there are processors)
 #   --out FILE writes the report to FILE, and nothing to docs/. With kernels named and without it, to stdout only

@@ -3,8 +3,8 @@
 # Runs the test programs of /tests, each test in a process of its own, and prints for every check one line
 #   CHECK name pass|fail|cannot reason
 # on the console, then powers off. What a failed test said stands above its line, marked with `| `.
-# Kernel command line: tests=PATTERN   checks=only: these   rings=N   the number of rings
-#   checks=all|most|core|storm|only|mte|lockdown   which checks   clock=SECONDS   what date(1) shall say
+# Kernel command line: checks=all|most|core|storm|mte|lockdown|only   which checks   tests=PATTERN   with `only`: the names
+#   clock=SECONDS   what date(1) shall say   rings=N   TRACETUI_RINGS
 # A line `LACKS word` means that the kernel does not know that word of its command line, and nothing was run.
 # shellcheck shell=dash
 checks=all tests='' rings='' clock=0 storm=20000 preempt=
