@@ -157,7 +157,7 @@ impl ProgramStream {
     /// them. Returns `true` if there were any, because changes may have been missed.
     /// If one CPU has no event, the others are still followed.
     pub fn follow_cpus(&mut self) -> io::Result<bool> {
-        let online = parse_cpus(&fs::read("/sys/devices/system/cpu/online")?);
+        let online = online_cpus()?;
         let before = self.rings.len();
         for ring in self.rings.extract_if(.., |ring| !online.contains(&ring.cpu)) {
             self.lost += ring.lost();
@@ -211,6 +211,14 @@ impl ProgramStream {
         let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
         Ok(poll(&mut fds, Some(&timeout))? > 0)
     }
+}
+
+/// The numbers of the CPUs that are online.
+///
+/// # Errors
+/// If sysfs cannot be read.
+pub fn online_cpus() -> io::Result<Vec<u32>> {
+    Ok(parse_cpus(&fs::read("/sys/devices/system/cpu/online")?))
 }
 
 /// The numbers of a list of CPUs: `0-3,5`.

@@ -53,7 +53,8 @@ pub mod wake;
 pub use changes::NAME as STREAM;
 use kinds::Requested;
 pub use kinds::{attach_names, hooked_functions, typed_tracepoints, users_of};
-pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError, online_cpus};
+pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
+pub use ring::default_rings;
 pub use status::ProbeStatus;
 
 /// The error of a failed thread start, with the remedy.

@@ -302,11 +302,6 @@ fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
     [code, registers, 0, 0, a, b, c, d]
 }
 
-/// The numbers of the CPUs that are online; none if they cannot be read.
-pub fn online_cpus() -> Vec<u32> {
-    aya::util::online_cpus().unwrap_or_default()
-}
-
 pub(super) fn possible_cpus() -> Result<u32, StartError> {
     let cpus = aya::util::nr_cpus().map_err(|(call, error)| StartError::System { call, error })?;
     Ok(u32::try_from(cpus).unwrap_or(u32::MAX))

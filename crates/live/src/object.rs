@@ -116,12 +116,9 @@ impl Maps {
         Ok(())
     }
 
-    /// Descriptors of all rings, of which the first stays the programs' own.
+    /// Descriptors of all rings.
     pub(super) fn take_rings(&mut self) -> Result<Vec<OwnedFd>, StartError> {
-        let first = self.left.remove(RING).ok_or_else(|| no_map(RING))?;
-        let own = first.try_clone().map_err(StartError::object)?;
-        self.taken.push(first);
-        Ok(std::iter::once(own).chain(self.rings.drain(..)).collect())
+        Ok(std::iter::once(self.share(RING)?).chain(self.rings.drain(..)).collect())
     }
 
     /// Creates the maps of [`ON_FACTS`]. The programs refer to them even if they do not use them.
@@ -153,10 +150,15 @@ impl Maps {
     }
 
     pub(super) fn take(&mut self, name: &str) -> Result<Map, StartError> {
+        Ok(Map::from_map_data(MapData::from_fd(self.share(name)?)?)?)
+    }
+
+    /// A further descriptor of a map, for user space. The map is not among those that [`freeze`](Self::freeze) freezes any more.
+    fn share(&mut self, name: &str) -> Result<OwnedFd, StartError> {
         let map = self.left.remove(name).ok_or_else(|| no_map(name))?;
         let own = map.try_clone().map_err(StartError::object)?;
         self.taken.push(map);
-        Ok(Map::from_map_data(MapData::from_fd(own)?)?)
+        Ok(own)
     }
 
     /// The descriptor of a map, which stays the programs' own.

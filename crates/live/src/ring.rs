@@ -1,6 +1,7 @@
-//! The consumer side of the rings (`BPF_MAP_TYPE_RINGBUF`). There is one, or one for every CPU or several CPUs, on which the
-//! spinlock of a single ring would cost more than anything else
-//! ([`__bpf_ringbuf_reserve`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c)).
+//! The consumer side of the rings (`BPF_MAP_TYPE_RINGBUF`).
+//!
+//! Each record takes the spinlock of its ring
+//! ([`__bpf_ringbuf_reserve`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c)), so many CPUs have several rings.
 //!
 //! # Wake-ups
 //! A wake-up costs the traced call some 5 µs. The kernel wakes the reader for a record at the consumer's position
@@ -23,12 +24,27 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 use tracetui_events::frame::Batch;
 use tracetui_events::limits;
+use tracetui_host::ksymbols::online_cpus;
 use tracetui_host::mapping::Mapping;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 
 /// The size of a ring in bytes below which the reader is woken as soon as it has read everything: the ring may fill between two polls.
 const POLLED: u64 = 4 << 20;
+
+/// The number of CPUs up to which they share one ring.
+const SHARED: u32 = 8;
+
+/// The number of rings without the option: one, or one for each online CPU.
+pub fn default_rings() -> u32 {
+    rings_for(&online_cpus().unwrap_or_default())
+}
+
+/// The number of rings for CPUs with these numbers.
+fn rings_for(cpus: &[u32]) -> u32 {
+    let numbers = cpus.iter().max().map_or(1, |last| last.saturating_add(1));
+    if numbers > SHARED { numbers.min(limits::RINGS as u32).next_power_of_two() } else { 1 }
+}
 
 /// The fraction of the ring after which the space of the records read is returned to the kernel.
 const RETURNED: u64 = 16;
@@ -127,7 +143,7 @@ impl Rings {
         more
     }
 
-    /// The bytes that the fullest ring would have left unread if it was as large as all of them, and the size of all of them.
+    /// The unread bytes of the fullest ring times the number of rings, and the size of all rings.
     pub(super) fn fill(&self) -> (u64, u64) {
         let count = self.rings.len() as u64;
         let fullest = self.rings.iter().map(|ring| ring.produced().saturating_sub(ring.read).min(ring.size)).max();
@@ -260,6 +276,13 @@ mod tests {
         let mut batch = Batch::default();
         let more = rings.drain(&mut batch, most, BootNanos(until));
         (batch.frames().map(|frame| frame.header.time.0).collect(), more)
+    }
+
+    #[test]
+    fn many_cpus_have_several_rings() {
+        let of = |cpus: u32| rings_for(&(0..cpus).collect::<Vec<_>>());
+        assert_eq!([0, 1, 8, 9, 16, 64, 512].map(of), [1, 1, 1, 16, 16, 64, 64]);
+        assert_eq!(rings_for(&[0, 31]), 32, "the number of the CPU selects the ring");
     }
 
     #[test]

@@ -491,7 +491,7 @@ pub struct TraceArgs {
 impl TraceArgs {
     /// The number of rings, and the bytes of each.
     pub fn rings(&self) -> (u32, u32) {
-        let count = self.rings.unwrap_or_else(RingCount::of_this_machine).0;
+        let count = self.rings.map_or_else(tracetui_live::default_rings, |rings| rings.0);
         let total =
             self.ring_size.map_or(limits::RING_DEFAULT.max(u64::from(count) * limits::RING_EACH), RingSize::bytes);
         let each = (total / u64::from(count)).max(limits::RING_MIN);

@@ -98,12 +98,6 @@ impl FromStr for RingSize {
     }
 }
 
-impl fmt::Display for RingSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.asked.fmt(f)
-    }
-}
-
 /// The number of rings: a power of two, at most [`limits::RINGS`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RingCount(pub u32);
@@ -112,18 +106,6 @@ pub struct RingCount(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a power of two, at most {}", limits::RINGS)]
 pub struct RingCountError;
-
-impl RingCount {
-    /// One up to this many CPUs. With more, the CPUs would wait for each other.
-    const ONE: u32 = 8;
-
-    /// The number without the option: one, or one for each online CPU.
-    pub fn of_this_machine() -> RingCount {
-        let last = tracetui_live::online_cpus().into_iter().max().unwrap_or(0);
-        let cpus = last.saturating_add(1).min(limits::RINGS as u32).next_power_of_two();
-        RingCount(if cpus > Self::ONE { cpus } else { 1 })
-    }
-}
 
 impl FromStr for RingCount {
     type Err = RingCountError;
