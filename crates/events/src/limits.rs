@@ -119,7 +119,7 @@ pub const RING_DEFAULT: u64 = 16 << 20;
 pub const RINGS: usize = 64;
 
 /// The default size of each of several rings, bytes, if it is more than a share of [`RING_DEFAULT`].
-pub const RING_EACH: u64 = 2 << 20;
+pub const RING_EACH: u64 = 4 << 20;
 
 /// The smallest ring, bytes. A page would be possible, but too small for long execs.
 pub const RING_MIN: u64 = 64 << 10;

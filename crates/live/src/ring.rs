@@ -32,6 +32,9 @@ use tracetui_shared::time::BootNanos;
 /// The size of a ring in bytes below which the reader is woken as soon as it has read everything: the ring may fill between two polls.
 const POLLED: u64 = 4 << 20;
 
+// By default, no record of several rings wakes a reader that polls.
+const _: () = assert!(limits::RING_EACH >= POLLED);
+
 /// The number of CPUs up to which they share one ring.
 const SHARED: u32 = 8;
 

@@ -466,7 +466,7 @@ impl Attach {
 
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceArgs {
-    /// Size of the kernel's ring buffers together, rounded up to a power of two [default: 16 MiB, or 2 MiB each]
+    /// Size of the kernel's ring buffers together, rounded up to a power of two [default: 16 MiB, or 4 MiB each]
     #[arg(long, value_name = "SIZE")]
     pub ring_size: Option<RingSize>,
     /// Number of ring buffers, a power of two that the CPUs share [default: 1 up to 8 CPUs, else one per CPU, at most 64]
