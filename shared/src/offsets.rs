@@ -304,6 +304,9 @@ fields! {
     SkProtocol = "sock" "sk_protocol";
     SkType = "sock" "sk_type";
     SkErr = "sock" "sk_err";
+    SkOwned = "sock" "sk_lock.owned";
+    SkBacklogLen = "sock" "sk_backlog.len";
+    SkBacklogHead = "sock" "sk_backlog.head";
     SkSocket = "sock" "sk_socket";
     InetSport = "inet_sock" "inet_sport";
     TcpBytesReceived = "tcp_sock" "bytes_received";
@@ -341,7 +344,7 @@ widths! {
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId
-        InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr TcpTotalRetrans TcpSrtt;
+        InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr SkOwned SkBacklogLen TcpTotalRetrans TcpSrtt;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
@@ -354,7 +357,7 @@ widths! {
         NetkitLinkDev StructOpsLinkMap IterLinkTinfo IterTargetRegInfo IterRegTarget SockmapLinkMap TracingLinkTgtProg
         KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs DentryInode InodeIno TaskSeccompFilter
         SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg
-        KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket TcpBytesReceived TcpBytesSent TcpBytesRetrans
+        KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket SkBacklogHead TcpBytesReceived TcpBytesSent TcpBytesRetrans
         TcpEstablished TcpFastopenReq FastopenData MptcpFirst;
     Either(4, 8): TaskCompat KiocbFlags;
     AtLeast(16): TaskComm AuxName MapName NetDeviceName SkDaddr6 SkSaddr6;

@@ -111,7 +111,8 @@ pub struct TcpRecord {
     pub lport: u16,
     /// The remote port: `skc_dport`.
     pub rport: u16,
-    /// The errno of a failed request or of a broken connection: `sock.sk_err` at the change of state, or that of the call; 0 if none.
+    /// The errno of a failed request or of a broken connection: `sock.sk_err` at the change of state, `ECONNABORTED` if
+    /// another thread had read it, or that of the call; 0 if none.
     pub err: u16,
     /// Bits of [`flag`].
     pub flags: u16,
@@ -121,8 +122,8 @@ pub struct TcpRecord {
     pub fd: i32,
     /// The network namespace: `skc_net->ns.inum`.
     pub net_ns: NsInum,
-    /// The process that closed the connection: the current task at the change to `FIN_WAIT1` or `LAST_ACK`, or at that to `CLOSE`
-    /// without an error; 0 if none did.
+    /// The process that closed the connection: the current task, if its call made the change to `FIN_WAIT1` or `LAST_ACK`, or
+    /// that to `CLOSE` without an error; 0 if none did.
     pub closer: Tgid,
     /// Retransmitted segments: `tcp_sock.total_retrans`.
     pub retransmits: u32,

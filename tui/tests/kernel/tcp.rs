@@ -6,6 +6,7 @@
 
 mod cases;
 mod net;
+mod races;
 mod told;
 mod unreported;
 

@@ -385,7 +385,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "err",
         Shape::Text,
-        "The name of the error of a failed connect, even if the call did not wait for it: sock.sk_err; null otherwise.",
+        "The name of the error of a failed connect, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise.",
         |s| tcp(s, |t| err_value(t.error())),
     ),
     Field::new(

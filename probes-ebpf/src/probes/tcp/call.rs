@@ -136,7 +136,7 @@ unsafe fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
         }
         // The result of a call that seccomp trapped is a number above 0, or the descriptor that was passed.
         let is_call = if which == what::CONNECT {
-            call.ret <= 0 && !call.trapped
+            call.ret <= 0 && !call.trapped && !is_no_socket(call.ret as i32)
         } else {
             fd = call.ret as u64;
             call.ret >= 0 && (!call.trapped || is_fresh(call.task, call.ret))
@@ -203,6 +203,12 @@ fn goes_on(ret: i32) -> bool {
 unsafe fn may_dissolve(ret: i32, sk: u64) -> bool {
     // SAFETY: the fields of the socket are read through a cast pointer or by helper.
     ret == -16 || ret == 0 && unsafe { sock::state_of(sk) } == state::CLOSE
+}
+
+/// EBADF and ENOTSOCK: the call met no socket, whatever the descriptor is now.
+#[inline(always)]
+fn is_no_socket(ret: i32) -> bool {
+    matches!(ret, -9 | -88)
 }
 
 /// EISCONN and EALREADY: there was a request before.

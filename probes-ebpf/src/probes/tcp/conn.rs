@@ -370,7 +370,7 @@ pub unsafe fn tell_close(slot: Slot, s: *mut Scratch, conn: *const Conn, sk: u64
         let record = &raw mut (*s).frame.record;
         sock::bytes(record, sk);
         sock::quality(record, sk);
-        (*record).err = sock::error_of(sk);
+        (*record).err = sock::error_at(sk, old);
         (*record).state = old;
         (*record).outcome = outcome::UNKNOWN;
         send(slot, s, verdict, op::CLOSE, false);

@@ -112,6 +112,35 @@ pub unsafe fn error_of(sk: u64) -> u16 {
     unsafe { any::<u32>(sk, field::SkErr) as u16 }
 }
 
+/// Whether a call of the current task changes the socket, and not a packet or a timer, which may meet any task.
+///
+/// [`lock_sock`](https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c) sets `sk_lock.owned`. Packets that arrive
+/// then wait in `sk_backlog`: `__release_sock` (same file) empties the list, processes them, and clears the length.
+#[inline(always)]
+pub unsafe fn is_changed_by_call(sk: u64) -> bool {
+    // SAFETY: as for `of_file`.
+    unsafe {
+        let processes = any::<u32>(sk, field::SkBacklogLen) != 0 && any::<u64>(sk, field::SkBacklogHead) == 0;
+        any::<u32>(sk, field::SkOwned) != 0 && !processes
+    }
+}
+
+/// `ECONNABORTED` (include/uapi/asm-generic/errno.h).
+const ECONNABORTED: u16 = 103;
+
+/// The errno with which a change from the state `old` to `CLOSE` breaks a connection. If a thread has read it since it was set:
+/// ECONNABORTED, as connect(2) then returns
+/// ([`__inet_stream_connect`](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/af_inet.c)).
+#[inline(always)]
+pub unsafe fn error_at(sk: u64, old: u8) -> u16 {
+    // SAFETY: as for `of_file`.
+    unsafe {
+        let err = error_of(sk);
+        let breaks = matches!(old, state::ESTABLISHED | state::CLOSE_WAIT | state::SYN_SENT | state::SYN_RECV);
+        if err == 0 && breaks && !is_changed_by_call(sk) { ECONNABORTED } else { err }
+    }
+}
+
 /// Writes the addresses, the ports, the family and the network namespace.
 #[inline(always)]
 pub unsafe fn addresses(record: *mut TcpRecord, sk: u64) {

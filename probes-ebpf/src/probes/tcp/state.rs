@@ -108,8 +108,8 @@ unsafe fn changed(slot: Slot, scratch: &Array<Scratch>, sk: u64, old: u8, new: u
             Conn::repaired(c);
         }
         set(&raw mut (*c).state, u32::from(new));
-        // A FIN that waits for the handshake is sent in softirq, that of a subflow of MPTCP by a kernel thread.
-        let by_caller = old != state::SYN_RECV && !sock::is_subflow(sk);
+        // The FIN of a subflow of MPTCP is sent by a kernel thread. The error of a reset may have been read already.
+        let by_caller = sock::is_changed_by_call(sk) && !sock::is_subflow(sk);
         let closes = conn::leaves(old, new) && (new != state::CLOSE || sock::error_of(sk) == 0);
         if closes && by_caller && (*c).record.closer.0 == 0 {
             conn::closed_by(c, current());
@@ -176,7 +176,7 @@ unsafe fn decided(c: *mut Conn, sk: u64, old: u8, new: u8) -> bool {
             return true;
         }
         if new == state::CLOSE {
-            let err = sock::error_of(sk);
+            let err = sock::error_at(sk, old);
             let how = if err != 0 { outcome::DECIDED } else { given_up(c) };
             Conn::decide(c, sk, how, err);
             return true;
@@ -232,6 +232,9 @@ unsafe fn requested(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
     unsafe {
         if let Some(old) = conn::of(sk) {
             replaced(slot, scratch, sk, old);
+        } else if conn::claim(sk) {
+            // A connection that no call reported. It was dissolved.
+            conn::missed(slot, 2);
         }
         let task = current();
         let who = Who::of(task);

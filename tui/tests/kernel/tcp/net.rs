@@ -174,11 +174,16 @@ pub(crate) fn reset_at_close(fd: i64) {
 
 /// `SO_ERROR`.
 pub(crate) fn error(fd: i64) -> i32 {
-    let (mut error, mut len) = (0i32, 4u32);
-    let (level, name) = (libc::SOL_SOCKET as u64, libc::SO_ERROR as u64);
-    let args = [fd as u64, level, name, &raw mut error as u64, &raw mut len as u64];
-    done("getsockopt", sys::call(libc::SYS_getsockopt, args));
+    let mut error = 0;
+    done("getsockopt", read_error(fd, &mut error));
     error
+}
+
+/// `SO_ERROR`, with the result of getsockopt(2).
+pub(crate) fn read_error(fd: i64, error: &mut i32) -> i64 {
+    let (level, name) = (libc::SOL_SOCKET as u64, libc::SO_ERROR as u64);
+    let mut len = 4u32;
+    sys::call(libc::SYS_getsockopt, [fd as u64, level, name, &raw mut *error as u64, &raw mut len as u64])
 }
 
 /// `TCP_INFO`: `struct tcp_info` up to `tcpi_total_retrans`.

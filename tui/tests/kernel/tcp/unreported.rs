@@ -86,6 +86,26 @@ fn accepts_that_nothing_reports_are_counted_once() {
 }
 
 #[test]
+fn an_accept_that_nothing_reports_is_counted_if_its_socket_connects_again() {
+    let _alone = alone();
+    let acted = traced(&KIND, |_| {
+        let waiting = Waiting::new(0, 1)?;
+        let fd = waiting.accept_quietly();
+        done("disconnect", net::disconnect(fd));
+        let refused = connect(fd, net::closed_port(v4()));
+        sys::close(fd);
+        Some((waiting, refused))
+    });
+    let Some((run, acted)) = acted else { return };
+    let Some((waiting, refused)) = acted else { return not_checked("accepts without a completion: no io_uring") };
+    waiting.clients.iter().for_each(|fd| sys::close(*fd));
+    sys::close(waiting.listener);
+    assert_eq!(refused, -i64::from(libc::ECONNREFUSED));
+    // The accept and its end.
+    assert_eq!(lost(&run), 2);
+}
+
+#[test]
 fn accepts_of_mptcp_that_nothing_reports_are_counted() {
     if let Some(counts) = quietly(MPTCP, 3, 0) {
         assert_eq!(counts, (5, 3));
