@@ -43,6 +43,7 @@ fn a_refusal_whose_error_was_read_is_not_the_work_of_a_process() {
             place(fd);
             sys::close(fd);
             connect(FD, to);
+            net::wait_for_outcome(FD);
             sys::close(FD);
         }
     };
