@@ -447,8 +447,9 @@ fn what_a_crowd_of_processes_connects_is_told_or_counted() {
         let (op, outcome) = if *is_server { ("accept", Value::Null) } else { ("connect", json!("connected")) };
         let [bytes_in, bytes_out] = if *is_server { [3, 5] } else { [5, 3] };
         let told = json!({"op": op, "outcome": outcome, "since_ns": since});
-        let end =
-            json!({"op": "close", "end": "closed", "bytes_in": bytes_in, "bytes_out": bytes_out, "since_ns": since});
+        // A change of a state in a softirq that interrupts the program at such changes is skipped.
+        let end = if close["end_why"] == "repaired" { Value::Null } else { json!("closed") };
+        let end = json!({"op": "close", "end": end, "bytes_in": bytes_in, "bytes_out": bytes_out, "since_ns": since});
         assert_told(&[told, end], &[begin.clone(), close.clone()]);
     }
     let of = |server: bool| -> Vec<&String> {
