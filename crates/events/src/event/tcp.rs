@@ -3,7 +3,7 @@
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{EventContext, Payload, Sections, abi, tcp};
+use super::{EventContext, Payload, Sections, abi, names, tcp};
 use crate::text::paint::Look;
 use crate::text::{short, time};
 use libc::{
@@ -11,6 +11,7 @@ use libc::{
 };
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tracetui_shared::id::Tgid;
 use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -201,7 +202,8 @@ impl Tcp {
         port(self.record.rport, out);
     }
 
-    /// The peer, and what became of a connection that ended: `-> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s`.
+    /// The peer, and what became of a connection that ended or failed: `-> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s, 1 resent,
+    /// closed by 812`, `-> 10.0.0.7:443  EACCES`, `-> 10.0.0.7:443  after 7.1 s`.
     fn parts(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
         let arrow: &[u8] = match (self.has(flag::OLDER), self.has(flag::SERVER)) {
             (true, _) => b"<-> ",
@@ -210,15 +212,36 @@ impl Tcp {
         };
         out.part(Role::Quiet, |out| out.extend_from_slice(arrow));
         out.part(Role::Plain, |out| self.peer(out, integer));
-        if self.record.op == op::CLOSE {
-            out.part(Role::Quiet, |out| {
-                let [bytes_in, bytes_out] = [self.record.bytes_in, self.record.bytes_out].map(short);
-                out.extend_from_slice(format!("  {bytes_in}B in, {bytes_out}B out").as_bytes());
-                if let Value::Uint(ns) = self.duration(seen.event.header.time) {
-                    out.extend_from_slice(b", ");
+        let time = self.duration(seen.event.header.time);
+        match (self.record.op, self.outcome()) {
+            (op::CLOSE, _) => out.part(Role::Quiet, |out| self.closed(seen.event.header.tgid, time, out)),
+            (_, Some("failed")) => out.part(Role::Quiet, |out| {
+                out.extend_from_slice(b"  ");
+                out.extend_from_slice(names::err(self.error()).unwrap_or_default().as_bytes());
+            }),
+            (_, Some("timed_out" | "abandoned" | "killed")) => out.part(Role::Quiet, |out| {
+                if let Value::Uint(ns) = time {
+                    out.extend_from_slice(b"  after ");
                     time::short_duration(ns, out);
                 }
-            });
+            }),
+            _ => {}
+        }
+    }
+
+    /// What became of a connection of the process `owner` that ended.
+    fn closed(&self, owner: Tgid, time: Value<'_>, out: &mut Vec<u8>) {
+        let [bytes_in, bytes_out] = [self.record.bytes_in, self.record.bytes_out].map(short);
+        out.extend_from_slice(format!("  {bytes_in}B in, {bytes_out}B out").as_bytes());
+        if let Value::Uint(ns) = time {
+            out.extend_from_slice(b", ");
+            time::short_duration(ns, out);
+        }
+        if self.record.retransmits > 0 {
+            out.extend_from_slice(format!(", {} resent", self.record.retransmits).as_bytes());
+        }
+        if self.record.closer.0 != 0 && self.record.closer != owner {
+            out.extend_from_slice(format!(", closed by {}", self.record.closer.0).as_bytes());
         }
     }
 
@@ -520,6 +543,24 @@ mod tests {
             let record = TcpRecord { err: ECONNRESET as u16, ..sample::tcp(of) };
             assert_eq!((field(record, "outcome"), field(record, "err")), (known(Json::Null), known(Json::Null)));
             assert!(!Tcp { record }.failed());
+        }
+    }
+
+    #[test]
+    fn a_line_has_what_became_of_a_connection() {
+        let close = TcpRecord { retransmits: 0, closer: sample::header(Kind::Tcp).tgid, ..sample::tcp(op::CLOSE) };
+        for (record, end) in [
+            (close, " s"),
+            (TcpRecord { retransmits: 3, ..close }, " s, 3 resent"),
+            (TcpRecord { closer: Tgid(7), ..close }, " s, closed by 7"),
+            (TcpRecord { closer: Tgid(0), ..close }, " s"),
+            (request(outcome::DECIDED, libc::EACCES), ":443  EACCES"),
+            (request(outcome::DECIDED, ETIMEDOUT), " ms"),
+            (request(outcome::DECIDED, ECONNREFUSED), ":443"),
+        ] {
+            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = String::from_utf8(line).expect("text");
+            assert!(line.trim_end().ends_with(end), "{end}: {line}");
         }
     }
 
