@@ -74,7 +74,9 @@ fn find(asked: &FailedConnect, sockets: &Sockets) -> Found {
             listening(asked, &route, &listeners, &mut inet)
         }
         (libc::ECONNREFUSED, Ok(_)) => {
-            let text = format!("{to} is another host: it refused the connection, or a firewall on the way did");
+            let text = format!(
+                "{to} is not an address of this network namespace: it refused the connection, or a firewall on the way did"
+            );
             Ok(Reason::new(Cause::RefusedRemotely, text))
         }
         (errno, Err(error)) if error.raw_os_error() == Some(errno) => refused_by_route(errno, to, &mut inet),

@@ -206,7 +206,7 @@ fn another_host_is_silent_or_refuses() {
         // Without an ICMP message, the connection waits for longer than the neighbour is sought.
         let silent = answered(asked("192.0.2.1:80", libc::ETIMEDOUT), &sockets);
         assert_eq!(silent, (Cause::NoNeighbour, text.to_owned(), None));
-        let text = "10.9.0.3 is another host: it refused the connection, or a firewall on the way did";
+        let text = "10.9.0.3 is not an address of this network namespace: it refused the connection, or a firewall on the way did";
         let refused = (Cause::RefusedRemotely, text.to_owned(), None);
         assert_eq!(answered(asked("10.9.0.3:80", libc::ECONNREFUSED), &sockets), refused);
     });
