@@ -299,6 +299,16 @@ impl App {
         })
     }
 
+    /// Whether events of this kind are collected.
+    pub(crate) fn is_traced(&self, kind: Kind) -> bool {
+        self.pipeline.kinds().is_none_or(|kinds| kinds.contains(kind))
+    }
+
+    /// The state of a process without an end. An excerpt may have left its exit out.
+    pub(crate) fn without_end(&self) -> &'static str {
+        if self.pipeline.excerpt().is_some() { "no exit" } else { "running" }
+    }
+
     /// Processes, users, cgroups and clocks.
     pub fn world(&self) -> &World {
         self.pipeline.world()

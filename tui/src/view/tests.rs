@@ -1212,6 +1212,9 @@ fn what_an_excerpt_has_no_opens_of_is_not_zero() {
         keys(&mut app, "\n");
         let shown = screen(&mut app).join("\n");
         assert!(shown.contains(text), "{shown}");
+        keys(&mut app, "\x1b2");
+        let shown = screen(&mut app).join("\n");
+        assert_eq!(shown.contains("no exit"), text.contains("excerpt"), "{shown}");
     }
 }
 

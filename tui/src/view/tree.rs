@@ -20,6 +20,7 @@ use tracetui_events::event::Tables as _;
 use tracetui_events::event::parts::Role;
 use tracetui_events::event::process::{Origin, Process};
 use tracetui_events::text::{self, Charset, short};
+use tracetui_shared::kind::Kind;
 
 impl Column {
     /// The width, given the number of digits of the longest process id.
@@ -111,7 +112,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     let mut room = usize::from(width).saturating_sub(1);
     for (column, cells) in columns {
         let piece = match column {
-            Column::State => state(seen, theme),
+            Column::State => state(seen, app, theme),
             column => Piece::plain(text_of(*column, seen, app, theme)),
         };
         let piece = if quiet { Piece { style: theme.quiet(), ..piece } } else { piece };
@@ -149,7 +150,10 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     line
 }
 
-fn state(seen: &Seen<'_>, theme: Theme) -> Piece {
+fn state(seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
+    if seen.end.is_none() {
+        return Piece::plain(app.without_end());
+    }
     let mut cell = Cell::default();
     columns::state(seen, &mut cell);
     let part =
@@ -170,15 +174,20 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         // COMMAND is held before its first exec.
         Column::Started => clock(process.key.start.0.saturating_add(process.held_ns), app.world().clock_offset(), app),
         Column::Lived => duration(app.views.tree.lived(seen)),
-        Column::Execs => short(seen.counts.execs),
-        Column::Opens => short(seen.counts.opens),
-        Column::Conns => short(seen.counts.conns),
+        Column::Execs => count(Kind::Exec, seen.counts.execs, app),
+        Column::Opens => count(Kind::Open, seen.counts.opens, app),
+        Column::Conns => count(Kind::Tcp, seen.counts.conns, app),
         Column::Failed => short(seen.counts.failed),
         Column::Cgroup => {
             let path = app.world().cgroup(seen.cgroup, process).unwrap_or_default();
             text::cut_middle(&text::value_in(path, theme.charset, 4096), CGROUP, theme.charset)
         }
     }
+}
+
+/// A count, or `-` if the kind is not traced.
+fn count(kind: Kind, number: u64, app: &App) -> String {
+    if app.is_traced(kind) { short(number) } else { "-".to_owned() }
 }
 
 /// The lines to the ancestors, red if they lead to a failure, and the mark of the row: `v` unfolded, `>` folded, `!` failed.
@@ -263,9 +272,10 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
             (false, _) => "procs",
         };
         pieces.push(Piece::plain(format!(
-            "{} {word}: {} running,",
+            "{} {word}: {} {},",
             short(tally.all.into()),
-            short(tally.running.into())
+            short(tally.running.into()),
+            app.without_end()
         )));
     }
     let style = if tally.failed > 0 { theme.failure() } else { theme.quiet() };

@@ -15,7 +15,7 @@ impl Page<'_> {
         let Some(files) = &self.app.detail.files else { return String::new() };
         let looking = if self.app.detail.scanning(self.app.store()) { " so far" } else { "" };
         let evicted = if self.app.store().evicted() > 0 { ", among the kept events" } else { "" };
-        let traced = self.app.pipeline.kinds().is_none_or(|kinds| kinds.contains(Kind::Open));
+        let traced = self.app.is_traced(Kind::Open);
         let excerpt = self.app.pipeline.excerpt().is_some();
         if files.is_empty() && (!traced || excerpt) {
             let what = if excerpt { "this excerpt has none" } else { "opens are not traced" };

@@ -362,7 +362,7 @@ impl Page<'_> {
             (Some(Some(end)), _) => after(end.status, end.time),
             (None, Some((status, time))) => after(status, time),
             (None, None) => "ended; status no longer kept".to_owned(),
-            (Some(None), _) => "still running".to_owned(),
+            (Some(None), _) => self.app.without_end().to_owned(),
         };
         let mut texts = vec![(ended, "; started ")];
         texts.extend(family.children.iter().map(|entry| (self.child(entry), ", ")));
@@ -375,7 +375,7 @@ impl Page<'_> {
     fn child(&self, entry: &ProcessEntry) -> String {
         let name = safe(&entry.process.comm, self.theme);
         match entry.end {
-            None => format!("{name} (running)"),
+            None => format!("{name} ({})", self.app.without_end()),
             Some(end) => {
                 format!("{name} ({}, {})", ended(end.status), duration(entry.process.ran_ns(end.time)))
             }

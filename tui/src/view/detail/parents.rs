@@ -21,7 +21,7 @@ impl Page<'_> {
         for (depth, listed) in above.chain([(own, &process)]).chain(below) {
             let (state, lived) = match world.processes.get(listed.key).map(|entry| entry.end) {
                 None => ("gone".to_owned(), String::new()),
-                Some(None) => ("running".to_owned(), String::new()),
+                Some(None) => (self.app.without_end().to_owned(), String::new()),
                 Some(Some(end)) => (ended(end.status), duration(listed.ran_ns(end.time))),
             };
             let indent = " ".repeat(depth.min(20));
