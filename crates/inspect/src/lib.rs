@@ -48,6 +48,7 @@ pub use programs::counters;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracetui_events::bpf::{
@@ -73,6 +74,9 @@ pub enum InventoryError {
     Failed(io::Error),
 }
 
+/// The symbols of the kernel, or why they cannot be read.
+pub type Symbols = Result<Snapshot, Unavailable>;
+
 /// Takes inventories. Keeps the data that does not change from one to the next: the addresses of helpers, the kernel's
 /// types, the names of functions.
 #[derive(Default)]
@@ -94,6 +98,8 @@ pub struct Collector {
     sockets: Option<Sockets>,
     /// The thread that opens rings of changes.
     streams: Option<Spawner>,
+    /// The first symbols, which another thread reads. `None` if there is no such thread, and after they were received.
+    symbols: Option<Receiver<Symbols>>,
     /// The facts found by programs that were loaded at the start, if none may be loaded later.
     sealed: Option<Sealed>,
 }
@@ -111,6 +117,8 @@ enum Aside<T> {
     /// A thread's result, with the processor time that it used.
     Thread(JoinHandle<(T, Duration)>),
     Done(T),
+    /// The result of a thread that the collector did not start.
+    Other(Receiver<T>),
 }
 
 /// Runs `act` on a separate thread, or at once if no thread can be started.
@@ -124,8 +132,14 @@ const STREAM_PAGES: usize = 32;
 
 impl Collector {
     /// A collector whose pins are searched, and whose sockets and streams are opened, by separate threads.
-    pub fn with_threads(pins: Pins, sockets: Sockets, streams: Option<Spawner>) -> Collector {
-        Collector { pins: Some(pins), sockets: Some(sockets), streams, ..Collector::default() }
+    /// Another thread reads the first symbols.
+    pub fn with_threads(
+        pins: Pins,
+        sockets: Sockets,
+        streams: Option<Spawner>,
+        symbols: Option<Receiver<Symbols>>,
+    ) -> Collector {
+        Collector { pins: Some(pins), sockets: Some(sockets), streams, symbols, ..Collector::default() }
     }
 
     /// See [`RouteChanges`]. `None` if there is no thread that opens it, or it cannot be opened.
@@ -159,6 +173,7 @@ impl Collector {
                 Some(value)
             }
             Aside::Done(value) => Some(value),
+            Aside::Other(value) => value.recv().ok(),
         }
     }
 
@@ -207,7 +222,8 @@ impl Collector {
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
-        let (mut inventory, symbols) = self.collect(own, Some(aside(self.symbols())))?;
+        let symbols = self.symbols.take().map_or_else(|| aside(self.read_symbols()), Aside::Other);
+        let (mut inventory, symbols) = self.collect(own, Some(symbols))?;
         if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
             self.layout = Some(layout);
         }
@@ -229,14 +245,14 @@ impl Collector {
     }
 
     /// The function that reads the required symbols. The names of the helpers are required only once.
-    fn symbols(&self) -> fn() -> Result<Snapshot, Unavailable> {
+    fn read_symbols(&self) -> fn() -> Symbols {
         if self.helpers.is_none() { kallsyms::snapshot } else { kallsyms::images }
     }
 
     fn collect(
         &mut self,
         own: &FxHashSet<ProgId>,
-        symbols: Option<Aside<Result<Snapshot, Unavailable>>>,
+        symbols: Option<Aside<Symbols>>,
     ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
         let mut unlooked = Unlooked::default();
         let mut programs = self.read_programs(&mut unlooked)?;

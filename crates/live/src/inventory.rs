@@ -58,7 +58,7 @@ pub struct Inventories {
 impl Inventories {
     /// Starts the thread, with the rights that it needs. It wakes the reader of the ring after each inventory.
     /// `sockets` opens netlink sockets, and `streams` rings of changes.
-    pub fn start(live: &Live, sockets: Sockets, streams: Option<Spawner>) -> Result<Inventories, String> {
+    pub fn start(live: &mut Live, sockets: Sockets, streams: Option<Spawner>) -> Result<Inventories, String> {
         let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
         let links = link_ids().map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => "cannot list BPF links: run as root with all capabilities (CAP_SYS_ADMIN)".to_owned(),
@@ -82,7 +82,7 @@ impl Inventories {
             reader: live.waker(),
             send,
             routes: None,
-            collector: Collector::with_threads(pins, sockets, streams),
+            collector: Collector::with_threads(pins, sockets, streams, live.first_symbols()),
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
             unsteady: false,

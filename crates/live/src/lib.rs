@@ -68,6 +68,7 @@ use object::Maps;
 use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::mpsc::Receiver;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tracetui_events::capture::CaptureFilter;
@@ -80,6 +81,7 @@ use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::ftrace::FunctionTracing;
 use tracetui_host::kallsyms;
 use tracetui_host::maps::freeze;
+use tracetui_inspect::Symbols;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::id::{ProgId, Tgid};
@@ -398,6 +400,11 @@ impl Live {
         let opener = Spawner::start("streams", Role::Streams)?;
         changes.set_opener(opener.clone());
         Ok(Some(opener))
+    }
+
+    /// Receives the symbols once they are read, so that the inventory does not read them again.
+    fn first_symbols(&mut self) -> Option<Receiver<Symbols>> {
+        self.names.as_mut().and_then(stacks::StackNames::first)
     }
 
     pub fn own_programs(&self) -> FxHashSet<ProgId> {
