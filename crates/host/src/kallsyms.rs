@@ -3,11 +3,13 @@
 use super::clock::{now_boot, now_thread};
 use super::confine::{Role, enter};
 use super::machine::{Capabilities, Capability};
+use super::pace::{Pace, Pieces};
 use super::{decimal, read_bounded};
 use crate::priority::give_up_raised;
 use memchr::{memchr, memrchr};
 use std::collections::BTreeSet;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -20,6 +22,10 @@ use tracetui_shared::time::BootNanos;
 /// The approximate length of a line of /proc/kallsyms in bytes.
 const LINE: usize = 44;
 
+/// The number of lines and bytes between two calls of [`Pieces::rest`].
+const LINES: usize = 512;
+const BYTES: u64 = 32 << 10;
+
 /// The minimum size of a page in bytes.
 const PAGE: u64 = 4096;
 
@@ -30,10 +36,11 @@ const VALUE_MAX: u64 = 16 << 10;
 ///
 /// The reader uses at most a hundredth of a processor, however many requests it gets. After each read, it pauses for a
 /// second, or a hundred times the processor time of the read. All requests during a read or a pause lead to one read
-/// afterwards.
+/// afterwards. It reads in pieces with pauses until somebody waits for the result.
 #[derive(Debug)]
 pub struct SymbolReader {
     requests: SyncSender<()>,
+    pace: Arc<Pace>,
     reads: Arc<AtomicU64>,
 }
 
@@ -44,7 +51,8 @@ impl SymbolReader {
         let (requests, wanted) = sync_channel(1);
         let reads = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&reads);
-        let reader = SymbolReader { requests, reads };
+        let pace = Arc::<Pace>::default();
+        let reader = SymbolReader { requests, pace: Arc::clone(&pace), reads };
         reader.request();
         std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
             if enter(Role::Symbols).is_err() {
@@ -54,8 +62,9 @@ impl SymbolReader {
             while pending {
                 let began = now_thread();
                 counted.fetch_add(1, Ordering::Relaxed);
-                let change = read();
+                let change = read_in(&mut Pieces::new(Some(&pace)));
                 deliver(now_boot(), change);
+                pace.calm();
                 // The first read is part of a start, which others may wait for. Later reads are not urgent.
                 give_up_raised();
                 let Some(asked) = pause(&wanted, now_thread().saturating_sub(began)) else { return };
@@ -69,6 +78,11 @@ impl SymbolReader {
     pub fn request(&self) {
         // If a request is already pending, one read serves both.
         let _ = self.requests.try_send(());
+    }
+
+    /// Reads without pauses until the end of the current read, or of the next one.
+    pub fn hurry(&self) {
+        self.pace.hurry();
     }
 
     /// The number of reads begun.
@@ -100,7 +114,11 @@ enum Part {
 
 /// Reads the symbols: [`SymbolChange::Read`] or [`SymbolChange::Unavailable`].
 pub fn read() -> SymbolChange {
-    snapshot().map_or_else(SymbolChange::Unavailable, SymbolChange::Read)
+    read_in(&mut Pieces::new(None))
+}
+
+fn read_in(pieces: &mut Pieces<'_>) -> SymbolChange {
+    snapshot_of(Part::All, pieces).map_or_else(SymbolChange::Unavailable, SymbolChange::Read)
 }
 
 /// Whether the kernel has a list of symbols.
@@ -111,28 +129,37 @@ pub fn is_there() -> bool {
 
 /// Reads the symbols.
 pub fn snapshot() -> Result<Snapshot, Unavailable> {
-    snapshot_of(Part::All)
+    snapshot_of(Part::All, &mut Pieces::new(None))
 }
 
 /// Like [`snapshot`], but with only the images, and an empty symbol table. This is half of the work.
-pub fn images() -> Result<Snapshot, Unavailable> {
-    snapshot_of(Part::Images)
+pub fn images(pieces: &mut Pieces<'_>) -> Result<Snapshot, Unavailable> {
+    snapshot_of(Part::Images, pieces)
 }
 
-fn snapshot_of(part: Part) -> Result<Snapshot, Unavailable> {
+fn snapshot_of(part: Part, pieces: &mut Pieces<'_>) -> Result<Snapshot, Unavailable> {
     let began = now_boot();
-    let text = read_bounded("/proc/kallsyms", KALLSYMS_BYTES).map_err(|error| unreadable(&error))?;
+    let text = text(pieces).map_err(|error| unreadable(&error))?;
     // A kernel without modules has no such file.
     let modules = match part {
         Part::All => read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default(),
         Part::Images => Vec::new(),
     };
     let ended = now_boot();
-    match parse_part(part, &text, &modules) {
+    match parse_part(part, &text, &modules, pieces) {
         Some((builder, images)) => Ok(Snapshot { began, ended, table: Arc::new(builder.build()), images }),
         None if text.is_empty() => Err(Unavailable::Unreadable(libc::ENODATA)),
         None => Err(why_hidden()),
     }
+}
+
+fn text(pieces: &mut Pieces<'_>) -> io::Result<Vec<u8>> {
+    let mut file = File::open("/proc/kallsyms")?.take(KALLSYMS_BYTES);
+    let mut text = Vec::new();
+    while file.by_ref().take(BYTES).read_to_end(&mut text)? > 0 {
+        pieces.rest();
+    }
+    Ok(text)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,10 +187,15 @@ pub fn modules() -> BTreeSet<Module> {
 /// may contain anything, even line breaks. After the first line with a module, a line without one is therefore not
 /// trusted. Neither is an address of a module that lies within the kernel.
 pub fn parse<'a>(kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, Vec<CodeImage>)> {
-    parse_part(Part::All, kallsyms, modules)
+    parse_part(Part::All, kallsyms, modules, &mut Pieces::new(None))
 }
 
-fn parse_part<'a>(part: Part, kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, Vec<CodeImage>)> {
+fn parse_part<'a>(
+    part: Part,
+    kallsyms: &'a [u8],
+    modules: &'a [u8],
+    pieces: &mut Pieces<'_>,
+) -> Option<(Builder<'a>, Vec<CodeImage>)> {
     let all = part == Part::All;
     let mut builder = Builder::with_capacity(if all { kallsyms.len() / LINE } else { 0 });
     let mut images = Vec::new();
@@ -172,7 +204,12 @@ fn parse_part<'a>(part: Part, kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(
     let mut found = false;
     // If the text was cut, an incomplete line follows the last line break.
     let mut rest = kallsyms;
+    let mut lines = 0;
     while let Some(end) = memchr(b'\n', rest) {
+        lines += 1;
+        if lines % LINES == 0 {
+            pieces.rest();
+        }
         let line = Line::parse(&rest[..end]);
         rest = &rest[end + 1..];
         let Some(line) = line.filter(|line| line.address != 0) else { continue };
@@ -412,7 +449,7 @@ ffffffffc0011000 t ftrace_trampoline\t[__builtin__ftrace]
                 (0xffff_ffff_c001_1000, 4096, ImageKind::OutOfLine),
             ]
         );
-        let (builder, alone) = parse_part(Part::Images, X86.as_bytes(), b"").expect("symbols");
+        let (builder, alone) = parse_part(Part::Images, X86.as_bytes(), b"", &mut Pieces::new(None)).expect("symbols");
         assert_eq!((alone, builder.build().len()), (images, 0));
     }
 

@@ -17,6 +17,7 @@ pub mod mapping;
 pub mod maps;
 pub mod named;
 pub mod own_id;
+pub mod pace;
 pub mod priority;
 pub mod privilege;
 pub mod procfs;

@@ -12,6 +12,7 @@ use tracetui_events::limits;
 use tracetui_events::symbols::{CodeImage, ImageKind, Snapshot};
 use tracetui_host::kallsyms;
 use tracetui_host::ksymbols::{ProgramStream, StreamChange};
+use tracetui_host::pace::Pieces;
 use tracetui_host::program::{self, Instruction};
 use tracetui_shared::id::{KernelAddr, ProgId};
 
@@ -63,7 +64,7 @@ pub(super) fn hidden(
     if !found.is_empty() {
         std::thread::sleep(SETTLED);
         changes.update(stream);
-        let now = symbols.and_then(|_| kallsyms::images().ok());
+        let now = symbols.and_then(|_| kallsyms::images(&mut Pieces::new(None)).ok());
         found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, inventory, now.as_ref()));
     }
     if changes.lost { Err(Churn) } else { Ok(found) }
@@ -235,7 +236,7 @@ mod tests {
         changes.update(&mut stream);
         let id = ProgId(sys::info(prog.as_fd()).expect("a program").u32(4));
         let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
-        let symbols = kallsyms::images().expect("kallsyms");
+        let symbols = kallsyms::images(&mut Pieces::new(None)).expect("kallsyms");
         inventory.programs.retain(|program| program.id != id);
         let mut numbers = Numbers::default();
         let found = hidden(&inventory, newest(), &mut numbers, Some(&symbols), &mut stream).expect("no churn");

@@ -48,6 +48,7 @@ pub use programs::counters;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -61,6 +62,7 @@ use tracetui_host::clock::now_thread;
 use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
 use tracetui_host::ksymbols::ProgramStream;
+use tracetui_host::pace::{Pace, Pieces};
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
 use view::Unlooked;
 
@@ -98,6 +100,8 @@ pub struct Collector {
     sockets: Option<Sockets>,
     /// The thread that opens rings of changes.
     streams: Option<Spawner>,
+    /// The pace of everything that it reads. `None` if it has no pauses.
+    pace: Option<Arc<Pace>>,
     /// The first symbols, which another thread reads. `None` if there is no such thread, and after they were received.
     symbols: Option<Receiver<Symbols>>,
     /// The facts found by programs that were loaded at the start, if none may be loaded later.
@@ -122,8 +126,9 @@ enum Aside<T> {
 }
 
 /// Runs `act` on a separate thread, or at once if no thread can be started.
-fn aside<T: Send + 'static>(act: fn() -> T) -> Aside<T> {
-    let thread = std::thread::Builder::new().spawn(move || (act(), now_thread()));
+fn aside<T: Send + 'static>(act: impl Fn() -> T + Clone + Send + 'static) -> Aside<T> {
+    let other = act.clone();
+    let thread = std::thread::Builder::new().spawn(move || (other(), now_thread()));
     thread.map_or_else(|_| Aside::Done(act()), Aside::Thread)
 }
 
@@ -138,8 +143,10 @@ impl Collector {
         sockets: Sockets,
         streams: Option<Spawner>,
         symbols: Option<Receiver<Symbols>>,
+        pace: Arc<Pace>,
     ) -> Collector {
-        Collector { pins: Some(pins), sockets: Some(sockets), streams, symbols, ..Collector::default() }
+        let (pins, sockets, pace) = (Some(pins), Some(sockets), Some(pace));
+        Collector { pins, sockets, streams, symbols, pace, ..Collector::default() }
     }
 
     /// See [`RouteChanges`]. `None` if there is no thread that opens it, or it cannot be opened.
@@ -222,7 +229,7 @@ impl Collector {
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
-        let symbols = self.symbols.take().map_or_else(|| aside(self.read_symbols()), Aside::Other);
+        let symbols = self.symbols.take().map_or_else(|| self.read_symbols(), Aside::Other);
         let (mut inventory, symbols) = self.collect(own, Some(symbols))?;
         if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
             self.layout = Some(layout);
@@ -244,9 +251,13 @@ impl Collector {
         Ok(inventory)
     }
 
-    /// The function that reads the required symbols. The names of the helpers are required only once.
-    fn read_symbols(&self) -> fn() -> Symbols {
-        if self.helpers.is_none() { kallsyms::snapshot } else { kallsyms::images }
+    /// Reads the required symbols. The names of the helpers are required only once.
+    fn read_symbols(&self) -> Aside<Symbols> {
+        if self.helpers.is_none() {
+            return aside(kallsyms::snapshot);
+        }
+        let pace = self.pace.clone();
+        aside(move || kallsyms::images(&mut Pieces::new(pace.as_deref())))
     }
 
     fn collect(
@@ -255,11 +266,13 @@ impl Collector {
         symbols: Option<Aside<Symbols>>,
     ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
         let mut unlooked = Unlooked::default();
-        let mut programs = self.read_programs(&mut unlooked)?;
+        let pace = self.pace.clone();
+        let mut pieces = Pieces::new(pace.as_deref());
+        let mut programs = self.read_programs(&mut pieces, &mut unlooked)?;
         let cgroups = places::Cgroups::read(&mut unlooked);
-        let (mut links, unopened_links) = self.read_links(&programs, cgroups.paths(), &mut unlooked);
+        let (mut links, unopened_links) = self.read_links(&programs, cgroups.paths(), &mut pieces, &mut unlooked);
 
-        let held = processes::read(&mut unlooked);
+        let held = processes::read(&mut pieces, &mut unlooked);
         let mut held = unlooked.note("processes", held).unwrap_or_default();
         if held.refused > 0 {
             let why = format!("no permission to read the descriptors of {} processes", held.refused);
@@ -315,7 +328,11 @@ impl Collector {
         Ok((inventory, symbols))
     }
 
-    fn read_programs(&mut self, unlooked: &mut Unlooked) -> Result<FxHashMap<u32, programs::Read>, InventoryError> {
+    fn read_programs(
+        &mut self,
+        pieces: &mut Pieces<'_>,
+        unlooked: &mut Unlooked,
+    ) -> Result<FxHashMap<u32, programs::Read>, InventoryError> {
         let (ids, all) =
             sys::ids(sys::ObjectKind::Program, limits::BPF_PROGRAMS).map_err(|error| match error.raw_os_error() {
                 Some(libc::EPERM | libc::EACCES) => InventoryError::NotPermitted,
@@ -326,6 +343,7 @@ impl Collector {
         }
         let mut programs = FxHashMap::default();
         for id in ids {
+            pieces.rest();
             match unlooked.note("programs", self.programs.read(ProgId(id))) {
                 Some(Some(read)) => _ = programs.insert(id, read),
                 Some(None) => unlooked.vanished += 1,
@@ -339,6 +357,7 @@ impl Collector {
         &mut self,
         programs: &FxHashMap<u32, programs::Read>,
         cgroups: &FxHashMap<u64, Vec<u8>>,
+        pieces: &mut Pieces<'_>,
         unlooked: &mut Unlooked,
     ) -> (Vec<AttachFacts>, Vec<LinkId>) {
         // EINVAL: before 5.8, links have no ids.
@@ -350,6 +369,7 @@ impl Collector {
         let mut names = links::LookupTables { programs, cgroups, types: &mut self.types };
         let (mut links, mut unopened) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids.into_iter().map(LinkId) {
+            pieces.rest();
             match unlooked.note("links", links::read(id, &mut names)) {
                 Some(Some(facts)) => links.push(facts),
                 Some(None) => unopened.push(id),

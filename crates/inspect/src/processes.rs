@@ -14,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment};
 use tracetui_events::limits;
+use tracetui_host::pace::Pieces;
 use tracetui_host::{decimal, read_bounded};
 use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid};
 
@@ -39,10 +40,11 @@ pub(super) struct Held {
 }
 
 /// Reads /proc. Processes that end meanwhile no longer hold anything.
-pub(super) fn read(unlooked: &mut Unlooked) -> io::Result<Held> {
+pub(super) fn read(pieces: &mut Pieces<'_>, unlooked: &mut Unlooked) -> io::Result<Held> {
     let mut held = Held::default();
     let mut left = limits::BPF_DESCRIPTORS;
     for entry in fs::read_dir("/proc")? {
+        pieces.rest();
         let Ok(entry) = entry else { break };
         let Some(pid) = decimal::<u32>(entry.file_name().as_bytes()) else { continue };
         match held.process(pid, &mut left) {

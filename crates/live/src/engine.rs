@@ -240,6 +240,7 @@ impl Reader {
             self.live.wait_for_symbols();
         }
         if !self.live.name_stacks(unnamed, &mut batch) {
+            self.live.hurry_symbols();
             (self.unnamed, self.held) = (unnamed, Some(batch));
             return Read::All;
         }
@@ -284,6 +285,7 @@ impl Reader {
         let Some(inventories) = inventories else { return };
         if changed || bpf {
             inventories.set_own(&self.live.own_programs());
+            self.live.hurry_symbols();
             inventories.changed();
         }
         inventories.receive(batch);
@@ -293,6 +295,7 @@ impl Reader {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         if let Some(inventories) = self.inventories.take() {
+            self.live.hurry_symbols();
             inventories.end(&mut batch);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.
@@ -316,7 +319,10 @@ impl Reader {
         while let Some(control) = self.out.control() {
             match control {
                 Control::Stop => return true,
-                Control::CountRuns(on) => self.inventories.iter().for_each(|inventories| inventories.count_runs(on)),
+                Control::CountRuns(on) => {
+                    self.live.hurry_symbols();
+                    self.inventories.iter().for_each(|inventories| inventories.count_runs(on));
+                }
             }
         }
         self.out.is_closed()

@@ -15,6 +15,7 @@ use tracetui_events::bpf::frames::Described;
 use tracetui_events::frame::Batch;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter, hold};
+use tracetui_host::pace::Pace;
 use tracetui_inspect::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids};
 use tracetui_shared::id::{LinkId, ProgId};
 
@@ -53,6 +54,7 @@ pub struct Inventories {
     taken: Receiver<Batch>,
     ends: Arc<AtomicBool>,
     counts: Arc<AtomicBool>,
+    pace: Arc<Pace>,
 }
 
 impl Inventories {
@@ -70,7 +72,7 @@ impl Inventories {
         let (send, taken) = channel();
         let (loads, loaded) = sync_channel(LOADS);
         let (own, ends) = (Own::new(Mutex::new(live.own_programs())), Arc::<AtomicBool>::default());
-        let counts = Arc::<AtomicBool>::default();
+        let (counts, pace) = (Arc::<AtomicBool>::default(), Arc::<Pace>::default());
         let taker = Taker {
             poke: poke.clone(),
             own: own.clone(),
@@ -82,7 +84,8 @@ impl Inventories {
             reader: live.waker(),
             send,
             routes: None,
-            collector: Collector::with_threads(pins, sockets, streams, live.first_symbols()),
+            collector: Collector::with_threads(pins, sockets, streams, live.first_symbols(), Arc::clone(&pace)),
+            pace: Arc::clone(&pace),
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
             unsteady: false,
@@ -98,16 +101,17 @@ impl Inventories {
         };
         let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
         thread.map_err(no_thread)?;
-        Ok(Inventories { poke, own, loads, taken, ends, counts })
+        Ok(Inventories { poke, own, loads, taken, ends, counts, pace })
     }
 
     pub(crate) fn changed(&self) {
+        self.pace.hurry();
         self.poke.wake();
     }
 
     pub(crate) fn count_runs(&self, on: bool) {
         self.counts.store(on, Ordering::Release);
-        self.poke.wake();
+        self.changed();
     }
 
     /// Reports a loaded program. The thread reads it at once, unless too many wait.
@@ -130,7 +134,7 @@ impl Inventories {
     /// Takes the last inventory if something changed, and appends it.
     pub(crate) fn end(self, batch: &mut Batch) {
         self.ends.store(true, Ordering::Release);
-        self.poke.wake();
+        self.changed();
         let end = Instant::now() + PATIENCE;
         loop {
             match self.taken.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -162,6 +166,8 @@ struct Taker {
     /// The last time the counters were read.
     counted: Instant,
     reader: Waker,
+    /// Inventories have pauses unless something changed or somebody waits for them.
+    pace: Arc<Pace>,
     send: Sender<Batch>,
     /// Changes of network interfaces. If `None`, they are found after [`LONGEST`].
     routes: Option<RouteChanges>,
@@ -204,6 +210,9 @@ impl Taker {
             if (news || self.compares() || last.elapsed() > LONGEST) && due.is_none() {
                 due = Some((Instant::now() + QUIET).max(rested));
             }
+            if news {
+                self.pace.hurry();
+            }
             if due.is_some_and(|due| ends || due <= Instant::now()) {
                 let start = clock::now_thread();
                 self.collector.took_aside();
@@ -213,6 +222,7 @@ impl Taker {
                 if !matches!(taken, Some(Ok(()))) {
                     return;
                 }
+                self.pace.calm();
                 (due, last) = (None, Instant::now());
                 let took = clock::now_thread().saturating_sub(start) + self.collector.took_aside();
                 rested = last + (took * PAUSE).min(LONGEST);

@@ -213,6 +213,8 @@ impl Begun {
         // Without the list, a program that is loaded at the start asks the kernel for names.
         let calls = if named && kallsyms::is_there() { helpers::ask().ok() } else { None };
         let names = (named && calls.is_none()).then(stacks::StackNames::start);
+        // The start waits for them.
+        names.iter().for_each(stacks::StackNames::hurry);
         Ok(Begun { maps: Maps::create(options)?, changes, calls, names })
     }
 }
@@ -268,7 +270,7 @@ impl Live {
         if let Some(calls) = calls.or_else(|| names.as_mut().and_then(by_symbols)) {
             helpers.set(0, Plain(calls), 0)?;
         }
-        // Reading the symbols takes as long as everything else here.
+        // Reading the symbols takes as long as everything else here, and events rarely need them.
         let names = names.or_else(|| changes.is_some().then(stacks::StackNames::start));
         freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
@@ -379,6 +381,11 @@ impl Live {
             names.name(from, batch);
         }
         names.known()
+    }
+
+    /// Ends the pauses of the thread that reads the symbols. Call it when somebody waits for them.
+    pub fn hurry_symbols(&self) {
+        self.names.iter().for_each(stacks::StackNames::hurry);
     }
 
     /// Waits until the symbols are read.

@@ -85,6 +85,7 @@ impl StackNames {
 
     /// Waits until the symbols are read, which takes some 60 ms.
     pub(super) fn wait(&mut self) -> Result<Snapshot, Unavailable> {
+        self.hurry();
         self.known = true;
         let (at, change) = self.read.recv().map_err(|_| Unavailable::NotRead)?;
         self.symbols.apply(at, change.clone());
@@ -95,6 +96,11 @@ impl StackNames {
             self.unnamed = self.namer.is_none().then_some(why);
         }
         read
+    }
+
+    /// Ends the pauses of the first read.
+    pub(super) fn hurry(&self) {
+        self.reader.iter().filter(|_| !self.known).for_each(SymbolReader::hurry);
     }
 
     /// Whether the symbols were read, or cannot be read.

@@ -55,7 +55,8 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     // These threads need privileges that the other threads drop.
     let streams = live.open_streams_aside().context(NO_THREAD)?;
     let sockets = Sockets::start().context(NO_THREAD)?;
-    let inventories = options.kinds.contains(Kind::Bpf).then(|| Inventories::start(&mut live, sockets.clone(), streams));
+    let inventories =
+        options.kinds.contains(Kind::Bpf).then(|| Inventories::start(&mut live, sockets.clone(), streams));
     let inventories = inventories.transpose();
     let inventories = inventories.unwrap_or_else(|why| {
         notes.push(format!("BPF inventory: {why}; missing: programs attached without a system call of their own"));
