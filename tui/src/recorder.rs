@@ -19,6 +19,7 @@ use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::index::Totals;
 use tracetui_events::recording::keys::keys_of;
+use tracetui_host::priority::give_up_raised;
 use tracetui_shared::kind::KINDS;
 use tracetui_shared::time::BootNanos;
 
@@ -220,6 +221,8 @@ impl Recorder {
         let its = Arc::clone(&shared);
         let (started, start) = channel();
         let run = move || {
+            // The main thread may have a raised one.
+            give_up_raised();
             let first = prepare().and_then(|()| files.next());
             let begun = first.and_then(|(file, header)| {
                 let writer = Writer::new(file, &header, keys_of).inspect_err(|_| {

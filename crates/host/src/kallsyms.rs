@@ -5,7 +5,6 @@ use super::confine::{Role, enter};
 use super::machine::{Capabilities, Capability};
 use super::pace::{Pace, Pieces};
 use super::{decimal, read_bounded};
-use crate::priority::give_up_raised;
 use memchr::{memchr, memrchr};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -65,8 +64,6 @@ impl SymbolReader {
                 let change = read_in(&mut Pieces::new(Some(&pace)));
                 deliver(now_boot(), change);
                 pace.calm();
-                // The first read is part of a start, which others may wait for. Later reads are not urgent.
-                give_up_raised();
                 let Some(asked) = pause(&wanted, now_thread().saturating_sub(began)) else { return };
                 pending = asked || wanted.recv().is_ok();
             }

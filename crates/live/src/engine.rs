@@ -15,7 +15,7 @@ use tracetui_events::frame::host::{Counters, HostFrame, ProgramSkips};
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::limits;
 use tracetui_host::confine::{Role, enter};
-use tracetui_host::priority::raise_priority;
+use tracetui_host::priority::{is_lent, raise_priority};
 use tracetui_host::{cgroup::CgroupResolver, clock};
 use tracetui_shared::header::flag;
 use tracetui_shared::id::{CgroupId, KernelAddr};
@@ -194,7 +194,8 @@ impl Reader {
         let mut looked = Instant::now();
         while !self.stopped() {
             let unsettled = self.settled < self.found && looked < self.found + window;
-            let polling = unsettled || self.unnamed.is_some() || looked < self.found + POLLED;
+            // The main thread may not get any lent CPU time on a busy machine.
+            let polling = unsettled || self.unnamed.is_some() || looked < self.found + POLLED || is_lent();
             // A failed wait does not end the loop: the next pass reads all available records.
             let ready = self.live.wait(if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) }, polling);
             looked = Instant::now();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tracetui_events::budget::Budget;
 use tracetui_events::frame::Batch;
 use tracetui_events::limits;
-use tracetui_host::priority::take_back;
+use tracetui_host::priority::{is_lent, take_back};
 
 /// An origin of frames: the running kernel ([`crate::engine`]), or a function ([`super::synthetic`]).
 pub trait Source: Send + 'static {
@@ -40,8 +40,8 @@ pub struct FrameSender {
     spares: Arc<Mutex<Vec<Batch>>>,
     control: std_mpsc::Receiver<Control>,
     budget: Budget,
-    /// The start of the time for which every call of [`urge`](Self::urge) has found queued batches. `None` if the last
-    /// call found none.
+    /// The start of the time for which every call of [`urge`](Self::urge) has found queued batches or lent CPU time. `None` if the
+    /// last call found neither.
     behind: Cell<Option<Instant>>,
 }
 
@@ -155,9 +155,9 @@ impl FrameSender {
     }
 
     /// Takes back the CPU time that the pipeline lends to the traced processes. It does so if the queue is three
-    /// quarters full, or if every call has found it non-empty for too long.
+    /// quarters full, or if every call has found it non-empty, or the pipeline busy with a batch, for too long.
     pub fn urge(&self) {
-        let behind = self.busy().then(|| self.behind.get().unwrap_or_else(Instant::now));
+        let behind = (self.busy() || is_lent()).then(|| self.behind.get().unwrap_or_else(Instant::now));
         self.behind.set(behind);
         let (room, most) = (self.batches.capacity(), self.batches.max_capacity());
         if room < most / 4 || behind.is_some_and(|since| since.elapsed() > limits::LENT) {

@@ -42,7 +42,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// The interval at which runs are counted.
 const COUNT: Duration = Duration::from_secs(1);
 /// How long the end of a trace waits for the last inventory.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 type Own = Arc<Mutex<FxHashSet<ProgId>>>;
 
@@ -59,7 +59,7 @@ pub struct Inventories {
 
 impl Inventories {
     /// Starts the thread, with the rights that it needs. It wakes the reader of the ring after each inventory.
-    /// `sockets` opens netlink sockets, and `streams` rings of changes.
+    /// `sockets` opens netlink sockets, and `streams` rings of changes. It has the priority of the caller.
     pub fn start(live: &mut Live, sockets: Sockets, streams: Option<Spawner>) -> Result<Inventories, String> {
         let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
         let links = link_ids().map_err(|error| match error.raw_os_error() {

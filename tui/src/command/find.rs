@@ -16,6 +16,7 @@ use tracetui_events::filter::{FilterOptions, Scratch};
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Played, Step, both_filters};
 use tracetui_events::recording::follow::RecordingFile;
+use tracetui_host::priority::give_up_raised;
 use tracetui_shared::kind::{Kind, KindSet};
 
 const SECOND: u64 = 1_000_000_000;
@@ -37,6 +38,8 @@ impl Finder {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let run = move || {
+            // The main thread may have a raised one.
+            give_up_raised();
             let found =
                 Search { files: &files, budget, find: &find, stop: &asked, out: &out, said: Instant::now() }.run();
             // Nobody waits for it if it was stopped.

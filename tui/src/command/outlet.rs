@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracetui_events::limits;
+use tracetui_host::priority::give_up_raised;
 
 /// Whether the last line on stderr may lack its end.
 pub(super) static UNENDED: AtomicBool = AtomicBool::new(false);
@@ -283,6 +284,8 @@ impl Shared {
     }
 
     fn run(&self) {
+        // The main thread may have a raised one.
+        give_up_raised();
         // SAFETY: gettid(2) takes nothing.
         self.thread.store(unsafe { libc::gettid() }, Ordering::Release);
         while let Some(buffer) = self.next() {

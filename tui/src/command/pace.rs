@@ -1,14 +1,10 @@
 //! Yields CPU time to the traced processes. While many events come and the queue has room, the events can be shown later.
 
-use super::signals::asked_to_end;
 use rustix::thread::{CapabilitySet, capabilities};
 use tracetui_events::frame::Batch;
 use tracetui_host::priority;
 
-/// The bytes from which a batch takes long enough to yield for: some 500 events. Fewer events are shown at once, even on a busy machine.
-const LARGE: usize = 64 << 10;
-
-/// The niceness of the calling thread, depending on the batches before it.
+/// The niceness of the main thread, depending on the batches before it.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Whether lent CPU time can be taken back (CAP_SYS_NICE).
@@ -21,22 +17,12 @@ impl Pace {
         Pace { may_lend }
     }
 
-    /// Lends CPU time from now on if this batch is large and no others are queued. Call it before the batch is processed. The source
-    /// takes the time back if that lasts too long ([`FrameSender::urge`](tracetui_live::feed::FrameSender::urge)). Once a signal came,
-    /// nothing is lent any more.
+    /// Lends CPU time from now on if this batch is large and no others are queued. Fewer events are shown at once, even on a busy
+    /// machine. Call it before the batch is processed. The source takes the time back if that lasts too long
+    /// ([`FrameSender::urge`](tracetui_live::feed::FrameSender::urge)). Once the trace ends, nothing is lent any more.
     pub(super) fn keep(&self, batch: &Batch, queued: usize) {
-        if queued > 0 || !self.may_lend {
-            return;
-        }
-        if batch.len() >= LARGE && !asked_to_end() {
+        if batch.len() >= priority::LARGE && queued == 0 && self.may_lend {
             priority::lend();
-        } else {
-            priority::take_back();
         }
-    }
-
-    pub(super) fn end(&mut self) {
-        self.may_lend = false;
-        priority::take_back();
     }
 }

@@ -221,7 +221,6 @@ impl<S: Sink> Pump<'_, S> {
 
     fn stop(&mut self, because: StopReason) {
         if self.stopped.is_none() {
-            self.pace.end();
             self.stopped = Some(because);
             // Do this before printing a message, since that may have to wait.
             self.trace.stop();

@@ -101,7 +101,7 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     NEW.fetch_or(bit(signal), Ordering::Relaxed);
     let _ = ASKED.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     // The main thread has to respond. Do this after the note, since from then on nothing is lent any more.
-    priority::take_back();
+    priority::hasten_end();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
         if let Some(command) = COMMAND.get() {
             let sent = process::Signal::from_named_raw(signal);

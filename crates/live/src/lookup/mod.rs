@@ -21,6 +21,7 @@ use subject::Subject;
 use tracetui_events::why::name::distance;
 use tracetui_events::why::{Answer, Basis, Cause, FailedCall, Lookup, Question, error_text};
 use tracetui_host::confine::{Role, Spawner};
+use tracetui_host::priority::give_up_raised;
 use tracetui_host::users::AccountNames;
 use tracetui_inspect::Sockets;
 use walk::{Stop, Walk};
@@ -97,6 +98,7 @@ impl Threads {
     pub fn spawn(&self, run: impl FnOnce(&dyn Fn(&Lookup) -> Answer) + Send + 'static) -> io::Result<()> {
         let sockets = self.sockets.clone();
         self.spawner.spawn("why", move || {
+            give_up_raised();
             run(&|lookup| match lookup {
                 Lookup::Path(question) => look(question),
                 Lookup::Connect(connect) => tcp::look(connect, &sockets),

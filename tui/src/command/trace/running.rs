@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{HostFrame, Probe, Unfinished};
 use tracetui_events::pipeline::Pipeline;
-use tracetui_host::priority::raise_priority;
+use tracetui_host::priority;
 use tracetui_live::command::{Ended, Happened, HeldCommand, Running};
 use tracetui_live::feed::Feed;
 use tracetui_shared::kind::KINDS;
@@ -250,6 +250,7 @@ impl RunningTrace {
             return None;
         }
         let batch = self.feed.waiting()?;
+        priority::main_takes(batch.len());
         self.record(&batch);
         Some(batch)
     }
@@ -359,7 +360,10 @@ impl RunningTrace {
 
     fn came(&mut self, batch: Option<Batch>) -> Happening {
         self.source_ended = batch.is_none();
-        batch.iter().for_each(|batch| self.record(batch));
+        batch.iter().for_each(|batch| {
+            priority::main_takes(batch.len());
+            self.record(batch);
+        });
         batch.map_or(Happening::SourceEnded, Happening::Frames)
     }
 
@@ -431,7 +435,7 @@ impl RunningTrace {
 
     /// Asks the source and the COMMAND to end. Nobody would see any more what the COMMAND does.
     pub(crate) fn stop(&mut self) {
-        raise_priority();
+        priority::hasten_end();
         self.feed.stop();
         self.recorder.iter().for_each(Recorder::stopping);
         self.signal_command(libc::SIGTERM);

@@ -13,7 +13,7 @@ use tracetui_host::btf::{Btf, BtfError};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
 use tracetui_host::confine::{Role, STARTING, enter, hold};
 use tracetui_host::machine::Machine;
-use tracetui_host::priority::{raise_priority, set_priority};
+use tracetui_host::priority::{give_up_raised, main_takes, raise_priority};
 use tracetui_host::privilege::{self, Cause, Facts, Severity};
 use tracetui_host::procfs::has_named_cgroups;
 use tracetui_inspect::Sockets;
@@ -47,12 +47,11 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     }
     let unnamed = unnamed_cgroups(options)?;
     // A busy machine must not delay the start.
-    let niceness = raise_priority();
-    let live = attach(options);
-    set_priority(niceness);
-    let mut live = live?;
+    raise_priority();
+    let mut live = attach(options)?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).chain(unnamed).collect();
-    // These threads need privileges that the other threads drop.
+    // These threads need privileges that the other threads drop. They keep the raised priority: the start and the end wait for them.
+    // They do little, or work in small pieces.
     let streams = live.open_streams_aside().context(NO_THREAD)?;
     let sockets = Sockets::start().context(NO_THREAD)?;
     let inventories =
@@ -103,6 +102,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         false => {
             first.extend(options.command.map(|command| own_processes(command, &starts)));
             Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
+                give_up_raised();
                 if enter(Role::Processes).is_ok() {
                     scan_processes(&starts, size, send);
                 }
@@ -118,6 +118,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     // Do this last, since threads inherit it.
     let role = Role::Events { signals: options.signals, command: options.command_pid };
     enter(role).context("cannot drop privileges")?;
+    main_takes(0);
     Ok(Session { feed, ready, notes, lookups })
 }
 
