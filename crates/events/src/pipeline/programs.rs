@@ -3,8 +3,7 @@
 //! The stream reports a load before its system call ends. If only the stream reports a load, a program made it (`bpf_sys_bpf`), or
 //! its event was lost. The load becomes an event of its own once no system call can report it any more. Later events wait for that
 //! decision. Only the stream reports unloads. If only the inventory shows that an attachment appeared or ended, that is likewise an
-//! event of its own. Nothing waits for it: its time is that of the decision, because the inventory does not show the time of the
-//! change.
+//! event of its own.
 
 use crate::bpf::frames::{hook, scan_of};
 use crate::enrich::World;
@@ -63,26 +62,6 @@ pub(super) struct ProgramReports {
     /// begins later.
     reported: BTreeMap<Place, VecDeque<BootNanos>>,
     reports: usize,
-    /// The time of the last call of [`decide`](Self::decide). Earlier events may have been delivered.
-    settled: BootNanos,
-}
-
-impl Waiting {
-    /// The time from which no system call can report it any more.
-    fn due(&self) -> BootNanos {
-        BootNanos(self.time.0.saturating_add(limits::BPF_LOAD_NS))
-    }
-
-    fn is_load(&self) -> bool {
-        matches!(self.of, Awaited::Load(_))
-    }
-
-    /// Appends the event of a place with this time.
-    fn push_at(&self, time: BootNanos, made: &mut Batch) {
-        for frame in self.event.frames() {
-            made.push(FrameHeader { time, ..frame.header }, frame.payload);
-        }
-    }
 }
 
 impl ProgramReports {
@@ -120,7 +99,6 @@ impl ProgramReports {
             event.push(header, record.as_bytes());
             return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
         }
-        self.decide_places(change.id, time, made);
         self.detached(change.id, time, world, made);
         match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
             Some(known) => {
@@ -130,18 +108,6 @@ impl ProgramReports {
             None => world.bpf.program(change.id).into_iter().for_each(|program| fill(&mut record, program)),
         }
         made.push(header, record.as_bytes());
-    }
-
-    /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload.
-    fn decide_places(&mut self, id: ProgId, time: BootNanos, made: &mut Batch) {
-        self.waiting.retain(|waiting| {
-            let is_of = |frame: FrameRef<'_>| program_of(&frame) == id;
-            let ends = !waiting.is_load() && waiting.event.frames().any(is_of);
-            if ends {
-                waiting.push_at(time, made);
-            }
-            !ends
-        });
     }
 
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
@@ -240,23 +206,15 @@ impl ProgramReports {
 
     /// Turns the waiting reports that no system call has confirmed by this time into events.
     pub(super) fn decide(&mut self, settled: BootNanos, world: &World, made: &mut Batch) {
-        if settled.0 != u64::MAX {
-            self.settled = settled;
-        }
-        let late = |waiting: &Waiting| waiting.due() <= settled;
+        let late = |waiting: &Waiting| waiting.time.0.saturating_add(limits::BPF_LOAD_NS) <= settled.0;
         while self.waiting.front().is_some_and(late) {
             self.decide_first(world, made);
         }
     }
 
-    /// The earliest and the latest time that a waiting event may get.
+    /// The times of the first and of the last waiting event. Later events wait with the first.
     pub(super) fn waiting(&self) -> [Option<BootNanos>; 2] {
-        [self.waiting.front().map(|first| first.time), self.waiting.back().map(Waiting::due)]
-    }
-
-    /// The time of the first waiting load. Later events wait with it.
-    pub(super) fn first_load(&self) -> Option<BootNanos> {
-        self.waiting.iter().find(|waiting| waiting.is_load()).map(|load| load.time)
+        [self.waiting.front(), self.waiting.back()].map(|waiting| Some(waiting?.time))
     }
 
     /// Records that the COMMAND loaded the program of this event, if it is a load.
@@ -292,11 +250,9 @@ impl ProgramReports {
 
     /// Turns the first waiting report into an event. By now the inventory may know the loaded program.
     fn decide_first(&mut self, world: &World, made: &mut Batch) {
-        let Some(first) = self.waiting.pop_front() else { return };
-        let Awaited::Load(id) = first.of else {
-            return first.push_at(first.due().min(first.time.max(self.settled)), made);
-        };
-        let Some(frame) = first.event.frame_at(0) else { return };
+        let Some(Waiting { of, event, .. }) = self.waiting.pop_front() else { return };
+        let Awaited::Load(id) = of else { return made.append(event.bytes()) };
+        let Some(frame) = event.frame_at(0) else { return };
         let Some(mut record) = record(frame.payload) else { return };
         world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
         let BpfRecord { prog_type, prog_uid, helpers, scan, .. } = record;
