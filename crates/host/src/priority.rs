@@ -23,19 +23,17 @@ fn usual() -> Option<libc::c_int> {
     Some(USUAL.load(Ordering::Relaxed)).filter(|niceness| *niceness != UNKNOWN)
 }
 
-/// Raises the priority of the calling thread, and returns its former niceness. The reader of the ring needs this,
-/// because it only copies, and records that it does not copy in time are lost. So does a thread that does little, and that others
-/// wait for.
-pub fn raise_priority() -> libc::c_int {
+/// Raises the priority of the calling thread. The reader of the ring needs this, because it only copies, and records that it does not
+/// copy in time are lost. So does a thread that does little, and that others wait for.
+pub fn raise_priority() {
     let niceness = getpriority_process(None).unwrap_or(0);
     let _ = USUAL.compare_exchange(UNKNOWN, niceness, Ordering::Relaxed, Ordering::Relaxed);
-    set_priority(RAISED_NICE.min(niceness));
-    niceness
+    set_niceness(None, RAISED_NICE.min(niceness));
 }
 
 /// Gives up a raised priority that the calling thread inherited from its parent thread.
 pub fn give_up_raised() {
-    usual().into_iter().for_each(set_priority);
+    usual().into_iter().for_each(|niceness| set_niceness(None, niceness));
 }
 
 /// The priority of the main thread.
@@ -99,10 +97,6 @@ pub fn hasten_end() {
     for from in [USUALLY, RAISED, LENT] {
         set_main(from, ENDING);
     }
-}
-
-fn set_priority(niceness: libc::c_int) {
-    set_niceness(None, niceness);
 }
 
 /// Sets the niceness of a thread; `None` is the calling thread. The id of the main thread is the id of the process.

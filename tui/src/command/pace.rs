@@ -6,15 +6,15 @@ use tracetui_host::priority;
 
 /// The niceness of the main thread, depending on the batches before it.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Lender {
     /// Whether lent CPU time can be taken back (CAP_SYS_NICE).
     may_lend: bool,
 }
 
-impl Pace {
-    pub(super) fn new() -> Pace {
+impl Lender {
+    pub(super) fn new() -> Lender {
         let may_lend = capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_NICE));
-        Pace { may_lend }
+        Lender { may_lend }
     }
 
     /// Lends CPU time from now on if this batch is large and no others are queued. Fewer events are shown at once, even on a busy

@@ -2,7 +2,7 @@
 
 use super::explain;
 use super::outlet::{Outlet, POLL_INTERVAL, Patience};
-use super::pace::Pace;
+use super::pace::Lender;
 use super::say::{charset, paint, say};
 use super::trace::remarks::remarks;
 use super::trace::request::Request;
@@ -68,7 +68,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         outlet,
         stopped: None,
         signalled: None,
-        pace: Pace::new(),
+        lender: Lender::new(),
         given_up: false,
     };
     let printed = pump.run().await;
@@ -108,7 +108,7 @@ struct Pump<'a, S> {
     stopped: Option<StopReason>,
     /// When the latest signal came. After it, waits for the output are short.
     signalled: Option<(Instant, Patience)>,
-    pace: Pace,
+    lender: Lender,
     given_up: bool,
 }
 
@@ -196,7 +196,7 @@ impl<S: Sink> Pump<'_, S> {
     }
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
-        self.pace.keep(&batch, self.trace.feed.queued());
+        self.lender.keep(&batch, self.trace.feed.queued());
         let flow = self.printer.feed(batch);
         // Events that are no longer printed are in the recording, and a state would count them as filtered.
         if self.stopped.is_none() && matches!(flow, Ok(Flow::Continue)) {
