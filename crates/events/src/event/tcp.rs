@@ -216,8 +216,10 @@ impl Tcp {
         match (self.record.op, self.outcome()) {
             (op::CLOSE, _) => out.part(Role::Quiet, |out| self.closed(seen.event.header.tgid, time, out)),
             (_, Some("failed")) => out.part(Role::Quiet, |out| {
-                out.extend_from_slice(b"  ");
-                out.extend_from_slice(names::err(self.error()).unwrap_or_default().as_bytes());
+                if let Some(name) = names::err(self.error()) {
+                    out.extend_from_slice(b"  ");
+                    out.extend_from_slice(name.as_bytes());
+                }
             }),
             (_, Some("timed_out" | "abandoned" | "killed")) => out.part(Role::Quiet, |out| {
                 if let Value::Uint(ns) = time {
