@@ -54,6 +54,7 @@ impl App {
     /// Runs a function on the shown view, after the view has built its rows. `None` if the list of events is shown.
     pub(super) fn in_view<T>(&mut self, what: impl FnOnce(&mut dyn ViewState, &mut Context<'_>) -> T) -> Option<T> {
         let (moment, height, now) = (self.loaded().moment(), self.list_height(), self.now);
+        let without_end = self.without_end();
         let view = self.views.current()?;
         let mut context = Context {
             world: self.pipeline.world(),
@@ -62,6 +63,7 @@ impl App {
             keymap: &self.settings.preferences.keymap,
             detail: &mut self.detail,
             moment,
+            without_end,
             filtered: self.filter.applied().is_some(),
             failures: self.screen.failures,
             height,

@@ -151,11 +151,8 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
 }
 
 fn state(seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
-    if seen.end.is_none() {
-        return Piece::plain(app.without_end());
-    }
     let mut cell = Cell::default();
-    columns::state(seen, &mut cell);
+    columns::state(seen, app.without_end(), &mut cell);
     let part =
         cell.parts().next().map(|(role, raw)| Piece::new(text::value_in(raw, theme.charset, 16), theme.part(role)));
     part.unwrap_or_default()

@@ -28,6 +28,8 @@ pub(crate) struct Context<'a> {
     pub detail: &'a mut Detail,
     /// The shown moment; `None` means now.
     pub moment: Option<Moment>,
+    /// See [`App::without_end`](crate::app::App::without_end).
+    pub without_end: &'static str,
     pub filtered: bool,
     pub failures: bool,
     /// The number of rows on the screen.

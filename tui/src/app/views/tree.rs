@@ -479,12 +479,12 @@ impl ViewState for Tree {
         "search the tree for text: a process id or part of the command"
     }
 
-    fn is_match(&self, row: usize, pattern: &Regex, _context: &Context<'_>) -> bool {
+    fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
         let seen = self.list.rows().get(row).and_then(|row| self.seen(row));
-        seen.is_some_and(|seen| pattern.is_match(&columns::line(self, &seen)))
+        seen.is_some_and(|seen| pattern.is_match(&columns::line(self, &seen, context.without_end)))
     }
 
-    fn copied(&self, _context: &Context<'_>) -> (Option<String>, &'static str) {
-        (self.selected().map(|seen| copy::line(&columns::line(self, &seen))), "line")
+    fn copied(&self, context: &Context<'_>) -> (Option<String>, &'static str) {
+        (self.selected().map(|seen| copy::line(&columns::line(self, &seen, context.without_end))), "line")
     }
 }

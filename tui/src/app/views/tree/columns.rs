@@ -9,9 +9,10 @@ use tracetui_events::event::process::Origin;
 use tracetui_events::text::time::short_duration;
 use tracetui_shared::record::exit::ExitRecord;
 
-/// The state of a process: running, or how it ended (`exit 1`, a signal's name, or `ended` if its exit was lost).
-pub(crate) fn state(seen: &Seen<'_>, out: &mut impl Parts) {
-    let Some(end) = seen.end else { return out.part(Role::Plain, |out| out.extend_from_slice(b"running")) };
+/// The state of a process: how it ended (`exit 1`, a signal's name, or `ended` if its exit was lost), or `without_end`
+/// ([`App::without_end`](crate::app::App::without_end)).
+pub(crate) fn state(seen: &Seen<'_>, without_end: &str, out: &mut impl Parts) {
+    let Some(end) = seen.end else { return out.part(Role::Plain, |out| out.extend_from_slice(without_end.as_bytes())) };
     let Some(status) = end.status else { return out.part(Role::Quiet, |out| out.extend_from_slice(b"ended")) };
     let exit = Exit { record: ExitRecord { status, signal_flags: 0 } };
     out.part(if exit.failed() { Role::Failure } else { Role::Quiet }, |out| {
@@ -53,10 +54,10 @@ fn arguments(args: &[u8], out: &mut impl Parts) {
 }
 
 /// A row as one line, for copying and searching: process id, state, lifetime, command, error.
-pub(crate) fn line(tree: &Tree, seen: &Seen<'_>) -> Vec<u8> {
+pub(crate) fn line(tree: &Tree, seen: &Seen<'_>, without_end: &str) -> Vec<u8> {
     let mut out = seen.process.key.tgid.0.to_string().into_bytes();
     out.push(b' ');
-    state(seen, &mut out);
+    state(seen, without_end, &mut out);
     out.push(b' ');
     short_duration(tree.lived(seen), &mut out);
     out.push(b' ');
