@@ -10,7 +10,8 @@
 //! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
 //! | [`inet`] | listening sockets, routes; for why connections failed |
 //! | [`places`] | cgroups, maps of sockets, names of tracepoints |
-//! | [`iterators`] | programs and links, by tracetui's programs in the kernel |
+//! | [`lister`], [`iterators`] | programs and links, by tracetui's programs in the kernel |
+//! | [`descriptors`] | the same as [`processes`], by such programs |
 //! | [`cross`] | which programs are hidden |
 //!
 //! bpf(2) lists programs and links, but not where a program is attached without a link. This crate therefore queries
@@ -25,10 +26,12 @@
 //! socket filters, seccomp filters and lwt, which the kernel does not list.
 
 mod cross;
+mod descriptors;
 mod helpers;
 pub mod inet;
 mod iterators;
 mod links;
+mod lister;
 pub mod mounts;
 mod netlink;
 pub mod network;
@@ -84,6 +87,8 @@ pub type Symbols = Result<Snapshot, Unavailable>;
 #[derive(Default)]
 pub struct Collector {
     programs: programs::ProgramReader,
+    /// The programs of the last inventory. Nothing in them changes but their counters.
+    known: FxHashMap<u32, programs::Read>,
     types: links::Types,
     helpers: Option<Helpers>,
     /// The offsets that the iterators read on this kernel.
@@ -272,8 +277,13 @@ impl Collector {
         let cgroups = places::Cgroups::read(&mut unlooked);
         let (mut links, unopened_links) = self.read_links(&programs, cgroups.paths(), &mut pieces, &mut unlooked);
 
-        let held = processes::read(&mut pieces, &mut unlooked);
-        let mut held = unlooked.note("processes", held).unwrap_or_default();
+        let mut held = match self.iterators.iter_mut().flatten().find_map(Iterators::held) {
+            Some(held) => held,
+            None => {
+                let held = processes::read(&mut pieces, &mut unlooked);
+                unlooked.note("processes", held).unwrap_or_default()
+            }
+        };
         if held.refused > 0 {
             let why = format!("no permission to read the descriptors of {} processes", held.refused);
             unlooked.add("descriptors of processes", why, "run as root on the host: sudo tracetui bpf");
@@ -308,10 +318,10 @@ impl Collector {
         }
         let mut inventory = Inventory {
             programs: programs
-                .into_values()
+                .values()
                 .map(|programs::Read { facts, .. }| {
                     let own = own.contains(&facts.id) || self.is_iterator(facts.id);
-                    ProgramFacts { own, ..facts }
+                    ProgramFacts { own, ..facts.clone() }
                 })
                 .collect(),
             attachments: links,
@@ -325,6 +335,7 @@ impl Collector {
         inventory.programs.sort_unstable_by_key(|program| program.id);
         rest.sort_by(|a, b| (a.program, a.hook, &a.target).cmp(&(b.program, b.hook, &b.target)));
         inventory.attachments.extend(rest);
+        self.known = programs;
         Ok((inventory, symbols))
     }
 
@@ -341,8 +352,13 @@ impl Collector {
         if !all {
             unlooked.cut("programs", limits::BPF_PROGRAMS);
         }
+        let mut known = std::mem::take(&mut self.known);
         let mut programs = FxHashMap::default();
         for id in ids {
+            if let Some(read) = known.remove(&id) {
+                programs.insert(id, read);
+                continue;
+            }
             pieces.rest();
             match unlooked.note("programs", self.programs.read(ProgId(id))) {
                 Some(Some(read)) => _ = programs.insert(id, read),

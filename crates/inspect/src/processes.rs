@@ -4,13 +4,13 @@
 use super::sys;
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment};
 use tracetui_events::limits;
@@ -61,7 +61,7 @@ pub(super) fn read(pieces: &mut Pieces<'_>, unlooked: &mut Unlooked) -> io::Resu
 
 /// The kind of object that a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Program,
     Link,
     PerfEvent,
@@ -143,9 +143,18 @@ impl Held {
         Ok(())
     }
 
-    fn namespace(&mut self, dir: &OwnedFd, path: &CStr) {
+    /// Keeps the network namespace of a thread, unless it is known.
+    pub(super) fn namespace_of(&mut self, tid: u32, inum: NsInum) {
+        if !self.namespaces.contains_key(&inum)
+            && let Ok(path) = CString::new(format!("/proc/{tid}/ns/net"))
+        {
+            self.namespace(CWD, &path);
+        }
+    }
+
+    fn namespace(&mut self, dir: impl AsFd, path: &CStr) {
         let mut target = [MaybeUninit::uninit(); 64];
-        let Ok((target, _)) = readlinkat_raw(dir, path, &mut target) else { return };
+        let Ok((target, _)) = readlinkat_raw(&dir, path, &mut target) else { return };
         let Some(inum) = net_inum(target) else { return };
         if self.namespaces.len() < limits::BPF_NAMESPACES
             && !self.namespaces.contains_key(&inum)
@@ -155,7 +164,7 @@ impl Held {
         }
     }
 
-    fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
+    pub(super) fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
         if kind == Kind::PerfEvent {
             return self.perf_event(tid, pid, comm, fd);
         }

@@ -1,0 +1,275 @@
+//! The descriptors of all processes that refer to programs, links and perf events with programs, and the network namespaces of all
+//! threads, through the iterators `task_file` and `task` (5.8+). /proc has the same, but takes a system call or more for each
+//! descriptor.
+
+use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field};
+use super::processes::{Held, Kind};
+use std::io;
+use tracetui_events::bpf::{HeldBy, Holder, Object};
+use tracetui_events::limits;
+use tracetui_host::btf::Btf;
+use tracetui_host::btf::resolve::FieldLocation;
+use tracetui_host::procfs::{INITIAL_PID_NS, pid_namespace};
+use tracetui_host::program::Instruction;
+use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid};
+
+/// `ANON_INODE_FS_MAGIC`, of the file system whose files are made by the kernel alone, with constant names.
+const ANON_INODE_FS: i32 = 0x0904_1934;
+
+/// The offsets of the kernel's types that the programs read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DescriptorLayout {
+    files: u32,
+    tasks: u32,
+    inode: i16,
+    superblock: i16,
+    magic: i16,
+    dentry: i16,
+    name: i16,
+    private: i16,
+    aux: i16,
+    program_id: i16,
+    link_id: i16,
+    perf_program: i16,
+    tgid: i16,
+    tid: i16,
+    leader: i16,
+    comm: i16,
+    nsproxy: i16,
+    net: i16,
+    inum: i16,
+}
+
+impl DescriptorLayout {
+    /// The offsets on the kernel with this BTF. `None` if it lacks an iterator or a field.
+    pub(super) fn of(btf: &Btf) -> Option<DescriptorLayout> {
+        let functions = btf.funcs(&["bpf_iter_task_file", "bpf_iter_task"]);
+        let at = |structure: &str, members: &[&str], size: u32| {
+            let structure = btf.structures(&[structure]).first().copied().flatten()?;
+            offset(btf.first_path(structure, members).ok()?, size)
+        };
+        Some(DescriptorLayout {
+            files: functions[0]?,
+            tasks: functions[1]?,
+            inode: at("file", &["f_inode"], 8)?,
+            superblock: at("inode", &["i_sb"], 8)?,
+            magic: at("super_block", &["s_magic"], 8)?,
+            dentry: at("file", &["f_path.dentry", "__f_path.dentry"], 8)?,
+            name: at("dentry", &["d_name.name", "__d_name.name"], 8)?,
+            private: at("file", &["private_data"], 8)?,
+            aux: at("bpf_prog", &["aux"], 8)?,
+            program_id: at("bpf_prog_aux", &["id"], 4)?,
+            link_id: at("bpf_link", &["id"], 4)?,
+            perf_program: at("perf_event", &["prog"], 8)?,
+            tgid: at("task_struct", &["tgid"], 4)?,
+            tid: at("task_struct", &["pid"], 4)?,
+            leader: at("task_struct", &["group_leader"], 8)?,
+            comm: at("task_struct", &["comm"], 16)?,
+            nsproxy: at("task_struct", &["nsproxy"], 8)?,
+            net: at("nsproxy", &["net_ns"], 8)?,
+            inum: at("net", &["ns.inum"], 4)?,
+        })
+    }
+}
+
+/// The offset of a field with this size. `None` for another size, and for bits.
+pub(super) fn offset(place: FieldLocation, size: u32) -> Option<i16> {
+    let fits = place.size == Some(size) && place.width.is_none();
+    i16::try_from(place.byte_offset()).ok().filter(|_| fits)
+}
+
+/// The kinds of descriptors in a record.
+const PROGRAM: i32 = 1;
+const LINK: i32 = 2;
+const PERF_EVENT: i32 = 3;
+
+/// Reads kernel memory at register 3 to the word below the record.
+fn read(bytes: i32) -> [Instruction; 4] {
+    const PROBE_READ_KERNEL: i32 = 113;
+    [asm::copy(1, 10), asm::add(1, WORD.into()), asm::set(2, bytes), asm::call(PROBE_READ_KERNEL)]
+}
+
+/// The offset of a word on the stack, below the record.
+const WORD: i16 = ON_STACK - 8;
+
+/// The record of a file of a task: the id of the program or link (1 for a perf event), the kind, the process, the thread, the
+/// descriptor, the name of the leader.
+fn of_file(layout: &DescriptorLayout) -> Body {
+    const TASK: i16 = 8;
+    const FD: i16 = 16;
+    const FILE: i16 = 24;
+    let name = |name: &[u8; 8]| u64::from_ne_bytes(*name);
+    let mut facts = vec![
+        asm::load(asm::U64, 1, 6, layout.inode),
+        asm::load(asm::U64, 1, 1, layout.superblock),
+        asm::load(asm::U64, 1, 1, layout.magic),
+        asm::skip_unless(1, ANON_INODE_FS, LEAVE),
+        asm::load(asm::U64, 3, 6, layout.dentry),
+        asm::load(asm::U64, 3, 3, layout.name),
+    ];
+    facts.extend(read(8));
+    facts.push(asm::load(asm::U64, 1, 10, WORD));
+    facts.extend(asm::set64(2, name(b"bpf-prog")));
+    facts.extend([asm::set(8, PROGRAM), asm::skip_if_same(1, 2, 9)]);
+    facts.extend(asm::set64(2, name(b"bpf_link")));
+    facts.extend([asm::set(8, LINK), asm::skip_if_same(1, 2, 5)]);
+    facts.extend(asm::set64(2, name(b"[perf_ev")));
+    facts.extend([asm::set(8, PERF_EVENT), asm::skip_if_same(1, 2, 1), asm::skip(LEAVE)]);
+    facts.push(asm::store(asm::U32, 10, 8, ON_STACK + 12));
+    facts.push(asm::load(asm::U64, 3, 6, layout.private));
+    // A perf event counts only if it has a program.
+    let mut perf_event = vec![asm::add(3, layout.perf_program.into())];
+    perf_event.extend(read(8));
+    perf_event.extend([asm::load(asm::U64, 1, 10, WORD), asm::skip_if(1, 0, LEAVE), asm::set(1, 1)]);
+    let mut link = vec![asm::add(3, layout.link_id.into())];
+    link.extend(read(4));
+    link.extend([asm::load(asm::U32, 1, 10, WORD), asm::skip(perf_event.len() as i16)]);
+    let mut program = vec![asm::add(3, layout.aux.into())];
+    program.extend(read(8));
+    program.extend([asm::load(asm::U64, 3, 10, WORD), asm::add(3, layout.program_id.into())]);
+    program.extend(read(4));
+    program.extend([asm::load(asm::U32, 1, 10, WORD), asm::skip((1 + link.len() + perf_event.len()) as i16)]);
+    facts.push(asm::skip_unless(8, PROGRAM, program.len() as i16));
+    facts.extend(program);
+    facts.push(asm::skip_unless(8, LINK, link.len() as i16));
+    facts.extend(link);
+    facts.extend(perf_event);
+    facts.extend([asm::skip_if(1, 0, LEAVE), asm::store(asm::U32, 10, 1, ON_STACK + 8)]);
+    facts.extend([asm::load(asm::U32, 1, 9, FD), asm::store(asm::U32, 10, 1, ON_STACK + 24)]);
+    facts.extend([asm::load(asm::U64, 6, 9, TASK), asm::skip_if(6, 0, LEAVE)]);
+    facts.extend(field(asm::U32, layout.tgid, 16));
+    facts.extend(field(asm::U32, layout.tid, 20));
+    facts.push(asm::load(asm::U64, 6, 6, layout.leader));
+    for part in [0, 4, 8, 12] {
+        facts.extend(field(asm::U32, layout.comm + part, NAME_AT as i16 + part));
+    }
+    Body { object: FILE, facts }
+}
+
+/// The record of a thread: its id, its network namespace. Not for a thread with the namespace of the one before it.
+fn of_task(layout: &DescriptorLayout) -> Body {
+    const TASK: i16 = 8;
+    let mut facts = vec![
+        asm::load(asm::U64, 1, 6, layout.nsproxy),
+        asm::load(asm::U64, 1, 1, layout.net),
+        asm::load(asm::U32, 1, 1, layout.inum),
+        // A thread that exits has none.
+        asm::skip_if(1, 0, LEAVE),
+        asm::load(asm::U64, 2, 7, 8),
+        asm::skip_if_same(1, 2, LEAVE),
+        asm::store(asm::U64, 7, 1, 8),
+        asm::store(asm::U32, 10, 1, ON_STACK + 12),
+    ];
+    facts.extend(field(asm::U32, layout.tid, 8));
+    Body { object: TASK, facts }
+}
+
+/// The iterators, ready to run.
+pub(super) struct Descriptors {
+    files: Lister,
+    tasks: Lister,
+}
+
+impl Descriptors {
+    /// Fails in another pid namespace than the initial one, to which the ids in the records belong.
+    /// `ring_size`: of the records of all descriptors, and of all changes of the namespace from one thread to the next.
+    pub(super) fn load(layout: &DescriptorLayout, ring_size: u32) -> io::Result<Descriptors> {
+        if pid_namespace("/proc/self/ns/pid") != Some(INITIAL_PID_NS) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let files = Lister::load("tt_files", layout.files, &of_file(layout), ring_size)?;
+        Ok(Descriptors { files, tasks: Lister::load("tt_tasks", layout.tasks, &of_task(layout), ring_size)? })
+    }
+
+    /// Whether a program belongs to these iterators.
+    pub(super) fn has(&self, id: ProgId) -> bool {
+        [&self.files, &self.tasks].iter().any(|lister| lister.ids.0 == id)
+    }
+
+    /// Reads all processes. Fails if a ring was too small.
+    pub(super) fn read(&mut self) -> Result<Held, String> {
+        let mut held = Held::default();
+        self.files.run(|record| held.file(record))?;
+        self.tasks.run(|record| held.namespace_of(record.id(), NsInum(record.u32_at(12))))?;
+        Ok(held)
+    }
+}
+
+impl Held {
+    fn file(&mut self, record: &Record<'_>) {
+        let (pid, tid, fd) = (Tgid(record.u32_at(16)), record.u32_at(20), record.u32_at(24));
+        let comm = record.name().to_vec();
+        let object = match record.u32_at(12).cast_signed() {
+            PROGRAM => Object::Program(ProgId(record.id())),
+            LINK => Object::Link(LinkId(record.id())),
+            _ => return self.descriptor(Kind::PerfEvent, tid, (pid, comm, fd)),
+        };
+        if self.holders.len() < limits::BPF_HOLDERS {
+            self.holders.push(Holder { object, by: HeldBy::Process { pid, comm, fd } });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processes;
+    use crate::view::Unlooked;
+    use std::os::fd::AsRawFd as _;
+    use std::process::Command;
+    use tracetui_host::bpf::open_iterator;
+    use tracetui_host::pace::Pieces;
+    use tracetui_host::program::load;
+
+    fn descriptors() -> Option<Descriptors> {
+        let layout = Btf::running().ok().as_ref().and_then(DescriptorLayout::of);
+        let loaded = layout.as_ref().map(|layout| Descriptors::load(layout, 1 << 19));
+        match loaded {
+            Some(Ok(descriptors)) => Some(descriptors),
+            other => {
+                let why = other.map(|loaded| loaded.err().map(|error| error.to_string()));
+                tracetui_host::not_checked(&format!("no iterators over descriptors: {why:?}"));
+                None
+            }
+        }
+    }
+
+    /// The holders of one process, sorted.
+    fn of_process(held: &Held, pid: u32) -> Vec<(Object, u32, Vec<u8>)> {
+        let of = |holder: &Holder| match &holder.by {
+            HeldBy::Process { pid: by, comm, fd } if by.0 == pid => Some((holder.object, *fd, comm.clone())),
+            _ => None,
+        };
+        let mut found: Vec<_> = held.holders.iter().filter_map(of).collect();
+        found.sort_unstable_by_key(|(_, fd, _)| *fd);
+        found
+    }
+
+    #[test]
+    fn the_iterators_find_what_proc_has() {
+        let Some(mut descriptors) = descriptors() else { return };
+        let program = load("tt_held", &[asm::set(0, 0), (0x95, 0, 0, 0)]).expect("it may load programs");
+        // A file of another kind, and another network namespace.
+        let _file = open_iterator(&descriptors.files.link).expect("an iterator");
+        let mut other = Command::new("unshare").args(["-n", "sleep", "30"]).spawn().expect("unshare");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let found = descriptors.read().expect("all records");
+        let listed = processes::read(&mut Pieces::new(None), &mut Unlooked::default()).expect("/proc");
+        let again = descriptors.read().expect("all records");
+        let _ = other.kill();
+        let _ = other.wait();
+        let me = std::process::id();
+        assert_eq!(of_process(&found, me), of_process(&listed, me));
+        let fd = program.as_raw_fd().cast_unsigned();
+        assert!(of_process(&found, me).iter().any(|(object, at, _)| matches!(object, Object::Program(_)) && *at == fd));
+        assert!(of_process(&found, me).iter().any(|(object, ..)| matches!(object, Object::Link(_))));
+        let namespaces = |held: &Held| {
+            let mut all: Vec<_> = held.namespaces.keys().copied().collect();
+            all.sort_unstable();
+            all
+        };
+        assert!(found.namespaces.len() > 1);
+        // Other processes may have come and gone in between.
+        assert!(namespaces(&found) == namespaces(&listed) || namespaces(&again) == namespaces(&listed));
+    }
+}

@@ -1,0 +1,275 @@
+//! Iterators of tracetui: programs that send a record for each object in the kernel through a ring buffer.
+
+use super::sys;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::param::page_size;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use tracetui_host::bpf::{link_iterator, run_iterator};
+use tracetui_host::maps::{NewMap, freeze};
+use tracetui_host::program::{self, Instruction, ProgramKind};
+use tracetui_shared::header::until_nul;
+use tracetui_shared::id::{LinkId, ProgId};
+
+/// The size of a record: number (8), id (4; 0 in the last record of a run), type (4), load time of a program or program
+/// of a link (8), tag (8), name. Other iterators have other facts after the id.
+const RECORD: usize = 48;
+
+/// The offset of a name in a record.
+pub(super) const NAME_AT: usize = 32;
+
+/// The size of a record in the ring, with its header, in bytes.
+pub(super) const ENTRY: usize = RECORD + HEADER;
+
+/// The size of the header of a record in bytes: its length with two flags, and its page (`struct bpf_ringbuf_hdr`).
+const HEADER: usize = 8;
+/// BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT.
+const FLAGS: u32 = 3 << 30;
+
+pub(super) mod asm {
+    use super::Instruction;
+
+    pub(crate) const fn load(size: u8, to: u8, from: u8, at: i16) -> Instruction {
+        (0x61 | size, from << 4 | to, at, 0)
+    }
+
+    pub(crate) const fn store(size: u8, to: u8, from: u8, at: i16) -> Instruction {
+        (0x63 | size, from << 4 | to, at, 0)
+    }
+
+    /// Sizes: 4 and 8 bytes.
+    pub(crate) const U32: u8 = 0;
+    pub(crate) const U64: u8 = 0x18;
+
+    pub(crate) const fn set(to: u8, value: i32) -> Instruction {
+        (0xb7, to, 0, value)
+    }
+
+    pub(crate) const fn copy(to: u8, from: u8) -> Instruction {
+        (0xbf, from << 4 | to, 0, 0)
+    }
+
+    pub(crate) const fn add(to: u8, value: i32) -> Instruction {
+        (0x07, to, 0, value)
+    }
+
+    /// Loads a map (1), or the address of its first value (2). Takes two instructions.
+    pub(crate) const fn map(to: u8, what: u8, fd: i32) -> [Instruction; 2] {
+        [(0x18, what << 4 | to, 0, fd), (0, 0, 0, 0)]
+    }
+
+    /// Loads a number of 64 bits. Takes two instructions.
+    pub(crate) const fn set64(to: u8, value: u64) -> [Instruction; 2] {
+        [(0x18, to, 0, value as i32), (0, 0, 0, (value >> 32) as i32)]
+    }
+
+    /// Jumps over `count` instructions.
+    pub(crate) const fn skip(count: i16) -> Instruction {
+        (0x05, 0, count, 0)
+    }
+
+    /// The same if the register has this value.
+    pub(crate) const fn skip_if(register: u8, value: i32, count: i16) -> Instruction {
+        (0x15, register, count, value)
+    }
+
+    /// The same if the register does not have this value.
+    pub(crate) const fn skip_unless(register: u8, value: i32, count: i16) -> Instruction {
+        (0x55, register, count, value)
+    }
+
+    /// The same if both registers are equal.
+    pub(crate) const fn skip_if_same(one: u8, other: u8, count: i16) -> Instruction {
+        (0x1d, other << 4 | one, count, 0)
+    }
+
+    pub(crate) const fn call(helper: i32) -> Instruction {
+        (0x85, 0, 0, helper)
+    }
+}
+
+/// The class of jumps, BPF_JMP.
+const JUMP: u8 = 5;
+
+/// The length of a jump to the end, which sends no record for the object.
+pub(super) const LEAVE: i16 = i16::MAX;
+
+/// The offset of a record on the stack.
+pub(super) const ON_STACK: i16 = -(RECORD as i16);
+
+/// Copies 4 or 8 bytes from the memory that register 6 points to into the record.
+pub(super) fn field(size: u8, from: i16, to: i16) -> [Instruction; 2] {
+    [asm::load(size, 1, 6, from), asm::store(size, 10, 1, ON_STACK + to)]
+}
+
+/// What an iterator does with an object, as instructions.
+pub(super) struct Body {
+    /// The offset of the object in the context.
+    pub(super) object: i16,
+    /// Puts the facts of the object in register 6 into the record. Register 9 has the context, 7 the address of the number and of a
+    /// word that is 0 when a run begins, and 1 to 5 and 8 are free. A jump of [`LEAVE`] ends it without a record.
+    pub(super) facts: Vec<Instruction>,
+}
+
+/// The whole program. It sends a record with the next number and the facts. At the end, when there is no object, it sends no facts.
+/// `count` holds the number, `ring` takes the record.
+fn whole(body: &Body, count: i32, ring: i32) -> Vec<Instruction> {
+    const RINGBUF_OUTPUT: i32 = 130;
+    let mut program = vec![asm::copy(9, 1), asm::load(asm::U64, 6, 1, body.object)];
+    program.extend(asm::map(7, 2, count));
+    program.push(asm::set(1, 0));
+    program.extend((0..RECORD as i16).step_by(8).map(|at| asm::store(asm::U64, 10, 1, ON_STACK + at)));
+    program.push(asm::skip_unless(6, 0, 2));
+    program.extend([asm::store(asm::U64, 7, 1, 8), asm::skip(body.facts.len() as i16)]);
+    program.extend_from_slice(&body.facts);
+    program.extend([asm::load(asm::U64, 8, 7, 0), asm::add(8, 1), asm::store(asm::U64, 7, 8, 0)]);
+    program.push(asm::store(asm::U64, 10, 8, ON_STACK));
+    program.extend(asm::map(1, 1, ring));
+    program.extend([asm::copy(2, 10), asm::add(2, ON_STACK.into()), asm::set(3, RECORD as i32), asm::set(4, 0)]);
+    program.push(asm::call(RINGBUF_OUTPUT));
+    let end = program.len();
+    for (at, (_, _, to, _)) in
+        program.iter_mut().enumerate().filter(|(_, (code, _, to, _))| code & 7 == JUMP && *to == LEAVE)
+    {
+        *to = (end - at - 1) as i16;
+    }
+    program.extend([asm::set(0, 0), (0x95, 0, 0, 0)]);
+    program
+}
+
+/// An iterator, ready to run.
+pub(super) struct Lister {
+    pub(super) link: OwnedFd,
+    pub(super) ids: (ProgId, LinkId),
+    pub(super) ring: Ring,
+    /// The number of the last record.
+    number: u64,
+    _count: OwnedFd,
+}
+
+impl Lister {
+    /// `function` is the iterator's function in the kernel's BTF.
+    pub(super) fn load(name: &str, function: u32, body: &Body, ring_size: u32) -> io::Result<Lister> {
+        let count = NewMap::array(16).create()?;
+        // Only the program may change the count.
+        freeze(count.as_fd())?;
+        let ring = Ring::new(ring_size)?;
+        let code = whole(body, count.as_raw_fd(), ring.map.as_raw_fd());
+        let program = program::load_as(name, &code, ProgramKind::Iterator(function))?;
+        let link = link_iterator(program.as_fd())?;
+        let ids = (ProgId(sys::info(program.as_fd())?.u32(4)), LinkId(sys::info(link.as_fd())?.u32(4)));
+        // The link holds the program.
+        Ok(Lister { link, ids, ring, number: 0, _count: count })
+    }
+
+    /// Runs it, and passes each record to `take`. An error if some records were not delivered.
+    pub(super) fn run(&mut self, mut take: impl FnMut(&Record<'_>)) -> Result<(), String> {
+        run_iterator(&self.link).map_err(|error| error.to_string())?;
+        let mut ended = false;
+        let mut missing = false;
+        let whole = self.ring.drain(|record| {
+            let record = Record(record);
+            missing |= record.u64_at(0) != self.number + 1;
+            self.number = record.u64_at(0);
+            ended = record.id() == 0;
+            if !ended {
+                take(&record);
+            }
+        });
+        if whole && ended && !missing { Ok(()) } else { Err("the iterator lost records".to_owned()) }
+    }
+}
+
+/// A record of an object.
+pub(super) struct Record<'r>(&'r [u8; RECORD]);
+
+impl Record<'_> {
+    pub(super) fn u32_at(&self, at: usize) -> u32 {
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    pub(super) fn u64_at(&self, at: usize) -> u64 {
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.u32_at(8)
+    }
+
+    /// The name, up to its NUL.
+    pub(super) fn name(&self) -> &[u8] {
+        until_nul(&self.0[NAME_AT..])
+    }
+}
+
+/// A ring buffer whose data are mapped read-only.
+pub(super) struct Ring {
+    map: OwnedFd,
+    /// The page with the position of the producer, then the data twice in a row.
+    memory: NonNull<u8>,
+    /// The page with the position of the consumer.
+    pub(super) consumer: NonNull<AtomicU64>,
+    pub(super) size: usize,
+    position: u64,
+}
+
+// SAFETY: the mappings belong to this value alone, and no thread but the one that has it reads them.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    fn new(size: u32) -> io::Result<Ring> {
+        let map = NewMap::ring(size).create()?;
+        let (size, page) = (size as usize, page_size());
+        let null = std::ptr::null_mut();
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the mapping is new, and replaces no other one.
+        let consumer = unsafe { mmap(null, page, protection, MapFlags::SHARED, &map, 0) }?;
+        // SAFETY: as above.
+        let memory = unsafe { mmap(null, page + 2 * size, ProtFlags::READ, MapFlags::SHARED, &map, page as u64) };
+        let memory = memory.inspect_err(|_| {
+            // SAFETY: nothing refers to the mapping of one page.
+            let _ = unsafe { munmap(consumer, page) };
+        })?;
+        match (NonNull::new(memory.cast()), NonNull::new(consumer.cast())) {
+            (Some(memory), Some(consumer)) => Ok(Ring { map, memory, consumer, size, position: 0 }),
+            _ => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Passes all records to `take`. Returns `false` if it found anything else; the rest was then not read.
+    fn drain(&mut self, mut take: impl FnMut(&[u8; RECORD])) -> bool {
+        // SAFETY: the position is the first word of the mapping, which lives as long as this value.
+        let produced = unsafe { self.memory.cast::<AtomicU64>().as_ref() }.load(Ordering::Acquire);
+        // The position is beyond the ring's size, so another process changed the position of the consumer.
+        let mut whole = produced.wrapping_sub(self.position) <= self.size as u64;
+        while whole && self.position != produced {
+            let at = page_size() + (self.position as usize & (self.size - 1));
+            // SAFETY: positions are multiples of 8, and the data are mapped twice in a row, so a header and a record that
+            // begin within the first are mapped. The kernel writes the header as a word.
+            let header = unsafe { self.memory.add(at).cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
+            whole = self.position.is_multiple_of(HEADER as u64) && header & FLAGS == 0 && header as usize == RECORD;
+            if whole {
+                // SAFETY: as above. The kernel does not write a record that was not released.
+                take(unsafe { self.memory.add(at + HEADER).cast().as_ref() });
+                self.position += ENTRY as u64;
+            }
+        }
+        self.position = produced;
+        // SAFETY: the page lives as long as this value; the kernel only reads it.
+        unsafe { self.consumer.as_ref() }.store(produced, Ordering::Release);
+        whole
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let page = page_size();
+        // SAFETY: this value owns both mappings, which have these lengths, and nothing refers to them any more.
+        unsafe {
+            let _ = munmap(self.memory.as_ptr().cast(), page + 2 * self.size);
+            let _ = munmap(self.consumer.as_ptr().cast(), page);
+        }
+    }
+}
