@@ -214,8 +214,9 @@ impl Held {
 mod tests {
     use super::*;
     use crate::processes;
+    use crate::sys;
     use crate::view::Unlooked;
-    use std::os::fd::AsRawFd as _;
+    use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
     use std::process::Command;
     use tracetui_host::bpf::open_iterator;
     use tracetui_host::pace::Pieces;
@@ -234,6 +235,10 @@ mod tests {
         }
     }
 
+    fn id_of(program: &OwnedFd) -> Object {
+        Object::Program(ProgId(sys::info(program.as_fd()).expect("its facts").u32(4)))
+    }
+
     /// The holders of one process, sorted.
     fn of_process(held: &Held, pid: u32) -> Vec<(Object, u32, Vec<u8>)> {
         let of = |holder: &Holder| match &holder.by {
@@ -241,7 +246,7 @@ mod tests {
             _ => None,
         };
         let mut found: Vec<_> = held.holders.iter().filter_map(of).collect();
-        found.sort_unstable_by_key(|(_, fd, _)| *fd);
+        found.sort_unstable_by_key(|(object, fd, _)| (*fd, format!("{object:?}")));
         found
     }
 
@@ -251,11 +256,24 @@ mod tests {
         let program = load("tt_held", &[asm::set(0, 0), (0x95, 0, 0, 0)]).expect("it may load programs");
         // A file of another kind, and another network namespace.
         let _file = open_iterator(&descriptors.files.link).expect("an iterator");
+        // A thread with descriptors of its own.
+        let (tell, told) = std::sync::mpsc::channel();
+        let (ends, end) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            // SAFETY: unshare(2) takes a number, and changes the calling thread alone.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+            let own = load("tt_thread", &[asm::set(0, 0), (0x95, 0, 0, 0)]).expect("it may load programs");
+            let _ = tell.send(id_of(&own));
+            let _ = end.recv();
+        });
+        let in_thread = told.recv().expect("an id");
         let mut other = Command::new("unshare").args(["-n", "sleep", "30"]).spawn().expect("unshare");
         std::thread::sleep(std::time::Duration::from_millis(300));
         let found = descriptors.read().expect("all records");
         let listed = processes::read(&mut Pieces::new(None), &mut Unlooked::default()).expect("/proc");
         let again = descriptors.read().expect("all records");
+        drop(ends);
+        let _ = thread.join();
         let _ = other.kill();
         let _ = other.wait();
         let me = std::process::id();
@@ -263,6 +281,8 @@ mod tests {
         let fd = program.as_raw_fd().cast_unsigned();
         assert!(of_process(&found, me).iter().any(|(object, at, _)| matches!(object, Object::Program(_)) && *at == fd));
         assert!(of_process(&found, me).iter().any(|(object, ..)| matches!(object, Object::Link(_))));
+        let objects = |held: &Held| of_process(held, me).iter().any(|(object, ..)| *object == in_thread);
+        assert!(objects(&found) && objects(&listed));
         let namespaces = |held: &Held| {
             let mut all: Vec<_> = held.namespaces.keys().copied().collect();
             all.sort_unstable();

@@ -2,8 +2,9 @@
 
 use crate::bpf::Attr;
 use crate::sys;
-use crate::traced::{Traced, alone, release};
+use crate::traced::{Traced, alone, not_checked, release};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// `BPF_PROG_GET_FD_BY_ID`, `BPF_OBJ_GET_INFO_BY_FD` (UAPI).
 const PROG: u64 = 13;
@@ -41,7 +42,8 @@ fn purpose(program: &str) -> &'static str {
         "bpf_tp" | "bpf_multi" => "bpf",
         // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
         // first inventory may be under way when the trace is ready.
-        "task_starts" | "tt_programs" | "tt_links" | "tcp_list" | "tcp_sweep" | "tcp_callers" => "lists",
+        "task_starts" | "tt_programs" | "tt_links" | "tt_files" | "tt_tasks" => "lists",
+        "tcp_list" | "tcp_sweep" | "tcp_callers" => "lists",
         "tcp_tp" | "tcp_multi" | "tcp_begun" => "tcp",
         states if states.starts_with("tcp_state_") || states.starts_with("tcp_destroy_") => "states of connections",
         uring if uring.starts_with("uring_") => "io_uring",
@@ -107,4 +109,23 @@ fn only_what_the_requested_kinds_need_is_attached() {
             return;
         }
     }
+}
+
+#[test]
+fn an_inventory_reads_descriptors_by_iterators() {
+    let _alone = alone();
+    if release() < (5, 9) {
+        return not_checked("no iterator over programs before 5.9");
+    }
+    let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
+    // The first inventory begins after the trace is ready.
+    let end = Instant::now() + Duration::from_secs(30);
+    let both = ["tt_files", "tt_tasks"];
+    let mut programs = BTreeSet::new();
+    while Instant::now() < end && !both.iter().all(|name| programs.contains(*name)) {
+        std::thread::sleep(Duration::from_millis(50));
+        programs = linked(traced.pid());
+    }
+    traced.stop();
+    assert!(both.iter().all(|name| programs.contains(*name)), "{programs:?}");
 }
