@@ -64,6 +64,7 @@ enum Happens {
     Back(u64),
     Wrote { number: usize, columns: u16 },
     Drained,
+    Settled,
     Batch,
 }
 
@@ -114,6 +115,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0u64..30).prop_map(Happens::Back),
         2 => (0..WRITTEN.len(), 19u16..22).prop_map(|(number, columns)| Happens::Wrote { number, columns }),
         1 => Just(Happens::Drained),
+        1 => Just(Happens::Settled),
         4 => Just(Happens::Batch),
     ]
 }
@@ -310,6 +312,7 @@ impl Story {
                 maker.host(&HostFrame::CommandOutput(output));
             }
             Happens::Drained => maker.made.set_drained_at(BootNanos(maker.ns)),
+            Happens::Settled => maker.made.set_settled_at(BootNanos(maker.ns)),
             Happens::Batch => {
                 let batch = std::mem::take(&mut maker.made);
                 self.batches.push(batch);

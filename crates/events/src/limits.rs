@@ -10,7 +10,8 @@ pub const BPF_SYMBOLS_WAITING: usize = 4096;
 /// will report.
 pub const BPF_LOADS_WAITING: usize = 4096;
 
-/// Nanoseconds that such a load waits for the end of its system call. Later events wait with it.
+/// Nanoseconds that such a load waits for the end of its system call. Later events wait with it. An attachment that only the inventory
+/// reports waits as long; later events do not.
 pub const BPF_LOAD_NS: u64 = 500_000_000;
 
 /// Programs whose load is remembered as reported. The oldest is forgotten: if it is reported once more, that counts as another

@@ -221,9 +221,9 @@ impl Pipeline {
     /// The time up to which the order is final.
     fn settled(&self) -> BootNanos {
         let settled = self.order.settled(self.assembler.first());
-        match self.programs.waiting() {
+        match self.programs.first_load() {
             _ if self.ended => BootNanos(u64::MAX),
-            [Some(first), _] if first <= settled => BootNanos(first.0.saturating_sub(1)),
+            Some(first) if first <= settled => BootNanos(first.0.saturating_sub(1)),
             _ => settled,
         }
     }
@@ -237,7 +237,7 @@ impl Pipeline {
         };
         self.assembler.give_up(before, &mut made);
         if settled.0 == u64::MAX {
-            self.programs.decide(settled, &self.world, &mut made);
+            self.programs.end(self.order.reached(), &self.world, &mut made);
         }
         self.order.add_made(made);
     }

@@ -326,6 +326,8 @@ wire_struct! {
         late: u64,
         /// The time of the latest event delivered.
         handed_on: BootNanos,
+        /// The time up to which every frame has arrived.
+        settled: BootNanos,
     }
 
     /// The screen of COMMAND's terminal.

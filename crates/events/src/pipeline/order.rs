@@ -247,13 +247,18 @@ impl Order {
         self.latest
     }
 
+    /// The time up to which frames or reads of the ring have come.
+    pub(super) fn reached(&self) -> BootNanos {
+        self.latest.max(self.drained).max(self.settled)
+    }
+
     /// How far the ring was read.
     pub(super) fn progress(&self, rest: Progress) -> Progress {
-        Progress { latest: self.latest, drained: self.drained, ..rest }
+        Progress { latest: self.latest, drained: self.drained, settled: self.settled, ..rest }
     }
 
     pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        (self.latest, self.drained) = (progress.latest, progress.drained);
+        (self.latest, self.drained, self.settled) = (progress.latest, progress.drained, progress.settled);
     }
 
     /// A batch that can be reused.

@@ -3,7 +3,8 @@
 //! The stream reports a load before its system call ends. If only the stream reports a load, a program made it (`bpf_sys_bpf`), or
 //! its event was lost. The load becomes an event of its own once no system call can report it any more. Later events wait for that
 //! decision. Only the stream reports unloads. If only the inventory shows that an attachment appeared or ended, that is likewise an
-//! event of its own.
+//! event of its own. Nothing waits for it: its time is half a second later, because the inventory does not show the time of the
+//! change. An unload or the end of the trace may come first.
 
 use crate::bpf::frames::{hook, scan_of};
 use crate::enrich::World;
@@ -23,6 +24,9 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// The slot of an event that no probe made.
 const NO_SLOT: u16 = u16::MAX;
+
+/// The end of a trace that continues.
+const NEVER: BootNanos = BootNanos(u64::MAX);
 
 /// A place where a program was attached or detached, identified by what both reports contain: the link, or else the program and the
 /// mechanism.
@@ -64,6 +68,26 @@ pub(super) struct ProgramReports {
     reports: usize,
 }
 
+impl Waiting {
+    /// The time from which no system call can report it any more.
+    fn due(&self) -> BootNanos {
+        BootNanos(self.time.0.saturating_add(limits::BPF_LOAD_NS))
+    }
+
+    fn is_load(&self) -> bool {
+        matches!(self.of, Awaited::Load(_))
+    }
+
+    /// Appends the event of a place. Its time is when it was due, or this time if that is earlier. It depends on the frames alone, and
+    /// no event before it has been delivered.
+    fn push_until(&self, until: BootNanos, made: &mut Batch) {
+        let time = self.due().min(until);
+        for frame in self.event.frames() {
+            made.push(FrameHeader { time, ..frame.header }, frame.payload);
+        }
+    }
+}
+
 impl ProgramReports {
     /// Whether a frame of the probes is an event of its own. A report of a load that came too late is not: the stream's report has
     /// already become an event.
@@ -99,6 +123,7 @@ impl ProgramReports {
             event.push(header, record.as_bytes());
             return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
         }
+        self.decide_places(change.id, time, made);
         self.detached(change.id, time, world, made);
         match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
             Some(known) => {
@@ -108,6 +133,18 @@ impl ProgramReports {
             None => world.bpf.program(change.id).into_iter().for_each(|program| fill(&mut record, program)),
         }
         made.push(header, record.as_bytes());
+    }
+
+    /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload.
+    fn decide_places(&mut self, id: ProgId, time: BootNanos, made: &mut Batch) {
+        self.waiting.retain(|waiting| {
+            let is_of = |frame: FrameRef<'_>| program_of(&frame) == id;
+            let ends = !waiting.is_load() && waiting.event.frames().any(is_of);
+            if ends {
+                waiting.push_until(time, made);
+            }
+            !ends
+        });
     }
 
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
@@ -206,15 +243,27 @@ impl ProgramReports {
 
     /// Turns the waiting reports that no system call has confirmed by this time into events.
     pub(super) fn decide(&mut self, settled: BootNanos, world: &World, made: &mut Batch) {
-        let late = |waiting: &Waiting| waiting.time.0.saturating_add(limits::BPF_LOAD_NS) <= settled.0;
+        let late = |waiting: &Waiting| waiting.due() <= settled;
         while self.waiting.front().is_some_and(late) {
-            self.decide_first(world, made);
+            self.decide_first(NEVER, world, made);
         }
     }
 
-    /// The times of the first and of the last waiting event. Later events wait with the first.
+    /// Turns all waiting reports into events at the end of the trace.
+    pub(super) fn end(&mut self, end: BootNanos, world: &World, made: &mut Batch) {
+        while !self.waiting.is_empty() {
+            self.decide_first(end, world, made);
+        }
+    }
+
+    /// The earliest and the latest time that a waiting event may get.
     pub(super) fn waiting(&self) -> [Option<BootNanos>; 2] {
-        [self.waiting.front(), self.waiting.back()].map(|waiting| Some(waiting?.time))
+        [self.waiting.front().map(|first| first.time), self.waiting.back().map(Waiting::due)]
+    }
+
+    /// The time of the first waiting load. Later events wait with it.
+    pub(super) fn first_load(&self) -> Option<BootNanos> {
+        self.waiting.iter().find(|waiting| waiting.is_load()).map(|load| load.time)
     }
 
     /// Records that the COMMAND loaded the program of this event, if it is a load.
@@ -239,7 +288,7 @@ impl ProgramReports {
     fn wait(&mut self, waiting: Waiting, world: &World, made: &mut Batch) {
         self.put(waiting);
         while self.waiting.len() > limits::BPF_LOADS_WAITING {
-            self.decide_first(world, made);
+            self.decide_first(NEVER, world, made);
         }
     }
 
@@ -249,10 +298,12 @@ impl ProgramReports {
     }
 
     /// Turns the first waiting report into an event. By now the inventory may know the loaded program.
-    fn decide_first(&mut self, world: &World, made: &mut Batch) {
-        let Some(Waiting { of, event, .. }) = self.waiting.pop_front() else { return };
-        let Awaited::Load(id) = of else { return made.append(event.bytes()) };
-        let Some(frame) = event.frame_at(0) else { return };
+    fn decide_first(&mut self, end: BootNanos, world: &World, made: &mut Batch) {
+        let Some(first) = self.waiting.pop_front() else { return };
+        let Awaited::Load(id) = first.of else {
+            return first.push_until(first.time.max(end), made);
+        };
+        let Some(frame) = first.event.frame_at(0) else { return };
         let Some(mut record) = record(frame.payload) else { return };
         world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
         let BpfRecord { prog_type, prog_uid, helpers, scan, .. } = record;

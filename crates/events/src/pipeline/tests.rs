@@ -1201,7 +1201,7 @@ fn an_attachment_is_one_event() {
     let expected = [
         "attach 2 by call of 100 at 1001",
         "attach 3 by call of 100 at 1020",
-        "attach 4 by stream of 0 at 1030",
+        "attach 4 by stream of 0 at 1040",
         "detach 0 by call of 100 at 1040",
         "detach 4 by stream of 0 at 1050",
         "detach 2 by stream of 0 at 1050",
@@ -1209,6 +1209,54 @@ fn an_attachment_is_one_event() {
     ];
     assert_eq!(program_events(&mut pipeline, true), expected);
     assert_eq!(pipeline.account().kind(Kind::Bpf).delivered, 7);
+}
+
+/// Checks that a change that only the inventory reports delays no other event, and has its place in the order of time.
+#[test]
+fn a_report_of_the_inventory_delays_nothing() {
+    let mut pipeline = asked(ALL, 0);
+    let report = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
+        HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
+    };
+    let mut fed = |batch: &mut Batch, drained: u64, ends: bool| {
+        batch.set_drained_at(BootNanos(drained * MS));
+        pipeline.feed(std::mem::take(batch));
+        program_events(&mut pipeline, ends)
+    };
+    let mut batch = Batch::default();
+    report(BpfAttachment { news: false, ..attachment(0, 1, 5) }, 1000, &mut batch);
+    report(BpfAttachment { gone: true, ..attachment(0, 0, 0) }, 1010, &mut batch);
+    load_call(&mut batch, 0, 2, 1020);
+    assert_eq!(fed(&mut batch, 1400, false), ["load 2 by call of 100 at 1020"]);
+    load_call(&mut batch, 1, 3, 1505);
+    load_call(&mut batch, 2, 4, 1515);
+    let expected =
+        ["load 3 by call of 100 at 1505", "detach 1 by stream of 0 at 1510", "load 4 by call of 100 at 1515"];
+    assert_eq!(fed(&mut batch, 1600, false), expected);
+    // No system call attaches an unloaded program.
+    report(attachment(1, 4, 0), 1620, &mut batch);
+    change(&mut batch, false, 4, 1630);
+    let expected = ["attach 4", "detach 4", "unload 4"].map(|what| format!("{what} by stream of 0 at 1630"));
+    assert_eq!(fed(&mut batch, 1700, false), expected);
+    report(attachment(2, 2, 0), 1710, &mut batch);
+    load_call(&mut batch, 3, 5, 1790);
+    let expected = ["load 5 by call of 100 at 1790", "attach 2 by stream of 0 at 1900"];
+    assert_eq!(fed(&mut batch, 1900, true), expected, "nothing comes after the end");
+}
+
+/// Checks that the time of a waiting report does not depend on whether the pipeline was restored.
+#[test]
+fn a_restored_report_has_the_same_time() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    HostFrame::BpfAttachment(attachment(0, 1, 5)).push(BootNanos(1000 * MS), &mut batch);
+    batch.set_settled_at(BootNanos(1200 * MS));
+    pipeline.feed(batch);
+    let mut restored = Pipeline::default();
+    restored.restore(&pipeline.state());
+    for mut pipeline in [pipeline, restored] {
+        assert_eq!(program_events(&mut pipeline, true), ["attach 1 by stream of 0 at 1200"]);
+    }
 }
 
 /// Checks that the attachments of an unloaded program end once, before its unload and at the same time.

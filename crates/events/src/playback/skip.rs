@@ -3,6 +3,7 @@
 use super::AtEnd;
 use super::files::reader_at;
 use crate::filter::Needs;
+use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::disk::Unreadable;
 use crate::recording::follow::RecordingFile;
@@ -48,7 +49,8 @@ impl Skip {
         }
         let map = Map::of(file.clone()).ok()?;
         let mut search = Candidates::new(map, keys_of, from_ns).ok()??;
-        let needs = needs.between(from_ns, to_ns);
+        // The event of an attachment that only the inventory reports is later than its frame.
+        let needs = needs.between(from_ns.saturating_sub(limits::BPF_LOAD_NS), to_ns);
         let place = search.next(0, &|entry, has| needs.may_be(entry, has))?;
         Some(Skip { file: file.clone(), unreadable: unreadable.clone(), search, needs, place, until: None })
     }
