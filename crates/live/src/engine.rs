@@ -200,7 +200,7 @@ impl Reader {
             let ready = self.live.wait(if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) }, polling);
             looked = Instant::now();
             nap = (2 * nap).min(LATE);
-            match self.read() {
+            match self.read(polling) {
                 Read::NobodyListens => return,
                 // An incomplete record is ready, but cannot be read.
                 Read::Nothing if ready.is_ok_and(|ready| ready) => std::thread::sleep(SOON),
@@ -223,8 +223,8 @@ impl Reader {
     }
 
     /// Reads from the ring, and sends the records. While the pipeline is busy, further records are added to the same
-    /// batch, so that the queue contains full batches.
-    fn read(&mut self) -> Read {
+    /// batch, so that the queue contains full batches. A poll that finds nothing sends nothing once the order of all events is final.
+    fn read(&mut self, polling: bool) -> Read {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let held = batch.len();
         let (before, began) = (clock::now_boot(), Instant::now());
@@ -246,7 +246,9 @@ impl Reader {
             return Read::All;
         }
         let filled = batch.len();
+        let is_idle = polling && !more && filled == 0 && self.settled >= self.found;
         match (more, quiet) {
+            _ if is_idle => {}
             (true, _) => {}
             (false, false) => batch.set_drained_at(before),
             (false, true) => {
@@ -255,6 +257,10 @@ impl Reader {
             }
         }
         self.out.urge();
+        if is_idle {
+            self.held = Some(batch);
+            return Read::Nothing;
+        }
         if self.out.busy() && (1..room).contains(&filled) {
             self.held = Some(batch);
             return Read::All;
@@ -305,7 +311,7 @@ impl Reader {
         self.held = Some(batch);
         self.live.detach();
         loop {
-            match self.read() {
+            match self.read(false) {
                 Read::More => {}
                 Read::All | Read::Nothing => break,
                 Read::NobodyListens => return,

@@ -225,6 +225,8 @@ pub struct Live {
     capture: capture::CaptureMaps,
     /// The threads in calls that began before the trace (`tcp_begun`).
     begun: HashMap<MapData, u32, u8>,
+    /// The requests for connections.
+    waiting: HashMap<MapData, u64, [u64; 2]>,
     links: Vec<attach::Link>,
     /// Holds the programs until this is dropped, for their counters.
     programs: Vec<Program>,
@@ -256,7 +258,7 @@ impl Live {
             // If no thread can be started, the maps are prepared first.
             (loads.map_or_else(|_| Ok(load()), ScopedJoinHandle::join), prepared)
         });
-        let Prepared { mut capture, cpus, mut helpers, begun, rings } = prepared?;
+        let Prepared { mut capture, cpus, mut helpers, begun, waiting, rings } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let attached = attach::all(&object, &maps, loaded, options.requested(), facts, options.way)?;
         if attached.links.is_empty() {
@@ -289,6 +291,7 @@ impl Live {
             cpus,
             capture,
             begun,
+            waiting,
             links: attached.links,
             programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
             probes,
@@ -454,9 +457,13 @@ impl Live {
     /// began before the trace once they have returned, since its tracepoints slow down every system call of every process. Call it
     /// each second.
     pub fn sweep_connections(&mut self) {
-        self.sweeps().next().into_iter().for_each(attach::Link::run);
-        if self.begun.keys().next().is_none() {
-            self.links.retain(|link| link.program != Slot::TcpBegun.program());
+        // To find that a map is empty costs a sixth of a run of the iterator.
+        if self.waiting.keys().next().is_some() {
+            self.sweeps().next().into_iter().for_each(attach::Link::run);
+        }
+        let is_begun = |link: &attach::Link| link.program == Slot::TcpBegun.program();
+        if self.links.iter().any(is_begun) && self.begun.keys().next().is_none() {
+            self.links.retain(|link| !is_begun(link));
         }
     }
 
@@ -527,6 +534,8 @@ struct Prepared {
     helpers: Array<MapData, Plain<helpers::Calls>>,
     /// The threads that `tcp_begun` serves.
     begun: HashMap<MapData, u32, u8>,
+    /// The map that `tcp_sweep` goes through each second.
+    waiting: HashMap<MapData, u64, [u64; 2]>,
     rings: ring::Rings,
 }
 
@@ -543,13 +552,16 @@ impl Prepared {
         let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
         let helpers = Array::try_from(maps.take("HELPER_CALLS")?)?;
         let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
-        freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
+        let waiting: HashMap<_, u64, [u64; 2]> = HashMap::try_from(maps.take("WAITING")?)?;
+        for map in [begun.map(), waiting.map()] {
+            freeze(map.fd().as_fd()).map_err(StartError::Freeze)?;
+        }
         let rings = ring::Rings::new(maps.take_rings()?, options.ring_size)?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         maps.freeze()?;
         capture.begin(&options.capture)?;
-        Ok(Prepared { capture, cpus, helpers, begun, rings })
+        Ok(Prepared { capture, cpus, helpers, begun, waiting, rings })
     }
 }
 
