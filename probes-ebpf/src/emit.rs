@@ -96,6 +96,13 @@ unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
     unsafe { (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize) }
 }
 
+/// Whether the calling process is one of tracetui's.
+#[inline(always)]
+pub fn is_own(who: &Who) -> bool {
+    let tgid = u64::from(who.tgid);
+    tgid == konst!(SelfTgid) || tgid == konst!(InspectorTgid)
+}
+
 impl Event {
     /// Counts an event and takes its number. `None` if the event is not to be sent.
     #[inline(always)]
@@ -119,7 +126,7 @@ impl Event {
         unsafe {
             let counters = slot_of(state, slot);
             (*counters).met += 1;
-            if u64::from(who.tgid) == konst!(SelfTgid) {
+            if is_own(who) {
                 (*counters).own += 1;
                 return None;
             }
@@ -191,7 +198,7 @@ impl Event {
         unsafe {
             let counters = slot_of(state, slot);
             (*counters).met += 1;
-            if u64::from(who.tgid) == konst!(SelfTgid) {
+            if is_own(who) {
                 (*counters).own += 1;
                 return None;
             }

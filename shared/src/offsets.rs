@@ -453,6 +453,8 @@ const _: () = assert!(MEMBER_COUNT * WORDS < i16::MAX as usize);
 pub enum Const {
     /// tracetui's own process (tgid in the initial pid namespace).
     SelfTgid,
+    /// The process that takes inventories, likewise; `u32::MAX` without one.
+    InspectorTgid,
     /// 0: tasks are read as typed pointers (5.11+). 1: by `bpf_probe_read_kernel`. The instruction that a test of it
     /// leaves behind is the cheapest if it is 0.
     ByHelper,

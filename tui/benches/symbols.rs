@@ -20,6 +20,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tracetui_events::symbols::{CodeImage, ImageKind, SymbolChange, Symbols, Table};
 use tracetui_host::kallsyms::{self, SymbolReader};
+use tracetui_host::pace::Pieces;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 
@@ -222,7 +223,7 @@ fn churn(duration: Duration) -> Result<()> {
     let SymbolChange::Read(snapshot) = first else { return Err("the kernel hides its symbols".into()) };
     let kernel = addresses(&snapshot.table);
     // What the same lookups take in a table that nothing changes, at the same moments: what is left is the machine's.
-    let still = kallsyms::snapshot().map_err(|_| "the kernel hides its symbols")?.table;
+    let still = kallsyms::snapshot(&mut Pieces::new(None)).map_err(|_| "the kernel hides its symbols")?.table;
     let (mut still_times, mut still_name) = (Vec::new(), Vec::new());
     let mut symbols = Symbols::default();
     symbols.apply(time, SymbolChange::Read(snapshot));

@@ -38,6 +38,7 @@ use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
 use tracetui_host::{btf, cgroup, clock, kallsyms, ksymbols, machine, named, procfs, users};
 use tracetui_inspect as bpf;
+use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
 use tracetui_shared::id::{CgroupId, KernelAddr, Tgid, Uid};
 use tracetui_shared::record::tcp::{TcpRecord, op, outcome};
@@ -168,6 +169,17 @@ pub fn frames(bytes: &[u8]) -> String {
     sinks.into_iter().for_each(|sink| _ = print_to(&batches, sink, false));
     recorded(&bytes);
     json
+}
+
+/// What the inspector sends, whoever it is by then: only frames of inventories are passed on, the same however the bytes are divided.
+pub fn inspector(bytes: &[u8]) -> String {
+    let (mut whole, mut apart) = (Batch::default(), Batch::default());
+    let refused = Received::default().add(bytes, BootNanos(1), &mut whole).is_err();
+    let mut received = Received::default();
+    let refused_apart = bytes.chunks(7).any(|piece| received.add(piece, BootNanos(1), &mut apart).is_err());
+    assert_eq!((refused, whole.bytes()), (refused_apart, apart.bytes()));
+    assert!(whole.frames().all(|frame| matches!(frame.header.kind, 85..=89 | 91..=93)));
+    frames(whole.bytes())
 }
 
 /// Two batches of half of the frames each.
@@ -656,6 +668,11 @@ mod tests {
     #[test]
     fn the_corpus_of_frames() {
         check("frames", |bytes| check_json(&super::frames(bytes)));
+    }
+
+    #[test]
+    fn the_corpus_of_inspector() {
+        check("inspector", |bytes| check_json(&super::inspector(bytes)));
     }
 
     #[test]

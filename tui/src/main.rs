@@ -10,10 +10,14 @@ use tracetui::command;
 use tracetui::command::read::replay_of;
 use tracetui::command::say::{name, say};
 use tracetui_host::files;
+use tracetui_live::inspector;
 
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == inspector::NAME) {
+        return inspector::run();
+    }
     let cli = match arguments() {
         Ok(cli) => cli,
         Err(code) => return code,

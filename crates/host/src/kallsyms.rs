@@ -125,8 +125,8 @@ pub fn is_there() -> bool {
 }
 
 /// Reads the symbols.
-pub fn snapshot() -> Result<Snapshot, Unavailable> {
-    snapshot_of(Part::All, &mut Pieces::new(None))
+pub fn snapshot(pieces: &mut Pieces<'_>) -> Result<Snapshot, Unavailable> {
+    snapshot_of(Part::All, pieces)
 }
 
 /// Like [`snapshot`], but with only the images, and an empty symbol table. This is half of the work.

@@ -102,6 +102,7 @@ pub fn parse(text: &[u8]) -> Option<Named> {
 mod tests {
     use super::*;
     use crate::kallsyms;
+    use crate::pace::Pieces;
 
     #[test]
     fn what_the_kernel_prints_is_read() {
@@ -119,7 +120,7 @@ mod tests {
     /// The kernel names a function as /proc/kallsyms does.
     #[test]
     fn the_kernel_names_its_functions() {
-        let (Ok(namer), Ok(symbols)) = (Namer::load(), kallsyms::snapshot()) else {
+        let (Ok(namer), Ok(symbols)) = (Namer::load(), kallsyms::snapshot(&mut Pieces::new(None))) else {
             return crate::not_checked("no privileges, no symbols, or before 5.13");
         };
         let start = symbols.kernel_symbol("do_exit").expect("every kernel has it").0;

@@ -67,11 +67,12 @@ fn asking(names: &[&str]) -> Vec<Instruction> {
 mod tests {
     use super::*;
     use crate::kallsyms;
+    use crate::pace::Pieces;
 
     #[test]
     fn an_address_is_that_of_the_list() {
         let names = ["__bpf_call_base", "tt_no_such_symbol", "bpf_probe_write_user", "bpf_send_signal"];
-        match (addresses(names), kallsyms::snapshot()) {
+        match (addresses(names), kallsyms::snapshot(&mut Pieces::new(None))) {
             (Ok(found), Ok(listed)) => {
                 assert_eq!(found, names.map(|name| listed.kernel_symbol(name)));
                 assert!(found[0].is_some() && found[1].is_none());

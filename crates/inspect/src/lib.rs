@@ -52,7 +52,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracetui_events::bpf::{
@@ -79,9 +78,6 @@ pub enum InventoryError {
     Failed(io::Error),
 }
 
-/// The symbols of the kernel, or why they cannot be read.
-pub type Symbols = Result<Snapshot, Unavailable>;
-
 /// Takes inventories. Keeps the data that does not change from one to the next: the addresses of helpers, the kernel's
 /// types, the names of functions.
 #[derive(Default)]
@@ -107,8 +103,6 @@ pub struct Collector {
     streams: Option<Spawner>,
     /// The pace of everything that it reads. `None` if it has no pauses.
     pace: Option<Arc<Pace>>,
-    /// The first symbols, which another thread reads. `None` if there is no such thread, and after they were received.
-    symbols: Option<Receiver<Symbols>>,
     /// The facts found by programs that were loaded at the start, if none may be loaded later.
     sealed: Option<Sealed>,
 }
@@ -126,8 +120,6 @@ enum Aside<T> {
     /// A thread's result, with the processor time that it used.
     Thread(JoinHandle<(T, Duration)>),
     Done(T),
-    /// The result of a thread that the collector did not start.
-    Other(Receiver<T>),
 }
 
 /// Runs `act` on a separate thread, or at once if no thread can be started.
@@ -142,16 +134,9 @@ const STREAM_PAGES: usize = 32;
 
 impl Collector {
     /// A collector whose pins are searched, and whose sockets and streams are opened, by separate threads.
-    /// Another thread reads the first symbols.
-    pub fn with_threads(
-        pins: Pins,
-        sockets: Sockets,
-        streams: Option<Spawner>,
-        symbols: Option<Receiver<Symbols>>,
-        pace: Arc<Pace>,
-    ) -> Collector {
-        let (pins, sockets, pace) = (Some(pins), Some(sockets), Some(pace));
-        Collector { pins, sockets, streams, symbols, pace, ..Collector::default() }
+    pub fn with_threads(pins: Pins, sockets: Sockets, streams: Spawner, pace: Arc<Pace>) -> Collector {
+        let (pins, sockets, streams, pace) = (Some(pins), Some(sockets), Some(streams), Some(pace));
+        Collector { pins, sockets, streams, pace, ..Collector::default() }
     }
 
     /// See [`RouteChanges`]. `None` if there is no thread that opens it, or it cannot be opened.
@@ -161,7 +146,7 @@ impl Collector {
 
     /// All objects that exist now. `own` are tracetui's programs.
     pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
-        let symbols = self.helpers.is_none().then(|| aside(kallsyms::snapshot));
+        let symbols = self.helpers.is_none().then(|| self.read_symbols());
         self.collect(own, symbols).map(|(inventory, _)| inventory)
     }
 
@@ -185,7 +170,6 @@ impl Collector {
                 Some(value)
             }
             Aside::Done(value) => Some(value),
-            Aside::Other(value) => value.recv().ok(),
         }
     }
 
@@ -234,7 +218,7 @@ impl Collector {
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
-        let symbols = self.symbols.take().map_or_else(|| self.read_symbols(), Aside::Other);
+        let symbols = self.read_symbols();
         let (mut inventory, symbols) = self.collect(own, Some(symbols))?;
         if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
             self.layout = Some(layout);
@@ -257,18 +241,16 @@ impl Collector {
     }
 
     /// Reads the required symbols. The names of the helpers are required only once.
-    fn read_symbols(&self) -> Aside<Symbols> {
-        if self.helpers.is_none() {
-            return aside(kallsyms::snapshot);
-        }
+    fn read_symbols(&self) -> Aside<Result<Snapshot, Unavailable>> {
+        let read = if self.helpers.is_none() { kallsyms::snapshot } else { kallsyms::images };
         let pace = self.pace.clone();
-        aside(move || kallsyms::images(&mut Pieces::new(pace.as_deref())))
+        aside(move || read(&mut Pieces::new(pace.as_deref())))
     }
 
     fn collect(
         &mut self,
         own: &FxHashSet<ProgId>,
-        symbols: Option<Aside<Symbols>>,
+        symbols: Option<Aside<Result<Snapshot, Unavailable>>>,
     ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
         let mut unlooked = Unlooked::default();
         let pace = self.pace.clone();

@@ -1,14 +1,19 @@
 //! Netlink requests and their answers, read with bounds checks. Messages come from the kernel, but lengths in them are not trusted.
 
 use rustix::io::Errno;
+use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with, sockopt,
+    AddressFamily, Protocol, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, bind, recv, recvmsg, send, sendmsg, shutdown,
+    socket_with, sockopt,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracetui_host::confine::{Role, Spawner};
 
@@ -17,6 +22,9 @@ const BUFFER: usize = 64 << 10;
 
 /// The maximum number of messages read from one dump.
 const MESSAGES: usize = 1 << 20;
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// `struct nlmsghdr`: length, type, flags, sequence, port.
 const HEADER: usize = 16;
@@ -41,12 +49,39 @@ const GROUPS: u32 = 1 | 1 << 3;
 /// ([`__netlink_ns_capable`](https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c)). Filters of
 /// system calls forbid passing one.
 #[derive(Clone, Debug)]
-pub struct Sockets(Spawner);
+pub enum Sockets {
+    Thread(Spawner),
+    /// The thread belongs to the process at the other end, which passes the sockets.
+    Process(Arc<Mutex<OwnedFd>>),
+}
 
 impl Sockets {
     /// Starts the thread. Call this before giving up rights.
     pub fn start() -> io::Result<Sockets> {
-        Spawner::start("sockets", Role::Sockets).map(Sockets)
+        Spawner::start("sockets", Role::Sockets).map(Sockets::Thread)
+    }
+
+    /// The sockets of the process at the other end of a pair, which [serves](Self::serve) them.
+    pub fn of(other: OwnedFd) -> io::Result<Sockets> {
+        // It may be stopped.
+        sockopt::set_socket_timeout(&other, sockopt::Timeout::Recv, Some(ANSWER))?;
+        Ok(Sockets::Process(Arc::new(Mutex::new(other))))
+    }
+
+    /// Opens sockets for the process at the other end of a pair, until that process ends.
+    pub fn serve(&self, other: OwnedFd) -> io::Result<()> {
+        let Sockets::Thread(spawner) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let sockets = self.clone();
+        spawner.spawn("sockets", move || while sockets.answer(&other).is_ok() {})
+    }
+
+    fn answer(&self, other: &OwnedFd) -> io::Result<()> {
+        let mut asked = [0];
+        let namespace = receive(other, &mut asked)?.map(File::from);
+        let protocol = if asked[0] == 0 { NETLINK_ROUTE } else { Some(SOCK_DIAG) };
+        let opened = self.netlink(namespace.as_ref(), protocol);
+        let error = opened.as_ref().map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |_| 0);
+        pass(other, &error.to_ne_bytes(), opened.ok().as_ref().map(|opened| opened.socket.as_fd()))
     }
 
     /// See [`RouteChanges`].
@@ -56,7 +91,19 @@ impl Sockets {
 
     /// A socket in a network namespace. Without one, in the process's namespace.
     pub(super) fn netlink(&self, namespace: Option<&File>, protocol: Option<Protocol>) -> io::Result<Netlink> {
-        self.open(namespace, move || Netlink::open(protocol))
+        let Sockets::Process(other) = self else { return self.open(namespace, move || Netlink::open(protocol)) };
+        let other = other.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut error = [0; 4];
+        let asked = pass(&other, &[u8::from(protocol.is_some())], namespace.map(File::as_fd));
+        match asked.and_then(|()| receive(&other, &mut error)) {
+            Ok(Some(socket)) => Ok(Netlink::of(socket)),
+            Ok(None) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error))),
+            Err(why) => {
+                // The answer may still come. The next question must not take it for its own.
+                let _ = shutdown(&*other, Shutdown::Both);
+                Err(why)
+            }
+        }
     }
 
     fn open<T: Send + 'static>(
@@ -64,14 +111,37 @@ impl Sockets {
         namespace: Option<&File>,
         open: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
+        let Sockets::Thread(spawner) = self else { return Err(io::ErrorKind::Unsupported.into()) };
         let namespace = namespace.map(File::try_clone).transpose()?;
-        self.0.ask("sockets", move || {
+        spawner.ask("sockets", move || {
             if let Some(file) = namespace {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
             }
             open()
         })
     }
+}
+
+/// Sends a message, and a descriptor with it.
+fn pass(to: &OwnedFd, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    // There is room for one.
+    fd.as_ref().map(|fd| control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(fd))));
+    Ok(sendmsg(to, &[IoSlice::new(message)], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop)?)
+}
+
+/// Receives a message, and the descriptor with it.
+fn receive(from: &OwnedFd, message: &mut [u8]) -> io::Result<Option<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let len = message.len();
+    let received = recvmsg(from, &mut [IoSliceMut::new(message)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let fd = control.drain().find_map(|with| match with {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    if received.bytes == len { Ok(fd) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Reports changes of interfaces or tc. Covers the namespace of the thread that opened it, and the namespaces that have
@@ -123,8 +193,12 @@ impl Netlink {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         // An answer that never comes must not stop everything.
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(2)))?;
-        Ok(Netlink { socket, buffer: vec![0; BUFFER], sequence: 0 })
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(ANSWER))?;
+        Ok(Netlink::of(socket))
+    }
+
+    fn of(socket: OwnedFd) -> Netlink {
+        Netlink { socket, buffer: vec![0; BUFFER], sequence: 0 }
     }
 
     /// Requests all objects of a kind, and passes the bodies of the answers to `each`: a fixed part, then attributes.

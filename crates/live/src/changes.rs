@@ -49,8 +49,8 @@ pub(super) struct Changes {
     found: Found,
     /// tracetui's loaded programs.
     own: FxHashSet<ProgId>,
-    /// The process id of tracetui as it appears in the stream.
-    pid: u32,
+    /// The process ids of tracetui and its inspector as they appear in the stream.
+    pids: [u32; 2],
     /// Whether the stream uses the ids of the initial pid namespace.
     initial: bool,
     /// Whether programs are requested, or only symbols.
@@ -71,7 +71,7 @@ impl Changes {
             found: Found::default(),
             programs,
             own: FxHashSet::default(),
-            pid: std::process::id(),
+            pids: [std::process::id(); 2],
             initial: procfs::pid_namespace("/proc/self/ns/pid").is_some_and(|own| own == INITIAL_PID_NS),
             counted_losses: 0,
             counted: clock::now_boot(),
@@ -83,8 +83,9 @@ impl Changes {
         self.stream.set_opener(opener);
     }
 
-    /// Drops all changes so far, but still remembers which programs are tracetui's.
-    pub(super) fn begin(&mut self) {
+    /// Drops all changes so far, but still remembers which programs are tracetui's. `inspector` is its process id.
+    pub(super) fn begin(&mut self, inspector: Option<u32>) {
+        self.pids[1] = inspector.unwrap_or(self.pids[0]);
         self.read(&mut Batch::default(), &mut |_| {});
         (self.counted_losses, self.counted) = (self.losses(), clock::now_boot());
     }
@@ -110,7 +111,7 @@ impl Changes {
         self.found.changes.sort_by_key(|(time, _)| *time);
         let mut others = false;
         for (time, mut change) in self.found.changes.drain(..) {
-            if change.loaded && change.tgid.0 == self.pid {
+            if change.loaded && self.pids.contains(&change.tgid.0) {
                 self.own.insert(change.id);
             }
             change.own = if change.loaded { self.own.contains(&change.id) } else { self.own.remove(&change.id) };

@@ -5,7 +5,7 @@
 //! slow, this thread waits, and events are lost only in the kernel's ring.
 
 use super::Live;
-use super::inventory::Inventories;
+use super::inspector::Inspector;
 use crate::feed::{Control, FrameSender, Source};
 use crate::wake::Waker;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ const CLOCK_STEP: u64 = 1_000_000;
 /// The attached probes, and the resolver for the cgroups of their events.
 pub struct LiveSource {
     live: Live,
-    inventories: Option<Inventories>,
+    inspector: Option<Inspector>,
     cgroups: Option<CgroupResolver>,
     known_cgroups: Fifo<CgroupId, ()>,
 }
@@ -58,12 +58,12 @@ impl LiveSource {
     /// Creates a source. The batches `first` were sent before its frames.
     pub fn new(
         live: Live,
-        inventories: Option<Inventories>,
+        inspector: Option<Inspector>,
         cgroups: Option<CgroupResolver>,
         first: &[Batch],
         budget: Budget,
     ) -> LiveSource {
-        LiveSource { live, inventories, cgroups, known_cgroups: known_cgroups(first, budget) }
+        LiveSource { live, inspector, cgroups, known_cgroups: known_cgroups(first, budget) }
     }
 }
 
@@ -74,13 +74,14 @@ impl Source for LiveSource {
 
     fn run(self, out: FrameSender) {
         // Without this role, the trace ends here.
-        if enter(Role::Ring).is_err() {
+        let inspector = self.inspector.as_ref().and_then(Inspector::pid);
+        if enter(Role::Ring { inspector }).is_err() {
             return;
         }
-        let LiveSource { live, inventories, cgroups, known_cgroups } = self;
+        let LiveSource { live, inspector, cgroups, known_cgroups } = self;
         let reader = Reader {
             live,
-            inventories,
+            inspector,
             out,
             cgroups,
             last_cgroup: CgroupId(0),
@@ -154,7 +155,7 @@ impl Asked {
 
 struct Reader {
     live: Live,
-    inventories: Option<Inventories>,
+    inspector: Option<Inspector>,
     out: FrameSender,
     cgroups: Option<CgroupResolver>,
     last_cgroup: CgroupId,
@@ -197,7 +198,8 @@ impl Reader {
             // The main thread may not get any lent CPU time on a busy machine.
             let polling = unsettled || self.unnamed.is_some() || looked < self.found + POLLED || is_lent();
             // A failed wait does not end the loop: the next pass reads all available records.
-            let ready = self.live.wait(if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) }, polling);
+            let nap_now = if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) };
+            let ready = self.live.wait(nap_now, polling, self.inspector.as_ref().and_then(Inspector::events));
             looked = Instant::now();
             nap = (2 * nap).min(LATE);
             match self.read(polling) {
@@ -213,6 +215,7 @@ impl Reader {
                 counted = Instant::now();
                 let mut batch = self.out.batch();
                 self.clock(&mut batch);
+                self.inspector.iter_mut().for_each(|inspector| inspector.check(&mut batch));
                 self.count(false, &mut batch);
                 if !self.out.send(batch) {
                     return;
@@ -286,24 +289,21 @@ impl Reader {
 
     /// Adds loads and unloads of programs and finished inventories. Requests another inventory if something changed.
     fn inventory(&mut self, bpf: bool, batch: &mut Batch) {
-        let inventories = self.inventories.as_ref();
-        let mut loaded = |id| inventories.into_iter().for_each(|inventories| inventories.loaded(id));
+        let inspector = self.inspector.as_mut();
+        let mut loaded = |id| inspector.iter().for_each(|inspector| inspector.loaded(id));
         let changed = self.live.drain_changes(batch, &mut loaded);
-        let Some(inventories) = inventories else { return };
+        let Some(inspector) = inspector else { return };
         if changed || bpf {
-            inventories.set_own(&self.live.own_programs());
-            self.live.hurry_symbols();
-            inventories.changed();
+            inspector.changed();
         }
-        inventories.receive(batch);
+        inspector.receive(batch);
     }
 
     fn end(mut self) {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
-        if let Some(inventories) = self.inventories.take() {
-            self.live.hurry_symbols();
-            inventories.end(&mut batch);
+        if let Some(inspector) = self.inspector.take() {
+            inspector.end(&mut batch);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.
         self.live.end_changes(&mut batch);
@@ -327,8 +327,7 @@ impl Reader {
             match control {
                 Control::Stop => return true,
                 Control::CountRuns(on) => {
-                    self.live.hurry_symbols();
-                    self.inventories.iter().for_each(|inventories| inventories.count_runs(on));
+                    self.inspector.iter_mut().for_each(|inspector| inspector.count_runs(on));
                 }
             }
         }

@@ -1,20 +1,20 @@
-//! Inventories of all BPF programs, links and attachments during a trace, as host frames. A separate thread takes them
-//! at the start and after changes.
+//! Inventories of all BPF programs, links and attachments during a trace, as host frames. The inspector
+//! ([`super::inspector`]) takes them at the start and after changes.
 
-use super::Live;
-use crate::NO_THREAD;
 use crate::wake::Waker;
 use rustc_hash::FxHashSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
 use tracetui_events::frame::Batch;
 use tracetui_host::clock;
-use tracetui_host::confine::{Role, Spawner, enter, hold};
+use tracetui_host::confine::{Role, Spawner, enter};
 use tracetui_host::pace::Pace;
 use tracetui_inspect::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids};
 use tracetui_shared::id::{LinkId, ProgId};
@@ -41,122 +41,49 @@ const LOOK: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 /// The interval at which runs are counted.
 const COUNT: Duration = Duration::from_secs(1);
-/// How long the end of a trace waits for the last inventory.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-type Own = Arc<Mutex<FxHashSet<ProgId>>>;
-
-/// The thread that takes inventories.
-pub struct Inventories {
+/// What the trace requests of the thread that takes inventories.
+pub(super) struct Requests {
     poke: Waker,
-    own: Own,
     loads: SyncSender<ProgId>,
-    taken: Receiver<Batch>,
     ends: Arc<AtomicBool>,
     counts: Arc<AtomicBool>,
     pace: Arc<Pace>,
 }
 
-impl Inventories {
-    /// Starts the thread, with the rights that it needs. It wakes the reader of the ring after each inventory.
-    /// `sockets` opens netlink sockets, and `streams` rings of changes. It has the priority of the caller.
-    pub fn start(live: &mut Live, sockets: Sockets, streams: Option<Spawner>) -> Result<Inventories, String> {
-        let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
-        let links = link_ids().map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM) => "cannot list BPF links: run as root with all capabilities (CAP_SYS_ADMIN)".to_owned(),
-            _ => format!("cannot list BPF links: {error}"),
-        })?;
-        let last = LinkId(links.last().copied().unwrap_or_default());
-        let no_thread = |error| format!("{NO_THREAD}: {error}");
-        let pins = Pins::start().map_err(no_thread)?;
-        let (send, taken) = channel();
-        let (loads, loaded) = sync_channel(LOADS);
-        let (own, ends) = (Own::new(Mutex::new(live.own_programs())), Arc::<AtomicBool>::default());
-        let (counts, pace) = (Arc::<AtomicBool>::default(), Arc::<Pace>::default());
-        let taker = Taker {
-            poke: poke.clone(),
-            own: own.clone(),
-            ends: ends.clone(),
-            counts: counts.clone(),
-            counting: false,
-            statistics: None,
-            counted: Instant::now(),
-            reader: live.waker(),
-            send,
-            routes: None,
-            collector: Collector::with_threads(pins, sockets, streams, live.first_symbols(), Arc::clone(&pace)),
-            pace: Arc::clone(&pace),
-            described: Described::since(last, clock::now_boot()),
-            links: Vec::new(),
-            unsteady: false,
-            loaded,
-            compared: None,
-            changed: false,
-            listed: Vec::new(),
-        };
-        let run = move || {
-            if hold(Role::Inventory.capabilities()).is_ok() {
-                taker.run();
-            }
-        };
-        let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
-        thread.map_err(no_thread)?;
-        Ok(Inventories { poke, own, loads, taken, ends, counts, pace })
-    }
-
-    pub(crate) fn changed(&self) {
+impl Requests {
+    /// Something changed. `counts`: whether runs should be counted.
+    pub(super) fn changed(&self, counts: bool) {
+        self.counts.store(counts, Ordering::Release);
         self.pace.hurry();
         self.poke.wake();
     }
 
-    pub(crate) fn count_runs(&self, on: bool) {
-        self.counts.store(on, Ordering::Release);
-        self.changed();
-    }
-
     /// Reports a loaded program. The thread reads it at once, unless too many wait.
-    pub(crate) fn loaded(&self, id: ProgId) {
+    pub(super) fn loaded(&self, id: ProgId) {
         let _ = self.loads.try_send(id);
     }
 
-    pub(crate) fn set_own(&self, own: &FxHashSet<ProgId>) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone_from(own);
-    }
-
-    /// Appends the inventories taken since the last call. Their frames get the current time, because all earlier events
-    /// have been read.
-    pub(crate) fn receive(&self, batch: &mut Batch) {
-        while let Ok(taken) = self.taken.try_recv() {
-            append(&taken, batch);
-        }
-    }
-
-    /// Takes the last inventory if something changed, and appends it.
-    pub(crate) fn end(self, batch: &mut Batch) {
+    /// Requests the last inventory if something changed.
+    pub(super) fn end(&self) {
         self.ends.store(true, Ordering::Release);
-        self.changed();
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.taken.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(taken) => append(&taken, batch),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
-            }
-        }
+        self.pace.hurry();
+        self.poke.wake();
     }
 }
 
-fn append(taken: &Batch, batch: &mut Batch) {
-    let now = clock::now_boot();
-    for frame in taken.frames() {
-        let mut header = frame.header;
-        header.time = now;
-        batch.push(header, frame.payload);
-    }
+/// The threads that do what the one that takes inventories may not do itself.
+pub(super) struct Helpers {
+    pub(super) pins: Pins,
+    /// Opens netlink sockets.
+    pub(super) sockets: Sockets,
+    /// Opens rings of changes.
+    pub(super) streams: Spawner,
 }
 
-struct Taker {
+pub(super) struct Taker {
     poke: Waker,
-    own: Own,
+    /// tracetui's programs.
+    own: FxHashSet<ProgId>,
     ends: Arc<AtomicBool>,
     /// Whether runs should be counted.
     counts: Arc<AtomicBool>,
@@ -165,10 +92,10 @@ struct Taker {
     statistics: Option<RunStatistics>,
     /// The last time the counters were read.
     counted: Instant,
-    reader: Waker,
     /// Inventories have pauses unless something changed or somebody waits for them.
     pace: Arc<Pace>,
-    send: Sender<Batch>,
+    /// Receives the frames.
+    trace: File,
     /// Changes of network interfaces. If `None`, they are found after [`LONGEST`].
     routes: Option<RouteChanges>,
     collector: Collector,
@@ -188,11 +115,48 @@ struct Taker {
 }
 
 impl Taker {
-    fn run(mut self) {
+    /// `last` is the last link that exists.
+    pub(super) fn new(
+        own: FxHashSet<ProgId>,
+        last: LinkId,
+        Helpers { pins, sockets, streams }: Helpers,
+        trace: File,
+    ) -> io::Result<(Taker, Requests)> {
+        let poke = Waker::new()?;
+        let (loads, loaded) = sync_channel(LOADS);
+        let (ends, counts) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let pace = Arc::<Pace>::default();
+        let taker = Taker {
+            poke: poke.clone(),
+            own,
+            ends: ends.clone(),
+            counts: counts.clone(),
+            counting: false,
+            statistics: None,
+            counted: Instant::now(),
+            pace: Arc::clone(&pace),
+            trace,
+            routes: None,
+            collector: Collector::with_threads(pins, sockets, streams, Arc::clone(&pace)),
+            described: Described::since(last, clock::now_boot()),
+            links: Vec::new(),
+            unsteady: false,
+            loaded,
+            compared: None,
+            changed: false,
+            listed: Vec::new(),
+        };
+        Ok((taker, Requests { poke, loads, ends, counts, pace }))
+    }
+
+    /// Takes inventories until the trace ends, or an inventory fails.
+    pub(super) fn run(mut self) {
         self.routes = self.collector.changes();
         // The collector's own programs are loaded before the first inventory, because their links would force a
         // repetition. No program is loaded after that.
         self.collector.load_programs();
+        // The links of the start are no change, so nobody waits for the first inventory.
+        self.links = link_ids().unwrap_or_default();
         if enter(Role::Inventory).is_err() {
             return;
         }
@@ -263,14 +227,13 @@ impl Taker {
     /// Reads newly loaded programs, so that an event that waits for its system call can describe them.
     fn read_loaded(&mut self) {
         let mut batch = Batch::default();
-        let own = self.own();
         for id in self.loaded.try_iter() {
             self.collector.saw(id);
-            if let Some(facts) = self.collector.program(id, &own) {
+            if let Some(facts) = self.collector.program(id, &self.own) {
                 self.described.add_program(&facts, clock::now_boot(), &mut batch);
             }
         }
-        self.send(batch);
+        self.send(&batch);
     }
 
     /// Turns counting on or off as requested. While it is on, reads the counters once a second.
@@ -289,29 +252,22 @@ impl Taker {
         self.counted = Instant::now();
         let mut batch = Batch::default();
         self.described.count(on.then_some(counters), clock::now_boot(), &mut batch);
-        self.send(batch);
+        self.send(&batch);
     }
 
-    fn own(&self) -> FxHashSet<ProgId> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn send(&self, batch: Batch) {
-        if !batch.is_empty() {
-            // An error means that the trace has ended.
-            let _ = self.send.send(batch);
-            self.reader.wake();
-        }
+    fn send(&mut self, batch: &Batch) {
+        // An error means that the trace has ended, and soon this process with it.
+        let _ = self.trace.write_all(batch.bytes());
     }
 
     /// Takes an inventory. `None` if links were created or released meanwhile, unless this is the last try.
     fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
         self.links = link_ids().unwrap_or_default();
-        let (own, from) = (self.own(), clock::now_boot());
+        let from = clock::now_boot();
         let compares = self.compares();
         let inventory = match compares {
-            true => self.collector.take_and_compare(&own)?,
-            false => self.collector.take(&own)?,
+            true => self.collector.take_and_compare(&self.own)?,
+            false => self.collector.take(&self.own)?,
         };
         // A link that could not be opened was just created or released. The inventory may show its attachment without
         // the link.
@@ -330,7 +286,7 @@ impl Taker {
         self.listed = listed;
         let mut batch = Batch::default();
         self.described.update(&inventory, steady, (from, clock::now_boot()), &mut batch);
-        self.send(batch);
+        self.send(&batch);
         Ok(Some(()))
     }
 }

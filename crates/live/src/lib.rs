@@ -16,6 +16,7 @@
 //! | [`changes`] | loads and unloads of BPF programs, as host frames |
 //! | [`stacks`] | the symbols of the addresses on stacks, as host frames |
 //! | [`inventory`] | inventories of programs and attachments, as host frames |
+//! | [`inspector`] | the process that takes them |
 //! | [`engine`] | the source of live frames: ring records and host data |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //! | [`feed`] | runs a source on a thread; the queue of its frames |
@@ -31,7 +32,8 @@ mod changes;
 mod elements;
 pub mod engine;
 mod helpers;
-pub mod inventory;
+pub mod inspector;
+mod inventory;
 mod kinds;
 mod load;
 mod loss;
@@ -61,14 +63,14 @@ pub use status::ProbeStatus;
 pub const NO_THREAD: &str =
     "cannot start a thread (remedy: raise ulimit -u or the cgroup's pids.max; use `unshare -p` with -f)";
 
+use crate::inspector::InspectorIds;
 use crate::wake::Waker;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use loss::CpuStates;
 use object::Maps;
 use rustc_hash::FxHashSet;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::Receiver;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tracetui_events::capture::CaptureFilter;
@@ -81,7 +83,6 @@ use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::ftrace::FunctionTracing;
 use tracetui_host::kallsyms;
 use tracetui_host::maps::freeze;
-use tracetui_inspect::Symbols;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::id::{ProgId, Tgid};
@@ -109,6 +110,8 @@ pub struct LiveOptions {
     pub connections: u32,
     /// The preferred kind of attach points.
     pub way: Way,
+    /// The process that takes inventories, whose events are tracetui's own.
+    pub inspector: Option<InspectorIds>,
 }
 
 impl LiveOptions {
@@ -282,7 +285,8 @@ impl Live {
         let started = capture.started();
         probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
-        changes.iter_mut().for_each(changes::Changes::begin);
+        let inspector = options.inspector.map(|inspector| inspector.pid);
+        changes.iter_mut().for_each(|changes| changes.begin(inspector));
         let at_functions = probes.iter().any(|probe| probe.attached && probe.at_functions);
         let functions = at_functions.then(FunctionTracing::open).flatten().map(|setting| (setting, false));
         Ok(Live {
@@ -346,10 +350,10 @@ impl Live {
         self.capture.name_all_cgroups(all)
     }
 
-    /// Waits for records in the ring or a program load or unload (`true`). Returns `false` at the end of `timeout` or
-    /// after [`Waker::wake`]. `polling`: small records do not end the wait.
-    pub fn wait(&self, timeout: Duration, polling: bool) -> io::Result<bool> {
-        self.rings.wait(timeout, polling, self.changes.iter().flat_map(changes::Changes::events))
+    /// Waits for records in the ring, a program load or unload, or data on `other` (`true`). Returns `false` at the end of
+    /// `timeout` or after [`Waker::wake`]. `polling`: small records do not end the wait.
+    pub fn wait(&self, timeout: Duration, polling: bool, other: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+        self.rings.wait(timeout, polling, self.changes.iter().flat_map(changes::Changes::events).chain(other))
     }
 
     /// Ends a [`Live::wait`] from another thread.
@@ -404,17 +408,11 @@ impl Live {
         self.names.as_ref().filter(|_| self.stacks).and_then(stacks::StackNames::unnamed)
     }
 
-    /// Starts the thread that opens the rings of program changes from now on. `None` if changes are not followed.
-    pub fn open_streams_aside(&mut self) -> io::Result<Option<Spawner>> {
-        let Some(changes) = &mut self.changes else { return Ok(None) };
-        let opener = Spawner::start("streams", Role::Streams)?;
-        changes.set_opener(opener.clone());
-        Ok(Some(opener))
-    }
-
-    /// Receives the symbols once they are read, so that the inventory does not read them again.
-    fn first_symbols(&mut self) -> Option<Receiver<Symbols>> {
-        self.names.as_mut().and_then(stacks::StackNames::first)
+    /// Starts the thread that opens the rings of program changes from now on, if changes are followed.
+    pub fn open_streams_aside(&mut self) -> io::Result<()> {
+        let Some(changes) = &mut self.changes else { return Ok(()) };
+        changes.set_opener(Spawner::start("streams", Role::Streams)?);
+        Ok(())
     }
 
     pub fn own_programs(&self) -> FxHashSet<ProgId> {

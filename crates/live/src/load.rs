@@ -314,6 +314,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     let mut constants = [0; CONST_COUNT];
     let mut put = |constant: Const, value: u32| constants[constant as usize] = value;
     put(Const::SelfTgid, own_tgid());
+    put(Const::InspectorTgid, options.inspector.map_or(u32::MAX, |inspector| inspector.tgid.0));
     put(Const::ByHelper, u32::from(!facts.typed_task));
     put(Const::MayGoto, u32::from(facts.may_goto));
     put(Const::Cast, u32::from(facts.cast.is_some()));
@@ -391,6 +392,7 @@ mod tests {
             tree_size: tracetui_shared::capture::MAX_TREE,
             connections: tracetui_shared::record::tcp::MAX_CONNECTIONS,
             way: crate::Way::Auto,
+            inspector: None,
         }
     }
 

@@ -32,8 +32,6 @@ pub(super) struct StackNames {
     /// Why there are no names. Set if the kernel cannot be asked either.
     unnamed: Option<Unavailable>,
     read: Receiver<(BootNanos, SymbolChange)>,
-    /// The first symbols, for the inventory. `None` after [`first`](Self::first).
-    first: Option<Receiver<Result<Snapshot, Unavailable>>>,
     /// Whether the symbols were read, or cannot be read.
     known: bool,
     /// The symbols sent so far, by address and `from`.
@@ -51,13 +49,8 @@ impl StackNames {
     /// Begins to read the symbols.
     pub(super) fn start() -> StackNames {
         let (deliver, read) = channel();
-        let (share, first) = channel();
-        let mut share = Some(share);
         let reader = SymbolReader::start(move |at, change| {
             // An error means that the receiver is gone.
-            if let Some(share) = share.take() {
-                let _ = share.send(result(change.clone()));
-            }
             let _ = deliver.send((at, change));
         });
         StackNames {
@@ -67,7 +60,6 @@ impl StackNames {
             namer: None,
             unnamed: None,
             read,
-            first: Some(first),
             known: false,
             sent: FxHashMap::default(),
             addresses: FxHashMap::default(),
@@ -78,24 +70,22 @@ impl StackNames {
         }
     }
 
-    /// Receives the result of the first read. `None` after the first call.
-    pub(super) fn first(&mut self) -> Option<Receiver<Result<Snapshot, Unavailable>>> {
-        self.first.take()
-    }
-
     /// Waits until the symbols are read, which takes some 60 ms.
     pub(super) fn wait(&mut self) -> Result<Snapshot, Unavailable> {
         self.hurry();
         self.known = true;
         let (at, change) = self.read.recv().map_err(|_| Unavailable::NotRead)?;
         self.symbols.apply(at, change.clone());
-        let read = result(change);
-        if let Err(why) = read {
-            // Before 5.13, no program can ask the kernel for names.
-            self.namer = Namer::load().ok();
-            self.unnamed = self.namer.is_none().then_some(why);
+        match change {
+            SymbolChange::Read(snapshot) => Ok(snapshot),
+            SymbolChange::Unavailable(why) => {
+                // Before 5.13, no program can ask the kernel for names.
+                self.namer = Namer::load().ok();
+                self.unnamed = self.namer.is_none().then_some(why);
+                Err(why)
+            }
+            _ => Err(Unavailable::NotRead),
         }
-        read
     }
 
     /// Ends the pauses of the first read.
@@ -251,15 +241,6 @@ impl StackNames {
         let from = if owner.is_empty() { BootNanos(0) } else { at };
         let addr = KernelAddr(address.checked_sub(named.offset)?);
         Some(KernelSymbol { addr, size: named.size, from, to: BootNanos(0), name: named.name, owner })
-    }
-}
-
-/// The result of a read.
-fn result(change: SymbolChange) -> Result<Snapshot, Unavailable> {
-    match change {
-        SymbolChange::Read(snapshot) => Ok(snapshot),
-        SymbolChange::Unavailable(why) => Err(why),
-        _ => Err(Unavailable::NotRead),
     }
 }
 

@@ -117,7 +117,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         command_pid: None,
     };
     let untraced = call_ns();
-    match attach(&options) {
+    match attach(&options, || None) {
         Ok(mut live) => {
             examined.calls = Some(Calls { untraced, traced: call_ns() });
             examined.probes = live.probes().iter().map(ProbeStatus::frame).collect();

@@ -67,7 +67,7 @@ impl SelfTest {
         let mut batch = Batch::default();
         loop {
             // Look for events even if the wait failed.
-            let _ = live.wait(Duration::from_millis(50), false);
+            let _ = live.wait(Duration::from_millis(50), false, None);
             batch.clear();
             live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX));
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {

@@ -1,6 +1,7 @@
 //! The programs that are attached, according to the kernel: only those that the requested kinds need.
 
 use crate::bpf::Attr;
+use crate::inspector::inspector_of;
 use crate::sys;
 use crate::traced::{Traced, alone, not_checked, release};
 use std::collections::BTreeSet;
@@ -124,7 +125,7 @@ fn an_inventory_reads_descriptors_by_iterators() {
     let mut programs = BTreeSet::new();
     while Instant::now() < end && !both.iter().all(|name| programs.contains(*name)) {
         std::thread::sleep(Duration::from_millis(50));
-        programs = linked(traced.pid());
+        programs = linked(inspector_of(traced.pid()).expect("it has one"));
     }
     traced.stop();
     assert!(both.iter().all(|name| programs.contains(*name)), "{programs:?}");

@@ -1,6 +1,7 @@
 //! What the threads of a trace can do. The test makes them try, by ptrace(2): so it is done with exactly their credentials, filters
 //! and restrictions. That each act is possible without them is shown by a process of root.
 
+use crate::inspector::inspector_of;
 use crate::pty;
 use crate::sys;
 use crate::traced::{Dir, alone, cannot_run, may_trace, not_checked, tracetui};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 const USER: &str = "65529";
 const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_NET_ADMIN: u64 = 1 << 12;
 
 /// How long threads may take to give up what they do not need.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -440,7 +443,9 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         not_checked("where threads with root's ids for files write: this kernel has no Landlock");
     }
     let mut checked = Vec::new();
-    for thread in confined(pid) {
+    let inspector = inspector_of(pid).expect("it has one");
+    let all = [pid, inspector].into_iter().flat_map(|process| confined(process).into_iter().map(move |t| (process, t)));
+    for (process, thread) in all {
         let (name, ids) = (thread.name.as_str(), thread.line("Uid:"));
         let for_files = match name {
             "pins" => "0",
@@ -450,11 +455,16 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         assert_eq!(ids, format!("{USER}\t{USER}\t{USER}\t{for_files}"), "{name}");
         let (held, permitted) = (thread.hex("CapEff:"), thread.hex("CapPrm:"));
         assert_eq!(held, permitted, "{name}");
-        let sees_others = ["scan", "lookups", "why", "inventory", "netns"].contains(&name);
+        let inspects = process == inspector && ["inspector", "requests", "netns"].contains(&name);
+        let admin = if inspects { CAP_SYS_ADMIN | CAP_NET_ADMIN } else { 0 };
+        let admin = if (process, name) == (inspector, "sockets") { CAP_SYS_ADMIN } else { admin };
+        assert_eq!(held & (CAP_SYS_ADMIN | CAP_NET_ADMIN), admin, "{name} of {process}");
+        let sees_others = inspects || ["scan", "lookups", "why"].contains(&name);
         assert_eq!(held & CAP_SYS_PTRACE != 0, sees_others, "{name}");
         let reads_all = sees_others || ["cgroups", "pins"].contains(&name);
         assert_eq!(held & CAP_DAC_READ_SEARCH != 0, reads_all, "{name}");
-        let Some((tried, changed)) = try_all(thread.tid, &file, victim.pid()).zip(change_interface(thread.tid, pid))
+        let Some((tried, changed)) =
+            try_all(thread.tid, &file, victim.pid()).zip(change_interface(thread.tid, process))
         else {
             not_checked(&format!("thread {name}: it ended, or did not stop in a system call"));
             continue;
@@ -477,7 +487,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         let reads_shadow = reads_all && name != "cgroups" || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
-    for thread in ["tracetui", "source", "cgroups", "lookups", "inventory", "sockets", "streams", "pins"] {
+    for thread in ["tracetui", "source", "cgroups", "lookups", "inspector", "requests", "sockets", "streams", "pins"] {
         assert!(checked.iter().any(|name| name == thread), "{thread} was not checked: {checked:?}");
     }
     assert!(!Path::new(&format!("{file}.new")).exists());
@@ -551,7 +561,8 @@ fn no_thread_of_print_can_do_more_than_its_work() {
     let refused = std::net::TcpStream::connect("127.0.0.1:1");
     assert!(refused.is_err(), "nothing listens on port 1");
     std::thread::sleep(Duration::from_secs(1));
-    assert!(!route_sockets(child.pid()).is_empty(), "the inventory listens to changes of interfaces");
+    let inspector = inspector_of(child.pid()).expect("it has one");
+    assert!(!route_sockets(inspector).is_empty(), "it listens to changes of interfaces");
     check_threads(child.pid(), &[], "");
     let said = stop(child, &dir);
     assert!(!said.contains("seccomp denied"), "{said}");

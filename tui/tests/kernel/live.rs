@@ -73,6 +73,7 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
         tree_size,
         connections,
         way,
+        inspector: None,
     };
     match Begun::new(&options).and_then(|begun| Live::start(&options, begun, &facts)) {
         Ok(live) => Some(live),

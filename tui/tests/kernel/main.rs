@@ -31,6 +31,7 @@ mod forged;
 mod formats;
 mod fuse;
 mod hostile;
+mod inspector;
 mod lies;
 mod live;
 mod narrow;

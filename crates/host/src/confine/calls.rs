@@ -276,9 +276,14 @@ impl List {
                     list.signals(command)?;
                 }
             }
-            For::Role(Role::Ring) => {
+            For::Role(Role::Ring { inspector }) => {
                 list.reads()?;
                 list.any_of(libc::SYS_bpf, 0, bpf::RING)?;
+                if let Some(inspector) = inspector {
+                    let inspector = inspector.as_raw_pid().cast_unsigned().into();
+                    list.when(libc::SYS_kill, &[is(0, inspector), is(1, libc::SIGKILL as u64)])?;
+                    list.when(libc::SYS_wait4, &[is(0, inspector)])?;
+                }
             }
             For::Role(Role::Handles) => {
                 // A handle can belong to any file. The thread reads no files, not even by path: see `programs`.
@@ -287,7 +292,14 @@ impl List {
             }
             For::Role(Role::Processes) => {
                 list.reads()?;
-                list.calls(&[libc::SYS_getxattr, libc::SYS_recvfrom]);
+                // The inspector passes sockets.
+                list.calls(&[
+                    libc::SYS_getxattr,
+                    libc::SYS_recvfrom,
+                    libc::SYS_recvmsg,
+                    libc::SYS_sendmsg,
+                    libc::SYS_shutdown,
+                ]);
                 // By the sockets of `Role::Sockets`. With an address, the kernel would not check who opened the socket.
                 list.when(libc::SYS_sendto, &[is_null(4)])?;
             }
@@ -298,7 +310,8 @@ impl List {
                 for protocol in [libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG] {
                     list.when(libc::SYS_socket, &[is(0, libc::AF_NETLINK as u64), is(2, protocol as u64)])?;
                 }
-                list.calls(&[libc::SYS_bind]);
+                // The last two pass sockets to the tracer.
+                list.calls(&[libc::SYS_bind, libc::SYS_recvmsg, libc::SYS_sendmsg]);
                 // No socket filters. There are two options for the timeout, with words of both sizes.
                 for (level, option) in [
                     (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID),

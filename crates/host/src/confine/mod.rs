@@ -8,12 +8,19 @@
 //! | `cgroups` | [`Role::Handles`] | DAC_READ_SEARCH |
 //! | `scan`, `lookups`, `why` | [`Role::Processes`] | SYS_PTRACE, DAC_READ_SEARCH |
 //! | `symbols` | [`Role::Symbols`] | SYSLOG |
-//! | `inventory`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
-//! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
 //! | `streams` | [`Role::Streams`] | PERFMON |
-//! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
 //! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
+//!
+//! The inspector is a process of its own, with a thread `streams` and these:
+//!
+//! | thread | role | capabilities |
+//! |---|---|---|
+//! | `inspector`, `requests`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
+//! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
+//! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
+//!
+//! A trace of `tcp` without `bpf` has no inspector, but a thread `sockets`.
 //!
 //! Credentials belong to a thread. The functions of the C library change the credentials of all threads, so this module
 //! makes the system calls directly. A thread has no more rights than its parent had at its start. Threads with more
@@ -97,7 +104,10 @@ pub enum Role {
         command: Option<Pid>,
     },
     /// Empties the ring, and reads the counters.
-    Ring,
+    Ring {
+        /// The process that takes inventories, which may be killed.
+        inspector: Option<Pid>,
+    },
     Handles,
     /// Reads /proc of all users, for the processes that run at the start and for the reasons of failed calls.
     Processes,
@@ -119,20 +129,19 @@ pub enum Role {
 pub(crate) const ROLES: [(&str, Role); 10] = [
     ("main", Role::Events { signals: false, command: None }),
     ("main, with a COMMAND or a screen", Role::Events { signals: true, command: None }),
-    ("source", Role::Ring),
+    ("source", Role::Ring { inspector: None }),
     ("cgroups", Role::Handles),
     ("scan, lookups, why", Role::Processes),
     ("symbols", Role::Symbols),
-    ("inventory", Role::Inventory),
-    ("sockets", Role::Sockets),
     ("streams", Role::Streams),
-    ("pins", Role::Pins),
+    ("inspector", Role::Inventory),
+    ("inspector: sockets", Role::Sockets),
+    ("inspector: pins", Role::Pins),
 ];
 
 const NONE: Capabilities = Capabilities(0);
 
-/// The capabilities of a trace between the attach and the start of its threads. The thread of [`Role::Inventory`] gets
-/// its other capabilities earlier.
+/// The capabilities of a trace between the attach and the start of its threads.
 pub const STARTING: Capabilities = NONE
     .with(Capability::DacReadSearch)
     .with(Capability::Kill)
@@ -147,7 +156,7 @@ impl Role {
         match self {
             Role::Events { signals: false, .. } => NONE.with(Capability::SysNice),
             Role::Events { signals: true, .. } => NONE.with(Capability::SysNice).with(Capability::Kill),
-            Role::Ring => {
+            Role::Ring { .. } => {
                 NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
             }
             Role::Handles => NONE.with(Capability::DacReadSearch),
@@ -185,7 +194,7 @@ pub fn enter(role: Role) -> io::Result<Enforced> {
     }
     let writes = match role {
         Role::Events { .. } => writes::restrict(WriteAccess::Terminal)?,
-        Role::Ring | Role::Handles | Role::Symbols | Role::Sockets | Role::Streams | Role::Pins => {
+        Role::Ring { .. } | Role::Handles | Role::Symbols | Role::Sockets | Role::Streams | Role::Pins => {
             writes::restrict(WriteAccess::Nowhere)?
         }
         // These roles read from other processes, which such a restriction would forbid.
@@ -407,7 +416,12 @@ mod tests {
     #[test]
     fn a_thread_has_only_what_its_role_takes() {
         let had = Machine::read().capabilities.expect("readable").0;
-        for role in [Role::Events { signals: false, command: None }, Role::Ring, Role::Processes, Role::Inventory] {
+        for role in [
+            Role::Events { signals: false, command: None },
+            Role::Ring { inspector: None },
+            Role::Processes,
+            Role::Inventory,
+        ] {
             let status = status_after(move || enter(role).map(drop));
             assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().0, "{role:?}");
             assert_eq!(hex(&status, "CapPrm:") & !role.capabilities().0, 0);

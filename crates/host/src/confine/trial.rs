@@ -161,7 +161,7 @@ mod tests {
         let able = |name: &str| trial.threads.iter().find(|threads| threads.names == name).map(|found| &found.able);
         assert_eq!(able("main"), Some(&vec![]));
         if rustix::process::geteuid().is_root() {
-            assert_eq!(able("pins"), Some(&vec![READ_SECRETS]), "they have root's ids for files");
+            assert_eq!(able("inspector: pins"), Some(&vec![READ_SECRETS]), "they have root's ids for files");
             assert_eq!(able("scan, lookups, why"), Some(&vec![READ_SECRETS]), "they have CAP_DAC_READ_SEARCH");
         }
         // Each act is possible here, where nothing was given up.

@@ -85,12 +85,12 @@ fn name_of(names: &[(u32, String)], id: u32) -> String {
 #[derive(Clone, Debug)]
 pub struct Threads {
     spawner: Spawner,
-    sockets: Sockets,
+    sockets: Option<Sockets>,
 }
 
 impl Threads {
-    /// `sockets` opens the sockets that lookups of connections need.
-    pub fn start(sockets: Sockets) -> io::Result<Threads> {
+    /// `sockets` opens the sockets that lookups of connections need. `None` if no connections are traced.
+    pub fn start(sockets: Option<Sockets>) -> io::Result<Threads> {
         Ok(Threads { spawner: Spawner::start("lookups", Role::Processes)?, sockets })
     }
 
@@ -99,9 +99,10 @@ impl Threads {
         let sockets = self.sockets.clone();
         self.spawner.spawn("why", move || {
             give_up_raised();
-            run(&|lookup| match lookup {
-                Lookup::Path(question) => look(question),
-                Lookup::Connect(connect) => tcp::look(connect, &sockets),
+            run(&|lookup| match (lookup, &sockets) {
+                (Lookup::Path(question), _) => look(question),
+                (Lookup::Connect(connect), Some(sockets)) => tcp::look(connect, sockets),
+                (Lookup::Connect(_), None) => Answer::unknown(b"connections are not traced".to_vec(), 0),
             });
         })
     }

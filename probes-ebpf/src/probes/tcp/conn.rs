@@ -257,7 +257,7 @@ pub unsafe fn begin(scratch: &Array<Scratch>, who: &Who, flags: u16, via: u8, ab
     // them.
     unsafe {
         let s = place(scratch)?;
-        if u64::from(who.tgid) == konst!(SelfTgid) {
+        if emit::is_own(who) {
             return None;
         }
         let conn = &raw mut (*s).conn;

@@ -19,7 +19,7 @@ use tracetui_host::procfs::has_named_cgroups;
 use tracetui_inspect::Sockets;
 use tracetui_live::engine::LiveSource;
 use tracetui_live::feed::{Feed, Scan};
-use tracetui_live::inventory::Inventories;
+use tracetui_live::inspector::{Inspector, InspectorIds};
 use tracetui_live::lookup::Threads;
 use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, NO_THREAD, ProbeStatus, Way};
 use tracetui_shared::capture::{MAX_TREE, test};
@@ -48,19 +48,27 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let unnamed = unnamed_cgroups(options)?;
     // A busy machine must not delay the start.
     raise_priority();
-    let mut live = attach(options)?;
+    let mut inspector = options.kinds.contains(Kind::Bpf).then(Inspector::start);
+    let mut live = attach(options, || {
+        let ids = inspector.as_mut()?.as_mut().ok()?.0.ids();
+        ids.map_err(|error| inspector = Some(Err(error))).ok()
+    })?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).chain(unnamed).collect();
-    // These threads need privileges that the other threads drop. They keep the raised priority: the start and the end wait for them.
-    // They do little, or work in small pieces.
-    let streams = live.open_streams_aside().context(NO_THREAD)?;
-    let sockets = Sockets::start().context(NO_THREAD)?;
-    let inventories =
-        options.kinds.contains(Kind::Bpf).then(|| Inventories::start(&mut live, sockets.clone(), streams));
-    let inventories = inventories.transpose();
-    let inventories = inventories.unwrap_or_else(|why| {
+    // This thread needs privileges that the other threads drop. It keeps the raised priority: the start waits for it.
+    live.open_streams_aside().context(NO_THREAD)?;
+    let inspector = inspector.map(|started| {
+        let (mut inspector, sockets) = started.map_err(|error| format!("cannot start the inspector: {error}"))?;
+        inspector.begin(&live)?;
+        Ok((inspector, sockets))
+    });
+    let inspector = inspector.transpose().unwrap_or_else(|why: String| {
         notes.push(format!("BPF inventory: {why}; missing: programs attached without a system call of their own"));
         None
     });
+    let (inspector, mut sockets) = inspector.unzip();
+    if sockets.is_none() && options.kinds.contains(Kind::Tcp) {
+        sockets = Some(Sockets::start().context(NO_THREAD)?);
+    }
     // Do this before starting the threads that read data from other processes.
     hold(STARTING).context("cannot drop privileges")?;
     notes.extend(live.probes().iter().filter_map(note));
@@ -113,7 +121,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         cgroups.open_aside().context(NO_THREAD)?;
     }
     let lookups = Threads::start(sockets).context(NO_THREAD)?;
-    let source = LiveSource::new(live, inventories, cgroups, &first, budget);
+    let source = LiveSource::new(live, inspector, cgroups, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
     // Do this last, since threads inherit it.
     let role = Role::Events { signals: options.signals, command: options.command_pid };
@@ -122,13 +130,14 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     Ok(Session { feed, ready, notes, lookups })
 }
 
-pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
+/// `inspector` waits for the inspector.
+pub(crate) fn attach(options: &TraceOptions, inspector: impl FnOnce() -> Option<InspectorIds>) -> Result<Live> {
     let mut capture = options.capture.clone();
     if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
         capture.capture.tests |= test::TREE;
         capture.trees = vec![command.0];
     }
-    let live_options = LiveOptions {
+    let mut live_options = LiveOptions {
         ring_size: options.ring_size,
         rings: options.rings,
         kinds: options.kinds,
@@ -138,6 +147,7 @@ pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
         tree_size: MAX_TREE,
         connections: MAX_CONNECTIONS,
         way: options.way,
+        inspector: None,
     };
     let (begun, facts) = std::thread::scope(|scope| {
         let begun = std::thread::Builder::new().spawn_scoped(scope, || Begun::new(&live_options));
@@ -147,7 +157,9 @@ pub(crate) fn attach(options: &TraceOptions) -> Result<Live> {
         anyhow::Ok((begun.join(), facts))
     })?;
     let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let mut live = Live::start(&live_options, begun, &facts?)?;
+    let facts = facts?;
+    live_options.inspector = inspector();
+    let mut live = Live::start(&live_options, begun, &facts)?;
     live.freeze_capture()?;
     Ok(live)
 }

@@ -1,0 +1,448 @@
+//! The inspector: a process that takes inventories ([`super::inventory`]) for a trace of BPF programs. It reads names that
+//! others chose, with capabilities that the trace does not have. What it sends is therefore checked as if an attacker
+//! had sent it.
+//!
+//! The trace starts its own program again as the inspector. Two pairs of sockets connect them: frames in one direction
+//! and requests in the other, and the netlink sockets for lookups ([`Sockets::serve`]).
+
+use super::Live;
+use super::inventory::{Helpers, Requests, Taker};
+use rustc_hash::FxHashSet;
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::thread::set_name;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _, stdin, stdout};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tracetui_events::frame::host::{BpfInventory, HostFrame};
+use tracetui_events::frame::{Batch, FrameRef, HEADER};
+use tracetui_events::text::without_codes;
+use tracetui_host::confine::{Role, Spawner, enter, hold};
+use tracetui_host::{clock, files, own_id};
+use tracetui_inspect::{Pins, Sockets, link_ids};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::{LinkId, ProgId, Tgid};
+use tracetui_shared::time::BootNanos;
+use zerocopy::FromBytes as _;
+
+/// The name by which the program is started as the inspector (`argv[0]`).
+pub const NAME: &str = "tracetui-inspector";
+
+/// The maximum number of bytes of its data.
+const MEMORY: u64 = 256 << 20;
+/// The maximum size of a frame.
+const FRAME: usize = 1 << 20;
+/// The bytes that are received at once, and how often in a row.
+const PIECE: usize = 64 << 10;
+const PIECES: usize = 16;
+/// How long its start may take.
+const START: Duration = Duration::from_secs(10);
+/// How long the end of a trace waits for the last inventory.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a process that was killed, or closed its sockets, may take to end.
+const END: Duration = Duration::from_millis(200);
+/// The time without an inventory after which that is reported. A pause between two has at most 10 s.
+const SILENT: Duration = Duration::from_secs(40);
+
+/// A request to the inspector: what, and a number.
+type Request = [u32; 2];
+
+/// The numbers of requests.
+mod request {
+    /// A program of tracetui.
+    pub(super) const OWN: u32 = 1;
+    /// Begin. The number is the last link.
+    pub(super) const BEGIN: u32 = 2;
+    /// Something changed. The number is whether runs should be counted.
+    pub(super) const CHANGED: u32 = 3;
+    /// A program was loaded.
+    pub(super) const LOADED: u32 = 4;
+    pub(super) const END: u32 = 5;
+}
+
+/// The ids of the inspector.
+#[derive(Clone, Copy, Debug)]
+pub struct InspectorIds {
+    /// In tracetui's pid namespace.
+    pub pid: u32,
+    /// As the probes see it.
+    pub tgid: Tgid,
+}
+
+/// The running inspector, as the trace sees it.
+#[derive(Debug)]
+pub struct Inspector {
+    child: Child,
+    socket: UnixStream,
+    frames: Received,
+    counts: bool,
+    ending: bool,
+    /// Whether the process has ended, and no more frames come.
+    over: bool,
+    /// The last time that frames came, and whether a message said that none come any more.
+    heard: Instant,
+    silent: bool,
+}
+
+impl Inspector {
+    /// Starts the process, with the rights and the priority of the caller. Call it on the main thread, with whose end the
+    /// inspector is killed. Also returns the sockets that it opens for lookups.
+    pub fn start() -> io::Result<(Inspector, Sockets)> {
+        let (socket, its_socket) = UnixStream::pair()?;
+        let (lookups, its_lookups) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let sockets = Sockets::of(lookups)?;
+        // The group keeps the keys of the terminal from it.
+        let child = Command::new("/proc/self/exe")
+            .arg0(NAME)
+            .env_clear()
+            .current_dir("/")
+            .process_group(0)
+            .stdin(OwnedFd::from(its_socket))
+            .stdout(its_lookups)
+            .stderr(Stdio::null())
+            .spawn()?;
+        socket.set_nonblocking(true)?;
+        let inspector = Inspector {
+            child,
+            socket,
+            frames: Received::default(),
+            counts: false,
+            ending: false,
+            over: false,
+            heard: Instant::now(),
+            silent: false,
+        };
+        Ok((inspector, sockets))
+    }
+
+    /// Waits until the process runs.
+    pub fn ids(&mut self) -> io::Result<InspectorIds> {
+        let mut tgid = [0; 4];
+        self.wait(START);
+        (&self.socket).read_exact(&mut tgid)?;
+        Ok(InspectorIds { pid: self.child.id(), tgid: Tgid(u32::from_ne_bytes(tgid)) })
+    }
+
+    /// Lets it take the first inventory.
+    pub fn begin(&mut self, live: &Live) -> Result<(), String> {
+        let links = link_ids().map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM) => "cannot list BPF links: run as root with all capabilities (CAP_SYS_ADMIN)".to_owned(),
+            _ => format!("cannot list BPF links: {error}"),
+        })?;
+        let own = live.own_programs().into_iter().map(|own| [request::OWN, own.0]);
+        let begin = [request::BEGIN, links.last().copied().unwrap_or_default()];
+        let requests: Vec<u8> = own.chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
+        self.heard = Instant::now();
+        (&self.socket).write_all(&requests).map_err(|error| error.to_string())
+    }
+
+    /// The process, which the thread that receives its frames may kill.
+    pub(crate) fn pid(&self) -> Option<rustix::process::Pid> {
+        i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw)
+    }
+
+    /// Becomes readable when frames come. `None` if none will come.
+    pub(crate) fn events(&self) -> Option<BorrowedFd<'_>> {
+        (!self.over).then(|| self.socket.as_fd())
+    }
+
+    /// Sends a request. If the process does not read any, it is stopped, and has enough to read when it continues.
+    fn ask(&self, request: Request) {
+        let [what, number] = request.map(u32::to_ne_bytes);
+        let _ = rustix::io::write(&self.socket, &[what, number].concat());
+    }
+
+    pub(crate) fn changed(&self) {
+        self.ask([request::CHANGED, self.counts.into()]);
+    }
+
+    pub(crate) fn count_runs(&mut self, on: bool) {
+        self.counts = on;
+        self.changed();
+    }
+
+    pub(crate) fn loaded(&self, id: ProgId) {
+        self.ask([request::LOADED, id.0]);
+    }
+
+    /// Appends the frames that came since the last call. They get the current time, because all earlier events have been
+    /// read.
+    pub(crate) fn receive(&mut self, batch: &mut Batch) {
+        for _ in 0..PIECES {
+            if self.over {
+                return;
+            }
+            match self.frames.read(&self.socket, clock::now_boot(), batch) {
+                Ok(true) => (self.heard, self.silent) = (Instant::now(), false),
+                Ok(false) => {
+                    let status = self.status();
+                    match status {
+                        Some(status) if self.ending && status.success() => self.over = true,
+                        status => self.give_up(&ended(status), batch),
+                    }
+                }
+                Err(Wrong::Io(Errno::AGAIN | Errno::INTR)) => return,
+                Err(wrong) => self.give_up(&format!("{wrong}, and was killed"), batch),
+            }
+        }
+    }
+
+    /// Reports that it has been silent for long. Call it each second.
+    pub(crate) fn check(&mut self, batch: &mut Batch) {
+        if !self.over && !self.silent && self.heard.elapsed() > SILENT {
+            self.silent = true;
+            self.miss(&format!("has not answered for {} s", SILENT.as_secs()), batch);
+        }
+    }
+
+    /// Takes the last inventory if something changed, and appends it.
+    pub(crate) fn end(mut self, batch: &mut Batch) {
+        self.ending = true;
+        self.ask([request::END, 0]);
+        let end = Instant::now() + PATIENCE;
+        while !self.over {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return self.give_up("did not answer at the end, and was killed", batch);
+            }
+            self.wait(left);
+            self.receive(batch);
+        }
+    }
+
+    /// Waits for frames.
+    fn wait(&self, at_most: Duration) {
+        // After an error, nothing is read.
+        let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Timespec::try_from(at_most).ok().as_ref());
+    }
+
+    /// The exit status; `None` if it still runs.
+    fn status(&mut self) -> Option<ExitStatus> {
+        let end = Instant::now() + END;
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                status => return status.ok().flatten(),
+            }
+        }
+    }
+
+    /// Ends it, and reports that its inventories are missing.
+    fn give_up(&mut self, why: &str, batch: &mut Batch) {
+        self.over = true;
+        // An error means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.status();
+        self.miss(why, batch);
+    }
+
+    /// Reports that inventories are missing. `why` continues a sentence about the inspector.
+    fn miss(&self, why: &str, batch: &mut Batch) {
+        let now = clock::now_boot();
+        let mut taken = BpfInventory { to: now, whole: false, complete: false, ..self.frames.last.clone() };
+        taken.unseen.push(without_codes(&format!("later programs and attachments: the inspector {why}")));
+        HostFrame::BpfInventory(taken).push(now, batch);
+    }
+}
+
+impl Drop for Inspector {
+    fn drop(&mut self) {
+        if !self.over {
+            let _ = self.child.kill();
+            let _ = self.status();
+        }
+    }
+}
+
+/// The end of a process, to continue a sentence about it.
+fn ended(status: Option<ExitStatus>) -> String {
+    match status {
+        Some(status) => match status.signal() {
+            Some(signal) => format!("was ended by signal {signal}"),
+            None => format!("ended with status {}", status.code().unwrap_or_default()),
+        },
+        None => "closed its socket, and was killed".to_owned(),
+    }
+}
+
+/// Why frames are refused, to continue a sentence about the inspector.
+#[derive(Debug, thiserror::Error)]
+pub enum Wrong {
+    #[error("sent a frame of {0} bytes")]
+    Length(u32),
+    #[error("sent a frame of the kind {0}")]
+    Kind(u16),
+    #[error("cannot be read: {0}")]
+    Io(Errno),
+}
+
+/// Reads the frames of the inspector, and passes on those that an inventory consists of.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// An incomplete frame.
+    bytes: Vec<u8>,
+    /// The last inventory.
+    last: BpfInventory,
+}
+
+impl Received {
+    /// Appends the next frames, with the time `now`. `false` at the end of the file.
+    fn read(&mut self, from: &UnixStream, now: BootNanos, batch: &mut Batch) -> Result<bool, Wrong> {
+        self.bytes.reserve(PIECE);
+        let read = rustix::io::read(from, spare_capacity(&mut self.bytes)).map_err(Wrong::Io)?;
+        self.take(now, batch)?;
+        Ok(read > 0)
+    }
+
+    /// Appends the frames in `bytes`, which may end within one.
+    pub fn add(&mut self, bytes: &[u8], now: BootNanos, batch: &mut Batch) -> Result<(), Wrong> {
+        self.bytes.extend_from_slice(bytes);
+        self.take(now, batch)
+    }
+
+    fn take(&mut self, now: BootNanos, batch: &mut Batch) -> Result<(), Wrong> {
+        let mut rest = self.bytes.as_slice();
+        while let Ok((header, _)) = FrameHeader::read_from_prefix(rest) {
+            if !(HEADER..=FRAME).contains(&(header.len as usize)) {
+                return Err(Wrong::Length(header.len));
+            }
+            let Some((bytes, after)) = rest.split_at_checked((header.len as usize).next_multiple_of(8)) else { break };
+            rest = after;
+            let frame = FrameRef::first(bytes).and_then(|(frame, _)| HostFrame::decode(&frame));
+            let frame = frame.filter(is_of_inventory).ok_or(Wrong::Kind(header.kind))?;
+            // Nothing of the frame is passed on as it came.
+            frame.push(now, batch);
+            if let HostFrame::BpfInventory(taken) = frame {
+                self.last = taken;
+            }
+        }
+        let used = self.bytes.len() - rest.len();
+        self.bytes.drain(..used);
+        Ok(())
+    }
+}
+
+fn is_of_inventory(frame: &HostFrame) -> bool {
+    matches!(
+        frame,
+        HostFrame::BpfProgram(_)
+            | HostFrame::BpfProgramGone(_)
+            | HostFrame::BpfAttachment(_)
+            | HostFrame::BpfHidden(_)
+            | HostFrame::BpfInventory(_)
+            | HostFrame::BpfHolders(_)
+            | HostFrame::BpfRuns(_)
+            | HostFrame::BpfCounted(_)
+    )
+}
+
+/// The inspector's main function.
+pub fn run() -> ExitCode {
+    // Nobody reads a message of this process. The trace reports its end.
+    if inspect().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn inspect() -> io::Result<()> {
+    let most = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    setrlimit(Resource::Data, most)?;
+    // A descriptor is open for each network namespace.
+    files::make_most();
+    let _ = set_name(c"inspector");
+    let mut trace = File::from(stdin().as_fd().try_clone_to_owned()?);
+    trace.write_all(&own_id::own_tgid().map_or(0, |tgid| tgid.0).to_ne_bytes())?;
+    let mut own = FxHashSet::default();
+    let last = loop {
+        match read_request(&mut trace)? {
+            [request::OWN, id] => _ = own.insert(ProgId(id)),
+            [request::BEGIN, last] => break LinkId(last),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    };
+    // These threads have other rights than those that are kept.
+    let helpers = Helpers {
+        pins: Pins::start()?,
+        sockets: Sockets::start()?,
+        streams: Spawner::start("streams", Role::Streams)?,
+    };
+    helpers.sockets.serve(stdout().as_fd().try_clone_to_owned()?)?;
+    hold(Role::Inventory.capabilities())?;
+    // The change of the user id above would reset it.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let (taker, requests) = Taker::new(own, last, helpers, trace.try_clone()?)?;
+    std::thread::Builder::new().name("requests".into()).spawn(move || follow(trace, &requests))?;
+    taker.run();
+    Ok(())
+}
+
+/// Passes requests on. At the end of the trace, the process ends, whatever its threads wait for.
+fn follow(mut trace: File, requests: &Requests) {
+    if enter(Role::Inventory).is_ok() {
+        while let Ok([what, number]) = read_request(&mut trace) {
+            match what {
+                request::CHANGED => requests.changed(number != 0),
+                request::LOADED => requests.loaded(ProgId(number)),
+                request::END => requests.end(),
+                _ => break,
+            }
+        }
+    }
+    std::process::exit(1)
+}
+
+fn read_request(from: &mut File) -> io::Result<Request> {
+    let mut bytes = [0; size_of::<Request>()];
+    from.read_exact(&mut bytes)?;
+    let number = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    Ok([number(0), number(4)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_events::frame::host::{BpfProgram, Settled};
+
+    fn frames(of: &[HostFrame]) -> Vec<u8> {
+        let mut batch = Batch::default();
+        of.iter().for_each(|frame| frame.push(BootNanos(7), &mut batch));
+        batch.bytes().to_vec()
+    }
+
+    fn add(bytes: &[u8]) -> (Result<(), String>, usize) {
+        let mut batch = Batch::default();
+        let done = Received::default().add(bytes, BootNanos(9), &mut batch);
+        assert!(batch.frames().all(|frame| frame.header.time == BootNanos(9)));
+        (done.map_err(|wrong| wrong.to_string()), batch.frames().count())
+    }
+
+    #[test]
+    fn only_whole_frames_of_inventories_pass() {
+        let program = HostFrame::BpfProgram(BpfProgram { name: b"a".to_vec(), ..BpfProgram::default() });
+        let taken = HostFrame::BpfInventory(BpfInventory { programs: 1, ..BpfInventory::default() });
+        let bytes = frames(&[program.clone(), taken]);
+        assert_eq!(add(&bytes), (Ok(()), 2));
+        assert_eq!(add(&bytes[..bytes.len() - 1]), (Ok(()), 1));
+        let settled = frames(&[program, HostFrame::Settled(Settled { at: BootNanos(1) })]);
+        assert_eq!(add(&settled), (Err("sent a frame of the kind 94".to_owned()), 1));
+        for len in [0, HEADER as u32 - 1, FRAME as u32 + 1, u32::MAX] {
+            let mut bytes = bytes.clone();
+            bytes[..4].copy_from_slice(&len.to_ne_bytes());
+            assert_eq!(add(&bytes), (Err(format!("sent a frame of {len} bytes")), 0));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_described() {
+        let status = |raw| ended(Some(ExitStatus::from_raw(raw)));
+        assert_eq!(status(9), "was ended by signal 9");
+        assert_eq!(status(1 << 8), "ended with status 1");
+        assert!(ended(None).contains("closed its socket"));
+    }
+}

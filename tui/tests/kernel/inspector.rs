@@ -1,0 +1,144 @@
+//! The inspector: a process of its own, whose end or halt the trace survives and reports.
+
+use crate::sys;
+use crate::traced::{Dir, Run, Traced, alone, emulated};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end of a trace may take, whatever the inspector does.
+fn end() -> Duration {
+    Duration::from_secs(if emulated() { 20 } else { 2 })
+}
+
+fn line(pid: i32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+}
+
+/// The inspector of a trace, if it has one.
+pub(crate) fn inspector_of(tracer: i32) -> Option<i32> {
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.find(|pid| {
+        let is = |name, value: &str| line(*pid, name).is_some_and(|found| found == value);
+        is("PPid:", &tracer.to_string()) && is("Name:", "inspector")
+    })
+}
+
+/// Starts a trace and waits for its first inventory.
+fn start() -> Option<(Traced, i32)> {
+    let traced = Traced::start(&["--kind", "open,bpf"])?;
+    let inspector = inspector_of(traced.pid()).expect("it has one");
+    std::thread::sleep(Duration::from_secs(1));
+    Some((traced, inspector))
+}
+
+/// Opens a file, ends the trace in time, and returns the result.
+fn end_after_an_open(traced: Traced) -> Run {
+    let dir = Dir::new();
+    let path = dir.at("missing");
+    sys::open_path(&path);
+    let began = Instant::now();
+    let run = traced.stop();
+    assert!(began.elapsed() < end(), "{:?}", began.elapsed());
+    run.check();
+    run.open(sys::pid(), &path);
+    run
+}
+
+/// Checks that the trace said once that its inventories are incomplete, and why.
+#[track_caller]
+fn check_said(run: &Run, why: &str) {
+    let said = run.stderr.iter().filter(|line| line.starts_with("BPF inventory incomplete: later programs"));
+    let said: Vec<&String> = said.collect();
+    assert!(said.len() == 1 && said[0].ends_with(why), "{:?}", run.stderr);
+}
+
+fn waits_for(what: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while !what() {
+        if began.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+#[test]
+fn a_trace_continues_without_its_inspector() {
+    let _alone = alone();
+    for pause in [1000, 0] {
+        let Some((traced, inspector)) = start() else { return };
+        sys::kill(inspector, libc::SIGKILL);
+        std::thread::sleep(Duration::from_millis(pause));
+        assert!(pause == 0 || inspector_of(traced.pid()).is_none(), "it was waited for");
+        check_said(&end_after_an_open(traced), "the inspector was ended by signal 9");
+    }
+}
+
+#[test]
+fn a_stopped_inspector_does_not_hold_up_the_end() {
+    let _alone = alone();
+    let Some((traced, inspector)) = start() else { return };
+    sys::kill(inspector, libc::SIGSTOP);
+    check_said(&end_after_an_open(traced), "the inspector did not answer at the end, and was killed");
+    assert!(waits_for(|| line(inspector, "Name:").is_none()));
+}
+
+/// It continues where it was.
+#[test]
+fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
+    let _alone = alone();
+    let Some((traced, inspector)) = start() else { return };
+    sys::kill(inspector, libc::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(1));
+    sys::kill(inspector, libc::SIGCONT);
+    let run = end_after_an_open(traced);
+    assert!(!run.stderr.iter().any(|line| line.contains("inspector")), "{:?}", run.stderr);
+}
+
+#[test]
+fn the_inspector_ends_with_its_trace() {
+    let _alone = alone();
+    for stopped in [false, true] {
+        let Some((traced, inspector)) = start() else { return };
+        if stopped {
+            sys::kill(inspector, libc::SIGSTOP);
+        }
+        traced.signal(libc::SIGKILL);
+        assert!(waits_for(|| line(inspector, "Name:").is_none_or(|name| name != "inspector")), "stopped: {stopped}");
+    }
+}
+
+#[test]
+fn only_a_trace_of_bpf_programs_has_an_inspector() {
+    let _alone = alone();
+    let sys_admin = 1u64 << 21;
+    for (kinds, has_one, opener) in [("bpf,tcp", true, false), ("exec,open", false, false), ("tcp", false, true)] {
+        let Some(traced) = Traced::start(&["--kind", kinds]) else { return };
+        assert_eq!(inspector_of(traced.pid()).is_some(), has_one, "{kinds}");
+        // Without an inspector, sockets in other network namespaces are opened by a thread.
+        let tasks = fs::read_dir(format!("/proc/{}/task", traced.pid())).expect("it runs").flatten();
+        let able = tasks.filter(|task| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let held = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap_or_default();
+            u64::from_str_radix(held.trim(), 16).is_ok_and(|held| held & sys_admin != 0)
+        });
+        assert_eq!(able.count() > 0, opener, "{kinds}");
+        traced.stop().check();
+    }
+}
+
+#[test]
+fn the_memory_of_the_inspector_has_a_limit() {
+    let _alone = alone();
+    let Some((traced, inspector)) = start() else { return };
+    let limits = fs::read_to_string(format!("/proc/{inspector}/limits")).expect("it runs");
+    let data = limits.lines().find(|line| line.starts_with("Max data size")).expect("a line");
+    let numbers: Vec<&str> = data.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).collect();
+    assert_eq!(numbers, ["268435456"; 2], "{data}");
+    traced.stop().check();
+}
