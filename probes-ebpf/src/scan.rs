@@ -2,14 +2,16 @@
 //!
 //! A call of a helper keeps its form after the verifier: code `0x85`, source register 0, and as immediate the address of the
 //! helper less that of `__bpf_call_base` ([`BPF_CALL_IMM`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/filter.h)).
-//! `bpf_prog.insnsi` has the instructions of all functions of the program, even if it is compiled.
+//! `bpf_prog.insnsi` has the instructions of all functions of the program, even if it is compiled. A tail call is an instruction of
+//! its own.
 
 use crate::maps::{per_cpu, this_cpu};
-use crate::read::{at_most, get, may_turn, offset, opaque, rd_field, read_kernel, set};
+use crate::read::{at_most, get, may_turn, offset, rd_field, read_kernel, set};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::Array;
+use aya_ebpf::maps::HashMap;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::bpf::{HELPERS, scan};
+use tracetui_shared::helper::{FUNCTIONS, TAIL_CALL};
+use tracetui_shared::record::bpf::scan;
 
 /// Bytes of a `struct bpf_insn` (include/uapi/linux/bpf.h).
 const INSN: u64 = 8;
@@ -35,8 +37,10 @@ struct Scan {
     next: u64,
     /// Instructions in the chunk.
     filled: u64,
-    /// Bits of [`HELPERS`].
+    /// Bits of [`HELPERS`](tracetui_shared::helper::HELPERS).
     found: u64,
+    /// Whether it continues with other programs.
+    continues: u64,
     chunk: [u64; CHUNK],
 }
 
@@ -45,12 +49,15 @@ per_cpu! {
     SCANS: Scan;
 }
 
-/// The immediates of calls of [`HELPERS`], a single element; 0 for an unknown helper. User space writes them once it has
-/// read the addresses.
+/// The bit of the helper that a call with an immediate calls. User space writes them once it has read the addresses, and
+/// [`KNOWN`] with them.
 #[map]
-static HELPER_CALLS: Array<[u32; HELPERS.len()]> = Array::with_max_entries(1, 0);
+static HELPER_CALLS: HashMap<u32, u64> = HashMap::with_max_entries(FUNCTIONS as u32 + 1, 0);
 
-/// Examines the instructions of a program: the bits of [`HELPERS`] that it calls, and one of [`scan`].
+/// The immediate of no helper.
+const KNOWN: u32 = 0;
+
+/// Examines the instructions of a program: the bits of the helpers that it calls, and one of [`scan`].
 ///
 /// A program that may not call functions (`FURTHER`) examines only as many instructions as `may_goto` permits, and [`TURNS`]
 /// before 6.9.
@@ -58,15 +65,15 @@ static HELPER_CALLS: Array<[u32; HELPERS.len()]> = Array::with_max_entries(1, 0)
 pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
     let Some((cpu, _)) = this_cpu() else { return (0, scan::NONE) };
     let Some(s) = SCANS.get_ptr_mut(cpu) else { return (0, scan::NONE) };
-    let Some(calls) = HELPER_CALLS.get_ptr(0) else { return (0, scan::NONE) };
-    // SAFETY: `calls` and `s` are elements of maps. Kernel addresses are read by helper.
+    if HELPER_CALLS.get_ptr(KNOWN).is_none() {
+        return (0, scan::NO_ADDRESSES);
+    }
+    // SAFETY: `s` is an element of a map. Kernel addresses are read by helper.
     unsafe {
-        if get(calls.cast::<u32>()) == 0 {
-            return (0, scan::NO_ADDRESSES);
-        }
         set(&raw mut (*s).at, prog.wrapping_add(offset(field::ProgInsns)));
         set(&raw mut (*s).left, u64::from(rd_field::<u32>(prog, field::ProgLen)));
         set(&raw mut (*s).found, 0);
+        set(&raw mut (*s).continues, 0);
         set(&raw mut (*s).next, 0);
         set(&raw mut (*s).filled, 0);
         if FURTHER {
@@ -75,12 +82,17 @@ pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
             let mut turn = 0u32;
             loop {
                 may_turn!(turn, TURNS);
-                if !step(s, calls.cast()) {
+                if !step(s) {
                     break;
                 }
             }
         }
-        (get(&raw const (*s).found), if get(&raw const (*s).left) == 0 { scan::WHOLE } else { scan::CUT })
+        let examined = match (get(&raw const (*s).left), get(&raw const (*s).continues)) {
+            (0, 0) => scan::WHOLE,
+            (0, _) => scan::TAIL_CALL,
+            _ => scan::CUT,
+        };
+        (get(&raw const (*s).found), examined)
     }
 }
 
@@ -127,13 +139,12 @@ extern "C" fn scan_pieces() -> i32 {
 extern "C" fn scan_piece() -> i32 {
     let Some((cpu, _)) = this_cpu() else { return 1 };
     let Some(s) = SCANS.get_ptr_mut(cpu) else { return 1 };
-    let Some(calls) = HELPER_CALLS.get_ptr(0) else { return 1 };
-    // SAFETY: `s` and `calls` are elements of maps; the verifier checks every offset into them.
+    // SAFETY: `s` is an element of a map; the verifier checks every offset into it.
     unsafe {
         let mut turn = 0u32;
         loop {
             may_turn!(turn, PIECE);
-            if !step(s, calls.cast()) {
+            if !step(s) {
                 return 1;
             }
         }
@@ -143,7 +154,7 @@ extern "C" fn scan_piece() -> i32 {
 
 /// Examines an instruction; `false` at the end. All state is in memory, so that the iterations look alike to the verifier.
 #[inline(always)]
-unsafe fn step(s: *mut Scan, calls: *const u32) -> bool {
+unsafe fn step(s: *mut Scan) -> bool {
     // SAFETY: `s` is this CPU's element of the map, and the index is masked. Kernel addresses are read by helper.
     unsafe {
         let next = get(&raw const (*s).next);
@@ -155,9 +166,13 @@ unsafe fn step(s: *mut Scan, calls: *const u32) -> bool {
         let left = get(&raw const (*s).left);
         set(&raw mut (*s).left, left - 1);
         // The code and the registers: a call of a helper.
-        if insn & 0xffff == 0x85 {
-            let found = get(&raw const (*s).found);
-            set(&raw mut (*s).found, found | called(calls, (insn >> 32) as u32));
+        if insn & 0xffff == 0x85
+            && let Some(bit) = HELPER_CALLS.get_ptr((insn >> 32) as u32)
+        {
+            set(&raw mut (*s).found, get(&raw const (*s).found) | get(bit));
+        }
+        if insn as u8 == TAIL_CALL {
+            set(&raw mut (*s).continues, 1);
         }
         true
     }
@@ -178,20 +193,4 @@ unsafe fn fill(s: *mut Scan) -> bool {
         set(&raw mut (*s).filled, bytes / INSN);
         true
     }
-}
-
-/// The bit of the helper that a call with this immediate calls.
-#[inline(always)]
-unsafe fn called(calls: *const u32, immediate: u32) -> u64 {
-    let mut bits = 0;
-    let mut helper = 0;
-    while helper < HELPERS.len() {
-        // SAFETY: `calls` is the element of the map, with a number for each helper.
-        let known = unsafe { get(calls.add(helper)) };
-        // 1 if they are equal. No branch, which would double the verifier's paths.
-        let equal = opaque(u64::from(known ^ immediate)).wrapping_sub(1) >> 63;
-        bits |= equal << helper;
-        helper += 1;
-    }
-    bits
 }

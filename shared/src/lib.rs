@@ -16,6 +16,7 @@
 pub mod capture;
 pub mod counters;
 pub mod header;
+pub mod helper;
 pub mod id;
 pub mod kind;
 pub mod offsets;

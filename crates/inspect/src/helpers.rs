@@ -1,15 +1,18 @@
-//! Finds the helpers that a program calls, from its instructions.
+//! Finds the helpers and other functions of the kernel that a program calls, from its instructions.
 //!
 //! After the verifier, a call of a helper is the instruction 0x85 with the source register 0 and the distance of the
 //! helper's function from `__bpf_call_base`
 //! ([`do_misc_fixups`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c)). The kernel reports these
-//! distances only to readers that may see addresses. Others get zeros.
+//! distances only to readers that may see addresses. Others get zeros. A kfunc has the source register 2; where a distance may
+//! need more than 32 bits (`bpf_jit_supports_far_kfunc_call`), it is the id of its BTF type, which is not looked up.
 
-use super::programs::{CALL, called, instructions};
+use super::programs::{CALL, Called, called, instructions};
+use rustc_hash::FxHashMap;
 use std::os::fd::AsFd as _;
-use tracetui_events::bpf::{ALTERING, HelperCalls, NotScanned};
-use tracetui_events::symbols::Snapshot;
+use tracetui_events::bpf::{HelperCalls, NotScanned};
+use tracetui_events::symbols::{Snapshot, Table};
 use tracetui_host::program::{self, Instruction};
+use tracetui_shared::helper::{TAIL_CALL_NUMBER, functions};
 use tracetui_shared::id::KernelAddr;
 
 /// The base of all distances.
@@ -18,13 +21,19 @@ pub const BASE: &str = "__bpf_call_base";
 /// The helper that a program of tracetui calls, to check the addresses in kallsyms.
 const KNOWN: &str = "bpf_get_current_pid_tgid";
 
+/// The maximum number of kfuncs whose names are kept.
+const KFUNCS_KEPT: usize = 4096;
+
 /// Calls [`KNOWN`], helper 14, and returns.
 const CALLS_KNOWN: [Instruction; 2] = [(CALL, 0, 0, 14), (0x95, 0, 0, 0)];
 
-/// The distances of the helpers of [`ALTERING`].
+/// The distances of helpers and kfuncs.
+#[derive(Default)]
 pub(super) struct Helpers {
     /// The distances, each with an index, ascending. Several functions may be at one address.
     distances: Vec<(i32, usize)>,
+    /// The names of the kfuncs that programs called so far; empty if unknown.
+    kfuncs: FxHashMap<i32, String>,
     why: Option<NotScanned>,
 }
 
@@ -34,28 +43,67 @@ impl Helpers {
     pub(super) fn new(symbols: Option<&Snapshot>, known: Result<i32, NotScanned>) -> Helpers {
         let found = symbols.ok_or(NotScanned::NoSymbols).and_then(|symbols| distances(symbols, known?));
         match found {
-            Ok(distances) => Helpers { distances, why: None },
-            Err(why) => Helpers { distances: Vec::new(), why: Some(why) },
+            Ok(distances) => Helpers { distances, ..Helpers::default() },
+            Err(why) => Helpers { why: Some(why), ..Helpers::default() },
         }
     }
 
-    pub(super) fn at(&self, called: &Result<Vec<i32>, NotScanned>) -> HelperCalls {
-        let called = match (called.as_ref(), self.why.as_ref()) {
+    pub(super) fn at(&self, called: &Result<Called, NotScanned>) -> HelperCalls {
+        let called = match (called.as_ref().map(|called| &called.helpers), self.why) {
             (Ok(called), None) => called,
             // A program that calls no helper calls none of these.
             (Ok(called), Some(_)) if called.is_empty() => called,
-            (Err(why), _) | (Ok(_), Some(why)) => return HelperCalls { altering: 0, unknown: Some(*why) },
+            (Err(why), _) => return HelperCalls { helpers: 0, unknown: Some(*why) },
+            (Ok(_), Some(why)) => return HelperCalls { helpers: 0, unknown: Some(why) },
         };
         let mut calls = HelperCalls::default();
         for distance in called {
-            if *distance == 0 {
-                calls.unknown = Some(NotScanned::NotPermitted);
+            match *distance {
+                0 => calls.unknown = Some(NotScanned::NotPermitted),
+                TAIL_CALL_NUMBER => calls.unknown = calls.unknown.or(Some(NotScanned::TailCall)),
+                _ => {}
             }
             let first = self.distances.partition_point(|(at, _)| at < distance);
             let same = self.distances.iter().skip(first).take_while(|(at, _)| at == distance);
-            same.for_each(|(_, index)| calls.altering |= 1 << index);
+            same.for_each(|(_, helper)| calls.helpers |= 1 << helper);
         }
         calls
+    }
+
+    /// Whether the program calls kfuncs whose names were not looked up yet.
+    pub(super) fn needs_names(&self, called: &Result<Called, NotScanned>) -> bool {
+        let is_new = |distance: &i32| *distance != 0 && !self.kfuncs.contains_key(distance);
+        self.kfuncs.len() < KFUNCS_KEPT && called.iter().flat_map(|called| &called.kfuncs).any(is_new)
+    }
+
+    /// Looks up the names of the kfuncs that the programs call.
+    pub(super) fn name<'a>(
+        &mut self,
+        symbols: Option<&Snapshot>,
+        all: impl Iterator<Item = &'a Result<Called, NotScanned>>,
+    ) {
+        let symbols = symbols.and_then(|symbols| Some((symbols.kernel_symbol(BASE)?, &*symbols.table)));
+        for distance in all.flatten().flat_map(|called| &called.kfuncs) {
+            let name = |(base, table): &(KernelAddr, &Table)| {
+                let symbol = table.at(base.0.wrapping_add_signed((*distance).into())).next()?;
+                let mut name = Vec::new();
+                table.name(symbol.symbol, &mut name);
+                String::from_utf8(name).ok()
+            };
+            let known = self.kfuncs.len() < KFUNCS_KEPT || self.kfuncs.contains_key(distance);
+            if known && *distance != 0 {
+                self.kfuncs.insert(*distance, symbols.as_ref().and_then(name).unwrap_or_default());
+            }
+        }
+    }
+
+    /// The names of the kfuncs that a program calls, each once; empty for an unknown one.
+    pub(super) fn kfuncs(&self, called: &Result<Called, NotScanned>) -> Vec<String> {
+        let name = |distance: &i32| self.kfuncs.get(distance).cloned().unwrap_or_default();
+        let mut names: Vec<_> = called.iter().flat_map(|called| &called.kfuncs).map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 }
 
@@ -63,7 +111,7 @@ impl Helpers {
 pub(super) fn known_distance() -> Result<i32, NotScanned> {
     let ours = program::load("tt_calls", &CALLS_KNOWN).map_err(|_| NotScanned::NotPermitted)?;
     let ours = instructions(ours.as_fd()).map_err(|_| NotScanned::NotPermitted)?;
-    match called(&ours).first() {
+    match called(&ours).helpers.first() {
         None | Some(0) => Err(NotScanned::NotPermitted),
         Some(distance) => Ok(*distance),
     }
@@ -75,9 +123,8 @@ fn distances(symbols: &Snapshot, reported: i32) -> Result<Vec<(i32, usize)>, Not
     if symbols.kernel_symbol(KNOWN).map(distance) != Some(reported) {
         return Err(NotScanned::NoSymbols);
     }
-    let known = ALTERING.iter().enumerate();
-    let mut distances: Vec<_> =
-        known.filter_map(|(index, (symbol, _))| Some((distance(symbols.kernel_symbol(symbol)?), index))).collect();
+    let of = |(function, helper)| Some((distance(symbols.kernel_symbol(function)?), helper));
+    let mut distances: Vec<_> = functions().filter_map(of).collect();
     distances.sort_unstable();
     Ok(distances)
 }
@@ -92,16 +139,16 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_scan(instructions: &[u64], altering: u32, unknown: Option<NotScanned>) {
-        let helpers = Helpers { distances: vec![(-16, 3), (1024, 0), (1024, 5)], why: None };
-        assert_eq!(helpers.at(&Ok(called(instructions))), HelperCalls { altering, unknown });
+    fn check_scan(instructions: &[u64], helpers: u64, unknown: Option<NotScanned>) {
+        let known = Helpers { distances: vec![(-16, 3), (1024, 0), (1024, 45)], ..Helpers::default() };
+        assert_eq!(known.at(&Ok(called(instructions))), HelperCalls { helpers, unknown });
     }
 
     #[test]
     fn calls_of_helpers_are_found_and_nothing_else() {
         check_scan(&[], 0, None);
         check_scan(&[word(CALL, 0, -16), word(0x95, 0, 0)], 1 << 3, None);
-        check_scan(&[word(CALL, 0, 1024)], 1 | 1 << 5, None);
+        check_scan(&[word(CALL, 0, 1024)], 1 | 1 << 45, None);
         check_scan(&[word(CALL, 0, 1025)], 0, None);
         // A call of another function of the program, a call of a kernel function, and the second half of a load.
         check_scan(&[word(CALL, 0x10, 1024), word(CALL, 0x20, 1024), word(0, 0, 1024)], 0, None);
@@ -109,14 +156,33 @@ mod tests {
 
     #[test]
     fn without_the_symbols_only_a_program_without_calls_is_known() {
-        let helpers = Helpers { distances: Vec::new(), why: Some(NotScanned::NoSymbols) };
-        assert_eq!(helpers.at(&Ok(vec![])), HelperCalls::default());
-        assert_eq!(helpers.at(&Ok(vec![8])).unknown, Some(NotScanned::NoSymbols));
+        let helpers = Helpers { why: Some(NotScanned::NoSymbols), ..Helpers::default() };
+        let calls = |distance| called(&[word(CALL, 0, distance)]);
+        assert_eq!(helpers.at(&Ok(called(&[]))), HelperCalls::default());
+        assert_eq!(helpers.at(&Ok(calls(8))).unknown, Some(NotScanned::NoSymbols));
         assert_eq!(helpers.at(&Err(NotScanned::Withheld)).unknown, Some(NotScanned::Withheld));
     }
 
     #[test]
     fn a_call_without_a_distance_is_unknown() {
         check_scan(&[word(CALL, 0, 0), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::NotPermitted));
+    }
+
+    #[test]
+    fn after_a_tail_call_the_rest_is_unknown() {
+        check_scan(&[word(CALL, 0, 12), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::TailCall));
+        check_scan(&[word(CALL, 0, 12), word(CALL, 0, 0)], 0, Some(NotScanned::NotPermitted));
+    }
+
+    #[test]
+    fn kfuncs_are_named_where_they_are_known() {
+        let mut helpers = Helpers::default();
+        let calls = Ok(called(&[word(CALL, 0x20, 64), word(CALL, 0x20, 96), word(CALL, 0x20, 64), word(CALL, 0, 80)]));
+        assert!(helpers.needs_names(&calls));
+        helpers.name(None, [&calls].into_iter());
+        assert_eq!((helpers.needs_names(&calls), helpers.kfuncs(&calls)), (false, vec![String::new()]));
+        helpers.kfuncs.insert(96, "bpf_dynptr_from_skb".to_owned());
+        assert_eq!(helpers.kfuncs(&calls), ["", "bpf_dynptr_from_skb"]);
+        assert_eq!(helpers.at(&calls), HelperCalls::default());
     }
 }

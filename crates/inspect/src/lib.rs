@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`sys`] | bpf(2) |
 //! | [`programs`], [`links`] | the objects with ids |
-//! | [`helpers`] | the helpers that a program calls |
+//! | [`helpers`] | the helpers and kfuncs that a program calls |
 //! | [`processes`] | the holders of programs and links, perf events, network namespaces |
 //! | [`mounts`] | pins, named network namespaces |
 //! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
@@ -153,8 +153,9 @@ impl Collector {
     /// One program. `None` if it was removed or cannot be read. Call this only after the first inventory.
     pub fn program(&mut self, id: ProgId, own: &FxHashSet<ProgId>) -> Option<ProgramFacts> {
         let read = self.programs.read(id).ok().flatten()?;
-        let calls = self.helpers.as_ref()?.at(&read.called);
-        Some(ProgramFacts { calls, own: own.contains(&id) || self.is_iterator(id), ..read.facts })
+        let helpers = self.helpers.as_ref()?;
+        let (calls, kfuncs) = (helpers.at(&read.called), helpers.kfuncs(&read.called));
+        Some(ProgramFacts { calls, kfuncs, own: own.contains(&id) || self.is_iterator(id), ..read.facts })
     }
 
     /// The processor time, since the last call, of the threads that the collector started.
@@ -291,12 +292,18 @@ impl Collector {
         places::name_files(&mut links, &mut rest, &holders);
 
         let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);
+        let all_symbols = symbols.clone().filter(|_| self.helpers.is_none());
         let helpers = self.helpers.get_or_insert_with(|| {
             let known = self.sealed.as_ref().map_or_else(helpers::known_distance, |sealed| sealed.distance);
             Helpers::new(symbols.as_ref(), known)
         });
+        if programs.values().any(|read| helpers.needs_names(&read.called)) {
+            let all_symbols = all_symbols.or_else(|| kallsyms::snapshot(&mut pieces).ok());
+            helpers.name(all_symbols.as_ref(), programs.values().map(|read| &read.called));
+        }
         for read in programs.values_mut() {
             read.facts.calls = helpers.at(&read.called);
+            read.facts.kfuncs = helpers.kfuncs(&read.called);
         }
         let mut inventory = Inventory {
             programs: programs

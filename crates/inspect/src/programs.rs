@@ -51,8 +51,7 @@ pub(super) struct Read {
     pub(super) attach_btf_obj: u32,
     /// The id of the type in this BTF.
     pub(super) attach_btf: u32,
-    /// The distances of the helpers that the program calls.
-    pub(super) called: Result<Vec<i32>, NotScanned>,
+    pub(super) called: Result<Called, NotScanned>,
 }
 
 /// Reads programs. Keeps the buffers and the names in BTFs from one program to the next.
@@ -123,6 +122,7 @@ impl ProgramReader {
             xlated_len: first.u32(at::XLATED_LEN),
             addresses: known.map(|addr| KernelAddr(*addr)).collect(),
             calls: HelperCalls::default(),
+            kfuncs: Vec::new(),
             own: false,
         };
         let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
@@ -152,21 +152,37 @@ pub fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
 /// BPF_JMP | BPF_CALL.
 pub(super) const CALL: u8 = 0x85;
 
-/// The distances of the helpers that these instructions call, each once. A 64-bit load has two instructions. The code
-/// of the second one is 0, so it is never mistaken for a call.
-pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
-    let calls_helper = |word: &&u64| {
+/// The source register of a call of a function of the kernel (`BPF_PSEUDO_KFUNC_CALL`); 0 for a helper.
+const KFUNC: u8 = 2;
+
+/// The maximum number of kfuncs of a program that are named. The kernel allows as many (`MAX_KFUNC_DESCS`).
+const KFUNCS: usize = 256;
+
+/// What the instructions of a program call: distances from `__bpf_call_base`, each once.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Called {
+    pub(super) helpers: Vec<i32>,
+    pub(super) kfuncs: Vec<i32>,
+}
+
+/// A 64-bit load has two instructions. The code of the second one is 0, so it is never mistaken for a call.
+pub(super) fn called(instructions: &[u64]) -> Called {
+    let calls = |word: &u64, source: u8| {
         let [code, registers, ..] = word.to_ne_bytes();
-        code == CALL && registers >> 4 == 0
+        code == CALL && registers >> 4 == source
     };
     let distance = |word: &u64| {
         let [.., a, b, c, d] = word.to_ne_bytes();
         i32::from_ne_bytes([a, b, c, d])
     };
-    let mut called: Vec<_> = instructions.iter().filter(calls_helper).map(distance).collect();
-    called.sort_unstable();
-    called.dedup();
-    called
+    let [helpers, mut kfuncs] = [0, KFUNC].map(|source| {
+        let mut all: Vec<_> = instructions.iter().filter(|word| calls(word, source)).map(distance).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    });
+    kfuncs.truncate(KFUNCS);
+    Called { helpers, kfuncs }
 }
 
 pub(super) fn instructions(fd: BorrowedFd<'_>) -> io::Result<Vec<u64>> {

@@ -193,8 +193,6 @@ unsafe impl aya::Pod for Plain<CpuState> {}
 // SAFETY: `ProcessKey` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
 // valid.
 unsafe impl aya::Pod for Plain<ProcessKey> {}
-// SAFETY: numbers; all byte patterns are valid.
-unsafe impl aya::Pod for Plain<helpers::Calls> {}
 
 /// The part of a start that does not depend on the kernel's BTF. It runs while the BTF is being read.
 pub struct Begun {
@@ -272,8 +270,8 @@ impl Live {
         attached.links.iter().filter(|link| lists.contains(&link.program)).for_each(attach::Link::run);
         let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(|symbols| helpers::calls(&symbols));
         // Without these addresses, `write_user` is unknown.
-        if let Some(calls) = calls.or_else(|| names.as_mut().and_then(by_symbols)) {
-            helpers.set(0, Plain(calls), 0)?;
+        for (immediate, bits) in calls.or_else(|| names.as_mut().and_then(by_symbols)).into_iter().flatten() {
+            helpers.insert(immediate, bits, 0)?;
         }
         // Reading the symbols takes as long as everything else here, and events rarely need them.
         let names = names.or_else(|| changes.is_some().then(stacks::StackNames::start));
@@ -529,7 +527,7 @@ impl Drop for Live {
 struct Prepared {
     capture: capture::CaptureMaps,
     cpus: CpuStates,
-    helpers: Array<MapData, Plain<helpers::Calls>>,
+    helpers: HashMap<MapData, u32, u64>,
     /// The threads that `tcp_begun` serves.
     begun: HashMap<MapData, u32, u8>,
     /// The map that `tcp_sweep` goes through each second.
@@ -548,7 +546,7 @@ impl Prepared {
         let tasks = tasks::Tasks::new(object, facts);
         let mut capture = capture::CaptureMaps::of(maps, tasks)?;
         let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
-        let helpers = Array::try_from(maps.take("HELPER_CALLS")?)?;
+        let helpers = HashMap::try_from(maps.take("HELPER_CALLS")?)?;
         let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
         let waiting: HashMap<_, u64, [u64; 2]> = HashMap::try_from(maps.take("WAITING")?)?;
         for map in [begun.map(), waiting.map()] {

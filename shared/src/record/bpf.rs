@@ -159,20 +159,9 @@ pub mod scan {
     pub const CUT: u8 = 2;
     /// The addresses of the helpers are not known.
     pub const NO_ADDRESSES: u8 = 3;
+    /// All instructions were examined, and it continues with other programs (`bpf_tail_call`).
+    pub const TAIL_CALL: u8 = 4;
 }
-
-/// The helpers that are looked for: the kernel function of each, and its name in the kernel's UAPI without `bpf_`. The
-/// number of a bit in [`BpfRecord::helpers`] is the index here.
-pub const HELPERS: [&str; 8] = [
-    "probe_write_user",
-    "override_return",
-    "send_signal",
-    "send_signal_thread",
-    "sys_bpf",
-    "sys_close",
-    "set_retval",
-    "sysctl_set_new_value",
-];
 
 /// Bytes of the text after a record, with its NUL: a path, or the name of a function.
 pub const TEXT_LEN: usize = 4096;
@@ -231,7 +220,7 @@ pub struct BpfRecord {
     pub offset: u64,
     /// `kernfs_node.id` of the cgroup.
     pub cgroup: u64,
-    /// Bits of [`HELPERS`] that the program calls.
+    /// Bits of [`HELPERS`](crate::helper::HELPERS) that the program calls.
     pub helpers: u64,
     /// The id of the target, as [`on`] says.
     pub object: u32,

@@ -127,7 +127,7 @@ fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, c
                 match &value {
                     // A term on a list compares its elements.
                     Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).for_each(&mut add),
-                    Value::Words(words) => words.iter().for_each(|word| add(word.as_bytes())),
+                    Value::Words(words) => words.for_each(|word| add(word.as_bytes())),
                     Value::Time(ns) => add(ns.to_string().as_bytes()),
                     value => match name(field.shape(), value, world) {
                         Some(name) => add(name.as_bytes()),

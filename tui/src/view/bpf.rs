@@ -21,7 +21,7 @@ use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
 use tracetui_events::event::bpf::{Bpf, Made, via_name};
 use tracetui_events::event::{Tables as _, names};
 use tracetui_events::frame::state::BpfDoer;
-use tracetui_events::sink::inventory::{alters, hidden_text, holder_text, loaded, place_text, way_text};
+use tracetui_events::sink::inventory::{alters, hidden_text, holder_text, kfuncs, loaded, place_text, way_text};
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
@@ -488,18 +488,12 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
     }
     if let Some(program) = program {
-        let text = alters(program.calls);
-        let text = match program.calls.unknown {
-            // A load is scanned for only some of the helpers.
-            None if seen.is_of_events() => Some(format!(
-                "{}; others were not checked",
-                text.as_deref().unwrap_or("none reported by the load event")
-            )),
-            _ => text,
-        };
-        if let Some(text) = text {
+        if let Some(text) = alters(program.calls) {
             let style = if program.calls.write_user() == Ok(true) { theme.failure() } else { plain };
             named("helpers", &text, style);
+        }
+        if let Some(text) = kfuncs(&program, theme.charset) {
+            named("", &text, plain);
         }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
         let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));

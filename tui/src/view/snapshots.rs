@@ -186,7 +186,7 @@ fn programs(width: u16, height: u16) -> App {
     };
     for program in [
         program(30, 2, "on_unlink"),
-        BpfProgram { altering: 1, ..program(31, 5, "writer") },
+        BpfProgram { helpers: 1, ..program(31, 5, "writer") },
         BpfProgram { own: true, ..program(40, 5, "exec_tp") },
         program(33, 2, ""),
     ] {

@@ -51,7 +51,13 @@ const TRACE_UPROBE_MULTI: u32 = 48;
 const MOV_R0_1: u64 = 0x1_0000_00b7;
 
 /// Loads a program; the negative error if the kernel refuses it.
-fn load_as(prog_type: u32, attach_type: u32, btf_id: u32, name: &str, insns: &[u64]) -> Result<OwnedFd, i64> {
+pub(crate) fn load_as(
+    prog_type: u32,
+    attach_type: u32,
+    btf_id: u32,
+    name: &str,
+    insns: &[u64],
+) -> Result<OwnedFd, i64> {
     let licence = c("GPL");
     let attr = Attr::of_load(prog_type, name, (insns.len(), insns.as_ptr() as u64), licence.as_ptr() as u64);
     let fd = attr.u32(68, attach_type).u32(108, btf_id).call(BPF_PROG_LOAD);
@@ -589,7 +595,7 @@ fn links_to_several_places_of_a_file_have_its_path() {
 }
 
 /// The id of a function in the kernel's BTF.
-fn btf_id(function: &str) -> Option<u32> {
+pub(crate) fn btf_id(function: &str) -> Option<u32> {
     btf::Btf::parse(std::fs::read(btf::RUNNING).ok()?).ok()?.func(function)
 }
 

@@ -38,9 +38,11 @@ fn program(facts: &ProgramFacts) -> BpfProgram {
         jited_len: facts.jited_len,
         xlated_len: facts.xlated_len,
         addr: facts.addresses.first().copied().unwrap_or_default(),
-        altering: facts.calls.altering,
         unknown: facts.calls.unknown.map_or(0, |why| why as u8),
         own: facts.own,
+        helpers: facts.calls.helpers,
+        kfuncs: facts.kfuncs.clone(),
+        ..BpfProgram::default()
     }
 }
 
@@ -86,9 +88,10 @@ impl From<&BpfProgram> for ProgramFacts {
             xlated_len: frame.xlated_len,
             addresses: some(frame.addr).into_iter().collect(),
             calls: HelperCalls {
-                altering: frame.altering,
+                helpers: frame.helpers | HelperCalls::early(frame.altering),
                 unknown: (frame.unknown != 0).then(|| NotScanned::of(frame.unknown).unwrap_or(NotScanned::Withheld)),
             },
+            kfuncs: frame.kfuncs.clone(),
             own: frame.own,
             ..ProgramFacts::default()
         }
@@ -409,6 +412,7 @@ pub(crate) fn scan_of(unknown: u8) -> u8 {
         0 => scan::WHOLE,
         1 => scan::NO_ADDRESSES,
         3 => scan::CUT,
+        6 => scan::TAIL_CALL,
         _ => scan::NONE,
     }
 }
@@ -419,6 +423,7 @@ pub(crate) fn unknown_of(scan: u8) -> u8 {
         scan::WHOLE => 0,
         scan::NO_ADDRESSES => 1,
         scan::CUT => 3,
+        scan::TAIL_CALL => 6,
         // The program was unloaded before it could be read.
         _ => 5,
     }
@@ -453,10 +458,12 @@ mod tests {
 
     #[test]
     fn facts_come_back_from_their_frames() {
-        for unknown in [None, Some(NotScanned::NotPermitted), Some(NotScanned::Withheld), Some(NotScanned::TooLong)] {
-            let calls = HelperCalls { altering: 5, unknown };
+        for unknown in [None, Some(NotScanned::NotPermitted), Some(NotScanned::Withheld), Some(NotScanned::TailCall)] {
+            let calls = HelperCalls { helpers: 5 | 1 << 40, unknown };
             let addresses = vec![KernelAddr(9)];
-            let facts = ProgramFacts { id: ProgId(7), tag: 8, calls, addresses, own: true, ..ProgramFacts::default() };
+            let kfuncs = vec!["bpf_dynptr_from_skb".to_owned(), String::new()];
+            let facts =
+                ProgramFacts { id: ProgId(7), tag: 8, calls, kfuncs, addresses, own: true, ..ProgramFacts::default() };
             assert_eq!(ProgramFacts::from(&program(&facts)), facts);
         }
         let hooks = [Hook::Unknown, Hook::Type(0), Hook::Kprobe, Hook::Kretprobe, Hook::Uprobe, Hook::Uretprobe];

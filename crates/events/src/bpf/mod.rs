@@ -9,6 +9,7 @@ pub mod frames;
 pub mod place;
 
 use frames::hook;
+use tracetui_shared::helper::{Changes, HELPERS, PROBE_WRITE_USER};
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
@@ -91,45 +92,20 @@ pub struct ProgramFacts {
     /// The addresses of its functions, the main function first. Empty if the kernel hides addresses.
     pub addresses: Vec<KernelAddr>,
     pub calls: HelperCalls,
+    /// The functions of the kernel that it calls directly (kfuncs); empty for an unknown one.
+    pub kfuncs: Vec<String>,
     /// Whether it belongs to tracetui.
     pub own: bool,
 }
 
-/// Helpers that change something outside of the program's own memory. The names are those of the functions in the
-/// kernel, each with the helper's name. Bit `n` of [`HelperCalls::altering`] is element `n`; elements are only appended.
-pub const ALTERING: [(&str, &str); 22] = [
-    ("bpf_probe_write_user", "probe_write_user"),
-    ("bpf_override_return", "override_return"),
-    ("bpf_send_signal", "send_signal"),
-    ("bpf_send_signal_thread", "send_signal_thread"),
-    ("bpf_sys_bpf", "sys_bpf"),
-    ("bpf_sys_close", "sys_close"),
-    ("bpf_set_retval", "set_retval"),
-    ("bpf_sysctl_set_new_value", "sysctl_set_new_value"),
-    ("bpf_bprm_opts_set", "bprm_opts_set"),
-    ("bpf_skb_store_bytes", "skb_store_bytes"),
-    ("sk_skb_store_bytes", "skb_store_bytes"),
-    ("bpf_xdp_store_bytes", "xdp_store_bytes"),
-    ("bpf_clone_redirect", "clone_redirect"),
-    ("bpf_redirect", "redirect"),
-    ("bpf_redirect_neigh", "redirect_neigh"),
-    ("bpf_redirect_peer", "redirect_peer"),
-    ("bpf_xdp_redirect", "redirect"),
-    ("bpf_sk_setsockopt", "setsockopt"),
-    ("bpf_sock_addr_setsockopt", "setsockopt"),
-    ("bpf_sock_ops_setsockopt", "setsockopt"),
-    ("bpf_unlocked_sk_setsockopt", "setsockopt"),
-    ("bpf_msg_push_data", "msg_push_data"),
-];
-
-/// The element of [`ALTERING`] that writes to the memory of processes.
-const PROBE_WRITE_USER: u32 = 0;
+/// The bits of [`HELPERS`] for the bits of early recordings, which had one for each function.
+const EARLY: [u8; 22] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10, 11, 12, 13, 14, 12, 15, 15, 15, 15, 16];
 
 /// The result of a scan of a program's instructions. A scan in the kernel gives the same facts as one in user space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HelperCalls {
-    /// The helpers of [`ALTERING`] that it calls, as bits.
-    pub altering: u32,
+    /// The helpers of [`HELPERS`] that it calls, as bits.
+    pub helpers: u64,
     /// Why other calls may be missing here; `None` if all were seen.
     pub unknown: Option<NotScanned>,
 }
@@ -138,17 +114,63 @@ impl HelperCalls {
     /// Whether the program calls `bpf_probe_write_user`; `Err` if unknown.
     pub fn write_user(self) -> Result<bool, NotScanned> {
         match self.unknown {
-            _ if self.altering >> PROBE_WRITE_USER & 1 != 0 => Ok(true),
+            _ if self.helpers & PROBE_WRITE_USER != 0 => Ok(true),
             None => Ok(false),
             Some(why) => Err(why),
         }
     }
 
-    /// The names of the helpers that it calls, each once.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let is_set = move |n: usize| self.altering >> n & 1 != 0;
-        let is_first = move |n: usize, name: &str| !(0..n).any(|before| is_set(before) && ALTERING[before].1 == name);
-        ALTERING.iter().enumerate().filter(move |(n, (_, name))| is_set(*n) && is_first(*n, name)).map(|(_, (_, n))| *n)
+    /// The names of the helpers that it calls.
+    pub fn names(self) -> Words {
+        Words::new(self.helpers, |bit| HELPERS.get(bit).map_or("unknown", |helper| helper.name))
+    }
+
+    /// The names of the helpers that change this.
+    pub fn that_change(self, what: Changes) -> Words {
+        HelperCalls { helpers: self.helpers & changing(what), ..self }.names()
+    }
+
+    /// What the helpers change that it calls.
+    pub fn changes(self) -> Words {
+        let calls = Changes::ALL.into_iter().enumerate().filter(|(_, what)| self.helpers & changing(*what) != 0);
+        let bits = calls.fold(0, |bits, (index, _)| bits | 1 << index);
+        Words::new(bits, |bit| Changes::ALL.get(bit).map_or("unknown", |what| what.name()))
+    }
+
+    /// The bits of an early recording.
+    fn early(bits: u32) -> u64 {
+        let set = EARLY.iter().enumerate().filter(|(early, _)| bits >> early & 1 != 0);
+        set.fold(0, |bits, (_, bit)| bits | 1 << bit)
+    }
+}
+
+/// The bits of the helpers that change this.
+fn changing(what: Changes) -> u64 {
+    let set = HELPERS.iter().enumerate().filter(|(_, helper)| helper.changes == what);
+    set.fold(0, |bits, (index, _)| bits | 1 << index)
+}
+
+/// A set of words.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    bits: u64,
+    /// The word of a bit.
+    word: fn(usize) -> &'static str,
+}
+
+impl Words {
+    pub fn new(bits: u64, word: fn(usize) -> &'static str) -> Words {
+        Words { bits, word }
+    }
+}
+
+impl Iterator for Words {
+    type Item = &'static str;
+
+    fn next(&mut self) -> Option<&'static str> {
+        let bit = self.bits.trailing_zeros();
+        self.bits &= self.bits.checked_sub(1)?;
+        Some((self.word)(bit as usize))
     }
 }
 
@@ -164,6 +186,8 @@ numbered! {
         /// The addresses of the helpers are not known: /proc/kallsyms cannot be read, or contradicts the kernel.
         NoSymbols = 4 "unreachable",
         Vanished = 5 "vanished",
+        /// It continues with other programs, which may call any helper.
+        TailCall = 6 "tail_call",
     }
 
     /// The mechanism of an attachment.
@@ -401,25 +425,30 @@ mod tests {
 
     #[test]
     fn what_was_not_scanned_is_not_said_to_be_harmless() {
-        let unknown = HelperCalls { altering: 0, unknown: Some(NotScanned::Withheld) };
+        let unknown = HelperCalls { helpers: 0, unknown: Some(NotScanned::Withheld) };
         assert_eq!(unknown.write_user(), Err(NotScanned::Withheld));
-        assert_eq!(HelperCalls { altering: 1, ..unknown }.write_user(), Ok(true));
-        assert_eq!(HelperCalls { altering: 2, unknown: None }.write_user(), Ok(false));
+        assert_eq!(HelperCalls { helpers: 1, ..unknown }.write_user(), Ok(true));
+        assert_eq!(HelperCalls { helpers: 2, unknown: None }.write_user(), Ok(false));
     }
 
     #[test]
-    fn the_probes_look_for_the_first_ones() {
-        for (name, (symbol, helper)) in tracetui_shared::record::bpf::HELPERS.into_iter().zip(ALTERING) {
-            assert_eq!((name, symbol), (helper, &*format!("bpf_{name}")));
-        }
+    fn helpers_are_grouped_by_what_they_change() {
+        let all = HelperCalls { helpers: (1 << HELPERS.len()) - 1, unknown: None };
+        assert_eq!(all.names().count(), HELPERS.len());
+        let grouped: usize = Changes::ALL.map(|what| all.that_change(what).count()).iter().sum();
+        assert_eq!((grouped, all.changes().count()), (HELPERS.len(), Changes::ALL.len()));
+        let of = |name| 1 << HELPERS.iter().position(|helper| helper.name == name).expect("a helper");
+        let calls = HelperCalls { helpers: of("redirect_map") | of("bind") | of("xdp_adjust_tail"), unknown: None };
+        assert_eq!(calls.changes().collect::<Vec<_>>(), ["packet", "socket"]);
+        assert_eq!(calls.that_change(Changes::Packet).collect::<Vec<_>>(), ["xdp_adjust_tail", "redirect_map"]);
+        assert_eq!(HelperCalls { helpers: u64::MAX, unknown: None }.names().last(), Some("unknown"), "a later version");
     }
 
     #[test]
-    fn a_helper_with_several_functions_is_named_once() {
-        let all = HelperCalls { altering: u32::MAX, unknown: None };
-        let names: Vec<_> = all.names().collect();
-        assert_eq!(names.iter().filter(|name| **name == "setsockopt").count(), 1);
-        assert_eq!(names[..2], ["probe_write_user", "override_return"]);
-        assert_eq!(HelperCalls::default().names().count(), 0);
+    fn bits_of_early_recordings_keep_their_meaning() {
+        let names =
+            |early| HelperCalls { helpers: HelperCalls::early(early), unknown: None }.names().collect::<Vec<_>>();
+        assert_eq!(names(1 << 2 | 1 << 10), ["send_signal", "skb_store_bytes"]);
+        assert_eq!(names(1 << 13 | 1 << 16 | 1 << 18 | 1 << 20), ["redirect", "setsockopt"]);
     }
 }

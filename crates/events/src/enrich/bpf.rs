@@ -138,13 +138,15 @@ fn load_of(event: &Bpf<'_>, program: ProgId, time: BootNanos) -> BpfLoad {
         name: event.name().to_vec(),
         tag: u64::from_be_bytes(tag),
         uid: Uid(prog_uid),
-        altering: helpers as u32,
+        altering: 0,
         unknown: unknown_of(scan),
+        helpers,
     }
 }
 
 fn bytes_of_program(program: &BpfProgram) -> usize {
-    2 * size_of::<BpfProgram>() + program.name.len()
+    let kfuncs: usize = program.kfuncs.iter().map(|name| size_of::<String>() + name.len()).sum();
+    2 * size_of::<BpfProgram>() + program.name.len() + kfuncs
 }
 
 fn bytes_of_attachment(attachment: &BpfAttachment) -> usize {
@@ -467,9 +469,11 @@ impl Programs {
         // The id may have belonged to another program before.
         let met = self.programs.contains_key(&id) || self.gone_program(id).is_some_and(|gone| gone.at >= load.time);
         if !met {
-            let BpfLoad { program: id, time: loaded, prog_type, ref name, tag, uid, altering, unknown } = *load;
+            let BpfLoad { program: id, time: loaded, prog_type, ref name, tag, uid, altering, unknown, helpers } =
+                *load;
             let name = name.clone();
-            let facts = BpfProgram { id, prog_type, name, tag, uid, loaded, altering, unknown, ..Default::default() };
+            let facts =
+                BpfProgram { id, prog_type, name, tag, uid, loaded, altering, unknown, helpers, ..Default::default() };
             self.add_program(facts);
         }
     }

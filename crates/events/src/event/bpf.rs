@@ -8,16 +8,16 @@ use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{EventContext, Payload, Tables, bpf, names};
+use crate::bpf::frames::unknown_of;
 use crate::bpf::place::{self, AttachPoint};
-use crate::bpf::{Hook, Via, View};
+use crate::bpf::{HelperCalls, Hook, NotScanned, Via, View, Words};
 use crate::frame::host::KernelSymbol;
 use crate::text::paint::Look;
 use std::mem::offset_of;
-use std::sync::LazyLock;
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{CgroupId, LinkId, ProgId};
 use tracetui_shared::record::bpf::{
-    BpfRecord, HELPERS, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan, tun,
+    BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan, tun,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes, Unalign};
 
@@ -420,15 +420,6 @@ pub fn via_name(via: u8) -> &'static str {
 
 fn view_name(number: i64) -> &'static str {
     View::of(number).map_or("unknown", View::name)
-}
-
-/// The bits of a set of [`HELPERS`] as words.
-fn helper_names(bits: u64) -> &'static [&'static str] {
-    static SETS: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
-        let of = |set: u64| HELPERS.iter().enumerate().filter(move |(bit, _)| set >> bit & 1 != 0);
-        (0..1 << HELPERS.len()).map(|set| of(set).map(|(_, name)| *name).collect()).collect()
-    });
-    usize::try_from(bits).ok().and_then(|set| SETS.get(set)).map_or(&[], Vec::as_slice)
 }
 
 // A record that grows may have a new text: redact it too, then change its size here.

@@ -3,6 +3,7 @@
 
 use super::stack::Stack;
 use super::{Body, Components, EventContext};
+use crate::bpf::Words;
 use crate::bpf::place::AttachPoint;
 use crate::text::time;
 use std::borrow::Cow;
@@ -29,6 +30,8 @@ pub enum Why {
     NotCollected,
     /// A program was skipped, and later facts replaced its own.
     Repaired,
+    /// A program continues with others, which are not examined.
+    TailCall,
 }
 
 impl Why {
@@ -44,6 +47,7 @@ impl Why {
             Why::NotPermitted => "not_permitted",
             Why::NotCollected => "not_collected",
             Why::Repaired => "repaired",
+            Why::TailCall => "tail_call",
         }
     }
 }
@@ -84,7 +88,7 @@ pub enum Value<'a> {
     Ip(IpAddr),
     /// Nanoseconds since 1970-01-01 UTC.
     Time(i128),
-    Words(&'a [&'static str]),
+    Words(Words),
     /// A kernel stack.
     Stack(Stack<'a>),
     /// An object with its own fields ([`Field::sub`]).
@@ -124,7 +128,7 @@ impl<'a> Value<'a> {
             Value::Device(number) => out.extend_from_slice(device(*number).as_bytes()),
             Value::Ip(address) => _ = write!(out, "{address}"),
             Value::Time(ns) => time::rfc3339(*ns, &mut out),
-            Value::Words(words) => out.extend_from_slice(words.join(",").as_bytes()),
+            Value::Words(words) => out.extend_from_slice(words.collect::<Vec<_>>().join(",").as_bytes()),
             Value::Stack(stack) => {
                 for (i, call) in stack.calls().enumerate() {
                     out.extend_from_slice(if i > 0 { b" < " } else { b"" });

@@ -217,7 +217,7 @@ fn any_text(value: &Value<'_>, text: &mut Vec<u8>, mut holds: impl FnMut(&[u8]) 
         Value::Word(word) => holds(word.as_bytes()),
         Value::Bytes(bytes) => holds(bytes),
         Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).any(holds),
-        Value::Words(words) => words.iter().any(|word| holds(word.as_bytes())),
+        Value::Words(words) => words.into_iter().any(|word| holds(word.as_bytes())),
         Value::Stack(stack) => stack.calls().any(|call| {
             text.clear();
             call.write(text);

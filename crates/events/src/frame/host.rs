@@ -256,13 +256,17 @@ wire_struct! {
         xlated_len: u32,
         /// The main function's; 0 if the kernel hides it.
         addr: KernelAddr,
-        /// The helpers that it calls: bits of [`crate::bpf::ALTERING`].
+        /// `helpers` of early recordings.
         altering: u32,
-        /// Why that list may be incomplete: 0 complete, 1 hidden addresses, 2 instructions withheld, 3 too long, 4 no symbols,
-        /// 5 removed.
+        /// Why `helpers` may be incomplete: 0 complete, 1 hidden addresses, 2 instructions withheld, 3 too long, 4 no symbols,
+        /// 5 removed, 6 tail call.
         unknown: u8,
         /// Whether it is tracetui's.
         own: bool,
+        /// Bits of [`tracetui_shared::helper::HELPERS`] that it calls.
+        helpers: u64,
+        /// The kfuncs that it calls; empty if unknown.
+        kfuncs: Vec<String>,
     }
 
     /// A BPF program that has left the inventory.

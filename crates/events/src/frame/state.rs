@@ -139,6 +139,8 @@ wire_struct! {
         altering: u32,
         /// As in [`super::host::BpfProgram`].
         unknown: u8,
+        /// As in [`super::host::BpfProgram`].
+        helpers: u64,
     }
 
     /// Where a program was attached, from the event of the call; the kernel may not list it.

@@ -6,6 +6,7 @@
 //! event of its own. Nothing waits for it: its time is half a second later, because the inventory does not show the time of the
 //! change. An unload or the end of the trace may come first.
 
+use crate::bpf::ProgramFacts;
 use crate::bpf::frames::{hook, scan_of};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::bpf::{BpfRecord, HELPERS, TEXT_LEN, call, cmd, has, on};
+use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, has, on};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -468,7 +469,7 @@ fn set_symbol(record: &mut BpfRecord, symbol: &[u8]) {
 fn fill(record: &mut BpfRecord, program: &BpfProgram) {
     record.has |= has::PROG;
     (record.prog_type, record.prog_uid) = (program.prog_type, program.uid.0);
-    record.helpers = u64::from(program.altering) & ((1 << HELPERS.len()) - 1);
+    record.helpers = ProgramFacts::from(program).calls.helpers;
     record.scan = scan_of(program.unknown);
     record.tag = program.tag.to_be_bytes();
     if record.symbol[0] == 0 {

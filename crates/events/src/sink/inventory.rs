@@ -2,7 +2,7 @@
 
 use crate::bpf::{
     AttachFacts, HeldBy, HelperCalls, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, UnresolvedAttachment,
-    VIEWS,
+    VIEWS, Words,
 };
 use crate::event::{self, names};
 use crate::text::json::{self, Strings, Utf8};
@@ -11,6 +11,7 @@ use crate::text::time::{rfc3339, short_duration};
 use crate::text::{Charset, escape, grouped};
 use rustc_hash::FxHashMap;
 use std::io::Write as _;
+use tracetui_shared::helper::Changes;
 use tracetui_shared::id::{LinkId, ProgId};
 
 /// The options of a report.
@@ -143,7 +144,8 @@ impl InventoryReport<'_> {
         if index.attached(program.id).is_empty() {
             let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen()));
         }
-        if let Some(text) = alters(program.calls) {
+        let calls = [alters(program.calls), kfuncs(program, self.charset)];
+        for text in calls.into_iter().flatten() {
             let _ = writeln!(out, "       {text}");
         }
         if let Some(text) = self.runs(program) {
@@ -285,13 +287,25 @@ impl InventoryReport<'_> {
         json.word("write_user", Some(calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" })));
         json.word("write_user_why", calls.write_user().err().map(crate::bpf::NotScanned::name));
         match calls.unknown {
-            Some(why) if calls.altering == 0 => json.word_or_why("helpers", None, why.name()),
+            Some(why) if calls.helpers == 0 => {
+                json.word_or_why("helpers", None, why.name());
+                json.word_or_why("changes", None, why.name());
+            }
             _ => {
-                json.key("helpers");
-                let names: Vec<_> = calls.names().map(json::ascii).collect();
-                let _ = write!(json.out, "[{}]", names.join(","));
+                json.words("helpers", calls.names());
+                json.words("changes", calls.changes());
             }
         }
+        json.key("kfuncs");
+        json.raw("[");
+        for (nth, name) in program.kfuncs.iter().enumerate() {
+            json.raw(if nth == 0 { "" } else { "," });
+            match name.is_empty() {
+                true => json.raw("null"),
+                false => _ = json.strings.write(&mut json.out, |out| out.extend_from_slice(name.as_bytes())),
+            }
+        }
+        json.raw("]");
         json.list("attached", index.attached(program.id), |json, attach| {
             json.word_or_why("type", hook_name(attach), "no_field");
             json.word("via", Some(attach.via.name()));
@@ -505,18 +519,37 @@ fn holder_json(holder: &Holder, json: &mut Json) {
     }
 }
 
-/// The helpers that change something, or why they are unknown; `None` if there are none.
+/// The helpers that it calls, by what they change, or why they are unknown; `None` if there are none.
 pub fn alters(calls: HelperCalls) -> Option<String> {
-    let names: Vec<_> = calls.names().collect();
-    let writes = match calls.write_user() {
-        Ok(true) => "WRITES TO USER MEMORY; ",
-        _ => "",
+    let group = |what: Changes| {
+        let names: Vec<_> = calls.that_change(what).collect();
+        let what = match what {
+            Changes::UserMemory => "WRITES TO USER MEMORY".to_owned(),
+            what => what.name().replace('_', " "),
+        };
+        (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
     };
-    match (names.as_slice(), calls.unknown) {
+    let groups: Vec<_> = Changes::ALL.into_iter().filter_map(group).collect();
+    match (groups.as_slice(), calls.unknown) {
         ([], None) => None,
         ([], Some(why)) => Some(format!("helpers unknown ({})", why.name())),
-        (names, _) => Some(format!("{writes}calls {}", names.join(", "))),
+        (groups, None) => Some(groups.join("; ")),
+        (groups, Some(why)) => Some(format!("{}; others unknown ({})", groups.join("; "), why.name())),
     }
+}
+
+/// The functions of the kernel that it calls directly; `None` if there are none.
+pub fn kfuncs(program: &ProgramFacts, charset: Charset) -> Option<String> {
+    let name = |name: &String| match name.is_empty() {
+        true => "(unknown)".to_owned(),
+        false => {
+            let mut out = Vec::new();
+            escape(name.as_bytes(), charset.reversible(), &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        }
+    };
+    let names: Vec<_> = program.kfuncs.iter().map(name).collect();
+    (!names.is_empty()).then(|| format!("kernel functions: {}", names.join(", ")))
 }
 
 /// A line of parts, which is continued in the next line if it gets too long.
@@ -601,6 +634,12 @@ impl Json {
         }
     }
 
+    fn words(&mut self, key: &str, words: Words) {
+        self.key(key);
+        let words: Vec<_> = words.map(json::ascii).collect();
+        let _ = write!(self.out, "[{}]", words.join(","));
+    }
+
     /// A word, or null and the reason.
     fn word_or_why(&mut self, key: &str, value: Option<&str>, why: &str) {
         self.word(key, value);
@@ -645,10 +684,11 @@ mod tests {
             prog_type: 2,
             name: b"on_bash".to_vec(),
             tag: 0x0123_4567_89ab_cdef,
-            calls: HelperCalls { altering: 1 | 1 << 2, unknown: None },
+            calls: HelperCalls { helpers: 1 | 1 << 2, unknown: None },
+            kfuncs: vec!["bpf_dynptr_from_skb".to_owned(), String::new()],
             ..ProgramFacts::default()
         };
-        let unknown = HelperCalls { altering: 0, unknown: Some(NotScanned::NotPermitted) };
+        let unknown = HelperCalls { helpers: 0, unknown: Some(NotScanned::NotPermitted) };
         let other = ProgramFacts { id: ProgId(13), prog_type: 6, calls: unknown, own: true, ..ProgramFacts::default() };
         let uprobe = AttachFacts {
             program: ProgId(12),
@@ -705,7 +745,8 @@ mod tests {
             "12     kprobe         on_bash\n",
             "       on uprobe /tmp/a\\x1b\\xff+0x31380, link 4\n",
             "       on cgroup inet_egress /user.slice, prog_attach\n",
-            "       WRITES TO USER MEMORY; calls probe_write_user, send_signal\n",
+            "       WRITES TO USER MEMORY: probe_write_user; processes: send_signal\n",
+            "       kernel functions: bpf_dynptr_from_skb, (unknown)\n",
             "loaded 1970-01-01T00:00:01Z by root, tag 0123456789abcdef, held by link 4, b\\na[7] fd 3,\n",
             "       link 4 by pin /sys/fs/bpf/x\n",
             "13     xdp            (no name) (tracetui)\n       not attached in the places checked\n       helpers unknown (not_permitted)\n",
@@ -725,6 +766,8 @@ mod tests {
         assert_eq!((&program["id"], &program["tag"]), (&12.into(), &"0123456789abcdef".into()));
         assert_eq!((&program["write_user"], &program["write_user_why"]), (&"yes".into(), &serde_json::Value::Null));
         assert_eq!(program["helpers"], serde_json::json!(["probe_write_user", "send_signal"]));
+        assert_eq!(program["changes"], serde_json::json!(["user_memory", "processes"]));
+        assert_eq!(program["kfuncs"], serde_json::json!(["bpf_dynptr_from_skb", null]));
         assert_eq!(program["attached"][0]["target_hex"], "2f746d702f611bff");
         assert_eq!(program["attached"][1]["type"], "cgroup");
         assert_eq!(program["attached"][1]["attach_type"], "cgroup_inet_egress");

@@ -248,7 +248,7 @@ impl Values {
                 self.time.write(ns, out);
                 out.push(b'"');
             }
-            Value::Words(words) => list(words, out, |word, out| word_in_quotes(word, out)),
+            Value::Words(words) => list(words, out, word_in_quotes),
             Value::Stack(stack) => {
                 list(stack.calls(), out, |call, out| self.call(&call, out));
                 if stack.is_cut() {
@@ -373,6 +373,7 @@ impl Flags {
 mod tests {
     use super::super::{FormatName, sample};
     use super::*;
+    use crate::bpf::Words;
     use crate::event::describe::Shape;
     use crate::limits;
     use crate::synthetic::payload::{self, Exec};
@@ -476,7 +477,7 @@ mod tests {
         check_line(
             Kind::Bpf,
             &sample::attached(),
-            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"offset":null,"addr":null,"module":null,"multi":null,"link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected","seen_by":"call","missing_in":null"#,
+            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected","changes":null,"changes_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"offset":null,"addr":null,"module":null,"multi":null,"link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected","seen_by":"call","missing_in":null"#,
         );
         check_line(
             Kind::Tcp,
@@ -631,8 +632,8 @@ mod tests {
     const RARE: &[Field] = &[
         Field::new("addr", Shape::Text, "", |_| Value::Addr(0xffff_ffff_81c3_a1f0)),
         Field::new("low", Shape::Text, "", |_| Value::Addr(0x1000)),
-        Field::new("words", Shape::List, "", |_| Value::Words(&["a", "b"])),
-        Field::new("none", Shape::List, "", |_| Value::Words(&[])),
+        Field::new("words", Shape::List, "", |_| Value::Words(Words::new(5, |bit| ["a", "", "b"][bit]))),
+        Field::new("none", Shape::List, "", |_| Value::Words(Words::new(0, |_| ""))),
         Field::new("pair", Shape::Text, "", |_| Value::Pair(b"sched", b"x\"\xff")),
         Field::new("least", Shape::Number, "", |_| Value::Int(i64::MIN)),
         Field::new("most", Shape::Number, "", |_| Value::Uint(u64::MAX)),

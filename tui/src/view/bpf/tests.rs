@@ -59,7 +59,7 @@ fn taken(made: &mut Maker) {
 fn inventory() -> Maker {
     let mut made = Maker::default();
     made.host(&HostFrame::BpfProgram(program(30, "on_unlink")));
-    made.host(&HostFrame::BpfProgram(BpfProgram { altering: 1, ..program(31, "writer") }));
+    made.host(&HostFrame::BpfProgram(BpfProgram { helpers: 1, ..program(31, "writer") }));
     made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(40, "exec_tp") }));
     made.host(&HostFrame::BpfAttachment(attachment(1, 30, hook::KPROBE, "do_unlinkat")));
     made.host(&HostFrame::BpfAttachment(attachment(2, 40, hook::TRACEPOINT, "sched:sched_process_exec")));
@@ -217,7 +217,7 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     for part in ["── 31 tracepoint writer", "not attached", "held by   pin /sys/fs/bpf/writer"] {
         assert!(pane.contains(part), "{part} in\n{pane}");
     }
-    assert!(pane.contains("WRITES TO USER MEMORY; calls probe_write_user") && pane.contains("00000000000000ab"));
+    assert!(pane.contains("WRITES TO USER MEMORY: probe_write_user") && pane.contains("00000000000000ab"));
     keys(&mut app, "j");
     let pane = screen(&mut app).join("\n");
     assert!(pane.contains("kprobe do_unlinkat, link 11 (perf_event)"), "{pane}");
@@ -346,7 +346,7 @@ fn a_program_between_two_inventories_has_a_row() {
     let mut made = inventory();
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.prog_id, record.prog_type, record.ret) = (cmd::PROG_LOAD, has::PROG, 50, 2, 3);
-    (record.tag, record.scan) = ([0, 0, 0, 0, 0, 0, 0, 0xcd], 1);
+    (record.tag, record.scan, record.helpers) = ([0, 0, 0, 0, 0, 0, 0, 0xcd], 1, 1 << 12);
     record.name[..5].copy_from_slice(b"brief");
     made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
     made.ns += 1_000_000_000;
@@ -381,7 +381,7 @@ fn a_program_between_two_inventories_has_a_row() {
     for part in [
         "was on    kprobe do_unlinkat, link",
         "no inventory lists the link",
-        "others were not checked",
+        "helpers   packet: redirect",
         "bpftrace[27841]",
         "00000000000000cd",
     ] {

@@ -30,20 +30,30 @@ fn symbol<'a>(seen: &EventContext<'a>, bpf: &Bpf<'_>) -> Option<&'a KernelSymbol
     if addr == 0 { None } else { seen.world.symbol(addr, seen.event.header.time) }
 }
 
-/// Whether the program calls the helper of a bit.
+/// The helpers that the program calls.
+fn calls(record: &BpfRecord) -> HelperCalls {
+    HelperCalls { helpers: record.helpers, unknown: NotScanned::of(unknown_of(record.scan)) }
+}
+
+/// A property of the helpers that the program calls. It is unknown if none is known, and others may be missing.
+fn of_helpers<'a>(seen: &EventContext<'a>, get: fn(HelperCalls) -> Words) -> Value<'a> {
+    bpf(seen, |b| match calls(&b.record()) {
+        calls if calls.unknown.is_none() || calls.helpers != 0 => Value::Words(get(calls)),
+        _ if !b.has(has::PROG) => b.no_program(),
+        _ => Value::Unknown(helpers_why(b)),
+    })
+}
+
 fn write_user(record: &BpfRecord) -> &'static str {
-    match record.scan {
-        _ if record.helpers & 1 != 0 => "yes",
-        scan::WHOLE => "no",
-        _ => "unknown",
-    }
+    calls(record).write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" })
 }
 
 /// The reason why the helpers of a program are unknown.
-fn write_user_why(b: &Bpf<'_>) -> Why {
+fn helpers_why(b: &Bpf<'_>) -> Why {
     match b.record().scan {
         scan::CUT => Why::Cut,
         scan::NO_ADDRESSES => Why::NotPermitted,
+        scan::TAIL_CALL => Why::TailCall,
         _ if !b.has(has::PROG) => b.why_missing(),
         _ => Why::NotCollected,
     }
@@ -62,7 +72,8 @@ const PROG: &[Field] = &[
             0 => Value::Unknown(Why::Vanished),
             id => Value::Uint(id.into()),
         })
-    }).with(props::LACKS),
+    })
+    .with(props::LACKS),
     Field::new(
         "name",
         Shape::Text,
@@ -74,7 +85,8 @@ const PROG: &[Field] = &[
                 false => b.no_program(),
             })
         },
-    ).with(props::LACKS | props::BYTES),
+    )
+    .with(props::LACKS | props::BYTES),
     Field::new(
         "type",
         Shape::Text,
@@ -94,7 +106,8 @@ const PROG: &[Field] = &[
                 }
             })
         },
-    ).with(props::LACKS),
+    )
+    .with(props::LACKS),
     Field::new(
         "attach_type",
         Shape::Text,
@@ -107,10 +120,12 @@ const PROG: &[Field] = &[
                 (attach_type, _) => names::attach_type(attach_type).map_or(Value::Null, Value::Word),
             })
         },
-    ).with(props::LACKS),
+    )
+    .with(props::LACKS),
     Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| {
         of_ebpf(s, |b| if b.is_hidden() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) })
-    }).with(props::LACKS),
+    })
+    .with(props::LACKS),
     Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
         of_call(s, |b| {
             if b.record().prog_uid == u32::MAX {
@@ -119,7 +134,8 @@ const PROG: &[Field] = &[
                 Value::Uint(b.record().prog_uid.into())
             }
         })
-    }).with(props::LACKS),
+    })
+    .with(props::LACKS),
     Field::new(
         "write_user",
         Shape::Text,
@@ -136,24 +152,23 @@ const PROG: &[Field] = &[
             if !b.has(has::PROG) && matches!(b.no_program(), Value::Null) {
                 Value::Null
             } else if write_user(&b.record()) == "unknown" {
-                Value::Word(write_user_why(b).word())
+                Value::Word(helpers_why(b).word())
             } else {
                 Value::Null
             }
         })
     }),
+    Field::new("helpers", Shape::List, "The helpers it calls that change something beyond its maps.", |s| {
+        of_helpers(s, HelperCalls::names)
+    })
+    .with(props::LACKS),
     Field::new(
-        "helpers",
+        "changes",
         Shape::List,
-        "The helpers it calls that write to user memory, override results, send signals, call bpf(2) or change results.",
-        |s| {
-            bpf(s, |b| match b.record().scan {
-                scan::WHOLE => Value::Words(helper_names(b.record().helpers)),
-                _ if !b.has(has::PROG) => b.no_program(),
-                _ => Value::Unknown(write_user_why(b)),
-            })
-        },
-    ).with(props::LACKS),
+        "What they change: user_memory processes return_value kernel packet socket.",
+        |s| of_helpers(s, HelperCalls::changes),
+    )
+    .with(props::LACKS),
 ];
 
 const ATTACH: &[Field] = &[

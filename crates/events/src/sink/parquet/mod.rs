@@ -323,7 +323,7 @@ impl Row<'_> {
             Value::Args(area) | Value::SomeArgs(area, _) => self.args(step, area),
             Value::Words(words) => {
                 if let Some(column) = self.columns.get_mut(step.column) {
-                    self.bytes += column.list(self.row, words.iter().copied().map(Some));
+                    self.bytes += column.list(self.row, words.map(Some));
                 }
             }
             Value::Stack(stack) => {

@@ -524,7 +524,7 @@ impl Writer<'_> {
                 return self.argument(field.name, list, |this| this.array(calls.iter().map(String::as_bytes)));
             }
             Value::Words(words) => {
-                self.argument(field.name, list, |this| this.array(words.iter().map(|word| word.as_bytes())));
+                self.argument(field.name, list, |this| this.array(words.map(str::as_bytes)));
             }
             Value::Int(n) => self.argument(field.name, list, |this| this.plain(id::annotation::INT, n as u64)),
             Value::Uint(n) => self.argument(field.name, list, |this| this.plain(id::annotation::UINT, n)),
