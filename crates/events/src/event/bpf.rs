@@ -12,6 +12,7 @@ use crate::bpf::frames::unknown_of;
 use crate::bpf::place::{self, AttachPoint};
 use crate::bpf::{HelperCalls, Hook, NotScanned, Via, View, Words};
 use crate::frame::host::KernelSymbol;
+use crate::text::grouped;
 use crate::text::paint::Look;
 use std::mem::offset_of;
 use tracetui_shared::header::until_nul;
@@ -313,6 +314,9 @@ impl<'a> Bpf<'a> {
             if self.record().offset != 0 && !self.text.is_empty() {
                 part(Role::Strong, format!("+{:#x}", self.record().offset).as_bytes());
             }
+        }
+        if self.on(on::MULTI) && !self.is_of_program() {
+            part(Role::Note, format!(", {} places", grouped(self.record().count.into())).as_bytes());
         }
     }
 
