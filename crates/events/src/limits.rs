@@ -349,6 +349,9 @@ pub const DIFF_SIBLINGS: usize = 64;
 /// BPF programs, links and maps that an inventory reads, each. Further ones are left out, and a message says so.
 pub const BPF_PROGRAMS: usize = 65_536;
 
+/// Elements of maps that an inventory reads to find the programs in them.
+pub const BPF_MAP_ENTRIES: usize = 16_384;
+
 /// Functions of BPF programs whose symbols are compared with the programs.
 pub const BPF_FUNCTIONS: usize = 1 << 20;
 

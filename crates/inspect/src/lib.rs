@@ -9,7 +9,8 @@
 //! | [`mounts`] | pins, named network namespaces |
 //! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
 //! | [`inet`] | listening sockets, routes; for why connections failed |
-//! | [`places`] | cgroups, maps of sockets, names of tracepoints |
+//! | [`places`] | cgroups, names of tracepoints |
+//! | [`maps`] | the programs in maps |
 //! | [`lister`], [`iterators`] | programs and links, by tracetui's programs in the kernel |
 //! | [`descriptors`] | the same as [`processes`], by such programs |
 //! | [`cross`] | which programs are hidden |
@@ -22,7 +23,7 @@
 //! reported ([`Inventory::unseen`]). Everything is bounded ([`tracetui_events::limits`]).
 //!
 //! User space cannot see: perf events that no process holds by a descriptor; pins in other mount namespaces; network
-//! namespaces that neither a process nor a mount of tracetui's namespace refers to; programs in maps of programs;
+//! namespaces that neither a process nor a mount of tracetui's namespace refers to;
 //! socket filters, seccomp filters and lwt, which the kernel does not list.
 
 mod cross;
@@ -32,6 +33,7 @@ pub mod inet;
 mod iterators;
 mod links;
 mod lister;
+mod maps;
 pub mod mounts;
 mod netlink;
 pub mod network;
@@ -55,7 +57,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracetui_events::bpf::{
-    AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, NotScanned, Object, ProgramFacts, Unseen, Via,
+    AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, NotScanned, Object, ProgramFacts, UnresolvedAttachment,
+    Unseen, Via,
 };
 use tracetui_events::limits;
 use tracetui_events::symbols::{Snapshot, Unavailable};
@@ -286,8 +289,8 @@ impl Collector {
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);
         interfaces(network, &mut links, &mut rest);
-        let found = cgroups.attached(&mut unlooked).into_iter().chain(places::socket_maps(&mut unlooked));
-        unexplained(found, &links, &mut rest);
+        let in_maps = maps::programs(&links, &programs, &mut self.types, &mut unlooked);
+        unexplained(cgroups.attached(&mut unlooked).into_iter().chain(in_maps), &links, &mut rest);
         places::name_tracepoints(&mut links, &mut rest);
         places::name_files(&mut links, &mut rest, &holders);
 
@@ -305,6 +308,7 @@ impl Collector {
             read.facts.calls = helpers.at(&read.called);
             read.facts.kfuncs = helpers.kfuncs(&read.called);
         }
+        let unresolved = without_links(held.unresolved, &links, &holders, &programs);
         let mut inventory = Inventory {
             programs: programs
                 .values()
@@ -316,7 +320,7 @@ impl Collector {
             attachments: links,
             holders,
             hidden: Vec::new(),
-            unresolved: held.unresolved,
+            unresolved,
             unseen: unlooked.unseen,
             vanished: unlooked.vanished,
             unopened_links,
@@ -424,6 +428,33 @@ fn perf_events(
         }
     }
 }
+
+/// Leaves out the perf events of processes whose links explain all of them. The kernel names neither the program of such an event
+/// nor the event of a link.
+fn without_links(
+    mut unresolved: Vec<UnresolvedAttachment>,
+    links: &[AttachFacts],
+    holders: &[Holder],
+    programs: &FxHashMap<u32, programs::Read>,
+) -> Vec<UnresolvedAttachment> {
+    let is_of_event = |facts: &&AttachFacts| {
+        facts.link.is_some_and(|link| link.link_type == links::link_type::PERF_EVENT)
+            && programs.get(&facts.program.0).is_some_and(|read| read.facts.prog_type == PERF_EVENT)
+    };
+    let of_events: FxHashSet<_> = links.iter().filter(is_of_event).filter_map(|facts| Some(facts.link?.id)).collect();
+    let mut left: FxHashMap<_, i64> = FxHashMap::default();
+    let held = holders.iter().filter_map(|holder| match (holder.object, &holder.by) {
+        (Object::Link(link), HeldBy::Process { pid, .. }) if of_events.contains(&link) => Some((*pid, link)),
+        _ => None,
+    });
+    held.collect::<FxHashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
+    unresolved.iter().for_each(|event| *left.entry(event.pid).or_default() += 1);
+    unresolved.retain(|event| left.get(&event.pid).is_some_and(|left| *left > 0));
+    unresolved
+}
+
+/// BPF_PROG_TYPE_PERF_EVENT.
+const PERF_EVENT: u32 = 7;
 
 /// The attachment on a perf event, by its `BPF_FD_TYPE_*`.
 fn on_perf_event(query: sys::TaskFd) -> AttachFacts {

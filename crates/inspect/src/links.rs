@@ -72,8 +72,17 @@ impl Types {
             // The types of a module extend the kernel's types. Names cannot be looked up in the former alone.
             return Some((Vec::new(), object));
         }
-        let types = self.vmlinux.get_or_insert_with(|| Btf::running().ok()).as_ref()?;
-        Some((types.name_of(id)?.to_vec(), Vec::new()))
+        Some((self.vmlinux()?.name_of(id)?.to_vec(), Vec::new()))
+    }
+
+    fn vmlinux(&mut self) -> Option<&Btf> {
+        self.vmlinux.get_or_insert_with(|| Btf::running().ok()).as_ref()
+    }
+
+    /// The functions in the value of a struct_ops map, by the type of the value: offsets in bytes, and names.
+    pub(super) fn callbacks(&mut self, value: u32) -> Vec<(u32, Vec<u8>)> {
+        let named = |(at, name): (u32, &[u8])| (at, name.to_vec());
+        self.vmlinux().map_or_else(Vec::new, |btf| btf.callbacks(value).into_iter().map(named).collect())
     }
 }
 
@@ -151,6 +160,7 @@ fn of(fd: &OwnedFd, names: &mut LookupTables<'_>) -> io::Result<AttachFacts> {
         link_type::STRUCT_OPS => {
             facts.hook = Hook::StructOps;
             facts.detached = first.u32(16) == 0;
+            facts.map = Some(first.u32(16)).filter(|map| *map != 0);
             facts.target = map_name(first.u32(16));
         }
         link_type::NETFILTER => {
@@ -161,6 +171,7 @@ fn of(fd: &OwnedFd, names: &mut LookupTables<'_>) -> io::Result<AttachFacts> {
         link_type::SOCKMAP => {
             facts.hook = Hook::Type(first.u32(20));
             facts.detached = first.u32(16) == 0;
+            facts.map = Some(first.u32(16)).filter(|map| *map != 0);
             facts.target = map_name(first.u32(16));
         }
         _ => {}

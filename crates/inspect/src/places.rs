@@ -1,18 +1,17 @@
-//! Places that BPF_PROG_QUERY can query for programs: cgroups and maps of sockets. Also looks up names: of cgroups, of
-//! the subsystems of tracepoints, and of the files of uprobes.
+//! The programs of cgroups, by BPF_PROG_QUERY. Also looks up names: of cgroups, of the subsystems of tracepoints, and of the
+//! files of uprobes.
 
-use super::links::{cgroup_path, map_name};
+use super::links::cgroup_path;
 use super::processes::net_inum;
-use super::sys::{self, ObjectKind};
+use super::sys;
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via};
-use tracetui_events::limits;
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
 use tracetui_shared::id::{NsInum, ProgId};
 
@@ -20,12 +19,6 @@ use tracetui_shared::id::{NsInum, ProgId};
 /// ([include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h)).
 const OF_CGROUPS: [u32; 29] =
     [0, 1, 2, 3, 6, 8, 9, 10, 11, 12, 13, 14, 15, 18, 19, 20, 21, 22, 29, 30, 31, 32, 34, 43, 49, 50, 51, 52, 53];
-
-/// BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT, BPF_SK_MSG_VERDICT, BPF_SK_SKB_VERDICT.
-const OF_SOCKET_MAPS: [u32; 4] = [4, 5, 7, 38];
-
-/// BPF_MAP_TYPE_SOCKMAP, BPF_MAP_TYPE_SOCKHASH.
-const SOCKET_MAPS: [u32; 2] = [15, 18];
 
 /// BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI.
 const ALLOW_OVERRIDE: u32 = 1;
@@ -87,7 +80,7 @@ impl Cgroups {
     }
 }
 
-fn attached(queried: sys::Queried, attach_type: u32, target: &[u8]) -> AttachFacts {
+pub(super) fn attached(queried: sys::Queried, attach_type: u32, target: &[u8]) -> AttachFacts {
     let flags: &[u8] = match queried.flags {
         flags if flags & ALLOW_MULTI != 0 => b"multi",
         flags if flags & ALLOW_OVERRIDE != 0 => b"override",
@@ -101,24 +94,6 @@ fn attached(queried: sys::Queried, attach_type: u32, target: &[u8]) -> AttachFac
         flags: flags.to_vec(),
         ..AttachFacts::default()
     }
-}
-
-/// The programs of every map of sockets (5.15+).
-pub(super) fn socket_maps(unlooked: &mut Unlooked) -> Vec<AttachFacts> {
-    let mut found = Vec::new();
-    let (ids, all) = unlooked.note("maps", sys::ids(ObjectKind::Map, limits::BPF_PROGRAMS)).unwrap_or_default();
-    if !all && !ids.is_empty() {
-        unlooked.cut("maps", limits::BPF_PROGRAMS);
-    }
-    for id in ids {
-        let Some(Some(map)) = unlooked.note("maps", sys::open(ObjectKind::Map, id)) else { continue };
-        let is_of_sockets = sys::info(map.as_fd()).is_ok_and(|info| SOCKET_MAPS.contains(&info.u32(0)));
-        for attach_type in OF_SOCKET_MAPS.into_iter().filter(|_| is_of_sockets) {
-            let programs = sys::query(map.as_raw_fd().cast_unsigned(), attach_type).unwrap_or_default();
-            found.extend(programs.into_iter().map(|queried| attached(queried, attach_type, &map_name(id))));
-        }
-    }
-    found
 }
 
 /// Completes the names of tracepoints. The kernel gives the event, and tracefs its subsystem. A name is unchanged

@@ -5,13 +5,15 @@
 use std::cmp::Ordering;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use tracetui_host::bpf as host;
 pub(super) use tracetui_host::bpf::{Bytes, info, info_into};
 
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
 enum Command {
+    MapLookup = 1,
+    MapNextKey = 4,
     ObjGet = 7,
     ProgNextId = 11,
     MapNextId = 12,
@@ -95,6 +97,33 @@ pub(super) fn open(kind: ObjectKind, id: u32) -> io::Result<Option<OwnedFd>> {
     // All threads share the descriptors, and some may change the elements of maps.
     let flags = if kind == ObjectKind::Map { BPF_F_RDONLY } else { 0 };
     gone(open_by(kind.commands().1, &mut Bytes::zeroed().with32(0, id).with32(8, flags)))
+}
+
+/// Reads the value of a key. The kernel writes as many bytes as the values of the map have.
+///
+/// Fails if the map has no such key, or values of another size.
+pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+    let described = info(map)?;
+    if [described.u32(8) as usize, described.u32(12) as usize] != [key.len(), value.len()] {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut attr = Bytes::zeroed().with32(0, map.as_raw_fd().cast_unsigned()).with64(8, key.as_ptr() as u64);
+    attr.set64(16, value.as_mut_ptr() as u64);
+    // SAFETY: both are live, `value` is writable, and they have the sizes of the map, which never change.
+    unsafe { bpf(Command::MapLookup, &mut attr) }
+}
+
+/// The key of 4 bytes after this one, or the first; `None` after the last.
+pub(super) fn next_key(map: BorrowedFd<'_>, key: Option<u32>) -> Option<u32> {
+    if info(map).ok()?.u32(8) != 4 {
+        return None;
+    }
+    let mut next = 0u32;
+    let mut attr = Bytes::zeroed().with32(0, map.as_raw_fd().cast_unsigned());
+    attr.set64(8, key.as_ref().map_or(0, |key| std::ptr::from_ref(key) as u64));
+    attr.set64(16, std::ptr::from_mut(&mut next) as u64);
+    // SAFETY: both keys are live, the second is writable, and they have the size of the map's keys.
+    unsafe { bpf(Command::MapNextKey, &mut attr) }.ok().map(|()| next)
 }
 
 /// Turns the error for an object that no longer exists into `None`.

@@ -13,6 +13,7 @@ mod attachments;
 mod bpf;
 mod bpf_helpers;
 mod bpf_inventory;
+mod bpf_maps;
 mod command;
 mod command_terminal;
 mod confine;

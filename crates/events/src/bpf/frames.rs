@@ -116,6 +116,9 @@ impl From<&BpfAttachment> for AttachFacts {
             netns: frame.netns,
             missed: None,
             only: frame.only,
+            // The target has them.
+            map: None,
+            index: None,
             flags: frame.flags.clone(),
             // Detached attachments are left out of the frames.
             detached: false,
@@ -468,8 +471,8 @@ mod tests {
         }
         let hooks = [Hook::Unknown, Hook::Type(0), Hook::Kprobe, Hook::Kretprobe, Hook::Uprobe, Hook::Uretprobe];
         let others = [Hook::Tracepoint, Hook::RawTracepoint, Hook::PerfEvent, Hook::Freplace, Hook::Tc];
-        for hook in hooks.into_iter().chain(others).chain([Hook::StructOps, Hook::Netfilter]) {
-            for via in [Via::Link, Via::Ioctl, Via::ProgAttach, Via::Netlink] {
+        for hook in hooks.into_iter().chain(others).chain([Hook::StructOps, Hook::Netfilter, Hook::ProgArray]) {
+            for via in [Via::Link, Via::Ioctl, Via::ProgAttach, Via::Netlink, Via::Map] {
                 let link = (via == Via::Link).then_some(Link { id: LinkId(4), link_type: 7 });
                 let target = b"/usr/bin/bash".to_vec();
                 let facts = AttachFacts { program: ProgId(7), link, via, hook, target, ..AttachFacts::default() };

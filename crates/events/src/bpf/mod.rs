@@ -200,6 +200,8 @@ numbered! {
         /// BPF_PROG_ATTACH.
         ProgAttach = 2 "prog_attach",
         Netlink = 3 "netlink",
+        /// An element of a map.
+        Map = 4 "map",
     }
 
     /// A way to learn which programs and links exist.
@@ -251,6 +253,9 @@ pub struct AttachFacts {
     pub missed: Option<u64>,
     /// The only process for which it runs.
     pub only: Option<Tgid>,
+    /// The map that it is in, and the index or key there.
+    pub map: Option<u32>,
+    pub index: Option<u32>,
     /// Further properties, as words: the mode of XDP, the sharing of cgroups, the direction of tc.
     pub flags: Vec<u8>,
     /// Whether the program no longer runs here: the link was detached, or its interface, namespace or cgroup was removed. The
@@ -299,11 +304,17 @@ pub enum Hook {
     /// A table of functions of the kernel.
     StructOps,
     Netfilter,
+    /// An element of a map of programs, which `bpf_tail_call` runs.
+    ProgArray,
+    /// An element of a map of interfaces: the program sees the packets that are redirected to it.
+    Devmap,
+    /// An element of a map of processors.
+    Cpumap,
 }
 
 impl Hook {
     /// The hooks beside attach types, with their numbers in frames and their names.
-    const NUMBERED: [(Hook, u8, &str); 11] = [
+    const NUMBERED: [(Hook, u8, &str); 14] = [
         (Hook::Kprobe, hook::KPROBE, "kprobe"),
         (Hook::Kretprobe, hook::KRETPROBE, "kretprobe"),
         (Hook::Uprobe, hook::UPROBE, "uprobe"),
@@ -315,6 +326,9 @@ impl Hook {
         (Hook::Tc, 10, "tc"),
         (Hook::StructOps, 11, "struct_ops"),
         (Hook::Netfilter, 12, "netfilter"),
+        (Hook::ProgArray, 13, "prog_array"),
+        (Hook::Devmap, 14, "devmap"),
+        (Hook::Cpumap, 15, "cpumap"),
     ];
 
     /// The numbers in [`BpfAttachment`](crate::frame::host::BpfAttachment): of the hook, and of the attach type.

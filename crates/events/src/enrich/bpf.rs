@@ -115,7 +115,7 @@ pub struct Former<T> {
 }
 
 /// The number of mechanisms without a link. They are numbered from 1.
-const VIAS: u8 = 3;
+const VIAS: u8 = 4;
 
 /// The value of [`BpfDoer::via`] for a load.
 const LOADED: u8 = u8::MAX;

@@ -288,10 +288,11 @@ wire_struct! {
         link: LinkId,
         /// `BPF_LINK_TYPE_*`.
         link_type: u32,
-        /// 0 link, 1 ioctl, 2 prog_attach, 3 netlink.
+        /// 0 link, 1 ioctl, 2 prog_attach, 3 netlink, 4 map.
         via: u8,
         /// 0 unknown, 1 an attach type, 2 kprobe, 3 kretprobe, 4 uprobe, 5 uretprobe, 6 tracepoint, 7 raw
-        /// tracepoint, 8 perf event, 9 function of a program, 10 tc, 11 struct_ops, 12 netfilter.
+        /// tracepoint, 8 perf event, 9 function of a program, 10 tc, 11 struct_ops, 12 netfilter, 13 prog_array, 14 devmap,
+        /// 15 cpumap.
         hook: u8,
         /// The `BPF_*` attach type, if `hook` is 1.
         attach_type: u32,

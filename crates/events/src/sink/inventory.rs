@@ -498,6 +498,8 @@ fn place_json(attach: &AttachFacts, json: &mut Json) {
     json.text("module", Some(attach.module.as_slice()).filter(|module| !module.is_empty()));
     json.number("multi", attach.multi.map(u64::from));
     json.number("cookie", attach.cookie);
+    json.number("map_id", attach.map.map(u64::from));
+    json.number("index", attach.index.map(u64::from));
     json.number("ifindex", attach.ifindex.map(u64::from));
     json.number("netns", attach.netns.map(|netns| netns.0.into()));
     json.number("pid", attach.only.map(|pid| pid.0.into()));

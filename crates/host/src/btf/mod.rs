@@ -238,6 +238,21 @@ impl Btf {
         None
     }
 
+    /// The pointers to functions in the member `data` of a structure: their offsets in the structure in bytes, and their names.
+    pub fn callbacks(&self, structure_id: u32) -> Vec<(u32, &[u8])> {
+        let members = |ty: BtfType| (0..ty.count).map(move |index| self.member(ty, index));
+        let of = |id: u32| self.get(self.peel(id).ok()?);
+        let structure = |id: u32| of(id).filter(|ty| ty.kind == TypeKind::Struct);
+        let is_function = |member: &Member| {
+            let pointer = of(member.ty).filter(|ty| ty.kind == TypeKind::Ptr);
+            pointer.and_then(|pointer| of(pointer.word)).is_some_and(|ty| ty.kind == TypeKind::FuncProto)
+        };
+        let mut data = structure(structure_id).into_iter().flat_map(members);
+        let Some(data) = data.find(|member| self.is_named(member.name, "data")) else { return Vec::new() };
+        let table = structure(data.ty).into_iter().flat_map(members).filter(is_function);
+        table.map(|member| ((data.bit_offset + member.bit_offset) / 8, self.string(member.name))).collect()
+    }
+
     /// The largest `struct` or `union` of each name, the first of equal ones. A kernel may have several structures of
     /// one name (in headers of drivers), and the core's are the large ones. Forward declarations have another kind.
     pub fn structures(&self, names: &[&str]) -> Vec<Option<u32>> {

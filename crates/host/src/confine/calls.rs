@@ -162,9 +162,9 @@ mod bpf {
     /// For elements of open maps: LOOKUP, UPDATE, DELETE, GET_NEXT_KEY. For names of addresses: PROG_TEST_RUN. Also
     /// OBJ_GET_INFO_BY_FD, and ITER_CREATE for connections.
     pub(super) const RING: &[u64] = &[1, 2, 3, 4, 10, 15, 33];
-    /// For programs, maps, links and BTF: the next id, a descriptor. Also information, queries, ENABLE_STATS and
-    /// ITER_CREATE.
-    pub(super) const INVENTORY: &[u64] = &[11, 12, 13, 14, 15, 16, 19, 20, 23, 30, 31, 32, 33];
+    /// For programs, maps, links and BTF: the next id, a descriptor. Also information, queries, ENABLE_STATS, ITER_CREATE, and
+    /// for elements of maps LOOKUP and GET_NEXT_KEY.
+    pub(super) const INVENTORY: &[u64] = &[1, 4, 11, 12, 13, 14, 15, 16, 19, 20, 23, 30, 31, 32, 33];
     /// OBJ_GET, OBJ_GET_INFO_BY_FD.
     pub(super) const PINS: &[u64] = &[7, 15];
 }

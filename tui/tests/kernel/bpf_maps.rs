@@ -1,0 +1,242 @@
+//! The programs in maps, and perf events: what an inventory shows of them, compared with bpftool.
+
+use crate::attachments::load_as;
+use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_create, set_bpf};
+use crate::sys;
+use crate::traced::{alone, may_trace, not_checked};
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::process::Command;
+use tracetui_events::bpf::{AttachFacts, Hook, Inventory, Via};
+use tracetui_host::btf::Btf;
+use tracetui_inspect::Collector;
+use tracetui_shared::id::{ProgId, Tgid};
+
+const BPF_MAP_CREATE: u64 = 0;
+const BPF_MAP_UPDATE_ELEM: u64 = 2;
+const BPF_MAP_DELETE_ELEM: u64 = 3;
+const BPF_BTF_LOAD: u64 = 18;
+
+const PROG_ARRAY: u32 = 3;
+const DEVMAP: u32 = 14;
+const CPUMAP: u32 = 16;
+const DEVMAP_HASH: u32 = 25;
+const STRUCT_OPS_MAP: u32 = 26;
+
+const XDP: u32 = 6;
+const PERF_EVENT: u32 = 7;
+const STRUCT_OPS: u32 = 27;
+
+const XDP_DEVMAP: u32 = 33;
+const XDP_CPUMAP: u32 = 35;
+
+/// `mov64 r0, 2`: XDP_PASS.
+const PASS: u64 = 0x2_0000_00b7;
+
+fn id(prog: &OwnedFd) -> ProgId {
+    ProgId(id_and_tag(prog)[0] as u32)
+}
+
+/// The id of a map.
+fn map_id(map: &OwnedFd) -> u32 {
+    crate::bpf::link_id(map) as u32
+}
+
+fn new_map(map_type: u32, value_size: u32) -> Option<OwnedFd> {
+    let attr = Attr::new().u32(0, map_type).u32(4, 4).u32(8, value_size).u32(12, 4).put(28, b"tt_map");
+    let map = { attr }.call(BPF_MAP_CREATE);
+    (map >= 0).then(|| sys::owned(map))
+}
+
+fn update(map: &OwnedFd, key: u32, value: &[u8]) -> i64 {
+    let key = key.to_ne_bytes();
+    let attr = Attr::new().u32(0, map.as_raw_fd() as u32).u64(8, key.as_ptr() as u64);
+    attr.u64(16, value.as_ptr() as u64).call(BPF_MAP_UPDATE_ELEM)
+}
+
+fn delete(map: &OwnedFd, key: u32) -> i64 {
+    let key = key.to_ne_bytes();
+    Attr::new().u32(0, map.as_raw_fd() as u32).u64(8, key.as_ptr() as u64).call(BPF_MAP_DELETE_ELEM)
+}
+
+fn inventory() -> Inventory {
+    Collector::default().take(&FxHashSet::default()).expect("an inventory")
+}
+
+fn places(inventory: &Inventory, program: ProgId) -> Vec<&AttachFacts> {
+    inventory.attachments.iter().filter(|attach| attach.program == program).collect()
+}
+
+/// The values in a map that are not 0, with their keys, according to bpftool. The program is the last 4 bytes of a value.
+fn dumped(map: u32) -> BTreeSet<(u32, u32)> {
+    let dump = Command::new("bpftool").args(["-j", "map", "dump", "id", &map.to_string()]).output();
+    let entries: Value = serde_json::from_slice(&dump.expect("bpftool starts").stdout).unwrap_or_default();
+    let number = |bytes: &Value| {
+        let bytes = bytes.as_array()?.iter().rev().take(4);
+        let digits = |byte: &Value| u32::from_str_radix(byte.as_str()?.strip_prefix("0x")?, 16).ok();
+        bytes.map(digits).try_fold(0, |number, byte| Some(number << 8 | byte?))
+    };
+    let entries = entries.as_array().into_iter().flatten();
+    entries.filter_map(|entry| Some((number(&entry["key"])?, number(&entry["value"])?))).filter(|e| e.1 != 0).collect()
+}
+
+#[test]
+fn programs_in_maps_are_attached_at_their_index() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let lo = 1_u32;
+    let cases = [
+        (PROG_ARRAY, 0, 2, Hook::ProgArray),
+        (DEVMAP, XDP_DEVMAP, 3, Hook::Devmap),
+        (DEVMAP_HASH, XDP_DEVMAP, 1_000_000, Hook::Devmap),
+        (CPUMAP, XDP_CPUMAP, 0, Hook::Cpumap),
+    ];
+    for (map_type, expected, key, hook) in cases {
+        let size = if map_type == PROG_ARRAY { 4 } else { 8 };
+        let (Some(map), Ok(prog)) = (new_map(map_type, size), load_as(XDP, expected, 0, "tt_in_map", &[PASS, EXIT]))
+        else {
+            not_checked(&format!("this kernel refuses {hook:?}"));
+            continue;
+        };
+        let fd = prog.as_raw_fd().to_ne_bytes();
+        let first = if map_type == CPUMAP { 64_u32 } else { lo }.to_ne_bytes();
+        let value = if map_type == PROG_ARRAY { fd.to_vec() } else { [first, fd].concat() };
+        let before = inventory();
+        assert_eq!(places(&before, id(&prog)), Vec::<&AttachFacts>::new(), "{hook:?}");
+        let updated = update(&map, key, &value);
+        if updated != 0 {
+            not_checked(&format!("this kernel refuses a program in {hook:?}: error {updated}"));
+            continue;
+        }
+        let after = inventory();
+        let found = places(&after, id(&prog));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].hook, found[0].via, found[0].link), (hook, Via::Map, None));
+        assert_eq!((found[0].map, found[0].index), (Some(map_id(&map)), Some(key)), "{found:?}");
+        let target = format!("tt_map map {}[{key}]", map_id(&map));
+        assert_eq!(String::from_utf8_lossy(&found[0].target), target);
+        let shown: BTreeSet<_> = after
+            .attachments
+            .iter()
+            .filter(|attach| attach.map == Some(map_id(&map)))
+            .filter_map(|attach| Some((attach.index?, attach.program.0)))
+            .collect();
+        let theirs = dumped(map_id(&map));
+        match theirs.is_empty() {
+            true => not_checked("bpftool dumps no map"),
+            false => assert_eq!(shown, theirs, "{hook:?}"),
+        }
+        assert_eq!(delete(&map, key), 0, "{hook:?}");
+        assert_eq!(places(&inventory(), id(&prog)), Vec::<&AttachFacts>::new(), "{hook:?}");
+    }
+}
+
+/// A BTF with one type, as maps with types need one.
+fn some_btf() -> i64 {
+    let words = [0x1_eb9f_u32, 24, 0, 16, 16, 5, 1, 1 << 24, 4, 32];
+    let mut data: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    data.extend(b"\0int\0");
+    Attr::new().u64(0, data.as_ptr() as u64).u32(16, data.len() as u32).call(BPF_BTF_LOAD)
+}
+
+#[test]
+fn functions_that_the_kernel_calls_without_a_link_are_attached() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let btf = Btf::running().expect("the kernel's BTF");
+    let structures = btf.structures(&["tcp_congestion_ops", "bpf_struct_ops_tcp_congestion_ops"]);
+    let (Some(table), Some(value_type)) = (structures[0], structures[1]) else {
+        return not_checked("this kernel has no struct_ops for TCP");
+    };
+    let at = |structure, path: &[&str]| btf.first_path(structure, path).expect("a member").byte_offset() as usize;
+    let data = at(value_type, &["data"]);
+    let functions = btf.callbacks(value_type);
+    if functions[0].0 as usize != data {
+        return not_checked("the functions have other numbers in this kernel");
+    }
+    let size = btf.size_of(value_type).expect("a size");
+    let types = some_btf();
+    assert!(types >= 0, "error {types}");
+    let types = sys::owned(types);
+    let attr = Attr::new().u32(0, STRUCT_OPS_MAP).u32(4, 4).u32(8, size).u32(12, 1).put(28, b"tt_cc");
+    let map = attr.u32(48, types.as_raw_fd() as u32).u32(60, value_type).call(BPF_MAP_CREATE);
+    if map < 0 {
+        return not_checked(&format!("this kernel refuses struct_ops: error {map}"));
+    }
+    let map = sys::owned(map);
+    let mut value = vec![0; size as usize];
+    let name = data + at(table, &["name"]);
+    value[name..name + 5].copy_from_slice(b"tt_cc");
+    let mut loaded = Vec::new();
+    for wanted in ["ssthresh", "cong_avoid", "undo_cwnd"] {
+        let index = functions.iter().position(|(_, name)| *name == wanted.as_bytes()).expect("a function");
+        let prog = match load_as(STRUCT_OPS, index as u32, table, "tt_cc", &[MOV_R0, EXIT]) {
+            Ok(prog) => prog,
+            Err(error) => return not_checked(&format!("this kernel refuses programs for struct_ops: error {error}")),
+        };
+        let place = functions[index].0 as usize;
+        value[place..place + 4].copy_from_slice(&prog.as_raw_fd().to_ne_bytes());
+        loaded.push((id(&prog), wanted, prog));
+    }
+    assert_eq!(places(&inventory(), loaded[0].0), Vec::<&AttachFacts>::new());
+    let updated = update(&map, 0, &value);
+    if updated != 0 {
+        return not_checked(&format!("this kernel refuses the functions: error {updated}"));
+    }
+    let after = inventory();
+    let dump = Command::new("bpftool").args(["struct_ops", "dump", "id", &map_id(&map).to_string()]).output();
+    let dump = String::from_utf8_lossy(&dump.expect("bpftool starts").stdout).into_owned();
+    for (program, function, _) in &loaded {
+        let found = places(&after, *program);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].hook, found[0].via, found[0].map), (Hook::StructOps, Via::Map, Some(map_id(&map))));
+        assert_eq!(String::from_utf8_lossy(&found[0].symbol), *function);
+        assert!(dump.contains(&format!("prog_id:{}", program.0)), "{dump}");
+    }
+    assert_eq!(delete(&map, 0), 0);
+    let after = inventory();
+    for (program, ..) in &loaded {
+        assert_eq!(places(&after, *program), Vec::<&AttachFacts>::new());
+    }
+}
+
+/// A perf event on a clock.
+fn clock() -> OwnedFd {
+    const SOFTWARE: u32 = 1;
+    let mut attr = Attr::new().u32(0, SOFTWARE).u32(4, 112).u64(8, 0).u64(16, 1_000_000_000);
+    sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, 0, !0, !0, 8]))
+}
+
+#[test]
+fn the_perf_event_of_a_link_is_not_unresolved() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Ok(prog) = load_as(PERF_EVENT, 0, 0, "tt_clock", &[MOV_R0, EXIT]) else {
+        return not_checked("this kernel refuses programs of perf events");
+    };
+    let unresolved = || {
+        let own = Tgid(std::process::id());
+        inventory().unresolved.iter().filter(|known| known.pid == own).map(|known| known.fd as i32).collect::<Vec<_>>()
+    };
+    let linked = clock();
+    let link = link_create(&prog, sys::raw(&linked), 0);
+    if link < 0 {
+        return not_checked(&format!("links to perf events: error {link}"));
+    }
+    let link = sys::owned(link);
+    assert_eq!(unresolved(), Vec::<i32>::new(), "its link shows its program");
+    let set = clock();
+    assert_eq!(set_bpf(&prog, &set), 0);
+    assert!(unresolved().contains(&sys::raw(&set)), "nothing shows its program");
+    drop(set);
+    assert_eq!(unresolved(), Vec::<i32>::new());
+    drop(link);
+}
