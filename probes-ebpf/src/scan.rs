@@ -9,8 +9,8 @@ use crate::maps::{per_cpu, this_cpu};
 use crate::read::{at_most, get, may_turn, offset, rd_field, read_kernel, set};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
-use tracetui_shared::offsets::field;
 use tracetui_shared::helper::{FUNCTIONS, TAIL_CALL};
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::scan;
 
 /// Bytes of a `struct bpf_insn` (include/uapi/linux/bpf.h).

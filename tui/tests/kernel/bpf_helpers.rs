@@ -158,7 +158,7 @@ fn cases() -> (Vec<OwnedFd>, Vec<Case>) {
             &["send_signal"],
             &["processes"],
         ),
-        Case { continues: true, ..case("tt_tail", no_type(XDP), &[tail.clone()], &[], &[]) },
+        Case { continues: true, ..case("tt_tail", no_type(XDP), std::slice::from_ref(&tail), &[], &[]) },
         Case {
             continues: true,
             ..case("tt_tail_head", no_type(XDP), &[call(44, &[0]), tail], &["xdp_adjust_head"], &["packet"])
