@@ -133,6 +133,8 @@ struct Story {
     batches: Vec<Batch>,
     /// Processes and names of a later part are others.
     part: u32,
+    /// The time up to which all events have come. No later one goes back before it.
+    settled: u64,
 }
 
 impl Story {
@@ -150,7 +152,7 @@ impl Story {
         maker.host(&HostFrame::Clock(Clock { offset_ns: 5 }));
         let name = Slot::OpenUringQuiet.program().to_owned();
         maker.host(&HostFrame::Probe(Probe { name, attached: preemptible, preemptible, ..Probe::default() }));
-        Story { maker, batches: Vec::new(), part: 0 }
+        Story { maker, batches: Vec::new(), part: 0, settled: 0 }
     }
 
     fn add(&mut self, happens: &Happens) {
@@ -305,14 +307,17 @@ impl Story {
             Happens::ChangesLost(count) => {
                 maker.host(&HostFrame::ProgramChangesLost(ProgramChangesLost { count, since: BootNanos(maker.ns) }));
             }
-            Happens::Back(ms) => maker.ns -= ms * 1_000_000,
+            Happens::Back(ms) => maker.ns = (maker.ns - ms * 1_000_000).max(self.settled),
             Happens::Wrote { number, columns } => {
                 let output =
                     CommandOutput { columns, rows: 5, bytes: WRITTEN[number].to_vec(), missing: number as u64 };
                 maker.host(&HostFrame::CommandOutput(output));
             }
             Happens::Drained => maker.made.set_drained_at(BootNanos(maker.ns)),
-            Happens::Settled => maker.made.set_settled_at(BootNanos(maker.ns)),
+            Happens::Settled => {
+                self.settled = maker.ns;
+                maker.made.set_settled_at(BootNanos(maker.ns));
+            }
             Happens::Batch => {
                 let batch = std::mem::take(&mut maker.made);
                 self.batches.push(batch);
