@@ -9,8 +9,8 @@ use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::frame::host::{
-    BpfAttachment, BpfHolder, BpfHolders, BpfProgram, BpfProgramGone, BpfRuns, Cgroup, Clock, CommandOutput, Host,
-    HostFrame, Probe, ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
+    BpfAttachment, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns, Cgroup, Clock,
+    CommandOutput, Host, HostFrame, Probe, ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
 };
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
@@ -25,7 +25,7 @@ use tracetui_shared::header::FrameHeader;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::{CgroupId, Gid, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
-use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, RequestPart, uring, via};
@@ -60,7 +60,9 @@ enum Happens {
     Held { id: u32, link: u32, count: u32 },
     Ran { id: u32, count: u64 },
     Attached { key: u32, id: u32, link: u32, news: bool, gone: bool },
-    Attaches { pid: u32, id: u32, link: u32, gone: bool },
+    Attaches { pid: u32, id: u32, link: u32, gone: bool, place: u8 },
+    Updates { pid: u32, id: u32, link: u32 },
+    Taken { ago: u64, complete: bool, unseen: bool },
     Back(u64),
     Wrote { number: usize, columns: u16 },
     Drained,
@@ -110,8 +112,11 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0u32..9, any::<u64>()).prop_map(|(id, count)| Happens::Ran { id, count }),
         2 => (0u32..5, 0u32..9, 0u32..4, any::<bool>(), any::<bool>())
             .prop_map(|(key, id, link, news, gone)| Happens::Attached { key, id, link, news, gone }),
-        2 => (pid(), 0u32..9, 0u32..4, any::<bool>())
-            .prop_map(|(pid, id, link, gone)| Happens::Attaches { pid, id, link, gone }),
+        4 => (pid(), 0u32..9, 0u32..4, any::<bool>(), 0u8..4)
+            .prop_map(|(pid, id, link, gone, place)| Happens::Attaches { pid, id, link, gone, place }),
+        1 => (pid(), 0u32..9, 1u32..4).prop_map(|(pid, id, link)| Happens::Updates { pid, id, link }),
+        2 => (0u64..20, prop::bool::weighted(0.7), prop::bool::weighted(0.1))
+            .prop_map(|(ago, complete, unseen)| Happens::Taken { ago, complete, unseen }),
         1 => (0u64..30).prop_map(Happens::Back),
         2 => (0..WRITTEN.len(), 19u16..22).prop_map(|(number, columns)| Happens::Wrote { number, columns }),
         1 => Just(Happens::Drained),
@@ -292,9 +297,9 @@ impl Story {
                     BpfAttachment { key, news, gone, program, link, via, target, ..BpfAttachment::default() };
                 maker.host(&HostFrame::BpfAttachment(attachment));
             }
-            Happens::Attaches { pid: by, id, link, gone } => {
+            Happens::Attaches { pid: by, id, link, gone, place } => {
                 let mut record = BpfRecord::new_zeroed();
-                (record.has, record.prog_id, record.link_id) = (has::PROG, id, link);
+                (record.has, record.prog_id, record.link_id) = (has::PROG | has::ATTR, id, link);
                 record.cmd = match (gone, link) {
                     (false, 0) => cmd::PROG_ATTACH,
                     (true, 0) => cmd::PROG_DETACH,
@@ -302,7 +307,29 @@ impl Story {
                     (true, _) => cmd::LINK_DETACH,
                 };
                 record.has |= if link == 0 { 0 } else { has::LINK };
+                match place {
+                    0 => {}
+                    1 => (record.on, record.cgroup) = (on::CGROUP, 1),
+                    2 => (record.on, record.attach_type, record.object) = (on::DEVICE, 46, 1),
+                    _ if link == 0 && !gone => {
+                        (record.call, record.cmd, record.prog_type) = (call::PERF_IOCTL, 0, 5);
+                        record.has |= has::PERF;
+                        (record.target[0], record.target2[0]) = (b'l', b'o');
+                    }
+                    _ => (record.on, record.object) = (on::MAP, 1),
+                }
                 maker.event(Slot::BpfSysExit, pid(by), "attacher", record.as_bytes());
+            }
+            Happens::Updates { pid: by, id, link } => {
+                let mut record = BpfRecord::new_zeroed();
+                (record.cmd, record.has) = (cmd::LINK_UPDATE, has::PROG | has::LINK);
+                (record.prog_id, record.link_id) = (id, link);
+                maker.event(Slot::BpfSysExit, pid(by), "updater", record.as_bytes());
+            }
+            Happens::Taken { ago, complete, unseen } => {
+                let (from, to) = (BootNanos(maker.ns.saturating_sub(ago * 1_000_000)), BootNanos(maker.ns));
+                let unseen = if unseen { vec!["links: x".to_owned()] } else { Vec::new() };
+                maker.host(&HostFrame::BpfInventory(BpfInventory { from, to, complete, unseen, ..Default::default() }));
             }
             Happens::ChangesLost(count) => {
                 maker.host(&HostFrame::ProgramChangesLost(ProgramChangesLost { count, since: BootNanos(maker.ns) }));

@@ -18,9 +18,15 @@ pub const BPF_LOAD_NS: u64 = 500_000_000;
 /// load.
 pub const BPF_LOADS_KNOWN: usize = 16_384;
 
-/// Attachments and detachments that are remembered as reported by a system call. The oldest is forgotten: if the inventory also
-/// reports it, that counts as another one.
+/// Attachments and detachments that are remembered as reported by a system call. Beyond it, the older half is forgotten and, as far
+/// as it has not ended, counted: its end is missing, and if the inventory also reports it, that counts as another one.
 pub const BPF_PLACES_KNOWN: usize = 16_384;
+
+/// Bytes of the events of their ends.
+pub const BPF_PLACES_BYTES: usize = 4 << 20;
+
+/// Unloaded programs that are remembered until an inventory lacks their attachments. Beyond it, the oldest is forgotten.
+pub const BPF_UNLOADS_KNOWN: usize = 4096;
 
 /// Bytes of the inventory of BPF programs in a trace. Entries beyond it are left out.
 pub const BPF_INVENTORY: usize = 8 << 20;

@@ -7,6 +7,7 @@
 //! The pipeline does no I/O and reads no clock: its output is a function of its frames.
 
 mod assemble;
+mod attached;
 mod command;
 mod deliver;
 pub mod excerpt;
@@ -104,10 +105,10 @@ impl Pipeline {
         self.world
     }
 
-    /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, events for their
-    /// place in the order.
+    /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their
+    /// end, events for their place in the order.
     pub fn bytes(&self) -> usize {
-        self.order.bytes() + self.assembler.bytes() + self.requests.bytes()
+        self.order.bytes() + self.assembler.bytes() + self.requests.bytes() + self.programs.bytes()
     }
 
     /// The tables as of the last delivered event.
@@ -153,11 +154,13 @@ impl Pipeline {
             return true;
         }
         self.gaps.feed(&frame.header, made);
-        if !self.programs.is_new(frame) {
+        // Before the end of a link is known.
+        let whole = programs::with_place(frame, &self.world);
+        if !self.programs.is_new(frame, &mut self.world) {
             self.ledger.rejected(Kind::Bpf);
             return false;
         }
-        if let Some(whole) = programs::with_place(frame, &self.world) {
+        if let Some(whole) = whole {
             made.append(whole.bytes());
             return false;
         }

@@ -22,26 +22,26 @@ use tracetui_inspect::Collector;
 use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::time::BootNanos;
 
-const BPF_MAP_CREATE: u64 = 0;
-const BPF_OBJ_PIN: u64 = 6;
+pub(crate) const BPF_MAP_CREATE: u64 = 0;
+pub(crate) const BPF_OBJ_PIN: u64 = 6;
 const BPF_PROG_ATTACH: u64 = 8;
 
 const SOCKET_FILTER: u32 = 1;
-const KPROBE: u32 = 2;
-const SCHED_CLS: u32 = 3;
-const XDP: u32 = 6;
-const PERF_EVENT: u32 = 7;
-const CGROUP_SKB: u32 = 8;
-const SK_SKB: u32 = 14;
-const FLOW_DISSECTOR: u32 = 22;
-const SK_LOOKUP: u32 = 30;
-const NETFILTER: u32 = 32;
+pub(crate) const KPROBE: u32 = 2;
+pub(crate) const SCHED_CLS: u32 = 3;
+pub(crate) const XDP: u32 = 6;
+pub(crate) const PERF_EVENT: u32 = 7;
+pub(crate) const CGROUP_SKB: u32 = 8;
+pub(crate) const SK_SKB: u32 = 14;
+pub(crate) const FLOW_DISSECTOR: u32 = 22;
+pub(crate) const SK_LOOKUP: u32 = 30;
+pub(crate) const NETFILTER: u32 = 32;
 
 /// `mov64 r0, 1`.
-const MOV_R0_1: u64 = 0x1_0000_00b7;
+pub(crate) const MOV_R0_1: u64 = 0x1_0000_00b7;
 
 /// Loads a program that returns 0 or 1, with an expected attach type.
-fn load_for(prog_type: u32, expected: u32, name: &str, insn: u64) -> i64 {
+pub(crate) fn load_for(prog_type: u32, expected: u32, name: &str, insn: u64) -> i64 {
     let (licence, insns) = (c("GPL"), [insn, EXIT]);
     let attr = Attr::of_load(prog_type, name, (2, insns.as_ptr() as u64), licence.as_ptr() as u64);
     attr.u32(68, expected).call(BPF_PROG_LOAD)
@@ -54,23 +54,23 @@ fn load_calling(helper: i32, name: &str) -> i64 {
 }
 
 /// BPF_LINK_CREATE: program, target, attach type, flags, and what follows at 16.
-fn create(prog: &OwnedFd, target: u32, attach_type: u32, rest: impl FnOnce(Attr) -> Attr) -> i64 {
+pub(crate) fn create(prog: &OwnedFd, target: u32, attach_type: u32, rest: impl FnOnce(Attr) -> Attr) -> i64 {
     let attr = Attr::new().u32(0, sys::raw(prog) as u32).u32(4, target).u32(8, attach_type);
     rest(attr).call(BPF_LINK_CREATE)
 }
 
-fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
+pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
     Attr::new().u32(0, target).u32(4, sys::raw(prog) as u32).u32(8, attach_type).call(BPF_PROG_ATTACH)
 }
 
 /// A perf event of any kind.
-fn event(event_type: u32, config: u64, path: Option<&std::ffi::CString>, offset: u64) -> i64 {
+pub(crate) fn event(event_type: u32, config: u64, path: Option<&std::ffi::CString>, offset: u64) -> i64 {
     let path = path.map_or(0, |path| path.as_ptr() as u64);
     let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
     sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
 }
 
-fn index_of(interface: &str) -> u32 {
+pub(crate) fn index_of(interface: &str) -> u32 {
     // SAFETY: the name is a C string that outlives the call.
     unsafe { libc::if_nametoindex(c(interface).as_ptr()) }
 }
@@ -105,7 +105,7 @@ enum Returned {
     Nothing,
 }
 
-fn run(program: &str, args: &[&str]) -> i64 {
+pub(crate) fn run(program: &str, args: &[&str]) -> i64 {
     let done = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if done.is_ok_and(|status| status.success()) { 0 } else { -i64::from(libc::ENOSYS) }
 }

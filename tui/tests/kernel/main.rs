@@ -11,6 +11,7 @@ mod around;
 mod attached;
 mod attachments;
 mod bpf;
+mod bpf_ends;
 mod bpf_helpers;
 mod bpf_inventory;
 mod bpf_maps;

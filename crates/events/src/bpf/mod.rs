@@ -346,6 +346,11 @@ impl Hook {
         }
     }
 
+    /// The number in frames of the hook with a name.
+    pub(crate) fn named(name: &str) -> Option<u8> {
+        Hook::NUMBERED.iter().find(|(.., known)| *known == name).map(|(_, number, _)| *number)
+    }
+
     /// The name; `None` of an attach type and of an unknown hook.
     pub(crate) fn name(self) -> Option<&'static str> {
         Hook::NUMBERED.iter().find(|(hook, ..)| *hook == self).map(|(.., name)| *name)

@@ -11,7 +11,7 @@ use crate::frame::host::{
 use crate::frame::state::{BpfDoer, BpfLoad, BpfTold};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tracetui_shared::header::FrameHeader;
+use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Uid};
 use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::time::BootNanos;
@@ -22,7 +22,7 @@ pub struct Programs {
     programs: BTreeMap<ProgId, BpfProgram>,
     attachments: BTreeMap<u32, BpfAttachment>,
     /// The keys of the attachments that have links.
-    links: BTreeMap<LinkId, u32>,
+    links: BTreeSet<(LinkId, u32)>,
     /// The keys of the attachments of each program.
     of_program: BTreeSet<(ProgId, u32)>,
     hidden: Vec<BpfHidden>,
@@ -38,6 +38,8 @@ pub struct Programs {
     gone: Gone,
     doers: Fifo<Made, BpfDoer>,
     told: Fifo<(ProgId, u8), BpfTold>,
+    /// Those among them that ended without an event of a system call.
+    told_ended: BTreeSet<(ProgId, u8)>,
     /// The places where programs were attached by a link. The inventory contains these links, unless they come and go between two
     /// inventories.
     told_links: Fifo<ProgId, BpfTold>,
@@ -251,7 +253,12 @@ impl Programs {
     }
 
     pub fn attachment_of_link(&self, id: LinkId) -> Option<&BpfAttachment> {
-        self.attachment(*self.links.get(&id)?)
+        self.attachment(self.key_of_link(id)?)
+    }
+
+    /// The key of the attachment of a link: the last one, if there are several.
+    fn key_of_link(&self, id: LinkId) -> Option<u32> {
+        self.links.range((id, 0)..=(id, u32::MAX)).next_back().map(|(_, key)| *key)
     }
 
     /// The attachments of a program, in the order of discovery.
@@ -331,7 +338,8 @@ impl Programs {
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
-        let of_events = self.doers.bytes() + self.told.bytes() + self.told_links.bytes() + self.loads.bytes();
+        let ended = 2 * self.told_ended.len() * size_of::<(ProgId, u8)>();
+        let of_events = ended + self.doers.bytes() + self.told.bytes() + self.told_links.bytes() + self.loads.bytes();
         self.bytes + self.holder_bytes + hidden + self.gone.bytes + of_events
     }
 
@@ -347,6 +355,18 @@ impl Programs {
 
     pub(super) fn restore_left_out(&mut self, count: u64) {
         self.left_out = count;
+    }
+
+    /// Counts attachments that were left out.
+    pub(crate) fn leave_out(&mut self, count: u64) {
+        self.left_out += count;
+    }
+
+    /// Changes the program of a link.
+    pub(crate) fn replace(&mut self, link: LinkId, program: ProgId, at: BootNanos) {
+        if let Some(known) = self.attachment_of_link(link).filter(|known| known.program != program) {
+            self.change_attachment(BpfAttachment { program, ..known.clone() }, at);
+        }
     }
 
     /// Reserves memory for an entry. Returns `false` if there is not enough.
@@ -375,12 +395,15 @@ impl Programs {
     /// captured.
     pub fn told(&self, id: ProgId) -> Option<&BpfTold> {
         let told = (1..=u8::MAX).take(VIAS.into()).filter_map(|via| self.told.get(&(id, via)));
-        told.filter(|told| !told.place.is_empty()).max_by_key(|told| told.time)
+        let attached = |told: &&BpfTold| !told.place.is_empty() && !self.told_ended.contains(&(id, told.via));
+        told.filter(attached).max_by_key(|told| told.time)
     }
 
     /// The place where an unloaded program was last attached, according to the event of the call.
     pub fn told_at_last(&self, id: ProgId) -> Option<&BpfTold> {
-        self.told(id).into_iter().chain(self.told_links.get(&id)).max_by_key(|told| told.time)
+        let told = (1..=u8::MAX).take(VIAS.into()).filter_map(|via| self.told.get(&(id, via)));
+        let told = told.filter(|told| !told.place.is_empty());
+        told.chain(self.told_links.get(&id)).max_by_key(|told| told.time)
     }
 
     /// The process that attached it there, if that was captured.
@@ -394,14 +417,30 @@ impl Programs {
         self.told.iter().map(|(_, told)| told).chain(links)
     }
 
+    /// The places among them that ended without an event of a system call.
+    pub(super) fn told_ended(&self) -> impl Iterator<Item = (ProgId, u8)> {
+        self.told_ended.iter().copied()
+    }
+
+    pub(super) fn end_told(&mut self, program: ProgId, via: u8) {
+        if self.told.contains(&(program, via)) {
+            self.told_ended.insert((program, via));
+        }
+    }
+
     pub(super) fn add_told(&mut self, mut told: BpfTold) {
         told.place.truncate(limits::BPF_TOLD_PLACE);
         let bytes = Fifo::<(ProgId, u8), BpfTold>::ENTRY + told.place.len();
         match told.via {
             0 => self.told_links.insert(told.program, told, bytes),
-            via => self.told.insert((told.program, via), told, bytes),
+            via => {
+                self.told_ended.remove(&(told.program, via));
+                self.told.insert((told.program, via), told, bytes);
+            }
         }
-        while self.told.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+        while let Some(evicted) = self.told.evict(limits::BPF_DOERS, usize::MAX) {
+            self.told_ended.remove(&evicted);
+        }
         while self.told_links.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
     }
 
@@ -428,27 +467,29 @@ impl Programs {
         while self.doers.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
     }
 
-    /// Records who loaded or attached a program. A program or attachment that an event ends is ended from then on, and the
-    /// inventory confirms it later.
+    /// Records who loaded or attached a program. A program that an event ends is ended from then on, and the inventory confirms it
+    /// later. The pipeline ends attachments, except those of an excerpt.
     pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
         match event.ended() {
             Some(Made::Program(id)) => {
                 self.meet(id);
-                let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
-                keys.into_iter().for_each(|key| self.end_attachment(key, header.time));
+                if header.has(flag::EXCERPT) {
+                    let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
+                    keys.into_iter().for_each(|key| self.end_attachment(key, header.time));
+                }
                 self.end_program(id, header.time);
             }
-            Some(Made::Link(link)) => {
-                let key = self.links.get(&link).copied();
-                key.into_iter().for_each(|key| self.end_attachment(key, header.time));
-            }
+            Some(Made::Link(link)) if header.has(flag::EXCERPT) => self.end_link(link, header.time),
             _ => {}
         }
         if let Some((program, via, place)) = event.told()
             && (!place.is_empty() || self.told.contains(&(program, via)))
         {
             self.changes += 1;
-            self.add_told(BpfTold { program, via, time: header.time, place });
+            match place.is_empty() && event.is_made() {
+                true => self.end_told(program, via),
+                false => self.add_told(BpfTold { program, via, time: header.time, place }),
+            }
         }
         if let Some(Made::Program(id)) = event.made() {
             self.add_load(load_of(event, id, header.time));
@@ -559,7 +600,7 @@ impl Programs {
         let before = self.attachments.remove(&attachment.key);
         if let Some(before) = &before {
             self.bytes -= bytes_of_attachment(before);
-            self.links.remove(&before.link);
+            self.links.remove(&(before.link, before.key));
             self.of_program.remove(&(before.program, before.key));
         }
         match before {
@@ -576,14 +617,19 @@ impl Programs {
         let bytes = bytes_of_attachment(&attachment);
         if self.take_room(bytes) {
             if attachment.link.0 != 0 {
-                self.links.insert(attachment.link, attachment.key);
+                self.links.insert((attachment.link, attachment.key));
             }
             self.of_program.insert((attachment.program, attachment.key));
             self.attachments.insert(attachment.key, attachment);
         }
     }
 
-    fn end_attachment(&mut self, key: u32, at: BootNanos) {
+    /// Ends the attachment of a link.
+    pub(crate) fn end_link(&mut self, link: LinkId, at: BootNanos) {
+        self.key_of_link(link).into_iter().for_each(|key| self.end_attachment(key, at));
+    }
+
+    pub(crate) fn end_attachment(&mut self, key: u32, at: BootNanos) {
         self.change_attachment(BpfAttachment { key, gone: true, ..BpfAttachment::default() }, at);
     }
 

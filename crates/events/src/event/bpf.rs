@@ -1,5 +1,6 @@
 //! `bpf`: a BPF program was loaded, attached, replaced or detached, or one of these failed.
 
+mod ending;
 mod fields;
 
 pub(crate) use fields::FIELDS;

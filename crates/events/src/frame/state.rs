@@ -121,6 +121,8 @@ wire_struct! {
         bpf_told: Vec<BpfTold>,
         /// The loaded BPF programs, from the events.
         bpf_loads: Vec<BpfLoad>,
+        /// Those in `bpf_told` that ended without an event of a system call: 256 × program + mechanism.
+        bpf_told_ended: Vec<u64>,
     }
 
     /// A BPF program as the event of its load describes it; the inventory may miss it.
@@ -250,10 +252,14 @@ wire_struct! {
         known: Vec<KnownProgram>,
         /// Programs that the COMMAND loaded.
         commands: Vec<ProgId>,
-        /// Attachments and detachments that system calls reported, and the inventory did not yet.
+        /// Detachments that system calls reported, and the inventory did not yet.
         reported: Vec<ReportedPlace>,
         /// The times of these, in the same order.
         times: Vec<u64>,
+        /// The programs that were unloaded last, oldest first.
+        unloaded: Vec<ProgId>,
+        /// The times of these, in the same order.
+        unload_times: Vec<u64>,
     }
 
     /// An attachment that a system call made or ended.
@@ -284,7 +290,7 @@ wire_struct! {
     /// Frames that the pipeline holds back.
     PendingFrames {
         /// What they wait for: 0 their place in the order, 1 the rest of the arguments, 2 the completion of the request, 3 the end
-        /// of the system call that loaded a program.
+        /// of the system call that loaded a program, 4 the end of the attachment, 5 an inventory that began after that end.
         stage: u8,
         /// The number of the request, if it is a request.
         number: u64,

@@ -25,7 +25,7 @@ impl Pipeline {
         if let HostFrame::Restart(part) = host {
             return self.take_part(part);
         }
-        let mut time = frame.header.time;
+        let time = frame.header.time;
         match &host {
             HostFrame::Trace(trace) => self.begin(trace),
             HostFrame::Layout(layout) => self.layout = (*layout != Layout::own()).then(|| layout.clone()),
@@ -54,11 +54,14 @@ impl Pipeline {
             HostFrame::Window(window) => self.window(window),
             // tracetui's own programs do not count as events.
             HostFrame::ProgramChange(change) if change.own => {}
-            HostFrame::ProgramChange(change) => self.programs.changed(change, frame.header.time, &self.world, made),
+            HostFrame::ProgramChange(change) => self.programs.changed(change, time, &mut self.world, made),
             HostFrame::BpfAttachment(attachment) => {
-                time = self.programs.attachment(attachment, time, &self.world, made);
+                let Some((at, program)) = self.programs.attachment(attachment, time, &self.world, made) else { return };
+                let link = attachment.link;
+                self.world.apply_host(host, at);
+                return program.into_iter().for_each(|program| self.world.bpf.replace(link, program, at));
             }
-            HostFrame::BpfInventory(inventory) => self.programs.taken(inventory),
+            HostFrame::BpfInventory(inventory) => self.programs.taken(inventory, time, &self.world, made),
             HostFrame::BpfHidden(hidden) => programs::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 self.ledger.stream_lost(lost.count);

@@ -6,16 +6,17 @@
 //! event of its own. Nothing waits for it: its time is half a second later, because the inventory does not show the time of the
 //! change. An unload or the end of the trace may come first.
 
+use super::attached::{Attached, Listing, Place};
 use crate::bpf::ProgramFacts;
 use crate::bpf::frames::{hook, scan_of};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::fifo::Fifo;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfInventory, BpfProgram, ProgramChange};
-use crate::frame::state::{KnownProgram, ProgramsState, ReportedPlace};
+use crate::frame::state::{KnownProgram, ProgramsState};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
@@ -28,16 +29,6 @@ const NO_SLOT: u16 = u16::MAX;
 
 /// The end of a trace that continues.
 const NEVER: BootNanos = BootNanos(u64::MAX);
-
-/// A place where a program was attached or detached, identified by what both reports contain: the link, or else the program and the
-/// mechanism.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Place {
-    gone: bool,
-    link: LinkId,
-    program: ProgId,
-    via: u8,
-}
 
 /// The report that a system call may still make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +45,16 @@ struct Waiting {
     event: Batch,
 }
 
+impl Waiting {
+    /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
+    fn is_at(&self, place: Place) -> bool {
+        match self.of {
+            Awaited::Place(other) => other.said()[..1 + usize::from(place.gone)].contains(&place),
+            Awaited::Load(_) => false,
+        }
+    }
+}
+
 /// The loads and attachments so far.
 #[derive(Debug, Default)]
 pub(super) struct ProgramReports {
@@ -63,10 +64,8 @@ pub(super) struct ProgramReports {
     known: Fifo<ProgId, KnownProgram>,
     /// The programs that the COMMAND loaded.
     commands: Fifo<ProgId, ()>,
-    /// The times at which system calls reported a place. Kept while the inventory may still report it, that is, until an inventory
-    /// begins later.
-    reported: BTreeMap<Place, VecDeque<BootNanos>>,
-    reports: usize,
+    /// The attachments and detachments that system calls reported.
+    attached: Attached,
 }
 
 impl Waiting {
@@ -92,14 +91,16 @@ impl Waiting {
 impl ProgramReports {
     /// Whether a frame of the probes is an event of its own. A report of a load that came too late is not: the stream's report has
     /// already become an event.
-    pub(super) fn is_new(&mut self, frame: &FrameRef<'_>) -> bool {
+    pub(super) fn is_new(&mut self, frame: &FrameRef<'_>, world: &mut World) -> bool {
         if frame.header.kind != Kind::Bpf as u16 {
             return true;
         }
         let Some(record) = record(frame.payload) else { return true };
-        if let Some(place) = Place::of_call(&record) {
-            self.reported(place, frame.header.time);
-        }
+        let waiting = &mut self.waiting;
+        self.attached.called(frame, world, |place| {
+            let at = waiting.iter().position(|waiting| waiting.is_at(place));
+            at.and_then(|at| waiting.remove(at)).is_some()
+        });
         let Some(id) = loaded(&record) else { return true };
         self.waiting.retain(|load| load.of != Awaited::Load(id));
         let reported = self.known.get(&id).is_some_and(|known| known.streamed);
@@ -109,7 +110,7 @@ impl ProgramReports {
     }
 
     /// Handles a report of the stream. An unload becomes an event at once, after the ends of the program's attachments.
-    pub(super) fn changed(&mut self, change: &ProgramChange, time: BootNanos, world: &World, made: &mut Batch) {
+    pub(super) fn changed(&mut self, change: &ProgramChange, time: BootNanos, world: &mut World, made: &mut Batch) {
         if change.loaded && self.known.contains(&change.id) {
             return;
         }
@@ -149,97 +150,76 @@ impl ProgramReports {
     }
 
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
-    /// either. A later inventory will report that too.
-    fn detached(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) {
-        let program = world.bpf.program(id);
-        let (mut said, mut ended) = (Vec::new(), Vec::new());
+    /// either.
+    fn detached(&mut self, id: ProgId, time: BootNanos, world: &mut World, made: &mut Batch) {
+        let mut ended = Vec::new();
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
-            let place = Place::of(facts, true);
-            // A system call may end an attachment without naming the program.
-            let by_calls = [place, Place { program: ProgId(0), ..place }];
-            let by_calls = by_calls.iter().find(|place| {
-                let calls = self.reported.get(place).map_or(0, VecDeque::len);
-                calls > said.iter().filter(|known| known == place).count()
-            });
-            match by_calls {
-                Some(call) => said.push(*call),
-                None => {
-                    push_place(facts, true, program, time, made);
-                    ended.push(place);
-                }
+            let reported = self.attached.unlisted(Place::of(facts, true));
+            if reported.is_none() {
+                push_place(facts, true, world.bpf.program(id), time, made);
             }
+            ended.push((facts.key, reported.unwrap_or(time)));
         }
-        ended.into_iter().for_each(|place| self.reported(place, time));
+        ended.into_iter().for_each(|(key, at)| world.bpf.end_attachment(key, at));
+        self.attached.unloaded(id, time, |end| made.push(made_header(time), end));
     }
 
     /// Handles an attachment that the inventory reports as new or ended. Returns the time of the change: that of the system call's
-    /// report, or else that of the inventory.
+    /// report, or else that of the inventory. Also returns the program of a new attachment, if a later system call replaced it. `None`
+    /// if a new attachment has already ended.
     pub(super) fn attachment(
         &mut self,
         attachment: &BpfAttachment,
         time: BootNanos,
         world: &World,
         made: &mut Batch,
-    ) -> BootNanos {
+    ) -> Option<(BootNanos, Option<ProgId>)> {
         let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
-        let Some(facts) = (if gone { known } else { Some(attachment) }) else { return time };
+        let Some(facts) = (if gone { known } else { Some(attachment) }) else { return Some((time, None)) };
         let gone_program = || world.bpf.gone_program(facts.program).map(|gone| &gone.facts);
         let program = world.bpf.program(facts.program).or_else(gone_program);
-        if !attachment.news || program.is_some_and(|program| program.own) {
-            return time;
+        if program.is_some_and(|program| program.own) {
+            return Some((time, None));
         }
         let place = Place::of(facts, gone);
-        // A system call may end an attachment without naming the program.
-        let said = [place, Place { program: ProgId(0), ..place }];
-        if let Some(reported) = said.iter().find_map(|place| self.reported.get_mut(place)?.pop_front()) {
-            self.reports -= 1;
-            return reported;
-        }
-        let mut event = Batch::default();
-        push_place(facts, gone, program, time, &mut event);
-        self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
-        time
-    }
-
-    /// Handles the end of an inventory. If system calls reported an attachment before the inventory began and it is not in the
-    /// inventory, it appeared and ended before.
-    pub(super) fn taken(&mut self, inventory: &BpfInventory) {
-        if inventory.complete {
-            self.forget(inventory.from);
-        }
-    }
-
-    /// Drops the reports of system calls from before this time.
-    fn forget(&mut self, before: BootNanos) {
-        self.reported.retain(|_, times| {
-            times.retain(|time| *time >= before);
-            !times.is_empty()
-        });
-        self.reports = self.reported.values().map(VecDeque::len).sum();
-    }
-
-    /// Handles the attach or detach of a system call. If the inventory reported it first, that report is still waiting and is
-    /// dropped.
-    fn reported(&mut self, place: Place, time: BootNanos) {
-        let is_it = |waiting: &Waiting| match waiting.of {
-            Awaited::Place(other) => {
-                other == place || place.gone && place.program.0 == 0 && Place { program: ProgId(0), ..other } == place
+        if gone && attachment.news {
+            if let Some(reported) = self.attached.unlisted(place) {
+                return Some((reported, None));
             }
-            Awaited::Load(_) => false,
-        };
-        if let Some(at) = self.waiting.iter().position(is_it) {
-            self.waiting.remove(at);
-            return;
+        } else if !gone && known.is_none() {
+            match self.attached.listed(facts, world) {
+                Listing::Ended => return None,
+                Listing::Reported(reported, program) => return Some((reported, Some(program))),
+                Listing::Unreported => {}
+            }
         }
-        if self.reports >= limits::BPF_PLACES_KNOWN {
-            // Drops the older half, so that this is rare.
-            let mut times: Vec<_> = self.reported.values().flatten().copied().collect();
-            let middle = times.len() / 2;
-            let (_, middle, _) = times.select_nth_unstable(middle);
-            self.forget(BootNanos(middle.0.saturating_add(1)));
+        if attachment.news {
+            let mut event = Batch::default();
+            push_place(facts, gone, program, time, &mut event);
+            self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
         }
-        self.reported.entry(place).or_default().push_back(time);
-        self.reports += 1;
+        Some((time, None))
+    }
+
+    /// Handles the end of an inventory. It began after some system calls: what these attached and it lacks has ended.
+    pub(super) fn taken(&mut self, inventory: &BpfInventory, time: BootNanos, world: &World, made: &mut Batch) {
+        let mut ended = Vec::new();
+        self.attached.taken(inventory, world, |place, end| {
+            let mut event = Batch::default();
+            event.push(made_header(time), end);
+            ended.push(Waiting { of: Awaited::Place(place), time, event });
+        });
+        ended.into_iter().for_each(|waiting| self.wait(waiting, world, made));
+    }
+
+    /// Bytes of the attachments that only system calls reported.
+    pub(super) fn bytes(&self) -> usize {
+        self.attached.bytes()
+    }
+
+    /// Takes over the attachments of a later state.
+    pub(super) fn catch_up(&mut self, later: ProgramReports) {
+        self.attached = later.attached;
     }
 
     /// Turns the waiting reports that no system call has confirmed by this time into events.
@@ -312,17 +292,18 @@ impl ProgramReports {
         made.push(frame.header, record.as_bytes());
     }
 
-    /// The known programs, and the waiting events.
-    pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) -> ProgramsState {
+    /// The known programs, the waiting events, and the attachments ([`Attached::write_state`]).
+    pub(super) fn write_state(
+        &self,
+        mut out: impl FnMut(&FrameRef<'_>),
+        mut attached: impl FnMut(FrameHeader, bool, &[u8]),
+    ) -> ProgramsState {
         self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
         let known = self.known.iter().map(|(_, known)| known.clone());
-        let reported = self.reported.iter().map(|(place, times)| {
-            let Place { gone, link, program, via } = *place;
-            ReportedPlace { gone, link, program, via, count: times.len() as u32 }
-        });
-        let times = self.reported.values().flatten().map(|time| time.0).collect();
         let commands = self.commands.iter().map(|(id, ())| *id).collect();
-        ProgramsState { known: known.collect(), commands, reported: reported.collect(), times }
+        let mut state = ProgramsState { known: known.collect(), commands, ..ProgramsState::default() };
+        self.attached.write_state(&mut state, |time, open, end| attached(made_header(time), open, end));
+        state
     }
 
     pub(super) fn restore(&mut self, state: &ProgramsState) {
@@ -330,15 +311,12 @@ impl ProgramReports {
         for id in state.commands.iter().take(limits::BPF_LOADS_KNOWN) {
             self.commands.insert(*id, (), 0);
         }
-        // A state of an earlier version has no times.
-        let mut times = state.times.iter().copied().chain(std::iter::repeat(0)).map(BootNanos);
-        for reported in &state.reported {
-            let ReportedPlace { gone, link, program, via, count } = *reported;
-            let room = limits::BPF_PLACES_KNOWN.saturating_sub(self.reports);
-            let times: VecDeque<_> = times.by_ref().take(room.min(count as usize)).collect();
-            self.reports += times.len();
-            self.reported.insert(Place { gone, link, program, via }, times);
-        }
+        self.attached.restore(state);
+    }
+
+    /// Restores an attachment.
+    pub(super) fn restore_attached(&mut self, open: bool, frame: &FrameRef<'_>) {
+        self.attached.restore_begun(frame.header.time, open, frame.payload);
     }
 
     /// Restores a waiting event.
@@ -353,44 +331,6 @@ impl ProgramReports {
         let mut event = Batch::default();
         event.push(frame.header, frame.payload);
         self.put(Waiting { of, time: frame.header.time, event });
-    }
-}
-
-impl Place {
-    fn new(gone: bool, link: LinkId, program: ProgId, via: u8) -> Place {
-        match link {
-            LinkId(0) => Place { gone, link, program, via },
-            link => Place { gone, link, program: ProgId(0), via: 0 },
-        }
-    }
-
-    fn of(facts: &BpfAttachment, gone: bool) -> Place {
-        Place::new(gone, facts.link, facts.program, facts.via)
-    }
-
-    /// The place in an event made by [`push_place`].
-    fn of_made(record: &BpfRecord) -> Place {
-        let via = u8::try_from(record.priority).unwrap_or_default();
-        Place::new(record.cmd == cmd::PROG_DETACH, LinkId(record.link_id), ProgId(record.prog_id), via)
-    }
-
-    /// The place that a system call attached to or detached from. `None` if the call failed, or if the inventory does not list such
-    /// places.
-    fn of_call(record: &BpfRecord) -> Option<Place> {
-        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
-        let has_link = record.has & has::LINK != 0 && link.0 != 0;
-        let without = |gone, via| Some(Place::new(gone, LinkId(0), program, via));
-        match (record.call, record.cmd) {
-            _ if record.ret < 0 => None,
-            (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
-                Some(Place::new(false, link, program, 0))
-            }
-            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0)),
-            (call::BPF, cmd::PROG_ATTACH) => without(false, 2),
-            (call::BPF, cmd::PROG_DETACH) => without(true, 2),
-            (call::PERF_IOCTL, _) => without(false, 1),
-            _ => None,
-        }
     }
 }
 

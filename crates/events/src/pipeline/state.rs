@@ -25,6 +25,10 @@ mod stage {
     pub(super) const END: u8 = 2;
     /// The end of the system call that loaded a program.
     pub(super) const LOAD: u8 = 3;
+    /// The end of the attachment.
+    pub(super) const ATTACHED: u8 = 4;
+    /// An inventory that began after that end.
+    pub(super) const DETACHED: u8 = 5;
 }
 
 impl Pipeline {
@@ -86,6 +90,7 @@ impl Pipeline {
         self.excerpt = known.excerpt.or(self.excerpt.take());
         (self.layout, self.command) = (known.layout, known.command);
         self.ledger.unread_processes = known.ledger.unread_processes;
+        self.programs.catch_up(known.programs);
         let before = std::mem::replace(&mut self.world, known.world);
         self.count(before.counters(), time, &mut made);
         self.order.add_made(made);
@@ -201,10 +206,23 @@ impl Pipeline {
             waiting.push(header, payload);
             pending(stage::END, number, &mut waiting);
         });
-        let programs = self.programs.write_state(|frame| {
-            waiting.push(frame.header, frame.payload);
-            pending(stage::LOAD, 0, &mut waiting);
-        });
+        let [mut open, mut ended] = [Batch::default(), Batch::default()];
+        let programs = self.programs.write_state(
+            |frame| {
+                waiting.push(frame.header, frame.payload);
+                pending(stage::LOAD, 0, &mut waiting);
+            },
+            |header, is_open, end| if is_open { &mut open } else { &mut ended }.push(header, end),
+        );
+        for (stage, frames) in [(stage::ATTACHED, open), (stage::DETACHED, ended)] {
+            for frame in frames.frames() {
+                waiting.push(frame.header, frame.payload);
+                if waiting.len() >= PART {
+                    pending(stage, 0, &mut waiting);
+                }
+            }
+            pending(stage, 0, &mut waiting);
+        }
         StateFrame::ProgramsState(programs).push(latest, out);
         let progress = Progress { command_runs: self.command.is_some_and(CommandTree::runs), ..Progress::default() };
         let progress = self.order.progress(self.gaps.progress(self.requests.progress(self.ledger.progress(progress))));
@@ -217,6 +235,7 @@ impl Pipeline {
             stage::ARGUMENTS => self.assembler.restore(frame),
             stage::END => self.requests.restore(number, frame),
             stage::LOAD => self.programs.restore_waiting(frame),
+            stage::ATTACHED | stage::DETACHED => self.programs.restore_attached(stage == stage::ATTACHED, frame),
             _ => {}
         }
     }

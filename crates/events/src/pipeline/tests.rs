@@ -1,5 +1,7 @@
 //! The pipeline with synthetic frames: order, gaps, continuations, identity, the account.
 
+mod attached;
+
 use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};

@@ -87,6 +87,8 @@ fn is_change(frame: &FrameRef<'_>) -> bool {
     match HostFrame::decode(frame) {
         Some(HostFrame::ProgramChange(change)) => !change.own,
         Some(HostFrame::BpfAttachment(attachment)) => attachment.news,
+        // What a system call attached and it lacks has ended.
+        Some(HostFrame::BpfInventory(inventory)) => !inventory.whole,
         Some(HostFrame::BpfHidden(_)) => true,
         _ => false,
     }

@@ -1,0 +1,71 @@
+//! The event of the end of an attachment that a system call reported, if no system call reports that end.
+
+use super::*;
+use crate::bpf::frames::hook;
+use crate::frame::host::BpfAttachment;
+use tracetui_shared::record::bpf::TEXT_LEN;
+
+impl<'a> Bpf<'a> {
+    /// The event with this payload.
+    pub(crate) fn of(payload: &'a [u8]) -> Option<Bpf<'a>> {
+        Payload::decode(payload)
+    }
+
+    /// The payload of the event of the end of this attachment.
+    pub(crate) fn end(&self, via: u8) -> Vec<u8> {
+        let mut record = self.record();
+        let mut text = self.text;
+        // The fields of netfilter have another meaning there.
+        let target = self.target(None).text();
+        if self.on(on::NETFILTER) {
+            record.on &= !on::NETFILTER;
+            text = target.as_deref().unwrap_or_default();
+        }
+        let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
+        let (hook, attach_type) = self.hook();
+        (record.hooknum, record.attach_type, record.priority) = (hook.into(), attach_type, via.into());
+        (record.call, record.cmd, record.ret) = (call::INVENTORY, cmd::PROG_DETACH, 0);
+        record.text_len = text.len() as u32 + 1;
+        [record.as_bytes(), text, b"\0"].concat()
+    }
+
+    /// The type of the attach point, as the inventory has it.
+    fn hook(&self) -> (u8, u32) {
+        let BpfRecord { attach_type, expected_attach_type, .. } = self.record();
+        let kind = self.attach_kind();
+        let of_type = |attach_type: &u32| kind.is_some() && attach_type_kind(*attach_type) == kind;
+        match Hook::named(kind.unwrap_or_default()) {
+            Some(number) => (number, 0),
+            None => match [attach_type, expected_attach_type].into_iter().find(of_type) {
+                Some(attach_type) => (hook::TYPE, attach_type),
+                None => (0, attach_type),
+            },
+        }
+    }
+
+    /// The end of an attachment whose program was replaced by that of an event.
+    pub(crate) fn with_program(&self, of: &BpfRecord) -> Vec<u8> {
+        let BpfRecord { prog_id, prog_type, prog_uid, tag, name, helpers, scan, symbol, .. } = *of;
+        let (expected_attach_type, instructions) = (of.expected_attach_type, of.instructions);
+        let program = BpfRecord { prog_id, prog_type, prog_uid, tag, name, helpers, scan, symbol, ..self.record() };
+        let record = BpfRecord { expected_attach_type, instructions, ..program };
+        [record.as_bytes(), self.text, b"\0"].concat()
+    }
+
+    /// How likely the inventory means this attachment, whose end this is: 0 has another type of attach point, 1 the same, and 2 the
+    /// same place.
+    pub(crate) fn likeness(&self, facts: &BpfAttachment, cgroup: Option<&[u8]>) -> u8 {
+        let record = self.record();
+        if (record.hooknum, record.attach_type) != (facts.hook.into(), facts.attach_type) {
+            return 0;
+        }
+        let same = match (facts.ifindex, facts.offset) {
+            (Some(index), _) => self.device() == Some(index.into()),
+            (None, Some(offset)) => offset == record.offset && [0, record.addr].contains(&facts.addr.0),
+            _ if self.on(on::MAP) => facts.target.ends_with(format!("map {}", record.object).as_bytes()),
+            // Without tracefs, the inventory lacks the subsystem of a tracepoint.
+            _ => self.target(cgroup).text().is_some_and(|target| target.ends_with(&facts.target)),
+        };
+        1 + u8::from(same)
+    }
+}

@@ -1,0 +1,496 @@
+//! The attachments that system calls reported, until an inventory lists them or they end.
+//!
+//! An attachment has one record: here from the event of its system call until an inventory lists it, then in the inventory's table.
+//! It ends once: by the event of a system call, by the unload of its program, or because an inventory that began later lacks it.
+
+use crate::bpf::frames::hook;
+use crate::bpf::{VIEWS, Via};
+use crate::enrich::World;
+use crate::event::Tables as _;
+use crate::event::bpf::Bpf;
+use crate::fifo::Fifo;
+use crate::frame::FrameRef;
+use crate::frame::host::{BpfAttachment, BpfInventory};
+use crate::frame::state::{ProgramsState, ReportedPlace};
+use crate::limits;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tracetui_shared::id::{CgroupId, LinkId, ProgId};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on};
+use tracetui_shared::time::BootNanos;
+
+/// A place where a program was attached or detached, identified by what both reports contain: the link, or else the program and the
+/// mechanism.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Place {
+    pub(super) gone: bool,
+    link: LinkId,
+    program: ProgId,
+    via: u8,
+}
+
+impl Place {
+    fn new(gone: bool, link: LinkId, program: ProgId, via: u8) -> Place {
+        match link {
+            LinkId(0) => Place { gone, link, program, via },
+            link => Place { gone, link, program: ProgId(0), via: 0 },
+        }
+    }
+
+    pub(super) fn of(facts: &BpfAttachment, gone: bool) -> Place {
+        Place::new(gone, facts.link, facts.program, facts.via)
+    }
+
+    /// The place in an event that no probe made.
+    pub(super) fn of_made(record: &BpfRecord) -> Place {
+        let via = u8::try_from(record.priority).unwrap_or_default();
+        Place::new(record.cmd == cmd::PROG_DETACH, LinkId(record.link_id), ProgId(record.prog_id), via)
+    }
+
+    /// The place that a system call attached to or detached from. `None` if the call failed, or if the inventory does not list such
+    /// places.
+    fn of_call(record: &BpfRecord) -> Option<Place> {
+        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
+        let has_link = record.has & has::LINK != 0 && link.0 != 0;
+        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via as u8));
+        match (record.call, record.cmd) {
+            _ if record.ret < 0 => None,
+            (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
+                Some(Place::new(false, link, program, 0))
+            }
+            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0)),
+            (call::BPF, cmd::PROG_ATTACH) => without(false, Via::ProgAttach),
+            (call::BPF, cmd::PROG_DETACH) => without(true, Via::ProgAttach),
+            (call::PERF_IOCTL, _) => without(false, Via::Ioctl),
+            _ => None,
+        }
+    }
+
+    /// The place with the program that an inventory lists there. A call may not name the program, and the kernel may ignore the name.
+    fn named(self, bpf: &Bpf<'_>, world: &World) -> Place {
+        if self.link.0 != 0 || is_listed(self, world) {
+            return self;
+        }
+        let end = bpf.end(self.via);
+        let Some(end) = Bpf::of(&end) else { return self };
+        let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
+        let mut same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
+        let found = same_way.find(|facts| end.likeness(facts, cgroup) > 1);
+        found.map_or(self, |facts| Place { program: facts.program, ..self })
+    }
+
+    /// This place, and the one of a call that ended it without naming the program.
+    pub(super) fn said(self) -> [Place; 2] {
+        [self, Place { program: ProgId(0), ..self }]
+    }
+}
+
+/// An attachment that a system call reported, and no inventory yet.
+#[derive(Debug)]
+struct Reported {
+    /// The time of the report, or of the end.
+    time: BootNanos,
+    program: ProgId,
+    /// Whether it has not ended. Afterwards, an inventory that began earlier may still list it.
+    open: bool,
+    /// The payload of the event of its end. Empty if it comes from a state of an earlier version.
+    end: Box<[u8]>,
+}
+
+impl Reported {
+    fn likeness(&self, facts: &BpfAttachment, world: &World) -> u8 {
+        let Some(end) = Bpf::of(&self.end) else { return 0 };
+        end.likeness(facts, world.cgroup_of_id(CgroupId(end.record().cgroup)))
+    }
+
+    /// The order of those at one place. A restored pipeline has the same.
+    fn order(&self) -> (BootNanos, bool) {
+        (self.time, !self.open)
+    }
+
+    fn finish(&mut self, time: BootNanos) {
+        (self.open, self.time) = (false, time);
+    }
+
+    /// Whether it is at the place of an event that detached a program.
+    fn is_at(&self, record: &BpfRecord) -> bool {
+        let spot = |record: &BpfRecord| (record.attach_type, record.on, record.cgroup, record.object, record.target);
+        Bpf::of(&self.end).is_some_and(|end| spot(&end.record()) == spot(record))
+    }
+}
+
+/// What is known of an attachment that an inventory lists for the first time.
+pub(super) enum Listing {
+    /// No system call reported it.
+    Unreported,
+    /// A system call reported it at this time. Its program, which a later one may have replaced.
+    Reported(BootNanos, ProgId),
+    /// It ended after the inventory began.
+    Ended,
+}
+
+/// The changes that system calls reported and that an inventory may still report.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    begun: BTreeMap<Place, VecDeque<Reported>>,
+    /// The places of each program in `begun`, and earlier ones.
+    of_program: BTreeSet<(ProgId, Place)>,
+    /// The times of ends of attachments that an inventory lists.
+    ended: BTreeMap<Place, VecDeque<BootNanos>>,
+    /// The programs that were unloaded last, and when. An inventory that began earlier may still list their attachments.
+    unloaded: Fifo<ProgId, BootNanos>,
+    reports: usize,
+    bytes: usize,
+}
+
+impl Attached {
+    /// Handles an event of a system call that attached, replaced or detached a program. `confirms` drops an event of the inventory
+    /// about the place, if one is waiting: it was the same change.
+    pub(super) fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, mut confirms: impl FnMut(Place) -> bool) {
+        let Some(bpf) = Bpf::of(frame.payload) else { return };
+        let (record, time) = (bpf.record(), frame.header.time);
+        if (record.call, record.cmd) == (call::BPF, cmd::LINK_UPDATE) {
+            return self.replaced(&bpf, time, world);
+        }
+        match Place::of_call(&record) {
+            Some(place) if place.gone => {
+                if !self.detached(place, &record, time, world, &mut confirms) {
+                    self.note_end(place.named(&bpf, world), time);
+                }
+                world.bpf.end_link(place.link, time);
+            }
+            Some(place) if !confirms(place) => {
+                let end = bpf.end(place.via).into();
+                self.begin(place, Reported { time, program: ProgId(record.prog_id), open: true, end });
+            }
+            _ => return,
+        }
+        world.bpf.leave_out(self.make_room());
+    }
+
+    fn begin(&mut self, place: Place, reported: Reported) {
+        self.bytes += reported.end.len();
+        self.reports += 1;
+        if reported.open {
+            self.of_program.insert((reported.program, place));
+        }
+        let all = self.begun.entry(place).or_default();
+        let at = all.partition_point(|other| other.order() <= reported.order());
+        all.insert(at, reported);
+    }
+
+    /// Records the end of an attachment that an inventory lists, or may list.
+    pub(super) fn note_end(&mut self, place: Place, time: BootNanos) {
+        self.ended.entry(place).or_default().push_back(time);
+        self.reports += 1;
+    }
+
+    /// Handles the detachment at a place. Returns `false` if an inventory lists the attachment, or may list it.
+    fn detached(
+        &mut self,
+        gone: Place,
+        record: &BpfRecord,
+        time: BootNanos,
+        world: &World,
+        confirms: &mut dyn FnMut(Place) -> bool,
+    ) -> bool {
+        let place = Place { gone: false, ..gone };
+        let of_link = gone.link.0 != 0;
+        let exact = |known: &&mut Reported| known.open && (of_link || known.is_at(record));
+        // A later program may have replaced an earlier one there.
+        if let Some(all) = self.begun.get_mut(&place)
+            && let Some(known) = all.iter_mut().rfind(exact)
+        {
+            known.finish(time);
+            sort(all);
+            return true;
+        }
+        if confirms(gone) {
+            return true;
+        }
+        if of_link || gone.program.0 != 0 && is_listed(place, world) {
+            return false;
+        }
+        // The call does not name the program, or the kernel ignored the name, or the place could not be read.
+        let same_way = self.begun.iter_mut().filter(|(other, _)| other.link.0 == 0 && other.via == gone.via);
+        let last = |all: &mut VecDeque<Reported>| all.iter_mut().filter(exact).map(|known| known.time).max();
+        let latest = same_way.filter_map(|(_, all)| Some((last(all)?, all))).max_by_key(|(time, _)| *time);
+        let (time_of, all) = match latest {
+            Some((time_of, all)) => (Some(time_of), Some(all)),
+            None => (None, self.begun.get_mut(&place)),
+        };
+        let is_it =
+            |known: &&mut Reported| known.open && time_of.is_none_or(|at| known.time == at && known.is_at(record));
+        all.is_some_and(|all| {
+            let known = all.iter_mut().rfind(is_it).map(|known| known.finish(time));
+            sort(all);
+            known.is_some()
+        })
+    }
+
+    /// Handles the replacement of a link's program.
+    fn replaced(&mut self, bpf: &Bpf<'_>, time: BootNanos, world: &mut World) {
+        let record = bpf.record();
+        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
+        if record.ret < 0 || record.has & (has::LINK | has::PROG) != has::LINK | has::PROG || link.0 == 0 {
+            return;
+        }
+        let place = Place::new(false, link, program, 0);
+        match self.begun.get_mut(&place).and_then(VecDeque::front_mut) {
+            Some(known) => {
+                let end: Box<[u8]> =
+                    Bpf::of(&known.end).map(|end| end.with_program(&record)).unwrap_or_default().into();
+                self.bytes = self.bytes - known.end.len() + end.len();
+                (known.program, known.end) = (program, end);
+                if known.open {
+                    self.of_program.insert((program, place));
+                }
+            }
+            None => world.bpf.replace(link, program, time),
+        }
+    }
+
+    /// Handles an attachment that an inventory lists for the first time.
+    pub(super) fn listed(&mut self, facts: &BpfAttachment, world: &World) -> Listing {
+        let place = Place::of(facts, false);
+        let gone = Place { gone: true, ..place };
+        let Some(all) = self.begun.get_mut(&place) else {
+            let ended = self.unloaded.contains(&facts.program) || place.link.0 != 0 && self.ended.contains_key(&gone);
+            return if ended { Listing::Ended } else { Listing::Unreported };
+        };
+        let score = |known: &Reported| (known.likeness(facts, world), known.open);
+        let best = all.iter().map(score).max();
+        let at = all.iter().position(|known| Some(score(known)) == best);
+        let Some(reported) = at.and_then(|at| all.remove(at)) else { return Listing::Unreported };
+        if all.is_empty() {
+            self.begun.remove(&place);
+        }
+        self.bytes -= reported.end.len();
+        self.reports -= 1;
+        if !reported.open {
+            self.note_end(gone, reported.time);
+            if place.link.0 != 0 {
+                return Listing::Ended;
+            }
+        }
+        Listing::Reported(reported.time, reported.program)
+    }
+
+    /// Handles the end of a listed attachment. Returns the time of the report, if a system call reported it.
+    pub(super) fn unlisted(&mut self, place: Place) -> Option<BootNanos> {
+        let place = place.said().into_iter().find(|place| self.ended.contains_key(place))?;
+        let times = self.ended.get_mut(&place)?;
+        let time = times.pop_front()?;
+        if times.is_empty() {
+            self.ended.remove(&place);
+        }
+        self.reports -= 1;
+        Some(time)
+    }
+
+    /// Ends the attachments of an unloaded program. Passes on the payloads of their events.
+    pub(super) fn unloaded(&mut self, id: ProgId, time: BootNanos, mut out: impl FnMut(&[u8])) {
+        self.unload(id, time);
+        let range = (id, LOWEST)..(ProgId(id.0.saturating_add(1)), LOWEST);
+        let places: Vec<_> = self.of_program.range(range).map(|(_, place)| *place).collect();
+        for place in places {
+            self.of_program.remove(&(id, place));
+            let Some(all) = self.begun.get_mut(&place) else { continue };
+            for reported in all.iter_mut().filter(|reported| reported.open && reported.program == id) {
+                reported.finish(time);
+                out(&reported.end);
+            }
+            sort(all);
+        }
+    }
+
+    fn unload(&mut self, id: ProgId, time: BootNanos) {
+        self.unloaded.insert(id, time, 0);
+        while self.unloaded.evict(limits::BPF_UNLOADS_KNOWN, usize::MAX).is_some() {}
+    }
+
+    /// Handles the end of an inventory. Attachments that were reported before it began and are not in it have ended. Passes on the
+    /// payloads of their events, oldest first.
+    pub(super) fn taken(&mut self, inventory: &BpfInventory, world: &World, mut out: impl FnMut(Place, &[u8])) {
+        let before = Before::of(inventory, world);
+        let mut absent = Vec::new();
+        self.attached_again(if inventory.complete { inventory.from } else { before.others }, world);
+        for (place, all) in &mut self.begun {
+            let limit = before.of_place(*place);
+            let bytes = &mut self.bytes;
+            all.retain_mut(|reported| {
+                if reported.time >= limit || reported.open && !is_absent(*place, reported, world) {
+                    return true;
+                }
+                *bytes -= reported.end.len();
+                if reported.open {
+                    absent.push((reported.time, *place, std::mem::take(&mut reported.end)));
+                }
+                false
+            });
+        }
+        self.tidy();
+        absent.sort_by_key(|(time, place, _)| (*time, *place));
+        let absent = absent.iter().filter(|(.., end)| !end.is_empty());
+        absent.for_each(|(_, place, end)| out(Place { gone: true, ..*place }, end));
+    }
+
+    /// Handles the ends from before this time that inventories do not confirm. If they list the program at such a place, the program
+    /// was attached there again: that is then the listed one.
+    fn attached_again(&mut self, from: BootNanos, world: &World) {
+        for (gone, times) in &mut self.ended {
+            let before = times.iter().filter(|time| **time < from).count();
+            times.retain(|time| *time >= from);
+            let place = Place { gone: false, ..*gone };
+            let Some(all) = self.begun.get_mut(&place).filter(|_| place.link.0 == 0 && is_listed(place, world)) else {
+                continue;
+            };
+            for _ in 0..before {
+                let there = |known: &Reported| {
+                    world.bpf.attachments_of(place.program).any(|facts| known.likeness(facts, world) > 1)
+                };
+                let last = all.iter().enumerate().max_by_key(|(_, known)| (there(known), known.open, known.time));
+                let Some(reported) = last.map(|(at, _)| at).and_then(|at| all.remove(at)) else { break };
+                self.bytes -= reported.end.len();
+                if !reported.open {
+                    times.push_back(reported.time);
+                }
+            }
+        }
+    }
+
+    /// Removes empty entries.
+    fn tidy(&mut self) {
+        self.begun.retain(|_, all| !all.is_empty());
+        self.ended.retain(|_, times| !times.is_empty());
+        self.of_program.retain(|(_, place)| self.begun.contains_key(place));
+        let begun: usize = self.begun.values().map(VecDeque::len).sum();
+        self.reports = begun + self.ended.values().map(VecDeque::len).sum::<usize>();
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.reports * (size_of::<Reported>() + size_of::<(ProgId, Place)>())
+    }
+
+    /// Forgets the older half if there is too much, so that this is rare. Returns the number of forgotten attachments that have not
+    /// ended.
+    fn make_room(&mut self) -> u64 {
+        if self.reports <= limits::BPF_PLACES_KNOWN && self.bytes <= limits::BPF_PLACES_BYTES {
+            return 0;
+        }
+        let begun = self.begun.values().flatten().map(|reported| reported.time);
+        let mut times: Vec<_> = begun.chain(self.ended.values().flatten().copied()).collect();
+        let middle = times.len() / 2;
+        let (_, middle, _) = times.select_nth_unstable(middle);
+        let middle = *middle;
+        let (mut forgotten, bytes) = (0, &mut self.bytes);
+        for all in self.begun.values_mut() {
+            all.retain(|reported| {
+                let keep = reported.time > middle;
+                if !keep {
+                    forgotten += u64::from(reported.open);
+                    *bytes -= reported.end.len();
+                }
+                keep
+            });
+        }
+        self.ended.values_mut().for_each(|times| times.retain(|time| *time > middle));
+        self.tidy();
+        forgotten
+    }
+
+    /// Passes on the attachments: when they were reported or ended, whether they have not ended, and the events of their ends.
+    pub(super) fn write_state(&self, state: &mut ProgramsState, mut out: impl FnMut(BootNanos, bool, &[u8])) {
+        for reported in self.begun.values().flatten() {
+            out(reported.time, reported.open, &reported.end);
+        }
+        let ended = self.ended.iter().map(|(place, times)| {
+            let Place { gone, link, program, via } = *place;
+            ReportedPlace { gone, link, program, via, count: times.len() as u32 }
+        });
+        state.reported = ended.collect();
+        state.times = self.ended.values().flatten().map(|time| time.0).collect();
+        state.unloaded = self.unloaded.iter().map(|(id, _)| *id).collect();
+        state.unload_times = self.unloaded.iter().map(|(_, time)| time.0).collect();
+    }
+
+    /// Restores an attachment.
+    pub(super) fn restore_begun(&mut self, time: BootNanos, open: bool, end: &[u8]) {
+        let fits = self.reports < limits::BPF_PLACES_KNOWN && self.bytes + end.len() <= limits::BPF_PLACES_BYTES;
+        let Some(record) = Bpf::of(end).filter(|_| fits).map(|bpf| bpf.record()) else { return };
+        let place = Place { gone: false, ..Place::of_made(&record) };
+        self.begin(place, Reported { time, program: ProgId(record.prog_id), open, end: end.into() });
+    }
+
+    /// Restores the rest.
+    pub(super) fn restore(&mut self, state: &ProgramsState) {
+        let unloads = state.unloaded.iter().zip(&state.unload_times);
+        unloads.take(limits::BPF_UNLOADS_KNOWN).for_each(|(id, time)| self.unload(*id, BootNanos(*time)));
+        // A state of an earlier version has no times, or no events of ends.
+        let mut times = state.times.iter().copied().chain(std::iter::repeat(0)).map(BootNanos);
+        for reported in &state.reported {
+            let ReportedPlace { gone, link, program, via, count } = *reported;
+            let place = Place { gone, link, program, via };
+            let room = limits::BPF_PLACES_KNOWN.saturating_sub(self.reports);
+            for time in times.by_ref().take(room.min(count as usize)) {
+                match gone {
+                    true => self.note_end(place, time),
+                    false => self.begin(place, Reported { time, program, open: true, end: Box::default() }),
+                }
+            }
+        }
+    }
+}
+
+fn sort(all: &mut VecDeque<Reported>) {
+    all.make_contiguous().sort_by_key(Reported::order);
+}
+
+const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: 0 };
+
+/// The times before which a reported attachment would be in an inventory.
+struct Before {
+    links: BootNanos,
+    others: BootNanos,
+}
+
+impl Before {
+    fn of(inventory: &BpfInventory, world: &World) -> Before {
+        let links = !inventory.unseen.iter().any(|text| text.starts_with("links"));
+        let read = |inventory: &&BpfInventory| inventory.unseen.iter().all(|text| text.starts_with(VIEWS));
+        // While links come and go, an attachment without a link may be left for the next inventory.
+        let previous = || world.bpf.taken().filter(read).map(|previous| previous.from);
+        let others = Some(inventory).filter(read).and_then(|inventory| match inventory.complete {
+            true => Some(inventory.from),
+            false => previous(),
+        });
+        let links = if links { inventory.from } else { BootNanos(0) };
+        Before { links, others: others.unwrap_or_default() }
+    }
+
+    fn of_place(&self, place: Place) -> BootNanos {
+        if place.link.0 != 0 { self.links } else { self.others }
+    }
+}
+
+/// Whether an inventory lists attachments of this program by this mechanism.
+fn is_listed(place: Place, world: &World) -> bool {
+    world.bpf.attachments_of(place.program).any(|facts| Place::of(facts, false) == place)
+}
+
+/// Whether an attachment that an inventory did not list has ended. Not all can be listed.
+fn is_absent(place: Place, reported: &Reported, world: &World) -> bool {
+    let Some(end) = Bpf::of(&reported.end) else { return true };
+    let BpfRecord { on: at, hooknum, .. } = end.record();
+    match Via::of(place.via) {
+        // A program can be attached to a tracepoint only once. Probes at the same place are listed once.
+        Some(Via::Ioctl) => {
+            let same = |facts: &BpfAttachment| Place::of(facts, false) == place && reported.likeness(facts, world) > 1;
+            let probes = u32::from(hook::KPROBE)..=u32::from(hook::URETPROBE);
+            hooknum == u32::from(hook::TRACEPOINT)
+                || probes.contains(&hooknum) && !world.bpf.attachments_of(place.program).any(same)
+        }
+        Some(Via::ProgAttach) if at & on::CGROUP != 0 => world.knows_cgroups(),
+        Some(Via::ProgAttach) => at & (on::DEVICE | on::MAP | on::NETNS) != 0,
+        _ => true,
+    }
+}

@@ -1,0 +1,390 @@
+//! Every attachment begins and ends once: a model of a kernel whose programs are attached and detached in all ways, its system calls
+//! and its inventories.
+
+use super::*;
+use crate::bpf::frames::Described;
+use crate::bpf::{AttachFacts, Hook, Inventory, Link, ProgramFacts, Via};
+use proptest::prelude::*;
+use tracetui_shared::record::bpf::{call, on};
+
+/// What happens; numbers select an object.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Load,
+    Unload {
+        nth: usize,
+    },
+    Link {
+        nth: usize,
+        place: u32,
+    },
+    /// BPF_PROG_ATTACH to a cgroup, which replaces the program there.
+    Place {
+        nth: usize,
+        place: u32,
+    },
+    Ioctl {
+        nth: usize,
+        place: u32,
+    },
+    /// No system call reports it.
+    Netlink {
+        nth: usize,
+        place: u32,
+    },
+    /// By a system call.
+    Detach {
+        nth: usize,
+        names: bool,
+    },
+    /// Without a system call.
+    Close {
+        nth: usize,
+    },
+    Update {
+        nth: usize,
+        by: usize,
+    },
+    Begin,
+    Take,
+    Wait {
+        ms: u64,
+    },
+    Batch,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let nth = || 0usize..6;
+    let place = || 0u32..3;
+    prop_oneof![
+        2 => Just(Act::Load),
+        1 => nth().prop_map(|nth| Act::Unload { nth }),
+        2 => (nth(), place()).prop_map(|(nth, place)| Act::Link { nth, place }),
+        4 => (nth(), place()).prop_map(|(nth, place)| Act::Place { nth, place }),
+        2 => (nth(), place()).prop_map(|(nth, place)| Act::Ioctl { nth, place }),
+        1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
+        4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
+        3 => nth().prop_map(|nth| Act::Close { nth }),
+        1 => (nth(), nth()).prop_map(|(nth, by)| Act::Update { nth, by }),
+        2 => Just(Act::Begin),
+        3 => Just(Act::Take),
+        3 => (0u64..700).prop_map(|ms| Act::Wait { ms }),
+        2 => Just(Act::Batch),
+    ]
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Attachment {
+    program: u32,
+    link: u32,
+    via: Via,
+    place: u32,
+}
+
+/// The kernel, and what tracetui reads of it.
+#[derive(Default)]
+struct Kernel {
+    ms: u64,
+    seq: u64,
+    next: u32,
+    programs: Vec<u32>,
+    attachments: Vec<Attachment>,
+    described: Described,
+    begun: Option<(u64, Vec<Attachment>)>,
+    links_changed: bool,
+    batch: Batch,
+    batches: Vec<Batch>,
+}
+
+impl Kernel {
+    fn call(&mut self, attachment: &Attachment, names: bool, change: impl FnOnce(&mut BpfRecord)) {
+        let mut record = BpfRecord::new_zeroed();
+        record.has = has::ATTR | if names { has::PROG } else { 0 };
+        (record.prog_id, record.prog_type) = (if names { attachment.program } else { 0 }, 5);
+        if attachment.link != 0 {
+            record.has |= has::LINK;
+            (record.link_id, record.link_type) = (attachment.link, 1);
+        }
+        match attachment.via {
+            Via::ProgAttach => {
+                (record.on, record.cgroup, record.attach_type) = (on::CGROUP, attachment.place.into(), 1)
+            }
+            Via::Ioctl => {
+                record.has |= has::PERF;
+                (record.target[0], record.target2[0]) = (b'l', b'0' + attachment.place as u8);
+            }
+            _ => {}
+        }
+        change(&mut record);
+        self.batch.push(header(Slot::BpfSysExit, 0, self.seq, self.ms), record.as_bytes());
+        self.seq += 1;
+    }
+
+    fn program(&self, nth: usize) -> Option<u32> {
+        self.programs.get(nth % self.programs.len().max(1)).copied()
+    }
+
+    fn attach(&mut self, attachment: Attachment) {
+        self.attachments.push(attachment);
+        self.links_changed |= attachment.link != 0;
+    }
+
+    fn detach(&mut self, nth: usize) -> Option<Attachment> {
+        let nth = nth.checked_rem(self.attachments.len())?;
+        let attachment = self.attachments.remove(nth);
+        self.links_changed |= attachment.link != 0;
+        Some(attachment)
+    }
+
+    fn act(&mut self, act: Act) {
+        self.ms += 1;
+        let id = |next: &mut u32| {
+            *next += 1;
+            *next
+        };
+        match act {
+            Act::Load => {
+                let new = id(&mut self.next);
+                self.programs.push(new);
+                load_call(&mut self.batch, self.seq, new, self.ms);
+                self.seq += 1;
+            }
+            Act::Unload { nth } => {
+                let Some(program) = self.program(nth) else { return };
+                self.programs.retain(|known| *known != program);
+                self.links_changed |= self.attachments.iter().any(|known| known.program == program && known.link != 0);
+                self.attachments.retain(|known| known.program != program);
+                change(&mut self.batch, false, program, self.ms);
+            }
+            Act::Link { nth, place } => {
+                let Some(program) = self.program(nth) else { return };
+                let made = Attachment { program, link: id(&mut self.next), via: Via::Link, place };
+                self.attach(made);
+                self.call(&made, true, |record| record.cmd = cmd::LINK_CREATE);
+            }
+            Act::Place { nth, place } => {
+                let Some(program) = self.program(nth) else { return };
+                self.attachments.retain(|known| known.via != Via::ProgAttach || known.place != place);
+                let made = Attachment { program, link: 0, via: Via::ProgAttach, place };
+                self.attach(made);
+                self.call(&made, true, |record| record.cmd = cmd::PROG_ATTACH);
+            }
+            Act::Ioctl { nth, place } => {
+                let Some(program) = self.program(nth) else { return };
+                let made = Attachment { program, link: 0, via: Via::Ioctl, place };
+                // Only once for each tracepoint.
+                if !self.attachments.contains(&made) {
+                    self.attach(made);
+                    self.call(&made, true, |record| record.call = call::PERF_IOCTL);
+                }
+            }
+            Act::Netlink { nth, place } => {
+                let Some(program) = self.program(nth) else { return };
+                let made = Attachment { program, link: 0, via: Via::Netlink, place };
+                if !self.attachments.contains(&made) {
+                    self.attach(made);
+                }
+            }
+            Act::Detach { nth, names } => {
+                let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
+                let cmd = match self.attachments[nth].via {
+                    Via::Link => cmd::LINK_DETACH,
+                    Via::ProgAttach => cmd::PROG_DETACH,
+                    _ => return,
+                };
+                let Some(gone) = self.detach(nth) else { return };
+                self.call(&gone, names, |record| record.cmd = cmd);
+            }
+            Act::Close { nth } => _ = self.detach(nth),
+            Act::Update { nth, by } => {
+                let Some(program) = self.program(by) else { return };
+                let links: Vec<usize> =
+                    (0..self.attachments.len()).filter(|n| self.attachments[*n].link != 0).collect();
+                let Some(nth) = nth.checked_rem(links.len()) else { return };
+                self.attachments[links[nth]].program = program;
+                let updated = self.attachments[links[nth]];
+                self.call(&updated, true, |record| record.cmd = cmd::LINK_UPDATE);
+            }
+            Act::Begin if self.begun.is_none() => {
+                self.begun = Some((self.ms, self.attachments.clone()));
+                self.links_changed = false;
+            }
+            Act::Take => {
+                // The inventory was read at its beginning or at its end.
+                let (from, listed) = self.begun.take().unwrap_or((self.ms, self.attachments.clone()));
+                self.take(from, &listed, !self.links_changed);
+            }
+            Act::Wait { ms } => self.ms += ms,
+            Act::Batch => {
+                self.batch.set_drained_at(BootNanos(self.ms * MS));
+                self.batches.push(std::mem::take(&mut self.batch));
+            }
+            Act::Begin => {}
+        }
+    }
+
+    fn take(&mut self, from: u64, listed: &[Attachment], steady: bool) {
+        let mut ids: Vec<u32> =
+            listed.iter().map(|listed| listed.program).chain(self.programs.iter().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let facts = |of: &Attachment| AttachFacts {
+            program: ProgId(of.program),
+            link: (of.link != 0).then_some(Link { id: LinkId(of.link), link_type: 1 }),
+            via: of.via,
+            hook: match of.via {
+                Via::ProgAttach => Hook::Type(1),
+                Via::Ioctl => Hook::Tracepoint,
+                _ => Hook::Unknown,
+            },
+            target: match of.via {
+                Via::ProgAttach => format!("/{}", of.place),
+                Via::Ioctl => format!("l:{}", of.place),
+                _ => of.place.to_string(),
+            }
+            .into_bytes(),
+            ..AttachFacts::default()
+        };
+        let inventory = Inventory {
+            programs: ids.iter().map(|id| ProgramFacts { id: ProgId(*id), ..ProgramFacts::default() }).collect(),
+            attachments: listed.iter().map(facts).collect(),
+            ..Inventory::default()
+        };
+        let times = (BootNanos(from * MS), BootNanos(self.ms * MS));
+        self.described.update(&inventory, steady, times, &mut self.batch);
+    }
+}
+
+/// The begins less the ends of each program, or link, in the order of time. An end before its begin fails.
+fn balances(events: &[(bool, u32, u32)], at_start: &[Attachment]) -> std::collections::BTreeMap<(u32, u32), i64> {
+    let mut balances = std::collections::BTreeMap::new();
+    for known in at_start {
+        *balances.entry((if known.link == 0 { known.program } else { 0 }, known.link)).or_default() += 1;
+    }
+    for (n, (begins, program, link)) in events.iter().enumerate() {
+        let balance: &mut i64 = balances.entry((if *link == 0 { *program } else { 0 }, *link)).or_default();
+        *balance += if *begins { 1 } else { -1 };
+        assert!(*balance >= 0, "an end without a begin: event {n} of {events:?}");
+    }
+    balances
+}
+
+/// The begins and ends: whether it begins, the program, and the link. `delivers` says after which batches events are delivered.
+fn events_of(batches: &[Batch], delivers: impl Fn(usize) -> bool) -> Vec<(bool, u32, u32)> {
+    let (mut pipeline, mut events) = (Pipeline::default(), Vec::new());
+    for (at, batch) in batches.iter().enumerate() {
+        pipeline.feed(batch.clone());
+        if at + 1 == batches.len() {
+            pipeline.end();
+        }
+        if !delivers(at) {
+            continue;
+        }
+        pipeline.next(None, &mut |seen, _| {
+            let Body::Bpf(bpf) = &seen.event.body else { return Disposition::Delivered };
+            let BpfRecord { prog_id, link_id, .. } = bpf.record();
+            match bpf.op() {
+                "attach" => events.push((true, prog_id, link_id)),
+                "detach" => events.push((false, prog_id, link_id)),
+                _ => {}
+            }
+            Disposition::Delivered
+        });
+    }
+    events
+}
+
+fn check(at_start: &[Act], acts: &[Act]) {
+    let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
+    let trace = Trace { kinds: ALL.bits(), ..Trace::default() };
+    HostFrame::Trace(trace).push(BootNanos(0), &mut kernel.batch);
+    for place in 0..3 {
+        let path = format!("/{place}").into_bytes();
+        HostFrame::Cgroup(Cgroup { id: CgroupId(place), path }).push(BootNanos(0), &mut kernel.batch);
+    }
+    let options = std::mem::take(&mut kernel.batch);
+    at_start.iter().for_each(|act| kernel.act(*act));
+    // Before the trace.
+    (kernel.batch, kernel.batches, kernel.begun, kernel.seq) = (options, Vec::new(), None, 0);
+    kernel.described = Described::since(LinkId(kernel.next), BootNanos(kernel.ms * MS));
+    kernel.links_changed = false;
+    let started = kernel.attachments.clone();
+    kernel.act(Act::Take);
+    acts.iter().for_each(|act| kernel.act(*act));
+    // Two inventories: a change may wait for the second.
+    kernel.begun = None;
+    for _ in 0..2 {
+        kernel.links_changed = false;
+        kernel.act(Act::Take);
+    }
+    kernel.act(Act::Batch);
+    let events = events_of(&kernel.batches, |_| true);
+    assert_eq!(events, events_of(&kernel.batches, |at| at + 1 == kernel.batches.len()), "whenever they are delivered");
+    // A call that does not name the program is counted for the one that it detached; the model knows only the sum.
+    let names = events.iter().all(|(_, program, link)| *program != 0 || *link != 0);
+    let begun = events.iter().filter(|(begins, ..)| *begins).count() + started.len();
+    let ended = events.len() + started.len() - begun;
+    assert_eq!(begun as i64 - ended as i64, kernel.attachments.len() as i64, "{events:?}");
+    if names {
+        let balances = balances(&events, &started);
+        for (key, balance) in balances {
+            let is_of = |known: &&Attachment| (if known.link == 0 { known.program } else { 0 }, known.link) == key;
+            let left = kernel.attachments.iter().filter(is_of).count();
+            assert_eq!(balance, left as i64, "{key:?}: {events:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_attachment_begins_and_ends_once(
+        at_start in prop::collection::vec(act(), 0..8),
+        acts in prop::collection::vec(act(), 0..60),
+    ) {
+        check(&at_start, &acts);
+    }
+}
+
+/// The events as JSON without the time, and what is the same in the event of a begin and of its end.
+#[test]
+fn an_end_has_the_place_of_the_begin() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let mut attach = |seq: u64, change: &dyn Fn(&mut BpfRecord)| {
+        let mut record = BpfRecord::new_zeroed();
+        (record.has, record.prog_id, record.prog_type) = (has::PROG | has::ATTR, 1, 5);
+        (record.cmd, record.name[0]) = (cmd::PROG_ATTACH, b'p');
+        change(&mut record);
+        batch.push(header(Slot::BpfSysExit, 0, seq, 1000 + seq), record.as_bytes());
+    };
+    attach(0, &|record| (record.on, record.cgroup, record.attach_type) = (on::CGROUP, 7, 1));
+    attach(1, &|record| {
+        (record.call, record.has) = (call::PERF_IOCTL, record.has | has::PERF);
+        (record.target[0], record.target2[0]) = (b'a', b'b');
+    });
+    attach(2, &|record| {
+        (record.cmd, record.has) = (cmd::LINK_CREATE, record.has | has::LINK);
+        (record.link_id, record.link_type, record.expected_attach_type) = (9, 10, 45);
+        (record.on, record.pf, record.hooknum, record.priority) = (on::NETFILTER, 2, 3, -5);
+    });
+    attach(3, &|record| {
+        (record.cmd, record.has) = (cmd::LINK_CREATE, record.has | has::LINK);
+        (record.link_id, record.link_type, record.attach_type) = (10, 6, 37);
+        (record.on, record.object, record.target[0]) = (on::DEVICE, 4, b'e');
+    });
+    change(&mut batch, false, 1, 1010);
+    pipeline.feed(batch);
+    let mut lines = json_of(&mut pipeline);
+    assert_eq!(lines.pop().map(|line| line["op"].clone()), Some("unload".into()));
+    let ends = lines.split_off(4);
+    for begin in lines {
+        let same = |end: &&serde_json::Value| {
+            end["attach"]["via"] == begin["attach"]["via"] && end["attach"] == begin["attach"]
+        };
+        let end = ends.iter().find(same);
+        assert!(end.is_some(), "{begin}\n{ends:#?}");
+        let of = |line: &serde_json::Value| ["id", "type", "name", "tag"].map(|key| line["prog"][key].clone());
+        assert_eq!(end.map(of), Some(of(&begin)));
+    }
+    assert_eq!(ends.len(), 4);
+}

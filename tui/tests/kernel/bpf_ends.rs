@@ -1,0 +1,354 @@
+//! Each attachment begins once and ends once, however it is made and however it ends: at once, after 20 ms or 300 ms; by a detachment,
+//! with its last descriptor, or with its place; and with a program that is unloaded then, or that another descriptor keeps.
+
+use crate::bpf::{
+    Attr, BPF_PERF_EVENT, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag,
+    link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
+};
+use crate::bpf_inventory::{
+    BPF_MAP_CREATE, BPF_OBJ_PIN, CGROUP_SKB, FLOW_DISSECTOR, KPROBE, MOV_R0_1, NETFILTER, PERF_EVENT, SCHED_CLS,
+    SK_LOOKUP, SK_SKB, XDP, create, event, index_of, load_for, prog_attach, run,
+};
+use crate::sys::{self, c};
+use crate::traced::{Dir, Run, alone, trace};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::Duration;
+
+const BPF_PROG_DETACH: u64 = 9;
+const BPF_LINK_DETACH: u64 = 34;
+const TRACING: u32 = 26;
+const TRACE_ITER: u32 = 28;
+
+/// Longer than the interval of inventories, and the time for which one waits for a system call.
+const KEPT: Duration = Duration::from_secs(12);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    TracepointIoctl,
+    TracepointLink,
+    RawTracepoint,
+    UprobeIoctl,
+    UretprobeLink,
+    UprobeMulti,
+    PerfLink,
+    PerfIoctl,
+    XdpLink,
+    XdpNetlink,
+    Tc,
+    TcxLink,
+    TcxAttach,
+    CgroupLink,
+    CgroupAttach,
+    Sockmap,
+    FlowDissector,
+    SkLookup,
+    Netfilter,
+    Iter,
+}
+use Way::*;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// By a system call.
+    Detach,
+    /// The last descriptor is closed.
+    Close,
+    /// The cgroup, or the map, is removed.
+    Remove,
+}
+
+/// The ways, and how they end.
+const WAYS: [(Way, &[End]); 20] = [
+    (TracepointIoctl, &[End::Close]),
+    (TracepointLink, &[End::Close]),
+    (RawTracepoint, &[End::Close]),
+    (UprobeIoctl, &[End::Close]),
+    (UretprobeLink, &[End::Close]),
+    (UprobeMulti, &[End::Close]),
+    (PerfLink, &[End::Close]),
+    (PerfIoctl, &[End::Close]),
+    (XdpLink, &[End::Close, End::Detach]),
+    (XdpNetlink, &[End::Detach]),
+    (Tc, &[End::Detach]),
+    (TcxLink, &[End::Close, End::Detach]),
+    (TcxAttach, &[End::Detach]),
+    (CgroupLink, &[End::Close, End::Detach, End::Remove]),
+    (CgroupAttach, &[End::Detach, End::Remove]),
+    (Sockmap, &[End::Detach, End::Remove]),
+    (FlowDissector, &[End::Detach]),
+    (SkLookup, &[End::Close, End::Detach]),
+    (Netfilter, &[End::Close]),
+    (Iter, &[End::Close]),
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    way: Way,
+    held_ms: u64,
+    end: End,
+    /// Whether another descriptor keeps the program.
+    kept: bool,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (way, ends) in WAYS {
+        for end in ends {
+            for (held_ms, kept) in [0, 20, 300].into_iter().flat_map(|held| [(held, false), (held, true)]) {
+                cases.push(Case { way, held_ms, end: *end, kept });
+            }
+        }
+    }
+    cases
+}
+
+/// Where the programs are attached.
+struct Places {
+    tracepoint: u64,
+    uprobe: u32,
+    file: std::ffi::CString,
+    bpffs: String,
+    cgroups: String,
+    netns: File,
+    iter: u32,
+}
+
+/// An attachment: what holds it, and what else ends it.
+struct Made {
+    /// 0 without a link.
+    link: i64,
+    kept: Vec<OwnedFd>,
+    detach: Box<dyn FnOnce() -> i64>,
+    remove: Box<dyn FnOnce()>,
+}
+
+fn loaded(way: Way, name: &str, places: &Places) -> i64 {
+    match way {
+        TracepointIoctl | TracepointLink => load(BPF_PROG_TYPE_TRACEPOINT, name, &[MOV_R0, EXIT]),
+        RawTracepoint => load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]),
+        UprobeIoctl | UretprobeLink => load(KPROBE, name, &[MOV_R0, EXIT]),
+        UprobeMulti => load_for(KPROBE, 48, name, MOV_R0),
+        PerfLink | PerfIoctl => load(PERF_EVENT, name, &[MOV_R0, EXIT]),
+        XdpLink => load_for(XDP, 37, name, MOV_R0),
+        XdpNetlink => load(XDP, name, &[MOV_R0, EXIT]),
+        Tc | TcxLink | TcxAttach => load(SCHED_CLS, name, &[MOV_R0, EXIT]),
+        CgroupLink => load_for(CGROUP_SKB, 0, name, MOV_R0_1),
+        CgroupAttach => load_for(CGROUP_SKB, 1, name, MOV_R0_1),
+        Sockmap => load_for(SK_SKB, 5, name, MOV_R0_1),
+        FlowDissector => load(FLOW_DISSECTOR, name, &[MOV_R0, EXIT]),
+        SkLookup => load_for(SK_LOOKUP, 36, name, MOV_R0_1),
+        Netfilter => load_for(NETFILTER, 45, name, MOV_R0_1),
+        Iter => {
+            let (licence, insns) = (c("GPL"), [MOV_R0, EXIT]);
+            let attr = Attr::of_load(TRACING, name, (2, insns.as_ptr() as u64), licence.as_ptr() as u64);
+            attr.u32(68, TRACE_ITER).u32(108, places.iter).call(crate::bpf::BPF_PROG_LOAD)
+        }
+    }
+}
+
+fn by_link(link: i64, mut kept: Vec<OwnedFd>) -> Result<Made, i64> {
+    if link < 0 {
+        return Err(link);
+    }
+    let link = sys::owned(link);
+    let (id, fd) = (link_id(&link), sys::raw(&link) as u32);
+    kept.insert(0, link);
+    let detach = move || Attr::new().u32(0, fd).call(BPF_LINK_DETACH);
+    Ok(Made { link: id, kept, detach: Box::new(detach), remove: Box::new(|| {}) })
+}
+
+fn without_link(done: i64, kept: Vec<OwnedFd>, detach: impl FnOnce() -> i64 + 'static) -> Result<Made, i64> {
+    let made = || Made { link: 0, kept, detach: Box::new(detach), remove: Box::new(|| {}) };
+    if done < 0 { Err(done) } else { Ok(made()) }
+}
+
+/// BPF_PROG_ATTACH, and BPF_PROG_DETACH later.
+fn by_attach(prog: &OwnedFd, target: u32, attach_type: u32, kept: Vec<OwnedFd>) -> Result<Made, i64> {
+    let done = prog_attach(prog, target, attach_type);
+    let again = prog.try_clone().expect("a descriptor");
+    let detach = move || {
+        let attr = Attr::new().u32(0, target).u32(4, sys::raw(&again) as u32).u32(8, attach_type);
+        { attr }.call(BPF_PROG_DETACH)
+    };
+    without_link(done, kept, detach)
+}
+
+fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made, i64> {
+    let lo = index_of("lo");
+    let probe = |returns, offset| sys::owned(event(places.uprobe, returns, Some(&places.file), offset));
+    let linked =
+        |event: OwnedFd| by_link(create(prog, sys::raw(&event) as u32, BPF_PERF_EVENT, |attr| attr), vec![event]);
+    let set = |event: OwnedFd| without_link(set_bpf(prog, &event), vec![event], || 0);
+    match way {
+        TracepointIoctl => set(perf_event(places.tracepoint)),
+        TracepointLink => {
+            let event = perf_event(places.tracepoint);
+            by_link(link_create(prog, sys::raw(&event), 5), vec![event])
+        }
+        RawTracepoint => by_link(raw_tracepoint_open(prog, "sched_process_exit"), vec![]),
+        UprobeIoctl => set(probe(0, 0x1000)),
+        UretprobeLink => linked(probe(1, 0x1008)),
+        UprobeMulti => {
+            let offsets = [0x1010u64, 0x1018];
+            let multi =
+                |attr: Attr| attr.u64(16, places.file.as_ptr() as u64).u64(24, offsets.as_ptr() as u64).u32(48, 2);
+            by_link(create(prog, 0, 48, multi), vec![])
+        }
+        PerfLink => linked(sys::owned(event(1, 0, None, 0))),
+        PerfIoctl => set(sys::owned(event(1, 0, None, 0))),
+        XdpLink => by_link(create(prog, lo, 37, |attr| attr.u32(12, 2)), vec![]),
+        XdpNetlink => {
+            let id = id_and_tag(prog)[0].to_string();
+            let done = run("bpftool", &["net", "attach", "xdpgeneric", "id", &id, "dev", "tt0"]);
+            without_link(done, vec![], || run("ip", &["link", "set", "dev", "tt0", "xdpgeneric", "off"]))
+        }
+        Tc => {
+            let pin = format!("{}/{name}", places.bpffs);
+            let path = c(pin.as_str());
+            Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(prog) as u32).call(BPF_OBJ_PIN);
+            let add = ["filter", "add", "dev", "lo", "ingress", "bpf", "da", "object-pinned", &pin];
+            let done = run("tc", &["qdisc", "add", "dev", "lo", "clsact"]).min(run("tc", &add));
+            let _ = fs::remove_file(&pin);
+            without_link(done, vec![], || run("tc", &["qdisc", "del", "dev", "lo", "clsact"]))
+        }
+        TcxLink => by_link(create(prog, lo, 46, |attr| attr), vec![]),
+        TcxAttach => by_attach(prog, lo, 47, vec![]),
+        CgroupLink | CgroupAttach => {
+            let path = format!("{}/{name}", places.cgroups);
+            fs::create_dir(&path).expect("a cgroup");
+            let dir: OwnedFd = File::open(&path).expect("a cgroup").into();
+            let fd = sys::raw(&dir) as u32;
+            let made = match way {
+                CgroupLink => by_link(create(prog, fd, 0, |attr| attr), vec![dir]),
+                _ => by_attach(prog, fd, 1, vec![dir]),
+            };
+            made.map(|made| Made { remove: Box::new(move || fs::remove_dir(&path).expect("it is empty")), ..made })
+        }
+        Sockmap => {
+            let map = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).put(28, b"tt_sockmap").call(BPF_MAP_CREATE);
+            let map = sys::owned(map);
+            by_attach(prog, sys::raw(&map) as u32, 5, vec![map])
+        }
+        FlowDissector => by_attach(prog, 0, 17, vec![]),
+        SkLookup => by_link(create(prog, places.netns.as_raw_fd() as u32, 36, |attr| attr), vec![]),
+        Netfilter => by_link(create(prog, 0, 45, |attr| attr.u32(16, 2).u32(20, 3).u32(24, 7)), vec![]),
+        Iter => by_link(create(prog, 0, TRACE_ITER, |attr| attr), vec![]),
+    }
+}
+
+/// Makes the attachments one after another. Returns the id of the program, or −errno, and that of the link of each.
+fn make_all(places: &Places) -> Vec<i64> {
+    let (mut numbers, mut kept) = (Vec::new(), Vec::new());
+    for (n, case) in cases().into_iter().enumerate() {
+        let name = format!("tt_end{n}");
+        let prog = loaded(case.way, &name, places);
+        if prog < 0 {
+            numbers.extend([prog, 0]);
+            continue;
+        }
+        let prog = sys::owned(prog);
+        match attach(case.way, &prog, places, &name) {
+            Err(error) => numbers.extend([error, 0]),
+            Ok(made) => {
+                numbers.extend([id_and_tag(&prog)[0], made.link]);
+                // The attachment keeps the program.
+                kept.extend(case.kept.then_some(prog));
+                std::thread::sleep(Duration::from_millis(case.held_ms));
+                let Made { kept: held, detach, remove, .. } = made;
+                match case.end {
+                    End::Detach => assert!(detach() >= 0, "{case:?}"),
+                    End::Close | End::Remove => drop(detach),
+                }
+                if case.end == End::Remove {
+                    remove();
+                    drop(held);
+                } else {
+                    drop(held);
+                    remove();
+                }
+            }
+        }
+    }
+    std::thread::sleep(KEPT);
+    numbers
+}
+
+#[test]
+fn every_attachment_ends_once() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (bpffs, tracefs, cgroups) = (dir.dir("bpffs"), dir.dir("tracefs"), dir.dir("cgroups"));
+    let file = dir.at("program");
+    fs::copy("/bin/true", &file).expect("a copy");
+    let iter = tracetui_host::btf::Btf::running().ok().and_then(|btf| btf.func("bpf_iter_bpf_map"));
+    let acted = trace("bpf", || {
+        let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        sys::mount("cgroup2", &cgroups, "cgroup2", 0);
+        let cgroups = format!("{cgroups}/tt-ends-{}", sys::pid());
+        fs::create_dir(&cgroups).expect("a cgroup");
+        let uprobe = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").unwrap_or_default();
+        let uprobe = uprobe.trim().parse().unwrap_or(u32::MAX);
+        sys::unshare(libc::CLONE_NEWNET);
+        run("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
+        let netns = File::open("/proc/self/ns/net").expect("a namespace");
+        let file = c(file.as_str());
+        let iter = iter.unwrap_or(u32::MAX);
+        let numbers = make_all(&Places { tracepoint, uprobe, file, bpffs, cgroups: cgroups.clone(), netns, iter });
+        fs::remove_dir(&cgroups).expect("it is empty");
+        numbers
+    });
+    let Some((run, _, numbers)) = acted else { return };
+    let mut failed = Vec::new();
+    let mut checked = 0;
+    for ((n, case), ids) in cases().into_iter().enumerate().zip(numbers.chunks_exact(2)) {
+        if ids[0] < 0 {
+            let _ = writeln!(std::io::stderr(), "not checked: {case:?}: error {}", ids[0]);
+            continue;
+        }
+        checked += 1;
+        failed.extend(check(&run, &case, ids).err().map(|why| format!("{n}: {case:?}: {why}")));
+    }
+    println!("{checked} attachments of {} ways", WAYS.len());
+    assert!(failed.is_empty(), "{} of {checked}: {failed:#?}", failed.len());
+}
+
+/// Checks the events of an attachment.
+fn check(run: &Run, case: &Case, ids: &[i64]) -> Result<(), String> {
+    let is_of = |e: &Value| e["prog"]["id"] == ids[0] || ids[1] != 0 && e["attach"]["link_id"] == ids[1];
+    let events: Vec<Value> = run.lines().filter(|e| e["kind"] == "bpf" && is_of(e)).collect();
+    let of = |op: &str| events.iter().filter(|e| e["op"] == op).cloned().collect::<Vec<_>>();
+    let (begun, ended) = (of("attach"), of("detach"));
+    let shown =
+        |events: &[Value]| events.iter().map(|e| format!("{} {}", e["seen_by"], e["attach"])).collect::<Vec<_>>();
+    // No system call reports those of netlink, which an inventory may miss.
+    let missed = matches!(case.way, XdpNetlink | Tc) && begun.is_empty();
+    if missed && ended.is_empty() {
+        return Ok(());
+    }
+    let ([begin], [end]) = (&begun[..], &ended[..]) else {
+        return Err(format!("begins {:?}, ends {:?}", shown(&begun), shown(&ended)));
+    };
+    let ns = |event: &Value| event["ns"].as_u64().expect("a number");
+    if ns(begin) > ns(end) {
+        return Err("it ends before it begins".to_owned());
+    }
+    let word = |key: &str| (begin["attach"][key].clone(), end["attach"][key].clone());
+    for key in ["type", "via", "link_id"] {
+        if word(key).0 != word(key).1 {
+            return Err(format!("{key}: {:?}", word(key)));
+        }
+    }
+    let unloads = of("unload");
+    let [unload] = &unloads[..] else { return Err(format!("unloaded {} times", unloads.len())) };
+    // The kernel does not list a perf_event program without a link, so only the unload ends it.
+    let waits = case.way == PerfIoctl;
+    let early = ns(unload).saturating_sub(ns(end)) > 200_000_000;
+    if case.kept && early == waits || ns(unload) < ns(end) {
+        return Err(format!("unloaded {} ns after the end", ns(unload) as i64 - ns(end) as i64));
+    }
+    Ok(())
+}
