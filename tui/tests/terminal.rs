@@ -105,7 +105,7 @@ impl Terminal {
         let mut terminal = Terminal::start(
             Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["replay", "--no-config"]).arg(recording()).args(args),
         );
-        terminal.until("it is loaded", |terminal| terminal.is_drawn() && terminal.text().contains("549 of 549"));
+        terminal.until("it is loaded", |terminal| terminal.is_drawn() && terminal.text().contains("551 of 551"));
         terminal
     }
 
@@ -420,7 +420,7 @@ fn any_size_and_any_number_of_changes_are_survived() {
                 // Not by a key: crossterm 0.29 reads one that arrives together with a changed size only when the next one does.
                 let fits = |row: &str, end: &str| row.trim_end().ends_with(end) && row.trim_end().chars().count() == 99;
                 terminal.until("it fits", |terminal| {
-                    fits(&terminal.line(0), "LOST 0") && fits(&terminal.line(28), "of 549") && terminal.is_drawn()
+                    fits(&terminal.line(0), "LOST 0") && fits(&terminal.line(28), "of 551") && terminal.is_drawn()
                 });
                 terminal.settled();
                 assert_eq!(terminal.stream.wrong, [""; 0], "in {}", state.0);
