@@ -228,6 +228,7 @@ mod tests {
     /// the program.
     #[test]
     fn a_program_that_is_left_out_is_found_by_other_views() {
+        let _alone = crate::alone();
         let (Ok(prog), Ok(mut stream)) = (program::load("tt_nothing", &NOTHING), ProgramStream::open(8, None)) else {
             return tracetui_host::not_checked("no privileges");
         };

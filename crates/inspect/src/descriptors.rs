@@ -252,6 +252,7 @@ mod tests {
 
     #[test]
     fn the_iterators_find_what_proc_has() {
+        let _alone = crate::alone();
         let Some(mut descriptors) = descriptors() else { return };
         let program = load("tt_held", &[asm::set(0, 0), (0x95, 0, 0, 0)]).expect("it may load programs");
         // A file of another kind, and another network namespace.

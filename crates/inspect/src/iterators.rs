@@ -275,6 +275,7 @@ mod tests {
 
     #[test]
     fn the_iterators_have_what_bpf_lists() {
+        let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
         let inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
         let listed = list(&mut iterators.programs).expect("all records");
@@ -299,6 +300,7 @@ mod tests {
     /// Shows how the kernel acts if the ring is full, or another program changed its position.
     #[test]
     fn what_did_not_arrive_is_noticed() {
+        let _alone = crate::alone();
         let Some(mut iterators) = iterators(0) else { return };
         let full = iterators.programs.ring.size as u64;
         // SAFETY: the page is mapped; the kernel takes any position, and finds no room.
@@ -312,6 +314,7 @@ mod tests {
 
     #[test]
     fn what_one_of_both_lacks_is_found() {
+        let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
         let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
         assert_eq!(iterators.hidden(&inventory), Ok(vec![]));
