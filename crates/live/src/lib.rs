@@ -226,8 +226,6 @@ pub struct Live {
     capture: capture::CaptureMaps,
     /// The threads in calls that began before the trace (`tcp_begun`).
     begun: HashMap<MapData, u32, u8>,
-    /// The requests for connections.
-    waiting: HashMap<MapData, u64, [u64; 2]>,
     links: Vec<attach::Link>,
     /// Holds the programs until this is dropped, for their counters.
     programs: Vec<Program>,
@@ -259,7 +257,7 @@ impl Live {
             // If no thread can be started, the maps are prepared first.
             (loads.map_or_else(|_| Ok(load()), ScopedJoinHandle::join), prepared)
         });
-        let Prepared { mut capture, cpus, mut helpers, begun, waiting, rings } = prepared?;
+        let Prepared { mut capture, cpus, mut helpers, begun, rings } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let attached = attach::all(&object, &maps, loaded, options.requested(), facts, options.way)?;
         if attached.links.is_empty() {
@@ -293,7 +291,6 @@ impl Live {
             cpus,
             capture,
             begun,
-            waiting,
             links: attached.links,
             programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
             probes,
@@ -453,10 +450,7 @@ impl Live {
     /// began before the trace once they have returned, since its tracepoints slow down every system call of every process. Call it
     /// each second.
     pub fn sweep_connections(&mut self) {
-        // To find that a map is empty costs a sixth of a run of the iterator.
-        if self.waiting.keys().next().is_some() {
-            self.sweeps().next().into_iter().for_each(attach::Link::run);
-        }
+        self.sweeps().next().into_iter().for_each(attach::Link::run);
         let is_begun = |link: &attach::Link| link.program == Slot::TcpBegun.program();
         if self.links.iter().any(is_begun) && self.begun.keys().next().is_none() {
             self.links.retain(|link| !is_begun(link));
@@ -530,8 +524,6 @@ struct Prepared {
     helpers: HashMap<MapData, u32, u64>,
     /// The threads that `tcp_begun` serves.
     begun: HashMap<MapData, u32, u8>,
-    /// The map that `tcp_sweep` goes through each second.
-    waiting: HashMap<MapData, u64, [u64; 2]>,
     rings: ring::Rings,
 }
 
@@ -548,16 +540,13 @@ impl Prepared {
         let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
         let helpers = HashMap::try_from(maps.take("HELPER_CALLS")?)?;
         let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
-        let waiting: HashMap<_, u64, [u64; 2]> = HashMap::try_from(maps.take("WAITING")?)?;
-        for map in [begun.map(), waiting.map()] {
-            freeze(map.fd().as_fd()).map_err(StartError::Freeze)?;
-        }
+        freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let rings = ring::Rings::new(maps.take_rings()?, options.ring_size)?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         maps.freeze()?;
         capture.begin(&options.capture)?;
-        Ok(Prepared { capture, cpus, helpers, begun, waiting, rings })
+        Ok(Prepared { capture, cpus, helpers, begun, rings })
     }
 }
 
