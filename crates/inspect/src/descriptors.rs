@@ -5,8 +5,7 @@
 use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field};
 use super::processes::{Held, Kind};
 use std::io;
-use tracetui_events::bpf::{HeldBy, Holder, Object};
-use tracetui_events::limits;
+use tracetui_events::bpf::Object;
 use tracetui_host::btf::Btf;
 use tracetui_host::btf::resolve::FieldLocation;
 use tracetui_host::procfs::{INITIAL_PID_NS, pid_namespace};
@@ -79,9 +78,9 @@ pub(super) fn offset(place: FieldLocation, size: u32) -> Option<i16> {
 }
 
 /// The kinds of descriptors in a record.
-const PROGRAM: i32 = 1;
-const LINK: i32 = 2;
-const PERF_EVENT: i32 = 3;
+const PROGRAM: i32 = Kind::Program as i32;
+const LINK: i32 = Kind::Link as i32;
+const PERF_EVENT: i32 = Kind::PerfEvent as i32;
 
 /// Reads kernel memory at register 3 to the word below the record.
 fn read(bytes: i32) -> [Instruction; 4] {
@@ -199,13 +198,10 @@ impl Held {
     fn file(&mut self, record: &Record<'_>) {
         let (pid, tid, fd) = (Tgid(record.u32_at(16)), record.u32_at(20), record.u32_at(24));
         let comm = record.name().to_vec();
-        let object = match record.u32_at(12).cast_signed() {
-            PROGRAM => Object::Program(ProgId(record.id())),
-            LINK => Object::Link(LinkId(record.id())),
-            _ => return self.descriptor(Kind::PerfEvent, tid, (pid, comm, fd)),
-        };
-        if self.holders.len() < limits::BPF_HOLDERS {
-            self.holders.push(Holder { object, by: HeldBy::Process { pid, comm, fd } });
+        match record.u32_at(12).cast_signed() {
+            PROGRAM => self.hold(Object::Program(ProgId(record.id())), (pid, comm, fd)),
+            LINK => self.hold(Object::Link(LinkId(record.id())), (pid, comm, fd)),
+            _ => self.perf_event(tid, pid, comm, fd),
         }
     }
 }
@@ -214,10 +210,12 @@ impl Held {
 mod tests {
     use super::*;
     use crate::processes;
-    use crate::sys;
     use crate::view::Unlooked;
+    use crate::{Collector, RunStatistics, sys};
+    use rustc_hash::FxHashSet;
     use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
     use std::process::Command;
+    use tracetui_events::bpf::{HeldBy, Holder};
     use tracetui_host::bpf::open_iterator;
     use tracetui_host::pace::Pieces;
     use tracetui_host::program::load;
@@ -258,16 +256,16 @@ mod tests {
         // A file of another kind, and another network namespace.
         let _file = open_iterator(&descriptors.files.link).expect("an iterator");
         // A thread with descriptors of its own.
-        let (tell, told) = std::sync::mpsc::channel();
+        let (send, loaded) = std::sync::mpsc::channel();
         let (ends, end) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             // SAFETY: unshare(2) takes a number, and changes the calling thread alone.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
             let own = load("tt_thread", &[asm::set(0, 0), (0x95, 0, 0, 0)]).expect("it may load programs");
-            let _ = tell.send(id_of(&own));
+            let _ = send.send(id_of(&own));
             let _ = end.recv();
         });
-        let in_thread = told.recv().expect("an id");
+        let in_thread = loaded.recv().expect("the id of its program");
         let mut other = Command::new("unshare").args(["-n", "sleep", "30"]).spawn().expect("unshare");
         std::thread::sleep(std::time::Duration::from_millis(300));
         let found = descriptors.read().expect("all records");
@@ -292,5 +290,25 @@ mod tests {
         assert!(found.namespaces.len() > 1);
         // Other processes may have come and gone in between.
         assert!(namespaces(&found) == namespaces(&listed) || namespaces(&again) == namespaces(&listed));
+    }
+
+    #[test]
+    fn counters_are_read_again_once_runs_are_counted() {
+        let _alone = crate::alone();
+        let (Some(mut descriptors), Ok(_counting)) = (descriptors(), RunStatistics::enable()) else {
+            return tracetui_host::not_checked("runs are not counted");
+        };
+        let mut collector = Collector::default();
+        let id = descriptors.files.ids.0;
+        let mut runs = |collector: &mut Collector| {
+            descriptors.read().expect("all records");
+            let inventory = collector.take(&FxHashSet::default()).expect("it may list programs");
+            inventory.program(id).expect("the iterator").run_count
+        };
+        let first = runs(&mut collector);
+        collector.follow_counters();
+        let second = runs(&mut collector);
+        assert!(first > 0 && second > first, "{first} {second}");
+        assert!(runs(&mut collector) > second);
     }
 }

@@ -88,6 +88,8 @@ pub struct Collector {
     programs: programs::ProgramReader,
     /// The programs of the last inventory. Nothing in them changes but their counters.
     known: FxHashMap<u32, programs::Read>,
+    /// Whether runs were ever counted, so that the counters may have changed.
+    counted: bool,
     types: links::Types,
     helpers: Option<Helpers>,
     /// The offsets that the iterators read on this kernel.
@@ -145,6 +147,11 @@ impl Collector {
     /// See [`RouteChanges`]. `None` if there is no thread that opens it, or it cannot be opened.
     pub fn changes(&self) -> Option<RouteChanges> {
         self.sockets.as_ref()?.changes().ok()
+    }
+
+    /// Reads the counters of all programs in each inventory from now on. Call it when runs are counted.
+    pub fn follow_counters(&mut self) {
+        self.counted = true;
     }
 
     /// All objects that exist now. `own` are tracetui's programs.
@@ -295,7 +302,7 @@ impl Collector {
         places::name_files(&mut links, &mut rest, &holders);
 
         let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);
-        let all_symbols = symbols.clone().filter(|_| self.helpers.is_none());
+        let all_symbols = if self.helpers.is_none() { symbols.clone() } else { None };
         let helpers = self.helpers.get_or_insert_with(|| {
             let known = self.sealed.as_ref().map_or_else(helpers::known_distance, |sealed| sealed.distance);
             Helpers::new(symbols.as_ref(), known)
@@ -348,12 +355,13 @@ impl Collector {
         let mut known = std::mem::take(&mut self.known);
         let mut programs = FxHashMap::default();
         for id in ids {
-            if let Some(read) = known.remove(&id) {
-                programs.insert(id, read);
-                continue;
-            }
             pieces.rest();
-            match unlooked.note("programs", self.programs.read(ProgId(id))) {
+            let read = match known.remove(&id) {
+                Some(read) if !self.counted => Ok(Some(read)),
+                Some(mut read) => Ok(programs::update_counters(&mut read.facts).then_some(read)),
+                None => self.programs.read(ProgId(id)),
+            };
+            match unlooked.note("programs", read) {
                 Some(Some(read)) => _ = programs.insert(id, read),
                 Some(None) => unlooked.vanished += 1,
                 None => {}
@@ -553,9 +561,7 @@ pub fn link_ids() -> io::Result<Vec<u32>> {
 /// Reads the counters of all programs again.
 pub fn update_counters(inventory: &mut Inventory) {
     for program in &mut inventory.programs {
-        if let Some((count, time, misses)) = counters(program.id) {
-            (program.run_count, program.run_time_ns, program.recursion_misses) = (count, time, misses);
-        }
+        programs::update_counters(program);
     }
 }
 

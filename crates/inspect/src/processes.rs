@@ -164,7 +164,7 @@ impl Held {
         }
     }
 
-    pub(super) fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
+    fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
         if kind == Kind::PerfEvent {
             return self.perf_event(tid, pid, comm, fd);
         }
@@ -173,12 +173,18 @@ impl Held {
             Kind::Link => field(&info, b"link_id:").map(|id| Object::Link(LinkId(id))),
             _ => field(&info, b"prog_id:").map(|id| Object::Program(ProgId(id))),
         };
-        if let Some(object) = object.filter(|_| self.holders.len() < limits::BPF_HOLDERS) {
+        if let Some(object) = object {
+            self.hold(object, (pid, comm, fd));
+        }
+    }
+
+    pub(super) fn hold(&mut self, object: Object, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
+        if self.holders.len() < limits::BPF_HOLDERS {
             self.holders.push(Holder { object, by: HeldBy::Process { pid, comm, fd } });
         }
     }
 
-    fn perf_event(&mut self, tid: u32, pid: Tgid, comm: Vec<u8>, fd: u32) {
+    pub(super) fn perf_event(&mut self, tid: u32, pid: Tgid, comm: Vec<u8>, fd: u32) {
         match sys::task_fd(tid, fd) {
             Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {

@@ -149,6 +149,15 @@ pub fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
     Some((info.u64(at::RUN_COUNT), info.u64(at::RUN_TIME), info.u64(at::MISSES)))
 }
 
+/// Reads the counters of a program again. Returns `false` if it was unloaded.
+pub(super) fn update_counters(facts: &mut ProgramFacts) -> bool {
+    let read = counters(facts.id);
+    if let Some(counters) = read {
+        (facts.run_count, facts.run_time_ns, facts.recursion_misses) = counters;
+    }
+    read.is_some()
+}
+
 /// BPF_JMP | BPF_CALL.
 pub(super) const CALL: u8 = 0x85;
 

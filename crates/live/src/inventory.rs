@@ -54,8 +54,7 @@ impl Requests {
     /// Something changed. `counts`: whether runs should be counted.
     pub(super) fn changed(&self, counts: bool) {
         self.counts.store(counts, Ordering::Release);
-        self.pace.hurry();
-        self.poke.wake();
+        self.hurry();
     }
 
     /// Reports a loaded program. The thread reads it at once, unless too many wait.
@@ -66,6 +65,10 @@ impl Requests {
     /// Requests the last inventory if something changed.
     pub(super) fn end(&self) {
         self.ends.store(true, Ordering::Release);
+        self.hurry();
+    }
+
+    fn hurry(&self) {
         self.pace.hurry();
         self.poke.wake();
     }
@@ -265,6 +268,9 @@ impl Taker {
         self.links = link_ids().unwrap_or_default();
         let from = clock::now_boot();
         let compares = self.compares();
+        if self.counting || RunStatistics::are_on() {
+            self.collector.follow_counters();
+        }
         let inventory = match compares {
             true => self.collector.take_and_compare(&self.own)?,
             false => self.collector.take(&self.own)?,
