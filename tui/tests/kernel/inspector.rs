@@ -74,7 +74,7 @@ fn a_trace_continues_without_its_inspector() {
         let Some((traced, inspector)) = start() else { return };
         sys::kill(inspector, libc::SIGKILL);
         std::thread::sleep(Duration::from_millis(pause));
-        assert!(pause == 0 || inspector_of(traced.pid()).is_none(), "it was waited for");
+        assert!(pause == 0 || inspector_of(traced.pid()).is_none(), "its exit status was not read");
         check_said(&end_after_an_open(traced), "the inspector was ended by signal 9");
     }
 }
