@@ -171,7 +171,7 @@ pub fn frames(bytes: &[u8]) -> String {
     json
 }
 
-/// What the inspector sends, whoever it is by then: only frames of inventories are passed on, the same however the bytes are divided.
+/// Any bytes from the inspector: only frames of inventories pass, and the division into reads makes no difference.
 pub fn inspector(bytes: &[u8]) -> String {
     let (mut whole, mut apart) = (Batch::default(), Batch::default());
     let refused = Received::default().add(bytes, BootNanos(1), &mut whole).is_err();

@@ -198,8 +198,8 @@ impl Reader {
             // The main thread may not get any lent CPU time on a busy machine.
             let polling = unsettled || self.unnamed.is_some() || looked < self.found + POLLED || is_lent();
             // A failed wait does not end the loop: the next pass reads all available records.
-            let nap_now = if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) };
-            let ready = self.live.wait(nap_now, polling, self.inspector.as_ref().and_then(Inspector::events));
+            let timeout = if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) };
+            let ready = self.live.wait(timeout, polling, self.inspector.as_ref().and_then(Inspector::events));
             looked = Instant::now();
             nap = (2 * nap).min(LATE);
             match self.read(polling) {

@@ -118,7 +118,7 @@ impl Reported {
     }
 }
 
-/// What is known of an attachment that an inventory lists for the first time.
+/// The record of an attachment that an inventory lists for the first time.
 pub(super) enum Listing {
     /// No system call reported it.
     Unreported,

@@ -45,16 +45,6 @@ struct Waiting {
     event: Batch,
 }
 
-impl Waiting {
-    /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
-    fn is_at(&self, place: Place) -> bool {
-        match self.of {
-            Awaited::Place(other) => other.said()[..1 + usize::from(place.gone)].contains(&place),
-            Awaited::Load(_) => false,
-        }
-    }
-}
-
 /// The loads and attachments so far.
 #[derive(Debug, Default)]
 pub(super) struct ProgramReports {
@@ -69,6 +59,14 @@ pub(super) struct ProgramReports {
 }
 
 impl Waiting {
+    /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
+    fn is_at(&self, place: Place) -> bool {
+        match self.of {
+            Awaited::Place(other) => other.said()[..1 + usize::from(place.gone)].contains(&place),
+            Awaited::Load(_) => false,
+        }
+    }
+
     /// The time from which no system call can report it any more.
     fn due(&self) -> BootNanos {
         BootNanos(self.time.0.saturating_add(limits::BPF_LOAD_NS))
