@@ -145,6 +145,11 @@ impl<'a> Bpf<'a> {
         self.has(has::PROG) && !(self.is_made() && self.record().prog_uid == u32::MAX)
     }
 
+    /// Whether only the id of the program is known: an inventory listed the attachment and not yet the program.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.is_made() && !self.is_hidden() && self.name().is_empty() && self.record().tag == [0; 8]
+    }
+
     /// Whether it is about a program and not about an attachment.
     fn is_of_program(&self) -> bool {
         match self.op() {

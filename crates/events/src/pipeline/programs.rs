@@ -11,6 +11,7 @@ use crate::bpf::ProgramFacts;
 use crate::bpf::frames::{hook, scan_of};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
+use crate::event::bpf::Bpf;
 use crate::fifo::Fifo;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfInventory, BpfProgram, ProgramChange};
 use crate::frame::state::{KnownProgram, ProgramsState};
@@ -77,11 +78,22 @@ impl Waiting {
     }
 
     /// Appends the event of a place. Its time is when it was due, or this time if that is earlier. It depends on the frames alone, and
-    /// no event before it has been delivered.
-    fn push_until(&self, until: BootNanos, made: &mut Batch) {
+    /// no event before it has been delivered. An inventory can list an attachment without its program if the program was loaded
+    /// meanwhile: by now, the load may have been reported.
+    fn push_until(&self, until: BootNanos, world: &World, made: &mut Batch) {
         let time = self.due().min(until);
         for frame in self.event.frames() {
-            made.push(FrameHeader { time, ..frame.header }, frame.payload);
+            let header = FrameHeader { time, ..frame.header };
+            let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
+            match unread.zip(world.bpf.program(program_of(&frame))) {
+                Some((bpf, program)) => {
+                    let mut record = bpf.record();
+                    fill(&mut record, program);
+                    let text = frame.payload.get(size_of::<BpfRecord>()..).unwrap_or_default();
+                    made.push(header, &[record.as_bytes(), text].concat());
+                }
+                None => made.push(header, frame.payload),
+            }
         }
     }
 }
@@ -123,7 +135,7 @@ impl ProgramReports {
             event.push(header, record.as_bytes());
             return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
         }
-        self.decide_places(change.id, time, made);
+        self.decide_places(change.id, time, world, made);
         self.detached(change.id, time, world, made);
         match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
             Some(known) => {
@@ -136,12 +148,12 @@ impl ProgramReports {
     }
 
     /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload.
-    fn decide_places(&mut self, id: ProgId, time: BootNanos, made: &mut Batch) {
+    fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) {
         self.waiting.retain(|waiting| {
             let is_of = |frame: FrameRef<'_>| program_of(&frame) == id;
             let ends = !waiting.is_load() && waiting.event.frames().any(is_of);
             if ends {
-                waiting.push_until(time, made);
+                waiting.push_until(time, world, made);
             }
             !ends
         });
@@ -280,7 +292,7 @@ impl ProgramReports {
     fn decide_first(&mut self, end: BootNanos, world: &World, made: &mut Batch) {
         let Some(first) = self.waiting.pop_front() else { return };
         let Awaited::Load(id) = first.of else {
-            return first.push_until(first.time.max(end), made);
+            return first.push_until(first.time.max(end), world, made);
         };
         let Some(frame) = first.event.frame_at(0) else { return };
         let Some(mut record) = record(frame.payload) else { return };
@@ -419,7 +431,7 @@ fn fill(record: &mut BpfRecord, program: &BpfProgram) {
 /// Makes the event of an attachment that appeared or ended.
 fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, time: BootNanos, out: &mut Batch) {
     let mut record = made_record(call::INVENTORY, if gone { cmd::PROG_DETACH } else { cmd::PROG_ATTACH });
-    record.prog_id = facts.program.0;
+    (record.has, record.prog_id) = (if facts.program.0 == 0 { 0 } else { has::PROG }, facts.program.0);
     program.into_iter().for_each(|program| fill(&mut record, program));
     if facts.link.0 != 0 {
         record.has |= has::LINK;

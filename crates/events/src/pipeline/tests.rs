@@ -1246,6 +1246,23 @@ fn a_report_of_the_inventory_delays_nothing() {
     assert_eq!(fed(&mut batch, 1900, true), expected, "nothing comes after the end");
 }
 
+/// Checks that an attachment has the id of a program that the inventory does not list yet, and the name once the program is listed.
+#[test]
+fn an_attachment_names_a_program_that_is_listed_later() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    HostFrame::BpfAttachment(attachment(0, 1, 0)).push(BootNanos(1000 * MS), &mut batch);
+    HostFrame::BpfAttachment(attachment(1, 2, 0)).push(BootNanos(1000 * MS), &mut batch);
+    let listed = BpfProgram { id: ProgId(2), name: b"late".into(), ..BpfProgram::default() };
+    HostFrame::BpfProgram(listed).push(BootNanos(1100 * MS), &mut batch);
+    pipeline.feed(batch);
+    let lines = rest_of(&mut pipeline);
+    let programs =
+        lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["prog"].clone());
+    let lines: Vec<_> = programs.map(|prog| format!("{} {} {}", prog["id"], prog["name"], prog["tag"])).collect();
+    assert_eq!(lines, [r#"1 null null"#, r#"2 "late" "0000000000000000""#]);
+}
+
 /// Checks that the time of a waiting report does not depend on whether the pipeline was restored.
 #[test]
 fn a_restored_report_has_the_same_time() {

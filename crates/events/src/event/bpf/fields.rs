@@ -81,6 +81,7 @@ const PROG: &[Field] = &[
         |s| {
             bpf(s, |b| match b.has(has::PROG) || !b.name.is_empty() {
                 true if b.is_classic() => Value::Null,
+                true if b.is_unread() => Value::Unknown(Why::NotCollected),
                 true => Value::Bytes(b.name()),
                 false => b.no_program(),
             })
@@ -123,7 +124,9 @@ const PROG: &[Field] = &[
     )
     .with(props::LACKS),
     Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| {
-        of_ebpf(s, |b| if b.is_hidden() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) })
+        of_ebpf(s, |b| {
+            if b.is_hidden() || b.is_unread() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) }
+        })
     })
     .with(props::LACKS),
     Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
