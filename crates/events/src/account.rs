@@ -180,10 +180,20 @@ pub struct Account {
     pub late: u64,
     /// Processes older than the trace whose arguments could not be read in time.
     pub processes_unread: u64,
+    /// The times in which attachments of BPF programs by netlink may have been missed.
+    pub bpf_unseen: Windows,
     /// Data that did not fit into memory.
     pub shortage: Shortage,
     /// Starts and ends of processes that did not pair up.
     pub pairing: Pairing,
+}
+
+/// Some times of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    pub count: u64,
+    /// Their length in nanoseconds.
+    pub ns: u64,
 }
 
 /// Data that was evicted because its share of memory was full. No events are lost, but less is known about their
@@ -326,6 +336,8 @@ impl Account {
             (&mut self.not_read, other.not_read),
             (&mut self.late, other.late),
             (&mut self.processes_unread, other.processes_unread),
+            (&mut self.bpf_unseen.count, other.bpf_unseen.count),
+            (&mut self.bpf_unseen.ns, other.bpf_unseen.ns),
             (&mut self.shortage.processes, other.shortage.processes),
             (&mut self.shortage.cgroups, other.shortage.cgroups),
             (&mut self.shortage.unsettled, other.shortage.unsettled),
@@ -609,8 +621,8 @@ impl Account {
         out.push_str(&dropped.join(","));
         let _ = write!(
             out,
-            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"discrepancies":["#,
-            self.hollow, self.not_read, self.late, self.processes_unread
+            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"bpf_unseen_windows":{{"count":{},"ns":{}}},"discrepancies":["#,
+            self.hollow, self.not_read, self.late, self.processes_unread, self.bpf_unseen.count, self.bpf_unseen.ns
         );
         // These texts need no escapes.
         let sums = self.discrepancies.iter();

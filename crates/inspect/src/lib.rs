@@ -57,8 +57,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracetui_events::bpf::{
-    AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, NotScanned, Object, ProgramFacts, UnresolvedAttachment,
-    Unseen, Via,
+    AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, Part, ProgramFacts,
+    UnresolvedAttachment, Unseen, Via,
 };
 use tracetui_events::limits;
 use tracetui_events::symbols::{Snapshot, Unavailable};
@@ -104,6 +104,8 @@ pub struct Collector {
     /// The ids tried so far to find hidden programs.
     numbers: cross::Numbers,
     sockets: Option<Sockets>,
+    /// The interfaces of the last inventory.
+    interfaces: network::Interfaces,
     /// The thread that opens rings of changes.
     streams: Option<Spawner>,
     /// The pace of everything that it reads. `None` if it has no pauses.
@@ -147,6 +149,24 @@ impl Collector {
     /// See [`RouteChanges`]. `None` if there is no thread that opens it, or it cannot be opened.
     pub fn changes(&self) -> Option<RouteChanges> {
         self.sockets.as_ref()?.changes().ok()
+    }
+
+    /// Reads the notifications about interfaces that came since. Returns the parts of interfaces that changed since the last inventory,
+    /// and whether notifications were lost. A program may be that of a link ([`has_link`](Self::has_link)).
+    pub fn changed_parts(&mut self, routes: &mut RouteChanges) -> (Vec<InterfacePart>, bool) {
+        let mut parts = Vec::new();
+        let lost = routes.read(|namespace, datagram| self.interfaces.changes(namespace, datagram, &mut parts));
+        (parts, lost)
+    }
+
+    /// Whether a network namespace of the last inventory sends no notifications.
+    pub fn is_silent(&self) -> bool {
+        self.interfaces.silent
+    }
+
+    /// Whether a link attaches this program to this part of an interface. Notifications do not show links.
+    pub fn has_link(part: &InterfacePart, program: ProgId) -> bool {
+        matches!(part.part, Part::Xdp) && network::has_xdp_link(program, part.ifindex)
     }
 
     /// Reads the counters of all programs in each inventory from now on. Call it when runs are counted.
@@ -290,8 +310,9 @@ impl Collector {
             });
         }
         let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
-        let network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
+        let mut network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
         self.aside += network.aside;
+        self.interfaces = network::Interfaces::of(&mut network, own_namespace);
 
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);

@@ -1,6 +1,5 @@
 //! Netlink requests and their answers, read with bounds checks. Messages come from the kernel, but lengths in them are not trusted.
 
-use rustix::io::Errno;
 use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -148,12 +147,15 @@ fn receive(from: &OwnedFd, message: &mut [u8]) -> io::Result<Option<OwnedFd>> {
 /// an id there.
 pub struct RouteChanges {
     socket: OwnedFd,
+    buffer: Vec<u8>,
 }
 
 impl RouteChanges {
     fn open() -> io::Result<RouteChanges> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
+        // At most `rmem_max`.
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, BUFFER * 64);
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         let (on, size) = (1i32, size_of::<i32>() as u32);
         // SAFETY: `on` is live, and has the size that is passed. If the call fails, changes in other namespaces are not
@@ -162,16 +164,46 @@ impl RouteChanges {
             let value = (&raw const on).cast();
             libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID, value, size)
         };
-        Ok(RouteChanges { socket })
+        Ok(RouteChanges { socket, buffer: vec![0; BUFFER] })
     }
 
-    /// Reads and discards all pending messages.
-    pub fn skip(&mut self) {
-        // ENOBUFS: some messages were lost, which counts as a change too.
-        let mut left = MESSAGES;
-        while left > 0 && !matches!(recv(&self.socket, &mut [0u8; 64], RecvFlags::TRUNC), Err(Errno::AGAIN)) {
-            left -= 1;
+    /// Passes on the pending datagrams, each with the id that tracetui's namespace has for its namespace (`None` for itself).
+    /// Returns whether some were lost.
+    pub(super) fn read(&mut self, mut each: impl FnMut(Option<i32>, &[u8])) -> bool {
+        let mut lost = false;
+        for _ in 0..MESSAGES {
+            match self.next() {
+                Ok((namespace, len)) => each(namespace, self.buffer.get(..len).unwrap_or_default()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
         }
+        lost
+    }
+
+    fn next(&mut self) -> io::Result<(Option<i32>, usize)> {
+        let mut piece = libc::iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: self.buffer.len() };
+        // `struct cmsghdr` and the id.
+        let mut control = [0u64; 4];
+        // SAFETY: all of the structure may be zero.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (&raw mut piece, 1);
+        (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of_val(&control) as _);
+        // SAFETY: the buffers are live, writable, and have the sizes in the structure.
+        let len = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0) };
+        let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: the kernel filled the structure, and its buffer is live.
+        let namespace = unsafe {
+            libc::CMSG_FIRSTHDR(&raw const message).as_ref().filter(|first| {
+                (first.cmsg_level, first.cmsg_type) == (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID)
+            })
+        }
+        .map(|first| {
+            // SAFETY: such a message has an id of 4 bytes.
+            unsafe { libc::CMSG_DATA(first).cast::<i32>().read_unaligned() }
+        });
+        Ok((namespace.filter(|id| *id >= 0), len))
     }
 }
 
@@ -276,7 +308,7 @@ fn error(body: &[u8]) -> io::Error {
 }
 
 pub(super) struct Message<'a> {
-    kind: u16,
+    pub(super) kind: u16,
     flags: u16,
     sequence: u32,
     pub(super) body: &'a [u8],

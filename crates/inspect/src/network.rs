@@ -1,8 +1,9 @@
 //! Finds the programs at network interfaces and network namespaces, with or without links: XDP, tc, tcx, netkit, flow
 //! dissector, sk_lookup. A separate thread enters each namespace.
 
-use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, u32_at};
-use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
+use super::links::link_type;
+use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
+use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -11,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 use tracetui_events::bpf::place::AttachPoint;
-use tracetui_events::bpf::{AttachFacts, Hook, Via};
+use tracetui_events::bpf::{AttachFacts, Hook, InterfacePart, Part, Via};
 use tracetui_events::limits;
 use tracetui_host::clock::now_thread;
 use tracetui_shared::header::until_nul;
@@ -23,6 +24,18 @@ const RTM_GETLINK: u16 = 18;
 const RTM_GETQDISC: u16 = 38;
 const RTM_GETTCLASS: u16 = 42;
 const RTM_GETTFILTER: u16 = 46;
+const RTM_GETNSID: u16 = 90;
+/// Notifications.
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
+
+/// Bytes of `struct rtgenmsg`, aligned.
+const GENERAL: usize = 4;
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
 
 /// Bytes of `struct ifinfomsg`: family, type, index at 4, flags, change.
 const IFINFO: usize = 16;
@@ -80,6 +93,10 @@ pub(super) struct Interface {
 pub(super) struct Network {
     pub(super) found: Vec<FoundProgram>,
     pub(super) interfaces: Vec<Interface>,
+    /// The ids that tracetui's namespace has for others. Notifications have them.
+    ids: FxHashMap<i32, NsInum>,
+    /// Whether a namespace has no such id, so that it sends no notifications.
+    silent: bool,
     /// The processor time of the threads that entered other namespaces.
     pub(super) aside: Duration,
 }
@@ -96,9 +113,17 @@ pub(super) fn read(
         Some(sockets) => sockets.netlink(namespace, NETLINK_ROUTE),
         None => Netlink::open(NETLINK_ROUTE),
     };
-    let looked = route(None).and_then(|route| network.namespace(own, namespaces.get(&own), route));
+    let others = || namespaces.iter().filter(|(inum, _)| **inum != own);
+    let looked = route(None).and_then(|mut route| {
+        for (inum, file) in others() {
+            let id = id_of(file, &mut route);
+            network.silent |= id.is_none();
+            network.ids.extend(id.map(|id| (id, *inum)));
+        }
+        network.namespace(own, namespaces.get(&own), route)
+    });
     unlooked.note("network interfaces", looked);
-    for (inum, file) in namespaces.iter().filter(|(inum, _)| **inum != own) {
+    for (inum, file) in others() {
         let entered = std::thread::scope(|scope| {
             let enter = || {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -116,6 +141,101 @@ pub(super) fn read(
     }
     network
 }
+
+/// The id that the namespace of a socket has for another one; `None` if it has none.
+fn id_of(namespace: &File, route: &mut Netlink) -> Option<i32> {
+    let mut body = [0; GENERAL + 8];
+    body[GENERAL..][..2].copy_from_slice(&8u16.to_ne_bytes());
+    body[GENERAL + 2..][..2].copy_from_slice(&NETNSA_FD.to_ne_bytes());
+    body[GENERAL + 4..].copy_from_slice(&namespace.as_raw_fd().to_ne_bytes());
+    let answer = route.get(RTM_GETNSID, &body).ok()?;
+    let id = attribute(answer.get(GENERAL..)?, NETNSA_NSID)?;
+    Some(u32_at(id, 0).cast_signed()).filter(|id| *id >= 0)
+}
+
+/// The interfaces of the last inventory, for notifications, which name neither them nor their namespaces.
+#[derive(Default)]
+pub(super) struct Interfaces {
+    own: NsInum,
+    ids: FxHashMap<i32, NsInum>,
+    names: FxHashMap<(NsInum, u32), Vec<u8>>,
+    pub(super) silent: bool,
+}
+
+impl Interfaces {
+    pub(super) fn of(network: &mut Network, own: NsInum) -> Interfaces {
+        let name = |interface: &Interface| ((interface.namespace, interface.index), interface.name.clone());
+        let names = network.interfaces.iter().map(name).collect();
+        Interfaces { own, ids: std::mem::take(&mut network.ids), names, silent: network.silent }
+    }
+
+    /// Reads a datagram of notifications. Those of a namespace that is not known yet are left to the next inventory, and so are
+    /// those of filters of blocks, which belong to no interface.
+    pub(super) fn changes(&mut self, id: Option<i32>, datagram: &[u8], changes: &mut Vec<InterfacePart>) {
+        let Some(netns) = id.map_or(Some(self.own), |id| self.ids.get(&id).copied()) else { return };
+        for message in messages(datagram) {
+            let (body, ifindex) = (message.body, u32_at(message.body, 4));
+            let rest = |fixed: usize| body.get(fixed..).unwrap_or_default();
+            let mut network = Network::default();
+            let part = match message.kind {
+                // As a port of a bridge.
+                RTM_NEWLINK | RTM_DELLINK if body.first() == Some(&(libc::AF_BRIDGE as u8)) => continue,
+                RTM_NEWLINK => {
+                    network.interface(netns, body);
+                    let name = network.interfaces.first().map(|interface| interface.name.clone());
+                    self.names.extend(name.map(|name| ((netns, ifindex), name)));
+                    if attribute(rest(IFINFO), IFLA_XDP).is_none() {
+                        continue;
+                    }
+                    Part::Xdp
+                }
+                RTM_DELLINK => {
+                    self.names.remove(&(netns, ifindex));
+                    Part::All
+                }
+                RTM_DELQDISC => match u32_at(body, 8) >> 16 {
+                    0xffff => Part::Filters { places: vec![place(INGRESS), place(CLSACT[1])], number: None },
+                    major => Part::Filters { places: vec![format!("parent {major:x}:").into_bytes()], number: None },
+                },
+                RTM_NEWTFILTER | RTM_DELTFILTER if ifindex != IFINDEX_OF_BLOCK => {
+                    let parent = u32_at(body, 12);
+                    if message.kind == RTM_NEWTFILTER {
+                        let name = self.names.get(&(netns, ifindex)).cloned();
+                        let name = name.unwrap_or_else(|| format!("interface {ifindex}").into_bytes());
+                        network.interfaces.push(Interface { namespace: netns, index: ifindex, name, kind: Vec::new() });
+                        network.filter(netns, (ifindex, parent), body);
+                    }
+                    Part::Filters { places: vec![place(parent)], number: Some(number(body, rest(TC))) }
+                }
+                _ => continue,
+            };
+            let programs = network.found.into_iter().map(|found| found.facts).collect();
+            changes.push(InterfacePart { netns, ifindex, part, programs });
+        }
+    }
+}
+
+/// Whether a link attaches this program to the XDP hook of an interface with this number. A link that is being made exists before its
+/// program is attached, but cannot be opened yet.
+pub(super) fn has_xdp_link(program: ProgId, ifindex: u32) -> bool {
+    let kind = ObjectKind::Link;
+    let (ids, _) = sys::ids(kind, limits::BPF_PROGRAMS).unwrap_or_default();
+    ids.into_iter().rev().any(|id| {
+        let is_listed = || sys::next_id(kind, id - 1).is_ok_and(|next| next == Some(id));
+        let opened = (0..LINK_TRIES).find_map(|_| match sys::open(kind, id) {
+            Ok(None) if is_listed() => {
+                std::thread::sleep(Duration::from_millis(1));
+                None
+            }
+            opened => Some(opened.ok().flatten()),
+        });
+        let info = opened.flatten().and_then(|link| sys::info(link.as_fd()).ok());
+        info.is_some_and(|info| (info.u32(0), info.u32(8), info.u32(16)) == (link_type::XDP, program.0, ifindex))
+    })
+}
+
+/// How often a link that cannot be opened yet is tried, 1 ms apart.
+const LINK_TRIES: usize = 20;
 
 impl Network {
     /// Reads the namespace of the calling thread, to which the socket belongs too.
@@ -280,7 +400,9 @@ pub fn read_answers(datagram: &[u8]) -> usize {
         let index = network.interfaces.first().map_or(0, |interface| interface.index);
         network.filter(namespace, (index, INGRESS), message.body);
     }
-    network.found.len()
+    let (mut interfaces, mut changes) = (Interfaces::default(), Vec::new());
+    interfaces.changes(None, datagram, &mut changes);
+    network.found.len() + changes.len()
 }
 
 /// Each interface with the parents of filters: its qdiscs, and their classes.
@@ -348,5 +470,71 @@ fn place(parent: u32) -> Vec<u8> {
         0xffff_fff2 | INGRESS => b"ingress".to_vec(),
         0xffff_fff3 => b"egress".to_vec(),
         parent => format!("parent {:x}:{:x}", parent >> 16, parent & 0xffff).into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let header = [(4 + value.len()) as u16, kind].map(u16::to_ne_bytes).concat();
+        let mut bytes = [header.as_slice(), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut bytes = (16 + body.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.resize(16, 0);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    /// `struct ifinfomsg` of an interface, with the program of its XDP hook.
+    fn link(family: u8, ifindex: u32, program: u32) -> Vec<u8> {
+        let mut body = vec![0; IFINFO];
+        body[0] = family;
+        body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+        let xdp = [attribute(IFLA_XDP_ATTACHED, &[2]), attribute(IFLA_XDP_PROG_ID, &program.to_ne_bytes())].concat();
+        [body, attribute(IFLA_IFNAME, b"eth0\0"), attribute(IFLA_XDP, &xdp)].concat()
+    }
+
+    #[test]
+    fn notifications_show_the_programs_at_interfaces() {
+        let mut known =
+            Interfaces { own: NsInum(1), ids: [(5, NsInum(2))].into_iter().collect(), ..Interfaces::default() };
+        let mut read = |id, kind, body: &[u8]| {
+            let mut changes = Vec::new();
+            known.changes(id, &message(kind, body), &mut changes);
+            let show = |change: InterfacePart| {
+                let programs = change.programs.iter().map(|facts| {
+                    let [target, flags] =
+                        [&facts.target, &facts.flags].map(|text| String::from_utf8_lossy(text).into_owned());
+                    format!(" {} {target} {flags}", facts.program.0)
+                });
+                format!("{}:{} {:?}{}", change.netns.0, change.ifindex, change.part, programs.collect::<String>())
+            };
+            changes.into_iter().map(show).collect::<Vec<_>>()
+        };
+        assert_eq!(read(None, RTM_NEWLINK, &link(0, 3, 7)), ["1:3 Xdp 7 eth0 generic"]);
+        assert_eq!(read(Some(5), RTM_NEWLINK, &link(0, 3, 0)), ["2:3 Xdp"], "no program");
+        assert_eq!(read(Some(6), RTM_NEWLINK, &link(0, 3, 7)), [""; 0], "a namespace that is not known");
+        assert_eq!(read(None, RTM_NEWLINK, &link(libc::AF_BRIDGE as u8, 3, 0)), [""; 0], "a port of a bridge");
+        let mut filter = tc_message(3, CLSACT[1]).to_vec();
+        filter[16..20].copy_from_slice(&(4u32 << 16).to_ne_bytes());
+        let options = attribute(TCA_BPF_ID, &9u32.to_ne_bytes());
+        let bpf = [filter.clone(), attribute(TCA_KIND, b"bpf\0"), attribute(TCA_OPTIONS, &options)].concat();
+        let part = |number: &str| Part::Filters { places: vec![b"egress".to_vec()], number: Some(number.into()) };
+        let expected = format!("1:3 {:?} 9 eth0 egress prio 4", part(" prio 4"));
+        assert_eq!(read(None, RTM_NEWTFILTER, &bpf), [expected]);
+        assert_eq!(read(None, RTM_DELTFILTER, &bpf), [format!("1:3 {:?}", part(" prio 4"))]);
+        let mut qdisc = tc_message(3, 0xffff_fff1).to_vec();
+        qdisc[8..12].copy_from_slice(&0xffff_0000u32.to_ne_bytes());
+        let both = Part::Filters { places: vec![b"ingress".to_vec(), b"egress".to_vec()], number: None };
+        assert_eq!(read(None, RTM_DELQDISC, &qdisc), [format!("1:3 {both:?}")]);
+        assert_eq!(read(None, RTM_DELLINK, &link(0, 3, 7)), ["1:3 All"]);
+        assert_eq!(read(None, RTM_NEWLINK, &[0; 3]), [""; 0]);
     }
 }

@@ -89,6 +89,8 @@ pub struct Inspector {
     /// The last time that frames came, and whether a message said that none come any more.
     heard: Instant,
     silent: bool,
+    /// Why it reports nothing more.
+    missing: Option<String>,
 }
 
 impl Inspector {
@@ -119,6 +121,7 @@ impl Inspector {
             over: false,
             heard: Instant::now(),
             silent: false,
+            missing: None,
         };
         Ok((inspector, sockets))
     }
@@ -141,6 +144,7 @@ impl Inspector {
         let begin = [request::BEGIN, links.last().copied().unwrap_or_default()];
         let requests: Vec<u8> = own.chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
         self.heard = Instant::now();
+        self.frames.last.to = clock::now_boot();
         (&self.socket).write_all(&requests).map_err(|error| error.to_string())
     }
 
@@ -206,6 +210,9 @@ impl Inspector {
     /// Takes the last inventory if something changed, and appends it.
     pub(crate) fn end(mut self, batch: &mut Batch) {
         self.ending = true;
+        if let Some(why) = self.missing.take() {
+            return self.miss(&why, batch);
+        }
         self.ask([request::END, 0]);
         let end = Instant::now() + PATIENCE;
         while !self.over {
@@ -242,12 +249,15 @@ impl Inspector {
         let _ = self.child.kill();
         let _ = self.status();
         self.miss(why, batch);
+        self.missing = Some(why.to_owned());
     }
 
     /// Reports that inventories are missing. `why` continues a sentence about the inspector.
     fn miss(&self, why: &str, batch: &mut Batch) {
         let now = clock::now_boot();
         let mut taken = BpfInventory { to: now, whole: false, complete: false, ..self.frames.last.clone() };
+        taken.windows = taken.windows.saturating_add(1);
+        taken.windows_ns = taken.windows_ns.saturating_add(now.since(self.frames.last.to));
         taken.unseen.push(without_codes(&format!("later programs and attachments: the inspector {why}")));
         HostFrame::BpfInventory(taken).push(now, batch);
     }

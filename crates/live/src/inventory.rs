@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
+use tracetui_events::bpf::{AttachFacts, InterfacePart};
 use tracetui_events::frame::Batch;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter};
@@ -107,6 +108,8 @@ pub(super) struct Taker {
     links: Vec<u32>,
     /// Whether links were created or released during the last inventory, so that another one must follow.
     unsteady: bool,
+    /// Whether notifications were lost since the last inventory.
+    lost: bool,
     /// Programs loaded since the last read.
     loaded: Receiver<ProgId>,
     /// The time of the last comparison of views.
@@ -144,6 +147,7 @@ impl Taker {
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
             unsteady: false,
+            lost: false,
             loaded,
             compared: None,
             changed: false,
@@ -172,6 +176,10 @@ impl Taker {
             let news = self.wait(nap) || self.unsteady || self.links_changed();
             self.changed |= news;
             let ends = self.ends.load(Ordering::Acquire);
+            // The last inventory has how long changes could be missed.
+            if ends && self.misses() {
+                due = Some(Instant::now());
+            }
             self.read_loaded();
             self.count_runs();
             if (news || self.compares() || last.elapsed() > LONGEST) && due.is_none() {
@@ -212,9 +220,46 @@ impl Taker {
             self.poke.reset();
         }
         if routes {
-            self.routes.iter_mut().for_each(RouteChanges::skip);
+            let parts = self.changed_parts();
+            self.change(&parts);
         }
         poked || routes
+    }
+
+    /// The parts of interfaces that notifications show with other programs.
+    fn changed_parts(&mut self) -> Vec<InterfacePart> {
+        let Some(routes) = &mut self.routes else { return Vec::new() };
+        let (mut parts, lost) = self.collector.changed_parts(routes);
+        // The next inventory shows what the lost ones did.
+        self.unsteady |= lost;
+        self.lost |= lost;
+        for part in &mut parts {
+            let programs = std::mem::take(&mut part.programs);
+            let is_without =
+                |facts: &AttachFacts| self.described.lists(facts) || !Collector::has_link(part, facts.program);
+            part.programs = programs.into_iter().filter(is_without).collect();
+        }
+        parts
+    }
+
+    /// Whether netlink attachments can come and go without a notification.
+    fn misses(&self) -> bool {
+        self.lost || self.routes.is_none() || self.collector.is_silent()
+    }
+
+    /// Reports the programs at parts of interfaces.
+    fn change(&mut self, parts: &[InterfacePart]) {
+        let mut batch = Batch::default();
+        for part in parts {
+            for id in part.programs.iter().map(|facts| facts.program) {
+                let unknown = (!self.described.lists_program(id)).then(|| self.collector.program(id, &self.own));
+                if let Some(facts) = unknown.flatten() {
+                    self.described.add_program(&facts, clock::now_boot(), &mut batch);
+                }
+            }
+            self.described.change(part, clock::now_boot(), &mut batch);
+        }
+        self.send(&batch);
     }
 
     /// Whether it is time to compare the views of the kernel again.
@@ -266,6 +311,8 @@ impl Taker {
     /// Takes an inventory. `None` if links were created or released meanwhile, unless this is the last try.
     fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
         self.links = link_ids().unwrap_or_default();
+        let before = self.changed_parts();
+        self.change(&before);
         let from = clock::now_boot();
         let compares = self.compares();
         if self.counting || RunStatistics::are_on() {
@@ -277,7 +324,11 @@ impl Taker {
         };
         // A link that could not be opened was just created or released. The inventory may show its attachment without
         // the link.
-        let steady = !self.links_changed() && inventory.unopened_links.is_empty();
+        // An interface whose programs changed meanwhile may have been read before or after that.
+        self.unsteady = false;
+        let parts = self.changed_parts();
+        self.unsteady |= parts.iter().any(|part| self.described.is_changed(part));
+        let steady = !self.links_changed() && inventory.unopened_links.is_empty() && !self.unsteady;
         self.unsteady = !steady;
         if !steady && !is_last {
             return Ok(None);
@@ -291,8 +342,12 @@ impl Taker {
         }
         self.listed = listed;
         let mut batch = Batch::default();
-        self.described.update(&inventory, steady, (from, clock::now_boot()), &mut batch);
+        let now = clock::now_boot();
+        self.described.missed(self.misses(), now);
+        self.lost = false;
+        self.described.update(&inventory, steady, (from, now), &mut batch);
         self.send(&batch);
+        self.change(&parts);
         Ok(Some(()))
     }
 }

@@ -1,6 +1,6 @@
 //! The ledger of a pipeline: the number of events that its stages received, passed, rejected or lost.
 
-use super::{Account, ByKind, Counted, LostBy, Shortage, Streams};
+use super::{Account, ByKind, Counted, LostBy, Shortage, Streams, Windows};
 use crate::enrich::World;
 use crate::event::lost::LostRecord;
 use crate::frame::Batch;
@@ -240,6 +240,10 @@ impl Ledger {
         };
         account.late = self.late.0;
         account.processes_unread = self.unread_processes;
+        account.bpf_unseen = world
+            .bpf
+            .taken()
+            .map_or_else(Windows::default, |taken| Windows { count: taken.windows.into(), ns: taken.windows_ns });
         account
     }
 

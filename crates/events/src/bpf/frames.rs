@@ -1,8 +1,8 @@
 //! Writes an [`Inventory`] as host frames: the whole inventory at first, then the changes.
 
 use super::{
-    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, Inventory, Link, NotScanned, Object, ProgramFacts, Unseen, Via,
-    View,
+    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, InterfacePart, Inventory, Link, NotScanned, Object, ProgramFacts,
+    Unseen, Via, View,
 };
 use crate::frame::Batch;
 use crate::frame::host::{
@@ -195,6 +195,10 @@ pub struct Described {
     runs: FxHashMap<ProgId, BpfRuns>,
     /// The places that could not be examined in the first inventory.
     unseen: FxHashSet<&'static str>,
+    /// The number and the length of the times in which changes without a report could be missed, and whether the last one goes on.
+    windows: (u32, u64, bool),
+    /// The end of the last inventory.
+    taken: BootNanos,
     next_key: u32,
     whole: bool,
     /// The last link and the time at the start of the trace. Anything later in the first inventory is news.
@@ -206,7 +210,16 @@ type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>);
 impl Described {
     /// The state before the first frame. `last` is the last existing link, and `now` the time.
     pub fn since(last: LinkId, now: BootNanos) -> Described {
-        Described { start: (last, now), ..Described::default() }
+        Described { start: (last, now), taken: now, ..Described::default() }
+    }
+
+    /// Records whether changes without a report could be missed since the last inventory. Call it before [`update`](Self::update).
+    pub fn missed(&mut self, missed: bool, now: BootNanos) {
+        let (count, ns, goes_on) = self.windows;
+        self.windows = match missed {
+            true => (count + u32::from(!goes_on), ns + now.since(self.taken), true),
+            false => (count, ns, false),
+        };
     }
 
     /// Whether an attachment was made after the start, judging by its link or its program.
@@ -255,7 +268,20 @@ impl Described {
         let (programs, attachments) = counts;
         let vanished = inventory.vanished;
         let unseen = inventory.unseen.iter().map(Unseen::text).collect();
-        let taken = BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete, unseen };
+        let (windows, windows_ns, _) = self.windows;
+        self.taken = to;
+        let taken = BpfInventory {
+            from,
+            to,
+            whole: !news,
+            programs,
+            attachments,
+            vanished,
+            complete,
+            unseen,
+            windows,
+            windows_ns,
+        };
         HostFrame::BpfInventory(taken).push(to, batch);
     }
 
@@ -324,6 +350,50 @@ impl Described {
         HostFrame::BpfCounted(BpfCounted { at, on: read.is_some() }).push(at, batch);
     }
 
+    /// Appends the ends of attachments, in the order of their keys.
+    fn remove(&mut self, mut gone: Vec<(u32, Same)>, news: bool, to: BootNanos, batch: &mut Batch) {
+        gone.sort_unstable_by_key(|(key, _)| *key);
+        for (key, same) in gone {
+            self.attachments.remove(&same);
+            HostFrame::BpfAttachment(BpfAttachment { key, gone: true, news, ..BpfAttachment::default() })
+                .push(to, batch);
+        }
+    }
+
+    /// Whether a part of an interface has other programs than the last inventory or notification showed.
+    pub fn is_changed(&self, part: &InterfacePart) -> bool {
+        !part.programs.iter().all(|facts| self.lists(facts))
+            || self.attachments.values().filter(|known| part.covers(known)).count() != part.programs.len()
+    }
+
+    pub fn lists(&self, facts: &AttachFacts) -> bool {
+        self.attachments.contains_key(&Same::of(&attachment(facts)))
+    }
+
+    pub fn lists_program(&self, id: ProgId) -> bool {
+        self.programs.contains_key(&id)
+    }
+
+    /// Appends what changed at a part of an interface. Before the first inventory, that is nothing.
+    pub fn change(&mut self, part: &InterfacePart, at: BootNanos, batch: &mut Batch) {
+        if !self.whole {
+            return;
+        }
+        let now: Vec<_> = part.programs.iter().map(attachment).map(|facts| (Same::of(&facts), facts)).collect();
+        let is_gone =
+            |(same, known): &(&Same, &BpfAttachment)| part.covers(known) && now.iter().all(|(now, _)| now != *same);
+        let gone = self.attachments.iter().filter(is_gone).map(|(same, known)| (known.key, same.clone())).collect();
+        self.remove(gone, true, at, batch);
+        for (same, attachment) in now {
+            if !self.attachments.contains_key(&same) {
+                let described = BpfAttachment { key: self.next_key, news: true, ..attachment };
+                self.next_key += 1;
+                HostFrame::BpfAttachment(described.clone()).push(at, batch);
+                self.attachments.insert(same, described);
+            }
+        }
+    }
+
     /// Appends the changed attachments. Returns whether these were all attachments when the inventory was begun.
     fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) -> bool {
         let news = self.whole;
@@ -347,13 +417,8 @@ impl Described {
         let now: FxHashSet<_> = attached().map(|facts| Same::of(&attachment(facts))).collect();
         let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
         gone.retain(|(same, _)| (whole || matches!(same, Same::Link(_))) && settled(same, true));
-        gone.sort_unstable_by_key(|(_, attachment)| attachment.key);
-        let gone: Vec<_> = gone.into_iter().map(|(same, attachment)| (same.clone(), attachment.key)).collect();
-        for (same, key) in gone {
-            self.attachments.remove(&same);
-            HostFrame::BpfAttachment(BpfAttachment { key, gone: true, news, ..BpfAttachment::default() })
-                .push(to, batch);
-        }
+        let gone = gone.into_iter().map(|(same, attachment)| (attachment.key, same.clone())).collect();
+        self.remove(gone, news, to, batch);
         // In the order of the inventory, so that equal inventories give equal frames.
         for facts in attached() {
             let attachment = attachment(facts);
@@ -435,12 +500,16 @@ pub(crate) fn unknown_of(scan: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::Holder;
+    use crate::bpf::{Holder, Part};
     use tracetui_shared::id::Tgid;
 
     fn frames_of(described: &mut Described, inventory: &Inventory) -> Vec<String> {
         let mut batch = Batch::default();
         described.update(inventory, true, (BootNanos(1), BootNanos(2)), &mut batch);
+        shown(&batch)
+    }
+
+    fn shown(batch: &Batch) -> Vec<String> {
         let show = |frame| match HostFrame::decode(&frame) {
             Some(HostFrame::BpfProgram(program)) => format!("+{}", program.id.0),
             Some(HostFrame::BpfProgramGone(program)) => format!("-{}", program.id.0),
@@ -566,6 +635,52 @@ mod tests {
         assert_eq!(frames_of(&mut known, &next), ["+#1 1 true", "=1 2 false"], "another namespace");
         next.attachments = vec![on("lo", 7), on("renamed", 8)];
         assert_eq!(frames_of(&mut known, &next), ["+#1 1 false", "=1 2 false"], "the same one");
+    }
+
+    #[test]
+    fn a_notification_changes_its_part_of_an_interface() {
+        let of = |program, hook, flags: &str| AttachFacts {
+            program: ProgId(program),
+            via: Via::Netlink,
+            hook,
+            ifindex: Some(2),
+            netns: Some(NsInum(7)),
+            flags: flags.into(),
+            ..AttachFacts::default()
+        };
+        let filters = |place: &str, number: Option<&str>| Part::Filters {
+            places: vec![place.into()],
+            number: number.map(Into::into),
+        };
+        let mut known = Described::default();
+        let mut change = |part, programs: &[AttachFacts]| {
+            let part = InterfacePart { netns: NsInum(7), ifindex: 2, part, programs: programs.to_vec() };
+            let (changed, mut batch) = (known.is_changed(&part), Batch::default());
+            known.change(&part, BootNanos(2), &mut batch);
+            let frames = shown(&batch);
+            assert_eq!(changed, !frames.is_empty() || !known.whole);
+            if !known.whole {
+                known.update(&Inventory::default(), true, (BootNanos(1), BootNanos(2)), &mut batch);
+            }
+            frames
+        };
+        let xdp = Hook::Type(37);
+        let [one, two] = [1, 2].map(|program| of(program, xdp, "native"));
+        assert_eq!(change(Part::Xdp, std::slice::from_ref(&one)), [""; 0], "before the first inventory");
+        assert_eq!(change(Part::Xdp, std::slice::from_ref(&one)), ["+#0 1 true"]);
+        assert_eq!(change(Part::Xdp, std::slice::from_ref(&one)), [""; 0]);
+        assert_eq!(change(Part::Xdp, std::slice::from_ref(&two)), ["-#0 true", "+#1 2 true"]);
+        let first = of(3, Hook::Tc, "ingress direct-action prio 1");
+        assert_eq!(change(filters("ingress", Some(" prio 1")), std::slice::from_ref(&first)), ["+#2 3 true"]);
+        let second = of(4, Hook::Tc, "ingress prio 1 handle 0x2");
+        assert_eq!(change(filters("ingress", Some(" prio 1 handle 0x2")), &[second]), ["+#3 4 true"]);
+        assert_eq!(change(filters("egress", Some(" prio 1")), &[]), [""; 0]);
+        assert_eq!(change(filters("ingress", Some(" prio 1 handle 0x20")), &[]), [""; 0]);
+        assert_eq!(change(filters("ingress", Some(" prio 1")), &[]), ["-#2 true", "-#3 true"]);
+        let again = of(5, Hook::Tc, "ingress action prio 2 chain 3");
+        assert_eq!(change(filters("ingress", Some(" prio 2 chain 3")), &[again]), ["+#4 5 true"]);
+        assert_eq!(change(filters("ingress", None), &[]), ["-#4 true"], "the qdisc");
+        assert_eq!(change(Part::All, &[]), ["-#1 true"]);
     }
 
     #[test]

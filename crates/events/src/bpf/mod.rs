@@ -8,6 +8,7 @@
 pub mod frames;
 pub mod place;
 
+use crate::frame::host::BpfAttachment;
 use frames::hook;
 use tracetui_shared::helper::{Changes, HELPERS, PROBE_WRITE_USER};
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
@@ -224,6 +225,58 @@ numbered! {
         IterLink = 6 "iter_link",
     }
 }
+
+/// The programs at a part of a network interface without links, as a notification of the kernel shows them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InterfacePart {
+    pub netns: NsInum,
+    pub ifindex: u32,
+    pub part: Part,
+    /// All programs that are attached there now.
+    pub programs: Vec<AttachFacts>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// The interface is gone, or is in another namespace now.
+    All,
+    Xdp,
+    /// The filters at places that begin so, in [`AttachFacts::flags`]. `number`: only those with this priority, chain and handle; without
+    /// a handle, those with any.
+    Filters {
+        places: Vec<Vec<u8>>,
+        number: Option<Vec<u8>>,
+    },
+}
+
+impl InterfacePart {
+    /// Whether an attachment in the frames of an inventory belongs to this part.
+    fn covers(&self, known: &BpfAttachment) -> bool {
+        let is_there = (known.link.0, known.ifindex, known.netns) == (0, Some(self.ifindex), Some(self.netns));
+        let hook = Hook::of(known.hook, known.attach_type);
+        is_there
+            && match &self.part {
+                Part::All => true,
+                Part::Xdp => hook == Hook::Type(XDP),
+                Part::Filters { places, number } => {
+                    let mut rests = places.iter().filter_map(|place| known.flags.strip_prefix(place.as_slice()));
+                    let is_numbered = |rest: &[u8]| {
+                        let Some(number) = number else { return true };
+                        let words = [&b" direct-action"[..], b" action"];
+                        let rest = words.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or(rest);
+                        rest.strip_prefix(number.as_slice()).is_some_and(|rest| {
+                            rest.is_empty()
+                                || rest.starts_with(b" handle ") && !number.windows(8).any(|at| at == b" handle ")
+                        })
+                    };
+                    hook == Hook::Tc && rests.any(is_numbered)
+                }
+            }
+    }
+}
+
+/// BPF_XDP.
+const XDP: u32 = 37;
 
 /// A program attached somewhere, by a link or without one.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -389,6 +389,11 @@ wire_struct! {
         complete: bool,
         /// What could not be read, and why.
         unseen: Vec<String>,
+        /// The times since the start of the trace in which an attachment by netlink could have come and gone without a report: their
+        /// number.
+        windows: u32,
+        /// Their length in nanoseconds.
+        windows_ns: u64,
     }
 
     /// A kernel symbol, before the first event that needs it, and again when its end is known. It replaces the symbol with the same

@@ -126,6 +126,8 @@ pub(super) enum Listing {
     Reported(BootNanos, ProgId),
     /// It ended after the inventory began.
     Ended,
+    /// No system call reported it, and its program was unloaded before the inventory arrived.
+    Unloaded,
 }
 
 /// The changes that system calls reported and that an inventory may still report.
@@ -160,7 +162,14 @@ impl Attached {
             }
             Some(place) if !confirms(place) => {
                 let end = bpf.end(place.via).into();
-                self.begin(place, Reported { time, program: ProgId(record.prog_id), open: true, end });
+                let reported = Reported { time, program: ProgId(record.prog_id), open: true, end };
+                if place.link.0 != 0 {
+                    let of_link = |facts: &&BpfAttachment| is_by_netlink(facts) && reported.likeness(facts, world) > 1;
+                    let shown: Vec<_> = world.bpf.attachments_of(reported.program).filter(of_link).cloned().collect();
+                    let shown = shown.iter().filter(|facts| confirms(Place::of(facts, false)));
+                    shown.for_each(|facts| world.bpf.end_attachment(facts.key, time));
+                }
+                self.begin(place, reported);
             }
             _ => return,
         }
@@ -253,9 +262,16 @@ impl Attached {
     pub(super) fn listed(&mut self, facts: &BpfAttachment, world: &World) -> Listing {
         let place = Place::of(facts, false);
         let gone = Place { gone: true, ..place };
+        let of_link = is_by_netlink(facts) && self.has_link(facts, world);
         let Some(all) = self.begun.get_mut(&place) else {
-            let ended = self.unloaded.contains(&facts.program) || place.link.0 != 0 && self.ended.contains_key(&gone);
-            return if ended { Listing::Ended } else { Listing::Unreported };
+            return match place.link {
+                _ if of_link => Listing::Ended,
+                LinkId(0) if self.unloaded.contains(&facts.program) => Listing::Unloaded,
+                link if link.0 != 0 && (self.unloaded.contains(&facts.program) || self.ended.contains_key(&gone)) => {
+                    Listing::Ended
+                }
+                _ => Listing::Unreported,
+            };
         };
         let score = |known: &Reported| (known.likeness(facts, world), known.open);
         let best = all.iter().map(score).max();
@@ -273,6 +289,12 @@ impl Attached {
             }
         }
         Listing::Reported(reported.time, reported.program)
+    }
+
+    /// Whether a system call reported a link of the same program at the same place.
+    fn has_link(&self, facts: &BpfAttachment, world: &World) -> bool {
+        let links = self.begun.iter().filter(|(place, _)| place.link.0 != 0).flat_map(|(_, all)| all);
+        links.into_iter().any(|known| known.program == facts.program && known.likeness(facts, world) > 1)
     }
 
     /// Handles the end of a listed attachment. Returns the time of the report, if a system call reported it.
@@ -439,6 +461,11 @@ impl Attached {
             }
         }
     }
+}
+
+/// Whether netlink shows it. Netlink also shows the XDP programs of links, even if the link is gone by now.
+fn is_by_netlink(facts: &BpfAttachment) -> bool {
+    facts.via == Via::Netlink as u8
 }
 
 fn sort(all: &mut VecDeque<Reported>) {

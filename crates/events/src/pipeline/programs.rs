@@ -85,7 +85,7 @@ impl Waiting {
         for frame in self.event.frames() {
             let header = FrameHeader { time, ..frame.header };
             let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
-            match unread.zip(world.bpf.program(program_of(&frame))) {
+            match unread.zip(known_program(program_of(&frame), world)) {
                 Some((bpf, program)) => {
                     let mut record = bpf.record();
                     fill(&mut record, program);
@@ -186,9 +186,7 @@ impl ProgramReports {
     ) -> Option<(BootNanos, Option<ProgId>)> {
         let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
         let Some(facts) = (if gone { known } else { Some(attachment) }) else { return Some((time, None)) };
-        let gone_program = || world.bpf.gone_program(facts.program).map(|gone| &gone.facts);
-        let program = world.bpf.program(facts.program).or_else(gone_program);
-        if program.is_some_and(|program| program.own) {
+        if known_program(facts.program, world).is_some_and(|program| program.own) {
             return Some((time, None));
         }
         let place = Place::of(facts, gone);
@@ -199,16 +197,26 @@ impl ProgramReports {
         } else if !gone && known.is_none() {
             match self.attached.listed(facts, world) {
                 Listing::Ended => return None,
+                Listing::Unloaded => {
+                    let ends = if attachment.news { [false, true].as_slice() } else { &[] };
+                    ends.iter().for_each(|gone| self.wait_for(facts, *gone, time, world, made));
+                    return None;
+                }
                 Listing::Reported(reported, program) => return Some((reported, Some(program))),
                 Listing::Unreported => {}
             }
         }
         if attachment.news {
-            let mut event = Batch::default();
-            push_place(facts, gone, program, time, &mut event);
-            self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
+            self.wait_for(facts, gone, time, world, made);
         }
         Some((time, None))
+    }
+
+    /// Lets the event of an attachment that appeared or ended wait for the report of a system call.
+    fn wait_for(&mut self, facts: &BpfAttachment, gone: bool, time: BootNanos, world: &World, made: &mut Batch) {
+        let mut event = Batch::default();
+        push_place(facts, gone, known_program(facts.program, world), time, &mut event);
+        self.wait(Waiting { of: Awaited::Place(Place::of(facts, gone)), time, event }, world, made);
     }
 
     /// Handles the end of an inventory. It began after some system calls: what these attached and it lacks has ended.
@@ -371,6 +379,11 @@ pub(super) fn identified(header: &FrameHeader, processes: &ProcessTable) -> Fram
 /// Whether an event that no probe made names its process. A load does.
 pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
     record(frame.payload).as_ref().and_then(loaded).is_some()
+}
+
+/// A program that is loaded, or was.
+fn known_program(id: ProgId, world: &World) -> Option<&BpfProgram> {
+    world.bpf.program(id).or_else(|| world.bpf.gone_program(id).map(|gone| &gone.facts))
 }
 
 /// The program of an event.

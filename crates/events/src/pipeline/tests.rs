@@ -1263,6 +1263,59 @@ fn an_attachment_names_a_program_that_is_listed_later() {
     assert_eq!(lines, [r#"1 null null"#, r#"2 "late" "0000000000000000""#]);
 }
 
+/// Checks that an attachment that no system call reported begins and ends once even if its program was unloaded before the report came.
+#[test]
+fn an_attachment_of_an_unloaded_program_begins_and_ends() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    load_call(&mut batch, 0, 1, 1000);
+    change(&mut batch, false, 1, 1010);
+    for gone in [false, true] {
+        HostFrame::BpfAttachment(BpfAttachment { gone, ..attachment(0, 1, 0) }).push(BootNanos(1020 * MS), &mut batch);
+    }
+    batch.set_drained_at(BootNanos(2000 * MS));
+    pipeline.feed(batch);
+    let expected = [
+        "load 1 by call of 100 at 1000",
+        "unload 1 by stream of 0 at 1010",
+        "attach 1 by stream of 0 at 1520",
+        "detach 1 by stream of 0 at 1520",
+    ];
+    assert_eq!(program_events(&mut pipeline, true), expected);
+}
+
+/// Checks that netlink's report of an XDP program is not an attachment of its own if the program has a link there, whichever report
+/// comes first.
+#[test]
+fn the_program_of_a_link_is_not_attached_by_netlink() {
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has) = (cmd::LINK_CREATE, has::PROG | has::LINK | has::ATTR);
+    (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 6, 37);
+    (record.on, record.object) = (on::DEVICE, 3);
+    let (hook, attach_type, ifindex) = (1, 37, Some(3));
+    let by_netlink = BpfAttachment { via: 3, hook, attach_type, ifindex, ..attachment(0, 1, 0) };
+    for link_first in [true, false] {
+        let mut pipeline = asked(ALL, 0);
+        let mut batch = Batch::default();
+        let mut call = |batch: &mut Batch| batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
+        if link_first {
+            call(&mut batch);
+        }
+        HostFrame::BpfAttachment(by_netlink.clone()).push(BootNanos(1010 * MS), &mut batch);
+        if !link_first {
+            call(&mut batch);
+        }
+        HostFrame::BpfAttachment(BpfAttachment { gone: true, ..by_netlink.clone() })
+            .push(BootNanos(1020 * MS), &mut batch);
+        let elsewhere = BpfAttachment { key: 1, ifindex: Some(4), ..by_netlink.clone() };
+        HostFrame::BpfAttachment(elsewhere).push(BootNanos(1030 * MS), &mut batch);
+        batch.set_drained_at(BootNanos(1040 * MS));
+        pipeline.feed(batch);
+        let expected = ["attach 1 by call of 100 at 1000", "attach 1 by stream of 0 at 1040"];
+        assert_eq!(program_events(&mut pipeline, true), expected, "{link_first}");
+    }
+}
+
 /// Checks that the time of a waiting report does not depend on whether the pipeline was restored.
 #[test]
 fn a_restored_report_has_the_same_time() {

@@ -315,6 +315,7 @@ impl List {
                 // No socket filters. There are two options for the timeout, with words of both sizes.
                 for (level, option) in [
                     (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID),
+                    (libc::SOL_SOCKET, libc::SO_RCVBUF),
                     (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
                     (libc::SOL_SOCKET, SO_RCVTIMEO_NEW),
                 ] {
@@ -470,7 +471,7 @@ impl List {
 
     fn inventory(&mut self) -> Result<(), Error> {
         self.reads()?;
-        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_recvfrom]);
+        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_recvfrom, libc::SYS_recvmsg]);
         // With an address, the kernel would not check who opened the socket.
         self.when(libc::SYS_sendto, &[is_null(4)])?;
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;
