@@ -1,8 +1,9 @@
 //! Finds the programs at network interfaces and network namespaces, with or without links: XDP, tc, tcx, netkit, flow
 //! dissector, sk_lookup. A separate thread enters each namespace.
 
+use super::attached::Answers;
 use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, u32_at};
-use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
+use super::sys::{NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -11,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 use tracetui_events::bpf::place::AttachPoint;
-use tracetui_events::bpf::{AttachFacts, Hook, Via};
+use tracetui_events::bpf::{AttachFacts, Hook, Via, View};
 use tracetui_events::limits;
 use tracetui_host::clock::now_thread;
 use tracetui_shared::header::until_nul;
@@ -80,6 +81,7 @@ pub(super) struct Interface {
 pub(super) struct Network {
     pub(super) found: Vec<FoundProgram>,
     pub(super) interfaces: Vec<Interface>,
+    pub(super) answers: Answers,
     /// The processor time of the threads that entered other namespaces.
     pub(super) aside: Duration,
 }
@@ -146,8 +148,9 @@ impl Network {
     /// Adds the programs that are attached to a namespace as a whole.
     fn of_namespace(&mut self, inum: NsInum, file: &File) {
         for attach_type in OF_NAMESPACES {
-            let programs = sys::query(file.as_raw_fd().cast_unsigned(), attach_type).unwrap_or_default();
-            for queried in programs {
+            let place = (View::IterTask, inum.0.into(), 0);
+            let programs = self.answers.query(place, file.as_raw_fd().cast_unsigned(), attach_type);
+            for queried in programs.unwrap_or_default() {
                 let facts = AttachFacts {
                     program: ProgId(queried.program),
                     via: Via::ProgAttach,
@@ -209,9 +212,10 @@ impl Network {
         let Some(interface) = self.interfaces.get(at) else { return };
         let is_netkit = interface.kind == b"netkit";
         let index = interface.index;
+        let place = (View::IterTask, interface.namespace.0.into(), index);
         let types = [TCX_INGRESS, TCX_EGRESS, NETKIT_PRIMARY, NETKIT_PEER];
         for attach_type in types.into_iter().take(if is_netkit { 4 } else { 2 }) {
-            for queried in sys::query(index, attach_type).unwrap_or_default() {
+            for queried in self.answers.query(place, index, attach_type).unwrap_or_default() {
                 let (program, link) = (ProgId(queried.program), LinkId(queried.link));
                 self.push(at, program, Via::ProgAttach, Hook::Type(attach_type), b"", link);
             }
