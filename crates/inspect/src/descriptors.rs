@@ -83,13 +83,13 @@ const LINK: i32 = Kind::Link as i32;
 const PERF_EVENT: i32 = Kind::PerfEvent as i32;
 
 /// Reads kernel memory at register 3 to the word below the record.
-fn read(bytes: i32) -> [Instruction; 4] {
+pub(super) fn read(bytes: i32) -> [Instruction; 4] {
     const PROBE_READ_KERNEL: i32 = 113;
     [asm::copy(1, 10), asm::add(1, WORD.into()), asm::set(2, bytes), asm::call(PROBE_READ_KERNEL)]
 }
 
 /// The offset of a word on the stack, below the record.
-const WORD: i16 = ON_STACK - 8;
+pub(super) const WORD: i16 = ON_STACK - 8;
 
 /// The record of a file of a task: the id of the program or link (1 for a perf event), the kind, the process, the thread, the
 /// descriptor, the name of the leader.
@@ -142,7 +142,7 @@ fn of_file(layout: &DescriptorLayout) -> Body {
     for part in [0, 4, 8, 12] {
         facts.extend(field(asm::U32, layout.comm + part, NAME_AT as i16 + part));
     }
-    Body { object: FILE, facts }
+    Body { object: FILE, facts, again: None }
 }
 
 /// The record of a thread: its id, its network namespace. Not for a thread with the namespace of the one before it.
@@ -160,7 +160,7 @@ fn of_task(layout: &DescriptorLayout) -> Body {
         asm::store(asm::U32, 10, 1, ON_STACK + 12),
     ];
     facts.extend(field(asm::U32, layout.tid, 8));
-    Body { object: TASK, facts }
+    Body { object: TASK, facts, again: None }
 }
 
 /// The iterators, ready to run.

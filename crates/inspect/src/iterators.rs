@@ -10,9 +10,11 @@
 //! before and after a walk over the ids existed all the time. A program or link cannot be unloaded while tracetui holds
 //! a descriptor of it.
 
+use super::attached::{Attached, AttachedLayout, Listed};
 use super::descriptors::{DescriptorLayout, Descriptors, offset};
 use super::lister::{Body, ENTRY, Lister, NAME_AT, asm, field};
 use super::processes::Held;
+use super::programs::Read;
 use super::sys::{self, ObjectKind};
 use rustc_hash::FxHashMap;
 use rustix::param::page_size;
@@ -44,11 +46,12 @@ struct LinkLayout {
 }
 
 /// The offsets that the iterators read on the running kernel. `None` for an iterator that it lacks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Layout {
     programs: Option<ProgramLayout>,
     links: Option<LinkLayout>,
     descriptors: Option<DescriptorLayout>,
+    attached: AttachedLayout,
 }
 
 impl Layout {
@@ -83,7 +86,12 @@ impl Layout {
                 prog: at(link, &["prog"], 8)?,
             })
         };
-        Layout { programs: programs(), links: links(), descriptors: DescriptorLayout::of(btf) }
+        Layout {
+            programs: programs(),
+            links: links(),
+            descriptors: DescriptorLayout::of(btf),
+            attached: AttachedLayout::of(btf),
+        }
     }
 }
 
@@ -106,7 +114,7 @@ fn of_program(layout: &ProgramLayout) -> Body {
     for part in [0, 4, 8, 12] {
         body.extend(field(asm::U32, layout.name + part, NAME_AT as i16 + part));
     }
-    Body { object: OBJECT, facts: body }
+    Body { object: OBJECT, facts: body, again: None }
 }
 
 /// The facts of a link. If it has no program, a load through a null pointer yields 0 as the program's id.
@@ -117,7 +125,7 @@ fn of_link(layout: &LinkLayout, program: &ProgramLayout) -> Body {
     body.push(asm::load(asm::U64, 6, 6, layout.prog));
     body.push(asm::load(asm::U64, 6, 6, program.aux));
     body.extend(field(asm::U32, program.id, 16));
-    Body { object: OBJECT, facts: body }
+    Body { object: OBJECT, facts: body, again: None }
 }
 
 /// A program or link, according to the kernel.
@@ -130,17 +138,29 @@ struct Object {
     name: Vec<u8>,
 }
 
+impl Object {
+    /// Whether BPF_OBJ_GET_INFO_BY_FD reports the same about this program.
+    fn is_told_by(&self, Read { facts, loaded_as, .. }: &Read) -> bool {
+        (self.object_type, self.other, self.tag) == (facts.prog_type, facts.loaded.0, facts.tag)
+            && self.name == *loaded_as
+    }
+}
+
 type Objects = FxHashMap<u32, Object>;
 
 pub(super) struct Iterators {
     programs: Lister,
     links: Option<Lister>,
     descriptors: Option<Descriptors>,
+    /// `None` if the kernel refuses one, as before 6.9.
+    attached: Option<Attached>,
 }
 
 /// The differences between bpf(2) and an iterator.
 struct Compared {
-    /// Objects that the iterator lists before and after the walk, but that are not in the walk.
+    /// Objects that the iterator lists before and after the walk, and that are in the walk.
+    walked: Vec<(u32, Object)>,
+    /// The others that it lists before and after.
     not_walked: Vec<(u32, Object)>,
     /// Objects in the inventory that tracetui holds, but that the iterator does not list.
     not_listed: Vec<u32>,
@@ -162,6 +182,7 @@ impl Iterators {
             programs: programs.map_err(refused)?,
             links: links.transpose().map_err(refused)?,
             descriptors: layout.descriptors.as_ref().and_then(|layout| Descriptors::load(layout, ring_size).ok()),
+            attached: Attached::load(&layout.attached, ring_size / 4).ok(),
         }))
     }
 
@@ -170,6 +191,7 @@ impl Iterators {
         self.programs.ids.0 == id
             || self.links.as_ref().is_some_and(|links| links.ids.0 == id)
             || self.descriptors.as_ref().is_some_and(|descriptors| descriptors.has(id))
+            || self.attached.as_ref().is_some_and(|attached| attached.has(id))
     }
 
     /// What the descriptors of all processes refer to. `None` if the kernel lacks an iterator, if there are too many, and for process
@@ -178,18 +200,32 @@ impl Iterators {
         self.descriptors.as_mut()?.read().ok()
     }
 
-    /// The programs and links that only one of bpf(2) and the iterators shows.
+    /// The attached programs in the kernel's own lists. Empty if the kernel lacks the iterators.
     /// After an error, the iterators must be loaded again.
-    pub(super) fn hidden(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
+    pub(super) fn attached(&mut self) -> Result<Listed, String> {
+        self.attached.as_mut().map_or_else(|| Ok(Listed::default()), Attached::read)
+    }
+
+    /// The programs and links that only one of bpf(2) and the iterators shows, and programs of `known` with other facts.
+    /// After an error, the iterators must be loaded again.
+    pub(super) fn hidden(
+        &mut self,
+        inventory: &Inventory,
+        known: &FxHashMap<u32, Read>,
+    ) -> Result<Vec<Hidden>, String> {
         let ids = inventory.programs.iter().map(|program| program.id.0);
         let programs = compare(&mut self.programs, ObjectKind::Program, ids)?;
-        let (seen_by, missing_in) = (View::IterProg, View::NextId);
-        let of_program = |(id, object): (u32, Object)| {
-            let underscore = if object.name.is_empty() { "" } else { "_" };
-            let name = [format!("bpf_prog_{:016x}{underscore}", object.tag).as_bytes(), &object.name].concat();
-            Hidden { id: Some(ProgId(id)), name, seen_by, missing_in, ..Hidden::default() }
+        let of_program = |missing_in| {
+            move |(id, object): (u32, Object)| {
+                let underscore = if object.name.is_empty() { "" } else { "_" };
+                let name = [format!("bpf_prog_{:016x}{underscore}", object.tag).as_bytes(), &object.name].concat();
+                Hidden { id: Some(ProgId(id)), name, seen_by: View::IterProg, missing_in, ..Hidden::default() }
+            }
         };
-        let mut found: Vec<_> = programs.not_walked.into_iter().map(of_program).collect();
+        // The name, tag, type and load time of a program never change.
+        let differs = |(id, object): &(u32, Object)| known.get(id).is_some_and(|read| !object.is_told_by(read));
+        let differ = programs.walked.into_iter().filter(differs).map(of_program(View::ObjInfo));
+        let mut found: Vec<_> = programs.not_walked.into_iter().map(of_program(View::NextId)).chain(differ).collect();
         found.extend(programs.not_listed.into_iter().map(|id| Hidden {
             id: Some(ProgId(id)),
             seen_by: View::NextId,
@@ -251,9 +287,9 @@ fn compare(lister: &mut Lister, kind: ObjectKind, known: impl Iterator<Item = u3
     let is_walked = |id: &u32| walked.binary_search(id).is_ok() || !all && walked.len() >= limits::BPF_PROGRAMS;
     let not_listed = held.iter().map(|(id, _)| *id).filter(|id| !after.contains_key(id)).collect();
     let stayed = before.into_iter().filter(|(id, object)| after.get(id) == Some(object));
-    let mut not_walked: Vec<_> = stayed.filter(|(id, _)| !is_walked(id)).collect();
+    let (walked, mut not_walked): (Vec<_>, Vec<_>) = stayed.partition(|(id, _)| is_walked(id));
     not_walked.sort_unstable_by_key(|(id, _)| *id);
-    Ok(Compared { not_walked, not_listed })
+    Ok(Compared { walked, not_walked, not_listed })
 }
 
 #[cfg(test)]
@@ -316,10 +352,12 @@ mod tests {
     fn what_one_of_both_lacks_is_found() {
         let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
-        let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
-        assert_eq!(iterators.hidden(&inventory), Ok(vec![]));
+        let mut collector = Collector::default();
+        let mut inventory = collector.take(&FxHashSet::default()).expect("it may list programs");
+        let known = std::mem::take(&mut collector.known);
+        assert_eq!(iterators.hidden(&inventory, &known), Ok(vec![]));
         // These programs are in the walk and only missing in the inventory, which has other explanations.
         inventory.programs.retain(|program| !iterators.has(program.id));
-        assert_eq!(iterators.hidden(&inventory), Ok(vec![]));
+        assert_eq!(iterators.hidden(&inventory, &known), Ok(vec![]));
     }
 }

@@ -13,6 +13,7 @@
 //! | [`maps`] | the programs in maps |
 //! | [`lister`], [`iterators`] | programs and links, by tracetui's programs in the kernel |
 //! | [`descriptors`] | the same as [`processes`], by such programs |
+//! | [`attached`] | the places of [`network`], [`places`] and [`maps`], by such programs |
 //! | [`cross`] | which programs are hidden |
 //!
 //! bpf(2) lists programs and links, but not where a program is attached without a link. This crate therefore queries
@@ -26,6 +27,7 @@
 //! namespaces that neither a process nor a mount of tracetui's namespace refers to;
 //! socket filters, seccomp filters and lwt, which the kernel does not list.
 
+mod attached;
 mod cross;
 mod descriptors;
 mod helpers;
@@ -43,6 +45,7 @@ mod programs;
 mod sys;
 mod view;
 
+use attached::{Answers, Place};
 use cross::Churn;
 pub use helpers::BASE;
 use helpers::Helpers;
@@ -58,7 +61,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tracetui_events::bpf::{
     AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, Part, ProgramFacts,
-    UnresolvedAttachment, Unseen, Via,
+    UnresolvedAttachment, Unseen, Via, View,
 };
 use tracetui_events::limits;
 use tracetui_events::symbols::{Snapshot, Unavailable};
@@ -101,6 +104,10 @@ pub struct Collector {
     aside: Duration,
     /// The thread that searches for pins, if the caller may not do so itself.
     pins: Option<Pins>,
+    /// The answers of BPF_PROG_QUERY in the last inventory.
+    answers: Answers,
+    /// The hidden attachments that the last comparison found.
+    unlisted: FxHashSet<(Place, ProgId)>,
     /// The ids tried so far to find hidden programs.
     numbers: cross::Numbers,
     sockets: Option<Sockets>,
@@ -138,6 +145,9 @@ fn aside<T: Send + 'static>(act: impl Fn() -> T + Clone + Send + 'static) -> Asi
 
 /// The pages of each CPU's ring of the stream during a comparison. They hold some 1,200 changes.
 const STREAM_PAGES: usize = 32;
+
+/// How many inventories must confirm a hidden attachment.
+const CONFIRMATIONS: usize = 8;
 
 impl Collector {
     /// A collector whose pins are searched, and whose sockets and streams are opened, by separate threads.
@@ -236,13 +246,59 @@ impl Collector {
 
     /// The objects that only one of bpf(2) and the iterators shows.
     fn compare_iterators(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
-        let iterators = self.iterators()?.as_mut();
-        let found = iterators.map_or_else(|| Ok(Vec::new()), |iterators| iterators.hidden(inventory));
+        let known = std::mem::take(&mut self.known);
+        let found = self.iterators().and_then(|iterators| match iterators {
+            Some(iterators) => iterators.hidden(inventory, &known),
+            None => Ok(Vec::new()),
+        });
+        self.known = known;
+        self.load_again_after(&found);
+        found
+    }
+
+    fn load_again_after<T>(&mut self, found: &Result<T, String>) {
         if found.is_err() && self.sealed.is_none() {
             // With new iterators, and more room, the next comparison may succeed.
             self.iterators = None;
         }
-        found
+    }
+
+    fn listed(&mut self) -> Result<attached::Listed, String> {
+        let listed = self.iterators()?.as_mut().map_or_else(|| Ok(Default::default()), Iterators::attached);
+        self.load_again_after(&listed);
+        listed
+    }
+
+    /// The programs that the kernel has in its list of a place, and that BPF_PROG_QUERY does not report there. A program
+    /// may be attached and detached meanwhile, so a new finding counts only if each of several inventories lacks it and
+    /// the lists before and after have it.
+    fn compare_places(&mut self, own: &FxHashSet<ProgId>) -> Result<Vec<Hidden>, String> {
+        let mut before = self.listed()?;
+        let mut found: FxHashSet<(Place, ProgId)> = FxHashSet::default();
+        found.extend(before.iter().filter(|(key, count)| self.answers.lack(key, **count)).map(|(key, _)| *key));
+        for _ in 0..CONFIRMATIONS {
+            if found.is_subset(&self.unlisted) {
+                break;
+            }
+            self.take(own).map_err(|error| error.to_string())?;
+            let after = self.listed()?;
+            let count = |key: &(Place, ProgId)| {
+                before.get(key).zip(after.get(key)).map_or(0, |(before, after)| *before.min(after))
+            };
+            found.retain(|key| self.answers.lack(key, count(key)));
+            before = after;
+        }
+        let hidden = |(place, program): &(Place, ProgId)| Hidden {
+            id: Some(*program),
+            seen_by: place.0,
+            missing_in: View::ProgQuery,
+            ..Hidden::default()
+        };
+        let mut all: Vec<_> = found.iter().map(hidden).collect();
+        all.sort_unstable_by_key(|hidden| (hidden.id, hidden.seen_by));
+        all.dedup();
+        self.unlisted = found;
+        Ok(all)
     }
 
     /// Like [`take`](Self::take), but also compares independent views to find hidden programs.
@@ -265,9 +321,14 @@ impl Collector {
             Err(error) => Err(format!("cannot follow changes during the comparison: {error}")),
         };
         let mut note = |what, why: String| inventory.unseen.push(Unseen { what, why: without_codes(&why), remedy: "" });
+        let has_iterators = listed.is_ok();
         let listed = listed.map_err(|why| note("hidden programs by iterators", why)).unwrap_or_default();
         let compared = compared.map_err(|why| note("hidden programs", why)).unwrap_or_default();
         inventory.hidden = cross::joined(listed, compared);
+        if has_iterators {
+            let unlisted = self.compare_places(own).map_err(|why| note("hidden programs by lists of places", why));
+            inventory.hidden.extend(unlisted.unwrap_or_default());
+        }
         Ok(inventory)
     }
 
@@ -283,7 +344,7 @@ impl Collector {
         own: &FxHashSet<ProgId>,
         symbols: Option<Aside<Result<Snapshot, Unavailable>>>,
     ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
-        let mut unlooked = Unlooked::default();
+        let (mut unlooked, mut answers) = (Unlooked::default(), Answers::default());
         let pace = self.pace.clone();
         let mut pieces = Pieces::new(pace.as_deref());
         let mut programs = self.read_programs(&mut pieces, &mut unlooked)?;
@@ -313,12 +374,13 @@ impl Collector {
         let mut network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
         self.aside += network.aside;
         self.interfaces = network::Interfaces::of(&mut network, own_namespace);
+        answers.extend(std::mem::take(&mut network.answers));
 
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);
         interfaces(network, &mut links, &mut rest);
-        let in_maps = maps::programs(&links, &programs, &mut self.types, &mut unlooked);
-        unexplained(cgroups.attached(&mut unlooked).into_iter().chain(in_maps), &links, &mut rest);
+        let in_maps = maps::programs(&links, &programs, &mut self.types, &mut answers, &mut unlooked);
+        unexplained(cgroups.attached(&mut answers, &mut unlooked).into_iter().chain(in_maps), &links, &mut rest);
         places::name_tracepoints(&mut links, &mut rest);
         places::name_files(&mut links, &mut rest, &holders);
 
@@ -356,7 +418,7 @@ impl Collector {
         inventory.programs.sort_unstable_by_key(|program| program.id);
         rest.sort_by(|a, b| (a.program, a.hook, &a.target).cmp(&(b.program, b.hook, &b.target)));
         inventory.attachments.extend(rest);
-        self.known = programs;
+        (self.known, self.answers) = (programs, answers);
         Ok((inventory, symbols))
     }
 

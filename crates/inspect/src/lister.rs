@@ -4,7 +4,7 @@ use super::sys;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tracetui_host::bpf::{link_iterator, run_iterator};
@@ -65,6 +65,16 @@ pub(super) mod asm {
         [(0x18, to, 0, value as i32), (0, 0, 0, (value >> 32) as i32)]
     }
 
+    /// Adds the register `from`.
+    pub(crate) const fn add_register(to: u8, from: u8) -> Instruction {
+        (0x0f, from << 4 | to, 0, 0)
+    }
+
+    /// The head of a loop (`may_goto`, 6.9+). The kernel jumps over `count` instructions when the loop has run too long.
+    pub(crate) const fn bounded(count: i16) -> Instruction {
+        (0xe5, 0, count, 0)
+    }
+
     /// Jumps over `count` instructions.
     pub(crate) const fn skip(count: i16) -> Instruction {
         (0x05, 0, count, 0)
@@ -105,12 +115,16 @@ pub(super) fn field(size: u8, from: i16, to: i16) -> [Instruction; 2] {
 }
 
 /// What an iterator does with an object, as instructions.
+#[derive(Clone, Debug)]
 pub(super) struct Body {
     /// The offset of the object in the context.
     pub(super) object: i16,
     /// Puts the facts of the object in register 6 into the record. Register 9 has the context, 7 the address of the number and of a
     /// word that is 0 when a run begins, and 1 to 5 and 8 are free. A jump of [`LEAVE`] ends it without a record.
     pub(super) facts: Vec<Instruction>,
+    /// The index in `facts` at which it continues after a record, for the next record of the object. Register 6 is then
+    /// not 0. `None` if an object has one record.
+    pub(super) again: Option<usize>,
 }
 
 /// The whole program. It sends a record with the next number and the facts. At the end, when there is no object, it sends no facts.
@@ -123,12 +137,16 @@ fn whole(body: &Body, count: i32, ring: i32) -> Vec<Instruction> {
     program.extend((0..RECORD as i16).step_by(8).map(|at| asm::store(asm::U64, 10, 1, ON_STACK + at)));
     program.push(asm::skip_unless(6, 0, 2));
     program.extend([asm::store(asm::U64, 7, 1, 8), asm::skip(body.facts.len() as i16)]);
+    let facts = program.len();
     program.extend_from_slice(&body.facts);
-    program.extend([asm::load(asm::U64, 8, 7, 0), asm::add(8, 1), asm::store(asm::U64, 7, 8, 0)]);
-    program.push(asm::store(asm::U64, 10, 8, ON_STACK));
+    program.extend([asm::load(asm::U64, 1, 7, 0), asm::add(1, 1), asm::store(asm::U64, 7, 1, 0)]);
+    program.push(asm::store(asm::U64, 10, 1, ON_STACK));
     program.extend(asm::map(1, 1, ring));
     program.extend([asm::copy(2, 10), asm::add(2, ON_STACK.into()), asm::set(3, RECORD as i32), asm::set(4, 0)]);
     program.push(asm::call(RINGBUF_OUTPUT));
+    if let Some(again) = body.again {
+        program.push(asm::skip_unless(6, 0, (facts + again) as i16 - program.len() as i16 - 1));
+    }
     let end = program.len();
     for (at, (_, _, to, _)) in
         program.iter_mut().enumerate().filter(|(_, (code, _, to, _))| code & 7 == JUMP && *to == LEAVE)
@@ -152,13 +170,24 @@ pub(super) struct Lister {
 impl Lister {
     /// `function` is the iterator's function in the kernel's BTF.
     pub(super) fn load(name: &str, function: u32, body: &Body, ring_size: u32) -> io::Result<Lister> {
+        Lister::link(name, function, body, ring_size, |program| link_iterator(program))
+    }
+
+    /// `link` creates the link.
+    pub(super) fn link(
+        name: &str,
+        function: u32,
+        body: &Body,
+        ring_size: u32,
+        link: fn(BorrowedFd<'_>) -> io::Result<OwnedFd>,
+    ) -> io::Result<Lister> {
         let count = NewMap::array(16).create()?;
         // Only the program may change the count.
         freeze(count.as_fd())?;
         let ring = Ring::new(ring_size)?;
         let code = whole(body, count.as_raw_fd(), ring.map.as_raw_fd());
         let program = program::load_as(name, &code, ProgramKind::Iterator(function))?;
-        let link = link_iterator(program.as_fd())?;
+        let link = link(program.as_fd())?;
         let ids = (ProgId(sys::info(program.as_fd())?.u32(4)), LinkId(sys::info(link.as_fd())?.u32(4)));
         // The link holds the program.
         Ok(Lister { link, ids, ring, number: 0, _count: count })

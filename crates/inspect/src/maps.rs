@@ -1,5 +1,6 @@
 //! The programs in maps: of sockets, of programs, of interfaces and processors, and of functions that the kernel calls.
 
+use super::attached::Answers;
 use super::links::{Types, link_type, map_name};
 use super::places::attached;
 use super::programs::Read;
@@ -7,7 +8,7 @@ use super::sys::{self, Bytes, ObjectKind};
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use tracetui_events::bpf::{AttachFacts, Hook, Via};
+use tracetui_events::bpf::{AttachFacts, Hook, Via, View};
 use tracetui_events::limits;
 use tracetui_shared::id::ProgId;
 
@@ -48,6 +49,7 @@ pub(super) fn programs(
     links: &[AttachFacts],
     programs: &FxHashMap<u32, Read>,
     types: &mut Types,
+    answers: &mut Answers,
     unlooked: &mut Unlooked,
 ) -> Vec<AttachFacts> {
     let mut found = Vec::new();
@@ -75,7 +77,9 @@ pub(super) fn programs(
             // They can be queried from 5.15 on.
             map_type::SOCKMAP | map_type::SOCKHASH => {
                 for attach_type in OF_SOCKET_MAPS {
-                    let programs = sys::query(map.as_raw_fd().cast_unsigned(), attach_type).unwrap_or_default();
+                    let place = (View::IterMap, id.into(), 0);
+                    let programs = answers.query(place, map.as_raw_fd().cast_unsigned(), attach_type);
+                    let programs = programs.unwrap_or_default();
                     found.extend(programs.into_iter().map(|queried| attached(queried, attach_type, &map_name(id))));
                 }
             }

@@ -1,6 +1,7 @@
 //! Finds the programs at network interfaces and network namespaces, with or without links: XDP, tc, tcx, netkit, flow
 //! dissector, sk_lookup. A separate thread enters each namespace.
 
+use super::attached::Answers;
 use super::links::link_type;
 use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
@@ -12,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 use tracetui_events::bpf::place::AttachPoint;
-use tracetui_events::bpf::{AttachFacts, Hook, InterfacePart, Part, Via};
+use tracetui_events::bpf::{AttachFacts, Hook, InterfacePart, Part, Via, View};
 use tracetui_events::limits;
 use tracetui_host::clock::now_thread;
 use tracetui_shared::header::until_nul;
@@ -97,6 +98,7 @@ pub(super) struct Network {
     ids: FxHashMap<i32, NsInum>,
     /// Whether a namespace has no such id, so that it sends no notifications.
     silent: bool,
+    pub(super) answers: Answers,
     /// The processor time of the threads that entered other namespaces.
     pub(super) aside: Duration,
 }
@@ -266,8 +268,9 @@ impl Network {
     /// Adds the programs that are attached to a namespace as a whole.
     fn of_namespace(&mut self, inum: NsInum, file: &File) {
         for attach_type in OF_NAMESPACES {
-            let programs = sys::query(file.as_raw_fd().cast_unsigned(), attach_type).unwrap_or_default();
-            for queried in programs {
+            let place = (View::IterTask, inum.0.into(), 0);
+            let programs = self.answers.query(place, file.as_raw_fd().cast_unsigned(), attach_type);
+            for queried in programs.unwrap_or_default() {
                 let facts = AttachFacts {
                     program: ProgId(queried.program),
                     via: Via::ProgAttach,
@@ -329,9 +332,10 @@ impl Network {
         let Some(interface) = self.interfaces.get(at) else { return };
         let is_netkit = interface.kind == b"netkit";
         let index = interface.index;
+        let place = (View::IterTask, interface.namespace.0.into(), index);
         let types = [TCX_INGRESS, TCX_EGRESS, NETKIT_PRIMARY, NETKIT_PEER];
         for attach_type in types.into_iter().take(if is_netkit { 4 } else { 2 }) {
-            for queried in sys::query(index, attach_type).unwrap_or_default() {
+            for queried in self.answers.query(place, index, attach_type).unwrap_or_default() {
                 let (program, link) = (ProgId(queried.program), LinkId(queried.link));
                 self.push(at, program, Via::ProgAttach, Hook::Type(attach_type), b"", link);
             }

@@ -1,6 +1,7 @@
 //! The programs of cgroups, by BPF_PROG_QUERY. Also looks up names: of cgroups, of the subsystems of tracepoints, and of the
 //! files of uprobes.
 
+use super::attached::Answers;
 use super::links::cgroup_path;
 use super::processes::net_inum;
 use super::sys;
@@ -11,7 +12,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via};
+use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via, View};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
 use tracetui_shared::id::{NsInum, ProgId};
 
@@ -54,7 +55,7 @@ impl Cgroups {
     }
 
     /// The programs attached to each cgroup, with or without links. Inherited programs are not repeated.
-    pub(super) fn attached(&self, unlooked: &mut Unlooked) -> Vec<AttachFacts> {
+    pub(super) fn attached(&self, answers: &mut Answers, unlooked: &mut Unlooked) -> Vec<AttachFacts> {
         let mut found = Vec::new();
         let Some(resolver) = &self.resolver else { return found };
         let mut types = OF_CGROUPS.to_vec();
@@ -62,7 +63,7 @@ impl Cgroups {
             // The cgroup was removed meanwhile.
             let Some(dir) = resolver.open_dir(path) else { continue };
             let fd = dir.as_raw_fd().cast_unsigned();
-            types.retain(|attach_type| match sys::query(fd, *attach_type) {
+            types.retain(|attach_type| match answers.query((View::IterCgroup, *id, 0), fd, *attach_type) {
                 Ok(programs) => {
                     let target = cgroup_path(&self.paths, *id);
                     found.extend(programs.into_iter().map(|queried| attached(queried, *attach_type, &target)));

@@ -47,6 +47,8 @@ mod at {
 /// A program, with facts that only the collection needs.
 pub(super) struct Read {
     pub(super) facts: ProgramFacts,
+    /// The name as loaded, without BTF.
+    pub(super) loaded_as: Vec<u8>,
     /// The BTF with the function that the program attaches to. 0 if that function is in a program, or there is none.
     pub(super) attach_btf_obj: u32,
     /// The id of the type in this BTF.
@@ -103,7 +105,8 @@ impl ProgramReader {
             false if wanted > 0 => Err(NotScanned::TooLong),
             _ => Err(NotScanned::Withheld),
         };
-        let mut name = until_nul(&info.0[at::NAME..at::NAME + NAME_LEN]).to_vec();
+        let loaded_as = until_nul(&info.0[at::NAME..at::NAME + NAME_LEN]).to_vec();
+        let mut name = loaded_as.clone();
         if asks_for_name && let Some(full) = self.name(info.u32(at::BTF), function[1]) {
             name = full;
         }
@@ -126,7 +129,7 @@ impl ProgramReader {
             own: false,
         };
         let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
-        Ok(Read { facts, attach_btf_obj, attach_btf, called })
+        Ok(Read { facts, loaded_as, attach_btf_obj, attach_btf, called })
     }
 
     /// The name of a function in a program's BTF. The kernel may change it at the load, so a BTF is read once.

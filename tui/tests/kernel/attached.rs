@@ -44,6 +44,7 @@ fn purpose(program: &str) -> &'static str {
         // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
         // first inventory may be under way when the trace is ready.
         "task_starts" | "tt_programs" | "tt_links" | "tt_files" | "tt_tasks" => "lists",
+        "tt_cgroups" | "tt_namespaces" | "tt_sockmaps" => "lists",
         "tcp_list" | "tcp_sweep" | "tcp_callers" => "lists",
         "tcp_tp" | "tcp_multi" | "tcp_begun" => "tcp",
         states if states.starts_with("tcp_state_") || states.starts_with("tcp_destroy_") => "states of connections",

@@ -25,6 +25,7 @@ use tracetui_shared::time::BootNanos;
 pub(crate) const BPF_MAP_CREATE: u64 = 0;
 pub(crate) const BPF_OBJ_PIN: u64 = 6;
 const BPF_PROG_ATTACH: u64 = 8;
+const BPF_PROG_DETACH: u64 = 9;
 
 const SOCKET_FILTER: u32 = 1;
 pub(crate) const KPROBE: u32 = 2;
@@ -475,7 +476,25 @@ fn programs_that_come_and_go_are_not_hidden() {
                 loads
             }
         };
-        let churn = [scope.spawn(churn(false)), scope.spawn(churn(true))];
+        // A program that stays while its attachment comes and goes.
+        let map = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).call(BPF_MAP_CREATE);
+        let ends = &ends;
+        let places = move || {
+            let (map, prog) = (sys::owned(map), sys::owned(load_for(SK_SKB, 5, "tt_moves", MOV_R0_1)));
+            let mut attached = 0u64;
+            while !ends.load(Ordering::Relaxed) {
+                attached += u64::from(prog_attach(&prog, sys::raw(&map) as u32, 5) == 0);
+                std::thread::sleep(Duration::from_millis(attached % 30));
+                Attr::new()
+                    .u32(0, sys::raw(&map) as u32)
+                    .u32(4, sys::raw(&prog) as u32)
+                    .u32(8, 5)
+                    .call(BPF_PROG_DETACH);
+                std::thread::sleep(Duration::from_millis(attached % 7));
+            }
+            attached
+        };
+        let churn = [scope.spawn(churn(false)), scope.spawn(churn(true)), scope.spawn(places)];
         let mut collector = Collector::default();
         let (mut whole, mut all) = (0, 0);
         let begun = Instant::now();

@@ -179,17 +179,19 @@ impl Drop for Held {
 }
 
 /// Requests of ptrace(2), of which each C library has another type.
-mod request {
+pub(crate) mod request {
+    pub(crate) const TRACEME: u64 = 0;
+    pub(crate) const SETOPTIONS: u64 = 0x4200;
     pub(super) const CONT: u64 = 7;
     pub(super) const DETACH: u64 = 17;
-    pub(super) const SYSCALL: u64 = 24;
+    pub(crate) const SYSCALL: u64 = 24;
     pub(super) const GETREGSET: u64 = 0x4204;
     pub(super) const SETREGSET: u64 = 0x4205;
     pub(super) const SEIZE: u64 = 0x4206;
     pub(super) const INTERRUPT: u64 = 0x4207;
 }
 
-fn ptrace(request: u64, tid: i32, address: u64, data: u64) -> i64 {
+pub(crate) fn ptrace(request: u64, tid: i32, address: u64, data: u64) -> i64 {
     sys::call(libc::SYS_ptrace, [request, tid as u64, address, data, 0])
 }
 
@@ -208,7 +210,7 @@ fn wait(tid: i32) -> i32 {
 /// `NT_PRSTATUS`.
 const GENERAL: u64 = 1;
 
-fn read_registers(tid: i32) -> Registers {
+pub(crate) fn read_registers(tid: i32) -> Registers {
     let mut registers: Registers = [0; _];
     let mut place = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of::<Registers>() };
     assert_eq!(ptrace(request::GETREGSET, tid, GENERAL, &raw mut place as u64), 0);

@@ -1,16 +1,21 @@
-//! A program that falsifies the results of bpf(2): what it hides is found.
+//! Falsified results of bpf(2), by a program or by ptrace(2): what they hide is found.
 
 use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open};
+use crate::bpf_inventory::{CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, index_of, load_for, prog_attach};
+use crate::confine::{ptrace, read_registers, request};
 use crate::sys;
-use crate::traced::{Traced, alone, emulated, may_trace, not_checked, tracetui};
+use crate::traced::{Dir, Traced, alone, emulated, may_trace, not_checked, release, tracetui};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::time::{Duration, Instant};
 
 const BPF_MAP_CREATE: u64 = 0;
 const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_PROG_GET_NEXT_ID: i32 = 11;
+const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
+const BPF_PROG_QUERY: u64 = 16;
 const BPF_LINK_GET_NEXT_ID: i32 = 31;
 
 /// Helpers.
@@ -247,4 +252,188 @@ fn a_program_that_begins_to_hide_is_an_event() {
     let view = if has_iterator("bpf_prog_seq_show") { "iter_prog" } else { "fd_by_id" };
     assert_eq!((&hidden[0]["seen_by"], &hidden[0]["missing_in"]), (&view.into(), &"next_id".into()), "{}", hidden[0]);
     assert_eq!((&hidden[0]["prog"]["id"], &hidden[0]["attach"]), (&id.into(), &Value::Null), "{}", hidden[0]);
+}
+
+/// What is falsified: a result of a command of bpf(2), at offsets in its attributes. Each offset but the last is that of an
+/// address.
+struct Lie {
+    command: u64,
+    at: &'static [u64],
+    hidden: u32,
+    shown: u32,
+}
+
+impl Lie {
+    /// `tracetui bpf`, falsified at the end of each system call by ptrace(2). `None`, with a message, where it cannot be.
+    #[expect(clippy::zombie_processes, reason = "waitpid(2) waits for the process")]
+    fn report(&self) -> Option<Value> {
+        if cfg!(not(target_arch = "x86_64")) {
+            not_checked("the test knows the registers of x86-64 only");
+            return None;
+        }
+        /// PTRACE_O_TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE, _EXITKILL.
+        const OPTIONS: u64 = 1 | 2 | 4 | 8 | 1 << 20;
+        const BEGINS: i32 = libc::SIGSTOP;
+        let dir = Dir::new();
+        let output = std::fs::File::create(dir.at("report")).expect("a file");
+        let mut command = tracetui();
+        // SAFETY: between fork and exec the closure makes a system call only.
+        unsafe {
+            command.pre_exec(|| match ptrace(request::TRACEME, 0, 0, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        let child = command.args(["bpf", "--format", "json"]).stdout(output).spawn().expect("it starts");
+        let (child, mut status) = (child.id().cast_signed(), 0);
+        // SAFETY: the status is a live local. It waits for the threads of the child too.
+        let mut next = || unsafe { (libc::waitpid(-1, &raw mut status, libc::__WALL), status) };
+        assert!(next().0 == child && ptrace(request::SETOPTIONS, child, 0, OPTIONS) == 0);
+        ptrace(request::SYSCALL, child, 0, 0);
+        loop {
+            let (tid, status) = next();
+            assert!(tid > 0, "{}", std::io::Error::last_os_error());
+            if !libc::WIFSTOPPED(status) {
+                if tid == child {
+                    assert_eq!(status, 0, "it ends well");
+                    break;
+                }
+                continue;
+            }
+            let signal = match libc::WSTOPSIG(status) {
+                stop if stop == libc::SIGTRAP | 0x80 => {
+                    self.falsify(tid);
+                    0
+                }
+                libc::SIGTRAP | BEGINS => 0,
+                signal => signal,
+            };
+            ptrace(request::SYSCALL, tid, 0, signal as u64);
+        }
+        Some(json(&std::fs::read_to_string(dir.at("report")).expect("UTF-8")))
+    }
+
+    /// At the entry of a call, the attributes do not have the number yet, or the kernel overwrites it.
+    fn falsify(&self, tid: i32) {
+        let registers = read_registers(tid);
+        let register = |offset: i32| registers[offset as usize / 8];
+        if register(ORIG_AX) != libc::SYS_bpf as u64 || register(DI) != self.command {
+            return;
+        }
+        let memory = std::fs::File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
+        let read = |address: u64, bytes: &mut [u8]| memory.read_exact_at(bytes, address).is_ok();
+        let (last, addresses) = self.at.split_last().expect("an offset");
+        let (mut address, mut word, mut number) = (register(SI), [0; 8], [0; 4]);
+        for at in addresses {
+            if !read(address + at, &mut word) {
+                return;
+            }
+            address = u64::from_ne_bytes(word);
+        }
+        if read(address + last, &mut number) && u32::from_ne_bytes(number) == self.hidden {
+            memory.write_all_at(&self.shown.to_ne_bytes(), address + last).expect("its memory");
+        }
+    }
+}
+
+/// The findings about a program.
+fn hidden_of(report: &Value, id: i64) -> Vec<&Value> {
+    report["hidden"].as_array().expect("a list").iter().filter(|hidden| hidden["id"] == id).collect()
+}
+
+#[test]
+fn a_falsified_name_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    if !has_iterator("bpf_prog_seq_show") {
+        return not_checked("this kernel has no iterator of programs");
+    }
+    let Some(prog) = loaded("zz_named") else { return };
+    let [id, tag] = id_and_tag(&prog);
+    let word = |text: &[u8; 4]| u32::from_ne_bytes(*text);
+    // `bpf_attr.info.info`, `bpf_prog_info.name`.
+    let lie = Lie { command: BPF_OBJ_GET_INFO_BY_FD, at: &[8, 64], hidden: word(b"zz_n"), shown: word(b"sd_n") };
+    for _ in 0..REPORTS {
+        let Some(report) = lie.report() else { return };
+        let listed = report["programs"].as_array().expect("a list").iter().find(|prog| prog["id"] == id);
+        assert_eq!(listed.expect("it is listed")["name"], "sd_named");
+        let found = hidden_of(&report, id);
+        assert_eq!(found.len(), 1, "{}", report["hidden"]);
+        assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&"iter_prog".into(), &"obj_info".into()));
+        assert_eq!(found[0]["name"], format!("bpf_prog_{tag:016x}_zz_named"));
+        assert_eq!(report["hidden"].as_array().expect("a list").len(), 1, "{}", report["hidden"]);
+    }
+}
+
+/// Programs attached without links to a cgroup, a map of sockets, a network namespace and an interface. Each with the view
+/// that shows it.
+fn attached_in_four_ways(cgroup: &str) -> (Vec<(OwnedFd, &'static str)>, Vec<OwnedFd>) {
+    let cgroup = sys::owned(sys::openat(libc::AT_FDCWD, &sys::c(cgroup), libc::O_RDONLY | libc::O_DIRECTORY, 0));
+    let map = sys::owned(Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).call(BPF_MAP_CREATE));
+    let (of_cgroup, of_map) = (sys::raw(&cgroup) as u32, sys::raw(&map) as u32);
+    let ways = [
+        (CGROUP_SKB, 1, MOV_R0_1, of_cgroup, "iter_cgroup"),
+        (SK_SKB, 5, MOV_R0_1, of_map, "iter_map"),
+        (FLOW_DISSECTOR, 17, MOV_R0, 0, "iter_task"),
+        (SCHED_CLS, 47, MOV_R0, index_of("lo"), "iter_task"),
+    ];
+    let attach = |(prog_type, attach_type, result, target, view)| {
+        let prog = load_for(prog_type, attach_type, "tt_attached", result);
+        if prog < 0 {
+            not_checked(&format!("{view}: this kernel refuses the program: error {prog}"));
+            return None;
+        }
+        let prog = sys::owned(prog);
+        assert_eq!(prog_attach(&prog, target, attach_type), 0, "{view}");
+        Some((prog, view))
+    };
+    (ways.into_iter().filter_map(attach).collect(), vec![cgroup, map])
+}
+
+#[test]
+fn attachments_left_out_by_a_falsified_query_are_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    if release() < (6, 9) {
+        return not_checked("no loops in iterators before 6.9");
+    }
+    let dir = Dir::new();
+    let mount = dir.dir("cgroup");
+    // The namespaces of a thread, which its processes inherit.
+    let check = || {
+        sys::own_mounts();
+        sys::unshare(libc::CLONE_NEWNET);
+        sys::mount("cgroup2", &mount, "cgroup2", 0);
+        let cgroup = format!("{mount}/tracetui-{}", sys::pid());
+        std::fs::create_dir(&cgroup).expect("a cgroup");
+        let (attached, kept) = attached_in_four_ways(&cgroup);
+        // `bpf_attr.query.prog_cnt`.
+        let lie = Lie { command: BPF_PROG_QUERY, at: &[24], hidden: 1, shown: 0 };
+        let honest = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
+        let honest = json(&String::from_utf8_lossy(&honest.stdout));
+        let of = |report: &Value, prog: &OwnedFd| {
+            let id = id_and_tag(prog)[0];
+            report["programs"].as_array().expect("a list").iter().find(|prog| prog["id"] == id).expect("listed").clone()
+        };
+        assert_eq!(honest["hidden"], Value::Array(vec![]), "{}", honest["unseen"]);
+        assert!(attached.iter().all(|(prog, _)| of(&honest, prog)["attached"][0]["via"] == "prog_attach"));
+        for report in (0..REPORTS).map_while(|_| lie.report()) {
+            for (prog, view) in &attached {
+                let (told, found) = (of(&report, prog), hidden_of(&report, id_and_tag(prog)[0]));
+                assert_eq!(found.len(), 1, "{view}: {} {}", report["hidden"], report["unseen"]);
+                assert_eq!(
+                    (&told["attached"], &told["attached_why"]),
+                    (&Value::Array(vec![]), &"not_collected".into())
+                );
+                assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&(*view).into(), &"prog_query".into()));
+            }
+        }
+        drop((attached, kept));
+        std::fs::remove_dir(&cgroup).expect("it is empty");
+    };
+    std::thread::scope(|scope| scope.spawn(check).join().expect("no panic"));
 }

@@ -205,7 +205,7 @@ pub struct Described {
     start: (LinkId, BootNanos),
 }
 
-type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>);
+type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>, View);
 
 impl Described {
     /// The state before the first frame. `last` is the last existing link, and `now` the time.
@@ -251,7 +251,8 @@ impl Described {
         }
         let complete = self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
-            if self.hidden.insert((hidden.id, hidden.link.map(|link| link.id), hidden.addr)) {
+            let link = hidden.link.map(|link| link.id);
+            if self.hidden.insert((hidden.id, link, hidden.addr, hidden.missing_in)) {
                 HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
             }
         }
@@ -553,7 +554,7 @@ mod tests {
         for by in [process, perf, HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())] {
             assert_eq!(HeldBy::from(&holder_frame(&by)), by);
         }
-        for seen_by in (0..7).filter_map(View::of) {
+        for seen_by in (0..12).filter_map(View::of) {
             let hidden = Hidden { id: Some(ProgId(7)), seen_by, missing_in: View::Fdinfo, ..Hidden::default() };
             assert_eq!(Hidden::from(&hidden_frame(&hidden)), hidden);
         }

@@ -205,7 +205,7 @@ numbered! {
         Map = 4 "map",
     }
 
-    /// A way to learn which programs and links exist.
+    /// A way to learn which programs and links exist, and where programs are attached.
     #[derive(Default)]
     View {
         /// BPF_PROG_GET_NEXT_ID, or BPF_LINK_GET_NEXT_ID for links.
@@ -223,6 +223,16 @@ numbered! {
         IterProg = 5 "iter_prog",
         /// A program of the iterator `bpf_link`, in the kernel.
         IterLink = 6 "iter_link",
+        /// BPF_OBJ_GET_INFO_BY_FD.
+        ObjInfo = 7 "obj_info",
+        /// BPF_PROG_QUERY.
+        ProgQuery = 8 "prog_query",
+        /// The programs of cgroups, by a program of the iterator `cgroup`.
+        IterCgroup = 9 "iter_cgroup",
+        /// The programs of network namespaces and interfaces, by a program of the iterator `task`.
+        IterTask = 10 "iter_task",
+        /// The programs of maps of sockets, by a program of the iterator `bpf_map`.
+        IterMap = 11 "iter_map",
     }
 }
 

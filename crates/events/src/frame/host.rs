@@ -326,7 +326,8 @@ wire_struct! {
         addr: KernelAddr,
         /// Its symbol's.
         name: Vec<u8>,
-        /// 0 next_id, 1 fd_by_id, 2 kallsyms, 3 fdinfo, 4 link, 5 iter_prog, 6 iter_link.
+        /// 0 next_id, 1 fd_by_id, 2 kallsyms, 3 fdinfo, 4 link, 5 iter_prog, 6 iter_link, 7 obj_info, 8 prog_query,
+        /// 9 iter_cgroup, 10 iter_task, 11 iter_map.
         seen_by: u8,
         missing_in: u8,
         /// 0 if a program is hidden.

@@ -17,7 +17,7 @@ use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, ProgId, Tgid, Tid};
 use tracetui_shared::kind::{KindSet, SLOTS, Slot};
-use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
+use tracetui_shared::record::bpf::{BpfRecord, cmd, has, on};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;

@@ -119,9 +119,10 @@ impl InventoryReport<'_> {
         out
     }
 
-    /// Whether all places were examined.
-    fn all_seen(&self) -> bool {
+    /// Whether all places were examined, and no view contradicts another about the program.
+    fn all_seen(&self, id: ProgId) -> bool {
         self.inventory.unseen.iter().all(|unseen| unseen.what.starts_with(VIEWS))
+            && self.inventory.hidden.iter().all(|hidden| hidden.id != Some(id))
     }
 
     fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
@@ -142,7 +143,7 @@ impl InventoryReport<'_> {
             out.push(b'\n');
         }
         if index.attached(program.id).is_empty() {
-            let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen()));
+            let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen(program.id)));
         }
         let calls = [alters(program.calls), kfuncs(program, self.charset)];
         for text in calls.into_iter().flatten() {
@@ -312,7 +313,7 @@ impl InventoryReport<'_> {
             json.number("link_id", attach.link.map(|link| link.id.0.into()));
             place_json(attach, json);
         });
-        let is_known = is_listed(program.prog_type) && self.all_seen();
+        let is_known = is_listed(program.prog_type) && self.all_seen(program.id);
         let is_unknown = index.attached(program.id).is_empty() && !is_known;
         json.word("attached_why", is_unknown.then_some("not_collected"));
         let links = index.attached(program.id).iter().filter_map(|attach| attach.link).map(|link| Held::Link(link.id));

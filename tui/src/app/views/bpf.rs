@@ -97,7 +97,8 @@ impl<'a> Seen<'a> {
             let rate = bpf.rate(id).filter(|_| moment.is_none());
             let program = known.map(|(program, ..)| program);
             let by = [None, bpf.loader(id)];
-            let all_seen = bpf.unseen().iter().all(|text| text.starts_with(VIEWS));
+            let all_seen = bpf.unseen().iter().all(|text| text.starts_with(VIEWS))
+                && bpf.hidden().iter().all(|hidden| hidden.id != id);
             let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
             let told = None;

@@ -286,18 +286,13 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "seen_by",
         Shape::Text,
-        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is looked up by id, as of its last event), inventory; for hidden, the view that lists the program or link.",
+        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is looked up by id, as of its last event), inventory; for hidden, the view that shows it.",
         |s| bpf(s, |b| Value::Word(b.seen_by())),
     ),
-    Field::new(
-        "missing_in",
-        Shape::Text,
-        "For hidden, the view that does not list the program or link; otherwise null.",
-        |s| {
-            bpf(s, |b| match b.op() {
-                "hidden" => Value::Word(view_name(b.record().priority.into())),
-                _ => Value::Null,
-            })
-        },
-    ),
+    Field::new("missing_in", Shape::Text, "For hidden, the view that lacks it; otherwise null.", |s| {
+        bpf(s, |b| match b.op() {
+            "hidden" => Value::Word(view_name(b.record().priority.into())),
+            _ => Value::Null,
+        })
+    }),
 ];
