@@ -78,6 +78,8 @@ pub struct Anonymous {
 impl Anonymous {
     /// A perf event ([`perf_event_open`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c)).
     pub const PERF_EVENT: Anonymous = Anonymous::new(*b"[perf_event]\0\0\0\0", 13);
+    /// A link ([`bpf_link_prime`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)).
+    pub const BPF_LINK: Anonymous = Anonymous::new(*b"bpf_link\0\0\0\0\0\0\0\0", 9);
     /// A BPF map ([`bpf_map_new_fd`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)).
     pub const BPF_MAP: Anonymous = Anonymous::new(*b"bpf-map\0\0\0\0\0\0\0\0\0", 8);
 

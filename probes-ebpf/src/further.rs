@@ -6,8 +6,8 @@
 //! only numbers as arguments and result; its data is in maps.
 //!
 //! BTF declares a function as global, and the programs that call it then need BTF too. The BTF here contains only that
-//! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier removes the functions, except for those of `scan.rs`:
-//! `may_goto` does not suffice for the longest programs.
+//! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier removes the functions, except for those of `scan.rs` and
+//! `made.rs`: `may_goto` does not suffice for the longest programs.
 
 /// Iterations of the loop in a function. One of them costs the verifier some thousand instructions; an iteration of the
 /// calling loop costs it almost nothing.
@@ -98,5 +98,6 @@ btf! {
     "fexit" 0: uring_quiet;
     ".text.further" 1:
         walk_further walk_piece walk_further_quiet walk_piece_quiet
-        arguments_btf arguments_btf_piece arguments_tp arguments_tp_piece scan_further scan_pieces scan_piece;
+        arguments_btf arguments_btf_piece arguments_tp arguments_tp_piece scan_further scan_pieces scan_piece
+        links_further links_piece;
 }

@@ -18,6 +18,7 @@ use tracetui_host::ftrace::{self, FunctionTracing};
 use tracetui_host::ksymbols::open_tracepoint;
 use tracetui_host::machine::Release;
 use tracetui_host::program::ProgramKind;
+use tracetui_shared::kind::Kind;
 
 /// An attached program; detaches when dropped.
 pub(super) struct Link {
@@ -258,6 +259,9 @@ impl Attacher<'_> {
         };
         let program = loaded.map_err(|rejected| refusal(probe, &rejected))?;
         let (links, note) = self.attach(&program, &probe.place)?;
+        if let Some(link) = links.last().filter(|_| probe.kinds().contains(Kind::Bpf)) {
+            self.maps.begin_links(link);
+        }
         let link = |held| Link { program: probe.name(), held, at_functions: kind == ProgramKind::Functions };
         // Events that the kernel skips at a return are not counted here. Their requests have no completion, and are
         // counted as requests without one.

@@ -15,12 +15,13 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use tracetui_events::{capture, limits};
-use tracetui_host::bpf::bpf_fd;
+use tracetui_host::bpf::{bpf_fd, info};
 use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
 use tracetui_host::program::{NewProgram, ProgramKind};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::Const;
+use tracetui_shared::record::bpf::LINKS_KNOWN;
 
 /// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
 /// the last.
@@ -50,6 +51,9 @@ const NO_PREALLOC: u32 = 1;
 const PER_CPU: u32 = 0;
 
 const CONSTANTS: &str = ".rodata";
+
+/// The links that the probes remember. Frozen when they run ([`Maps::freeze_links`]).
+const LINKS: &str = "LINKS";
 
 /// The maximum size of the verifier's log in bytes. The kernel writes only as much of it as needed.
 const LOG: usize = 16 << 20;
@@ -166,10 +170,23 @@ impl Maps {
         self.left.get(name).map(OwnedFd::as_fd)
     }
 
+    /// Tells the probes that this link and older ones are not new.
+    pub(super) fn begin_links(&self, link: &OwnedFd) {
+        // Before 5.15, an event of tracefs has no link. Then the inventory reports those that a program makes.
+        let (Some(map), Ok(info)) = (self.fd(LINKS), info(link)) else { return };
+        // SAFETY: the values have four bytes.
+        let _ = unsafe { set(map, LINKS_KNOWN, &info.u32(4).to_ne_bytes()) };
+    }
+
+    /// Freezes the map of links.
+    pub(super) fn freeze_links(&self) -> Result<(), StartError> {
+        self.fd(LINKS).map_or(Ok(()), freeze).map_err(StartError::Freeze)
+    }
+
     /// Freezes the maps that user space has not taken. Only the programs change these: the maps of records, processes
     /// and requests. The constants are already frozen.
     pub(super) fn freeze(&self) -> Result<(), StartError> {
-        let mut maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
+        let mut maps = self.left.iter().filter(|(name, _)| ![CONSTANTS, LINKS].contains(&name.as_str()));
         maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
     }
 }

@@ -4,6 +4,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of each of the two target strings.
 pub const TARGET_LEN: usize = 128;
+/// How many links the probes remember. The element after them in their map has the id up to which links are not new.
+pub const LINKS_KNOWN: u32 = 4096;
 /// Bytes of a program's name with its NUL: `BPF_OBJ_NAME_LEN` (include/uapi/linux/bpf.h).
 pub const NAME_LEN: usize = 16;
 
@@ -64,6 +66,8 @@ pub mod cmd {
     pub const PROG_ATTACH: u16 = 8;
     /// `BPF_PROG_DETACH`.
     pub const PROG_DETACH: u16 = 9;
+    /// `BPF_PROG_TEST_RUN`. The links that the program makes are reported as if by `BPF_LINK_CREATE`, without [`super::has::ATTR`].
+    pub const PROG_TEST_RUN: u16 = 10;
     /// `BPF_RAW_TRACEPOINT_OPEN`.
     pub const RAW_TRACEPOINT_OPEN: u16 = 17;
     /// `BPF_LINK_CREATE`.

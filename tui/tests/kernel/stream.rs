@@ -1,6 +1,9 @@
 //! Programs that come and go without a system call that says so.
 
-use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load};
+use crate::bpf::{
+    Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_RAW_TRACEPOINT_OPEN, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load,
+    raw_tracepoint_open,
+};
 use crate::recording::{read, text, traced};
 use crate::sys::{self, Actor, c};
 use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, tracetui};
@@ -127,10 +130,9 @@ fn wait_until(output: &Path, satisfies: impl Fn(&str) -> bool) {
     }
 }
 
-/// Waits until an inventory has reported this operation for each of the programs, as [`wait_until`].
+/// Waits until this operation is reported for each of the programs, as [`wait_until`].
 fn wait_for(op: &str, ids: &[i64], output: &Path) {
-    let is_it =
-        |event: &Value, id: i64| event["op"] == op && event["seen_by"] == "inventory" && event["prog"]["id"] == id;
+    let is_it = |event: &Value, id: i64| event["op"] == op && event["prog"]["id"] == id;
     wait_until(output, |lines| {
         let events: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         ids.iter().all(|id| events.iter().any(|event| is_it(event, *id)))
@@ -397,9 +399,9 @@ fn what_a_program_attaches_is_seen() {
         return not_checked(&format!("this kernel has no tcx, or no programs that call bpf(2): {numbers:?}"));
     }
     let told = told(&run, numbers[0]);
-    let place = "inventory tcx lo link";
-    let ends = [format!("detach {place}"), "unload stream - - -".to_owned()];
-    assert_eq!(told, [&["load stream - - -".to_owned(), format!("attach {place}")], &ends[..]].concat());
+    let expected =
+        ["load stream - - -", "attach call tcx lo link", "detach inventory tcx lo link", "unload stream - - -"];
+    assert_eq!(told, expected);
     let events = of_program(&run, numbers[0]);
     assert_eq!(events[1]["attach"]["link_id"], numbers[1], "{}", events[1]);
     assert_eq!(events[2]["time"], events[3]["time"], "an unloaded program is attached nowhere");
@@ -484,4 +486,92 @@ fn what_a_system_call_attaches_is_not_told_again() {
     let starts: Vec<_> = told.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(starts[..3], ["load call", "attach call", "detach call"], "{told:#?}");
     assert!(told.len() <= 4, "{told:#?}");
+}
+
+/// Runs a program that makes `count` links of a program to a raw tracepoint, by `bpf_sys_bpf`. Returns −errno, or the last result.
+fn links_by_program(prog: &OwnedFd, count: usize) -> Result<i64, i64> {
+    let (licence, name) = (c("GPL"), c("sched_process_exit"));
+    let address = name.as_ptr() as u64;
+    // The attributes at r10 - 24: the name, the program, no cookie.
+    let [low, high] = [address as i32, (address >> 32) as i32];
+    let mut insns = vec![insn(0x18, 1, 0, 0, low), insn(0, 0, 0, 0, high), insn(0x7b, 10, 1, -24, 0)];
+    insns.extend([insn(0x7a, 10, 0, -16, sys::raw(prog)), insn(0x7a, 10, 0, -8, 0), MOV_R0]);
+    for _ in 0..count {
+        let command = BPF_RAW_TRACEPOINT_OPEN as i32;
+        insns.extend([insn(0xb7, 1, 0, 0, command), insn(0xbf, 2, 10, 0, 0), insn(0x07, 2, 0, 0, -24)]);
+        insns.extend([insn(0xb7, 3, 0, 0, 24), insn(0x85, 0, 0, 0, HELPER_SYS_BPF)]);
+    }
+    insns.push(EXIT);
+    let attr =
+        Attr::of_load(PROG_TYPE_SYSCALL, "tt_maker", (insns.len(), insns.as_ptr() as u64), licence.as_ptr() as u64);
+    let maker = attr.u32(44, SLEEPABLE).call(BPF_PROG_LOAD);
+    if maker < 0 {
+        return Err(maker);
+    }
+    let maker = sys::owned(maker);
+    let mut run = Attr::new().u32(0, sys::raw(&maker) as u32);
+    match run.call(BPF_PROG_TEST_RUN) {
+        0 => Ok(i64::from(i32::from_le_bytes(run.0[4..8].try_into().expect("four bytes")))),
+        error => Err(error),
+    }
+}
+
+/// The links among the descriptors of this process.
+fn own_links() -> Vec<i64> {
+    let is_link = |fd: &i64| {
+        std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|path| path.as_os_str() == "anon_inode:bpf_link")
+    };
+    (3..1000).filter(is_link).collect()
+}
+
+#[test]
+fn links_that_a_program_makes_have_the_caller() {
+    let _alone = alone();
+    let acted = trace("bpf", || {
+        let prog = || sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_by_prog", &[MOV_R0, EXIT]));
+        let by_call = sys::owned(raw_tracepoint_open(&prog(), "sched_process_exit"));
+        let mut numbers = vec![0, link_id(&by_call)];
+        for (held_ms, count) in [(0, 1), (300, 1), (0, 2), (300, 2)] {
+            let before = own_links();
+            let made = links_by_program(&prog(), count);
+            if let Some(error) = made.err().or(made.ok().filter(|fd| *fd < 0)) {
+                numbers[0] = error;
+                return numbers;
+            }
+            let made = own_links().into_iter().filter(|fd| !before.contains(fd));
+            let made: Vec<OwnedFd> = made.map(sys::owned).collect();
+            assert_eq!(made.len(), count);
+            numbers.extend(made.iter().map(link_id));
+            // Neither the links of this process are new then, nor those of before.
+            assert_eq!(links_by_program(&prog(), 0), Ok(0));
+            std::thread::sleep(Duration::from_millis(held_ms));
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        numbers
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    if numbers[0] != 0 {
+        return not_checked(&format!("links by bpf_sys_bpf: error {} (5.18+)", numbers[0]));
+    }
+    let events: Vec<Value> = run.lines().filter(|e| e["kind"] == "bpf").collect();
+    for (n, id) in numbers[1..].iter().enumerate() {
+        let of =
+            |op: &str| events.iter().filter(|e| e["op"] == op && e["attach"]["link_id"] == *id).collect::<Vec<_>>();
+        let (begun, ended) = (of("attach"), of("detach"));
+        // The second link of a run: an inventory may report it.
+        if [4, 6].contains(&n) {
+            assert!(begun.len() < 2 && begun.len() == ended.len(), "link {id}: {begun:#?} {ended:#?}");
+            assert!(begun.iter().all(|event| event["seen_by"] == "inventory"), "{begun:#?}");
+            continue;
+        }
+        let [begin] = begun[..] else { panic!("link {id} begins {begun:#?}") };
+        assert_eq!((&begin["pid"], &begin["seen_by"]), (&pid.into(), &"call".into()), "{n}: {begin}");
+        assert_eq!((&begin["prog"]["name"], &begin["err"]), (&"tt_by_prog".into(), &Value::Null), "{begin}");
+        let attach = &begin["attach"];
+        let [attach_type, via, target] = ["type", "via", "target"].map(|key| attach[key].clone());
+        assert_eq!([attach_type, via, target], ["raw_tracepoint", "link", "sched_process_exit"], "{begin}");
+        assert_eq!(ended.len(), 1, "link {id} ends {ended:#?}");
+    }
+    let account = run.check_sums();
+    println!("{} links, {account}", numbers.len() - 1);
 }

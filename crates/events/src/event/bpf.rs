@@ -255,6 +255,12 @@ impl<'a> Bpf<'a> {
         self.record().attach_type != 0 || self.record().ret >= 0 || self.record().prog_type == prog::CGROUP_SKB
     }
 
+    /// Whether the arguments of a new link are unknown: a program passed them, or they could not be read.
+    fn lacks_arguments(&self) -> bool {
+        let record = self.record();
+        (record.call, record.cmd) == (call::BPF, cmd::LINK_CREATE) && record.has & (has::LINK | has::ATTR) == has::LINK
+    }
+
     /// The kind according to the link's type if that is specific enough, otherwise according to the program's attach type.
     fn link_kind(&self) -> Option<&'static str> {
         let attach_type = match self.record().expected_attach_type {
@@ -265,6 +271,8 @@ impl<'a> Bpf<'a> {
             "perf_event" => self.perf_kind(),
             "tracing" if self.record().prog_type == prog::EXT => Some("freplace"),
             "tracing" | "netns" | "tracing_multi" => attach_type_kind(attach_type),
+            // The flags tell whether they run at the return.
+            "kprobe_multi" | "uprobe_multi" if self.lacks_arguments() => None,
             "kprobe_multi" => Some(if self.has(has::RETURNS) { "kretprobe" } else { "kprobe" }),
             "uprobe_multi" => Some(if self.has(has::RETURNS) { "uretprobe" } else { "uprobe" }),
             "unspec" => None,

@@ -71,9 +71,9 @@ const BPF_NETKIT_PEER: u32 = 55;
 /// `BPF_F_KPROBE_MULTI_RETURN` and `BPF_F_UPROBE_MULTI_RETURN` (include/uapi/linux/bpf.h).
 const MULTI_RETURN: u32 = 1;
 
-/// Reads `union bpf_attr`. A caller with an older, shorter one passes fewer bytes.
+/// Reads `union bpf_attr`. A caller with an older, shorter one passes fewer bytes. If it was not `passed`, all are 0.
 #[inline(always)]
-pub(super) unsafe fn read_attr(s: *mut BpfScratch, call: &Call) {
+pub(super) unsafe fn read_attr(s: *mut BpfScratch, call: &Call, passed: bool) {
     // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper, which does not fault.
     unsafe {
         let attr = (&raw mut (*s).attr).cast::<u8>();
@@ -82,7 +82,7 @@ pub(super) unsafe fn read_attr(s: *mut BpfScratch, call: &Call) {
             set(attr.cast::<u64>().add(i), 0);
             i += 1;
         }
-        let size = call.args[2] & 0xffff_ffff;
+        let size = if passed { call.args[2] & 0xffff_ffff } else { 0 };
         let size = if size < ATTR { size } else { ATTR };
         if size > 0 && read_passed::<ATTR>(attr, size, call.args[1]) == 0 {
             (*s).frame.record.has |= has::ATTR;

@@ -6,7 +6,7 @@ use crate::calls::bpf::{CALLS, SET_BPF, attaches, what};
 use crate::emit::{Event, Frame};
 use crate::files::{Anonymous, file_at, is_anonymous, is_tun, owns_table};
 use crate::maps::per_cpu;
-use crate::read::{at_most, forgotten, has as exists, rd_field, set};
+use crate::read::{at_most, forgotten, has as exists, konst, rd_field, set};
 use crate::task::Who;
 use asked::{ATTR, descriptors, finish, read_attr};
 use aya_ebpf::macros::{kprobe, tracepoint};
@@ -23,6 +23,7 @@ use tracetui_shared::record::stack;
 
 mod asked;
 mod link;
+mod made;
 mod object;
 mod perf;
 mod target;
@@ -193,6 +194,17 @@ unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call
         let how = hidden(how.into()) as u8;
         let mut call = *call;
         call.ret = result(how, &call);
+        let runs = konst!(ProgTypeSyscall) != 0 && how == call::BPF && command == cmd::PROG_TEST_RUN;
+        if runs {
+            // The link exists even if the call looks trapped.
+            (call.trapped, call.killed) = (false, false);
+            let Some(fd) = made::made::<FURTHER>(call.task) else { return };
+            call.ret = fd as i64;
+        } else if how == call::BPF && matches!(command, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) && call.ret >= 0 {
+            made::note(file_at(call.task, call.ret as u64));
+        }
+        let passed = hidden(u16::from(runs)) == 0;
+        let command = if passed { command } else { hidden(cmd::LINK_CREATE) };
         let call = &call;
         let who = Who::of(call.task);
         let Some(event) = Event::of_call(slot, &who, call) else { return };
@@ -206,7 +218,7 @@ unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call
         (*record).prog_uid = u32::MAX;
         (*record).target_fd = -1;
         if how == call::BPF {
-            read_attr(s, call);
+            read_attr(s, call, passed);
         }
         descriptors(s, call);
         objects(s, call.task);
@@ -234,7 +246,8 @@ fn result(how: u8, call: &Call) -> i64 {
     if is_thread { -ESRCH } else { call.ret }
 }
 
-/// Whether a command of bpf(2) makes an event. Of the updates of maps, only those of struct_ops do.
+/// Whether a command of bpf(2) makes events. Of the updates of maps, only those of struct_ops do. Of the runs of programs, only those
+/// of programs that can make links do.
 #[inline(always)]
 unsafe fn is_reported(command: u16, call: &Call) -> bool {
     match command {
@@ -245,12 +258,17 @@ unsafe fn is_reported(command: u16, call: &Call) -> bool {
         | cmd::LINK_CREATE
         | cmd::LINK_UPDATE
         | cmd::LINK_DETACH => true,
-        cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => {
+        cmd::PROG_TEST_RUN if konst!(ProgTypeSyscall) == 0 => false,
+        cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM | cmd::PROG_TEST_RUN => {
+            // The map or the program.
             let mut fd = 0u32;
             // SAFETY: user memory is read by helper into a number. `call.task` is the current task.
             unsafe {
                 read_passed::<4>((&raw mut fd).cast(), 4, call.args[1]);
                 let file = file_at(call.task, u64::from(fd));
+                if command == cmd::PROG_TEST_RUN {
+                    return made::may_make(file);
+                }
                 let map = private_of(file);
                 map != 0
                     && exists(field::MapType)

@@ -74,9 +74,10 @@ pub(super) unsafe fn find(s: *mut BpfScratch, call: &Call) {
                         prog = object;
                     }
                 }
-                // The same for a new link. Its program is then the one that was passed.
+                // The same for a new link. Its program is then the one that was passed. A link that a program made was examined.
                 cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN => {
-                    if !is_shared(get(&raw const (*s).found.file)) {
+                    let is_passed = get(&raw const (*record).has) & has::ATTR != 0;
+                    if !is_passed || !is_shared(get(&raw const (*s).found.file)) {
                         set(&raw mut (*s).found.link, object);
                         prog = program_of_link(object);
                     }

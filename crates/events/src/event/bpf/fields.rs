@@ -238,7 +238,7 @@ const ATTACH: &[Field] = &[
     Field::new("link_id", Shape::Number, "bpf_link.id; null without a link.", |s| {
         of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record().link_id.into()) } else { Value::Null })
     }),
-    Field::new("cookie", Shape::Number, "bpf_cookie as passed; null if 0.", |s| {
+    Field::new("cookie", Shape::Number, "bpf_cookie as passed; null if 0 or passed by a program.", |s| {
         of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) })
     }).with(props::UNSIGNED),
     Field::new("ifindex", Shape::Number, "The network interface: net_device.ifindex, or as passed.", |s| {
