@@ -307,7 +307,11 @@ impl Received {
     /// Appends the next frames, with the time `now`. `false` at the end of the file.
     fn read(&mut self, from: &UnixStream, now: BootNanos, batch: &mut Batch) -> Result<bool, Wrong> {
         self.bytes.reserve(PIECE);
-        let read = rustix::io::read(from, spare_capacity(&mut self.bytes)).map_err(Wrong::Io)?;
+        let read = match rustix::io::read(from, spare_capacity(&mut self.bytes)) {
+            // It ended with unread requests.
+            Err(Errno::CONNRESET) => 0,
+            read => read.map_err(Wrong::Io)?,
+        };
         self.take(now, batch)?;
         Ok(read > 0)
     }
