@@ -1297,7 +1297,7 @@ fn the_program_of_a_link_is_not_attached_by_netlink() {
     for link_first in [true, false] {
         let mut pipeline = asked(ALL, 0);
         let mut batch = Batch::default();
-        let mut call = |batch: &mut Batch| batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
+        let call = |batch: &mut Batch| batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
         if link_first {
             call(&mut batch);
         }
