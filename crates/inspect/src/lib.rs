@@ -60,7 +60,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracetui_events::bpf::{
-    AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, Part, ProgramFacts,
+    AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, ProgramFacts,
     UnresolvedAttachment, Unseen, Via, View,
 };
 use tracetui_events::limits;
@@ -162,7 +162,7 @@ impl Collector {
     }
 
     /// Reads the notifications about interfaces that came since. Returns the parts of interfaces that changed since the last inventory,
-    /// and whether notifications were lost. A program may be that of a link ([`has_link`](Self::has_link)).
+    /// and whether notifications were lost. An XDP program may be that of a [link](Self::xdp_links).
     pub fn changed_parts(&mut self, routes: &mut RouteChanges) -> (Vec<InterfacePart>, bool) {
         let mut parts = Vec::new();
         let lost = routes.read(|namespace, datagram| self.interfaces.changes(namespace, datagram, &mut parts));
@@ -174,9 +174,9 @@ impl Collector {
         self.interfaces.silent
     }
 
-    /// Whether a link attaches this program to this part of an interface. Notifications do not show links.
-    pub fn has_link(part: &InterfacePart, program: ProgId) -> bool {
-        matches!(part.part, Part::Xdp) && network::has_xdp_link(program, part.ifindex)
+    /// The programs that links attach to XDP hooks, with the numbers of the interfaces.
+    pub fn xdp_links() -> FxHashSet<(ProgId, u32)> {
+        network::xdp_links()
     }
 
     /// Reads the counters of all programs in each inventory from now on. Call it when runs are counted.

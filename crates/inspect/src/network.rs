@@ -6,7 +6,7 @@ use super::links::link_type;
 use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
@@ -217,12 +217,12 @@ impl Interfaces {
     }
 }
 
-/// Whether a link attaches this program to the XDP hook of an interface with this number. A link that is being made exists before its
+/// The programs that links attach to XDP hooks, with the numbers of the interfaces. A link that is being made exists before its
 /// program is attached, but cannot be opened yet.
-pub(super) fn has_xdp_link(program: ProgId, ifindex: u32) -> bool {
+pub(super) fn xdp_links() -> FxHashSet<(ProgId, u32)> {
     let kind = ObjectKind::Link;
     let (ids, _) = sys::ids(kind, limits::BPF_PROGRAMS).unwrap_or_default();
-    ids.into_iter().rev().any(|id| {
+    let program = |id: u32| {
         let is_listed = || sys::next_id(kind, id - 1).is_ok_and(|next| next == Some(id));
         let opened = (0..LINK_TRIES).find_map(|_| match sys::open(kind, id) {
             Ok(None) if is_listed() => {
@@ -231,9 +231,10 @@ pub(super) fn has_xdp_link(program: ProgId, ifindex: u32) -> bool {
             }
             opened => Some(opened.ok().flatten()),
         });
-        let info = opened.flatten().and_then(|link| sys::info(link.as_fd()).ok());
-        info.is_some_and(|info| (info.u32(0), info.u32(8), info.u32(16)) == (link_type::XDP, program.0, ifindex))
-    })
+        let info = sys::info(opened.flatten()?.as_fd()).ok()?;
+        (info.u32(0) == link_type::XDP).then(|| (ProgId(info.u32(8)), info.u32(16)))
+    };
+    ids.into_iter().filter_map(program).collect()
 }
 
 /// How often a link that cannot be opened yet is tried, 1 ms apart.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
-use tracetui_events::bpf::{AttachFacts, InterfacePart};
+use tracetui_events::bpf::{InterfacePart, Part};
 use tracetui_events::frame::Batch;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter};
@@ -233,11 +233,12 @@ impl Taker {
         // The next inventory shows what the lost ones did.
         self.unsteady |= lost;
         self.lost |= lost;
-        for part in &mut parts {
-            let programs = std::mem::take(&mut part.programs);
-            let is_without =
-                |facts: &AttachFacts| self.described.lists(facts) || !Collector::has_link(part, facts.program);
-            part.programs = programs.into_iter().filter(is_without).collect();
+        // Read once for all, since reading them takes long.
+        let mut links = None;
+        for InterfacePart { ifindex, part, programs, .. } in &mut parts {
+            let mut has_link = |id| links.get_or_insert_with(Collector::xdp_links).contains(&(id, *ifindex));
+            let is_xdp = *part == Part::Xdp;
+            programs.retain(|facts| !is_xdp || self.described.lists(facts) || !has_link(facts.program));
         }
         parts
     }

@@ -488,15 +488,17 @@ fn what_a_system_call_attaches_is_not_told_again() {
     assert!(told.len() <= 4, "{told:#?}");
 }
 
-/// Runs a program that makes `count` links of a program to a raw tracepoint, by `bpf_sys_bpf`. Returns −errno, or the last result.
+/// Runs a program that makes `count` links, at most 2, of a program to raw tracepoints, by `bpf_sys_bpf`. Returns −errno, or the last
+/// result.
 fn links_by_program(prog: &OwnedFd, count: usize) -> Result<i64, i64> {
-    let (licence, name) = (c("GPL"), c("sched_process_exit"));
-    let address = name.as_ptr() as u64;
+    // Before 6.2, a program is attached to a raw tracepoint only once.
+    let (licence, names) = (c("GPL"), [c("sched_process_exit"), c("sched_process_fork")]);
     // The attributes at r10 - 24: the name, the program, no cookie.
-    let [low, high] = [address as i32, (address >> 32) as i32];
-    let mut insns = vec![insn(0x18, 1, 0, 0, low), insn(0, 0, 0, 0, high), insn(0x7b, 10, 1, -24, 0)];
-    insns.extend([insn(0x7a, 10, 0, -16, sys::raw(prog)), insn(0x7a, 10, 0, -8, 0), MOV_R0]);
-    for _ in 0..count {
+    let mut insns = vec![insn(0x7a, 10, 0, -16, sys::raw(prog)), insn(0x7a, 10, 0, -8, 0), MOV_R0];
+    for name in names.iter().take(count) {
+        let address = name.as_ptr() as u64;
+        let [low, high] = [address as i32, (address >> 32) as i32];
+        insns.extend([insn(0x18, 1, 0, 0, low), insn(0, 0, 0, 0, high), insn(0x7b, 10, 1, -24, 0)]);
         let command = BPF_RAW_TRACEPOINT_OPEN as i32;
         insns.extend([insn(0xb7, 1, 0, 0, command), insn(0xbf, 2, 10, 0, 0), insn(0x07, 2, 0, 0, -24)]);
         insns.extend([insn(0xb7, 3, 0, 0, 24), insn(0x85, 0, 0, 0, HELPER_SYS_BPF)]);
