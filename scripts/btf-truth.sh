@@ -54,7 +54,6 @@ rows() {
     echo '{ "TraceFlagUprobe", TRACE_EVENT_FL_UPROBE, -1 },'
     echo '{ "LinkTypePerf", BPF_LINK_TYPE_PERF_EVENT, -1 },'
     echo '{ "LinkTypeRawTp", BPF_LINK_TYPE_RAW_TRACEPOINT, -1 },'
-    echo '{ "ProgTypeSyscall", BPF_PROG_TYPE_SYSCALL, -1 },'
 }
 
 program() {

@@ -476,8 +476,6 @@ pub enum Const {
     LinkTypePerf,
     /// `BPF_LINK_TYPE_RAW_TRACEPOINT` (same enum).
     LinkTypeRawTp,
-    /// `BPF_PROG_TYPE_SYSCALL` (`enum bpf_prog_type`, include/uapi/linux/bpf.h); 0 before 5.14.
-    ProgTypeSyscall,
     /// `TRACE_EVENT_FL_KPROBE` (include/linux/trace_events.h); 0 if the kernel has no such events.
     TraceFlagKprobe,
     /// `TRACE_EVENT_FL_UPROBE` (same enum).

@@ -371,7 +371,6 @@ mod tests {
                 (Const::TraceFlagUprobe, Some(64)),
                 (Const::LinkTypePerf, Some(7)),
                 (Const::LinkTypeRawTp, Some(1)),
-                (Const::ProgTypeSyscall, Some(31)),
             ]),
             may_goto,
             cast,

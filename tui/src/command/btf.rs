@@ -118,7 +118,6 @@ fn user_of(constant: Const) -> Vec<&'static str> {
         Const::TraceFlagKprobe => users_of(Field::TraceKprobeTp),
         Const::TraceFlagUprobe => users_of(Field::TraceUprobeTp),
         Const::LinkTypePerf | Const::LinkTypeRawTp => users_of(Field::LinkType),
-        Const::ProgTypeSyscall => users_of(Field::ProgType),
         _ => Vec::new(),
     }
 }

@@ -94,7 +94,7 @@ impl Decision {
 
 /// The constants from a kernel's BTF, each with its value; `None` if the kernel does not have it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KernelConsts(pub [(Const, Option<u32>); 9]);
+pub struct KernelConsts(pub [(Const, Option<u32>); 8]);
 
 impl KernelConsts {
     pub fn get(&self, constant: Const) -> Option<u32> {
@@ -107,13 +107,12 @@ pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 pub const URING_TRACEPOINT: &str = "io_uring_complete";
 
 /// The enumerators to find: those of [`KernelConsts`] in its order, then [`TASK_HELPER`].
-pub const ENUMERATORS: [&str; 7] = [
+pub const ENUMERATORS: [&str; 6] = [
     "TRACE_EVENT_FL_TRACEPOINT",
     "TRACE_EVENT_FL_KPROBE",
     "TRACE_EVENT_FL_UPROBE",
     "BPF_LINK_TYPE_PERF_EVENT",
     "BPF_LINK_TYPE_RAW_TRACEPOINT",
-    "BPF_PROG_TYPE_SYSCALL",
     TASK_HELPER,
 ];
 
@@ -213,8 +212,6 @@ impl Btf {
             // 5.15+
             (Const::LinkTypePerf, value()),
             (Const::LinkTypeRawTp, value()),
-            // 5.14+
-            (Const::ProgTypeSyscall, value()),
         ])
     }
 

@@ -158,12 +158,21 @@ unsafe fn step(t: *mut Table) -> bool {
     }
 }
 
-/// Whether the file may be that of a program that can make links (`BPF_PROG_TYPE_SYSCALL`, 5.14+). It may have closed the file.
+/// `BPF_PROG_TYPE_SYSCALL` (include/uapi/linux/bpf.h, 5.14+).
+const SYSCALL: u32 = 31;
+
+/// Whether the kernel has programs that can make links. It got the links of perf events one version later.
+#[inline(always)]
+pub(super) fn can_make() -> bool {
+    konst!(LinkTypePerf) != 0
+}
+
+/// Whether the file may be that of a program that can make links. It may have closed the file.
 #[inline(always)]
 pub(super) unsafe fn may_make(file: u64) -> bool {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe {
         let kind = rd_field::<u32>(private_of(file), field::ProgType);
-        file == 0 || u64::from(kind) == konst!(ProgTypeSyscall)
+        file == 0 || kind == SYSCALL
     }
 }

@@ -6,7 +6,7 @@ use crate::calls::bpf::{CALLS, SET_BPF, attaches, what};
 use crate::emit::{Event, Frame};
 use crate::files::{Anonymous, file_at, is_anonymous, is_tun, owns_table};
 use crate::maps::per_cpu;
-use crate::read::{at_most, forgotten, has as exists, konst, rd_field, set};
+use crate::read::{at_most, forgotten, has as exists, rd_field, set};
 use crate::task::Who;
 use asked::{ATTR, descriptors, finish, read_attr};
 use aya_ebpf::macros::{kprobe, tracepoint};
@@ -194,7 +194,7 @@ unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call
         let how = hidden(how.into()) as u8;
         let mut call = *call;
         call.ret = result(how, &call);
-        let runs = konst!(ProgTypeSyscall) != 0 && how == call::BPF && command == cmd::PROG_TEST_RUN;
+        let runs = made::can_make() && how == call::BPF && command == cmd::PROG_TEST_RUN;
         if runs {
             // The link exists even if the call looks trapped.
             (call.trapped, call.killed) = (false, false);
@@ -258,7 +258,7 @@ unsafe fn is_reported(command: u16, call: &Call) -> bool {
         | cmd::LINK_CREATE
         | cmd::LINK_UPDATE
         | cmd::LINK_DETACH => true,
-        cmd::PROG_TEST_RUN if konst!(ProgTypeSyscall) == 0 => false,
+        cmd::PROG_TEST_RUN if !made::can_make() => false,
         cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM | cmd::PROG_TEST_RUN => {
             // The map or the program.
             let mut fd = 0u32;
