@@ -3,6 +3,7 @@
 use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open};
 use crate::bpf_inventory::{CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, index_of, load_for, prog_attach};
 use crate::confine::{ptrace, read_registers, request};
+use crate::inspector::inspector_of;
 use crate::sys;
 use crate::traced::{Dir, Traced, alone, emulated, may_trace, not_checked, release, tracetui};
 use serde_json::Value;
@@ -238,7 +239,7 @@ fn a_program_that_begins_to_hide_is_an_event() {
     let (id, after) = (id_and_tag(&programs[1])[0], id_and_tag(&programs[2])[0]);
     let Some(rootkit) = Rootkit::start(BPF_PROG_GET_NEXT_ID, id as u32, after as u32) else { return };
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
-    rootkit.betray(traced.pid());
+    rootkit.betray(inspector_of(traced.pid()).expect("it has one"));
     let begun = Instant::now();
     let patience = if emulated() { 3 * TWO_COMPARISONS } else { TWO_COMPARISONS };
     let is_reported = || std::fs::read_to_string(traced.output()).is_ok_and(|text| text.contains("\"op\":\"hidden\""));
