@@ -178,6 +178,8 @@ impl Interfaces {
         for message in messages(datagram) {
             let (body, ifindex) = (message.body, u32_at(message.body, 4));
             let rest = |fixed: usize| body.get(fixed..).unwrap_or_default();
+            // Without a handle, the message is about all filters with its priority.
+            let filters = |places, number| Part::Filters { places, number, any_handle: u32_at(body, 8) == 0 };
             let mut network = Network::default();
             let part = match message.kind {
                 // As a port of a bridge.
@@ -196,8 +198,8 @@ impl Interfaces {
                     Part::All
                 }
                 RTM_DELQDISC => match u32_at(body, 8) >> 16 {
-                    0xffff => Part::Filters { places: vec![place(INGRESS), place(CLSACT[1])], number: None },
-                    major => Part::Filters { places: vec![format!("parent {major:x}:").into_bytes()], number: None },
+                    0xffff => filters(vec![place(INGRESS), place(CLSACT[1])], None),
+                    major => filters(vec![format!("parent {major:x}:").into_bytes()], None),
                 },
                 RTM_NEWTFILTER | RTM_DELTFILTER if ifindex != IFINDEX_OF_BLOCK => {
                     let parent = u32_at(body, 12);
@@ -207,7 +209,7 @@ impl Interfaces {
                         network.interfaces.push(Interface { namespace: netns, index: ifindex, name, kind: Vec::new() });
                         network.filter(netns, (ifindex, parent), body);
                     }
-                    Part::Filters { places: vec![place(parent)], number: Some(number(body, rest(TC))) }
+                    filters(vec![place(parent)], Some(number(body, rest(TC))))
                 }
                 _ => continue,
             };
@@ -531,13 +533,18 @@ mod tests {
         filter[16..20].copy_from_slice(&(4u32 << 16).to_ne_bytes());
         let options = attribute(TCA_BPF_ID, &9u32.to_ne_bytes());
         let bpf = [filter.clone(), attribute(TCA_KIND, b"bpf\0"), attribute(TCA_OPTIONS, &options)].concat();
-        let part = |number: &str| Part::Filters { places: vec![b"egress".to_vec()], number: Some(number.into()) };
+        let part = |number: &str| Part::Filters {
+            places: vec![b"egress".to_vec()],
+            number: Some(number.into()),
+            any_handle: true,
+        };
         let expected = format!("1:3 {:?} 9 eth0 egress prio 4", part(" prio 4"));
         assert_eq!(read(None, RTM_NEWTFILTER, &bpf), [expected]);
         assert_eq!(read(None, RTM_DELTFILTER, &bpf), [format!("1:3 {:?}", part(" prio 4"))]);
         let mut qdisc = tc_message(3, 0xffff_fff1).to_vec();
         qdisc[8..12].copy_from_slice(&0xffff_0000u32.to_ne_bytes());
-        let both = Part::Filters { places: vec![b"ingress".to_vec(), b"egress".to_vec()], number: None };
+        let places = vec![b"ingress".to_vec(), b"egress".to_vec()];
+        let both = Part::Filters { places, number: None, any_handle: false };
         assert_eq!(read(None, RTM_DELQDISC, &qdisc), [format!("1:3 {both:?}")]);
         assert_eq!(read(None, RTM_DELLINK, &link(0, 3, 7)), ["1:3 All"]);
         assert_eq!(read(None, RTM_NEWLINK, &[0; 3]), [""; 0]);

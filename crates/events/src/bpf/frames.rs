@@ -649,9 +649,15 @@ mod tests {
             flags: flags.into(),
             ..AttachFacts::default()
         };
+        let of_handle = |place: &str, number: &str| Part::Filters {
+            places: vec![place.into()],
+            number: Some(number.into()),
+            any_handle: false,
+        };
         let filters = |place: &str, number: Option<&str>| Part::Filters {
             places: vec![place.into()],
             number: number.map(Into::into),
+            any_handle: true,
         };
         let mut known = Described::default();
         let mut change = |part, programs: &[AttachFacts]| {
@@ -677,6 +683,7 @@ mod tests {
         assert_eq!(change(filters("ingress", Some(" prio 1 handle 0x2")), &[second]), ["+#3 4 true"]);
         assert_eq!(change(filters("egress", Some(" prio 1")), &[]), [""; 0]);
         assert_eq!(change(filters("ingress", Some(" prio 1 handle 0x20")), &[]), [""; 0]);
+        assert_eq!(change(of_handle("ingress", " prio 1"), std::slice::from_ref(&first)), [""; 0], "another handle");
         assert_eq!(change(filters("ingress", Some(" prio 1")), &[]), ["-#2 true", "-#3 true"]);
         let again = of(5, Hook::Tc, "ingress action prio 2 chain 3");
         assert_eq!(change(filters("ingress", Some(" prio 2 chain 3")), &[again]), ["+#4 5 true"]);

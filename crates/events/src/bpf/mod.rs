@@ -251,11 +251,12 @@ pub enum Part {
     /// The interface is gone, or is in another namespace now.
     All,
     Xdp,
-    /// The filters at places that begin so, in [`AttachFacts::flags`]. `number`: only those with this priority, chain and handle; without
-    /// a handle, those with any.
+    /// The filters at places that begin so, in [`AttachFacts::flags`]. `number`: only those with this priority, chain and handle.
+    /// `any_handle`: those with any handle.
     Filters {
         places: Vec<Vec<u8>>,
         number: Option<Vec<u8>>,
+        any_handle: bool,
     },
 }
 
@@ -268,16 +269,14 @@ impl InterfacePart {
             && match &self.part {
                 Part::All => true,
                 Part::Xdp => hook == Hook::Type(XDP),
-                Part::Filters { places, number } => {
+                Part::Filters { places, number, any_handle } => {
                     let mut rests = places.iter().filter_map(|place| known.flags.strip_prefix(place.as_slice()));
                     let is_numbered = |rest: &[u8]| {
                         let Some(number) = number else { return true };
                         let words = [&b" direct-action"[..], b" action"];
                         let rest = words.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or(rest);
-                        rest.strip_prefix(number.as_slice()).is_some_and(|rest| {
-                            rest.is_empty()
-                                || rest.starts_with(b" handle ") && !number.windows(8).any(|at| at == b" handle ")
-                        })
+                        let rest = rest.strip_prefix(number.as_slice());
+                        rest.is_some_and(|rest| rest.is_empty() || *any_handle && rest.starts_with(b" handle "))
                     };
                     hook == Hook::Tc && rests.any(is_numbered)
                 }
@@ -285,8 +284,8 @@ impl InterfacePart {
     }
 }
 
-/// BPF_XDP.
-const XDP: u32 = 37;
+/// BPF_XDP, an attach type.
+pub const XDP: u32 = 37;
 
 /// A program attached somewhere, by a link or without one.
 #[derive(Clone, Debug, Default, PartialEq)]
