@@ -140,7 +140,7 @@ struct Object {
 
 impl Object {
     /// Whether BPF_OBJ_GET_INFO_BY_FD reports the same about this program.
-    fn is_told_by(&self, Read { facts, loaded_as, .. }: &Read) -> bool {
+    fn matches(&self, Read { facts, loaded_as, .. }: &Read) -> bool {
         (self.object_type, self.other, self.tag) == (facts.prog_type, facts.loaded.0, facts.tag)
             && self.name == *loaded_as
     }
@@ -223,7 +223,7 @@ impl Iterators {
             }
         };
         // The name, tag, type and load time of a program never change.
-        let differs = |(id, object): &(u32, Object)| known.get(id).is_some_and(|read| !object.is_told_by(read));
+        let differs = |(id, object): &(u32, Object)| known.get(id).is_some_and(|read| !object.matches(read));
         let differ = programs.walked.into_iter().filter(differs).map(of_program(View::ObjInfo));
         let mut found: Vec<_> = programs.not_walked.into_iter().map(of_program(View::NextId)).chain(differ).collect();
         found.extend(programs.not_listed.into_iter().map(|id| Hidden {

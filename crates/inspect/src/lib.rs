@@ -162,7 +162,7 @@ impl Collector {
     }
 
     /// Reads the notifications about interfaces that came since. Returns the parts of interfaces that changed since the last inventory,
-    /// and whether notifications were lost. An XDP program may be that of a [link](Self::xdp_links).
+    /// and whether notifications were lost. An XDP program may be that of a [link](network::xdp_links).
     pub fn changed_parts(&mut self, routes: &mut RouteChanges) -> (Vec<InterfacePart>, bool) {
         let mut parts = Vec::new();
         let lost = routes.read(|namespace, datagram| self.interfaces.changes(namespace, datagram, &mut parts));
@@ -172,11 +172,6 @@ impl Collector {
     /// Whether a network namespace of the last inventory sends no notifications.
     pub fn is_silent(&self) -> bool {
         self.interfaces.silent
-    }
-
-    /// The programs that links attach to XDP hooks, with the numbers of the interfaces.
-    pub fn xdp_links() -> FxHashSet<(ProgId, u32)> {
-        network::xdp_links()
     }
 
     /// Reads the counters of all programs in each inventory from now on. Call it when runs are counted.

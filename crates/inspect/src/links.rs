@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use tracetui_events::bpf::place::{self, AttachPoint};
-use tracetui_events::bpf::{AttachFacts, Hook, Link};
+use tracetui_events::bpf::{AttachFacts, Hook, Link, XDP};
 use tracetui_host::bpf::TRACE_ITER;
 use tracetui_host::btf::Btf;
 use tracetui_host::{decimal, read_bounded};
@@ -41,8 +41,6 @@ const RAW_TRACEPOINT_WRITABLE: u32 = 24;
 const EXT: u32 = 28;
 /// BPF_TRACE_RAW_TP.
 const TRACE_RAW_TP: u32 = 23;
-/// BPF_XDP.
-const XDP: u32 = 37;
 /// BPF_F_KPROBE_MULTI_RETURN, and BPF_F_UPROBE_MULTI_RETURN.
 const MULTI_RETURN: u32 = 1;
 

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 use tracetui_events::bpf::place::AttachPoint;
-use tracetui_events::bpf::{AttachFacts, Hook, InterfacePart, Part, Via, View};
+use tracetui_events::bpf::{AttachFacts, Hook, InterfacePart, Part, Via, View, XDP};
 use tracetui_events::limits;
 use tracetui_host::clock::now_thread;
 use tracetui_shared::header::until_nul;
@@ -68,8 +68,7 @@ const CLSACT: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
 /// The parent of the filters of the ingress qdisc.
 const INGRESS: u32 = 0xffff_0000;
 
-/// BPF_XDP, BPF_FLOW_DISSECTOR, BPF_SK_LOOKUP.
-const XDP: u32 = 37;
+/// BPF_FLOW_DISSECTOR, BPF_SK_LOOKUP.
 const OF_NAMESPACES: [u32; 2] = [17, 36];
 
 /// The maximum number of interfaces read in one namespace.
@@ -221,7 +220,7 @@ impl Interfaces {
 
 /// The programs that links attach to XDP hooks, with the numbers of the interfaces. A link that is being made exists before its
 /// program is attached, but cannot be opened yet.
-pub(super) fn xdp_links() -> FxHashSet<(ProgId, u32)> {
+pub fn xdp_links() -> FxHashSet<(ProgId, u32)> {
     let kind = ObjectKind::Link;
     let (ids, _) = sys::ids(kind, limits::BPF_PROGRAMS).unwrap_or_default();
     let program = |id: u32| {

@@ -17,6 +17,7 @@ use tracetui_events::frame::Batch;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter};
 use tracetui_host::pace::Pace;
+use tracetui_inspect::network::xdp_links;
 use tracetui_inspect::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids};
 use tracetui_shared::id::{LinkId, ProgId};
 
@@ -220,27 +221,26 @@ impl Taker {
             self.poke.reset();
         }
         if routes {
-            let parts = self.changed_parts();
+            let (parts, _) = self.changed_parts();
             self.change(&parts);
         }
         poked || routes
     }
 
-    /// The parts of interfaces that notifications show with other programs.
-    fn changed_parts(&mut self) -> Vec<InterfacePart> {
-        let Some(routes) = &mut self.routes else { return Vec::new() };
+    /// The parts of interfaces in the notifications that came, and whether some were lost. Then the next inventory must show what
+    /// changed.
+    fn changed_parts(&mut self) -> (Vec<InterfacePart>, bool) {
+        let Some(routes) = &mut self.routes else { return (Vec::new(), false) };
         let (mut parts, lost) = self.collector.changed_parts(routes);
-        // The next inventory shows what the lost ones did.
-        self.unsteady |= lost;
         self.lost |= lost;
         // Read once for all, since reading them takes long.
         let mut links = None;
         for InterfacePart { ifindex, part, programs, .. } in &mut parts {
-            let mut has_link = |id| links.get_or_insert_with(Collector::xdp_links).contains(&(id, *ifindex));
+            let mut has_link = |id| links.get_or_insert_with(xdp_links).contains(&(id, *ifindex));
             let is_xdp = *part == Part::Xdp;
             programs.retain(|facts| !is_xdp || self.described.lists(facts) || !has_link(facts.program));
         }
-        parts
+        (parts, lost)
     }
 
     /// Whether netlink attachments can come and go without a notification.
@@ -312,7 +312,7 @@ impl Taker {
     /// Takes an inventory. `None` if links were created or released meanwhile, unless this is the last try.
     fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
         self.links = link_ids().unwrap_or_default();
-        let before = self.changed_parts();
+        let (before, _) = self.changed_parts();
         self.change(&before);
         let from = clock::now_boot();
         let compares = self.compares();
@@ -326,10 +326,9 @@ impl Taker {
         // A link that could not be opened was just created or released. The inventory may show its attachment without
         // the link.
         // An interface whose programs changed meanwhile may have been read before or after that.
-        self.unsteady = false;
-        let parts = self.changed_parts();
-        self.unsteady |= parts.iter().any(|part| self.described.is_changed(part));
-        let steady = !self.links_changed() && inventory.unopened_links.is_empty() && !self.unsteady;
+        let (parts, lost) = self.changed_parts();
+        let is_changed = lost || parts.iter().any(|part| self.described.is_changed(part));
+        let steady = !self.links_changed() && inventory.unopened_links.is_empty() && !is_changed;
         self.unsteady = !steady;
         if !steady && !is_last {
             return Ok(None);

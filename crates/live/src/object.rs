@@ -170,7 +170,7 @@ impl Maps {
         self.left.get(name).map(OwnedFd::as_fd)
     }
 
-    /// Tells the probes that this link and older ones are not new.
+    /// Makes this link the last one that the probes do not report.
     pub(super) fn begin_links(&self, link: &OwnedFd) {
         // Before 5.15, an event of tracefs has no link. Then the inventory reports those that a program makes.
         let (Some(map), Ok(info)) = (self.fd(LINKS), info(link)) else { return };

@@ -424,10 +424,10 @@ fn attachments_left_out_by_a_falsified_query_are_found() {
         assert!(attached.iter().all(|(prog, _)| of(&honest, prog)["attached"][0]["via"] == "prog_attach"));
         for report in (0..REPORTS).map_while(|_| lie.report()) {
             for (prog, view) in &attached {
-                let (told, found) = (of(&report, prog), hidden_of(&report, id_and_tag(prog)[0]));
+                let (listed, found) = (of(&report, prog), hidden_of(&report, id_and_tag(prog)[0]));
                 assert_eq!(found.len(), 1, "{view}: {} {}", report["hidden"], report["unseen"]);
                 assert_eq!(
-                    (&told["attached"], &told["attached_why"]),
+                    (&listed["attached"], &listed["attached_why"]),
                     (&Value::Array(vec![]), &"not_collected".into())
                 );
                 assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&(*view).into(), &"prog_query".into()));

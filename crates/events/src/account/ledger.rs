@@ -240,10 +240,8 @@ impl Ledger {
         };
         account.late = self.late.0;
         account.processes_unread = self.unread_processes;
-        account.bpf_unseen = world
-            .bpf
-            .taken()
-            .map_or_else(Windows::default, |taken| Windows { count: taken.windows.into(), ns: taken.windows_ns });
+        let windows = world.bpf.taken().map(|taken| Windows { count: taken.windows.into(), ns: taken.windows_ns });
+        account.bpf_unseen = windows.unwrap_or_default();
         account
     }
 

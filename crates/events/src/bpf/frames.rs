@@ -195,7 +195,7 @@ pub struct Described {
     runs: FxHashMap<ProgId, BpfRuns>,
     /// The places that could not be examined in the first inventory.
     unseen: FxHashSet<&'static str>,
-    /// The number and the length of the times in which changes without a report could be missed, and whether the last one goes on.
+    /// The number and the length of the times in which changes could be missed, and whether the last one continues.
     windows: (u32, u64, bool),
     /// The end of the last inventory.
     taken: BootNanos,
@@ -213,11 +213,11 @@ impl Described {
         Described { start: (last, now), taken: now, ..Described::default() }
     }
 
-    /// Records whether changes without a report could be missed since the last inventory. Call it before [`update`](Self::update).
+    /// Records whether changes could be missed since the last inventory. Call it before [`update`](Self::update).
     pub fn missed(&mut self, missed: bool, now: BootNanos) {
-        let (count, ns, goes_on) = self.windows;
+        let (count, ns, continues) = self.windows;
         self.windows = match missed {
-            true => (count + u32::from(!goes_on), ns + now.since(self.taken), true),
+            true => (count + u32::from(!continues), ns + now.since(self.taken), true),
             false => (count, ns, false),
         };
     }

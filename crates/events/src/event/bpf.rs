@@ -271,7 +271,7 @@ impl<'a> Bpf<'a> {
             "perf_event" => self.perf_kind(),
             "tracing" if self.record().prog_type == prog::EXT => Some("freplace"),
             "tracing" | "netns" | "tracing_multi" => attach_type_kind(attach_type),
-            // The flags tell whether they run at the return.
+            // Their flags say whether they run at the return.
             "kprobe_multi" | "uprobe_multi" if self.lacks_arguments() => None,
             "kprobe_multi" => Some(if self.has(has::RETURNS) { "kretprobe" } else { "kprobe" }),
             "uprobe_multi" => Some(if self.has(has::RETURNS) { "uretprobe" } else { "uprobe" }),

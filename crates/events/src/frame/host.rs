@@ -390,10 +390,9 @@ wire_struct! {
         complete: bool,
         /// What could not be read, and why.
         unseen: Vec<String>,
-        /// The times since the start of the trace in which an attachment by netlink could have come and gone without a report: their
-        /// number.
+        /// How often since the start of the trace there was a time in which attachments by netlink could be missed.
         windows: u32,
-        /// Their length in nanoseconds.
+        /// The length of these times in nanoseconds.
         windows_ns: u64,
     }
 

@@ -262,14 +262,12 @@ impl Attached {
     pub(super) fn listed(&mut self, facts: &BpfAttachment, world: &World) -> Listing {
         let place = Place::of(facts, false);
         let gone = Place { gone: true, ..place };
-        let of_link = is_by_netlink(facts) && self.has_link(facts, world);
         let Some(all) = self.begun.get_mut(&place) else {
-            return match place.link {
-                _ if of_link => Listing::Ended,
-                LinkId(0) if self.unloaded.contains(&facts.program) => Listing::Unloaded,
-                link if link.0 != 0 && (self.unloaded.contains(&facts.program) || self.ended.contains_key(&gone)) => {
-                    Listing::Ended
-                }
+            let unloaded = self.unloaded.contains(&facts.program);
+            return match place.link.0 {
+                0 if is_by_netlink(facts) && self.has_link(facts, world) => Listing::Ended,
+                0 if unloaded => Listing::Unloaded,
+                1.. if unloaded || self.ended.contains_key(&gone) => Listing::Ended,
                 _ => Listing::Unreported,
             };
         };

@@ -1,8 +1,8 @@
 //! Links that a BPF program made (`bpf_sys_bpf`). They are found in the caller's descriptor table when bpf(BPF_PROG_TEST_RUN) ends.
 //!
 //! The kernel numbers links cyclically
-//! ([`bpf_link_alloc_id`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)), so the numbers also tell which
-//! links are new. [`LINKS`] makes each of them an event only once, whichever call reports it.
+//! ([`bpf_link_alloc_id`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)), so a higher number means a
+//! newer link. [`LINKS`] makes each of them an event only once, whichever call reports it.
 
 use super::object::{is_program, private_of, program_of_link};
 use crate::files::{Anonymous, at_slot, is_anonymous};
