@@ -28,6 +28,8 @@ struct Table {
     slots: u64,
     next: u64,
     end: u64,
+    /// The file that is examined.
+    file: u64,
     /// One more than the first descriptor that has a new link; 0 without one.
     found: u64,
 }
@@ -56,7 +58,7 @@ pub(super) unsafe fn made<const FURTHER: bool>(task: u64) -> Option<u64> {
             let mut turn = 0u32;
             loop {
                 may_turn!(turn, TURNS);
-                if !step(t) {
+                if !step::<false>(t) {
                     break;
                 }
             }
@@ -102,6 +104,16 @@ fn table() -> Option<*mut Table> {
     TABLES.get_ptr_mut(this_cpu()?.0)
 }
 
+/// [`note`] for the table's file: 1 if its link is new.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.further")]
+#[inline(never)]
+extern "C" fn link_is_new() -> i32 {
+    let Some(t) = table() else { return 0 };
+    // SAFETY: `t` is an element of a map.
+    i32::from(unsafe { note(get(&raw const (*t).file)) })
+}
+
 /// Examines descriptors. A global function, which the verifier checks once (see `further.rs`).
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.further")]
@@ -131,7 +143,7 @@ extern "C" fn links_piece() -> i32 {
     unsafe {
         loop {
             may_turn!(turn, TURNS);
-            if !step(t) {
+            if !step::<true>(t) {
                 return 1;
             }
         }
@@ -140,9 +152,9 @@ extern "C" fn links_piece() -> i32 {
 }
 
 /// Examines a descriptor; `false` at the end. All state is in memory, so that the iterations look alike to
-/// the verifier.
+/// the verifier, which checks [`link_is_new`] once and not in each of them.
 #[inline(always)]
-unsafe fn step(t: *mut Table) -> bool {
+unsafe fn step<const FURTHER: bool>(t: *mut Table) -> bool {
     // SAFETY: `t` is an element of a map. Kernel addresses are read by helper.
     unsafe {
         let next = get(&raw const (*t).next);
@@ -151,7 +163,9 @@ unsafe fn step(t: *mut Table) -> bool {
         }
         set(&raw mut (*t).next, next + 1);
         let file = at_slot(get(&raw const (*t).slots).wrapping_add(next << 3));
-        if file != 0 && note(file) && get(&raw const (*t).found) == 0 {
+        set(&raw mut (*t).file, file);
+        let is_new = file != 0 && if FURTHER { link_is_new() != 0 } else { note(file) };
+        if is_new && get(&raw const (*t).found) == 0 {
             set(&raw mut (*t).found, next + 1);
         }
         true
