@@ -167,6 +167,36 @@ pub mod scan {
     pub const TAIL_CALL: u8 = 4;
 }
 
+/// Messages of rtnetlink (include/uapi/linux/rtnetlink.h) that report changes of attachments.
+pub mod message {
+    /// `RTM_NEWLINK`.
+    pub const NEWLINK: u16 = 16;
+    /// `RTM_DELQDISC`.
+    pub const DELQDISC: u16 = 37;
+    /// `RTM_NEWTFILTER`.
+    pub const NEWTFILTER: u16 = 44;
+    /// `RTM_DELTFILTER`.
+    pub const DELTFILTER: u16 = 45;
+}
+
+/// The payload of [`BpfNetlink`](crate::kind::Slot::BpfNetlink): what a notification of rtnetlink says. The header has the process
+/// within whose call it was sent.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct NetlinkRecord {
+    /// `nlmsghdr.nlmsg_type`: one of [`message`].
+    pub message: u16,
+    /// `IFLA_XDP_ATTACHED` of an interface: how XDP programs are attached; 0 without one. Of a qdisc, 1 for clsact and ingress, else 0.
+    pub mode: u8,
+    /// 1 if the notification would be the first after a change of the attachment, and a process made it. 0 for one that changes an
+    /// interface's flags, of an interface that is down, and of a kernel thread.
+    pub first: u8,
+    /// `ifinfomsg.ifi_index` or `tcmsg.tcm_ifindex`.
+    pub ifindex: u32,
+    /// `IFLA_XDP_PROG_ID` or `TCA_BPF_ID`; 0 if absent.
+    pub prog_id: u32,
+}
+
 /// Bytes of the text after a record, with its NUL: a path, or the name of a function.
 pub const TEXT_LEN: usize = 4096;
 /// Bytes of a program's symbol with its NUL: `bpf_prog_`, its tag, `_`, and its whole name.

@@ -304,7 +304,7 @@ fn every_attachment_ends_once() {
         numbers.push(i64::from(linked));
         numbers
     });
-    let Some((run, _, numbers)) = acted else { return };
+    let Some((run, pid, numbers)) = acted else { return };
     let notified = numbers.last() == Some(&1);
     if !notified {
         let _ =
@@ -318,7 +318,8 @@ fn every_attachment_ends_once() {
             continue;
         }
         checked += 1;
-        failed.extend(check(&run, &case, ids, notified).err().map(|why| format!("{n}: {case:?}: {why}")));
+        failed
+            .extend(check(&run, &case, ids, notified.then_some(pid)).err().map(|why| format!("{n}: {case:?}: {why}")));
     }
     println!("{checked} attachments of {} ways", WAYS.len());
     assert!(failed.is_empty(), "{} of {checked}: {failed:#?}", failed.len());
@@ -334,8 +335,9 @@ fn link_to(other: &File, name: &str) -> bool {
     linked && run("ip", &["link", "set", "dev", name, "up"]) == 0
 }
 
-/// Checks the events of an attachment. `notified`: the kernel notifies tracetui of changes of interfaces in its namespace.
-fn check(run: &Run, case: &Case, ids: &[i64], notified: bool) -> Result<(), String> {
+/// Checks the events of an attachment. `notified`: the process whose commands made it, if the kernel notifies tracetui of changes of interfaces in
+/// its namespace.
+fn check(run: &Run, case: &Case, ids: &[i64], notified: Option<i32>) -> Result<(), String> {
     let is_of = |e: &Value| e["prog"]["id"] == ids[0] || ids[1] != 0 && e["attach"]["link_id"] == ids[1];
     let events: Vec<Value> = run.lines().filter(|e| e["kind"] == "bpf" && is_of(e)).collect();
     let of = |op: &str| events.iter().filter(|e| e["op"] == op).cloned().collect::<Vec<_>>();
@@ -344,7 +346,7 @@ fn check(run: &Run, case: &Case, ids: &[i64], notified: bool) -> Result<(), Stri
         |events: &[Value]| events.iter().map(|e| format!("{} {}", e["seen_by"], e["attach"])).collect::<Vec<_>>();
     let by_netlink = matches!(case.way, XdpNetlink | Tc);
     // Without notifications, an inventory may miss those of netlink.
-    if by_netlink && !notified && begun.is_empty() && ended.is_empty() {
+    if by_netlink && notified.is_none() && begun.is_empty() && ended.is_empty() {
         return Ok(());
     }
     let ([begin], [end]) = (&begun[..], &ended[..]) else {
@@ -353,6 +355,13 @@ fn check(run: &Run, case: &Case, ids: &[i64], notified: bool) -> Result<(), Stri
     let ns = |event: &Value| event["ns"].as_u64().expect("a number");
     if ns(begin) > ns(end) {
         return Err("it ends before it begins".to_owned());
+    }
+    if let Some(pid) = notified.filter(|_| by_netlink) {
+        let commands = if case.way == Tc { ["tc", "tc"] } else { ["bpftool", "ip"] };
+        let by = [begin, end].map(|event| (event["ppid"].clone(), event["comm"].clone()));
+        if by != commands.map(|command| (pid.into(), command.into())) {
+            return Err(format!("by {by:?}, and not by {commands:?} of {pid}"));
+        }
     }
     let word = |key: &str| (begin["attach"][key].clone(), end["attach"][key].clone());
     for key in ["type", "via", "link_id"] {
