@@ -372,7 +372,8 @@ impl Attached {
                 let Some(reported) = last.map(|(at, _)| at).and_then(|at| all.remove(at)) else { break };
                 self.bytes -= reported.end.len();
                 if !reported.open {
-                    times.push_back(reported.time);
+                    // The oldest end is the first to be confirmed.
+                    times.insert(times.partition_point(|time| *time <= reported.time), reported.time);
                 }
             }
         }

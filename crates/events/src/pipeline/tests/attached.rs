@@ -345,6 +345,16 @@ proptest! {
     }
 }
 
+/// A program is detached and attached again between inventories, and detached from another place while one is taken.
+#[test]
+fn ends_that_inventories_confirm_late_are_confirmed_in_order() {
+    let (link, unnamed) = (Act::Link { nth: 0, place: 0 }, |nth| Act::Detach { nth, names: false });
+    let [here, there] = [0, 2].map(|place| Act::Place { nth: 0, place });
+    let again = [Act::Ioctl { nth: 0, place: 0 }, unnamed(0), unnamed(0), there, link, here, Act::Take];
+    let rest = [unnamed(1), Act::Begin, link, unnamed(2), Act::Take, Act::Take];
+    check(&[Act::Load, link, there], &[&again[..], &rest].concat());
+}
+
 /// The events as JSON without the time, and what is the same in the event of a begin and of its end.
 #[test]
 fn an_end_has_the_place_of_the_begin() {
