@@ -335,7 +335,8 @@ fn attach_by_id(program: &OwnedFd) -> Result<OwnedFd, Failure> {
     link.map_err(|error| Failure { why: format!("bpf_raw_tracepoint_open: {error}"), remedy: None })
 }
 
-/// A socket that receives rtnetlink's notifications of interfaces and tc filters, with a program as its filter.
+/// A socket that receives rtnetlink's notifications of interfaces and tc filters in this network namespace, with a program as its
+/// filter. In others, interfaces have the same numbers, and the program does not see the namespace.
 fn notified_socket(program: &OwnedFd) -> io::Result<OwnedFd> {
     let socket = RouteChanges::socket()?;
     let (program, size) = (program.as_raw_fd(), size_of::<libc::c_int>() as libc::socklen_t);

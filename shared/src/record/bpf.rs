@@ -25,8 +25,8 @@ pub mod call {
     /// space.
     pub const STREAM: u8 = 128;
     /// None: the inventory has an attachment, or has it no more, or a program is hidden. `cmd` is `BPF_PROG_ATTACH`,
-    /// `BPF_PROG_DETACH` or [`super::cmd::HIDDEN`]. `hooknum` is what it hangs on, `priority` the mechanism; of a hidden program,
-    /// the view that has it, and the one that lacks it. Made in user space.
+    /// `BPF_PROG_DETACH` or [`super::cmd::HIDDEN`]. `hooknum` is what it hangs on, `priority` the mechanism, `attach_btf_id` the number
+    /// of an interface's network namespace; of a hidden program, the view that has it, and the one that lacks it. Made in user space.
     pub const INVENTORY: u8 = 129;
 }
 
@@ -171,6 +171,8 @@ pub mod scan {
 pub mod message {
     /// `RTM_NEWLINK`.
     pub const NEWLINK: u16 = 16;
+    /// `RTM_DELLINK`.
+    pub const DELLINK: u16 = 17;
     /// `RTM_DELQDISC`.
     pub const DELQDISC: u16 = 37;
     /// `RTM_NEWTFILTER`.
@@ -186,15 +188,15 @@ pub mod message {
 pub struct NetlinkRecord {
     /// `nlmsghdr.nlmsg_type`: one of [`message`].
     pub message: u16,
-    /// `IFLA_XDP_ATTACHED` of an interface: how XDP programs are attached; 0 without one. Of a qdisc, 1 for clsact and ingress, else 0.
-    pub mode: u8,
-    /// 1 if the notification would be the first after a change of the attachment, and a process made it. 0 for one that changes an
-    /// interface's flags, of an interface that is down, and of a kernel thread.
-    pub first: u8,
+    /// 1 if a change of the interface's XDP program would have sent the notification, and a process caused it. 0 if it reports a change
+    /// of flags, if the interface is down (it sends none then), or if a kernel thread caused it.
+    pub first: u16,
     /// `ifinfomsg.ifi_index` or `tcmsg.tcm_ifindex`.
     pub ifindex: u32,
-    /// `IFLA_XDP_PROG_ID` or `TCA_BPF_ID`; 0 if absent.
-    pub prog_id: u32,
+    /// The number of its network namespace (`net.ns.inum`): tracetui's.
+    pub netns: u32,
+    /// `IFLA_XDP_DRV_PROG_ID`, `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID`; or `TCA_BPF_ID` and zeros. 0 if absent.
+    pub programs: [u32; 3],
 }
 
 /// Bytes of the text after a record, with its NUL: a path, or the name of a function.

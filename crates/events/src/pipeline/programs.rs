@@ -254,7 +254,7 @@ impl ProgramReports {
 
     /// Takes over the attachments of a later state.
     pub(super) fn catch_up(&mut self, later: ProgramReports) {
-        self.attached = later.attached;
+        (self.attached, self.callers) = (later.attached, later.callers);
     }
 
     /// Turns the waiting reports that no system call has confirmed by this time into events.
@@ -360,7 +360,7 @@ impl ProgramReports {
     /// Restores a waiting event, or the record of a call.
     pub(super) fn restore_waiting(&mut self, frame: &FrameRef<'_>) {
         if frame.header.has(flag::REQUEST) {
-            return self.callers.add(frame);
+            return self.callers.restore(frame);
         }
         let Some(record) = record(frame.payload).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) else {
             return;
@@ -484,7 +484,7 @@ fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, t
         (record.link_id, record.link_type) = (facts.link.0, facts.link_type);
     }
     (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
-    record.attach_type = facts.attach_type;
+    (record.attach_type, record.attach_btf_id) = (facts.attach_type, facts.netns.unwrap_or_default().0);
     let text = set_place(&mut record, facts);
     out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
 }

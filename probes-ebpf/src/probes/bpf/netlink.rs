@@ -9,16 +9,21 @@ use crate::read::{has as exists, ld, may_turn, set};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
-use aya_ebpf::macros::socket_filter;
+use aya_ebpf::macros::{map, socket_filter};
+use aya_ebpf::maps::Array;
 use aya_ebpf::programs::SkBuffContext;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{NetlinkRecord, message};
 
 per_cpu! {
-    /// Records of `bpf_netlink`. Whoever makes a change that it reports holds the kernel's `rtnl_mutex`.
+    /// Records of `bpf_netlink`, which runs once at a time: whoever makes a change that it reports holds the kernel's `rtnl_mutex`.
     NETLINK_SCRATCH: Frame<NetlinkRecord>;
 }
+
+/// The number of the socket's network namespace. User space writes it.
+#[map]
+static NETLINK_NETNS: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Words of a notification that are read: `struct nlmsghdr` and `struct tcmsg`.
 const WORDS: usize = 9;
@@ -31,16 +36,14 @@ const TURNS: u32 = 96;
 
 // Attributes (include/uapi/linux/if_link.h, rtnetlink.h, pkt_cls.h).
 const IFLA_XDP: u32 = 43;
-const IFLA_XDP_ATTACHED: u32 = 2;
-const IFLA_XDP_PROG_ID: u32 = 4;
+/// `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID` follow.
+const IFLA_XDP_DRV_PROG_ID: u32 = 5;
 const TCA_KIND: u32 = 1;
 const TCA_OPTIONS: u32 = 2;
 const TCA_BPF_ID: u32 = 11;
 
 /// `IFF_UP` (include/uapi/linux/if.h).
 const UP: u32 = 1;
-/// `TC_H_CLSACT` (include/uapi/linux/pkt_sched.h), the parent of the qdiscs clsact and ingress.
-const CLSACT: u32 = 0xffff_fff1;
 /// `PF_KTHREAD` (include/linux/sched.h).
 const KERNEL_THREAD: u32 = 0x20_0000;
 
@@ -56,33 +59,41 @@ pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
     0
 }
 
-/// What a notification says of a program; `None` if it says nothing.
+/// What a notification says of programs; `None` if it says nothing. The next lines must only let through what holds `rtnl_mutex`: not
+/// what bridges send for their ports (AF_BRIDGE), nor what filters send that do without it (flower).
 #[inline(always)]
 unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
     // SAFETY: the context is that of a filter.
     unsafe {
-        let head: [u32; WORDS] = load(ctx, 0)?;
-        let end = ctx.len();
-        let kind = head[1] as u16;
-        let mut record = NetlinkRecord { message: kind, mode: 0, first: 1, ifindex: head[5], prog_id: 0 };
-        match kind {
+        let mut head = [0u32; WORDS];
+        if !load(ctx, 0, &mut head) || head[4] & 0xff != 0 {
+            return None;
+        }
+        let (end, message) = (ctx.len(), head[1] as u16);
+        let mut record = NetlinkRecord { message, first: 1, ifindex: head[5], netns: 0, programs: [0; 3] };
+        match message {
             message::NEWLINK => {
                 // A change of flags is another's work. An interface that is down sends nothing when a program is attached.
-                record.first = u8::from(head[6] & UP != 0 && head[7] == 0);
-                if let Some((at, end)) = attribute(ctx, LINK, end, IFLA_XDP) {
-                    record.mode = number::<u8>(ctx, at, end, IFLA_XDP_ATTACHED);
-                    record.prog_id = number(ctx, at, end, IFLA_XDP_PROG_ID);
+                record.first = u16::from(head[6] & UP != 0 && head[7] == 0);
+                let (at, end) = attribute(ctx, LINK, end, IFLA_XDP)?;
+                let mut mode = 0;
+                while mode < 3 {
+                    record.programs[mode] = number(ctx, at, end, IFLA_XDP_DRV_PROG_ID + mode as u32);
+                    mode += 1;
                 }
             }
             message::NEWTFILTER | message::DELTFILTER => {
                 let (at, _) = attribute(ctx, FILTER, end, TCA_KIND)?;
-                if load::<u32>(ctx, at)? != u32::from_le_bytes(*b"bpf\0") {
+                let mut kind = 0u32;
+                if !load(ctx, at, &mut kind) || kind != u32::from_le_bytes(*b"bpf\0") {
                     return None;
                 }
-                let (at, end) = attribute(ctx, FILTER, end, TCA_OPTIONS)?;
-                record.prog_id = number(ctx, at, end, TCA_BPF_ID);
+                // All filters of a priority are deleted by one notification without options.
+                if let Some((at, end)) = attribute(ctx, FILTER, end, TCA_OPTIONS) {
+                    record.programs[0] = number(ctx, at, end, TCA_BPF_ID);
+                }
             }
-            message::DELQDISC => record.mode = u8::from(head[7] == CLSACT),
+            message::DELQDISC | message::DELLINK => {}
             _ => return None,
         }
         Some(record)
@@ -94,11 +105,12 @@ unsafe fn report(record: NetlinkRecord) {
     // SAFETY: the current task is a BTF pointer where the kernel has them. `frame` is this CPU's element of this program's own map.
     unsafe {
         let who = Who::of(current());
-        let Some(event) = Event::request(Slot::BpfNetlink, &who) else { return };
+        let Some(event) = Event::unfiltered(Slot::BpfNetlink, &who) else { return };
         let Some(frame) = event.place(&NETLINK_SCRATCH) else { return };
         event.head(&raw mut (*frame).header, &who);
+        let netns = NETLINK_NETNS.get(0).copied().unwrap_or_default();
         let by_kernel = exists(field::TaskFlags) && ld::<u32>(who.task, field::TaskFlags) & KERNEL_THREAD != 0;
-        set(&raw mut (*frame).record, NetlinkRecord { first: record.first & u8::from(!by_kernel), ..record });
+        set(&raw mut (*frame).record, NetlinkRecord { first: record.first & u16::from(!by_kernel), netns, ..record });
         const LEN: u64 = size_of::<Frame<NetlinkRecord>>() as u64;
         event.send(frame.cast(), LEN, LEN);
     }
@@ -118,7 +130,10 @@ unsafe fn attribute(ctx: &SkBuffContext, mut at: u32, end: u32, wanted: u32) -> 
             if at >= end {
                 break;
             }
-            let Some(head) = load::<u32>(ctx, at) else { break };
+            let mut head = 0u32;
+            if !load(ctx, at, &mut head) {
+                break;
+            }
             let len = head & 0xffff;
             if len < HEAD {
                 break;
@@ -134,18 +149,20 @@ unsafe fn attribute(ctx: &SkBuffContext, mut at: u32, end: u32, wanted: u32) -> 
 
 /// The value of an attribute that is a number; 0 without it.
 #[inline(always)]
-unsafe fn number<T: Copy + Default>(ctx: &SkBuffContext, at: u32, end: u32, wanted: u32) -> T {
+unsafe fn number(ctx: &SkBuffContext, at: u32, end: u32, wanted: u32) -> u32 {
+    let mut value = 0;
     // SAFETY: the context is that of a filter.
-    unsafe { attribute(ctx, at, end, wanted).and_then(|(at, _)| load(ctx, at)).unwrap_or_default() }
+    unsafe {
+        if let Some((at, _)) = attribute(ctx, at, end, wanted) {
+            load(ctx, at, &mut value);
+        }
+    }
+    value
 }
 
-/// Bytes of a notification; `None` if it is shorter.
+/// Reads bytes of a notification. Returns `false` if it is shorter.
 #[inline(always)]
-unsafe fn load<T: Copy>(ctx: &SkBuffContext, at: u32) -> Option<T> {
-    let mut value = core::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: `value` has the size that is passed, and every content of an integer is valid.
-    unsafe {
-        let result = bpf_skb_load_bytes(ctx.as_ptr(), at, value.as_mut_ptr().cast(), size_of::<T>() as u32);
-        (result == 0).then(|| value.assume_init())
-    }
+unsafe fn load<T>(ctx: &SkBuffContext, at: u32, to: &mut T) -> bool {
+    // SAFETY: `to` has the size that is passed, and every content of integers is valid.
+    unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, (&raw mut *to).cast(), size_of::<T>() as u32) == 0 }
 }
