@@ -23,6 +23,9 @@ const ENDED: u16 = 4;
 /// The header of a record and the record.
 type Call = (FrameHeader, NetlinkRecord);
 
+/// A call with its index.
+type Numbered = (usize, Call);
+
 /// The records of calls.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
@@ -43,8 +46,10 @@ impl Callers {
             self.blind = self.blind.max(time);
         }
         let here = |(_, other): &&Call| (other.ifindex, other.netns) == (record.ifindex, record.netns);
+        // Whoever owns an interface can repeat its notifications. Those of filters are of one filter each.
         let repeats = |(header, other): &Call| *other == record && process(header) == process(&frame.header);
-        if !self.calls.iter().rev().find(here).is_some_and(repeats) {
+        let repeats = record.message == message::NEWLINK && self.calls.iter().rev().find(here).is_some_and(repeats);
+        if !repeats {
             self.calls.push_back((frame.header, record));
         }
         if self.calls.len() > limits::BPF_CALLERS
@@ -74,7 +79,7 @@ impl Callers {
         let here = |(header, record): &Call| {
             (record.ifindex, record.netns) == (change.object, change.attach_btf_id) && header.time <= known
         };
-        let calls: Vec<(usize, Call)> = self.calls.iter().copied().enumerate().filter(|(_, call)| here(call)).collect();
+        let calls: Vec<Numbered> = self.calls.iter().copied().enumerate().filter(|(_, call)| here(call)).collect();
         let gone = change.cmd == cmd::PROG_DETACH;
         let (taken, found) = if change.attach_type == XDP {
             let found = of_interface(&calls, change.prog_id, gone);
@@ -82,7 +87,7 @@ impl Callers {
         } else if gone {
             end_of_filter(&calls, change.prog_id)?
         } else {
-            let begins = |(_, (_, record)): &&(usize, Call)| {
+            let begins = |(_, (_, record)): &&Numbered| {
                 record.message == message::NEWTFILTER
                     && record.programs[0] == change.prog_id
                     && record.first & BEGUN == 0
@@ -103,9 +108,9 @@ impl Callers {
 }
 
 /// The first records that show a program of XDP after others, or others after it, that no change has taken.
-fn of_interface(calls: &[(usize, Call)], program: u32, gone: bool) -> Vec<(usize, Call)> {
+fn of_interface(calls: &[Numbered], program: u32, gone: bool) -> Vec<Numbered> {
     let links: Vec<_> = calls.iter().filter(|(_, (_, record))| record.message == message::NEWLINK).collect();
-    let shows = |(_, (_, record)): &(usize, Call)| record.programs.contains(&program);
+    let shows = |(_, (_, record)): &Numbered| record.programs.contains(&program);
     let changes = |at: &usize| {
         let before = at.checked_sub(1).is_some_and(|before| shows(links[before]));
         before == gone && shows(links[*at]) != gone && links[*at].1.1.first & if gone { ENDED } else { BEGUN } == 0
@@ -115,8 +120,8 @@ fn of_interface(calls: &[(usize, Call)], program: u32, gone: bool) -> Vec<(usize
 
 /// The record of the beginning of a filter, which its end takes, and those of the calls that may have ended it: that deleted filters or
 /// a qdisc. Nothing is certain if another process replaced a filter or deleted the interface. `None` if the beginning is not known.
-fn end_of_filter(calls: &[(usize, Call)], program: u32) -> Option<(Option<usize>, Vec<(usize, Call)>)> {
-    let begun = |(_, (_, record)): &(usize, Call)| {
+fn end_of_filter(calls: &[Numbered], program: u32) -> Option<(Option<usize>, Vec<Numbered>)> {
+    let begun = |(_, (_, record)): &Numbered| {
         let is_begin = record.message == message::NEWTFILTER && record.programs[0] == program;
         is_begin && record.first & (BEGUN | ENDED) == BEGUN
     };
@@ -130,7 +135,7 @@ fn end_of_filter(calls: &[(usize, Call)], program: u32) -> Option<(Option<usize>
         message::NEWTFILTER => record.programs[0] != program,
         message => message == message::DELLINK,
     };
-    let of = |which: &dyn Fn(&NetlinkRecord) -> bool| -> Vec<(usize, Call)> {
+    let of = |which: &dyn Fn(&NetlinkRecord) -> bool| -> Vec<Numbered> {
         after.iter().filter(|(_, (_, record))| which(record)).copied().collect()
     };
     let ended = of(&ends);
