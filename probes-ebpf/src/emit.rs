@@ -194,18 +194,18 @@ impl Event {
     #[inline(always)]
     pub unsafe fn request(slot: Slot, who: &Who) -> Option<Event> {
         // SAFETY: the same as for `request_if`.
-        unsafe { Event::request_if(slot, who, || capture::wanted(slot.kind(), who, true)) }
+        unsafe { Event::request_if::<true>(slot, who) }
     }
 
     /// [`request`](Self::request) whatever the capture filter says: user space needs all of them.
     #[inline(always)]
     pub unsafe fn unfiltered(slot: Slot, who: &Who) -> Option<Event> {
         // SAFETY: the same as for `request_if`.
-        unsafe { Event::request_if(slot, who, || true) }
+        unsafe { Event::request_if::<false>(slot, who) }
     }
 
     #[inline(always)]
-    unsafe fn request_if(slot: Slot, who: &Who, wanted: impl Fn() -> bool) -> Option<Event> {
+    unsafe fn request_if<const FILTERED: bool>(slot: Slot, who: &Who) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
         // SAFETY: `state` is this CPU's element of the map.
         unsafe {
@@ -215,7 +215,7 @@ impl Event {
                 (*counters).own += 1;
                 return None;
             }
-            if !wanted() {
+            if FILTERED && !capture::wanted(slot.kind(), who, true) {
                 (*counters).filtered += 1;
                 return None;
             }

@@ -12,6 +12,7 @@ use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
 use aya_ebpf::macros::{map, socket_filter};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::SkBuffContext;
+use core::mem::MaybeUninit;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{NetlinkRecord, message};
@@ -65,8 +66,12 @@ pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
 unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
     // SAFETY: the context is that of a filter.
     unsafe {
-        let mut head = [0u32; WORDS];
-        if !load(ctx, 0, &mut head) || head[4] & 0xff != 0 {
+        let mut head = MaybeUninit::<[u32; WORDS]>::uninit();
+        if !load(ctx, 0, &mut head) {
+            return None;
+        }
+        let head = head.assume_init();
+        if head[4] & 0xff != 0 {
             return None;
         }
         let (end, message) = (ctx.len(), head[1] as u16);
