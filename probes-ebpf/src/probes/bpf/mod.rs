@@ -24,7 +24,6 @@ use tracetui_shared::record::stack;
 mod asked;
 mod link;
 mod made;
-mod netlink;
 mod object;
 mod perf;
 mod target;
