@@ -136,7 +136,7 @@ pub(super) struct Attached {
     begun: BTreeMap<Place, VecDeque<Reported>>,
     /// The places of each program in `begun`, and earlier ones.
     of_program: BTreeSet<(ProgId, Place)>,
-    /// The times of ends of attachments that an inventory lists.
+    /// The times of ends of attachments that an inventory lists, oldest first.
     ended: BTreeMap<Place, VecDeque<BootNanos>>,
     /// The programs that were unloaded last, and when. An inventory that began earlier may still list their attachments.
     unloaded: Fifo<ProgId, BootNanos>,
@@ -189,7 +189,7 @@ impl Attached {
 
     /// Records the end of an attachment that an inventory lists, or may list.
     pub(super) fn note_end(&mut self, place: Place, time: BootNanos) {
-        self.ended.entry(place).or_default().push_back(time);
+        insert_end(self.ended.entry(place).or_default(), time);
         self.reports += 1;
     }
 
@@ -372,8 +372,7 @@ impl Attached {
                 let Some(reported) = last.map(|(at, _)| at).and_then(|at| all.remove(at)) else { break };
                 self.bytes -= reported.end.len();
                 if !reported.open {
-                    // The oldest end is the first to be confirmed.
-                    times.insert(times.partition_point(|time| *time <= reported.time), reported.time);
+                    insert_end(times, reported.time);
                 }
             }
         }
@@ -465,6 +464,12 @@ impl Attached {
 /// Whether netlink shows it. Netlink also shows the XDP programs of links, even if the link is gone by now.
 fn is_by_netlink(facts: &BpfAttachment) -> bool {
     facts.via == Via::Netlink as u8
+}
+
+/// Inserts the time of an end. The oldest is the first to be confirmed.
+fn insert_end(times: &mut VecDeque<BootNanos>, time: BootNanos) {
+    let at = times.partition_point(|other| *other <= time);
+    times.insert(at, time);
 }
 
 fn sort(all: &mut VecDeque<Reported>) {
