@@ -193,6 +193,19 @@ impl Event {
     /// still unknown. `None` if the request is not to be sent.
     #[inline(always)]
     pub unsafe fn request(slot: Slot, who: &Who) -> Option<Event> {
+        // SAFETY: the same as for `request_if`.
+        unsafe { Event::request_if::<true>(slot, who) }
+    }
+
+    /// [`request`](Self::request) whatever the capture filter says: user space needs all of them.
+    #[inline(always)]
+    pub unsafe fn unfiltered(slot: Slot, who: &Who) -> Option<Event> {
+        // SAFETY: the same as for `request_if`.
+        unsafe { Event::request_if::<false>(slot, who) }
+    }
+
+    #[inline(always)]
+    unsafe fn request_if<const FILTERED: bool>(slot: Slot, who: &Who) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
         // SAFETY: `state` is this CPU's element of the map.
         unsafe {
@@ -202,7 +215,7 @@ impl Event {
                 (*counters).own += 1;
                 return None;
             }
-            if !capture::wanted(slot.kind(), who, true) {
+            if FILTERED && !capture::wanted(slot.kind(), who, true) {
                 (*counters).filtered += 1;
                 return None;
             }
@@ -370,7 +383,8 @@ impl Event {
             if need > SMALL + RING_HEADER + 7 {
                 return self.has_half(need);
             }
-            !self.slot.kind().floods() || self.has_credit(frame)
+            // Whoever owns an interface can make any number of notifications.
+            !(self.slot.kind().floods() || matches!(self.slot, Slot::BpfNetlink)) || self.has_credit(frame)
         }
     }
 

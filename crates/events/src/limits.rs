@@ -14,6 +14,14 @@ pub const BPF_LOADS_WAITING: usize = 4096;
 /// reports waits as long; later events do not.
 pub const BPF_LOAD_NS: u64 = 500_000_000;
 
+/// Records of who attached or detached a program by netlink that wait for the inventory's report. The oldest is forgotten: that change
+/// has no process.
+pub const BPF_CALLERS: usize = 1024;
+
+/// Nanoseconds within which the inventory reports a change of which rtnetlink sent a notification. Such a record is not of a change
+/// that is reported later.
+pub const BPF_CALLER_NS: u64 = 3_000_000_000;
+
 /// Programs whose load is remembered as reported. The oldest is forgotten: if it is reported once more, that counts as another
 /// load.
 pub const BPF_LOADS_KNOWN: usize = 16_384;

@@ -8,6 +8,7 @@
 
 mod assemble;
 mod attached;
+mod callers;
 mod command;
 mod deliver;
 pub mod excerpt;
@@ -37,7 +38,7 @@ use order::Order;
 use programs::ProgramReports;
 use requests::Requests;
 use tracetui_shared::header::flag;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::time::BootNanos;
 
 /// What the receiver of an event did with it.
@@ -154,6 +155,11 @@ impl Pipeline {
             return true;
         }
         self.gaps.feed(&frame.header, made);
+        if frame.header.has(flag::REQUEST) && frame.header.slot == Slot::BpfNetlink as u16 {
+            self.programs.called(frame);
+            self.ledger.kept(Kind::Bpf);
+            return false;
+        }
         // Before the end of a link is known.
         let whole = programs::with_place(frame, &self.world);
         if !self.programs.is_new(frame, &mut self.world) {

@@ -23,11 +23,14 @@ pub enum ProgramKind {
     Iterator(u32),
     /// A program that bpf(2) runs, and that may sleep.
     Syscall,
+    /// The filter of a socket (`SO_ATTACH_BPF`).
+    SocketFilter,
 }
 
 impl ProgramKind {
     /// `enum bpf_prog_type`, `enum bpf_attach_type` (UAPI), and the id.
     fn numbers(self) -> (u32, u32, u32) {
+        const SOCKET_FILTER: u32 = 1;
         const KPROBE: u32 = 2;
         const TRACEPOINT: u32 = 5;
         const RAW_TRACEPOINT: u32 = 17;
@@ -44,6 +47,7 @@ impl ProgramKind {
             ProgramKind::Exit(id) => (TRACING, TRACE_FEXIT, id),
             ProgramKind::Iterator(id) => (TRACING, TRACE_ITER, id),
             ProgramKind::Syscall => (SYSCALL, 0, 0),
+            ProgramKind::SocketFilter => (SOCKET_FILTER, 0, 0),
         }
     }
 

@@ -152,11 +152,9 @@ pub struct RouteChanges {
 
 impl RouteChanges {
     fn open() -> io::Result<RouteChanges> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
+        let socket = RouteChanges::socket()?;
         // At most `rmem_max`.
         let _ = sockopt::set_socket_recv_buffer_size(&socket, BUFFER * 64);
-        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         let (on, size) = (1i32, size_of::<i32>() as u32);
         // SAFETY: `on` is live, and has the size that is passed. If the call fails, changes in other namespaces are not
         // reported.
@@ -165,6 +163,14 @@ impl RouteChanges {
             libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID, value, size)
         };
         Ok(RouteChanges { socket, buffer: vec![0; BUFFER] })
+    }
+
+    /// A socket that receives the changes in the namespace of the calling thread.
+    pub fn socket() -> io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        Ok(socket)
     }
 
     /// Passes on the pending datagrams, each with the id that tracetui's namespace has for its namespace (`None` for itself).

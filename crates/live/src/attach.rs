@@ -18,6 +18,7 @@ use tracetui_host::ftrace::{self, FunctionTracing};
 use tracetui_host::ksymbols::open_tracepoint;
 use tracetui_host::machine::Release;
 use tracetui_host::program::ProgramKind;
+use tracetui_inspect::RouteChanges;
 use tracetui_shared::kind::Kind;
 
 /// An attached program; detaches when dropped.
@@ -142,6 +143,7 @@ fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch) -> Result<Program
             ids()?.function(name).map(ProgramKind::Iterator).ok_or_else(|| no_function(name))
         }
         AttachPoint::Classic(..) => Ok(ProgramKind::Tracepoint),
+        AttachPoint::Notified => Ok(ProgramKind::SocketFilter),
         AttachPoint::Functions(_, names) => match names(arch)[0] {
             first if facts.functions.contains(&first) => Ok(ProgramKind::Functions),
             first => Err(no_function(first)),
@@ -259,7 +261,8 @@ impl Attacher<'_> {
         };
         let program = loaded.map_err(|rejected| refusal(probe, &rejected))?;
         let (links, note) = self.attach(&program, &probe.place)?;
-        if let Some(link) = links.last().filter(|_| probe.kinds().contains(Kind::Bpf)) {
+        let is_link = !matches!(probe.place, AttachPoint::Notified);
+        if let Some(link) = links.last().filter(|_| is_link && probe.kinds().contains(Kind::Bpf)) {
             self.maps.begin_links(link);
         }
         let link = |held| Link { program: probe.name(), held, at_functions: kind == ProgramKind::Functions };
@@ -280,6 +283,10 @@ impl Attacher<'_> {
                 let links: io::Result<Vec<_>> =
                     if maps.is_empty() { link_iterator(program).map(|link| vec![link]) } else { over.collect() };
                 Ok((links.map_err(failed)?, None))
+            }
+            AttachPoint::Notified => {
+                let failed = |error| Failure { why: format!("netlink socket: {error}"), remedy: None };
+                Ok((vec![notified_socket(program).map_err(failed)?], None))
             }
             AttachPoint::Functions(at, names) => {
                 let there: Vec<_> =
@@ -326,6 +333,19 @@ fn attach_by_id(program: &OwnedFd) -> Result<OwnedFd, Failure> {
     // SAFETY: the member has the address of a name, none here, and the program.
     let link = unsafe { bpf_fd(BPF_RAW_TRACEPOINT_OPEN, &mut [0, 0, number(program), 0]) };
     link.map_err(|error| Failure { why: format!("bpf_raw_tracepoint_open: {error}"), remedy: None })
+}
+
+/// A socket that receives rtnetlink's notifications of interfaces and tc filters in this network namespace, with a program as its
+/// filter. In others, interfaces have the same numbers, and the program does not see the namespace.
+fn notified_socket(program: &OwnedFd) -> io::Result<OwnedFd> {
+    let socket = RouteChanges::socket()?;
+    let (program, size) = (program.as_raw_fd(), size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the descriptor is live, and has the size that is passed.
+    let result = unsafe {
+        let value = (&raw const program).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_BPF, value, size)
+    };
+    if result == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Attaches a program to an event of tracefs. From 5.15 on, a link holds the program; before, the event itself does.

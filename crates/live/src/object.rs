@@ -12,8 +12,10 @@ use aya_obj::generated::{bpf_func_info, bpf_insn};
 use aya_obj::{Function, Object};
 use rustix::param::page_size;
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use tracetui_events::{capture, limits};
 use tracetui_host::bpf::{bpf_fd, info};
 use tracetui_host::maps::{NewMap, freeze, set};
@@ -54,6 +56,9 @@ const CONSTANTS: &str = ".rodata";
 
 /// The links that the probes remember. Frozen when they run ([`Maps::freeze_links`]).
 const LINKS: &str = "LINKS";
+
+/// The number of tracetui's network namespace.
+const NETWORK: &str = "NETLINK_NETNS";
 
 /// The maximum size of the verifier's log in bytes. The kernel writes only as much of it as needed.
 const LOG: usize = 16 << 20;
@@ -178,6 +183,14 @@ impl Maps {
         let _ = unsafe { set(map, LINKS_KNOWN, &info.u32(4).to_ne_bytes()) };
     }
 
+    /// Writes the number of the network namespace whose changes `bpf_netlink` reports: tracetui's. Without it, the changes have no
+    /// process.
+    fn begin_network(&self) {
+        let netns = fs::metadata("/proc/self/ns/net").map_or(0, |file| file.ino() as u32);
+        // SAFETY: the values have four bytes.
+        self.fd(NETWORK).map(|map| unsafe { set(map, 0, &netns.to_ne_bytes()) });
+    }
+
     /// Freezes the map of links.
     pub(super) fn freeze_links(&self) -> Result<(), StartError> {
         self.fd(LINKS).map_or(Ok(()), freeze).map_err(StartError::Freeze)
@@ -186,6 +199,7 @@ impl Maps {
     /// Freezes the maps that user space has not taken. Only the programs change these: the maps of records, processes
     /// and requests. The constants are already frozen.
     pub(super) fn freeze(&self) -> Result<(), StartError> {
+        self.begin_network();
         let mut maps = self.left.iter().filter(|(name, _)| ![CONSTANTS, LINKS].contains(&name.as_str()));
         maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
     }

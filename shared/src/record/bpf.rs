@@ -25,8 +25,8 @@ pub mod call {
     /// space.
     pub const STREAM: u8 = 128;
     /// None: the inventory has an attachment, or has it no more, or a program is hidden. `cmd` is `BPF_PROG_ATTACH`,
-    /// `BPF_PROG_DETACH` or [`super::cmd::HIDDEN`]. `hooknum` is what it hangs on, `priority` the mechanism; of a hidden program,
-    /// the view that has it, and the one that lacks it. Made in user space.
+    /// `BPF_PROG_DETACH` or [`super::cmd::HIDDEN`]. `hooknum` is what it hangs on, `priority` the mechanism, `attach_btf_id` the number
+    /// of an interface's network namespace; of a hidden program, the view that has it, and the one that lacks it. Made in user space.
     pub const INVENTORY: u8 = 129;
 }
 
@@ -165,6 +165,38 @@ pub mod scan {
     pub const NO_ADDRESSES: u8 = 3;
     /// All instructions were examined, and it continues with other programs (`bpf_tail_call`).
     pub const TAIL_CALL: u8 = 4;
+}
+
+/// Messages of rtnetlink (include/uapi/linux/rtnetlink.h) that report changes of attachments.
+pub mod message {
+    /// `RTM_NEWLINK`.
+    pub const NEWLINK: u16 = 16;
+    /// `RTM_DELLINK`.
+    pub const DELLINK: u16 = 17;
+    /// `RTM_DELQDISC`.
+    pub const DELQDISC: u16 = 37;
+    /// `RTM_NEWTFILTER`.
+    pub const NEWTFILTER: u16 = 44;
+    /// `RTM_DELTFILTER`.
+    pub const DELTFILTER: u16 = 45;
+}
+
+/// The payload of [`BpfNetlink`](crate::kind::Slot::BpfNetlink): what a notification of rtnetlink says. The header has the process
+/// within whose call it was sent.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct NetlinkRecord {
+    /// `nlmsghdr.nlmsg_type`: one of [`message`].
+    pub message: u16,
+    /// 1 if a change of the interface's XDP program would have sent the notification, and a process caused it. 0 if it reports a change
+    /// of flags, if the interface is down (it sends none then), or if a kernel thread caused it.
+    pub first: u16,
+    /// `ifinfomsg.ifi_index` or `tcmsg.tcm_ifindex`.
+    pub ifindex: u32,
+    /// The number of its network namespace (`net.ns.inum`): tracetui's.
+    pub netns: u32,
+    /// `IFLA_XDP_DRV_PROG_ID`, `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID`; or `TCA_BPF_ID` and zeros. 0 if absent.
+    pub programs: [u32; 3],
 }
 
 /// Bytes of the text after a record, with its NUL: a path, or the name of a function.

@@ -13,7 +13,7 @@ use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::HostFrame;
 use tracetui_host::own_id::OwnId;
 use tracetui_live::Live;
-use tracetui_shared::kind::Slot;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::via;
 use tracetui_shared::time::BootNanos;
@@ -102,6 +102,8 @@ impl SelfTest {
         let tcp = [Slot::TcpState, Slot::TcpStateTp].iter().any(|slot| seen.contains(slot));
         let quiet = ["tcp_destroy_btf", "tcp_destroy_tp", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
         programs.extend(quiet.into_iter().filter(|_| tcp));
+        // It would need a change of an interface.
+        programs.extend(seen.iter().any(|slot| slot.kind() == Kind::Bpf).then_some("bpf_netlink"));
         programs
     }
 

@@ -10,7 +10,7 @@ use crate::bpf_inventory::{
     SK_LOOKUP, SK_SKB, XDP, create, event, index_of, load_for, prog_attach, run,
 };
 use crate::sys::{self, c};
-use crate::traced::{Dir, Run, alone, trace};
+use crate::traced::{Dir, Run, alone, not_checked, trace};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -322,6 +322,81 @@ fn every_attachment_ends_once() {
     }
     println!("{checked} attachments of {} ways", WAYS.len());
     assert!(failed.is_empty(), "{} of {checked}: {failed:#?}", failed.len());
+}
+
+#[test]
+fn an_attachment_by_netlink_has_its_process() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let bpffs = dir.dir("bpffs");
+    let acted = trace("bpf", || {
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        let [name, peer] = ["a", "b"].map(|end| format!("tt{}{end}", sys::pid()));
+        if run("ip", &["link", "add", &name, "type", "veth", "peer", "name", &peer]) != 0 {
+            return vec![];
+        }
+        for end in [&name, &peer] {
+            run("ip", &["link", "set", "dev", end, "up"]);
+        }
+        let dev = |words: &[&'static str]| -> Vec<String> {
+            words.iter().map(|word| if *word == "DEV" { name.clone() } else { (*word).to_owned() }).collect()
+        };
+        let act = |command: &str, words: &[String]| {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            i64::from(run(command, &words) == 0)
+        };
+        // The first inventory has been taken.
+        std::thread::sleep(Duration::from_secs(1));
+        let mut numbers = Vec::new();
+        for n in 0..4 {
+            let program = sys::owned(load(XDP, &format!("tt_by{n}"), &[MOV_R0, EXIT]));
+            let id = id_and_tag(&program)[0].to_string();
+            let done =
+                act("bpftool", &[dev(&["net", "attach", "xdpgeneric", "id"]), vec![id], dev(&["dev", "DEV"])].concat());
+            std::thread::sleep(Duration::from_millis([0, 20, 300, 0][n]));
+            let gone = act("ip", &dev(&["link", "set", "dev", "DEV", "xdpgeneric", "off"]));
+            numbers.extend([id_and_tag(&program)[0], done & gone]);
+        }
+        let ends: [&[&str]; 3] = [
+            &["filter", "del", "dev", "DEV", "ingress", "prio", "1"],
+            &["filter", "del", "dev", "DEV", "ingress"],
+            &["qdisc", "del", "dev", "DEV", "clsact"],
+        ];
+        act("tc", &dev(&["qdisc", "add", "dev", "DEV", "clsact"]));
+        for (n, end) in ends.into_iter().enumerate() {
+            let program = sys::owned(load(SCHED_CLS, &format!("tt_tc{n}"), &[MOV_R0, EXIT]));
+            let pin = format!("{bpffs}/{n}");
+            let path = c(pin.as_str());
+            Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&program) as u32).call(BPF_OBJ_PIN);
+            let words = dev(&["filter", "add", "dev", "DEV", "ingress", "prio", "1", "bpf", "da", "object-pinned"]);
+            let done = act("tc", &[words, vec![pin]].concat());
+            std::thread::sleep(Duration::from_millis(20));
+            let end: Vec<String> = end.iter().map(|word| word.replace("DEV", &name)).collect();
+            numbers.extend([id_and_tag(&program)[0], done & act("tc", &end)]);
+            // What another process does next could have ended the filter too.
+            std::thread::sleep(Duration::from_millis(700));
+        }
+        // The inventory has reported the ends.
+        std::thread::sleep(KEPT);
+        run("ip", &["link", "del", "dev", &name]);
+        numbers
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    if numbers.is_empty() || numbers.chunks_exact(2).any(|ids| ids[1] == 0) {
+        return not_checked(&format!("there is no ip(8), tc(8) or bpftool(8), or no veth: {numbers:?}"));
+    }
+    for (n, ids) in numbers.chunks_exact(2).enumerate() {
+        for (op, command) in
+            [("attach", if n < 4 { "bpftool" } else { "tc" }), ("detach", if n < 4 { "ip" } else { "tc" })]
+        {
+            let events: Vec<Value> = run.lines().filter(|e| e["prog"]["id"] == ids[0] && e["op"] == op).collect();
+            let [event] = &events[..] else {
+                let all: Vec<Value> = run.lines().filter(|e| e["prog"]["id"] == ids[0]).collect();
+                panic!("{n}: {op}: {all:#?}")
+            };
+            assert_eq!((&event["comm"], &event["ppid"]), (&command.into(), &pid.into()), "{n}: {event}");
+        }
+    }
 }
 
 /// Connects the namespace of the caller with another one by a pair of interfaces. The other then has an id for it, and gets its

@@ -222,6 +222,10 @@ impl Ledger {
         if let Some(opens) = counted.of(Kind::Open) {
             [opens.requests, opens.unseen, opens.hollow] = evidence.requests;
         }
+        if let Some(bpf) = counted.of(Kind::Bpf) {
+            // Its only records that are no events are calls by netlink.
+            bpf.requests = std::mem::take(&mut bpf.kept);
+        }
         let mut account = Account::of(counters, &counted, world.processes.pairing(), evidence.asked);
         if holes {
             account.read_holes(counters, &arrived());

@@ -4,11 +4,13 @@
 //! its event was lost. The load becomes an event of its own once no system call can report it any more. Later events wait for that
 //! decision. Only the stream reports unloads. If only the inventory shows that an attachment appeared or ended, that is likewise an
 //! event of its own. Nothing waits for it: its time is half a second later, because the inventory does not show the time of the
-//! change. An unload or the end of the trace may come first.
+//! change. An unload or the end of the trace may come first. Its process is that of the call by netlink, if one is known
+//! ([`Callers`]).
 
 use super::attached::{Attached, Listing, Place};
-use crate::bpf::ProgramFacts;
+use super::callers::Callers;
 use crate::bpf::frames::{hook, scan_of};
+use crate::bpf::{ProgramFacts, Via};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::event::bpf::Bpf;
@@ -18,7 +20,7 @@ use crate::frame::state::{KnownProgram, ProgramsState};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::collections::VecDeque;
-use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
+use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION, flag};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, has, on};
@@ -57,6 +59,8 @@ pub(super) struct ProgramReports {
     commands: Fifo<ProgId, ()>,
     /// The attachments and detachments that system calls reported.
     attached: Attached,
+    /// The calls by netlink that may have attached or detached a program.
+    callers: Callers,
 }
 
 impl Waiting {
@@ -80,10 +84,10 @@ impl Waiting {
     /// Appends the event of a place. Its time is when it was due, or this time if that is earlier. It depends on the frames alone, and
     /// no event before it has been delivered. An inventory can list an attachment without its program if the program was loaded
     /// meanwhile: by now, the load may have been reported.
-    fn push_until(&self, until: BootNanos, world: &World, made: &mut Batch) {
+    fn push_until(&self, until: BootNanos, callers: &mut Callers, world: &World, made: &mut Batch) {
         let time = self.due().min(until);
         for frame in self.event.frames() {
-            let header = FrameHeader { time, ..frame.header };
+            let header = FrameHeader { time, ..by(&frame, self.due(), callers) };
             let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
             match unread.zip(known_program(program_of(&frame), world)) {
                 Some((bpf, program)) => {
@@ -99,6 +103,11 @@ impl Waiting {
 }
 
 impl ProgramReports {
+    /// Takes the record of a call by netlink.
+    pub(super) fn called(&mut self, frame: &FrameRef<'_>) {
+        self.callers.add(frame);
+    }
+
     /// Whether a frame of the probes is an event of its own. A report of a load that came too late is not: the stream's report has
     /// already become an event.
     pub(super) fn is_new(&mut self, frame: &FrameRef<'_>, world: &mut World) -> bool {
@@ -149,11 +158,12 @@ impl ProgramReports {
 
     /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload.
     fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) {
+        let callers = &mut self.callers;
         self.waiting.retain(|waiting| {
             let is_of = |frame: FrameRef<'_>| program_of(&frame) == id;
             let ends = !waiting.is_load() && waiting.event.frames().any(is_of);
             if ends {
-                waiting.push_until(time, world, made);
+                waiting.push_until(time, callers, world, made);
             }
             !ends
         });
@@ -162,14 +172,21 @@ impl ProgramReports {
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
     /// either.
     fn detached(&mut self, id: ProgId, time: BootNanos, world: &mut World, made: &mut Batch) {
-        let mut ended = Vec::new();
+        let (mut ended, mut waiting) = (Vec::new(), Vec::new());
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
-            let reported = self.attached.unlisted(Place::of(facts, true));
-            if reported.is_none() {
+            let place = Place::of(facts, true);
+            let reported = self.attached.unlisted(place);
+            if reported.is_none() && facts.via == Via::Netlink as u8 {
+                // The record of the call may arrive after the unload.
+                let mut event = Batch::default();
+                push_place(facts, true, world.bpf.program(id), time, &mut event);
+                waiting.push(Waiting { of: Awaited::Place(place), time, event });
+            } else if reported.is_none() {
                 push_place(facts, true, world.bpf.program(id), time, made);
             }
             ended.push((facts.key, reported.unwrap_or(time)));
         }
+        waiting.into_iter().for_each(|waiting| self.wait(waiting, world, made));
         ended.into_iter().for_each(|(key, at)| world.bpf.end_attachment(key, at));
         self.attached.unloaded(id, time, |end| made.push(made_header(time), end));
     }
@@ -237,7 +254,7 @@ impl ProgramReports {
 
     /// Takes over the attachments of a later state.
     pub(super) fn catch_up(&mut self, later: ProgramReports) {
-        self.attached = later.attached;
+        (self.attached, self.callers) = (later.attached, later.callers);
     }
 
     /// Turns the waiting reports that no system call has confirmed by this time into events.
@@ -300,7 +317,7 @@ impl ProgramReports {
     fn decide_first(&mut self, end: BootNanos, world: &World, made: &mut Batch) {
         let Some(first) = self.waiting.pop_front() else { return };
         let Awaited::Load(id) = first.of else {
-            return first.push_until(first.time.max(end), world, made);
+            return first.push_until(first.time.max(end), &mut self.callers, world, made);
         };
         let Some(frame) = first.event.frame_at(0) else { return };
         let Some(mut record) = record(frame.payload) else { return };
@@ -317,6 +334,9 @@ impl ProgramReports {
         mut attached: impl FnMut(FrameHeader, bool, &[u8]),
     ) -> ProgramsState {
         self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
+        let mut calls = Batch::default();
+        self.callers.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
+        calls.frames().for_each(|frame| out(&frame));
         let known = self.known.iter().map(|(_, known)| known.clone());
         let commands = self.commands.iter().map(|(id, ())| *id).collect();
         let mut state = ProgramsState { known: known.collect(), commands, ..ProgramsState::default() };
@@ -337,8 +357,11 @@ impl ProgramReports {
         self.attached.restore_begun(frame.header.time, open, frame.payload);
     }
 
-    /// Restores a waiting event.
+    /// Restores a waiting event, or the record of a call.
     pub(super) fn restore_waiting(&mut self, frame: &FrameRef<'_>) {
+        if frame.header.has(flag::REQUEST) {
+            return self.callers.restore(frame);
+        }
         let Some(record) = record(frame.payload).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) else {
             return;
         };
@@ -357,10 +380,13 @@ pub(super) fn is_made(frame: &FrameRef<'_>) -> bool {
     frame.header.kind == Kind::Bpf as u16 && record(frame.payload).is_some_and(|record| record.call >= call::STREAM)
 }
 
-/// The header of a load that only the stream reported. It contains what the process table knows of the process as of its last
+/// The header of an event that no probe made. With the start of a process, it is that of a record. Otherwise it contains what the process table knows of the process as of its last
 /// event. An unknown process has the id 0.
 pub(super) fn identified(header: &FrameHeader, processes: &ProcessTable) -> FrameHeader {
     let mut header = *header;
+    if header.start.0 != 0 {
+        return header;
+    }
     let known = processes.by_tgid(header.tgid).filter(|entry| header.tgid.0 != 0 && entry.end.is_none());
     let Some(process) = known.map(|entry| &entry.process) else {
         (header.tgid, header.tid) = (Tgid(0), Tid(0));
@@ -374,6 +400,13 @@ pub(super) fn identified(header: &FrameHeader, processes: &ProcessTable) -> Fram
         header.comm[..COMM_LEN - 1].iter_mut().zip(process.comm.iter()).for_each(|(to, from)| *to = *from);
     }
     header
+}
+
+/// The header of an event that the inventory reported at a time, with the process of its call by netlink if that is known.
+fn by(event: &FrameRef<'_>, reported: BootNanos, callers: &mut Callers) -> FrameHeader {
+    let FrameHeader { len, kind, version, slot, flags, seq, cpu, time, .. } = event.header;
+    let caller = record(event.payload).and_then(|record| callers.take(&record, reported));
+    caller.map_or(event.header, |caller| FrameHeader { len, kind, version, slot, flags, seq, cpu, time, ..caller })
 }
 
 /// Whether an event that no probe made names its process. A load does.
@@ -451,7 +484,7 @@ fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, t
         (record.link_id, record.link_type) = (facts.link.0, facts.link_type);
     }
     (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
-    record.attach_type = facts.attach_type;
+    (record.attach_type, record.attach_btf_id) = (facts.attach_type, facts.netns.unwrap_or_default().0);
     let text = set_place(&mut record, facts);
     out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
 }

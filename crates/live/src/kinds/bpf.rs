@@ -17,3 +17,9 @@ pub(super) const TP: Probe = Probe::new(
 
 pub(super) const MULTI: Probe =
     Probe::new(Slot::BpfMulti, Functions(At::Return, |arch| arch.bpfs), &[HEADER, FILES, SYSCALL, FIELDS], &[WHAT]);
+
+/// Who attached or detached a program by netlink. Without it, the inventory reports the change without a process.
+pub(super) const NETLINK: Group = Group::wanted(&[(
+    Way::Typed,
+    &[Probe::new(Slot::BpfNetlink, Notified, &[HEADER], &["processes that attach BPF programs by netlink"]).optional()],
+)]);

@@ -8,7 +8,7 @@ mod open;
 mod tcp;
 mod uring;
 
-use self::AttachPoint::{Btf, Classic, Exit, Functions, Listed};
+use self::AttachPoint::{Btf, Classic, Exit, Functions, Listed, Notified};
 use super::Way;
 use super::load::KernelFacts;
 use super::multi::At;
@@ -32,6 +32,8 @@ pub(super) enum AttachPoint {
     Functions(At, FunctionNames),
     /// An iterator, which runs when user space reads it: the function `bpf_iter_NAME`, and the maps whose elements it can list.
     Listed(&'static str, &'static [&'static str]),
+    /// A socket that receives the notifications of rtnetlink, whose filter the program is.
+    Notified,
 }
 
 pub(super) type FunctionNames = fn(&Arch) -> &'static [&'static str];
@@ -171,8 +173,17 @@ of_calls! { open bpf exec tcp }
 /// The groups, in the order in which they are attached and detached. Exits come before forks. Therefore, at the start
 /// of a trace, every process with a captured fork has a captured exit. At the end, every process with a captured exit
 /// has a captured fork.
-pub(super) const GROUPS: &[Group] =
-    &[exit::GROUP, exec::GROUP, fork::GROUP, tcp::STATES, tcp::ITERATORS, OF_CALLS, uring::GROUP, uring::QUIET];
+pub(super) const GROUPS: &[Group] = &[
+    exit::GROUP,
+    exec::GROUP,
+    fork::GROUP,
+    tcp::STATES,
+    tcp::ITERATORS,
+    OF_CALLS,
+    uring::GROUP,
+    uring::QUIET,
+    bpf::NETLINK,
+];
 
 impl Group {
     const fn always(ways: Ways) -> Group {
@@ -252,7 +263,7 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
     GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
         let names = match probe.place {
             Btf(names) => names,
-            Classic(..) | Exit(_) | Functions(..) | Listed(..) => &[],
+            Classic(..) | Exit(_) | Functions(..) | Listed(..) | Notified => &[],
         };
         names.iter().map(|name| (*name, probe.name()))
     })
@@ -264,7 +275,7 @@ pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'st
         let names = match &probe.place {
             Functions(_, names) => names(arch),
             Exit(name) | Listed(name, _) => std::slice::from_ref(name),
-            Btf(_) | Classic(..) => &[],
+            Btf(_) | Classic(..) | Notified => &[],
         };
         names.iter().map(|name| (*name, probe.name()))
     })
@@ -356,6 +367,7 @@ impl AttachPoint {
             Exit(_) => "the return of a function (fexit)",
             Listed(..) => "iterators",
             Functions(..) => "functions (kprobe.multi)",
+            Notified => "sockets (socket filter)",
         }
     }
 
@@ -390,6 +402,7 @@ impl AttachPoint {
             },
             Exit(name) => format!("fexit {name}"),
             Listed(name, _) => format!("iterator {name}"),
+            Notified => "socket filter rtnetlink".to_owned(),
             Functions(at, names) => match names(arch) {
                 [name] => format!("{} {name}", at.name()),
                 names => format!("{} {} and {} more", at.name(), names[0], names.len() - 1),

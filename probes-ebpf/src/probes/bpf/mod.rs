@@ -24,6 +24,7 @@ use tracetui_shared::record::stack;
 mod asked;
 mod link;
 mod made;
+mod netlink;
 mod object;
 mod perf;
 mod target;

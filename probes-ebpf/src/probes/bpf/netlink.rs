@@ -1,0 +1,173 @@
+//! Who attaches and detaches programs by rtnetlink. A socket of tracetui that receives its notifications has a program as its filter.
+//! rtnetlink answers a request within the system call that makes it, and sends the notification there
+//! ([`netlink_broadcast_filtered`](https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c)). So the current task is the
+//! one that attached the program, and no other call pays for the program.
+
+use crate::emit::{Event, Frame};
+use crate::maps::per_cpu;
+use crate::read::{has as exists, ld, may_turn, set};
+use crate::task::{Who, current};
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::macros::{map, socket_filter};
+use aya_ebpf::maps::Array;
+use aya_ebpf::programs::SkBuffContext;
+use core::mem::MaybeUninit;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::field;
+use tracetui_shared::record::bpf::{NetlinkRecord, message};
+
+per_cpu! {
+    /// Records of `bpf_netlink`, which runs once at a time: whoever makes a change that it reports holds the kernel's `rtnl_mutex`.
+    NETLINK_SCRATCH: Frame<NetlinkRecord>;
+}
+
+/// The number of the socket's network namespace. User space writes it.
+#[map]
+static NETLINK_NETNS: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Words of a notification that are read: `struct nlmsghdr` and `struct tcmsg`.
+const WORDS: usize = 9;
+/// Bytes of `struct nlmsghdr` and `struct ifinfomsg`, which attributes follow (include/uapi/linux/rtnetlink.h).
+const LINK: u32 = 32;
+/// Bytes of `struct nlmsghdr` and `struct tcmsg`.
+const FILTER: u32 = 36;
+/// Attributes that are examined.
+const TURNS: u32 = 96;
+
+// Attributes (include/uapi/linux/if_link.h, rtnetlink.h, pkt_cls.h).
+const IFLA_XDP: u32 = 43;
+/// `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID` follow.
+const IFLA_XDP_DRV_PROG_ID: u32 = 5;
+const TCA_KIND: u32 = 1;
+const TCA_OPTIONS: u32 = 2;
+const TCA_BPF_ID: u32 = 11;
+
+/// `IFF_UP` (include/uapi/linux/if.h).
+const UP: u32 = 1;
+/// `PF_KTHREAD` (include/linux/sched.h).
+const KERNEL_THREAD: u32 = 0x20_0000;
+
+/// The filter of the socket. It rejects every notification: nobody reads the socket.
+#[socket_filter]
+#[inline(always)]
+pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
+    // SAFETY: the context is that of a filter.
+    if let Some(record) = unsafe { change(&ctx) } {
+        // SAFETY: the program fills the slot, and runs in the task that makes the change.
+        unsafe { report(record) };
+    }
+    0
+}
+
+/// What a notification says of programs; `None` if it says nothing. The next lines must only let through what holds `rtnl_mutex`: not
+/// what bridges send for their ports (AF_BRIDGE), nor what filters send that do without it (flower).
+#[inline(always)]
+unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
+    // SAFETY: the context is that of a filter.
+    unsafe {
+        let mut head = MaybeUninit::<[u32; WORDS]>::uninit();
+        if !load(ctx, 0, &mut head) {
+            return None;
+        }
+        let head = head.assume_init();
+        if head[4] & 0xff != 0 {
+            return None;
+        }
+        let (end, message) = (ctx.len(), head[1] as u16);
+        let mut record = NetlinkRecord { message, first: 1, ifindex: head[5], netns: 0, programs: [0; 3] };
+        match message {
+            message::NEWLINK => {
+                // A change of flags is another's work. An interface that is down sends nothing when a program is attached.
+                record.first = u16::from(head[6] & UP != 0 && head[7] == 0);
+                let (at, end) = attribute(ctx, LINK, end, IFLA_XDP)?;
+                let mut mode = 0;
+                while mode < 3 {
+                    record.programs[mode] = number(ctx, at, end, IFLA_XDP_DRV_PROG_ID + mode as u32);
+                    mode += 1;
+                }
+            }
+            message::NEWTFILTER | message::DELTFILTER => {
+                let (at, _) = attribute(ctx, FILTER, end, TCA_KIND)?;
+                let mut kind = 0u32;
+                if !load(ctx, at, &mut kind) || kind != u32::from_le_bytes(*b"bpf\0") {
+                    return None;
+                }
+                // All filters of a priority are deleted by one notification without options.
+                if let Some((at, end)) = attribute(ctx, FILTER, end, TCA_OPTIONS) {
+                    record.programs[0] = number(ctx, at, end, TCA_BPF_ID);
+                }
+            }
+            message::DELQDISC | message::DELLINK => {}
+            _ => return None,
+        }
+        Some(record)
+    }
+}
+
+#[inline(always)]
+unsafe fn report(record: NetlinkRecord) {
+    // SAFETY: the current task is a BTF pointer where the kernel has them. `frame` is this CPU's element of this program's own map.
+    unsafe {
+        let who = Who::of(current());
+        let Some(event) = Event::unfiltered(Slot::BpfNetlink, &who) else { return };
+        let Some(frame) = event.place(&NETLINK_SCRATCH) else { return };
+        event.head(&raw mut (*frame).header, &who);
+        let netns = NETLINK_NETNS.get(0).copied().unwrap_or_default();
+        let by_kernel = exists(field::TaskFlags) && ld::<u32>(who.task, field::TaskFlags) & KERNEL_THREAD != 0;
+        set(&raw mut (*frame).record, NetlinkRecord { first: record.first & u16::from(!by_kernel), netns, ..record });
+        const LEN: u64 = size_of::<Frame<NetlinkRecord>>() as u64;
+        event.send(frame.cast(), LEN, LEN);
+    }
+}
+
+/// Where the value of an attribute begins and ends. `struct nlattr` (include/uapi/linux/netlink.h) is a length and a type.
+#[inline(always)]
+unsafe fn attribute(ctx: &SkBuffContext, mut at: u32, end: u32, wanted: u32) -> Option<(u32, u32)> {
+    const HEAD: u32 = 4;
+    /// `NLA_TYPE_MASK`.
+    const TYPE: u32 = 0x3fff;
+    let mut turn = 0u32;
+    // SAFETY: `may_goto` leaves the loop. The context is that of a filter.
+    unsafe {
+        loop {
+            may_turn!(turn, TURNS);
+            if at >= end {
+                break;
+            }
+            let mut head = 0u32;
+            if !load(ctx, at, &mut head) {
+                break;
+            }
+            let len = head & 0xffff;
+            if len < HEAD {
+                break;
+            }
+            if head >> 16 & TYPE == wanted {
+                return Some((at + HEAD, at + len));
+            }
+            at += (len + 3) & !3;
+        }
+    }
+    None
+}
+
+/// The value of an attribute that is a number; 0 without it.
+#[inline(always)]
+unsafe fn number(ctx: &SkBuffContext, at: u32, end: u32, wanted: u32) -> u32 {
+    let mut value = 0;
+    // SAFETY: the context is that of a filter.
+    unsafe {
+        if let Some((at, _)) = attribute(ctx, at, end, wanted) {
+            load(ctx, at, &mut value);
+        }
+    }
+    value
+}
+
+/// Reads bytes of a notification. Returns `false` if it is shorter.
+#[inline(always)]
+unsafe fn load<T>(ctx: &SkBuffContext, at: u32, to: &mut T) -> bool {
+    // SAFETY: `to` has the size that is passed, and every content of integers is valid.
+    unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, (&raw mut *to).cast(), size_of::<T>() as u32) == 0 }
+}
