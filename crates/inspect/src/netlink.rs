@@ -4,8 +4,8 @@ use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
     AddressFamily, Protocol, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, bind, recv, recvmsg, send, sendmsg, shutdown,
-    socket_with, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, bind, recvfrom, recvmsg, send, sendmsg,
+    shutdown, socket_with, sockopt,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
@@ -30,6 +30,9 @@ const HEADER: usize = 16;
 
 /// The protocol 0.
 pub(super) const NETLINK_ROUTE: Option<Protocol> = None;
+
+/// The port of the kernel, as the sender of a message.
+const KERNEL: u32 = 0;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -179,7 +182,8 @@ impl RouteChanges {
         let mut lost = false;
         for _ in 0..MESSAGES {
             match self.next() {
-                Ok((namespace, len)) => each(namespace, self.buffer.get(..len).unwrap_or_default()),
+                Ok(None) => {}
+                Ok(Some((namespace, len))) => each(namespace, self.buffer.get(..len).unwrap_or_default()),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
@@ -188,12 +192,14 @@ impl RouteChanges {
         lost
     }
 
-    fn next(&mut self) -> io::Result<(Option<i32>, usize)> {
+    /// The next datagram. `None` if it is not of the kernel: with CAP_NET_ADMIN, processes can send notifications too.
+    fn next(&mut self) -> io::Result<Option<(Option<i32>, usize)>> {
         let mut piece = libc::iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: self.buffer.len() };
         // `struct cmsghdr` and the id.
         let mut control = [0u64; 4];
-        // SAFETY: all of the structure may be zero.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        // SAFETY: all of the structures may be zero.
+        let (mut message, mut sender): (libc::msghdr, libc::sockaddr_nl) = unsafe { std::mem::zeroed() };
+        (message.msg_name, message.msg_namelen) = ((&raw mut sender).cast(), size_of_val(&sender) as _);
         (message.msg_iov, message.msg_iovlen) = (&raw mut piece, 1);
         (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of_val(&control) as _);
         // SAFETY: the buffers are live, writable, and have the sizes in the structure.
@@ -209,7 +215,7 @@ impl RouteChanges {
             // SAFETY: such a message has an id of 4 bytes.
             unsafe { libc::CMSG_DATA(first).cast::<i32>().read_unaligned() }
         });
-        Ok((namespace.filter(|id| *id >= 0), len))
+        Ok((sender.nl_pid == KERNEL).then_some((namespace.filter(|id| *id >= 0), len)))
     }
 }
 
@@ -252,10 +258,10 @@ impl Netlink {
     /// Requests one object, and returns the body of the answer.
     pub(super) fn get(&mut self, request: u16, body: &[u8]) -> io::Result<Vec<u8>> {
         self.send(request, REQUEST, body)?;
+        let sequence = self.sequence;
         for _ in 0..MESSAGES {
-            let (_, len) = recv(&self.socket, &mut self.buffer, RecvFlags::empty())?;
-            let mut messages = messages(self.buffer.get(..len.min(BUFFER)).unwrap_or_default());
-            match messages.find(|message| message.sequence == self.sequence) {
+            let mut messages = messages(self.datagram()?);
+            match messages.find(|message| message.sequence == sequence) {
                 Some(Message { kind: NLMSG_ERROR, body, .. }) => return Err(error(body)),
                 Some(message) => return Ok(message.body.to_vec()),
                 None => {}
@@ -275,19 +281,30 @@ impl Netlink {
         Ok(send(&self.socket, &message, SendFlags::empty()).map(drop)?)
     }
 
+    /// The next datagram of the kernel. Processes can send to the socket too.
+    fn datagram(&mut self) -> io::Result<&[u8]> {
+        for _ in 0..MESSAGES {
+            let (_, len, sender) = recvfrom(&self.socket, &mut *self.buffer, RecvFlags::empty())?;
+            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+            if len == 0 {
+                break;
+            } else if sender.is_some_and(|sender| sender.pid() == KERNEL) {
+                return Ok(self.buffer.get(..len.min(BUFFER)).unwrap_or_default());
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+
     /// Whether the dump was consistent.
     fn dump_once(&mut self, request: u16, body: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
         self.send(request, REQUEST_DUMP, body)?;
+        let sequence = self.sequence;
         let mut consistent = true;
         let mut left = MESSAGES;
         loop {
-            let (_, len) = recv(&self.socket, &mut self.buffer, RecvFlags::empty())?;
-            if len == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            for message in messages(self.buffer.get(..len.min(BUFFER)).unwrap_or_default()) {
+            for message in messages(self.datagram()?) {
                 // This is the rest of an earlier dump that was abandoned.
-                if message.sequence != self.sequence {
+                if message.sequence != sequence {
                     continue;
                 }
                 consistent &= message.flags & DUMP_INTR == 0;

@@ -13,6 +13,7 @@ use tracetui_shared::offsets::{
     ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, SUMS, TYPE_COUNT, TYPES,
     load_placed, move_placed,
 };
+use tracetui_shared::record::bpf::message;
 
 /// The probes, built by `scripts/build-probes.sh`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
@@ -61,6 +62,8 @@ pub struct KernelFacts {
     /// ([`trace_call_bpf_faultable`](https://elixir.bootlin.com/linux/v7.1/source/kernel/trace/bpf_trace.c)). The BTF
     /// does not show the difference, so they are treated as preemptible on 7.0 too.
     pub preemptible_tracepoints: Option<bool>,
+    /// Whether the port of a netlink message's sender is where the probe reads it ([`message::SENDER`]).
+    pub netlink_sender: bool,
 }
 
 /// The ids that a call of [`tracetui_shared::offsets::CAST_FUNCTION`] needs.
@@ -139,6 +142,7 @@ impl KernelFacts {
                 false if origin == BtfOrigin::File => None,
                 exists => Some(exists),
             },
+            netlink_sender: sender_offset(btf) == Some(message::SENDER),
         }
     }
 
@@ -146,7 +150,7 @@ impl KernelFacts {
     /// reduced file may leave out.
     pub fn with_own(self, own: KernelFacts) -> KernelFacts {
         let preemptible_tracepoints = self.preemptible_tracepoints.or(own.preemptible_tracepoints);
-        KernelFacts { ids: own.ids, preemptible_tracepoints, ..self }
+        KernelFacts { ids: own.ids, preemptible_tracepoints, netlink_sender: own.netlink_sender, ..self }
     }
 
     /// The first field whose offset differs from that in `other`.
@@ -166,6 +170,15 @@ impl KernelFacts {
             None => format!("this kernel has no {name}"),
         })
     }
+}
+
+/// Where `struct sk_buff` of a netlink message has the port of its sender: `NETLINK_CB(skb).portid`.
+fn sender_offset(btf: &btf::Btf) -> Option<u32> {
+    let at = |structure: &str, member: &str| {
+        let structure = btf.structures(&[structure]).first().copied().flatten()?;
+        Some(btf.first_path(structure, &[member]).ok()?.byte_offset())
+    };
+    Some(at("sk_buff", "cb")? + at("netlink_skb_parms", "portid")?)
 }
 
 /// The reason why tracing cannot start.
@@ -378,6 +391,7 @@ mod tests {
             ids: None,
             arch: arch::here(),
             preemptible_tracepoints: Some(false),
+            netlink_sender: true,
         }
     }
 

@@ -179,6 +179,9 @@ pub mod message {
     pub const NEWTFILTER: u16 = 44;
     /// `RTM_DELTFILTER`.
     pub const DELTFILTER: u16 = 45;
+    /// The offset in `struct sk_buff` of the sender's port, which is 0 for the kernel: `cb`, and in it
+    /// `netlink_skb_parms.portid` (5.10 to 7.3).
+    pub const SENDER: u32 = 40 + 12;
 }
 
 /// The payload of [`BpfNetlink`](crate::kind::Slot::BpfNetlink): what a notification of rtnetlink says. The header has the process

@@ -314,7 +314,11 @@ impl Probe {
     /// Why the program cannot be used on this kernel.
     pub(super) fn refused(&self, facts: &KernelFacts) -> Option<String> {
         let unguarded = || "this kernel may run the program inside itself".to_owned();
-        facts.lacks(self.needs).or_else(|| (self.guarded && facts.cast.is_none()).then(unguarded))
+        let no_sender = || "this kernel does not show who sent a notification".to_owned();
+        let notified = matches!(self.place, Notified);
+        (facts.lacks(self.needs))
+            .or_else(|| (self.guarded && facts.cast.is_none()).then(unguarded))
+            .or_else(|| (notified && !facts.netlink_sender).then(no_sender))
     }
 
     /// Whether the program can be preempted, so that records wait longer to be ordered. `tracepoints` says whether this kernel can

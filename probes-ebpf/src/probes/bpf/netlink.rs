@@ -5,7 +5,7 @@
 
 use crate::emit::{Event, Frame};
 use crate::maps::per_cpu;
-use crate::read::{has as exists, ld, may_turn, set};
+use crate::read::{has as exists, ld, may_turn, read_kernel, set};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
@@ -66,6 +66,10 @@ pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
 unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
     // SAFETY: the context is that of a filter.
     unsafe {
+        // Whoever has CAP_NET_ADMIN can send such messages too.
+        if sender(ctx) != 0 {
+            return None;
+        }
         let mut head = MaybeUninit::<[u32; WORDS]>::uninit();
         if !load(ctx, 0, &mut head) {
             return None;
@@ -119,6 +123,15 @@ unsafe fn report(record: NetlinkRecord) {
         const LEN: u64 = size_of::<Frame<NetlinkRecord>>() as u64;
         event.send(frame.cast(), LEN, LEN);
     }
+}
+
+/// The port of the socket that sent the message; 0 if the kernel did.
+#[inline(always)]
+unsafe fn sender(ctx: &SkBuffContext) -> u32 {
+    let mut port = u32::MAX;
+    // SAFETY: `port` has the size that is passed, and the helper reads any address.
+    unsafe { read_kernel((&raw mut port).cast(), 4, ctx.as_ptr() as u64 + u64::from(message::SENDER)) };
+    port
 }
 
 /// Where the value of an attribute begins and ends. `struct nlattr` (include/uapi/linux/netlink.h) is a length and a type.
