@@ -384,7 +384,7 @@ fn inspect() -> io::Result<()> {
     let helpers = Helpers {
         pins: Pins::start()?,
         sockets: Sockets::start()?,
-        streams: Spawner::start("streams", Role::Streams)?,
+        streams: Spawner::start("streams", Role::streams_of_inspector())?,
     };
     helpers.sockets.serve(stdout().as_fd().try_clone_to_owned()?)?;
     hold(Role::Inventory.capabilities())?;

@@ -221,7 +221,7 @@ fn programs(what: For<'_>) -> Result<[BpfProgram; 3], Error> {
         unknown.calls(&[libc::SYS_openat2]);
     }
     let mut refused = List::of_processes()?;
-    if matches!(what, For::Role(Role::Handles | Role::Streams)) {
+    if matches!(what, For::Role(Role::Handles | Role::Streams { .. })) {
         // The C library may read the number of processors. If that fails, it assumes another number.
         refused.opens(0)?;
     }
@@ -267,7 +267,7 @@ impl List {
         list.calls(EVERYWHERE);
         list.calls(EVERYWHERE_HERE);
         list.everywhere_if()?;
-        list.maps(what == For::Role(Role::Streams))?;
+        list.maps(matches!(what, For::Role(Role::Streams { .. })))?;
         match what {
             For::Files(work) => list.files(work)?,
             For::Role(Role::Events { signals, command }) => {
@@ -323,7 +323,7 @@ impl List {
                 }
                 list.enters_network_namespaces()?;
             }
-            For::Role(Role::Streams) => {
+            For::Role(Role::Streams { .. }) => {
                 list.opens(0)?;
                 list.calls(&[libc::SYS_perf_event_open]);
             }

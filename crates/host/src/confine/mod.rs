@@ -20,6 +20,8 @@
 //! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
 //! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
 //!
+//! If `kernel.perf_event_paranoid` is above 2, the inspector's thread `streams` also has SYS_ADMIN.
+//!
 //! A trace of `tcp` without `bpf` has no inspector, but a thread `sockets`.
 //!
 //! Credentials belong to a thread. The functions of the C library change the credentials of all threads, so this module
@@ -75,6 +77,7 @@ mod trial;
 
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
+use super::{decimal, read_bounded};
 pub use calls::{MonitorCalls, denied};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
@@ -120,7 +123,10 @@ pub enum Role {
     Sockets,
     /// Opens the rings of program changes, for [`Role::Ring`] and [`Role::Inventory`], which read them. The same call
     /// can change the code and the data of other processes (uprobes). Only this role maps memory that others write.
-    Streams,
+    Streams {
+        /// Whether it has CAP_SYS_ADMIN ([`Role::streams_of_inspector`]).
+        admin: bool,
+    },
     /// Searches the pins of BPF objects.
     Pins,
 }
@@ -133,7 +139,7 @@ pub(crate) const ROLES: [(&str, Role); 10] = [
     ("cgroups", Role::Handles),
     ("scan, lookups, why", Role::Processes),
     ("symbols", Role::Symbols),
-    ("streams", Role::Streams),
+    ("streams", Role::Streams { admin: false }),
     ("inspector", Role::Inventory),
     ("inspector: sockets", Role::Sockets),
     ("inspector: pins", Role::Pins),
@@ -173,8 +179,18 @@ impl Role {
             // The sockets are opened in each network namespace. NET_BROADCAST is for listening to broadcasts of other
             // namespaces.
             Role::Sockets => NONE.with(Capability::SysAdmin).with(Capability::NetBroadcast),
-            Role::Streams => NONE.with(Capability::Perfmon),
+            Role::Streams { admin: false } => NONE.with(Capability::Perfmon),
+            Role::Streams { admin: true } => NONE.with(Capability::Perfmon).with(Capability::SysAdmin),
             Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
+        }
+    }
+
+    /// The role that opens the streams of the inspector. If `kernel.perf_event_paranoid` is above 2, Debian's kernels want
+    /// CAP_SYS_ADMIN for perf_event_open(2), which the inspector has anyway.
+    pub fn streams_of_inspector() -> Role {
+        let level = read_bounded("/proc/sys/kernel/perf_event_paranoid", 16).ok();
+        Role::Streams {
+            admin: level.and_then(|level| decimal::<u8>(level.trim_ascii())).is_some_and(|level| level > 2),
         }
     }
 
@@ -194,7 +210,7 @@ pub fn enter(role: Role) -> io::Result<Enforced> {
     }
     let writes = match role {
         Role::Events { .. } => writes::restrict(WriteAccess::Terminal)?,
-        Role::Ring { .. } | Role::Handles | Role::Symbols | Role::Sockets | Role::Streams | Role::Pins => {
+        Role::Ring { .. } | Role::Handles | Role::Symbols | Role::Sockets | Role::Streams { .. } | Role::Pins => {
             writes::restrict(WriteAccess::Nowhere)?
         }
         // These roles read from other processes, which such a restriction would forbid.
