@@ -162,11 +162,12 @@ impl Collector {
     }
 
     /// Reads the notifications about interfaces that came since. Returns the parts of interfaces that changed since the last inventory,
-    /// and whether notifications were lost. An XDP program may be that of a [link](network::xdp_links).
+    /// and whether notifications were lost or of programs in an unknown namespace. An XDP program may be that of a [link](network::xdp_links).
     pub fn changed_parts(&mut self, routes: &mut RouteChanges) -> (Vec<InterfacePart>, bool) {
-        let mut parts = Vec::new();
-        let lost = routes.read(|namespace, datagram| self.interfaces.changes(namespace, datagram, &mut parts));
-        (parts, lost)
+        let (mut parts, mut unknown) = (Vec::new(), false);
+        let lost =
+            routes.read(|namespace, datagram| unknown |= !self.interfaces.changes(namespace, datagram, &mut parts));
+        (parts, lost || unknown)
     }
 
     /// Whether a network namespace of the last inventory sends no notifications.
@@ -213,6 +214,7 @@ impl Collector {
     pub fn load_programs(&mut self) {
         // The comparison reports missing iterators.
         let _ = self.iterators();
+        self.interfaces = network::Interfaces::of(&mut network::Network::default(), places::own_network_namespace());
         self.sealed = Some(Sealed { distance: helpers::known_distance(), newest: cross::newest() });
     }
 
@@ -365,7 +367,7 @@ impl Collector {
                 None => mounts.pins(&mut unlooked),
             });
         }
-        let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
+        let own_namespace = places::own_network_namespace();
         let mut network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
         self.aside += network.aside;
         self.interfaces = network::Interfaces::of(&mut network, own_namespace);

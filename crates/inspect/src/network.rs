@@ -170,10 +170,21 @@ impl Interfaces {
         Interfaces { own, ids: std::mem::take(&mut network.ids), names, silent: network.silent }
     }
 
-    /// Reads a datagram of notifications. Those of a namespace that is not known yet are left to the next inventory, and so are
-    /// those of filters of blocks, which belong to no interface.
-    pub(super) fn changes(&mut self, id: Option<i32>, datagram: &[u8], changes: &mut Vec<InterfacePart>) {
-        let Some(netns) = id.map_or(Some(self.own), |id| self.ids.get(&id).copied()) else { return };
+    /// Reads a datagram of notifications. Those of filters of blocks, which belong to no interface, are left to the next inventory.
+    /// Returns `false` if the datagram is of a program in a namespace that is not known yet: it may be gone before the next inventory.
+    pub(super) fn changes(&mut self, id: Option<i32>, datagram: &[u8], changes: &mut Vec<InterfacePart>) -> bool {
+        match id.map_or(Some(self.own), |id| self.ids.get(&id).copied()) {
+            Some(netns) => self.changes_in(netns, datagram, changes),
+            None => {
+                let mut unknown = Vec::new();
+                self.changes_in(NsInum(0), datagram, &mut unknown);
+                return unknown.iter().all(|part| part.programs.is_empty());
+            }
+        }
+        true
+    }
+
+    fn changes_in(&mut self, netns: NsInum, datagram: &[u8], changes: &mut Vec<InterfacePart>) {
         for message in messages(datagram) {
             let (body, ifindex) = (message.body, u32_at(message.body, 4));
             let rest = |fixed: usize| body.get(fixed..).unwrap_or_default();
@@ -526,7 +537,6 @@ mod tests {
         };
         assert_eq!(read(None, RTM_NEWLINK, &link(0, 3, 7)), ["1:3 Xdp 7 eth0 generic"]);
         assert_eq!(read(Some(5), RTM_NEWLINK, &link(0, 3, 0)), ["2:3 Xdp"], "no program");
-        assert_eq!(read(Some(6), RTM_NEWLINK, &link(0, 3, 7)), [""; 0], "a namespace that is not known");
         assert_eq!(read(None, RTM_NEWLINK, &link(libc::AF_BRIDGE as u8, 3, 0)), [""; 0], "a port of a bridge");
         let mut filter = tc_message(3, CLSACT[1]).to_vec();
         filter[16..20].copy_from_slice(&(4u32 << 16).to_ne_bytes());
@@ -547,5 +557,9 @@ mod tests {
         assert_eq!(read(None, RTM_DELQDISC, &qdisc), [format!("1:3 {both:?}")]);
         assert_eq!(read(None, RTM_DELLINK, &link(0, 3, 7)), ["1:3 All"]);
         assert_eq!(read(None, RTM_NEWLINK, &[0; 3]), [""; 0]);
+        let mut changes = Vec::new();
+        let mut is_known = |program| known.changes(Some(6), &message(RTM_NEWLINK, &link(0, 3, program)), &mut changes);
+        assert_eq!([is_known(0), is_known(7)], [true, false], "a program in a namespace that is not known");
+        assert_eq!(changes, []);
     }
 }

@@ -151,8 +151,10 @@ fn subsystems() -> FxHashMap<Vec<u8>, Option<Vec<u8>>> {
     found
 }
 
-pub(super) fn own_network_namespace() -> Option<NsInum> {
-    net_inum(fs::read_link("/proc/self/ns/net").ok()?.as_os_str().as_bytes())
+/// The network namespace of this process; 0 if /proc does not show it.
+pub(super) fn own_network_namespace() -> NsInum {
+    let link = fs::read_link("/proc/self/ns/net").ok();
+    link.and_then(|link| net_inum(link.as_os_str().as_bytes())).unwrap_or_default()
 }
 
 #[cfg(test)]

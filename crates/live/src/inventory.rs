@@ -133,6 +133,7 @@ impl Taker {
         let (loads, loaded) = sync_channel(LOADS);
         let (ends, counts) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let pace = Arc::<Pace>::default();
+        let newest = own.iter().copied().max().unwrap_or_default();
         let taker = Taker {
             poke: poke.clone(),
             own,
@@ -145,7 +146,7 @@ impl Taker {
             trace,
             routes: None,
             collector: Collector::with_threads(pins, sockets, streams, Arc::clone(&pace)),
-            described: Described::since(last, clock::now_boot()),
+            described: Described::since(last, newest, clock::now_boot()),
             links: Vec::new(),
             unsteady: false,
             lost: false,

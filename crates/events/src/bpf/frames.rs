@@ -201,16 +201,17 @@ pub struct Described {
     taken: BootNanos,
     next_key: u32,
     whole: bool,
-    /// The last link and the time at the start of the trace. Anything later in the first inventory is news.
-    start: (LinkId, BootNanos),
+    /// The last link and the newest program at the start of the trace. Whatever is later is news, also before and in the first
+    /// inventory.
+    start: (LinkId, ProgId),
 }
 
 type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>, View);
 
 impl Described {
-    /// The state before the first frame. `last` is the last existing link, and `now` the time.
-    pub fn since(last: LinkId, now: BootNanos) -> Described {
-        Described { start: (last, now), taken: now, ..Described::default() }
+    /// The state before the first frame. `last` is the last existing link, `newest` the newest program, and `now` the time.
+    pub fn since(last: LinkId, newest: ProgId, now: BootNanos) -> Described {
+        Described { start: (last, newest), taken: now, ..Described::default() }
     }
 
     /// Records whether changes could be missed since the last inventory. Call it before [`update`](Self::update).
@@ -223,12 +224,9 @@ impl Described {
     }
 
     /// Whether an attachment was made after the start, judging by its link or its program.
-    fn is_later(&self, facts: &AttachFacts, inventory: &Inventory) -> bool {
-        let (last, start) = self.start;
-        match facts.link {
-            Some(link) => link.id > last,
-            None => inventory.program(facts.program).is_some_and(|program| program.loaded > start),
-        }
+    fn is_later(&self, facts: &AttachFacts) -> bool {
+        let (last, newest) = self.start;
+        facts.link.map_or(facts.program > newest, |link| link.id > last)
     }
 
     /// Appends the changes since the last inventory. New programs come first and unloaded ones last, so that attachments can refer
@@ -375,12 +373,11 @@ impl Described {
         self.programs.contains_key(&id)
     }
 
-    /// Appends what changed at a part of an interface. Before the first inventory, that is nothing.
+    /// Appends what changed at a part of an interface. Before the first inventory, only programs loaded since the start count.
     pub fn change(&mut self, part: &InterfacePart, at: BootNanos, batch: &mut Batch) {
-        if !self.whole {
-            return;
-        }
-        let now: Vec<_> = part.programs.iter().map(attachment).map(|facts| (Same::of(&facts), facts)).collect();
+        let counts = |facts: &&AttachFacts| self.whole || self.is_later(facts);
+        let now = part.programs.iter().filter(counts).map(attachment);
+        let now: Vec<_> = now.map(|facts| (Same::of(&facts), facts)).collect();
         let is_gone =
             |(same, known): &(&Same, &BpfAttachment)| part.covers(known) && now.iter().all(|(now, _)| now != *same);
         let gone = self.attachments.iter().filter(is_gone).map(|(same, known)| (known.key, same.clone())).collect();
@@ -429,7 +426,7 @@ impl Described {
                 continue;
             }
             let key = known.map_or(self.next_key, |known| known.key);
-            let news = known.is_none() && (self.whole || self.is_later(facts, inventory));
+            let news = known.is_none() && (self.whole || self.is_later(facts));
             let described = BpfAttachment { key, news, ..attachment };
             if known.is_some_and(|known| BpfAttachment { news: described.news, ..known.clone() } == described) {
                 continue;
@@ -568,7 +565,7 @@ mod tests {
             link: link.map(|id| Link { id: LinkId(id), link_type: 1 }),
             ..AttachFacts::default()
         };
-        let mut known = Described::since(LinkId(7), BootNanos(1));
+        let mut known = Described::since(LinkId(7), ProgId(9), BootNanos(1));
         let first = Inventory {
             programs: vec![of(1), of(2)],
             attachments: vec![on(1, Some(7)), on(2, None)],
@@ -619,6 +616,29 @@ mod tests {
     }
 
     #[test]
+    fn notifications_before_the_first_inventory_count() {
+        let on = |program| AttachFacts {
+            program: ProgId(program),
+            via: Via::Netlink,
+            ifindex: Some(1),
+            netns: Some(NsInum(7)),
+            ..AttachFacts::default()
+        };
+        let mut known = Described::since(LinkId(0), ProgId(5), BootNanos(1));
+        let mut frames = |known: &mut Described, programs: &[u32]| {
+            let mut batch = Batch::default();
+            let programs = programs.iter().copied().map(on).collect();
+            let part = InterfacePart { netns: NsInum(7), ifindex: 1, part: Part::All, programs };
+            known.change(&part, BootNanos(2), &mut batch);
+            batch.frames().count()
+        };
+        assert_eq!([frames(&mut known, &[5]), frames(&mut known, &[5, 6]), frames(&mut known, &[5])], [0, 1, 1]);
+        assert_eq!(frames(&mut known, &[6]), 1);
+        let inventory = Inventory { attachments: vec![on(5), on(6), on(7)], ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &inventory), ["+#2 5 false", "+#3 7 true", "=0 3 true"]);
+    }
+
+    #[test]
     fn an_interface_is_known_by_its_number_and_namespace() {
         let of = |id| ProgramFacts { id: ProgId(id), ..ProgramFacts::default() };
         let on = |name: &str, netns| AttachFacts {
@@ -628,7 +648,7 @@ mod tests {
             netns: Some(NsInum(netns)),
             ..AttachFacts::default()
         };
-        let mut known = Described::default();
+        let mut known = Described::since(LinkId(0), ProgId(99), BootNanos(0));
         let first = Inventory { programs: vec![of(1)], attachments: vec![on("lo", 7)], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &first), ["+1", "+#0 1 false", "=1 1 true"]);
         let mut next = first.clone();
@@ -659,7 +679,7 @@ mod tests {
             number: number.map(Into::into),
             any_handle: true,
         };
-        let mut known = Described::default();
+        let mut known = Described::since(LinkId(0), ProgId(99), BootNanos(0));
         let mut change = |part, programs: &[AttachFacts]| {
             let part = InterfacePart { netns: NsInum(7), ifindex: 2, part, programs: programs.to_vec() };
             let (changed, mut batch) = (known.is_changed(&part), Batch::default());
@@ -701,7 +721,7 @@ mod tests {
             holders: vec![by(program, 3), by(link, 4), by(program, 5)],
             ..Inventory::default()
         };
-        let mut known = Described::default();
+        let mut known = Described::since(LinkId(0), ProgId(99), BootNanos(0));
         let first = frames_of(&mut known, &inventory);
         assert_eq!(first, ["+1", "+2", "held 1/0 2 0:7:3 0:7:5", "held 0/5 1 0:7:4", "ran 2 9 0 0", "=2 0 true"]);
         assert_eq!(frames_of(&mut known, &inventory), ["=2 0 false"]);

@@ -306,7 +306,7 @@ fn check(at_start: &[Act], acts: &[Act]) {
     at_start.iter().for_each(|act| kernel.act(*act));
     // Before the trace.
     (kernel.batch, kernel.batches, kernel.begun, kernel.seq) = (options, Vec::new(), None, 0);
-    kernel.described = Described::since(LinkId(kernel.next), BootNanos(kernel.ms * MS));
+    kernel.described = Described::since(LinkId(kernel.next), ProgId(kernel.next), BootNanos(kernel.ms * MS));
     kernel.links_changed = false;
     let started = kernel.attachments.clone();
     kernel.act(Act::Take);
