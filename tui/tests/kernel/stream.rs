@@ -6,6 +6,7 @@ use crate::bpf::{
 };
 use crate::recording::{read, text, traced};
 use crate::sys::{self, Actor, c};
+use crate::tcp::net;
 use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, tracetui};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
@@ -351,6 +352,7 @@ fn what_is_attached_by_netlink_is_seen() {
         let path = c(pin.as_str());
         Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&tc) as u32).call(6);
         let ok = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"])
+            && tool("ip", &["link", "set", "tt0", "up"])
             && tool("bpftool", &["net", "attach", "xdpgeneric", "id", &id, "dev", "tt0"])
             && tool("tc", &["qdisc", "add", "dev", "lo", "clsact"])
             && tool("tc", &["filter", "add", "dev", "lo", "ingress", "bpf", "da", "object-pinned", &pin]);
@@ -365,18 +367,62 @@ fn what_is_attached_by_netlink_is_seen() {
     if numbers[0] == 0 {
         return not_checked("there is no ip(8), tc(8) or bpftool(8), or no veth");
     }
-    for (id, place) in [(numbers[1], "xdp tt0"), (numbers[2], "tc lo")] {
+    for (id, place, comm) in [(numbers[1], "xdp tt0", "bpftool"), (numbers[2], "tc lo", "tc")] {
         let told = told(&run, id);
         assert_eq!(told[0], "load call - - -");
         assert_eq!(told[1..3], ["attach", "detach"].map(|op| format!("{op} inventory {place} netlink")), "{told:#?}");
         assert!(told.len() <= 4, "and maybe its unload: {told:#?}");
         let attach = &of_program(&run, id)[1];
-        for null in ["pid", "comm", "ret", "err"] {
-            assert_eq!(attach[null], Value::Null, "{attach}");
-        }
+        assert_eq!((&attach["comm"], &attach["ret"], &attach["err"]), (&comm.into(), &Value::Null, &Value::Null));
         assert_eq!((&attach["prog"]["uid"], &attach["attach"]["link_id"]), (&0.into(), &Value::Null), "{attach}");
     }
     assert!(of_program(&run, numbers[1])[1]["attach"]["ifindex"].as_u64() > Some(1));
+}
+
+#[test]
+fn an_xdp_program_has_its_process() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    sys::unshare(libc::CLONE_NEWNET);
+    net::up("lo");
+    let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
+    let actor = Actor::new(|| {
+        let output = traced.output();
+        let programs: Vec<_> =
+            ["tt_early", "tt_late", "tt_forged"].map(|name| sys::owned(load(XDP, name, &[MOV_R0, EXIT]))).into();
+        let ids: Vec<_> = programs.iter().map(|prog| id_and_tag(prog)[0]).collect();
+        let mut done = vec![];
+        // Before the first inventory, and after it.
+        for (program, id) in programs.iter().zip(&ids).take(2) {
+            done.push(net::set_xdp(1, sys::raw(program)));
+            wait_for("attach", &[*id], output);
+            done.push(net::set_xdp(1, -1));
+            wait_for("detach", &[*id], output);
+            std::thread::sleep(INVENTORY);
+        }
+        done.push(net::forge_xdp(1, ids[2] as u32).min(0));
+        std::thread::sleep(INVENTORY);
+        [ids, done].concat()
+    });
+    let pid = actor.pid;
+    let numbers = actor.run();
+    let run = traced.stop();
+    run.check();
+    let (ids, done) = numbers.split_at(3);
+    if done[0] < 0 {
+        return not_checked(&format!("this kernel refuses an XDP program: error {}", done[0]));
+    }
+    assert_eq!(done, [0; 5]);
+    for id in &ids[..2] {
+        let told = told(&run, *id);
+        assert_eq!(told[1..3], ["attach", "detach"].map(|op| format!("{op} inventory xdp lo netlink")), "{told:#?}");
+        let events = of_program(&run, *id);
+        assert!(events[1..3].iter().all(|event| event["pid"] == pid), "{events:#?}");
+    }
+    let forged = told(&run, ids[2]);
+    assert!(forged.iter().all(|told| !told.contains("attach")), "{forged:#?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! ([`net::address_of`]).
 
 mod cases;
-mod net;
+pub(crate) mod net;
 mod races;
 mod told;
 mod unreported;

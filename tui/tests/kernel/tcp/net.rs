@@ -314,16 +314,52 @@ pub(crate) fn route(kind: u8, to: Ipv4Addr) {
     done("RTM_NEWROUTE", rtnetlink(libc::RTM_NEWROUTE, flags, &[&head[..], &dst].concat()));
 }
 
+/// `struct nlattr`.
+fn attribute(kind: u16, body: &[u8]) -> Vec<u8> {
+    let len = 4 + body.len() as u16;
+    let mut all = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), body].concat();
+    all.resize(all.len().next_multiple_of(4), 0);
+    all
+}
+
+/// `struct ifinfomsg` of an interface that is up, and its IFLA_XDP with an attribute.
+fn xdp(ifindex: u32, kind: u16, value: u32) -> Vec<u8> {
+    const XDP: u16 = 43;
+    const FLAGS: u16 = 3;
+    const SKB_MODE: u32 = 2;
+    let of_xdp = [attribute(kind, &value.to_ne_bytes()), attribute(FLAGS, &SKB_MODE.to_ne_bytes())].concat();
+    let up = (libc::IFF_UP as u32).to_ne_bytes();
+    [&[0; 4][..], &ifindex.to_ne_bytes(), &up, &[0; 4], &attribute(XDP, &of_xdp)].concat()
+}
+
+/// Attaches the XDP program of a descriptor to an interface in the generic mode; −1 detaches. Returns 0 or −errno.
+pub(crate) fn set_xdp(ifindex: u32, program: i32) -> i64 {
+    const FD: u16 = 1;
+    rtnetlink(libc::RTM_SETLINK, 0, &xdp(ifindex, FD, program.cast_unsigned()))
+}
+
+/// Sends the listeners of the kernel's notifications one that says that an XDP program is attached. Returns what sendto(2) does.
+pub(crate) fn forge_xdp(ifindex: u32, program: u32) -> i64 {
+    const SKB_PROG_ID: u16 = 6;
+    let body = xdp(ifindex, SKB_PROG_ID, program);
+    let len = 16 + body.len() as u32;
+    let head = [&len.to_ne_bytes()[..], &libc::RTM_NEWLINK.to_ne_bytes(), &[0; 10]].concat();
+    let message = [head, body].concat();
+    // `struct sockaddr_nl` of the group RTNLGRP_LINK.
+    let to = [libc::AF_NETLINK as u32, 0, 1].map(u32::to_ne_bytes).concat();
+    let fd = done("socket", socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE));
+    // SAFETY: both buffers are live, and have the sizes that are passed.
+    let sent = unsafe {
+        libc::sendto(fd as i32, message.as_ptr().cast(), message.len(), 0, to.as_ptr().cast(), to.len() as u32)
+    };
+    sys::close(fd);
+    sent as i64
+}
+
 /// Makes the interfaces `veth0`, with an address of a /24, and `veth1`, which are the ends of one cable.
 pub(crate) fn cable(address: Ipv4Addr) -> Result<(), String> {
     const LINKINFO: u16 = 18;
     const KIND: u16 = 1;
-    let attribute = |kind: u16, body: &[u8]| {
-        let len = 4 + body.len() as u16;
-        let mut all = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), body].concat();
-        all.resize(all.len().next_multiple_of(4), 0);
-        all
-    };
     let body = [&[0; 16][..], &attribute(LINKINFO, &attribute(KIND, b"veth"))].concat();
     let made = rtnetlink(libc::RTM_NEWLINK, (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16, &body);
     if made < 0 {
