@@ -127,6 +127,18 @@ pub unsafe fn is_tun(file: u64) -> bool {
     }
 }
 
+/// The number of a file's inode; 0 if the kernel's fields are unknown.
+#[inline(always)]
+pub unsafe fn inode_of(file: u64) -> u64 {
+    if !has(field::DentryInode) || !has(field::InodeIno) {
+        return 0;
+    }
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
+    unsafe {
+        rd_field(rd_field(rd_field(file, sum::FileDentry), field::DentryInode), field::InodeIno)
+    }
+}
+
 /// Whether no other task can change the current task's table of descriptors: each is the same as at the start of the call.
 #[inline(always)]
 pub unsafe fn owns_table(task: u64) -> bool {

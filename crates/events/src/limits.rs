@@ -382,6 +382,8 @@ pub const BPF_DESCRIPTORS: usize = 1 << 20;
 /// Descriptors and pins that hold BPF objects. Further ones are left out.
 pub const BPF_HOLDERS: usize = 262_144;
 
+/// The sockets with programs of classic BPF that an inventory lists. Every user can make them.
+pub const BPF_CLASSIC: usize = 1024;
 /// Holders of each BPF program or link that a trace keeps: the first ones. Further ones are only counted.
 pub const BPF_HOLDERS_KEPT: usize = 64;
 

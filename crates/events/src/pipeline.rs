@@ -161,8 +161,9 @@ impl Pipeline {
             return false;
         }
         // Before the end of a link is known.
-        let whole = programs::with_place(frame, &self.world);
-        if !self.programs.is_new(frame, &mut self.world) {
+        let whole = self.programs.completed(frame, &self.world);
+        let completed = whole.as_ref().and_then(|whole| whole.frame_at(0));
+        if !self.programs.is_new(completed.as_ref().unwrap_or(frame), &mut self.world) {
             self.ledger.rejected(Kind::Bpf);
             return false;
         }

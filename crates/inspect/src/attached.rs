@@ -2,7 +2,7 @@
 //! iterators (6.9+). These are the places that BPF_PROG_QUERY reports. An attachment that the lists have and the answers
 //! lack is hidden.
 
-use super::descriptors::{WORD, offset, read};
+use super::descriptors::{WORD, follow, offset, read};
 use super::lister::{Body, LEAVE, Lister, ON_STACK, asm, field};
 use super::sys::{self, Queried};
 use rustc_hash::FxHashMap;
@@ -38,6 +38,11 @@ impl Answers {
             (Ok(_), None) => {}
         }
         queried
+    }
+
+    /// Adds what rtnetlink says of the XDP programs of an interface.
+    pub(super) fn add(&mut self, place: Place, programs: impl Iterator<Item = ProgId>) {
+        self.0.insert(place, Some(programs.map(|program| program.0).collect()));
     }
 
     pub(super) fn extend(&mut self, other: Answers) {
@@ -77,6 +82,7 @@ impl AttachedLayout {
             (View::IterCgroup, "tt_cgroups", functions[0], of_cgroup(&types)),
             (View::IterTask, "tt_namespaces", functions[1], of_namespace(&types)),
             (View::IterMap, "tt_sockmaps", functions[2], of_map(&types)),
+            (View::IterNetdev, "tt_netdevs", functions[1], of_interfaces(&types)),
         ];
         let all = of.into_iter().filter_map(|(view, name, function, body)| Some((view, name, function?, body?)));
         AttachedLayout(all.collect())
@@ -122,13 +128,6 @@ fn as_number() -> Vec<Instruction> {
     let mut code = vec![asm::store(asm::U64, 10, 6, STATE), asm::copy(3, 10), asm::add(3, STATE.into())];
     code.extend(read(8));
     code.push(asm::load(asm::U64, 6, 10, WORD));
-    code
-}
-
-/// Reads 8 bytes at an address in a register plus an offset to the word below the record.
-fn follow(register: u8, offset: i32) -> Vec<Instruction> {
-    let mut code = vec![asm::copy(3, register), asm::add(3, offset)];
-    code.extend(read(8));
     code
 }
 
@@ -188,19 +187,7 @@ fn of_namespace(types: &Types<'_>) -> Option<Body> {
     let of_interface = |name, size| Some(i32::from(types.at("net_device", name, size)?) - node);
     let (index, ingress, egress) =
         (of_interface("ifindex", 4)?, of_interface("tcx_ingress", 8)?, of_interface("tcx_egress", 8)?);
-    let mut facts = vec![];
-    facts.extend(field(asm::U32, types.at("task_struct", "pid", 4)?, 24));
-    facts.extend([
-        asm::load(asm::U64, 6, 6, types.at("task_struct", "nsproxy", 8)?),
-        asm::load(asm::U64, 6, 6, types.at("nsproxy", "net_ns", 8)?),
-        asm::load(asm::U32, 1, 6, types.at("net", "ns.inum", 4)?),
-        asm::skip_if(1, 0, LEAVE),
-        asm::load(asm::U64, 2, 7, 8),
-        asm::skip_if_same(1, 2, LEAVE),
-        asm::store(asm::U64, 7, 1, 8),
-        asm::store(asm::U64, 10, 1, ON_STACK + 16),
-    ]);
-    facts.extend(as_number());
+    let mut facts = namespace(types)?;
     facts.extend([asm::copy(9, 6), asm::add(9, flow_dissector.into()), asm::add(6, interfaces.into())]);
     facts.extend([asm::copy(8, 6), asm::set(1, 0), asm::store(asm::U64, 10, 1, STATE)]);
     // Register 9 has the address of the next program in an array that ends with 0, or 0; 6 the address of the list of
@@ -229,6 +216,57 @@ fn of_namespace(types: &Types<'_>) -> Option<Body> {
     facts.extend(array);
     facts.push(asm::skip(back(&facts, head)));
     looped(types, facts, head, TASK)
+}
+
+/// The XDP programs of the interfaces of a thread's network namespace, without links: their id, the interface at 12, the namespace at
+/// 16, the thread at 24.
+fn of_interfaces(types: &Types<'_>) -> Option<Body> {
+    const TASK: i16 = 8;
+    let interfaces = types.at("net", "dev_base_head", 16)?;
+    let node = i32::from(types.at("net_device", "dev_list", 16)?);
+    let index = i32::from(types.at("net_device", "ifindex", 4)?) - node;
+    // `struct bpf_xdp_entity` for each mode: the program, the link.
+    let modes = i32::from(types.at("net_device", "xdp_state", MODES as u32 * ENTITY as u32)?) - node;
+    let mut facts = namespace(types)?;
+    facts.extend([asm::add(6, interfaces.into()), asm::copy(8, 6), asm::set(9, 0)]);
+    facts.extend([asm::set(1, 0), asm::store(asm::U64, 10, 1, STATE)]);
+    // Register 6 has the address of the list of interfaces, 8 that of an interface's node, 9 that of its next mode. The state is the
+    // number of its modes that are left.
+    let head = facts.len();
+    facts.push(asm::bounded(LEAVE));
+    let mut interface = follow(8, 0);
+    interface.extend([asm::load(asm::U64, 8, 10, WORD), asm::skip_if_same(8, 6, LEAVE), asm::skip_if(8, 0, LEAVE)]);
+    interface.extend(follow(8, index));
+    interface.extend([asm::load(asm::U32, 1, 10, WORD), asm::store(asm::U32, 10, 1, ON_STACK + 12)]);
+    interface.extend([asm::copy(9, 8), asm::add(9, modes), asm::set(1, MODES), asm::store(asm::U64, 10, 1, STATE)]);
+    facts.extend([asm::load(asm::U64, 1, 10, STATE), asm::skip_unless(1, 0, interface.len() as i16)]);
+    facts.extend(interface);
+    facts.extend([asm::load(asm::U64, 1, 10, STATE), asm::add(1, -1), asm::store(asm::U64, 10, 1, STATE)]);
+    facts.extend(follow(9, 0));
+    facts.push(asm::add(9, ENTITY));
+    looped(types, facts, head, TASK)
+}
+
+/// The number of XDP modes, and the size of `struct bpf_xdp_entity` (5.9+).
+const MODES: i32 = 3;
+const ENTITY: i32 = 16;
+
+/// The network namespace of a thread to register 6, as a number. It is not that of the thread before it.
+fn namespace(types: &Types<'_>) -> Option<Vec<Instruction>> {
+    let mut facts = vec![];
+    facts.extend(field(asm::U32, types.at("task_struct", "pid", 4)?, 24));
+    facts.extend([
+        asm::load(asm::U64, 6, 6, types.at("task_struct", "nsproxy", 8)?),
+        asm::load(asm::U64, 6, 6, types.at("nsproxy", "net_ns", 8)?),
+        asm::load(asm::U32, 1, 6, types.at("net", "ns.inum", 4)?),
+        asm::skip_if(1, 0, LEAVE),
+        asm::load(asm::U64, 2, 7, 8),
+        asm::skip_if_same(1, 2, LEAVE),
+        asm::store(asm::U64, 7, 1, 8),
+        asm::store(asm::U64, 10, 1, ON_STACK + 16),
+    ]);
+    facts.extend(as_number());
+    Some(facts)
 }
 
 /// The programs of a map of sockets: their id, the map's id at 16.

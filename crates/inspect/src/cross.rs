@@ -2,12 +2,12 @@
 //! unless it was loaded or unloaded meanwhile. The kernel's own stream of changes shows that. It is opened before
 //! anything is read.
 
-use super::processes::program_at;
 use super::sys::{self, ObjectKind};
 use rustc_hash::FxHashSet;
+use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
-use tracetui_events::bpf::{HeldBy, Hidden, Inventory, Object, View};
+use tracetui_events::bpf::{HeldBy, Hidden, Inventory, Link, Object, Via, View};
 use tracetui_events::limits;
 use tracetui_events::symbols::{CodeImage, ImageKind, Snapshot};
 use tracetui_host::kallsyms;
@@ -48,13 +48,15 @@ impl Changes {
     }
 }
 
-/// The hidden programs. No id is far above `newest`. `Err` if there were so many changes that some were lost.
+/// The hidden programs, and the hidden links that something refers to. No id is far above `newest`. `again` takes another inventory.
+/// `Err` if there were so many changes that some were lost.
 pub(super) fn hidden(
     inventory: &Inventory,
     newest: ProgId,
     numbers: &mut Numbers,
     symbols: Option<&Snapshot>,
     stream: &mut ProgramStream,
+    again: impl FnOnce() -> Option<Inventory>,
 ) -> Result<Vec<Hidden>, Churn> {
     let mut changes = Changes::default();
     changes.update(stream);
@@ -65,7 +67,9 @@ pub(super) fn hidden(
         std::thread::sleep(SETTLED);
         changes.update(stream);
         let now = symbols.and_then(|_| kallsyms::images(&mut Pieces::new(None)).ok());
-        found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, inventory, now.as_ref()));
+        let again = again().map(|again| references(&again)).unwrap_or_default();
+        changes.update(stream);
+        found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, &again, now.as_ref()));
     }
     if changes.lost { Err(Churn) } else { Ok(found) }
 }
@@ -76,6 +80,10 @@ pub(super) fn joined(listed: Vec<Hidden>, compared: Vec<Hidden>) -> Vec<Hidden> 
     let mut all = listed;
     let programs = all.iter().filter(|hidden| hidden.link.is_none()).count();
     for hidden in compared {
+        let of_link = |hidden: &Hidden| hidden.link.map(|link| link.id);
+        if hidden.link.is_some() && all.iter().any(|known| of_link(known) == of_link(&hidden)) {
+            continue;
+        }
         let same = |known: &&mut Hidden| match (hidden.id, hidden.addr) {
             (Some(id), _) => known.id == Some(id),
             (None, addr) => known.addr.is_none_or(|known| Some(known) == addr) && is_name(&hidden.name, &known.name),
@@ -106,12 +114,21 @@ fn missing(inventory: &Inventory, by_number: Vec<ProgId>, symbols: Option<&Snaps
         }
     };
     by_number.into_iter().for_each(|id| add(id, View::FdById));
-    for holder in &inventory.holders {
-        if let (Object::Program(id), HeldBy::Process { .. }) = (holder.object, &holder.by) {
-            add(id, View::Fdinfo);
+    let refers = references(inventory);
+    let mut links = Vec::new();
+    for (object, view) in refers {
+        match object {
+            Object::Program(id) => add(id, view),
+            Object::Link(id) => links.push(Hidden {
+                link: Some(Link { id, link_type: 0 }),
+                seen_by: view,
+                missing_in: View::NextId,
+                ..Hidden::default()
+            }),
         }
     }
-    inventory.attachments.iter().filter(|attach| attach.link.is_some()).for_each(|link| add(link.program, View::Link));
+    links.dedup_by_key(|hidden| hidden.link);
+    found.extend(links);
     let addresses: FxHashSet<_> = inventory.programs.iter().flat_map(|program| &program.addresses).collect();
     // If the kernel hides the addresses of programs, there is nothing to compare with.
     let are_hidden = addresses.is_empty() && !inventory.programs.is_empty();
@@ -124,6 +141,39 @@ fn missing(inventory: &Inventory, by_number: Vec<ProgId>, symbols: Option<&Snaps
         ..Hidden::default()
     }));
     found
+}
+
+/// The programs and links that are not in an inventory although something in it refers to them, and what does. Whatever refers to
+/// them keeps them in the kernel.
+fn references(inventory: &Inventory) -> BTreeSet<(Object, View)> {
+    let links: FxHashSet<_> = inventory.attachments.iter().filter_map(|facts| facts.link).map(|link| link.id).collect();
+    let held = inventory.holders.iter().map(|holder| {
+        let view = match holder.by {
+            HeldBy::Process { .. } => View::Fdinfo,
+            HeldBy::Pin(_) => View::Pin,
+            HeldBy::Perf { .. } => View::TaskFdQuery,
+            HeldBy::Socket { .. } => View::IterFile,
+        };
+        (holder.object, view)
+    });
+    let attached = inventory.attachments.iter().map(|facts| {
+        let view = match facts.via {
+            Via::Link => View::Link,
+            Via::Ioctl => View::TaskFdQuery,
+            Via::ProgAttach => View::ProgQuery,
+            Via::Netlink => View::Netlink,
+            Via::Map => View::Map,
+            Via::Setsockopt => View::IterFile,
+        };
+        (Object::Program(facts.program), view)
+    });
+    let are_read = |what: &str| inventory.unseen.iter().all(|unseen| unseen.what != what);
+    let (has_programs, has_links) = (are_read("programs"), are_read("links"));
+    let is_missing = |(object, _): &(Object, View)| match object {
+        Object::Program(id) => has_programs && id.0 != 0 && inventory.program(*id).is_none(),
+        Object::Link(id) => has_links && id.0 != 0 && !links.contains(id),
+    };
+    held.chain(attached).filter(is_missing).collect()
 }
 
 /// The functions of programs: `bpf_prog_`, the tag, and `_` with the name of the function if it has one
@@ -196,21 +246,16 @@ pub(super) fn newest() -> ProgId {
 /// `return 0`.
 const NOTHING: [Instruction; 2] = [(0xb7, 0, 0, 0), (0x95, 0, 0, 0)];
 
-fn still_there(hidden: &Hidden, inventory: &Inventory, symbols: Option<&Snapshot>) -> bool {
-    match (hidden.seen_by, hidden.id, hidden.addr) {
-        (View::Kallsyms, _, Some(addr)) => {
-            let same = |function: &CodeImage| function.address == addr && *function.name == *hidden.name;
+/// Whether a view still shows it. `again`: what another inventory lacks.
+fn still_there(hidden: &Hidden, again: &BTreeSet<(Object, View)>, symbols: Option<&Snapshot>) -> bool {
+    match (hidden.seen_by, hidden.id, hidden.link) {
+        (View::Kallsyms, ..) => {
+            let same = |function: &CodeImage| Some(function.address) == hidden.addr && *function.name == *hidden.name;
             symbols.is_some_and(|symbols| functions(symbols).any(same))
         }
-        (View::Fdinfo, Some(id), _) => inventory.holders.iter().any(|holder| match holder.by {
-            HeldBy::Process { pid, fd, .. } => holder.object == Object::Program(id) && program_at(pid, fd) == Some(id),
-            _ => false,
-        }),
-        (View::Link, Some(id), _) => inventory.attachments.iter().filter(|link| link.program == id).any(|link| {
-            let link = link.link.and_then(|link| sys::open(ObjectKind::Link, link.id.0).ok().flatten());
-            link.and_then(|link| sys::info(link.as_fd()).ok()).is_some_and(|info| info.u32(8) == id.0)
-        }),
-        (_, Some(id), _) => sys::open(ObjectKind::Program, id.0).ok().flatten().is_some(),
+        (View::FdById, Some(id), _) => sys::open(ObjectKind::Program, id.0).ok().flatten().is_some(),
+        (view, Some(id), _) => again.contains(&(Object::Program(id), view)),
+        (view, None, Some(link)) => again.contains(&(Object::Link(link.id), view)),
         _ => false,
     }
 }
@@ -240,7 +285,7 @@ mod tests {
         let symbols = kallsyms::images(&mut Pieces::new(None)).expect("kallsyms");
         inventory.programs.retain(|program| program.id != id);
         let mut numbers = Numbers::default();
-        let found = hidden(&inventory, newest(), &mut numbers, Some(&symbols), &mut stream).expect("no churn");
+        let found = hidden(&inventory, newest(), &mut numbers, Some(&symbols), &mut stream, || None).expect("no churn");
         let by = |view: View| found.iter().filter(|hidden| hidden.seen_by == view).count();
         assert!(found.iter().any(|hidden| hidden.id == Some(id) && hidden.seen_by == View::FdById), "{found:?}");
         assert_eq!(by(View::FdById), 1, "{found:?}");

@@ -3,14 +3,18 @@
 //! descriptor.
 
 use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field};
-use super::processes::{Held, Kind};
+use super::processes::{Held, Kind, Socket};
 use std::io;
 use tracetui_events::bpf::Object;
+use tracetui_events::limits;
 use tracetui_host::btf::Btf;
 use tracetui_host::btf::resolve::FieldLocation;
 use tracetui_host::procfs::{INITIAL_PID_NS, pid_namespace};
 use tracetui_host::program::Instruction;
-use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid};
+use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid};
+
+/// `SOCKFS_MAGIC`.
+const SOCK_FS: i32 = 0x534f_434b;
 
 /// `ANON_INODE_FS_MAGIC`, of the file system whose files are made by the kernel alone, with constant names.
 const ANON_INODE_FS: i32 = 0x0904_1934;
@@ -37,6 +41,12 @@ pub(super) struct DescriptorLayout {
     nsproxy: i16,
     net: i16,
     inum: i16,
+    inode_number: i16,
+    socket: i16,
+    filter: i16,
+    filter_program: i16,
+    group: i16,
+    group_program: i16,
 }
 
 impl DescriptorLayout {
@@ -67,6 +77,12 @@ impl DescriptorLayout {
             nsproxy: at("task_struct", &["nsproxy"], 8)?,
             net: at("nsproxy", &["net_ns"], 8)?,
             inum: at("net", &["ns.inum"], 4)?,
+            inode_number: at("inode", &["i_ino"], 8)?,
+            socket: at("socket", &["sk"], 8)?,
+            filter: at("sock", &["sk_filter"], 8)?,
+            filter_program: at("sk_filter", &["prog"], 8)?,
+            group: at("sock", &["sk_reuseport_cb"], 8)?,
+            group_program: at("sock_reuseport", &["prog"], 8)?,
         })
     }
 }
@@ -81,6 +97,10 @@ pub(super) fn offset(place: FieldLocation, size: u32) -> Option<i16> {
 const PROGRAM: i32 = Kind::Program as i32;
 const LINK: i32 = Kind::Link as i32;
 const PERF_EVENT: i32 = Kind::PerfEvent as i32;
+const SOCKET: i32 = PERF_EVENT + 1;
+
+/// In place of the id of a program of classic BPF.
+const CLASSIC: i32 = -1;
 
 /// Reads kernel memory at register 3 to the word below the record.
 pub(super) fn read(bytes: i32) -> [Instruction; 4] {
@@ -88,24 +108,40 @@ pub(super) fn read(bytes: i32) -> [Instruction; 4] {
     [asm::copy(1, 10), asm::add(1, WORD.into()), asm::set(2, bytes), asm::call(PROBE_READ_KERNEL)]
 }
 
+/// Reads 8 bytes at an address in a register plus an offset to the word below the record.
+pub(super) fn follow(register: u8, offset: i32) -> Vec<Instruction> {
+    let mut code = vec![asm::copy(3, register), asm::add(3, offset)];
+    code.extend(read(8));
+    code
+}
+
 /// The offset of a word on the stack, below the record.
 pub(super) const WORD: i16 = ON_STACK - 8;
 
 /// The record of a file of a task: the id of the program or link (1 for a perf event), the kind, the process, the thread, the
-/// descriptor, the name of the leader.
+/// descriptor, the name of the leader. Of a socket: its inode, the kind, the process, the thread, the descriptor, the ids of the
+/// programs of the filter and of the group (28, 32), the address of the group (40).
 fn of_file(layout: &DescriptorLayout) -> Body {
     const TASK: i16 = 8;
     const FD: i16 = 16;
     const FILE: i16 = 24;
     let name = |name: &[u8; 8]| u64::from_ne_bytes(*name);
+    let mut socket = of_socket(layout);
     let mut facts = vec![
         asm::load(asm::U64, 1, 6, layout.inode),
         asm::load(asm::U64, 1, 1, layout.superblock),
         asm::load(asm::U64, 1, 1, layout.magic),
+        asm::skip_unless(1, SOCK_FS, socket.len() as i16 + 1),
+    ];
+    let anonymous = facts.len() + socket.len() + 1;
+    facts.append(&mut socket);
+    // Replaced below.
+    facts.push(asm::skip(0));
+    facts.extend([
         asm::skip_unless(1, ANON_INODE_FS, LEAVE),
         asm::load(asm::U64, 3, 6, layout.dentry),
         asm::load(asm::U64, 3, 3, layout.name),
-    ];
+    ]);
     facts.extend(read(8));
     facts.push(asm::load(asm::U64, 1, 10, WORD));
     facts.extend(asm::set64(2, name(b"bpf-prog")));
@@ -134,15 +170,58 @@ fn of_file(layout: &DescriptorLayout) -> Body {
     facts.extend(link);
     facts.extend(perf_event);
     facts.extend([asm::skip_if(1, 0, LEAVE), asm::store(asm::U32, 10, 1, ON_STACK + 8)]);
+    facts[anonymous - 1] = asm::skip((facts.len() - anonymous) as i16);
     facts.extend([asm::load(asm::U32, 1, 9, FD), asm::store(asm::U32, 10, 1, ON_STACK + 24)]);
     facts.extend([asm::load(asm::U64, 6, 9, TASK), asm::skip_if(6, 0, LEAVE)]);
     facts.extend(field(asm::U32, layout.tgid, 16));
     facts.extend(field(asm::U32, layout.tid, 20));
     facts.push(asm::load(asm::U64, 6, 6, layout.leader));
-    for part in [0, 4, 8, 12] {
-        facts.extend(field(asm::U32, layout.comm + part, NAME_AT as i16 + part));
-    }
+    let comm: Vec<_> =
+        [0, 4, 8, 12].iter().flat_map(|part| field(asm::U32, layout.comm + part, NAME_AT as i16 + part)).collect();
+    facts.extend([asm::load(asm::U32, 1, 10, ON_STACK + 12), asm::skip_if(1, SOCKET, comm.len() as i16)]);
+    facts.extend(comm);
     Body { object: FILE, facts, again: None }
+}
+
+/// The programs of the socket that register 6 points to the file of. Changes registers 0 to 5 and 8.
+fn of_socket(layout: &DescriptorLayout) -> Vec<Instruction> {
+    let word = |to: u8| asm::load(asm::U64, to, 10, WORD);
+    // The id of the program whose address is in the word, to the record.
+    let program = |to: i16| {
+        let mut code = vec![word(1)];
+        code.extend(follow(1, layout.aux.into()));
+        code.extend([word(3), asm::add(3, layout.program_id.into())]);
+        code.extend(read(4));
+        code.extend([asm::load(asm::U32, 1, 10, WORD), asm::skip_unless(1, 0, 1), asm::set(1, CLASSIC)]);
+        code.push(asm::store(asm::U32, 10, 1, ON_STACK + to));
+        code
+    };
+    let unless_null = |register: u8, code: Vec<Instruction>| {
+        let skip = asm::skip_if(register, 0, code.len() as i16);
+        [vec![word(register), skip], code].concat()
+    };
+    let mut facts = vec![asm::load(asm::U64, 8, 6, layout.private)];
+    facts.extend(follow(8, layout.socket.into()));
+    facts.extend([word(8), asm::skip_if(8, 0, LEAVE)]);
+    facts.extend(follow(8, layout.filter.into()));
+    let of_filter = [follow(1, layout.filter_program.into()), program(28)].concat();
+    facts.extend(unless_null(1, of_filter));
+    facts.extend(follow(8, layout.group.into()));
+    let mut of_group = vec![asm::store(asm::U64, 10, 8, ON_STACK + 40)];
+    of_group.extend(follow(8, layout.group_program.into()));
+    of_group.extend(unless_null(1, program(32)));
+    facts.extend(unless_null(8, of_group));
+    let at = |at: i16| asm::load(asm::U32, 1, 10, ON_STACK + at);
+    facts.extend([at(28), asm::skip_unless(1, 0, 2), at(32), asm::skip_if(1, 0, LEAVE)]);
+    // 0 and `CLASSIC` are no ids.
+    facts.extend([at(28), asm::add(1, 1), asm::skip_if_low_greater(1, 1, 7)]);
+    facts.extend([at(32), asm::add(1, 1), asm::skip_if_low_greater(1, 1, 4)]);
+    facts.extend([asm::load(asm::U64, 1, 7, 8), asm::skip_if_greater(1, limits::BPF_CLASSIC as i32 - 1, LEAVE)]);
+    facts.extend([asm::add(1, 1), asm::store(asm::U64, 7, 1, 8)]);
+    facts.extend([asm::load(asm::U64, 1, 6, layout.inode), asm::load(asm::U64, 1, 1, layout.inode_number)]);
+    facts.extend([asm::store(asm::U32, 10, 1, ON_STACK + 8), asm::set(1, SOCKET)]);
+    facts.push(asm::store(asm::U32, 10, 1, ON_STACK + 12));
+    facts
 }
 
 /// The record of a thread: its id, its network namespace. Not for a thread with the namespace of the one before it.
@@ -187,7 +266,7 @@ impl Descriptors {
 
     /// Reads all processes. Fails if a ring was too small.
     pub(super) fn read(&mut self) -> Result<Held, String> {
-        let mut held = Held::default();
+        let mut held = Held { sockets: Some(Vec::new()), ..Held::default() };
         self.files.run(|record| held.file(record))?;
         self.tasks.run(|record| held.namespace_of(record.id(), NsInum(record.u32_at(12))))?;
         Ok(held)
@@ -199,6 +278,13 @@ impl Held {
         let (pid, tid, fd) = (Tgid(record.u32_at(16)), record.u32_at(20), record.u32_at(24));
         let comm = record.name().to_vec();
         match record.u32_at(12).cast_signed() {
+            SOCKET => {
+                let program = |at| Some(record.u32_at(at)).filter(|id| *id != 0);
+                let programs = [28, 32]
+                    .map(|at| program(at).map(|id| Some(ProgId(id)).filter(|id| id.0 != CLASSIC.cast_unsigned())));
+                let (inode, group) = (record.id(), KernelAddr(record.u64_at(40)));
+                self.sockets.iter_mut().for_each(|all| all.push(Socket { inode, programs, group, pid, fd }));
+            }
             PROGRAM => self.hold(Object::Program(ProgId(record.id())), (pid, comm, fd)),
             LINK => self.hold(Object::Link(LinkId(record.id())), (pid, comm, fd)),
             _ => self.perf_event(tid, pid, comm, fd),

@@ -59,8 +59,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tracetui_events::bpf::place::AttachPoint;
 use tracetui_events::bpf::{
-    AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, ProgramFacts,
+    AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, ProgramFacts, SOCKETS,
     UnresolvedAttachment, Unseen, Via, View,
 };
 use tracetui_events::limits;
@@ -71,7 +72,7 @@ use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
 use tracetui_host::ksymbols::ProgramStream;
 use tracetui_host::pace::{Pace, Pieces};
-use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
+use tracetui_shared::id::{KernelAddr, LinkId, ProgId};
 use view::Unlooked;
 
 /// Why no inventory can be taken at all.
@@ -288,7 +289,7 @@ impl Collector {
         let hidden = |(place, program): &(Place, ProgId)| Hidden {
             id: Some(*program),
             seen_by: place.0,
-            missing_in: View::ProgQuery,
+            missing_in: if place.0 == View::IterNetdev { View::Netlink } else { View::ProgQuery },
             ..Hidden::default()
         };
         let mut all: Vec<_> = found.iter().map(hidden).collect();
@@ -311,7 +312,11 @@ impl Collector {
         let compared = match stream {
             Ok(mut stream) => {
                 let newest = self.sealed.as_ref().map_or_else(cross::newest, |sealed| sealed.newest);
-                cross::hidden(&inventory, newest, &mut self.numbers, symbols.as_ref(), &mut stream).map_err(|Churn| {
+                let mut numbers = std::mem::take(&mut self.numbers);
+                let again = || self.take(own).ok();
+                let hidden = cross::hidden(&inventory, newest, &mut numbers, symbols.as_ref(), &mut stream, again);
+                self.numbers = numbers;
+                hidden.map_err(|Churn| {
                     "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
                 })
             }
@@ -326,7 +331,18 @@ impl Collector {
             let unlisted = self.compare_places(own).map_err(|why| note("hidden programs by lists of places", why));
             inventory.hidden.extend(unlisted.unwrap_or_default());
         }
+        self.add_sockets(&mut inventory);
         Ok(inventory)
+    }
+
+    /// Adds the programs of sockets to an inventory that was taken before the iterators were loaded.
+    fn add_sockets(&mut self, inventory: &mut Inventory) {
+        let is_missing = inventory.unseen.iter().any(|unseen| unseen.what == SOCKETS);
+        let iterators = self.iterators.iter_mut().flatten().next().filter(|_| is_missing);
+        let Some(all) = iterators.and_then(Iterators::held).and_then(|held| held.sockets) else { return };
+        let Inventory { attachments, holders, unresolved, unseen, .. } = inventory;
+        sockets(all, attachments, holders, unresolved);
+        unseen.retain(|unseen| unseen.what != SOCKETS);
     }
 
     /// Reads the required symbols. The names of the helpers are required only once.
@@ -375,6 +391,10 @@ impl Collector {
 
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);
+        match held.sockets.take() {
+            Some(all) => sockets(all, &mut rest, &mut holders, &mut held.unresolved),
+            None => unlooked.add(SOCKETS, "only the kernel's iterators show them".to_owned(), ""),
+        }
         interfaces(network, &mut links, &mut rest);
         let in_maps = maps::programs(&links, &programs, &mut self.types, &mut answers, &mut unlooked);
         unexplained(cgroups.attached(&mut answers, &mut unlooked).into_iter().chain(in_maps), &links, &mut rest);
@@ -517,6 +537,34 @@ fn perf_events(
     }
 }
 
+/// Adds the programs of sockets. Those of classic BPF, which have no id, are unresolved.
+fn sockets(
+    found: Vec<processes::Socket>,
+    rest: &mut Vec<AttachFacts>,
+    holders: &mut Vec<Holder>,
+    unresolved: &mut Vec<UnresolvedAttachment>,
+) {
+    let mut seen = FxHashSet::default();
+    for processes::Socket { inode, programs: [filter, of_group], group, pid, fd } in found {
+        let target = AttachPoint::Numbered("socket", inode.into()).to_string().into_bytes();
+        let of_filter = AttachFacts { hook: Hook::SocketFilter, target, ..AttachFacts::default() };
+        let of_group = (of_group, AttachFacts { hook: Hook::Reuseport, addr: Some(group), ..AttachFacts::default() });
+        for (program, facts) in [(filter, of_filter), of_group] {
+            let Some(program) = program else { continue };
+            // A socket has a descriptor in each process that inherited it, and a group many sockets.
+            let is_new = seen.insert((facts.target.clone(), facts.addr, program));
+            if let Some(program) = program {
+                let by = HeldBy::Socket { pid, comm: processes::comm_of(pid.0), fd };
+                holders.push(Holder { object: Object::Program(program), by });
+                rest.extend(is_new.then_some(AttachFacts { program, via: Via::Setsockopt, ..facts }));
+            } else if is_new {
+                let comm = processes::comm_of(pid.0);
+                unresolved.push(UnresolvedAttachment { hook: facts.hook, pid, comm, fd });
+            }
+        }
+    }
+}
+
 /// Leaves out the perf events of processes whose links explain all of them. The kernel names neither the program of such an event
 /// nor the event of a link.
 fn without_links(
@@ -536,8 +584,9 @@ fn without_links(
         _ => None,
     });
     held.collect::<FxHashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
-    unresolved.iter().for_each(|event| *left.entry(event.pid).or_default() += 1);
-    unresolved.retain(|event| left.get(&event.pid).is_some_and(|left| *left > 0));
+    let is_event = |unresolved: &UnresolvedAttachment| unresolved.hook == Hook::PerfEvent;
+    unresolved.iter().filter(|one| is_event(one)).for_each(|event| *left.entry(event.pid).or_default() += 1);
+    unresolved.retain(|one| !is_event(one) || left.get(&one.pid).is_some_and(|left| *left > 0));
     unresolved
 }
 

@@ -90,6 +90,16 @@ pub(super) mod asm {
         (0x55, register, count, value)
     }
 
+    /// The same if the register is greater.
+    pub(crate) const fn skip_if_greater(register: u8, value: i32, count: i16) -> Instruction {
+        (0x25, register, count, value)
+    }
+
+    /// The same if its lower half is greater.
+    pub(crate) const fn skip_if_low_greater(register: u8, value: i32, count: i16) -> Instruction {
+        (0x26, register, count, value)
+    }
+
     /// The same if both registers are equal.
     pub(crate) const fn skip_if_same(one: u8, other: u8, count: i16) -> Instruction {
         (0x1d, other << 4 | one, count, 0)

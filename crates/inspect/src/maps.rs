@@ -7,13 +7,17 @@ use super::programs::Read;
 use super::sys::{self, Bytes, ObjectKind};
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use tracetui_events::bpf::{AttachFacts, Hook, Via, View};
+use tracetui_events::bpf::{AttachFacts, Hook, SOCKMAPS, Via, View};
 use tracetui_events::limits;
 use tracetui_shared::id::ProgId;
 
 /// BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT, BPF_SK_MSG_VERDICT, BPF_SK_SKB_VERDICT.
 const OF_SOCKET_MAPS: [u32; 4] = [4, 5, 7, 38];
+
+/// BPF_SK_SKB_STREAM_VERDICT.
+const STREAM_VERDICT: u32 = 5;
 
 /// `enum bpf_map_type`.
 mod map_type {
@@ -79,6 +83,10 @@ pub(super) fn programs(
                 for attach_type in OF_SOCKET_MAPS {
                     let place = (View::IterMap, id.into(), 0);
                     let programs = answers.query(place, map.as_raw_fd().cast_unsigned(), attach_type);
+                    let is_refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+                    if attach_type == STREAM_VERDICT && programs.as_ref().is_err_and(is_refused) {
+                        unlooked.add(SOCKMAPS, "BPF_PROG_QUERY shows them from 5.15 on".to_owned(), "");
+                    }
                     let programs = programs.unwrap_or_default();
                     found.extend(programs.into_iter().map(|queried| attached(queried, attach_type, &map_name(id))));
                 }

@@ -308,7 +308,7 @@ impl Network {
         let kind = until_nul(kind.unwrap_or_default()).to_vec();
         let at = self.interfaces.len();
         self.interfaces.push(Interface { namespace, index, name, kind });
-        let Some(xdp) = attribute(rest, IFLA_XDP) else { return };
+        let xdp = attribute(rest, IFLA_XDP).unwrap_or_default();
         let program = |wanted: u16| attribute(xdp, wanted).map(|value| ProgId(u32_at(value, 0))).filter(|id| id.0 != 0);
         let of_mode = |(wanted, mode): &(u16, &'static [u8])| Some((program(*wanted)?, *mode));
         let mut found: Vec<_> = IFLA_XDP_MODES.iter().filter_map(of_mode).collect();
@@ -320,6 +320,8 @@ impl Network {
             let mode = mode.and_then(|mode| IFLA_XDP_MODES.get(usize::from(*mode).wrapping_sub(1)));
             found.push((only, mode.map_or(b"", |(_, mode)| *mode)));
         }
+        let place = (View::IterNetdev, namespace.0.into(), index);
+        self.answers.add(place, found.iter().map(|(program, _)| *program));
         for (program, mode) in found {
             self.push(at, program, Via::Netlink, Hook::Type(XDP), mode, LinkId(0));
         }

@@ -16,7 +16,7 @@ use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment};
 use tracetui_events::limits;
 use tracetui_host::pace::Pieces;
 use tracetui_host::{decimal, read_bounded};
-use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid};
+use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid};
 
 /// The maximum number of bytes read from /proc/PID/fdinfo/FD. The used lines are among the first ten.
 const FDINFO: usize = 1024;
@@ -28,8 +28,21 @@ pub(super) struct PerfFd {
     pub(super) fd: u32,
 }
 
+/// A socket with programs, by a descriptor of a process.
+pub(super) struct Socket {
+    pub(super) inode: u32,
+    /// The program of the filter, and that of the group. The inner value is `None` for a program of classic BPF.
+    pub(super) programs: [Option<Option<ProgId>>; 2],
+    /// The address of the group; 0 without one.
+    pub(super) group: KernelAddr,
+    pub(super) pid: Tgid,
+    pub(super) fd: u32,
+}
+
 #[derive(Default)]
 pub(super) struct Held {
+    /// `None` if they cannot be read: /proc does not show their programs.
+    pub(super) sockets: Option<Vec<Socket>>,
     pub(super) holders: Vec<Holder>,
     pub(super) perf: Vec<PerfFd>,
     pub(super) unresolved: Vec<UnresolvedAttachment>,
@@ -196,11 +209,6 @@ impl Held {
     }
 }
 
-/// The program that a descriptor of a process refers to. `None` if it refers to no program.
-pub(super) fn program_at(pid: Tgid, fd: u32) -> Option<ProgId> {
-    field(&fdinfo(pid.0, fd)?, b"prog_id:").map(ProgId)
-}
-
 /// The fdinfo of a descriptor. One read suffices, because the kernel writes it at once.
 fn fdinfo(tid: u32, fd: u32) -> Option<Vec<u8>> {
     let file = open(format!("/proc/{tid}/fdinfo/{fd}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
@@ -216,7 +224,7 @@ pub fn field(info: &[u8], name: &[u8]) -> Option<u32> {
     decimal(line.trim_ascii())
 }
 
-fn comm_of(pid: u32) -> Vec<u8> {
+pub(super) fn comm_of(pid: u32) -> Vec<u8> {
     let comm = read_bounded(format!("/proc/{pid}/comm"), 64).unwrap_or_default();
     comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec()
 }

@@ -151,6 +151,10 @@ pub mod on {
     pub const NETFILTER: u16 = 64;
     /// `target` is the name of an iterator's target.
     pub const ITER: u16 = 128;
+    /// `object` is the inode of the socket.
+    pub const SOCKET: u16 = 256;
+    /// `perf_config` is the address of the group of sockets (`sock_reuseport`, include/net/sock_reuseport.h), which identifies it.
+    pub const GROUP: u16 = 512;
 }
 
 /// What is known of the helpers that a program calls ([`BpfRecord::scan`]).

@@ -8,6 +8,7 @@ use crate::bpf::{
 use crate::sys::{self, c};
 use crate::traced::{Dir, Run, alone, doctor, not_checked, trace};
 use serde_json::Value;
+use std::fs::File;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -258,8 +259,13 @@ fn a_program_of_a_socket_map_names_the_map() {
     assert_eq!(event["prog"]["id"], numbers[1], "{event}");
 }
 
+/// A socket for UDP.
+pub(crate) fn udp_socket() -> OwnedFd {
+    sys::owned(sys::call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0, 0]))
+}
+
 /// `setsockopt(SOL_SOCKET)` of a number.
-fn set_option(socket: &OwnedFd, option: i32, value: u32) -> i64 {
+pub(crate) fn set_option(socket: &OwnedFd, option: i32, value: u32) -> i64 {
     let at = (&raw const value) as u64;
     sys::call(libc::SYS_setsockopt, [sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
 }
@@ -277,9 +283,7 @@ fn classic(result: u32) -> (Box<[u8; 8]>, Box<[u64; 2]>) {
 fn the_filters_of_sockets_are_shown() {
     let _alone = alone();
     let acted = trace("bpf", || {
-        let socket =
-            || sys::owned(sys::call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0, 0]));
-        let (plain, shared) = (socket(), socket());
+        let (plain, shared) = (udp_socket(), udp_socket());
         let prog = sys::owned(load(SOCKET_FILTER, "tt_filter", &[MOV_R0_1, EXIT]));
         let attach = set_option(&plain, libc::SO_ATTACH_BPF, sys::raw(&prog) as u32);
         let detach = set_option(&plain, libc::SO_DETACH_BPF, 0);
@@ -291,7 +295,8 @@ fn the_filters_of_sockets_are_shown() {
             sys::call(libc::SYS_setsockopt, [fd, libc::SOL_SOCKET as u64, option, filter.as_ptr() as u64, 16]);
         set_option(&shared, libc::SO_REUSEPORT, 1);
         let group = set_option(&shared, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(&prog) as u32);
-        [&[attach, detach, again, by_filter, group][..], &id_and_tag(&prog)].concat()
+        let inode = File::from(plain).metadata().expect("its inode").ino() as i64;
+        [&[attach, detach, again, by_filter, group][..], &id_and_tag(&prog), &[inode]].concat()
     });
     let Some((run, pid, numbers)) = acted else { return };
     let events: Vec<Value> = run.kind_of("bpf", pid).into_iter().filter(|e| e["op"] != "load").collect();
@@ -306,7 +311,8 @@ fn the_filters_of_sockets_are_shown() {
         ("attach", "reuseport"),
     ]) {
         assert_eq!(event["op"], op, "{event}");
-        check_attach(event, kind, "setsockopt", &Value::Null);
+        let target = if kind == "reuseport" { Value::Null } else { format!("socket:{}", numbers[7]).into() };
+        check_attach(event, kind, "setsockopt", &target);
     }
     let of = |at: usize| (&events[at]["prog"]["id"], &events[at]["prog"]["type"]);
     assert_eq!(of(0), (&numbers[5].into(), &"socket_filter".into()));

@@ -1,13 +1,14 @@
 //! Each attachment begins once and ends once, however it is made and however it ends: at once, after 20 ms or 300 ms; by a detachment,
 //! with its last descriptor, or with its place; and with a program that is unloaded then, or that another descriptor keeps.
 
+use crate::attachments::{set_option, udp_socket};
 use crate::bpf::{
     Attr, BPF_PERF_EVENT, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag,
     link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::bpf_inventory::{
     BPF_MAP_CREATE, BPF_OBJ_PIN, CGROUP_SKB, FLOW_DISSECTOR, KPROBE, MOV_R0_1, NETFILTER, PERF_EVENT, SCHED_CLS,
-    SK_LOOKUP, SK_SKB, XDP, create, event, index_of, load_for, prog_attach, run,
+    SK_LOOKUP, SK_SKB, SOCKET_FILTER, XDP, create, event, index_of, load_for, prog_attach, run,
 };
 use crate::sys::{self, c};
 use crate::traced::{Dir, Run, alone, not_checked, trace};
@@ -47,6 +48,8 @@ enum Way {
     SkLookup,
     Netfilter,
     Iter,
+    Socket,
+    Reuseport,
 }
 use Way::*;
 
@@ -61,7 +64,7 @@ enum End {
 }
 
 /// The ways, and how they end.
-const WAYS: [(Way, &[End]); 20] = [
+const WAYS: [(Way, &[End]); 22] = [
     (TracepointIoctl, &[End::Close]),
     (TracepointLink, &[End::Close]),
     (RawTracepoint, &[End::Close]),
@@ -82,6 +85,8 @@ const WAYS: [(Way, &[End]); 20] = [
     (SkLookup, &[End::Close, End::Detach]),
     (Netfilter, &[End::Close]),
     (Iter, &[End::Close]),
+    (Socket, &[End::Close, End::Detach]),
+    (Reuseport, &[End::Close, End::Detach]),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +146,7 @@ fn loaded(way: Way, name: &str, places: &Places) -> i64 {
         FlowDissector => load(FLOW_DISSECTOR, name, &[MOV_R0, EXIT]),
         SkLookup => load_for(SK_LOOKUP, 36, name, MOV_R0_1),
         Netfilter => load_for(NETFILTER, 45, name, MOV_R0_1),
+        Socket | Reuseport => load(SOCKET_FILTER, name, &[MOV_R0, EXIT]),
         Iter => {
             let (licence, insns) = (c("GPL"), [MOV_R0, EXIT]);
             let attr = Attr::of_load(TRACING, name, (2, insns.as_ptr() as u64), licence.as_ptr() as u64);
@@ -236,8 +242,22 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
         SkLookup => by_link(create(prog, places.netns.as_raw_fd() as u32, 36, |attr| attr), vec![]),
         Netfilter => by_link(create(prog, 0, 45, |attr| attr.u32(16, 2).u32(20, 3).u32(24, 7)), vec![]),
         Iter => by_link(create(prog, 0, TRACE_ITER, |attr| attr), vec![]),
+        Socket | Reuseport => {
+            let socket = udp_socket();
+            let again = socket.try_clone().expect("a descriptor");
+            let (attach, detach) = match way {
+                Socket => (libc::SO_ATTACH_BPF, libc::SO_DETACH_BPF),
+                _ => (libc::SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_REUSEPORT_BPF),
+            };
+            set_option(&socket, libc::SO_REUSEPORT, 1);
+            let done = set_option(&socket, attach, sys::raw(prog) as u32);
+            without_link(done, vec![socket], move || set_option(&again, detach, 0))
+        }
     }
 }
+
+/// See socket(7).
+const SO_DETACH_REUSEPORT_BPF: i32 = 68;
 
 /// Makes the attachments one after another. Returns the id of the program, or −errno, and that of the link of each.
 fn make_all(places: &Places) -> Vec<i64> {
@@ -440,8 +460,9 @@ fn check(run: &Run, case: &Case, ids: &[i64], notified: bool) -> Result<(), Stri
     // The kernel does not list a perf_event program without a link, so only the unload ends it.
     let waits = case.way == PerfIoctl;
     let early = ns(unload).saturating_sub(ns(end)) > 200_000_000;
-    // A notification may come after the unload.
-    if case.kept && early == waits || ns(unload) < ns(end) && !by_netlink {
+    // A notification may come after the unload. The detachment of a group unloads the program before it returns.
+    let may_follow = by_netlink || (case.way, case.end) == (Reuseport, End::Detach);
+    if case.kept && early == waits || ns(unload) < ns(end) && !may_follow {
         return Err(format!("unloaded {} ns after the end", ns(unload) as i64 - ns(end) as i64));
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! The inventory of BPF programs, compared with bpftool and with what the tests attached.
 
+use crate::attachments::{set_option, udp_socket};
 use crate::bpf::{
     Attr, BPF_LINK_CREATE, BPF_PERF_EVENT, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT,
     MOV_R0, id_and_tag, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
@@ -27,7 +28,7 @@ pub(crate) const BPF_OBJ_PIN: u64 = 6;
 const BPF_PROG_ATTACH: u64 = 8;
 const BPF_PROG_DETACH: u64 = 9;
 
-const SOCKET_FILTER: u32 = 1;
+pub(crate) const SOCKET_FILTER: u32 = 1;
 pub(crate) const KPROBE: u32 = 2;
 pub(crate) const SCHED_CLS: u32 = 3;
 pub(crate) const XDP: u32 = 6;
@@ -135,6 +136,8 @@ fn ways() -> Vec<Way> {
         ("flow_dissector", "prog_attach", "NETNS", None),
         ("sk_lookup", "link", "NETNS", None),
         ("netfilter", "link", "ip output priority 7", None),
+        ("socket_filter", "setsockopt", "socket:", None),
+        ("reuseport", "setsockopt", "", None),
     ]
 }
 
@@ -203,6 +206,18 @@ fn attach_all(bpffs: &str, tracefs: &str, file: &str, cgroup: &str) -> Attached 
     all.note(load_for(SK_LOOKUP, 36, "tt_lookup", MOV_R0_1), lookup, Fd);
     let hook = |attr: Attr| attr.u32(16, 2).u32(20, 3).u32(24, 7);
     all.note(load_for(NETFILTER, 45, "tt_nf", MOV_R0_1), |prog| create(prog, 0, 45, hook), Fd);
+    let sockets = [0; 2].map(|_| udp_socket());
+    let option = |socket: usize, option, value: u32| set_option(&sockets[socket], option, value);
+    let filter = |prog: &OwnedFd| option(0, libc::SO_ATTACH_BPF, sys::raw(prog) as u32);
+    all.note(load(SOCKET_FILTER, "tt_socket", &[MOV_R0, EXIT]), filter, Nothing);
+    let group = |prog: &OwnedFd| {
+        option(1, libc::SO_REUSEPORT, 1);
+        option(1, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(prog) as u32)
+    };
+    all.note(load(SOCKET_FILTER, "tt_group", &[MOV_R0, EXIT]), group, Nothing);
+    // A second descriptor makes no second attachment.
+    all.kept.push(sockets[0].try_clone().expect("a descriptor"));
+    all.kept.extend(sockets);
     all
 }
 
@@ -308,8 +323,9 @@ fn every_way_of_attaching_is_in_the_inventory() {
         if kind == "perf_event" && attached["target_why"] == "no_field" {
             continue;
         }
-        let shown = attached["target"].as_str().expect("a target");
-        assert!(shown == target || kind == "sockmap" && shown.starts_with(&target), "{target}: {program}");
+        let shown = attached["target"].as_str().unwrap_or_default();
+        let numbered = matches!(kind, "sockmap" | "socket_filter");
+        assert!(shown == target || numbered && shown.starts_with(&target), "{target}: {program}");
         if let Some((name, value)) = field {
             assert_eq!(attached[name], value, "{program}");
         }
@@ -320,6 +336,7 @@ fn every_way_of_attaching_is_in_the_inventory() {
         assert!(held.iter().any(|by| by["pid"] == pid), "{program}");
         assert_eq!(held.iter().any(|by| by["link"].is_u64()), via == "link", "{program}");
         assert_eq!(held.iter().any(|by| by["perf_event"] == true), via == "ioctl", "{program}");
+        assert_eq!(held.iter().any(|by| by["socket"] == true), via == "setsockopt", "{program}");
         let pin = format!("{bpffs}/tt_tc");
         assert_eq!(held.iter().any(|by| by["pin"] == pin.as_str()), kind == "tc", "{program}");
     }

@@ -1,10 +1,14 @@
 //! Falsified results of bpf(2), by a program or by ptrace(2): what they hide is found.
 
+use crate::attachments::{set_option, udp_socket};
 use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open};
-use crate::bpf_inventory::{CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, index_of, load_for, prog_attach};
+use crate::bpf_inventory::{
+    CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, SOCKET_FILTER, XDP, index_of, load_for, prog_attach,
+};
 use crate::confine::{ptrace, read_registers, request};
 use crate::inspector::inspector_of;
 use crate::sys;
+use crate::tcp::net::set_xdp;
 use crate::traced::{Dir, Traced, alone, emulated, may_trace, not_checked, release, tracetui};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
@@ -27,6 +31,7 @@ const PROBE_READ_USER: i32 = 112;
 const PROBE_READ_KERNEL: i32 = 113;
 
 /// The offsets of `struct pt_regs` on x86-64.
+const AX: i32 = 80;
 const DI: i32 = 112;
 const SI: i32 = 104;
 const ORIG_AX: i32 = 120;
@@ -255,6 +260,9 @@ fn a_program_that_begins_to_hide_is_an_event() {
     assert_eq!((&hidden[0]["prog"]["id"], &hidden[0]["attach"]), (&id.into(), &Value::Null), "{}", hidden[0]);
 }
 
+/// In place of a command: attributes in what recvfrom(2) receives are falsified.
+const RECVFROM: u64 = u64::MAX;
+
 /// What is falsified: a result of a command of bpf(2), at offsets in its attributes. Each offset but the last is that of an
 /// address.
 struct Lie {
@@ -318,10 +326,23 @@ impl Lie {
     fn falsify(&self, tid: i32) {
         let registers = read_registers(tid);
         let register = |offset: i32| registers[offset as usize / 8];
-        if register(ORIG_AX) != libc::SYS_bpf as u64 || register(DI) != self.command {
+        let is_of = |call: i64| register(ORIG_AX) == call as u64;
+        let memory = || std::fs::File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
+        if is_of(libc::SYS_recvfrom) && self.command == RECVFROM {
+            let mut received = vec![0; registers[AX as usize / 8].min(1 << 16) as usize];
+            let memory = memory();
+            memory.read_exact_at(&mut received, register(SI)).expect("its memory");
+            // An attribute of 8 bytes whose value is the number.
+            let is_it =
+                |at: &usize| received[*at..at + 2] == [8, 0] && received[at + 4..at + 8] == self.hidden.to_ne_bytes();
+            for at in (0..received.len().saturating_sub(7)).step_by(4).filter(is_it) {
+                memory.write_all_at(&self.shown.to_ne_bytes(), register(SI) + at as u64 + 4).expect("its memory");
+            }
+        }
+        if !is_of(libc::SYS_bpf) || register(DI) != self.command {
             return;
         }
-        let memory = std::fs::File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
+        let memory = memory();
         let read = |address: u64, bytes: &mut [u8]| memory.read_exact_at(bytes, address).is_ok();
         let (last, addresses) = self.at.split_last().expect("an offset");
         let (mut address, mut word, mut number) = (register(SI), [0; 8], [0; 4]);
@@ -437,4 +458,55 @@ fn attachments_left_out_by_a_falsified_query_are_found() {
         std::fs::remove_dir(&cgroup).expect("it is empty");
     };
     std::thread::scope(|scope| scope.spawn(check).join().expect("no panic"));
+}
+
+#[test]
+fn an_xdp_program_left_out_by_rtnetlink_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    if release() < (6, 9) {
+        return not_checked("no loops in iterators before 6.9");
+    }
+    let check = || {
+        sys::unshare(libc::CLONE_NEWNET);
+        let Some(prog) = Some(load(XDP, "tt_xdp", &[MOV_R0, EXIT])).filter(|prog| *prog >= 0).map(sys::owned) else {
+            return not_checked("an XDP program is refused");
+        };
+        let id = id_and_tag(&prog)[0];
+        assert_eq!(set_xdp(1, sys::raw(&prog)), 0);
+        let honest = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
+        assert_eq!(json(&String::from_utf8_lossy(&honest.stdout))["hidden"], Value::Array(vec![]));
+        let lie = Lie { command: RECVFROM, at: &[], hidden: id as u32, shown: 0 };
+        for report in (0..REPORTS).map_while(|_| lie.report()) {
+            let found = hidden_of(&report, id);
+            assert_eq!(found.len(), 1, "{} {}", report["hidden"], report["unseen"]);
+            assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&"iter_netdev".into(), &"netlink".into()));
+        }
+    };
+    std::thread::scope(|scope| scope.spawn(check).join().expect("no panic"));
+}
+
+#[test]
+fn a_program_that_is_left_out_is_shown_at_its_socket() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    if !has_iterator("bpf_prog_seq_show") {
+        return not_checked("this kernel has no iterator of programs");
+    }
+    let Some(_before) = loaded("tt_before") else { return };
+    let filter = sys::owned(load(SOCKET_FILTER, "tt_socket", &[MOV_R0, EXIT]));
+    let Some(after) = loaded("tt_after") else { return };
+    let (id, socket) = (id_and_tag(&filter)[0], udp_socket());
+    assert_eq!(set_option(&socket, libc::SO_ATTACH_BPF, sys::raw(&filter) as u32), 0);
+    drop(filter);
+    let Some(rootkit) = Rootkit::start(BPF_PROG_GET_NEXT_ID, id as u32, id_and_tag(&after)[0] as u32) else { return };
+    let report = json(&rootkit.report("json"));
+    let unlisted = report["unlisted"].as_array().expect("a list");
+    assert!(!ids(&report["programs"]).contains(&id), "it is falsified");
+    assert!(unlisted.iter().any(|place| place["prog"] == id && place["type"] == "socket_filter"), "{unlisted:?}");
+    assert_eq!(hidden_of(&report, id).len(), 1, "once: {}", report["hidden"]);
 }

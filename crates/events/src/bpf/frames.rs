@@ -25,6 +25,7 @@ pub mod hook {
     pub(crate) const URETPROBE: u8 = 5;
     pub const TRACEPOINT: u8 = 6;
     pub const RAW_TRACEPOINT: u8 = 7;
+    pub(crate) const REUSEPORT: u8 = 17;
 }
 
 fn program(facts: &ProgramFacts) -> BpfProgram {
@@ -132,6 +133,7 @@ impl From<&BpfHolder> for HeldBy {
         match frame.by {
             0 => HeldBy::Process { pid, comm, fd },
             1 => HeldBy::Perf { pid, comm, fd },
+            3 => HeldBy::Socket { pid, comm, fd },
             _ => HeldBy::Pin(path),
         }
     }
@@ -448,15 +450,13 @@ fn no_holders(object: Object) -> BpfHolders {
 }
 
 fn holder_frame(by: &HeldBy) -> BpfHolder {
-    match by {
-        HeldBy::Process { pid, comm, fd } => {
-            BpfHolder { by: 0, pid: *pid, comm: comm.clone(), fd: *fd, ..BpfHolder::default() }
-        }
-        HeldBy::Perf { pid, comm, fd } => {
-            BpfHolder { by: 1, pid: *pid, comm: comm.clone(), fd: *fd, ..BpfHolder::default() }
-        }
-        HeldBy::Pin(path) => BpfHolder { by: 2, path: path.clone(), ..BpfHolder::default() },
-    }
+    let (number, pid, comm, fd) = match by {
+        HeldBy::Process { pid, comm, fd } => (0, pid, comm, fd),
+        HeldBy::Perf { pid, comm, fd } => (1, pid, comm, fd),
+        HeldBy::Socket { pid, comm, fd } => (3, pid, comm, fd),
+        HeldBy::Pin(path) => return BpfHolder { by: 2, path: path.clone(), ..BpfHolder::default() },
+    };
+    BpfHolder { by: number, pid: *pid, comm: comm.clone(), fd: *fd, ..BpfHolder::default() }
 }
 
 fn hidden_frame(hidden: &Hidden) -> BpfHidden {
@@ -548,7 +548,8 @@ mod tests {
         }
         let process = HeldBy::Process { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
         let perf = HeldBy::Perf { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
-        for by in [process, perf, HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())] {
+        let socket = HeldBy::Socket { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
+        for by in [process, perf, socket, HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())] {
             assert_eq!(HeldBy::from(&holder_frame(&by)), by);
         }
         for seen_by in (0..12).filter_map(View::of) {
@@ -625,7 +626,7 @@ mod tests {
             ..AttachFacts::default()
         };
         let mut known = Described::since(LinkId(0), ProgId(5), BootNanos(1));
-        let mut frames = |known: &mut Described, programs: &[u32]| {
+        let frames = |known: &mut Described, programs: &[u32]| {
             let mut batch = Batch::default();
             let programs = programs.iter().copied().map(on).collect();
             let part = InterfacePart { netns: NsInum(7), ifindex: 1, part: Part::All, programs };

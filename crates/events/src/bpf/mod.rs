@@ -203,6 +203,8 @@ numbered! {
         Netlink = 3 "netlink",
         /// An element of a map.
         Map = 4 "map",
+        /// SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF.
+        Setsockopt = 5 "setsockopt",
     }
 
     /// A way to learn which programs and links exist, and where programs are attached.
@@ -233,6 +235,18 @@ numbered! {
         IterTask = 10 "iter_task",
         /// The programs of maps of sockets, by a program of the iterator `bpf_map`.
         IterMap = 11 "iter_map",
+        /// A file in a bpffs.
+        Pin = 12 "pin",
+        /// BPF_TASK_FD_QUERY: the program of a perf event.
+        TaskFdQuery = 13 "task_fd_query",
+        /// rtnetlink: interfaces and filters of tc.
+        Netlink = 14 "netlink",
+        /// The elements of a map.
+        Map = 15 "map",
+        /// The programs of sockets, by a program of the iterator `task_file`.
+        IterFile = 16 "iter_file",
+        /// The XDP programs of interfaces, by a program of the iterator `task`.
+        IterNetdev = 17 "iter_netdev",
     }
 }
 
@@ -372,11 +386,15 @@ pub enum Hook {
     Devmap,
     /// An element of a map of processors.
     Cpumap,
+    /// The filter of a socket.
+    SocketFilter,
+    /// A group of sockets (SO_REUSEPORT), for which the program selects the receiver.
+    Reuseport,
 }
 
 impl Hook {
     /// The hooks beside attach types, with their numbers in frames and their names.
-    const NUMBERED: [(Hook, u8, &str); 14] = [
+    const NUMBERED: [(Hook, u8, &str); 16] = [
         (Hook::Kprobe, hook::KPROBE, "kprobe"),
         (Hook::Kretprobe, hook::KRETPROBE, "kretprobe"),
         (Hook::Uprobe, hook::UPROBE, "uprobe"),
@@ -391,6 +409,8 @@ impl Hook {
         (Hook::ProgArray, 13, "prog_array"),
         (Hook::Devmap, 14, "devmap"),
         (Hook::Cpumap, 15, "cpumap"),
+        (Hook::SocketFilter, 16, "socket_filter"),
+        (Hook::Reuseport, hook::REUSEPORT, "reuseport"),
     ];
 
     /// The numbers in [`BpfAttachment`](crate::frame::host::BpfAttachment): of the hook, and of the attach type.
@@ -451,6 +471,29 @@ pub enum HeldBy {
         /// The number of the descriptor of the event.
         fd: u32,
     },
+    /// A socket of a process.
+    Socket {
+        pid: Tgid,
+        /// The name of its leader.
+        comm: Vec<u8>,
+        /// The number of the descriptor of the socket.
+        fd: u32,
+    },
+}
+
+/// What [`Unseen`] says of the programs of sockets.
+pub const SOCKETS: &str = "programs of sockets";
+
+/// What [`Unseen`] says of the programs of maps of sockets.
+pub const SOCKMAPS: &str = "programs of maps of sockets";
+
+/// Whether what could not be read, as [`Unseen`] says it, may be where a program of this type is attached.
+pub fn may_hide_place(unseen: &str, prog_type: u32) -> bool {
+    const SK_SKB: u32 = 14;
+    const SK_MSG: u32 = 16;
+    let of_sockmaps = matches!(prog_type, SK_SKB | SK_MSG);
+    // Programs of sockets are never said to be attached nowhere.
+    !(unseen.starts_with(VIEWS) || unseen.starts_with(SOCKETS) || unseen.starts_with(SOCKMAPS) && !of_sockmaps)
 }
 
 /// A program or link that one view of the kernel shows and another does not, although it did not just come or go.

@@ -398,13 +398,16 @@ impl<'a> Bpf<'a> {
             }
             (true, _) if self.on(on::NETNS) => Value::AttachPoint(AttachPoint::Netns(record.object)),
             (true, _) if self.on(on::MAP) => Value::AttachPoint(AttachPoint::Numbered("map", record.object.into())),
+            (true, _) if self.on(on::SOCKET) => {
+                Value::AttachPoint(AttachPoint::Numbered("socket", record.object.into()))
+            }
             (true, _) if self.on(on::PROG) => Value::AttachPoint(AttachPoint::Numbered("prog", record.object.into())),
             (true, _) if self.has(has::PERF) => {
                 Value::AttachPoint(AttachPoint::Numbered("perf", record.perf_type.into()))
             }
             (true, _) if record.call == call::TUN_IOCTL => Value::Word("tun"),
             (true, _) => match self.attach_kind() {
-                // The process, or the socket of the descriptor.
+                // The process, or the group of the descriptor's socket.
                 Some("seccomp" | "socket_filter" | "reuseport") => Value::Null,
                 _ if record.ret < 0 => match (self.device(), u64::try_from(record.target_fd)) {
                     (Some(index), _) => Value::AttachPoint(AttachPoint::Numbered("ifindex", index)),

@@ -4,7 +4,7 @@
 //! It ends once: by the event of a system call, by the unload of its program, or because an inventory that began later lacks it.
 
 use crate::bpf::frames::hook;
-use crate::bpf::{VIEWS, Via};
+use crate::bpf::{SOCKETS, SOCKMAPS, Via, may_hide_place};
 use crate::enrich::World;
 use crate::event::Tables as _;
 use crate::event::bpf::Bpf;
@@ -15,7 +15,7 @@ use crate::frame::state::{ProgramsState, ReportedPlace};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::id::{CgroupId, LinkId, ProgId};
-use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 
 /// A place where a program was attached or detached, identified by what both reports contain: the link, or else the program and the
@@ -61,6 +61,10 @@ impl Place {
             (call::BPF, cmd::PROG_ATTACH) => without(false, Via::ProgAttach),
             (call::BPF, cmd::PROG_DETACH) => without(true, Via::ProgAttach),
             (call::PERF_IOCTL, _) => without(false, Via::Ioctl),
+            // Programs of classic BPF have no id, and the inventory does not list them.
+            (call::SETSOCKOPT, _) if program.0 == 0 => None,
+            (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) => without(true, Via::Setsockopt),
+            (call::SETSOCKOPT, _) => without(false, Via::Setsockopt),
             _ => None,
         }
     }
@@ -113,7 +117,10 @@ impl Reported {
 
     /// Whether it is at the place of an event that detached a program.
     fn is_at(&self, record: &BpfRecord) -> bool {
-        let spot = |record: &BpfRecord| (record.attach_type, record.on, record.cgroup, record.object, record.target);
+        let spot = |record: &BpfRecord| {
+            let BpfRecord { attach_type, on, cgroup, object, target, perf_config, .. } = *record;
+            (attach_type, on, cgroup, object, target, if on & on::GROUP != 0 { perf_config } else { 0 })
+        };
         Bpf::of(&self.end).is_some_and(|end| spot(&end.record()) == spot(record))
     }
 }
@@ -174,6 +181,16 @@ impl Attached {
             _ => return,
         }
         world.bpf.leave_out(self.make_room());
+    }
+
+    /// The program of the socket that a system call detached it from.
+    pub(super) fn of_socket(&self, call: &Bpf<'_>, world: &World) -> Option<ProgId> {
+        let record = call.record();
+        let of_sockets = self.begun.iter().filter(|(place, _)| place.via == Via::Setsockopt as u8 && place.link.0 == 0);
+        let here = of_sockets.flat_map(|(_, all)| all).filter(|known| known.open && known.is_at(&record));
+        let last = here.max_by_key(|known| known.time).map(|known| known.program);
+        let listed = || Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8).named(call, world).program;
+        last.or_else(|| Some(listed()).filter(|program| program.0 != 0))
     }
 
     fn begin(&mut self, place: Place, reported: Reported) {
@@ -335,10 +352,11 @@ impl Attached {
         let mut absent = Vec::new();
         self.attached_again(if inventory.complete { inventory.from } else { before.others }, world);
         for (place, all) in &mut self.begun {
-            let limit = before.of_place(*place);
             let bytes = &mut self.bytes;
             all.retain_mut(|reported| {
-                if reported.time >= limit || reported.open && !is_absent(*place, reported, world) {
+                if reported.time >= before.of_place(*place, reported)
+                    || reported.open && !is_absent(*place, reported, world)
+                {
                     return true;
                 }
                 *bytes -= reported.end.len();
@@ -481,25 +499,36 @@ const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), 
 /// The times before which a reported attachment would be in an inventory.
 struct Before {
     links: BootNanos,
+    sockets: BootNanos,
+    /// Without links to maps of sockets.
+    maps: BootNanos,
     others: BootNanos,
 }
 
 impl Before {
     fn of(inventory: &BpfInventory, world: &World) -> Before {
-        let links = !inventory.unseen.iter().any(|text| text.starts_with("links"));
-        let read = |inventory: &&BpfInventory| inventory.unseen.iter().all(|text| text.starts_with(VIEWS));
+        let lacks = |what: &str| inventory.unseen.iter().any(|text| text.starts_with(what));
+        let read = |inventory: &&BpfInventory| inventory.unseen.iter().all(|text| !may_hide_place(text, 0));
         // While links come and go, an attachment without a link may be left for the next inventory.
         let previous = || world.bpf.taken().filter(read).map(|previous| previous.from);
         let others = Some(inventory).filter(read).and_then(|inventory| match inventory.complete {
             true => Some(inventory.from),
             false => previous(),
         });
-        let links = if links { inventory.from } else { BootNanos(0) };
-        Before { links, others: others.unwrap_or_default() }
+        let links = if lacks("links") { BootNanos(0) } else { inventory.from };
+        let others = others.unwrap_or_default();
+        let of = |what| if lacks(what) { BootNanos(0) } else { others };
+        Before { links, sockets: of(SOCKETS), maps: of(SOCKMAPS), others }
     }
 
-    fn of_place(&self, place: Place) -> BootNanos {
-        if place.link.0 != 0 { self.links } else { self.others }
+    fn of_place(&self, place: Place, reported: &Reported) -> BootNanos {
+        let is_of_map = || Bpf::of(&reported.end).is_some_and(|end| end.record().on & on::MAP != 0);
+        match place.link.0 {
+            0 if place.via == Via::Setsockopt as u8 => self.sockets,
+            0 if is_of_map() => self.maps,
+            0 => self.others,
+            _ => self.links,
+        }
     }
 }
 

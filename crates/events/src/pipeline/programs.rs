@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION, flag};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, has, on};
+use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -126,6 +126,30 @@ impl ProgramReports {
         let BpfRecord { prog_type, expected_attach_type: attach_type, prog_uid, helpers, scan, .. } = record;
         self.know(KnownProgram { id, streamed: false, prog_type, attach_type, uid: Uid(prog_uid), helpers, scan });
         !reported
+    }
+
+    /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's
+    /// link no longer contains it, or the program of a socket, which setsockopt(2) does not name. `None` if there is nothing to add.
+    pub(super) fn completed(&self, frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
+        let bpf = Bpf::of(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16)?;
+        let (mut record, mut text) = (bpf.record(), Vec::new());
+        match (record.call, record.cmd) {
+            (call::BPF, cmd::LINK_DETACH) if record.has & has::LINK != 0 => {
+                let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
+                let facts = world.bpf.attachment_of_link(LinkId(record.link_id)).filter(|_| unplaced)?;
+                text = [set_place(&mut record, facts), b"\0"].concat();
+            }
+            (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
+                record.prog_id = self.attached.of_socket(&bpf, world)?.0;
+                record.has |= has::PROG;
+                known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
+            }
+            _ => return None,
+        }
+        let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
+        let mut whole = Batch::default();
+        whole.push(frame.header, &[record.as_bytes(), &text, rest].concat());
+        Some(whole)
     }
 
     /// Handles a report of the stream. An unload becomes an event at once, after the ends of the program's attachments.
@@ -503,30 +527,13 @@ fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     if let Some(ifindex) = facts.ifindex {
         (record.on, record.object) = (record.on | on::DEVICE, ifindex);
     }
+    if facts.hook == hook::REUSEPORT {
+        (record.on, record.perf_config, record.addr) = (record.on | on::GROUP, facts.addr.0, 0);
+    }
     let text = if in_kernel && !facts.symbol.is_empty() { &facts.symbol } else { &facts.target };
     let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
     record.text_len = text.len() as u32 + 1;
     text
-}
-
-/// The event of a link that a system call detached, completed with the place in the inventory: the kernel's link no longer contains
-/// it. `None` if there is nothing to add.
-pub(super) fn with_place(frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
-    if frame.header.kind != Kind::Bpf as u16 {
-        return None;
-    }
-    let mut record = record(frame.payload)?;
-    let detached = (record.call, record.cmd) == (call::BPF, cmd::LINK_DETACH) && record.has & has::LINK != 0;
-    let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
-    if !detached || !unplaced {
-        return None;
-    }
-    let facts = world.bpf.attachment_of_link(LinkId(record.link_id))?;
-    let text = set_place(&mut record, facts);
-    let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
-    let mut whole = Batch::default();
-    whole.push(frame.header, &[record.as_bytes(), text, b"\0", rest].concat());
-    Some(whole)
 }
 
 /// Makes the event of a hidden program or link.

@@ -2,7 +2,7 @@
 
 use crate::bpf::{
     AttachFacts, HeldBy, HelperCalls, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, UnresolvedAttachment,
-    VIEWS, Words,
+    Words, may_hide_place,
 };
 use crate::event::{self, names};
 use crate::text::json::{self, Strings, Utf8};
@@ -111,7 +111,11 @@ impl InventoryReport<'_> {
             out.push(b'\n');
         }
         for unresolved in &self.inventory.unresolved {
-            out.extend_from_slice(b"perf event with an unidentified program or link: ");
+            out.extend_from_slice(match unresolved.hook {
+                Hook::PerfEvent => b"perf event with an unidentified program or link: ",
+                Hook::Reuseport => b"group of sockets with a classic program: ",
+                _ => b"socket with a classic filter: ".as_slice(),
+            });
             process_text(unresolved.pid.0, &unresolved.comm, unresolved.fd, self.charset, &mut out);
             out.push(b'\n');
         }
@@ -120,9 +124,9 @@ impl InventoryReport<'_> {
     }
 
     /// Whether all places were examined, and no view contradicts another about the program.
-    fn all_seen(&self, id: ProgId) -> bool {
-        self.inventory.unseen.iter().all(|unseen| unseen.what.starts_with(VIEWS))
-            && self.inventory.hidden.iter().all(|hidden| hidden.id != Some(id))
+    fn all_seen(&self, program: &ProgramFacts) -> bool {
+        self.inventory.unseen.iter().all(|unseen| !may_hide_place(unseen.what, program.prog_type))
+            && self.inventory.hidden.iter().all(|hidden| hidden.id != Some(program.id))
     }
 
     fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
@@ -143,7 +147,7 @@ impl InventoryReport<'_> {
             out.push(b'\n');
         }
         if index.attached(program.id).is_empty() {
-            let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen(program.id)));
+            let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen(program)));
         }
         let calls = [alters(program.calls), kfuncs(program, self.charset)];
         for text in calls.into_iter().flatten() {
@@ -245,6 +249,13 @@ impl InventoryReport<'_> {
             place_json(attach, json);
             json.list("held_by", index.held(Object::Link(link.id)), |json, holder| holder_json(holder, json));
         });
+        let is_unlisted =
+            |attach: &&AttachFacts| attach.link.is_none() && self.inventory.program(attach.program).is_none();
+        let unlisted: Vec<_> = self.inventory.attachments.iter().filter(is_unlisted).collect();
+        json.list("unlisted", &unlisted, |json, attach: &&AttachFacts| {
+            json.number("prog", Some(attach.program.0.into()));
+            attached_json(attach, json);
+        });
         json.list("hidden", &self.inventory.hidden, |json, hidden| {
             json.number("id", hidden.id.map(|id| id.0.into()));
             json.number("link_id", hidden.link.map(|link| link.id.0.into()));
@@ -255,7 +266,7 @@ impl InventoryReport<'_> {
             json.word("missing_in", Some(hidden.missing_in.name()));
         });
         json.list("unresolved", &self.inventory.unresolved, |json, unresolved: &UnresolvedAttachment| {
-            json.word("type", Some("perf_event"));
+            json.word("type", unresolved.hook.name());
             json.number("pid", Some(unresolved.pid.0.into()));
             json.text("comm", Some(&unresolved.comm));
             json.number("fd", Some(unresolved.fd.into()));
@@ -307,13 +318,8 @@ impl InventoryReport<'_> {
             }
         }
         json.raw("]");
-        json.list("attached", index.attached(program.id), |json, attach| {
-            json.word_or_why("type", hook_name(attach), "no_field");
-            json.word("via", Some(attach.via.name()));
-            json.number("link_id", attach.link.map(|link| link.id.0.into()));
-            place_json(attach, json);
-        });
-        let is_known = is_listed(program.prog_type) && self.all_seen(program.id);
+        json.list("attached", index.attached(program.id), |json, attach| attached_json(attach, json));
+        let is_known = is_listed(program.prog_type) && self.all_seen(program);
         let is_unknown = index.attached(program.id).is_empty() && !is_known;
         json.word("attached_why", is_unknown.then_some("not_collected"));
         let links = index.attached(program.id).iter().filter_map(|attach| attach.link).map(|link| Held::Link(link.id));
@@ -460,6 +466,10 @@ pub fn holder_text(by: &HeldBy, charset: Charset) -> Vec<u8> {
             out.extend_from_slice(b"perf event of ");
             process_text(pid.0, comm, *fd, charset, &mut out);
         }
+        HeldBy::Socket { pid, comm, fd } => {
+            out.extend_from_slice(b"socket of ");
+            process_text(pid.0, comm, *fd, charset, &mut out);
+        }
         HeldBy::Pin(path) => {
             out.extend_from_slice(b"pin ");
             escape(path, charset.reversible(), &mut out);
@@ -478,12 +488,22 @@ enum Held<'a> {
     By(&'a Holder),
 }
 
+fn attached_json(attach: &AttachFacts, json: &mut Json) {
+    json.word_or_why("type", hook_name(attach), "no_field");
+    json.word("via", Some(attach.via.name()));
+    json.number("link_id", attach.link.map(|link| link.id.0.into()));
+    place_json(attach, json);
+}
+
 /// The fields that an attachment and a link have in common.
 fn place_json(attach: &AttachFacts, json: &mut Json) {
     let some = |text: &'_ Vec<u8>| !text.is_empty();
     match some(&attach.target) {
         true => json.text("target", Some(&attach.target)),
-        false => json.word_or_why("target", None, if attach.addr.is_some() { "not_collected" } else { "no_field" }),
+        false => {
+            let may_have = attach.addr.is_some() && attach.hook != Hook::Reuseport;
+            json.word_or_why("target", None, if may_have { "not_collected" } else { "no_field" });
+        }
     }
     json.boolean("detached", attach.detached);
     json.word(
@@ -495,7 +515,8 @@ fn place_json(attach: &AttachFacts, json: &mut Json) {
     );
     json.text("symbol", Some(attach.symbol.as_slice()).filter(|symbol| !symbol.is_empty()));
     json.number("offset", attach.offset);
-    json.addr("addr", attach.addr.map(|addr| addr.0));
+    let group = attach.hook == Hook::Reuseport;
+    json.addr("addr", attach.addr.filter(|_| !group).map(|addr| addr.0));
     json.text("module", Some(attach.module.as_slice()).filter(|module| !module.is_empty()));
     json.number("multi", attach.multi.map(u64::from));
     json.number("cookie", attach.cookie);
@@ -510,12 +531,15 @@ fn place_json(attach: &AttachFacts, json: &mut Json) {
 
 fn holder_json(holder: &Holder, json: &mut Json) {
     match &holder.by {
-        HeldBy::Process { pid, comm, fd } | HeldBy::Perf { pid, comm, fd } => {
+        HeldBy::Process { pid, comm, fd } | HeldBy::Perf { pid, comm, fd } | HeldBy::Socket { pid, comm, fd } => {
             json.number("pid", Some(pid.0.into()));
             json.text("comm", Some(comm));
             json.number("fd", Some((*fd).into()));
             if matches!(holder.by, HeldBy::Perf { .. }) {
                 json.boolean("perf_event", true);
+            }
+            if matches!(holder.by, HeldBy::Socket { .. }) {
+                json.boolean("socket", true);
             }
         }
         HeldBy::Pin(path) => json.text("pin", Some(path)),
@@ -793,7 +817,7 @@ mod tests {
     #[test]
     fn what_the_kernel_does_not_list_is_not_said_to_be_detached() {
         let mut inventory = inventory();
-        inventory.unseen = vec![Unseen { what: VIEWS, why: "no".to_owned(), remedy: "" }];
+        inventory.unseen = vec![Unseen { what: crate::bpf::VIEWS, why: "no".to_owned(), remedy: "" }];
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
         assert!(text.contains("       not attached\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");

@@ -4,9 +4,9 @@ use super::target::{map, net};
 use super::{BpfScratch, NO_FD};
 use crate::arch::{read_passed, untagged};
 use crate::call::Call;
-use crate::files::file_at;
-use crate::read::{get, has as exists, ld, rd_field, read_user_str, set};
-use tracetui_shared::offsets::{field, sum};
+use crate::files::{file_at, inode_of};
+use crate::read::{get, ld, rd_field, read_user_str, set};
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{NAME_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on};
 
 /// Bytes of `union bpf_attr` (include/uapi/linux/bpf.h) that are read: all fields in use lie in them.
@@ -232,10 +232,9 @@ unsafe fn attached_to(s: *mut BpfScratch, call: &Call, attach_type: u32) {
             _ => {
                 // A directory of the cgroup filesystem: the number of its inode is the cgroup's
                 // (`kernfs_get_inode`, fs/kernfs/inode.c).
-                let file = file_at(call.task, u64::from(fd));
-                if file != 0 && exists(field::DentryInode) && exists(field::InodeIno) {
-                    let inode: u64 = rd_field(rd_field(file, sum::FileDentry), field::DentryInode);
-                    (*record).cgroup = rd_field(inode, field::InodeIno);
+                let inode = inode_of(file_at(call.task, u64::from(fd)));
+                if inode != 0 {
+                    (*record).cgroup = inode;
                     (*record).on |= on::CGROUP;
                 }
             }

@@ -3,11 +3,11 @@
 use super::BpfScratch;
 use super::target::map;
 use crate::call::Call;
-use crate::files::{Anonymous, file_at, is_anonymous, is_shared, is_tun};
+use crate::files::{Anonymous, file_at, inode_of, is_anonymous, is_shared, is_tun};
 use crate::read::{get, has as exists, ld, offset, rd_field, read_kernel, set};
 use crate::scan;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::bpf::{NAME_LEN, SYMBOL_LEN, call, cmd, has, option, tun};
+use tracetui_shared::record::bpf::{NAME_LEN, SYMBOL_LEN, call, cmd, has, on, option, tun};
 
 /// Finds the objects behind the descriptors.
 #[inline(always)]
@@ -46,8 +46,18 @@ pub(super) unsafe fn find(s: *mut BpfScratch, call: &Call) {
             }
             call::SETSOCKOPT => {
                 let file: u64 = rd_field(object, field::SocketFile);
-                if succeeded && object != 0 && file == get(&raw const (*s).found.file) {
-                    prog = filter_of(rd_field(object, field::SocketSk), get(&raw const (*record).cmd));
+                if object != 0 && file == get(&raw const (*s).found.file) {
+                    let (sk, option) = (rd_field(object, field::SocketSk), get(&raw const (*record).cmd));
+                    if succeeded {
+                        prog = filter_of(sk, option);
+                    }
+                    if matches!(option, option::ATTACH_FILTER | option::DETACH_FILTER | option::ATTACH_BPF) {
+                        (*record).on = on::SOCKET;
+                        (*record).object = inode_of(file) as u32;
+                    } else {
+                        (*record).on = on::GROUP;
+                        (*record).perf_config = rd_field(sk, field::SockReuseport);
+                    }
                 }
             }
             call::TUN_IOCTL => {

@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 use std::time::Duration;
-use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts, VIEWS};
+use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts, may_hide_place};
 use tracetui_events::enrich::World;
 use tracetui_events::enrich::bpf::Rate;
 use tracetui_events::event::names;
@@ -97,7 +97,8 @@ impl<'a> Seen<'a> {
             let rate = bpf.rate(id).filter(|_| moment.is_none());
             let program = known.map(|(program, ..)| program);
             let by = [None, bpf.loader(id)];
-            let all_seen = bpf.unseen().iter().all(|text| text.starts_with(VIEWS))
+            let prog_type = program.map_or(0, |program| program.prog_type);
+            let all_seen = bpf.unseen().iter().all(|text| !may_hide_place(text, prog_type))
                 && bpf.hidden().iter().all(|hidden| hidden.id != id);
             let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
@@ -200,7 +201,7 @@ impl<'a> Seen<'a> {
             return by.map_or_else(|| "-".to_owned(), |by| format!("by {}[{}]", escaped(&by.comm), by.tgid.0));
         };
         let first = match HeldBy::from(first) {
-            HeldBy::Process { pid, comm, .. } | HeldBy::Perf { pid, comm, .. } => {
+            HeldBy::Process { pid, comm, .. } | HeldBy::Perf { pid, comm, .. } | HeldBy::Socket { pid, comm, .. } => {
                 format!("{}[{}]", escaped(&comm), pid.0)
             }
             HeldBy::Pin(path) => format!("pin {}", escaped(&path)),

@@ -62,6 +62,7 @@ impl<'a> Bpf<'a> {
         let same = match (facts.ifindex, facts.offset) {
             (Some(index), _) => self.device() == Some(index.into()),
             (None, Some(offset)) => offset == record.offset && [0, record.addr].contains(&facts.addr.0),
+            _ if self.on(on::GROUP) => facts.addr.0 == record.perf_config,
             _ if self.on(on::MAP) => facts.target.ends_with(format!("map {}", record.object).as_bytes()),
             // Without tracefs, the inventory lacks the subsystem of a tracepoint.
             _ => self.target(cgroup).text().is_some_and(|target| target.ends_with(&facts.target)),
