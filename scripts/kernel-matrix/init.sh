@@ -146,7 +146,7 @@ wanted() {
     most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*) ;;
     most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) return 1 ;;
     most:*) ;;
-    core:storm::* | core:crowd::* | core:exits::* | core:rootkit::* | core:bpf::both_* | core:bpf::what_* | core:attachments::programs_of_a_cgroup_* | core:attachments::*probes_* | \
+    core:storm::* | core:crowd::* | core:exits::* | core:rootkit::* | core:bpf::both_* | core:bpf::what_* | core:attachments::programs_of_a_cgroup_* | core:attachments::*_sockets_* | core:stream::an_xdp_* | core:bpf_inventory::every_way_* | core:attachments::*probes_* | \
       core:attachments::links_* | core:attachments::the_helpers_* | core:lies::* | core:forged::* | core:races::*_like_it_* | \
       core:programs::*_script_shows_* | core:programs::*_at_a_descriptor_is_named_* | core:programs::*_in_memory_* | \
       core:programs::*_changes_the_user_* | core:programs::*_the_kernel_starts_* | core:execs::*_what_was_asked_* | \
