@@ -327,12 +327,22 @@ impl Collector {
         let listed = listed.map_err(|why| note("hidden programs by iterators", why)).unwrap_or_default();
         let compared = compared.map_err(|why| note("hidden programs", why)).unwrap_or_default();
         inventory.hidden = cross::joined(listed, compared);
+        inventory.hidden.extend(self.with_other_ids());
         if has_iterators {
             let unlisted = self.compare_places(own).map_err(|why| note("hidden programs by lists of places", why));
             inventory.hidden.extend(unlisted.unwrap_or_default());
         }
         self.add_sockets(&mut inventory);
         Ok(inventory)
+    }
+
+    /// The programs that have another id than the kernel's table of ids says.
+    fn with_other_ids(&mut self) -> Vec<Hidden> {
+        let differs = |id: u32, read: &programs::Read| read.says.0 != id;
+        let found: Vec<u32> = self.known.iter().filter(|(id, read)| differs(**id, read)).map(|(id, _)| *id).collect();
+        let still = |id: &u32| self.programs.read(ProgId(*id)).ok().flatten().is_some_and(|read| differs(*id, &read));
+        let hidden = |id| Hidden { id: Some(ProgId(id)), missing_in: View::ObjInfo, ..Hidden::default() };
+        found.into_iter().filter(still).map(hidden).collect()
     }
 
     /// Adds the programs of sockets to an inventory that was taken before the iterators were loaded.

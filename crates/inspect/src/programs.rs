@@ -47,6 +47,8 @@ mod at {
 /// A program, with facts that only the collection needs.
 pub(super) struct Read {
     pub(super) facts: ProgramFacts,
+    /// Its id according to itself (`bpf_prog_aux.id`).
+    pub(super) says: ProgId,
     /// The name as loaded, without BTF.
     pub(super) loaded_as: Vec<u8>,
     /// The BTF with the function that the program attaches to. 0 if that function is in a program, or there is none.
@@ -67,10 +69,10 @@ pub(super) struct ProgramReader {
 impl ProgramReader {
     /// The program with an id. `None` if it was removed.
     pub(super) fn read(&mut self, id: ProgId) -> io::Result<Option<Read>> {
-        sys::open(ObjectKind::Program, id.0)?.map(|fd| self.of(&fd)).transpose()
+        sys::open(ObjectKind::Program, id.0)?.map(|fd| self.of(&fd, id)).transpose()
     }
 
-    fn of(&mut self, fd: &OwnedFd) -> io::Result<Read> {
+    fn of(&mut self, fd: &OwnedFd, id: ProgId) -> io::Result<Read> {
         let first = sys::info(fd.as_fd())?;
         let mut addresses = [0u64; FUNCTIONS];
         let mut function = [0u32; FUNC_INFO / 4];
@@ -112,7 +114,7 @@ impl ProgramReader {
         }
         let known = addresses.iter().take(functions).filter(|addr| **addr != 0);
         let facts = ProgramFacts {
-            id: ProgId(info.u32(at::ID)),
+            id,
             prog_type: info.u32(at::TYPE),
             name,
             tag: u64::from_be(info.u64(at::TAG)),
@@ -129,7 +131,7 @@ impl ProgramReader {
             own: false,
         };
         let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
-        Ok(Read { facts, loaded_as, attach_btf_obj, attach_btf, called })
+        Ok(Read { facts, says: ProgId(info.u32(at::ID)), loaded_as, attach_btf_obj, attach_btf, called })
     }
 
     /// The name of a function in a program's BTF. The kernel may change it at the load, so a BTF is read once.

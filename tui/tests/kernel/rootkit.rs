@@ -389,6 +389,22 @@ fn a_falsified_name_is_found() {
     }
 }
 
+#[test]
+fn a_falsified_id_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(prog) = loaded("tt_numbered") else { return };
+    let id = id_and_tag(&prog)[0];
+    // `bpf_attr.info.info`, `bpf_prog_info.id`.
+    let lie = Lie { command: BPF_OBJ_GET_INFO_BY_FD, at: &[8, 4], hidden: id as u32, shown: 0 };
+    let Some(report) = lie.report() else { return };
+    let found = hidden_of(&report, id);
+    assert_eq!(found.len(), 1, "{}", report["hidden"]);
+    assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&"next_id".into(), &"obj_info".into()));
+}
+
 /// Programs attached without links to a cgroup, a map of sockets, a network namespace and an interface. Each with the view
 /// that shows it.
 fn attached_in_four_ways(cgroup: &str) -> (Vec<(OwnedFd, &'static str)>, Vec<OwnedFd>) {

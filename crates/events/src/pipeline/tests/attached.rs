@@ -5,7 +5,7 @@ use super::*;
 use crate::bpf::frames::Described;
 use crate::bpf::{AttachFacts, Hook, Inventory, Link, ProgramFacts, Via};
 use proptest::prelude::*;
-use tracetui_shared::record::bpf::{call, on};
+use tracetui_shared::record::bpf::{call, on, option};
 
 /// What happens; numbers select an object.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,11 @@ enum Act {
         place: u32,
     },
     Ioctl {
+        nth: usize,
+        place: u32,
+    },
+    /// SO_ATTACH_BPF, which replaces the program there.
+    Socket {
         nth: usize,
         place: u32,
     },
@@ -62,6 +67,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Link { nth, place }),
         4 => (nth(), place()).prop_map(|(nth, place)| Act::Place { nth, place }),
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Ioctl { nth, place }),
+        2 => (nth(), place()).prop_map(|(nth, place)| Act::Socket { nth, place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
         4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
         3 => nth().prop_map(|nth| Act::Close { nth }),
@@ -112,6 +118,9 @@ impl Kernel {
             Via::Ioctl => {
                 record.has |= has::PERF;
                 (record.target[0], record.target2[0]) = (b'l', b'0' + attachment.place as u8);
+            }
+            Via::Setsockopt => {
+                (record.call, record.on, record.object) = (call::SETSOCKOPT, on::SOCKET, attachment.place)
             }
             _ => {}
         }
@@ -178,6 +187,13 @@ impl Kernel {
                     self.call(&made, true, |record| record.call = call::PERF_IOCTL);
                 }
             }
+            Act::Socket { nth, place } => {
+                let Some(program) = self.program(nth) else { return };
+                self.attachments.retain(|known| known.via != Via::Setsockopt || known.place != place);
+                let made = Attachment { program, link: 0, via: Via::Setsockopt, place };
+                self.attach(made);
+                self.call(&made, true, |record| record.cmd = option::ATTACH_BPF);
+            }
             Act::Netlink { nth, place } => {
                 let Some(program) = self.program(nth) else { return };
                 let made = Attachment { program, link: 0, via: Via::Netlink, place };
@@ -187,9 +203,10 @@ impl Kernel {
             }
             Act::Detach { nth, names } => {
                 let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
-                let cmd = match self.attachments[nth].via {
-                    Via::Link => cmd::LINK_DETACH,
-                    Via::ProgAttach => cmd::PROG_DETACH,
+                let (cmd, names) = match self.attachments[nth].via {
+                    Via::Link => (cmd::LINK_DETACH, names),
+                    Via::ProgAttach => (cmd::PROG_DETACH, names),
+                    Via::Setsockopt => (option::DETACH_FILTER, false),
                     _ => return,
                 };
                 let Some(gone) = self.detach(nth) else { return };
@@ -235,11 +252,13 @@ impl Kernel {
             hook: match of.via {
                 Via::ProgAttach => Hook::Type(1),
                 Via::Ioctl => Hook::Tracepoint,
+                Via::Setsockopt => Hook::SocketFilter,
                 _ => Hook::Unknown,
             },
             target: match of.via {
                 Via::ProgAttach => format!("/{}", of.place),
                 Via::Ioctl => format!("l:{}", of.place),
+                Via::Setsockopt => format!("socket:{}", of.place),
                 _ => of.place.to_string(),
             }
             .into_bytes(),
