@@ -7,8 +7,9 @@
 #   KERNEL     a version (6.12) or `newest`; with `-16k` (aarch64), the kernel with pages of 16 KiB. Without any, those of
 #              the plan below, and the report is written: the sections of the architectures that ran are replaced
 #   --quick    the storms and the exits only, without the preemption models
-#   --core     some ninety checks of every subject, and `preempt=full` on two kernels. 6.18 and 7.1 run the storms and the exits only:
-#              every fault that they showed was also seen on 6.12 or on the newest kernel. On aarch64: --quick, on 6.12
+#   --core     some hundred checks of every subject, and `preempt=full` on two kernels. 6.1, 6.18 and 7.1 run the storms, the exits and
+#              the start only: every fault that they showed was also seen on 5.10, 6.12 or the newest kernel. On aarch64: --quick, on
+#              6.12
 #   --tests PATTERN only the tests whose names match, as in case of sh(1): 'tcp::*'
 #   --build    only builds the programs and fetches the kernels, for a run that follows
 #   --jobs N   machines that run at once (as many as there are processors)
@@ -198,7 +199,7 @@ runs() {
       checks=storm
     elif [ -n "$core" ]; then
       case $kernel in
-        6.18 | 7.1) checks=storm ;;
+        6.1 | 6.18 | 7.1) checks=storm ;;
         *) checks=core ;;
       esac
     elif [ ${#named[@]} = 0 ]; then

@@ -156,7 +156,7 @@ wanted() {
       core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::several_* | \
       core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | \
       core:endings::two_* | core:endings::a_line_* | core:tcp::* | core:*tagged*) ;;
-    storm:storm::* | storm:crowd::* | storm:tcp::what_a_crowd_* | storm:exits::* | storm:endings::two_*) ;;
+    storm:storm::* | storm:crowd::* | storm:tcp::what_a_crowd_* | storm:exits::* | storm:live::starts_* | storm:endings::two_*) ;;
     # Pointers with a tag, on a processor with memory tagging.
     mte:*mte* | mte:*tagged*) ;;
     *) return 1 ;;
