@@ -421,7 +421,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             if let Some(cookie) = attach.cookie.filter(|cookie| *cookie != 0) {
                 named("cookie", &format!("{cookie:#x}"), plain);
             }
-            if let Some(addr) = attach.addr {
+            if let Some(addr) = attach.function() {
                 let at = program.as_ref().map_or(attachment.came, |program| program.loaded.max(attachment.came));
                 let symbol = world.symbol(addr.0, at).map_or_else(String::new, |symbol| {
                     let name = text::value_in(&symbol.name, theme.charset, 256);

@@ -339,6 +339,13 @@ pub struct AttachFacts {
     pub detached: bool,
 }
 
+impl AttachFacts {
+    /// The address of the function; `None` for a group of sockets, which an address only identifies.
+    pub fn function(&self) -> Option<KernelAddr> {
+        self.addr.filter(|_| self.hook != Hook::Reuseport)
+    }
+}
+
 /// A link: `struct bpf_link_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {

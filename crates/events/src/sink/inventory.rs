@@ -433,7 +433,7 @@ pub fn place_text(attach: &AttachFacts, charset: Charset, out: &mut Vec<u8>) {
         out.push(b']');
     }
     if attach.target.is_empty()
-        && let Some(addr) = attach.addr
+        && let Some(addr) = attach.function()
     {
         let _ = write!(out, " {:#x}", addr.0);
     }
@@ -501,8 +501,7 @@ fn place_json(attach: &AttachFacts, json: &mut Json) {
     match some(&attach.target) {
         true => json.text("target", Some(&attach.target)),
         false => {
-            let may_have = attach.addr.is_some() && attach.hook != Hook::Reuseport;
-            json.word_or_why("target", None, if may_have { "not_collected" } else { "no_field" });
+            json.word_or_why("target", None, if attach.function().is_some() { "not_collected" } else { "no_field" });
         }
     }
     json.boolean("detached", attach.detached);
@@ -515,8 +514,7 @@ fn place_json(attach: &AttachFacts, json: &mut Json) {
     );
     json.text("symbol", Some(attach.symbol.as_slice()).filter(|symbol| !symbol.is_empty()));
     json.number("offset", attach.offset);
-    let group = attach.hook == Hook::Reuseport;
-    json.addr("addr", attach.addr.filter(|_| !group).map(|addr| addr.0));
+    json.addr("addr", attach.function().map(|addr| addr.0));
     json.text("module", Some(attach.module.as_slice()).filter(|module| !module.is_empty()));
     json.number("multi", attach.multi.map(u64::from));
     json.number("cookie", attach.cookie);
