@@ -18,7 +18,7 @@ use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::keys::keys_of;
-use tracetui_events::text::{grouped, shell};
+use tracetui_events::text::{counted, grouped, shell};
 use tracetui_host::clock;
 use tracetui_shared::kind::KindSet;
 
@@ -40,12 +40,12 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     playback.remarks().iter().for_each(say);
     let damaged = playback.damaged();
     let none = if written.0 == 0 { ": no event passes, or none could be read" } else { "" };
-    let (events, bytes) = (grouped(written.0), grouped(written.1));
+    let (events, bytes) = (counted(written.0, ["event", "events"]), grouped(written.1));
     let replaced = match args.redact.is_empty() {
         true => String::new(),
         false => format!("; replacements: {}", grouped(cut.excerpt.replacements())),
     };
-    say(format_args!("{}: {events} events, {bytes} bytes{none}{replaced}", name(&args.output)));
+    say(format_args!("{}: {events}, {bytes} bytes{none}{replaced}", name(&args.output)));
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -13,7 +13,7 @@ use tracetui_events::diff::{self, DiffReport, Gaps, Run, Status};
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
-use tracetui_events::text::{grouped, json};
+use tracetui_events::text::{counted, json};
 use tracetui_shared::kind::Kind;
 
 /// Compares two recordings.
@@ -116,9 +116,9 @@ impl Side {
         let lost = gaps.sum();
         if lost > 0 {
             say(format_args!(
-                "{}: {} records were lost: differences that they may explain are reported as unknown",
+                "{}: lost {}: differences that they may explain are reported as unknown",
                 self.file,
-                grouped(lost)
+                counted(lost, ["record", "records"])
             ));
         }
         if gaps.full {

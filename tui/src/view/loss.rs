@@ -100,7 +100,7 @@ fn verdict(app: &App, account: &Account) -> (String, bool) {
                 ("Events were lost: the list has gaps. The counters are not read yet.".to_owned(), true)
             }
             0 => ("No event was lost.".to_owned(), false),
-            skips => (format!("Up to {} events were lost: programs were skipped.", grouped(skips)), true),
+            skips => (format!("Lost up to {}: programs were skipped.", counted(skips, ["event", "events"])), true),
         };
     }
     let kinds = Kind::PROBED.into_iter().map(|kind| (kind, account.kind(kind).lost.sum()));
@@ -239,7 +239,8 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         )
     });
     let books = (account.bookkeeping_lost > 0).then(|| {
-        format!("process table: {} records lost; parents and names may be missing", grouped(account.bookkeeping_lost))
+        let lost = counted(account.bookkeeping_lost, ["record", "records"]);
+        format!("process table: lost {lost}; parents and names may be missing")
     });
     let tree = (account.tree_full > 0).then(|| {
         format!(
@@ -253,7 +254,7 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     let named: Vec<String> = named.map(|(name, count)| format!("{name} {}", grouped(count))).collect();
     let dropped = (!named.is_empty()).then(|| format!("dropped or incomplete: {}", named.join(", ")));
     let late = (account.late > 0)
-        .then(|| format!("order: {} events arrived after later ones were shown", grouped(account.late)));
+        .then(|| format!("order: {} arrived after later ones were shown", counted(account.late, ["event", "events"])));
     let Windows { count: windows, ns } = account.bpf_unseen;
     let unseen = (windows > 0).then(|| {
         let windows = counted(windows, ["window", "windows"]);

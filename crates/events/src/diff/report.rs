@@ -588,7 +588,7 @@ fn word(what: &What) -> &'static str {
 fn reason(gaps: &Gaps) -> String {
     let lost = gaps.sum();
     match (gaps.incomplete, gaps.full, lost) {
-        (_, _, 1..) => format!("lost {} events", grouped(lost)),
+        (_, _, 1..) => format!("lost {}", counted(lost, ["event", "events"])),
         (true, _, _) => "is incomplete".into(),
         (_, true, _) => "exceeds --memory".into(),
         _ => "may lack events".into(),

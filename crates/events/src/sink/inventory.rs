@@ -8,7 +8,7 @@ use crate::event::{self, names};
 use crate::text::json::{self, Strings, Utf8};
 use crate::text::paint::{Look, Paint};
 use crate::text::time::{rfc3339, short_duration};
-use crate::text::{Charset, escape, grouped};
+use crate::text::{Charset, counted, escape, grouped};
 use rustc_hash::FxHashMap;
 use std::io::Write as _;
 use tracetui_shared::helper::Changes;
@@ -181,7 +181,7 @@ impl InventoryReport<'_> {
     fn attach_text(&self, attach: &AttachFacts, out: &mut Vec<u8>) {
         place_text(attach, self.charset, out);
         if let Some(missed) = attach.missed.filter(|missed| *missed > 0) {
-            let _ = write!(out, ", skipped {} times", grouped(missed));
+            let _ = write!(out, ", skipped {}", counted(missed, ["time", "times"]));
         }
         let _ = write!(out, ", {}", way_text(attach));
     }
@@ -190,8 +190,8 @@ impl InventoryReport<'_> {
         let mut text = Vec::new();
         if let Some((count, time)) = self.window.and_then(|window| window.of(program)) {
             text.extend_from_slice(b"ran ");
-            text.extend_from_slice(grouped(count).as_bytes());
-            text.extend_from_slice(b" times in ");
+            text.extend_from_slice(counted(count, ["time", "times"]).as_bytes());
+            text.extend_from_slice(b" in ");
             short_duration(self.window.map_or(0, |window| window.ns), &mut text);
             if let Some(each) = time.checked_div(count) {
                 text.extend_from_slice(b", ");
@@ -201,7 +201,9 @@ impl InventoryReport<'_> {
         }
         if program.recursion_misses > 0 {
             let comma = if text.is_empty() { "" } else { ", " };
-            text.extend_from_slice(format!("{comma}skipped {} times", grouped(program.recursion_misses)).as_bytes());
+            text.extend_from_slice(
+                format!("{comma}skipped {}", counted(program.recursion_misses, ["time", "times"])).as_bytes(),
+            );
         }
         (!text.is_empty()).then(|| String::from_utf8(text).unwrap_or_default())
     }
