@@ -332,6 +332,7 @@ impl Taker {
         let steady = !self.links_changed() && inventory.unopened_links.is_empty() && !is_changed;
         self.unsteady = !steady;
         if !steady && !is_last {
+            self.change(&parts);
             return Ok(None);
         }
         let listed: Vec<_> = inventory.programs.iter().map(|program| program.id).collect();

@@ -6,7 +6,7 @@ use crate::bpf::{
     MOV_R0, id_and_tag, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, alone, may_trace, not_checked, tracetui, wait_at_most};
+use crate::traced::{Dir, alone, may_trace, not_checked, release, tracetui, wait_at_most};
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -316,6 +316,10 @@ fn every_way_of_attaching_is_in_the_inventory() {
             other => other.to_owned(),
         };
         let attached = program["attached"].as_array().expect("a list");
+        if kind == "sockmap" && release() < (5, 15) {
+            assert_eq!((attached.len(), &program["attached_why"]), (0, &"not_collected".into()), "{program}");
+            continue;
+        }
         assert_eq!(attached.len(), 1, "once each: {program}");
         let attached = &attached[0];
         assert_eq!((&attached["type"], &attached["via"]), (&kind.into(), &via.into()), "{program}");

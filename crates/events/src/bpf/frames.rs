@@ -396,9 +396,8 @@ impl Described {
 
     /// Appends the changed attachments. Returns whether these were all attachments when the inventory was begun.
     fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) -> bool {
-        let news = self.whole;
         let unseen = |unseen: &Unseen| unseen.what;
-        if !news {
+        if !self.whole {
             self.unseen = inventory.unseen.iter().map(unseen).collect();
         }
         // A failed read does not mean that an attachment is gone.
@@ -418,7 +417,8 @@ impl Described {
         let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
         gone.retain(|(same, _)| (whole || matches!(same, Same::Link(_))) && settled(same, true));
         let gone = gone.into_iter().map(|(same, attachment)| (attachment.key, same.clone())).collect();
-        self.remove(gone, news, to, batch);
+        // Before the first inventory, only notifications showed attachments.
+        self.remove(gone, true, to, batch);
         // In the order of the inventory, so that equal inventories give equal frames.
         for facts in attached() {
             let attachment = attachment(facts);
@@ -635,8 +635,9 @@ mod tests {
         };
         assert_eq!([frames(&mut known, &[5]), frames(&mut known, &[5, 6]), frames(&mut known, &[5])], [0, 1, 1]);
         assert_eq!(frames(&mut known, &[6]), 1);
+        assert_eq!(frames(&mut known, &[6, 8]), 1);
         let inventory = Inventory { attachments: vec![on(5), on(6), on(7)], ..Inventory::default() };
-        assert_eq!(frames_of(&mut known, &inventory), ["+#2 5 false", "+#3 7 true", "=0 3 true"]);
+        assert_eq!(frames_of(&mut known, &inventory), ["-#2 true", "+#3 5 false", "+#4 7 true", "=0 3 true"]);
     }
 
     #[test]
