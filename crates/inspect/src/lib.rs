@@ -163,7 +163,8 @@ impl Collector {
     }
 
     /// Reads the notifications about interfaces that came since. Returns the parts of interfaces that changed since the last inventory,
-    /// and whether notifications were lost or of programs in an unknown namespace. An XDP program may be that of a [link](network::xdp_links).
+    /// and whether notifications were lost or of programs in an unknown namespace. An XDP program may be that of a
+    /// [link](network::xdp_links).
     pub fn changed_parts(&mut self, routes: &mut RouteChanges) -> (Vec<InterfacePart>, bool) {
         let (mut parts, mut unknown) = (Vec::new(), false);
         let lost =
@@ -309,6 +310,7 @@ impl Collector {
             self.layout = Some(layout);
         }
         let listed = self.compare_iterators(&inventory);
+        self.add_sockets(&mut inventory);
         let compared = match stream {
             Ok(mut stream) => {
                 let newest = self.sealed.as_ref().map_or_else(cross::newest, |sealed| sealed.newest);
@@ -332,7 +334,6 @@ impl Collector {
             let unlisted = self.compare_places(own).map_err(|why| note("hidden programs by lists of places", why));
             inventory.hidden.extend(unlisted.unwrap_or_default());
         }
-        self.add_sockets(&mut inventory);
         Ok(inventory)
     }
 
