@@ -1,6 +1,7 @@
 //! `bpf`: a BPF program was loaded, attached, replaced or detached, or one of these failed.
 
 mod ending;
+pub(crate) use ending::with_program;
 mod fields;
 
 pub(crate) use fields::FIELDS;

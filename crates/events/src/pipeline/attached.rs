@@ -7,7 +7,7 @@ use crate::bpf::frames::hook;
 use crate::bpf::{SOCKETS, SOCKMAPS, Via, may_hide_place};
 use crate::enrich::World;
 use crate::event::Tables as _;
-use crate::event::bpf::Bpf;
+use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::FrameRef;
 use crate::frame::host::{BpfAttachment, BpfInventory};
@@ -183,14 +183,17 @@ impl Attached {
         world.bpf.leave_out(self.make_room());
     }
 
-    /// The program of the socket that a system call detached it from.
-    pub(super) fn of_socket(&self, call: &Bpf<'_>, world: &World) -> Option<ProgId> {
+    /// The event of a call that detached the program of a socket, with the program.
+    pub(super) fn of_socket(&self, call: &Bpf<'_>, world: &World) -> Option<BpfRecord> {
         let record = call.record();
         let of_sockets = self.begun.iter().filter(|(place, _)| place.via == Via::Setsockopt as u8 && place.link.0 == 0);
         let here = of_sockets.flat_map(|(_, all)| all).filter(|known| known.open && known.is_at(&record));
-        let last = here.max_by_key(|known| known.time).map(|known| known.program);
-        let listed = || Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8).named(call, world).program;
-        last.or_else(|| Some(listed()).filter(|program| program.0 != 0))
+        let last = here.max_by_key(|known| known.time);
+        if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
+            return Some(with_program(record, &end.record()));
+        }
+        let ProgId(prog_id) = Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8).named(call, world).program;
+        (prog_id != 0).then_some(BpfRecord { prog_id, has: record.has | has::PROG, ..record })
     }
 
     fn begin(&mut self, place: Place, reported: Reported) {

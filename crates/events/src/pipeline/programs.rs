@@ -140,8 +140,7 @@ impl ProgramReports {
                 text = [set_place(&mut record, facts), b"\0"].concat();
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
-                record.prog_id = self.attached.of_socket(&bpf, world)?.0;
-                record.has |= has::PROG;
+                record = self.attached.of_socket(&bpf, world)?;
                 known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
             }
             _ => return None,

@@ -45,11 +45,7 @@ impl<'a> Bpf<'a> {
 
     /// The end of an attachment whose program was replaced by that of an event.
     pub(crate) fn with_program(&self, of: &BpfRecord) -> Vec<u8> {
-        let BpfRecord { prog_id, prog_type, prog_uid, tag, name, helpers, scan, symbol, .. } = *of;
-        let (expected_attach_type, instructions) = (of.expected_attach_type, of.instructions);
-        let program = BpfRecord { prog_id, prog_type, prog_uid, tag, name, helpers, scan, symbol, ..self.record() };
-        let record = BpfRecord { expected_attach_type, instructions, ..program };
-        [record.as_bytes(), self.text, b"\0"].concat()
+        [with_program(self.record(), of).as_bytes(), self.text, b"\0"].concat()
     }
 
     /// How likely the inventory means this attachment, whose end this is: 0 has another type of attach point, 1 the same, and 2 the
@@ -69,4 +65,13 @@ impl<'a> Bpf<'a> {
         };
         1 + u8::from(same)
     }
+}
+
+/// A record with the program of another one.
+pub(crate) fn with_program(record: BpfRecord, of: &BpfRecord) -> BpfRecord {
+    let BpfRecord { prog_id, prog_type, prog_uid, tag, name, helpers, scan, symbol, .. } = *of;
+    let (expected_attach_type, instructions, has) =
+        (of.expected_attach_type, of.instructions, record.has | of.has & has::PROG);
+    let program = BpfRecord { has, prog_id, prog_type, prog_uid, tag, name, helpers, scan, symbol, ..record };
+    BpfRecord { expected_attach_type, instructions, ..program }
 }
