@@ -71,6 +71,8 @@ impl Cgroups {
                 }
                 // This kernel does not have the type, so it is not queried again.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => false,
+                // The cgroup was removed meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
                 Err(error) => {
                     unlooked.note::<()>("programs of cgroups", Err(error));
                     true
