@@ -134,9 +134,7 @@ pub unsafe fn inode_of(file: u64) -> u64 {
         return 0;
     }
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe {
-        rd_field(rd_field(rd_field(file, sum::FileDentry), field::DentryInode), field::InodeIno)
-    }
+    unsafe { rd_field(rd_field(rd_field(file, sum::FileDentry), field::DentryInode), field::InodeIno) }
 }
 
 /// Whether no other task can change the current task's table of descriptors: each is the same as at the start of the call.
