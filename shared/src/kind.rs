@@ -500,6 +500,7 @@ mod tests {
             (Kind::Tcp, "uring_submit_btf"),
             (Kind::Tcp, "uring_submit_tp"),
             (Kind::Tcp, "tcp_begun"),
+            (Kind::Bpf, "bpf_netlink"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, made) in (0..).zip(slots) {
