@@ -129,7 +129,7 @@ struct Facts {
 }
 
 impl Comparison<'_> {
-    /// All differences, in the order of the pairs.
+    /// All differences, in the order of the pairs. [`rank`](Self::rank) says how they relate.
     pub(super) fn differences(&self, strings: &mut StringTable) -> Vec<Difference> {
         let mut all = Vec::new();
         self.unrecorded(&mut all);
@@ -149,7 +149,6 @@ impl Comparison<'_> {
             }
             self.loads_alone(*alone, tree, gaps, &mut all);
         }
-        self.rank(strings, &mut all);
         all
     }
 
@@ -379,7 +378,7 @@ impl Comparison<'_> {
     }
 
     /// Decides which differences may follow from others.
-    fn rank(&self, strings: &StringTable, all: &mut [Difference]) {
+    pub(super) fn rank(&self, strings: &StringTable, all: &mut [Difference]) {
         let facts = self.facts(all);
         let made = self.made_differently(&facts);
         let of = |at: usize| facts.get(at).copied().unwrap_or_default();

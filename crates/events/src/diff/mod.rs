@@ -6,6 +6,7 @@
 //! | `run` | the fold over the events of a recording: roles, and what each did |
 //! | `tree` | both runs as trees, and the pairs of roles that correspond |
 //! | `compare` | the differences of each pair, and which follow from others |
+//! | `created` | files with random names, by what the runs did with them |
 //! | `report` | the lines, as text and as JSON |
 //! | `strings` | strings by number |
 //!
@@ -13,6 +14,7 @@
 //! their files are sets, and their execs and exit statuses are counted. No event is kept.
 
 mod compare;
+mod created;
 mod names;
 mod report;
 mod run;
@@ -36,6 +38,8 @@ pub fn compare(a: Run, b: Run) -> DiffReport {
     let mut b = Tree::of(b, &directories, &mut strings);
     let (pairs, alone) = tree::pair(&mut a, &mut b, &mut strings);
     let comparison = Comparison { trees: (&a, &b), gaps: (&gaps.0, &gaps.1), pairs: &pairs, alone: &alone };
-    let differences = comparison.differences(&mut strings);
+    let mut differences = comparison.differences(&mut strings);
+    created::drop_created((&a, &b), &strings, &mut differences);
+    comparison.rank(&strings, &mut differences);
     report::Maker::new(&comparison, &strings).report(&differences, directories)
 }
