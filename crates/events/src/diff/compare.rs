@@ -1,6 +1,6 @@
 //! The differences between two trees, and which of them may follow from others.
 
-use super::names::{alike, leaf, shape};
+use super::names::{Chance, alike, leaf, shape};
 use super::run::{Did, Gaps, did};
 use super::strings::StringTable;
 use super::tree::{Alone, NodeId, Pair, Side, Tree, tokens};
@@ -129,7 +129,7 @@ struct Facts {
 }
 
 impl Comparison<'_> {
-    /// All differences, in the order of the pairs. [`rank`](Self::rank) says how they relate.
+    /// All differences, in the order of the pairs.
     pub(super) fn differences(&self, strings: &mut StringTable) -> Vec<Difference> {
         let mut all = Vec::new();
         self.unrecorded(&mut all);
@@ -149,6 +149,7 @@ impl Comparison<'_> {
             }
             self.loads_alone(*alone, tree, gaps, &mut all);
         }
+        self.rank(strings, &mut all);
         all
     }
 
@@ -311,6 +312,8 @@ impl Comparison<'_> {
         });
         only_a.retain(|(path, _)| !volatile(strings.get(*path)));
         only_b.retain(|(path, _)| !volatile(strings.get(*path)));
+        drop_journals(&mut only_a, a, strings);
+        drop_journals(&mut only_b, b, strings);
         self.drop_alike(&mut only_a, &mut only_b, strings);
         let opened = |(path, did): (u32, Did), side: Side| {
             let (a, b) = match side {
@@ -329,14 +332,14 @@ impl Comparison<'_> {
             return;
         }
         let chances = (&self.trees.0.chance, &self.trees.1.chance);
-        let shape_of = |(path, _): &(u32, Did)| {
+        let shape_of = |(path, _): &(u32, Did), chance: &Chance| {
             let mut out = Vec::new();
-            shape(strings.get(*path), &mut out);
+            shape(strings.get(*path), chance, &mut out);
             out
         };
         let mut shapes: HashMap<Vec<u8>, (Vec<usize>, Vec<usize>)> = HashMap::new();
-        a.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file)).or_default().0.push(at));
-        b.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file)).or_default().1.push(at));
+        a.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file, chances.0)).or_default().0.push(at));
+        b.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file, chances.1)).or_default().1.push(at));
         let (mut same_a, mut same_b) = (FxHashSet::default(), FxHashSet::default());
         for (left, right) in shapes.values() {
             for one in left {
@@ -378,7 +381,7 @@ impl Comparison<'_> {
     }
 
     /// Decides which differences may follow from others.
-    pub(super) fn rank(&self, strings: &StringTable, all: &mut [Difference]) {
+    fn rank(&self, strings: &StringTable, all: &mut [Difference]) {
         let facts = self.facts(all);
         let made = self.made_differently(&facts);
         let of = |at: usize| facts.get(at).copied().unwrap_or_default();
@@ -565,6 +568,22 @@ fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Optio
         let right = other.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
         with(id, left, right);
     }
+}
+
+/// Removes the journals of databases that a role used, and their directories. SQLite has them while it changes a database
+/// (<https://www.sqlite.org/tempfiles.html>), and whether it has something to change depends on time.
+fn drop_journals(only: &mut Vec<(u32, Did)>, opens: &[(u32, Did)], strings: &StringTable) {
+    const ENDS: [&[u8]; 3] = [b"-journal", b"-wal", b"-shm"];
+    let database = |path| ENDS.iter().find_map(|end| strings.get(path).strip_suffix(*end));
+    let is_used = |path: &&[u8]| opens.iter().any(|(used, _)| strings.get(*used) == *path);
+    let journals: Vec<u32> =
+        only.iter().map(|(path, _)| *path).filter(|path| database(*path).filter(is_used).is_some()).collect();
+    let is_above =
+        |dir: &[u8], path: &[u8]| path.len() > leaf(path).len() && dir == &path[..path.len() - leaf(path).len() - 1];
+    only.retain(|(path, _)| {
+        let is_of = |journal: &u32| journal == path || is_above(strings.get(*path), strings.get(*journal));
+        !journals.iter().any(is_of)
+    });
 }
 
 /// Files that a program opens depending on the load of the machine, and files that pass on the numbers of jobs.

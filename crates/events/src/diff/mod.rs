@@ -3,10 +3,10 @@
 //! | module | purpose |
 //! |---|---|
 //! | `names` | paths and arguments in comparable form: without the directory of the run, process ids and random names |
+//! | `created` | random names, by what the runs did with the files |
 //! | `run` | the fold over the events of a recording: roles, and what each did |
 //! | `tree` | both runs as trees, and the pairs of roles that correspond |
 //! | `compare` | the differences of each pair, and which follow from others |
-//! | `created` | files with random names, by what the runs did with them |
 //! | `report` | the lines, as text and as JSON |
 //! | `strings` | strings by number |
 //!
@@ -36,10 +36,9 @@ pub fn compare(a: Run, b: Run) -> DiffReport {
     let gaps = (a.gaps.clone(), b.gaps.clone());
     let mut a = Tree::of(a, &[], &mut strings);
     let mut b = Tree::of(b, &directories, &mut strings);
+    created::note_own_names(&mut a, &mut b, &strings);
     let (pairs, alone) = tree::pair(&mut a, &mut b, &mut strings);
     let comparison = Comparison { trees: (&a, &b), gaps: (&gaps.0, &gaps.1), pairs: &pairs, alone: &alone };
-    let mut differences = comparison.differences(&mut strings);
-    created::drop_created((&a, &b), &strings, &mut differences);
-    comparison.rank(&strings, &mut differences);
+    let differences = comparison.differences(&mut strings);
     report::Maker::new(&comparison, &strings).report(&differences, directories)
 }

@@ -310,12 +310,14 @@ pub(super) struct Chance {
     pub(super) pids: FxHashSet<u32>,
     /// The words in the paths of written files, each with whether a file was created under a new name (`O_EXCL`).
     created: HashMap<Vec<u8>, bool>,
+    /// Words of names that only this run has and that it made, each with whether it may be random.
+    made: HashMap<Vec<u8>, bool>,
 }
 
 impl Chance {
     /// Of a run with these process ids.
     pub(super) fn new(pids: FxHashSet<u32>) -> Chance {
-        Chance { pids, created: HashMap::new() }
+        Chance { pids, ..Chance::default() }
     }
 
     /// Adds a written file. `new`: whether it was created under a name that no file had.
@@ -327,6 +329,11 @@ impl Chance {
                 *self.created.entry(word.to_vec()).or_default() |= new && start >= at;
             }
         }
+    }
+
+    /// Adds a word of a name that only this run has and that it made.
+    pub(super) fn made(&mut self, word: &[u8], random: bool) {
+        *self.made.entry(word.to_vec()).or_default() |= random;
     }
 
     /// The number of changes between letters and digits that a random word needs; `None` if the word is not from a written file.
@@ -344,11 +351,11 @@ const RANDOM: usize = 6;
 
 /// The shape of a text. Texts of two runs that differ only in process ids and random names have the same shape, except if one of two
 /// random names outside of the directories for temporary files has no change at all. The reverse does not hold.
-pub(super) fn shape(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn shape(text: &[u8], chance: &Chance, out: &mut Vec<u8>) {
     let temporary = temporary_from(text);
     for (at, run) in runs(text) {
         let random = || run.len() >= RANDOM && (at > temporary || changes(run) > 0);
-        let varies = run.iter().any(u8::is_ascii_digit) || is_word(run) && random();
+        let varies = run.iter().any(u8::is_ascii_digit) || is_word(run) && random() || chance.made.contains_key(run);
         out.extend_from_slice(if varies { b"#" } else { run });
     }
 }
@@ -363,7 +370,11 @@ pub(super) fn alike(a: (&[u8], &Chance), b: (&[u8], &Chance)) -> bool {
             (Some((_, one)), Some((_, other))) if one == other => {}
             (Some((at, one)), Some((_, other))) if is_word(one) && is_word(other) => {
                 let created = a.1.demands(one).zip(b.1.demands(other)).map(|(one, other)| one.max(other));
-                if !same_numbers((one, a.1), (other, b.1)) && !same_randoms(one, other, created, at > temporary) {
+                let made = a.1.made.get(one).zip(b.1.made.get(other)).is_some_and(|(one, other)| *one || *other);
+                if !same_numbers((one, a.1), (other, b.1))
+                    && !(made && differ_much(one, other))
+                    && !same_randoms(one, other, created, at > temporary)
+                {
                     return false;
                 }
             }
@@ -378,12 +389,12 @@ fn temporary_from(text: &[u8]) -> usize {
     TEMPORARY.into_iter().filter_map(find).min().unwrap_or(usize::MAX)
 }
 
-fn is_word(run: &[u8]) -> bool {
+pub(super) fn is_word(run: &[u8]) -> bool {
     run.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 /// The words of a text, and the single bytes between them, each with its position.
-fn runs(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+pub(super) fn runs(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
@@ -408,7 +419,7 @@ fn same_numbers(a: (&[u8], &Chance), b: (&[u8], &Chance)) -> bool {
 }
 
 /// Changes between lower case, upper case and digits. A single capital letter belongs to the lower case after it.
-fn changes(word: &[u8]) -> usize {
+pub(super) fn changes(word: &[u8]) -> usize {
     let class = |byte: u8| match byte {
         b'a'..=b'z' => Some(0),
         b'A'..=b'Z' => Some(1),
@@ -426,15 +437,19 @@ fn changes(word: &[u8]) -> usize {
     count
 }
 
+/// Whether two words have the same length, and most of a random part differs.
+fn differ_much(a: &[u8], b: &[u8]) -> bool {
+    let different = a.iter().zip(b).filter(|(one, other)| one != other).count();
+    a.len() == b.len() && a.len() >= RANDOM && different >= RANDOM - 2
+}
+
 /// Whether two words may be two random names: they have the same length, and most of it differs. In a directory for temporary
 /// files, one of them must mix letters and digits, unless both are of new files. Elsewhere, one must have as many changes as
 /// `created` demands.
 fn same_randoms(a: &[u8], b: &[u8], created: Option<usize>, temporary: bool) -> bool {
-    let different = a.iter().zip(b).filter(|(one, other)| one != other).count();
     let mixed = is_mixed(&a[a.len().saturating_sub(RANDOM)..]) || is_mixed(&b[b.len().saturating_sub(RANDOM)..]);
-    let possible = a.len() == b.len() && a.len() >= RANDOM && different >= RANDOM - 2;
     let alternate = |demanded| changes(a).max(changes(b)) >= demanded;
-    possible && (temporary && (mixed || created == Some(2)) || created.is_some_and(alternate))
+    differ_much(a, b) && (temporary && (mixed || created == Some(2)) || created.is_some_and(alternate))
 }
 
 #[cfg(test)]
@@ -510,12 +525,12 @@ mod tests {
             chance.wrote(b"w/rustcYwjaK5/test_gamma2.0dhgub4.o", false);
         }
         assert_eq!(alike((a.as_bytes(), &chances[0]), (b.as_bytes(), &chances[1])), expected, "{a} {b}");
-        let of = |text: &str| {
+        let of = |text: &str, chance: &Chance| {
             let mut out = Vec::new();
-            shape(text.as_bytes(), &mut out);
+            shape(text.as_bytes(), chance, &mut out);
             out
         };
-        assert!(!expected || of(a) == of(b), "{a} {b}");
+        assert!(!expected || of(a, &chances[0]) == of(b, &chances[1]), "{a} {b}");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(super) mod did {
     pub(in super::super) const WROTE: u8 = 2;
     /// It was created under a name that no file had.
     pub(in super::super) const NEW: u8 = 4;
+    /// It was opened as a directory.
+    pub(in super::super) const DIRECTORY: u8 = 8;
 }
 
 impl Did {
@@ -428,6 +430,7 @@ impl Run {
         if open.record.ret >= 0 {
             bits |= did::FOUND;
             bits |= if flags & (names::O_ACCMODE | names::O_CREAT) != 0 { did::WROTE } else { 0 };
+            bits |= if flags & names::O_DIRECTORY != 0 { did::DIRECTORY } else { 0 };
             bits |= if flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0 { did::NEW } else { 0 };
         }
         let did = Did { bits, errno: errno(open.record.ret) };

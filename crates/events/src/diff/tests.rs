@@ -278,6 +278,44 @@ fn processes_with_ids_and_random_names_correspond() {
     check(run(4700, "aB3dEf"), run(90_000, "Zz9yXw"), &[]);
 }
 
+/// A compiler with a temporary directory of this name, a session of another, and a linker that gets a file of the directory.
+fn compile(directory: &str, session: &str, journal: bool, made: &str) -> Made {
+    const NEW: u64 = 0o102;
+    const DIRECTORY: u64 = 0o200000;
+    let mut run = Made::new("/w", 100, &["rustc", "x.rs"]);
+    run.open(100, "x.rs", 3);
+    run.open_with(100, &format!("target/{session}.lock"), 3, NEW);
+    run.open_with(100, &format!("target/{session}-working/dep.bin"), 3, NEW);
+    run.open_with(100, &format!("target/{directory}/symbols.o"), 3, NEW);
+    run.open_with(100, &format!("target/{directory}/raw"), 3, DIRECTORY);
+    run.open_with(100, &format!("target/{made}"), 3, NEW);
+    run.open_with(100, "/c/cache.db", 3, NEW);
+    if journal {
+        run.open_with(100, "/c/cache.db-journal", 3, NEW);
+        run.open(100, "/c", 3);
+    }
+    let linker = run.start(100, &["cc", &format!("/w/target/{directory}/symbols.o")]);
+    run.open(linker, &format!("target/{directory}/symbols.o"), 3);
+    run.exit(linker, 0);
+    run.exit(100, 0);
+    run
+}
+
+#[test]
+fn names_that_a_run_made_correspond() {
+    let a = || compile("rustcMARM3e", "s-hoirputn23-0ssrlde", true, "out.o");
+    check(a(), compile("rustcgbhlvp", "s-hoirpqrstu-abcdefg", false, "out.o"), &[]);
+    // Of the same form as one that alternates, and of no form.
+    let letters = compile("rustcogocov", "s-hoirpx7oac-1wk1cei", false, "out.o");
+    check(a(), letters, &[]);
+    let made = |name| compile("rustcMARM3e", "s-hoirputn23-0ssrlde", false, name);
+    for (one, other) in [("module12.o", "parser07.o"), ("v1", "v2"), ("parser.o", "module.o")] {
+        let lines = [one, other].map(|name| format!("opened   ./target/{name} by rustc x.rs: opened only in "));
+        let lines = [format!("{}A", lines[0]), format!("{}B", lines[1])];
+        check(made(one), made(other), &lines.each_ref().map(String::as_str));
+    }
+}
+
 #[test]
 fn only_the_first_of_a_missing_tree_is_a_line() {
     let run = |step: bool| {

@@ -328,11 +328,11 @@ impl<'a> Siblings<'a> {
         let (a, b) = self.trees;
         let mut known: HashMap<Vec<u8>, Vec<NodeId>> = HashMap::new();
         for node in self.right.iter().rev() {
-            known.entry(shape_of(&b.nodes[*node], strings)).or_default().push(*node);
+            known.entry(shape_of(&b.nodes[*node], &b.chance, strings)).or_default().push(*node);
         }
         let found = &mut self.found;
         self.left.retain(|node| {
-            let Some(others) = known.get_mut(&shape_of(&a.nodes[*node], strings)) else { return true };
+            let Some(others) = known.get_mut(&shape_of(&a.nodes[*node], &a.chance, strings)) else { return true };
             let nodes = |other: &NodeId| (&a.nodes[*node], &b.nodes[*other]);
             let same = |other: &NodeId| {
                 let (one, other) = nodes(other);
@@ -410,10 +410,10 @@ impl<'a> Siblings<'a> {
     }
 }
 
-fn shape_of(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+fn shape_of(node: &RoleNode, chance: &Chance, strings: &StringTable) -> Vec<u8> {
     let mut out = Vec::new();
     for word in [&node.exe].into_iter().chain(&node.argv) {
-        shape(strings.get(*word), &mut out);
+        shape(strings.get(*word), chance, &mut out);
         out.push(0);
     }
     out

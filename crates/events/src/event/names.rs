@@ -268,6 +268,8 @@ pub(crate) const OPEN_FLAGS: &[(u64, &str)] = &[
 
 /// `O_CREAT`, which makes `open` use its `mode`.
 pub const O_CREAT: u64 = 0o100;
+/// `O_DIRECTORY`.
+pub const O_DIRECTORY: u64 = 0o200000;
 /// `O_TRUNC`, which empties the file.
 pub const O_TRUNC: u64 = 0o1000;
 /// `O_EXCL`: with `O_CREAT`, an existing file is an error.
