@@ -19,6 +19,8 @@ done
 tracetui=$(realpath "$tracetui")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Meson uses ccache where it is.
+export CCACHE_DIR=$work/ccache
 
 # Makes twelve C files with a header in the directory $1.
 c_files() {
@@ -64,6 +66,7 @@ project() {
       npm install --silent --no-audit --no-fund
       ;;
     pip)
+      pip install --quiet setuptools wheel
       mkdir x && touch x/__init__.py
       printf '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "x"\nversion = "1"\n' >pyproject.toml
       ;;
@@ -90,7 +93,7 @@ command_of() {
     cmake) echo 'cmake -S . -B build -G Ninja && ninja -C build' ;;
     meson) echo 'meson setup build && ninja -C build' ;;
     go) echo go build -o x . ;;
-    npm) echo npm ci --offline --no-audit --no-fund ;;
+    npm) echo npm ci --prefer-offline --no-audit --no-fund ;;
     pip) echo pip wheel --no-build-isolation --no-deps -w . . ;;
     apt) echo apt-get install -y --reinstall hostname ;;
     unshare) echo unshare --fork --pid --mount --net make -j4 ;;
@@ -103,7 +106,7 @@ for tool in "${tools[@]}"; do
   [ "$tool" != apt ] || program=apt-get
   command -v "$program" >/dev/null || { echo "not checked: $tool is not installed" >&2 && continue; }
   dirs=("$work/$tool")
-  [ "$tool" != cargo-elsewhere ] || dirs+=("$work/another/place")
+  [ "$tool" != cargo-elsewhere ] || dirs+=("$work/elsewhere")
   for dir in "${dirs[@]}"; do
     (project "$tool" "$dir" >/dev/null 2>&1)
   done

@@ -276,12 +276,16 @@ fn temporary_name(name: &[u8]) -> Option<std::ops::Range<usize>> {
         let end = rest.iter().position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_')).unwrap_or(rest.len());
         (end == length).then_some(prefix.len()..prefix.len() + length)
     };
+    // Go: 32 random bits.
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = (8..=10).contains(&digits).then_some(name.len() - digits..name.len());
     // gcc, mktemp(1), Python, clang, the fifo of GNU make.
     let fifo = name.strip_prefix(b"GMfifo").filter(|digits| digits.iter().all(u8::is_ascii_digit));
     random(b"cc", 6)
         .or_else(|| random(b"tmp.", 10))
         .or_else(|| random(b"tmp", 8))
         .or_else(|| fifo.map(|_| b"GMfifo".len()..name.len()))
+        .or(number)
 }
 
 /// The same for a compiler's temporary file in a directory of its own (`TMPDIR`).
@@ -372,7 +376,7 @@ pub(super) fn alike(a: (&[u8], &Chance), b: (&[u8], &Chance)) -> bool {
                 let created = a.1.demands(one).zip(b.1.demands(other)).map(|(one, other)| one.max(other));
                 let made = a.1.made.get(one).zip(b.1.made.get(other)).is_some_and(|(one, other)| *one || *other);
                 if !same_numbers((one, a.1), (other, b.1))
-                    && !(made && differ_much(one, other))
+                    && !(made && differ_by(2, one, other))
                     && !same_randoms(one, other, created, at > temporary)
                 {
                     return false;
@@ -437,10 +441,10 @@ pub(super) fn changes(word: &[u8]) -> usize {
     count
 }
 
-/// Whether two words have the same length, and most of a random part differs.
-fn differ_much(a: &[u8], b: &[u8]) -> bool {
+/// Whether two words have the same length, and so many different characters.
+fn differ_by(least: usize, a: &[u8], b: &[u8]) -> bool {
     let different = a.iter().zip(b).filter(|(one, other)| one != other).count();
-    a.len() == b.len() && a.len() >= RANDOM && different >= RANDOM - 2
+    a.len() == b.len() && a.len() >= RANDOM && different >= least
 }
 
 /// Whether two words may be two random names: they have the same length, and most of it differs. In a directory for temporary
@@ -449,7 +453,7 @@ fn differ_much(a: &[u8], b: &[u8]) -> bool {
 fn same_randoms(a: &[u8], b: &[u8], created: Option<usize>, temporary: bool) -> bool {
     let mixed = is_mixed(&a[a.len().saturating_sub(RANDOM)..]) || is_mixed(&b[b.len().saturating_sub(RANDOM)..]);
     let alternate = |demanded| changes(a).max(changes(b)) >= demanded;
-    differ_much(a, b) && (temporary && (mixed || created == Some(2)) || created.is_some_and(alternate))
+    differ_by(RANDOM - 2, a, b) && (temporary && (mixed || created == Some(2)) || created.is_some_and(alternate))
 }
 
 #[cfg(test)]

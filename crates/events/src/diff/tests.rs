@@ -308,8 +308,11 @@ fn names_that_a_run_made_correspond() {
     // Of the same form as one that alternates, and of no form.
     let letters = compile("rustcogocov", "s-hoirpx7oac-1wk1cei", false, "out.o");
     check(a(), letters, &[]);
+    let stamp = |name| compile("rustcMARM3e", "s-hoirputn23-0ssrlde", false, name);
+    check(stamp("install.tmp052d1"), stamp("install.tmp182a1"), &[]);
     let made = |name| compile("rustcMARM3e", "s-hoirputn23-0ssrlde", false, name);
-    for (one, other) in [("module12.o", "parser07.o"), ("v1", "v2"), ("parser.o", "module.o")] {
+    for (one, other) in [("module12.o", "parser07.o"), ("v1", "v2"), ("parser.o", "module.o"), ("x86_64v2", "x86_64v3")]
+    {
         let lines = [one, other].map(|name| format!("opened   ./target/{name} by rustc x.rs: opened only in "));
         let lines = [format!("{}A", lines[0]), format!("{}B", lines[1])];
         check(made(one), made(other), &lines.each_ref().map(String::as_str));
