@@ -334,6 +334,13 @@ impl Collector {
             let unlisted = self.compare_places(own).map_err(|why| note("hidden programs by lists of places", why));
             inventory.hidden.extend(unlisted.unwrap_or_default());
         }
+        if inventory.unseen.is_empty() {
+            // Other programs that are not listed came meanwhile.
+            let hidden = inventory.hidden.iter().filter_map(|hidden| hidden.id);
+            let known = inventory.programs.iter().map(|program| program.id).chain(hidden).chain([ProgId(0)]);
+            let known: FxHashSet<ProgId> = known.collect();
+            inventory.attachments.retain(|facts| known.contains(&facts.program));
+        }
         Ok(inventory)
     }
 
@@ -557,20 +564,19 @@ fn sockets(
 ) {
     let mut seen = FxHashSet::default();
     for processes::Socket { inode, programs: [filter, of_group], group, pid, fd } in found {
-        let target = AttachPoint::Numbered("socket", inode.into()).to_string().into_bytes();
-        let of_filter = AttachFacts { hook: Hook::SocketFilter, target, ..AttachFacts::default() };
+        let socket = AttachPoint::Numbered("socket", inode.into()).to_string().into_bytes();
+        let of_filter = AttachFacts { hook: Hook::SocketFilter, target: socket.clone(), ..AttachFacts::default() };
         let of_group = (of_group, AttachFacts { hook: Hook::Reuseport, addr: Some(group), ..AttachFacts::default() });
         for (program, facts) in [(filter, of_filter), of_group] {
             let Some(program) = program else { continue };
+            let comm = processes::comm_of(pid.0);
             // A socket has a descriptor in each process that inherited it, and a group many sockets.
             let is_new = seen.insert((facts.target.clone(), facts.addr, program));
             if let Some(program) = program {
-                let by = HeldBy::Socket { pid, comm: processes::comm_of(pid.0), fd };
-                holders.push(Holder { object: Object::Program(program), by });
+                holders.push(Holder { object: Object::Program(program), by: HeldBy::Socket { pid, comm, fd } });
                 rest.extend(is_new.then_some(AttachFacts { program, via: Via::Setsockopt, ..facts }));
             } else if is_new {
-                let comm = processes::comm_of(pid.0);
-                unresolved.push(UnresolvedAttachment { hook: facts.hook, pid, comm, fd });
+                unresolved.push(UnresolvedAttachment { hook: facts.hook, target: socket.clone(), pid, comm, fd });
             }
         }
     }

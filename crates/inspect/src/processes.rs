@@ -201,7 +201,7 @@ impl Held {
         match sys::task_fd(tid, fd) {
             Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                self.unresolved.push(UnresolvedAttachment { hook: Hook::PerfEvent, pid, comm, fd });
+                self.unresolved.push(UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), pid, comm, fd });
             }
             // There is no program, or the process ended.
             Err(_) => {}

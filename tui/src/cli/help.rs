@@ -178,11 +178,12 @@ Its type ids differ from the kernel's, so probes that need those are not used.";
 
 pub(super) const BPF: &str = "\
 Lists all programs and links, and attachments without a link: to perf events,
-cgroups, network interfaces of all network namespaces, and maps of sockets.
+cgroups, network interfaces of all network namespaces, sockets, and maps of
+sockets. Sockets with a classic filter come last.
 HIDDEN marks programs that the kernel's list lacks but another view shows.
 
-Not listed: socket filters, seccomp filters and lwt, which the kernel does not
-list, and pins in other mount namespaces.
+Not listed: seccomp filters and lwt, which the kernel does not list, and pins
+in other mount namespaces.
 
 Needs root. --stats adds some nanoseconds to each run of every program.";
 

@@ -295,8 +295,8 @@ fn the_filters_of_sockets_are_shown() {
             sys::call(libc::SYS_setsockopt, [fd, libc::SOL_SOCKET as u64, option, filter.as_ptr() as u64, 16]);
         set_option(&shared, libc::SO_REUSEPORT, 1);
         let group = set_option(&shared, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(&prog) as u32);
-        let inode = File::from(plain).metadata().expect("its inode").ino() as i64;
-        [&[attach, detach, again, by_filter, group][..], &id_and_tag(&prog), &[inode]].concat()
+        let inodes = [plain, shared].map(|socket| File::from(socket).metadata().expect("its inode").ino() as i64);
+        [&[attach, detach, again, by_filter, group][..], &id_and_tag(&prog), &inodes].concat()
     });
     let Some((run, pid, numbers)) = acted else { return };
     let events: Vec<Value> = run.kind_of("bpf", pid).into_iter().filter(|e| e["op"] != "load").collect();
@@ -311,8 +311,8 @@ fn the_filters_of_sockets_are_shown() {
         ("attach", "reuseport"),
     ]) {
         assert_eq!(event["op"], op, "{event}");
-        let target = if kind == "reuseport" { Value::Null } else { format!("socket:{}", numbers[7]).into() };
-        check_attach(event, kind, "setsockopt", &target);
+        let inode = numbers[if kind == "reuseport" { 8 } else { 7 }];
+        check_attach(event, kind, "setsockopt", &format!("socket:{inode}").into());
     }
     let of = |at: usize| (&events[at]["prog"]["id"], &events[at]["prog"]["type"]);
     assert_eq!(of(0), (&numbers[5].into(), &"socket_filter".into()));

@@ -523,6 +523,8 @@ pub struct Hidden {
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnresolvedAttachment {
     pub hook: Hook,
+    /// The socket as text; empty for a perf event.
+    pub target: Vec<u8>,
     pub pid: Tgid,
     /// The name of its leader.
     pub comm: Vec<u8>,

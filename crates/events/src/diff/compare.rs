@@ -312,6 +312,11 @@ impl Comparison<'_> {
         });
         only_a.retain(|(path, _)| !volatile(strings.get(*path)));
         only_b.retain(|(path, _)| !volatile(strings.get(*path)));
+        let searched = self.trees.0.searches(a, strings);
+        let searched_b = self.trees.1.searches(b, strings);
+        only_a
+            .retain(|(path, did)| !self.trees.0.search(*path, *did, strings).is_some_and(|of| searched_b.contains(of)));
+        only_b.retain(|(path, did)| !self.trees.1.search(*path, *did, strings).is_some_and(|of| searched.contains(of)));
         drop_journals(&mut only_a, a, strings);
         drop_journals(&mut only_b, b, strings);
         self.drop_alike(&mut only_a, &mut only_b, strings);
@@ -567,6 +572,18 @@ fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Optio
         let left = one.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
         let right = other.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
         with(id, left, right);
+    }
+}
+
+impl Tree {
+    /// What a program looked for in vain above the directory of the run. Programs look for their configuration there.
+    fn search<'s>(&self, path: u32, did: Did, strings: &'s StringTable) -> Option<&'s [u8]> {
+        let rest = |dir: &Vec<u8>| strings.get(path).strip_prefix(&dir[..])?.strip_prefix(b"/");
+        self.above.iter().rev().filter(|_| !did.has(did::FOUND)).find_map(rest)
+    }
+
+    fn searches<'s>(&self, opens: &[(u32, Did)], strings: &'s StringTable) -> FxHashSet<&'s [u8]> {
+        opens.iter().filter_map(|(path, did)| self.search(*path, *did, strings)).collect()
     }
 }
 

@@ -39,6 +39,17 @@ impl NameRules {
         &self.root
     }
 
+    /// The directories above that of the run, in comparable form.
+    pub(super) fn above_root(&self) -> Vec<Vec<u8>> {
+        let slashes = (1..self.root.len()).filter(|at| self.root[*at] == b'/');
+        let compared = |at: usize| {
+            let mut out = Vec::new();
+            self.path(&self.root[..at], &mut out);
+            out
+        };
+        slashes.map(compared).collect()
+    }
+
     /// Appends a path in comparable form.
     pub(super) fn path(&self, raw: &[u8], out: &mut Vec<u8>) {
         let mut clean = Vec::with_capacity(raw.len());
@@ -375,10 +386,8 @@ pub(super) fn alike(a: (&[u8], &Chance), b: (&[u8], &Chance)) -> bool {
             (Some((at, one)), Some((_, other))) if is_word(one) && is_word(other) => {
                 let created = a.1.demands(one).zip(b.1.demands(other)).map(|(one, other)| one.max(other));
                 let made = a.1.made.get(one).zip(b.1.made.get(other)).is_some_and(|(one, other)| *one || *other);
-                if !same_numbers((one, a.1), (other, b.1))
-                    && !(made && differ_by(2, one, other))
-                    && !same_randoms(one, other, created, at > temporary)
-                {
+                let same = same_numbers((one, a.1), (other, b.1)) || made && differ_by(2, one, other);
+                if !same && !same_randoms(one, other, created, at > temporary) {
                     return false;
                 }
             }

@@ -220,6 +220,19 @@ fn the_same_build_elsewhere_in_another_order_is_equal() {
 }
 
 #[test]
+fn what_is_looked_for_above_the_run_may_be_anywhere() {
+    let run = |root: &'static str, looks: &[&str]| {
+        let mut made = Made::new(root, 100, &["cargo", "build"]);
+        looks.iter().for_each(|path| made.open(100, path, ENOENT));
+        made
+    };
+    let a = || run("/srv/a/x", &["/srv/a/toolchain", "/srv/toolchain", "/home/me/.cargo/config"]);
+    check(a(), run("/home/me/x", &["/home/me/toolchain", "/home/toolchain", "/home/me/.cargo/config"]), &[]);
+    let line = "tried    /srv/a/toolchain, /srv/toolchain by cargo build: ENOENT in A, not tried in B";
+    check(a(), run("/home/me/x", &["/home/me/.cargo/config"]), &[line]);
+}
+
+#[test]
 fn a_changed_flag_is_one_line() {
     let changed = Change { flag: Some("-O3"), ..plain() };
     let line = "argv     sh -c cc -O2 -c a.c and 8 others: -O2 -> -O3";

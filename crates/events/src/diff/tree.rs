@@ -32,6 +32,8 @@ pub(super) struct RoleNode {
 pub(super) struct Tree {
     pub(super) nodes: Vec<RoleNode>,
     pub(super) chance: Chance,
+    /// The directories above that of the run, in comparable form.
+    pub(super) above: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +187,7 @@ impl Tree {
             of_role.push(id);
         }
         let mut chance = Chance::new(run.pids);
+        let above = run.names.above_root();
         for node in &mut nodes {
             let wrote = node.opens.iter().filter(|(_, did)| did.has(did::WROTE));
             wrote.for_each(|(path, did)| chance.wrote(strings.get(*path), did.has(did::NEW)));
@@ -200,7 +203,7 @@ impl Tree {
                 });
             }
         }
-        Tree { nodes, chance }
+        Tree { nodes, chance, above }
     }
 
     /// Successful execs in a node and below it.

@@ -408,7 +408,7 @@ impl<'a> Bpf<'a> {
             }
             (true, _) if record.call == call::TUN_IOCTL => Value::Word("tun"),
             (true, _) => match self.attach_kind() {
-                // The process, or the group of the descriptor's socket.
+                // The process, or the socket of the descriptor.
                 Some("seccomp" | "socket_filter" | "reuseport") => Value::Null,
                 _ if record.ret < 0 => match (self.device(), u64::try_from(record.target_fd)) {
                     (Some(index), _) => Value::AttachPoint(AttachPoint::Numbered("ifindex", index)),

@@ -119,7 +119,9 @@ impl Reported {
     fn is_at(&self, record: &BpfRecord) -> bool {
         let spot = |record: &BpfRecord| {
             let BpfRecord { attach_type, on, cgroup, object, target, perf_config, .. } = *record;
-            (attach_type, on, cgroup, object, target, if on & on::GROUP != 0 { perf_config } else { 0 })
+            // A group may be left by another of its sockets.
+            let (object, group) = if on & on::GROUP == 0 { (object, 0) } else { (0, perf_config) };
+            (attach_type, on, cgroup, object, target, group)
         };
         Bpf::of(&self.end).is_some_and(|end| spot(&end.record()) == spot(record))
     }

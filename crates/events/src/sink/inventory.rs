@@ -116,6 +116,10 @@ impl InventoryReport<'_> {
                 Hook::Reuseport => b"group of sockets with a classic program: ",
                 _ => b"socket with a classic filter: ".as_slice(),
             });
+            if !unresolved.target.is_empty() {
+                out.extend_from_slice(&unresolved.target);
+                out.extend_from_slice(b" of ");
+            }
             process_text(unresolved.pid.0, &unresolved.comm, unresolved.fd, self.charset, &mut out);
             out.push(b'\n');
         }
@@ -269,6 +273,7 @@ impl InventoryReport<'_> {
         });
         json.list("unresolved", &self.inventory.unresolved, |json, unresolved: &UnresolvedAttachment| {
             json.word("type", unresolved.hook.name());
+            json.text("target", Some(unresolved.target.as_slice()).filter(|target| !target.is_empty()));
             json.number("pid", Some(unresolved.pid.0.into()));
             json.text("comm", Some(&unresolved.comm));
             json.number("fd", Some(unresolved.fd.into()));

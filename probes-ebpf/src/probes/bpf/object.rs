@@ -51,11 +51,10 @@ pub(super) unsafe fn find(s: *mut BpfScratch, call: &Call) {
                     if succeeded {
                         prog = filter_of(sk, option);
                     }
-                    if matches!(option, option::ATTACH_FILTER | option::DETACH_FILTER | option::ATTACH_BPF) {
-                        (*record).on = on::SOCKET;
-                        (*record).object = inode_of(file) as u32;
-                    } else {
-                        (*record).on = on::GROUP;
+                    (*record).on = on::SOCKET;
+                    (*record).object = inode_of(file) as u32;
+                    if !matches!(option, option::ATTACH_FILTER | option::DETACH_FILTER | option::ATTACH_BPF) {
+                        (*record).on |= on::GROUP;
                         (*record).perf_config = rd_field(sk, field::SockReuseport);
                     }
                 }
