@@ -163,6 +163,7 @@ impl Pipeline {
         // Before the end of a link is known.
         let whole = self.programs.completed(frame, &self.world);
         let completed = whole.as_ref().and_then(|whole| whole.frame_at(0));
+        self.programs.begin_before(completed.as_ref().unwrap_or(frame), &self.world, made);
         if !self.programs.is_new(completed.as_ref().unwrap_or(frame), &mut self.world) {
             self.ledger.rejected(Kind::Bpf);
             return false;

@@ -26,38 +26,41 @@ pub(super) struct Place {
     link: LinkId,
     program: ProgId,
     via: u8,
+    /// The inode of the socket, or the address of the group; 0 of another mechanism.
+    socket: u64,
 }
 
 impl Place {
-    fn new(gone: bool, link: LinkId, program: ProgId, via: u8) -> Place {
+    fn new(gone: bool, link: LinkId, program: ProgId, via: u8, socket: u64) -> Place {
         match link {
-            LinkId(0) => Place { gone, link, program, via },
-            link => Place { gone, link, program: ProgId(0), via: 0 },
+            LinkId(0) => Place { gone, link, program, via, socket },
+            link => Place { gone, link, program: ProgId(0), via: 0, socket: 0 },
         }
     }
 
     pub(super) fn of(facts: &BpfAttachment, gone: bool) -> Place {
-        Place::new(gone, facts.link, facts.program, facts.via)
+        Place::new(gone, facts.link, facts.program, facts.via, socket_of(facts))
     }
 
     /// The place in an event that no probe made.
     pub(super) fn of_made(record: &BpfRecord) -> Place {
         let via = u8::try_from(record.priority).unwrap_or_default();
-        Place::new(record.cmd == cmd::PROG_DETACH, LinkId(record.link_id), ProgId(record.prog_id), via)
+        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
+        Place::new(record.cmd == cmd::PROG_DETACH, link, program, via, socket_in(record))
     }
 
     /// The place that a system call attached to or detached from. `None` if the call failed, or if the inventory does not list such
     /// places.
-    fn of_call(record: &BpfRecord) -> Option<Place> {
+    pub(super) fn of_call(record: &BpfRecord) -> Option<Place> {
         let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
         let has_link = record.has & has::LINK != 0 && link.0 != 0;
-        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via as u8));
+        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via as u8, socket_in(record)));
         match (record.call, record.cmd) {
             _ if record.ret < 0 => None,
             (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
-                Some(Place::new(false, link, program, 0))
+                Some(Place::new(false, link, program, 0, 0))
             }
-            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0)),
+            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0, 0)),
             (call::BPF, cmd::PROG_ATTACH) => without(false, Via::ProgAttach),
             (call::BPF, cmd::PROG_DETACH) => without(true, Via::ProgAttach),
             (call::PERF_IOCTL, _) => without(false, Via::Ioctl),
@@ -80,6 +83,11 @@ impl Place {
         let mut same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
         let found = same_way.find(|facts| end.likeness(facts, cgroup) > 1);
         found.map_or(self, |facts| Place { program: facts.program, ..self })
+    }
+
+    /// The same place, where a program was attached.
+    pub(super) fn begun(self) -> Place {
+        Place { gone: false, ..self }
     }
 
     /// This place, and the one of a call that ended it without naming the program.
@@ -194,7 +202,8 @@ impl Attached {
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
-        let ProgId(prog_id) = Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8).named(call, world).program;
+        let here = Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8, socket_in(&record));
+        let ProgId(prog_id) = here.named(call, world).program;
         (prog_id != 0).then_some(BpfRecord { prog_id, has: record.has | has::PROG, ..record })
     }
 
@@ -265,7 +274,7 @@ impl Attached {
         if record.ret < 0 || record.has & (has::LINK | has::PROG) != has::LINK | has::PROG || link.0 == 0 {
             return;
         }
-        let place = Place::new(false, link, program, 0);
+        let place = Place::new(false, link, program, 0, 0);
         match self.begun.get_mut(&place).and_then(VecDeque::front_mut) {
             Some(known) => {
                 let end: Box<[u8]> =
@@ -447,10 +456,11 @@ impl Attached {
             out(reported.time, reported.open, &reported.end);
         }
         let ended = self.ended.iter().map(|(place, times)| {
-            let Place { gone, link, program, via } = *place;
+            let Place { gone, link, program, via, .. } = *place;
             ReportedPlace { gone, link, program, via, count: times.len() as u32 }
         });
         state.reported = ended.collect();
+        state.sockets = self.ended.keys().map(|place| place.socket).collect();
         state.times = self.ended.values().flatten().map(|time| time.0).collect();
         state.unloaded = self.unloaded.iter().map(|(id, _)| *id).collect();
         state.unload_times = self.unloaded.iter().map(|(_, time)| time.0).collect();
@@ -470,9 +480,10 @@ impl Attached {
         unloads.take(limits::BPF_UNLOADS_KNOWN).for_each(|(id, time)| self.unload(*id, BootNanos(*time)));
         // A state of an earlier version has no times, or no events of ends.
         let mut times = state.times.iter().copied().chain(std::iter::repeat(0)).map(BootNanos);
-        for reported in &state.reported {
+        let sockets = state.sockets.iter().copied().chain(std::iter::repeat(0));
+        for (reported, socket) in state.reported.iter().zip(sockets) {
             let ReportedPlace { gone, link, program, via, count } = *reported;
-            let place = Place { gone, link, program, via };
+            let place = Place { gone, link, program, via, socket };
             let room = limits::BPF_PLACES_KNOWN.saturating_sub(self.reports);
             for time in times.by_ref().take(room.min(count as usize)) {
                 match gone {
@@ -499,7 +510,30 @@ fn sort(all: &mut VecDeque<Reported>) {
     all.make_contiguous().sort_by_key(Reported::order);
 }
 
-const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: 0 };
+const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: 0, socket: 0 };
+
+/// The socket or the group in an event ([`Place::socket`]).
+fn socket_in(record: &BpfRecord) -> u64 {
+    match record.on & (on::SOCKET | on::GROUP) {
+        0 => 0,
+        on::SOCKET => record.object.into(),
+        _ => record.perf_config,
+    }
+}
+
+/// The same of an inventory.
+fn socket_of(facts: &BpfAttachment) -> u64 {
+    match Via::of(facts.via) {
+        Some(Via::Setsockopt) if facts.hook == hook::REUSEPORT => facts.addr.0,
+        Some(Via::Setsockopt) => socket_number(&facts.target).unwrap_or_default().into(),
+        _ => 0,
+    }
+}
+
+/// The number in `socket:NUMBER`.
+pub(super) fn socket_number(target: &[u8]) -> Option<u32> {
+    str::from_utf8(target.strip_prefix(b"socket:")?).ok()?.parse().ok()
+}
 
 /// The times before which a reported attachment would be in an inventory.
 struct Before {

@@ -7,7 +7,7 @@
 //! change. An unload or the end of the trace may come first. Its process is that of the call by netlink, if one is known
 //! ([`Callers`]).
 
-use super::attached::{Attached, Listing, Place};
+use super::attached::{Attached, Listing, Place, socket_number};
 use super::callers::Callers;
 use crate::bpf::frames::{hook, scan_of};
 use crate::bpf::{ProgramFacts, Via};
@@ -126,6 +126,18 @@ impl ProgramReports {
         let BpfRecord { prog_type, expected_attach_type: attach_type, prog_uid, helpers, scan, .. } = record;
         self.know(KnownProgram { id, streamed: false, prog_type, attach_type, uid: Uid(prog_uid), helpers, scan });
         !reported
+    }
+
+    /// Turns a waiting report that an attachment appeared into an event, if a system call ended the attachment.
+    pub(super) fn begin_before(&mut self, end: &FrameRef<'_>, world: &World, made: &mut Batch) {
+        let Some(record) = record(end.payload).filter(|_| end.header.kind == Kind::Bpf as u16) else { return };
+        let Some(gone) = Place::of_call(&record).filter(|place| place.gone) else { return };
+        let begun = |waiting: &Waiting| waiting.of == Awaited::Place(gone.begun());
+        let at = self.waiting.iter().position(begun);
+        if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
+            let before = BootNanos(end.header.time.0.saturating_sub(1));
+            waiting.push_until(before, &mut self.callers, world, made);
+        }
     }
 
     /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's
@@ -525,6 +537,9 @@ fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     }
     if let Some(ifindex) = facts.ifindex {
         (record.on, record.object) = (record.on | on::DEVICE, ifindex);
+    }
+    if let Some(inode) = socket_number(&facts.target) {
+        (record.on, record.object) = (record.on | on::SOCKET, inode);
     }
     if facts.hook == hook::REUSEPORT {
         (record.on, record.perf_config, record.addr) = (record.on | on::GROUP, facts.addr.0, 0);
