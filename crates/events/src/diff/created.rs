@@ -94,11 +94,11 @@ fn words(names: &FxHashSet<Vec<u8>>) -> FxHashSet<&[u8]> {
     names.iter().flat_map(|name| words_of(name)).collect()
 }
 
-/// The words of a name that may be random.
+/// The words of a name that may be random. Those of a UUID have at least four characters.
 fn words_of(name: &[u8]) -> impl Iterator<Item = &[u8]> {
-    runs(name).map(|(_, word)| word).filter(|word| is_word(word) && word.len() >= RANDOM)
+    runs(name).map(|(_, word)| word).filter(|word| is_word(word) && word.len() >= 4)
 }
 
 fn form(word: &[u8]) -> (&[u8], usize) {
-    (&word[..word.len() - RANDOM], word.len())
+    (&word[..word.len().saturating_sub(RANDOM)], word.len())
 }

@@ -386,7 +386,8 @@ pub(super) fn alike(a: (&[u8], &Chance), b: (&[u8], &Chance)) -> bool {
             (Some((at, one)), Some((_, other))) if is_word(one) && is_word(other) => {
                 let created = a.1.demands(one).zip(b.1.demands(other)).map(|(one, other)| one.max(other));
                 let made = a.1.made.get(one).zip(b.1.made.get(other)).is_some_and(|(one, other)| *one || *other);
-                let same = same_numbers((one, a.1), (other, b.1)) || made && differ_by(2, one, other);
+                let same = same_numbers((one, a.1), (other, b.1))
+                    || made && differ_by(if one.len() < RANDOM { 1 } else { 2 }, one, other);
                 if !same && !same_randoms(one, other, created, at > temporary) {
                     return false;
                 }
@@ -452,8 +453,7 @@ pub(super) fn changes(word: &[u8]) -> usize {
 
 /// Whether two words have the same length, and so many different characters.
 fn differ_by(least: usize, a: &[u8], b: &[u8]) -> bool {
-    let different = a.iter().zip(b).filter(|(one, other)| one != other).count();
-    a.len() == b.len() && a.len() >= RANDOM && different >= least
+    a.len() == b.len() && a.iter().zip(b).filter(|(one, other)| one != other).count() >= least
 }
 
 /// Whether two words may be two random names: they have the same length, and most of it differs. In a directory for temporary
@@ -462,7 +462,9 @@ fn differ_by(least: usize, a: &[u8], b: &[u8]) -> bool {
 fn same_randoms(a: &[u8], b: &[u8], created: Option<usize>, temporary: bool) -> bool {
     let mixed = is_mixed(&a[a.len().saturating_sub(RANDOM)..]) || is_mixed(&b[b.len().saturating_sub(RANDOM)..]);
     let alternate = |demanded| changes(a).max(changes(b)) >= demanded;
-    differ_by(RANDOM - 2, a, b) && (temporary && (mixed || created == Some(2)) || created.is_some_and(alternate))
+    a.len() >= RANDOM
+        && differ_by(RANDOM - 2, a, b)
+        && (temporary && (mixed || created == Some(2)) || created.is_some_and(alternate))
 }
 
 #[cfg(test)]

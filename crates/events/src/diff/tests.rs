@@ -323,6 +323,8 @@ fn names_that_a_run_made_correspond() {
     check(a(), letters, &[]);
     let stamp = |name| compile("rustcMARM3e", "s-hoirputn23-0ssrlde", false, name);
     check(stamp("install.tmp052d1"), stamp("install.tmp182a1"), &[]);
+    let uuids = ["15680004-972c-4337-bb1f-7c59ed6810b3", "7377a05c-1971-433f-a956-f037ea46e766"];
+    check(stamp(uuids[0]), stamp(uuids[1]), &[]);
     let made = |name| compile("rustcMARM3e", "s-hoirputn23-0ssrlde", false, name);
     for (one, other) in [("module12.o", "parser07.o"), ("v1", "v2"), ("parser.o", "module.o"), ("x86_64v2", "x86_64v3")]
     {
