@@ -339,7 +339,8 @@ impl Collector {
             let hidden = inventory.hidden.iter().filter_map(|hidden| hidden.id);
             let known = inventory.programs.iter().map(|program| program.id).chain(hidden).chain([ProgId(0)]);
             let known: FxHashSet<ProgId> = known.collect();
-            inventory.attachments.retain(|facts| known.contains(&facts.program));
+            // An update can give a link such a program.
+            inventory.attachments.retain(|facts| facts.link.is_some() || known.contains(&facts.program));
         }
         Ok(inventory)
     }
