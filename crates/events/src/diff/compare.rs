@@ -312,11 +312,8 @@ impl Comparison<'_> {
         });
         only_a.retain(|(path, _)| !volatile(strings.get(*path)));
         only_b.retain(|(path, _)| !volatile(strings.get(*path)));
-        let searched = self.trees.0.searches(a, strings);
-        let searched_b = self.trees.1.searches(b, strings);
-        only_a
-            .retain(|(path, did)| !self.trees.0.search(*path, *did, strings).is_some_and(|of| searched_b.contains(of)));
-        only_b.retain(|(path, did)| !self.trees.1.search(*path, *did, strings).is_some_and(|of| searched.contains(of)));
+        drop_searches(&mut only_a, self.trees.0, (self.trees.1, b), strings);
+        drop_searches(&mut only_b, self.trees.1, (self.trees.0, a), strings);
         drop_journals(&mut only_a, a, strings);
         drop_journals(&mut only_b, b, strings);
         self.drop_alike(&mut only_a, &mut only_b, strings);
@@ -575,16 +572,23 @@ fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Optio
     }
 }
 
-impl Tree {
-    /// What a program looked for in vain above the directory of the run. Programs look for their configuration there.
-    fn search<'s>(&self, path: u32, did: Did, strings: &'s StringTable) -> Option<&'s [u8]> {
-        let rest = |dir: &Vec<u8>| strings.get(path).strip_prefix(&dir[..])?.strip_prefix(b"/");
-        self.above.iter().rev().filter(|_| !did.has(did::FOUND)).find_map(rest)
+/// Removes what a program looked for in vain above the directory of its run, if the same was looked for above that of the other run.
+/// Programs look for their configuration there.
+fn drop_searches(
+    only: &mut Vec<(u32, Did)>,
+    tree: &Tree,
+    (other, opens): (&Tree, &[(u32, Did)]),
+    strings: &StringTable,
+) {
+    let search = |tree: &Tree, (path, did): &(u32, Did)| {
+        let rest = |dir: &Vec<u8>| strings.get(*path).strip_prefix(&dir[..])?.strip_prefix(b"/");
+        tree.above.iter().rev().filter(|_| !did.has(did::FOUND)).find_map(rest)
+    };
+    if only.iter().all(|file| search(tree, file).is_none()) {
+        return;
     }
-
-    fn searches<'s>(&self, opens: &[(u32, Did)], strings: &'s StringTable) -> FxHashSet<&'s [u8]> {
-        opens.iter().filter_map(|(path, did)| self.search(*path, *did, strings)).collect()
-    }
+    let others: FxHashSet<&[u8]> = opens.iter().filter_map(|file| search(other, file)).collect();
+    only.retain(|file| search(tree, file).is_none_or(|searched| !others.contains(searched)));
 }
 
 /// Removes the journals of databases that a role used, and their directories. SQLite has them while it changes a database

@@ -4,14 +4,11 @@
 //! everything below it, and the other run does not have it. Words of own names are compared as random ones ([`Chance::made`]) if
 //! letters and digits alternate in them, or in others of the same form: `rustcogocov` beside `rustcMARM3e`.
 
-use super::names::{Chance, changes, is_word, leaf, runs};
+use super::names::{Chance, RANDOM, changes, is_word, leaf, runs};
 use super::run::did;
 use super::strings::StringTable;
 use super::tree::Tree;
 use rustc_hash::{FxHashMap, FxHashSet};
-
-/// The number of random characters that mkstemp(3) and most libraries make.
-const RANDOM: usize = 6;
 
 /// Alternations of letters and digits that an intended name does not have.
 const ALTERNATIONS: usize = 2;

@@ -362,7 +362,8 @@ impl Chance {
     }
 }
 
-const RANDOM: usize = 6;
+/// The number of random characters that mkstemp(3) and most libraries make.
+pub(super) const RANDOM: usize = 6;
 
 /// The shape of a text. Texts of two runs that differ only in process ids and random names have the same shape, except if one of two
 /// random names outside of the directories for temporary files has no change at all. The reverse does not hold.
