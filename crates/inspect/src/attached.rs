@@ -1,6 +1,6 @@
 //! The programs in the kernel's own lists of cgroups, network namespaces, interfaces (tcx) and maps of sockets, by
-//! iterators (6.9+). These are the places that BPF_PROG_QUERY reports. An attachment that the lists have and the answers
-//! lack is hidden.
+//! iterators (6.9+), and the XDP programs of interfaces. BPF_PROG_QUERY and rtnetlink report the same places. An attachment that
+//! the lists have and the answers lack is hidden.
 
 use super::descriptors::{WORD, follow, offset, read};
 use super::lister::{Body, LEAVE, Lister, ON_STACK, asm, field};
@@ -21,7 +21,7 @@ pub(super) type Place = (View, u64, u32);
 /// The programs in the kernel's lists, and how often each is at a place.
 pub(super) type Listed = FxHashMap<(Place, ProgId), usize>;
 
-/// The answers of BPF_PROG_QUERY in one inventory. `None` if a query failed.
+/// The answers of BPF_PROG_QUERY and rtnetlink in one inventory. `None` if a query failed.
 #[derive(Default)]
 pub(super) struct Answers(FxHashMap<Place, Option<Vec<u32>>>);
 
@@ -40,8 +40,8 @@ impl Answers {
         queried
     }
 
-    /// Adds what rtnetlink says of the XDP programs of an interface.
-    pub(super) fn add(&mut self, place: Place, programs: impl Iterator<Item = ProgId>) {
+    /// Sets the XDP programs of an interface, as rtnetlink reports them.
+    pub(super) fn set(&mut self, place: Place, programs: impl Iterator<Item = ProgId>) {
         self.0.insert(place, Some(programs.map(|program| program.0).collect()));
     }
 

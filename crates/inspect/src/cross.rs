@@ -67,7 +67,9 @@ pub(super) fn hidden(
         std::thread::sleep(SETTLED);
         changes.update(stream);
         let now = symbols.and_then(|_| kallsyms::images(&mut Pieces::new(None)).ok());
-        let again = again().map(|again| references(&again)).unwrap_or_default();
+        let is_referred = |hidden: &Hidden| !matches!(hidden.seen_by, View::FdById | View::Kallsyms);
+        let again = if found.iter().any(is_referred) { again() } else { None };
+        let again = again.as_ref().map(references).unwrap_or_default();
         changes.update(stream);
         found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, &again, now.as_ref()));
     }

@@ -25,7 +25,7 @@
 //!
 //! User space cannot see: perf events that no process holds by a descriptor; pins in other mount namespaces; network
 //! namespaces that neither a process nor a mount of tracetui's namespace refers to;
-//! socket filters, seccomp filters and lwt, which the kernel does not list.
+//! seccomp filters and lwt, which the kernel does not list.
 
 mod attached;
 mod cross;
@@ -59,7 +59,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tracetui_events::bpf::place::AttachPoint;
 use tracetui_events::bpf::{
     AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, ProgramFacts, SOCKETS,
     UnresolvedAttachment, Unseen, Via, View,
@@ -360,7 +359,7 @@ impl Collector {
         let iterators = self.iterators.iter_mut().flatten().next().filter(|_| is_missing);
         let Some(all) = iterators.and_then(Iterators::held).and_then(|held| held.sockets) else { return };
         let Inventory { attachments, holders, unresolved, unseen, .. } = inventory;
-        sockets(all, attachments, holders, unresolved);
+        processes::sockets(all, attachments, holders, unresolved);
         unseen.retain(|unseen| unseen.what != SOCKETS);
     }
 
@@ -411,7 +410,7 @@ impl Collector {
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);
         match held.sockets.take() {
-            Some(all) => sockets(all, &mut rest, &mut holders, &mut held.unresolved),
+            Some(all) => processes::sockets(all, &mut rest, &mut holders, &mut held.unresolved),
             None => unlooked.add(SOCKETS, "only the kernel's iterators show them".to_owned(), ""),
         }
         interfaces(network, &mut links, &mut rest);
@@ -552,33 +551,6 @@ fn perf_events(
         // Several processes may hold the same event.
         if !rest.iter().any(|known| known.program == facts.program && same(known)) {
             rest.push(facts);
-        }
-    }
-}
-
-/// Adds the programs of sockets. Those of classic BPF, which have no id, are unresolved.
-fn sockets(
-    found: Vec<processes::Socket>,
-    rest: &mut Vec<AttachFacts>,
-    holders: &mut Vec<Holder>,
-    unresolved: &mut Vec<UnresolvedAttachment>,
-) {
-    let mut seen = FxHashSet::default();
-    for processes::Socket { inode, programs: [filter, of_group], group, pid, fd } in found {
-        let socket = AttachPoint::Numbered("socket", inode.into()).to_string().into_bytes();
-        let of_filter = AttachFacts { hook: Hook::SocketFilter, target: socket.clone(), ..AttachFacts::default() };
-        let of_group = (of_group, AttachFacts { hook: Hook::Reuseport, addr: Some(group), ..AttachFacts::default() });
-        for (program, facts) in [(filter, of_filter), of_group] {
-            let Some(program) = program else { continue };
-            let comm = processes::comm_of(pid.0);
-            // A socket has a descriptor in each process that inherited it, and a group many sockets.
-            let is_new = seen.insert((facts.target.clone(), facts.addr, program));
-            if let Some(program) = program {
-                holders.push(Holder { object: Object::Program(program), by: HeldBy::Socket { pid, comm, fd } });
-                rest.extend(is_new.then_some(AttachFacts { program, via: Via::Setsockopt, ..facts }));
-            } else if is_new {
-                unresolved.push(UnresolvedAttachment { hook: facts.hook, target: socket.clone(), pid, comm, fd });
-            }
         }
     }
 }

@@ -321,7 +321,7 @@ impl Network {
             found.push((only, mode.map_or(b"", |(_, mode)| *mode)));
         }
         let place = (View::IterNetdev, namespace.0.into(), index);
-        self.answers.add(place, found.iter().map(|(program, _)| *program));
+        self.answers.set(place, found.iter().map(|(program, _)| *program));
         for (program, mode) in found {
             self.push(at, program, Via::Netlink, Hook::Type(XDP), mode, LinkId(0));
         }

@@ -3,7 +3,7 @@
 
 use super::sys;
 use super::view::Unlooked;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
@@ -12,7 +12,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment};
+use tracetui_events::bpf::place::AttachPoint;
+use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
 use tracetui_events::limits;
 use tracetui_host::pace::Pieces;
 use tracetui_host::{decimal, read_bounded};
@@ -209,6 +210,34 @@ impl Held {
     }
 }
 
+/// Adds the programs of sockets. Those of classic BPF, which have no id, are unresolved.
+pub(super) fn sockets(
+    found: Vec<Socket>,
+    rest: &mut Vec<AttachFacts>,
+    holders: &mut Vec<Holder>,
+    unresolved: &mut Vec<UnresolvedAttachment>,
+) {
+    let mut seen = FxHashSet::default();
+    let mut comms: FxHashMap<Tgid, Vec<u8>> = FxHashMap::default();
+    for Socket { inode, programs: [filter, of_group], group, pid, fd } in found {
+        let socket = AttachPoint::Numbered("socket", inode.into()).to_string().into_bytes();
+        let of_filter = AttachFacts { hook: Hook::SocketFilter, target: socket.clone(), ..AttachFacts::default() };
+        let of_group = (of_group, AttachFacts { hook: Hook::Reuseport, addr: Some(group), ..AttachFacts::default() });
+        for (program, facts) in [(filter, of_filter), of_group] {
+            let Some(program) = program else { continue };
+            let comm = comms.entry(pid).or_insert_with(|| comm_of(pid.0)).clone();
+            // A socket has a descriptor in each process that inherited it, and a group many sockets.
+            let is_new = seen.insert((facts.target.clone(), facts.addr, program));
+            if let Some(program) = program {
+                holders.push(Holder { object: Object::Program(program), by: HeldBy::Socket { pid, comm, fd } });
+                rest.extend(is_new.then_some(AttachFacts { program, via: Via::Setsockopt, ..facts }));
+            } else if is_new {
+                unresolved.push(UnresolvedAttachment { hook: facts.hook, target: socket.clone(), pid, comm, fd });
+            }
+        }
+    }
+}
+
 /// The fdinfo of a descriptor. One read suffices, because the kernel writes it at once.
 fn fdinfo(tid: u32, fd: u32) -> Option<Vec<u8>> {
     let file = open(format!("/proc/{tid}/fdinfo/{fd}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
@@ -224,7 +253,7 @@ pub fn field(info: &[u8], name: &[u8]) -> Option<u32> {
     decimal(line.trim_ascii())
 }
 
-pub(super) fn comm_of(pid: u32) -> Vec<u8> {
+fn comm_of(pid: u32) -> Vec<u8> {
     let comm = read_bounded(format!("/proc/{pid}/comm"), 64).unwrap_or_default();
     comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec()
 }
