@@ -552,7 +552,7 @@ mod tests {
         for by in [process, perf, socket, HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())] {
             assert_eq!(HeldBy::from(&holder_frame(&by)), by);
         }
-        for seen_by in (0..12).filter_map(View::of) {
+        for seen_by in (0..=u8::MAX).filter_map(View::of) {
             let hidden = Hidden { id: Some(ProgId(7)), seen_by, missing_in: View::Fdinfo, ..Hidden::default() };
             assert_eq!(Hidden::from(&hidden_frame(&hidden)), hidden);
         }

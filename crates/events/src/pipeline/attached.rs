@@ -521,25 +521,21 @@ fn socket_in(record: &BpfRecord) -> u64 {
     }
 }
 
-/// The same of an inventory.
-fn socket_of(facts: &BpfAttachment) -> u64 {
+/// The same in an attachment of an inventory, whose target is `socket:INODE` or empty.
+pub(super) fn socket_of(facts: &BpfAttachment) -> u64 {
+    let inode = || str::from_utf8(facts.target.strip_prefix(b"socket:")?).ok()?.parse::<u32>().ok();
     match Via::of(facts.via) {
         Some(Via::Setsockopt) if facts.hook == hook::REUSEPORT => facts.addr.0,
-        Some(Via::Setsockopt) => socket_number(&facts.target).unwrap_or_default().into(),
+        Some(Via::Setsockopt) => inode().unwrap_or_default().into(),
         _ => 0,
     }
-}
-
-/// The number in `socket:NUMBER`.
-pub(super) fn socket_number(target: &[u8]) -> Option<u32> {
-    str::from_utf8(target.strip_prefix(b"socket:")?).ok()?.parse().ok()
 }
 
 /// The times before which a reported attachment would be in an inventory.
 struct Before {
     links: BootNanos,
     sockets: BootNanos,
-    /// Without links to maps of sockets.
+    /// Those to maps of sockets.
     maps: BootNanos,
     others: BootNanos,
 }

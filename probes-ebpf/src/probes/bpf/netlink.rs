@@ -66,7 +66,7 @@ pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
 unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
     // SAFETY: the context is that of a filter.
     unsafe {
-        // Whoever has CAP_NET_ADMIN can send such messages too.
+        // A process with CAP_NET_ADMIN can send such messages too.
         if sender(ctx) != 0 {
             return None;
         }

@@ -186,7 +186,7 @@ const ATTACH: &[Field] = &[
         Shape::Text,
         "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
          bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name; \
-         tun for a filter of a tun device; socket:INODE of a filter of a socket. For a refused attempt: the interface or the descriptor as passed.",
+         tun for a filter of a tun device; socket:INODE for the option of a socket. For a refused attempt: the interface or the descriptor as passed.",
         |s| {
             of_attach(s, |b| match (b.target(b.cgroup_path(s.world)), symbol(s, b)) {
                 (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),

@@ -145,6 +145,15 @@ impl Kernel {
         Some(attachment)
     }
 
+    /// A system call that attaches a program in place of the one that is there.
+    fn replace(&mut self, via: Via, cmd: u16, nth: usize, place: u32) {
+        let Some(program) = self.program(nth) else { return };
+        self.attachments.retain(|known| known.via != via || known.place != place);
+        let made = Attachment { program, link: 0, via, place };
+        self.attach(made);
+        self.call(&made, true, |record| record.cmd = cmd);
+    }
+
     fn act(&mut self, act: Act) {
         self.ms += 1;
         let id = |next: &mut u32| {
@@ -171,13 +180,7 @@ impl Kernel {
                 self.attach(made);
                 self.call(&made, true, |record| record.cmd = cmd::LINK_CREATE);
             }
-            Act::Place { nth, place } => {
-                let Some(program) = self.program(nth) else { return };
-                self.attachments.retain(|known| known.via != Via::ProgAttach || known.place != place);
-                let made = Attachment { program, link: 0, via: Via::ProgAttach, place };
-                self.attach(made);
-                self.call(&made, true, |record| record.cmd = cmd::PROG_ATTACH);
-            }
+            Act::Place { nth, place } => self.replace(Via::ProgAttach, cmd::PROG_ATTACH, nth, place),
             Act::Ioctl { nth, place } => {
                 let Some(program) = self.program(nth) else { return };
                 let made = Attachment { program, link: 0, via: Via::Ioctl, place };
@@ -187,13 +190,7 @@ impl Kernel {
                     self.call(&made, true, |record| record.call = call::PERF_IOCTL);
                 }
             }
-            Act::Socket { nth, place } => {
-                let Some(program) = self.program(nth) else { return };
-                self.attachments.retain(|known| known.via != Via::Setsockopt || known.place != place);
-                let made = Attachment { program, link: 0, via: Via::Setsockopt, place };
-                self.attach(made);
-                self.call(&made, true, |record| record.cmd = option::ATTACH_BPF);
-            }
+            Act::Socket { nth, place } => self.replace(Via::Setsockopt, option::ATTACH_BPF, nth, place),
             Act::Netlink { nth, place } => {
                 let Some(program) = self.program(nth) else { return };
                 let made = Attachment { program, link: 0, via: Via::Netlink, place };
