@@ -45,15 +45,18 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
     // Forms of words that alternate: what precedes the random characters, and the length.
     let alternating = words_a.symmetric_difference(&words_b).filter(|word| changes(word) >= ALTERNATIONS);
     let forms: FxHashSet<_> = alternating.map(|word| form(word)).filter(|(start, _)| !start.is_empty()).collect();
-    let note = |names: &FxHashSet<Vec<u8>>, others: &FxHashSet<&[u8]>, chance: &mut Chance| {
+    let note = |names: &FxHashSet<Vec<u8>>, others: &FxHashSet<Vec<u8>>, chance: &mut Chance| {
         for name in names {
-            let differing = || words_of(name).filter(|word| !others.contains(word));
+            let differing = || words_of(name).filter(|word| !others.contains(*word));
             let alternate = differing().map(changes).sum::<usize>() >= ALTERNATIONS;
             differing().for_each(|word| chance.made(word, alternate || forms.contains(&form(word))));
         }
     };
-    note(&names_a, &words_b, &mut a.chance);
-    note(&names_b, &words_a, &mut b.chance);
+    // A word that the other run has anywhere is not random: `cache` of a journal, and of another file.
+    let all = |only: &[&'_ [u8]]| only.iter().flat_map(|path| words_of(path).map(<[u8]>::to_vec)).collect();
+    let (all_a, all_b): (FxHashSet<Vec<u8>>, FxHashSet<Vec<u8>>) = (all(&only_a), all(&only_b));
+    note(&names_a, &all_b, &mut a.chance);
+    note(&names_b, &all_a, &mut b.chance);
 }
 
 /// The files of a run, with the bits of all roles.
