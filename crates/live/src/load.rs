@@ -7,7 +7,9 @@ use aya::maps::MapError;
 use std::io;
 use tracetui_events::limits;
 use tracetui_host::arch::{self, Arch};
-use tracetui_host::btf::resolve::{KernelConsts, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, TASK_HELPER};
+use tracetui_host::btf::resolve::{
+    KernelConsts, MAY_GOTO_MEMBER, NETLINK_SENDER_MEMBERS, PREEMPTIBLE_TRACEPOINTS_TYPE, TASK_HELPER,
+};
 use tracetui_host::{btf, own_id};
 use tracetui_shared::offsets::{
     ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, SUMS, TYPE_COUNT, TYPES,
@@ -174,11 +176,11 @@ impl KernelFacts {
 
 /// Where `struct sk_buff` of a netlink message has the port of its sender: `NETLINK_CB(skb).portid`.
 fn sender_offset(btf: &btf::Btf) -> Option<u32> {
-    let at = |structure: &str, member: &str| {
+    let at = |(structure, member): (&str, &str)| {
         let structure = btf.structures(&[structure]).first().copied().flatten()?;
         Some(btf.first_path(structure, &[member]).ok()?.byte_offset())
     };
-    Some(at("sk_buff", "cb")? + at("netlink_skb_parms", "portid")?)
+    NETLINK_SENDER_MEMBERS.into_iter().map(at).sum()
 }
 
 /// The reason why tracing cannot start.

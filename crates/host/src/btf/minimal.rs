@@ -2,10 +2,14 @@
 //! one per kernel for the tests, or to copy one from a machine on which a field was not found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use super::Btf;
 use super::raw::{BtfType, TypeKind, enumerator_at};
-use super::resolve::{AttachNames, ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved};
+use super::resolve::{
+    AttachNames, ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, NETLINK_SENDER_MEMBERS, PREEMPTIBLE_TRACEPOINTS_TYPE,
+    Resolved,
+};
 use super::write::{Head, Writer};
 use tracetui_shared::offsets::TYPES;
 
@@ -59,7 +63,12 @@ impl Kept<'_> {
     /// Keeps the structures that are needed for more than offsets.
     fn structures(&mut self) {
         self.btf.structures(TYPES).into_iter().flatten().for_each(|id| self.add(id));
-        let (structure, member) = MAY_GOTO_MEMBER;
+        iter::once(MAY_GOTO_MEMBER)
+            .chain(NETLINK_SENDER_MEMBERS)
+            .for_each(|(structure, member)| self.member(structure, member));
+    }
+
+    fn member(&mut self, structure: &str, member: &str) {
         let Some(id) = self.btf.structures(&[structure])[0] else { return };
         self.add(id);
         let Ok(place) = self.btf.first_path(id, &[member]) else { return };

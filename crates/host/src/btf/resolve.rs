@@ -132,6 +132,10 @@ pub struct AttachNames {
 /// A structure and its member, which exists if the verifier supports the instruction `may_goto` (6.9+).
 pub const MAY_GOTO_MEMBER: (&str, &str) = ("bpf_verifier_state", "may_goto_depth");
 
+/// The structures and members whose offsets add up to `NETLINK_CB(skb).portid`, the port of the sender of a netlink
+/// message.
+pub const NETLINK_SENDER_MEMBERS: [(&str, &str); 2] = [("sk_buff", "cb"), ("netlink_skb_parms", "portid")];
+
 /// A typedef that exists if tracepoints call programs with preemption enabled (7.0+). It is the type of
 /// `guard(srcu_fast_notrace)`, under which
 /// [`__DECLARE_TRACE`](https://elixir.bootlin.com/linux/v7.0/source/include/linux/tracepoint.h) calls them there. Up to
