@@ -12,7 +12,7 @@ use tracetui_events::bpf::View;
 use tracetui_host::bpf::{link_cgroup_iterator, link_iterator};
 use tracetui_host::btf::Btf;
 use tracetui_host::program::Instruction;
-use tracetui_shared::id::ProgId;
+use tracetui_shared::id::{NsInum, ProgId};
 
 /// A place of programs: the view that lists them; the id of the cgroup, network namespace or map; the index of the
 /// interface, or 0.
@@ -69,9 +69,12 @@ const OF_MAP: i32 = 4 * 8;
 /// The sizes of the lists of a cgroup without and with BPF_LSM. Other kernels may have attach types that are not queried.
 const OF_CGROUP: [u32; 2] = [28 * 8, 38 * 8];
 
-/// The iterators: view, name, function in the kernel's BTF, instructions.
+/// An iterator: its view, name, function in the kernel's BTF, and instructions.
+type Walk = (View, &'static str, u32, Body);
+
+/// The iterators over attachments, and that over network namespaces.
 #[derive(Clone, Debug)]
-pub(super) struct AttachedLayout(Vec<(View, &'static str, u32, Body)>);
+pub(super) struct AttachedLayout(Vec<Walk>, Option<Walk>);
 
 impl AttachedLayout {
     /// Leaves out iterators that the kernel with this BTF lacks.
@@ -85,7 +88,9 @@ impl AttachedLayout {
             (View::IterNetdev, "tt_netdevs", functions[1], of_interfaces(&types)),
         ];
         let all = of.into_iter().filter_map(|(view, name, function, body)| Some((view, name, function?, body?)));
-        AttachedLayout(all.collect())
+        let namespaces = functions[1].zip(of_all_namespaces(&types));
+        let namespaces = namespaces.map(|(function, body)| (View::IterTask, "tt_netns", function, body));
+        AttachedLayout(all.collect(), namespaces)
     }
 }
 
@@ -269,6 +274,45 @@ fn namespace(types: &Types<'_>) -> Option<Vec<Instruction>> {
     Some(facts)
 }
 
+/// All network namespaces but that of the first thread: their number.
+fn of_all_namespaces(types: &Types<'_>) -> Option<Body> {
+    const TASK: i16 = 8;
+    let list = types.at("net", "list", 16)?;
+    let ops = types.at("net", "ns.ops", 8)?;
+    let count = types.at("net", "ns.count", 4).or_else(|| types.at("net", "ns.__ns_ref", 4))?;
+    let of_node = |member: i16| i32::from(member) - i32::from(list);
+    let mut facts = vec![
+        asm::load(asm::U64, 1, 7, 8),
+        asm::skip_unless(1, 0, LEAVE),
+        asm::load(asm::U64, 6, 6, types.at("task_struct", "nsproxy", 8)?),
+        asm::load(asm::U64, 6, 6, types.at("nsproxy", "net_ns", 8)?),
+        // A thread that exits has none.
+        asm::load(asm::U64, 1, 6, ops),
+        asm::skip_if(1, 0, LEAVE),
+        asm::store(asm::U64, 7, 1, 8),
+    ];
+    facts.extend(as_number());
+    facts.extend([asm::copy(9, 6), asm::add(9, list.into()), asm::copy(8, 9)]);
+    // Register 9 has the address of the node of the first namespace, 8 that of the next. The head of the list is in no namespace: what
+    // is read there are not the operations of a namespace.
+    let head = facts.len();
+    facts.push(asm::bounded(LEAVE));
+    facts.extend(follow(8, 0));
+    facts.extend([asm::load(asm::U64, 8, 10, WORD), asm::skip_if_same(8, 9, LEAVE), asm::skip_if(8, 0, LEAVE)]);
+    facts.extend(follow(8, of_node(ops)));
+    facts.extend([asm::load(asm::U64, 1, 10, WORD), asm::load(asm::U64, 2, 7, 8), asm::skip_if_same(1, 2, 1)]);
+    facts.push(asm::skip(back(&facts, head)));
+    // Without references, it is being removed.
+    for (member, to) in [(count, 12), (types.at("net", "ns.inum", 4)?, 8)] {
+        facts.extend([asm::copy(3, 8), asm::add(3, of_node(member))]);
+        facts.extend(read(4));
+        facts.push(asm::load(asm::U32, 1, 10, WORD));
+        facts.push(asm::skip_if(1, 0, back(&facts, head)));
+        facts.push(asm::store(asm::U32, 10, 1, ON_STACK + to));
+    }
+    Some(Body { object: TASK, facts, again: Some(head) })
+}
+
 /// The programs of a map of sockets: their id, the map's id at 16.
 fn of_map(types: &Types<'_>) -> Option<Body> {
     const MAP: i16 = 8;
@@ -291,28 +335,40 @@ fn of_map(types: &Types<'_>) -> Option<Body> {
 }
 
 /// The iterators, ready to run.
-pub(super) struct Attached(Vec<(View, Lister)>);
+pub(super) struct Attached {
+    places: Vec<(View, Lister)>,
+    namespaces: Option<Lister>,
+}
 
 impl Attached {
     pub(super) fn load(layout: &AttachedLayout, ring_size: u32) -> io::Result<Attached> {
-        let load = |(view, name, function, body): &(View, &str, u32, Body)| {
+        let load = |(view, name, function, body): &Walk| {
             let of_cgroups = *view == View::IterCgroup;
             let link: fn(BorrowedFd<'_>) -> _ =
                 if of_cgroups { link_cgroup_iterator } else { |program| link_iterator(program) };
-            Ok((*view, Lister::link(name, *function, body, ring_size, link)?))
+            Ok::<_, io::Error>((*view, Lister::link(name, *function, body, ring_size, link)?))
         };
-        layout.0.iter().map(load).collect::<io::Result<_>>().map(Attached)
+        let places = layout.0.iter().map(load).collect::<io::Result<_>>()?;
+        let namespaces = layout.1.as_ref().and_then(|layout| load(layout).ok()).map(|(_, lister)| lister);
+        Ok(Attached { places, namespaces })
+    }
+
+    /// All network namespaces but that of the first process. `None` if the kernel lacks the iterator, or records were lost.
+    pub(super) fn namespaces(&mut self) -> Option<Vec<NsInum>> {
+        let mut found = Vec::new();
+        self.namespaces.as_mut()?.run(|record| found.push(NsInum(record.id()))).ok()?;
+        Some(found)
     }
 
     /// Whether a program belongs to these iterators.
     pub(super) fn has(&self, id: ProgId) -> bool {
-        self.0.iter().any(|(_, lister)| lister.ids.0 == id)
+        self.places.iter().map(|(_, lister)| lister).chain(&self.namespaces).any(|lister| lister.ids.0 == id)
     }
 
     /// Reads all lists. After an error, the iterators must be loaded again.
     pub(super) fn read(&mut self) -> Result<Listed, String> {
         let mut listed = Listed::default();
-        for (view, lister) in &mut self.0 {
+        for (view, lister) in &mut self.places {
             // Threads of several processes lead to the same namespace. The first of them counts.
             let mut threads = FxHashMap::default();
             lister.run(|record| {

@@ -18,12 +18,13 @@ use super::programs::Read;
 use super::sys::{self, ObjectKind};
 use rustc_hash::FxHashMap;
 use rustix::param::page_size;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use tracetui_events::bpf::{Hidden, Inventory, Link, View};
+use tracetui_events::bpf::{Hidden, Inventory, Link, Unseen, View};
 use tracetui_events::limits;
 use tracetui_host::btf::Btf;
-use tracetui_shared::id::{LinkId, ProgId};
+use tracetui_shared::id::{LinkId, NsInum, ProgId};
 
 /// The offsets of the kernel's types that the programs read.
 #[derive(Clone, Copy, Debug)]
@@ -206,6 +207,21 @@ impl Iterators {
         self.attached.as_mut().map_or_else(|| Ok(Listed::default()), Attached::read)
     }
 
+    /// All network namespaces but that of the first process. Empty if the kernel lacks the iterator.
+    pub(super) fn namespaces(&mut self) -> Vec<NsInum> {
+        self.attached.as_mut().and_then(Attached::namespaces).unwrap_or_default()
+    }
+
+    /// The network namespaces that cannot be entered: those that existed before the others were found, and still do. `None` if there
+    /// are none.
+    pub(super) fn unreachable(&mut self, before: Vec<NsInum>, reachable: &FxHashMap<NsInum, File>) -> Option<Unseen> {
+        let missing: Vec<_> = before.into_iter().filter(|inum| !reachable.contains_key(inum)).collect();
+        let after = if missing.is_empty() { Vec::new() } else { self.namespaces() };
+        let count = missing.iter().filter(|inum| after.contains(inum)).count();
+        let why = format!("only sockets or descriptors refer to {count} of them, so they cannot be entered");
+        (count > 0).then_some(Unseen { what: "network namespaces", why, remedy: "" })
+    }
+
     /// The programs and links that only one of bpf(2) and the iterators shows, and programs of `known` with other facts.
     /// After an error, the iterators must be loaded again.
     pub(super) fn hidden(
@@ -331,6 +347,40 @@ mod tests {
         let own = inventory.attachments.iter().find(|attachment| attachment.link.is_some_and(|l| l.id == links.ids.1));
         let (own, object) = (own.expect("the link of the iterator"), &listed[&links.ids.1.0]);
         assert_eq!((object.other, object.object_type), (own.program.0.into(), own.link.unwrap_or_default().link_type));
+    }
+
+    #[test]
+    fn a_namespace_that_only_a_socket_keeps_is_found() {
+        let _alone = crate::alone();
+        let Some(mut iterators) = iterators(100) else { return };
+        if iterators.attached.as_mut().and_then(Attached::namespaces).is_none() {
+            return tracetui_host::not_checked("no iterator over network namespaces");
+        }
+        let other = || {
+            // SAFETY: unshare(2) takes a number, and changes the calling thread alone.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+            let link = std::fs::read_link("/proc/thread-self/ns/net").expect("/proc");
+            let inum = crate::processes::net_inum(link.as_os_str().as_encoded_bytes());
+            (inum.expect("a number"), std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket"))
+        };
+        let (inum, socket) = std::thread::spawn(other).join().expect("no panic");
+        let mut exists = |expected| {
+            // The kernel removes a namespace some time after its last reference.
+            (0..50).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                iterators.namespaces().contains(&inum) == expected
+            })
+        };
+        assert!(exists(true));
+        let mut collector = Collector::default();
+        let mut unseen = || {
+            let inventory = collector.take_and_compare(&FxHashSet::default()).expect("it may list programs");
+            inventory.unseen.iter().any(|unseen| unseen.what == "network namespaces")
+        };
+        // The first inventory is taken before its iterators are loaded.
+        assert_eq!([unseen(), unseen()], [true; 2]);
+        drop(socket);
+        assert!(exists(false) && !unseen());
     }
 
     /// Shows how the kernel acts if the ring is full, or another program changed its position.

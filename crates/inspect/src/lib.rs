@@ -353,12 +353,20 @@ impl Collector {
         found.into_iter().filter(still).map(hidden).collect()
     }
 
-    /// Adds the programs of sockets to an inventory that was taken before the iterators were loaded.
+    /// Adds the programs of sockets to an inventory that was taken before the iterators were loaded, and whether there are network
+    /// namespaces that it cannot have.
     fn add_sockets(&mut self, inventory: &mut Inventory) {
         let is_missing = inventory.unseen.iter().any(|unseen| unseen.what == SOCKETS);
         let iterators = self.iterators.iter_mut().flatten().next().filter(|_| is_missing);
-        let Some(all) = iterators.and_then(Iterators::held).and_then(|held| held.sockets) else { return };
+        let Some(iterators) = iterators else { return };
+        let namespaces = iterators.namespaces();
+        let Some(mut held) = iterators.held() else { return };
         let Inventory { attachments, holders, unresolved, unseen, .. } = inventory;
+        if let Ok(mounts) = mounts::Mounts::read() {
+            mounts.add_namespaces(&mut held.namespaces);
+            unseen.extend(iterators.unreachable(namespaces, &held.namespaces));
+        }
+        let Some(all) = held.sockets else { return };
         processes::sockets(all, attachments, holders, unresolved);
         unseen.retain(|unseen| unseen.what != SOCKETS);
     }
@@ -382,6 +390,7 @@ impl Collector {
         let cgroups = places::Cgroups::read(&mut unlooked);
         let (mut links, unopened_links) = self.read_links(&programs, cgroups.paths(), &mut pieces, &mut unlooked);
 
+        let namespaces = self.iterators.iter_mut().flatten().map(Iterators::namespaces).next().unwrap_or_default();
         let mut held = match self.iterators.iter_mut().flatten().find_map(Iterators::held) {
             Some(held) => held,
             None => {
@@ -401,9 +410,13 @@ impl Collector {
                 None => mounts.pins(&mut unlooked),
             });
         }
+        let iterators = self.iterators.iter_mut().flatten().next();
+        let unreachable = iterators.and_then(|iterators| iterators.unreachable(namespaces, &held.namespaces));
         let own_namespace = places::own_network_namespace();
         let mut network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
         self.aside += network.aside;
+        network.silent |= unreachable.is_some();
+        unlooked.unseen.extend(unreachable);
         self.interfaces = network::Interfaces::of(&mut network, own_namespace);
         answers.extend(std::mem::take(&mut network.answers));
 

@@ -96,7 +96,7 @@ pub(super) struct Network {
     /// The ids that tracetui's namespace has for others. Notifications have them.
     ids: FxHashMap<i32, NsInum>,
     /// Whether a namespace has no such id, so that it sends no notifications.
-    silent: bool,
+    pub(super) silent: bool,
     pub(super) answers: Answers,
     /// The processor time of the threads that entered other namespaces.
     pub(super) aside: Duration,
