@@ -77,6 +77,14 @@ pub unsafe fn count_tree_full() {
     unsafe { (*state).tree_full += 1 };
 }
 
+/// Counts a network namespace that was created.
+#[inline(always)]
+pub unsafe fn count_net_namespace() {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe { (*state).net_namespaces += 1 };
+}
+
 /// Counts events that are not sent, for a reason.
 #[inline(always)]
 pub unsafe fn count_dropped(slot: Slot, reason: Reason, events: u64) {

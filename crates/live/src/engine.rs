@@ -87,6 +87,7 @@ impl Source for LiveSource {
             last_cgroup: CgroupId(0),
             known_cgroups,
             clock_offset: i64::MIN,
+            net_namespaces: 0,
             counters: Counters::default(),
             held: None,
             unnamed: None,
@@ -163,6 +164,8 @@ struct Reader {
     /// ([`World::apply_host`](tracetui_events::enrich::World::apply_host)).
     known_cgroups: Fifo<CgroupId, ()>,
     clock_offset: i64,
+    /// The number of network namespaces created so far.
+    net_namespaces: u64,
     /// The counters as last sent to the pipeline.
     counters: Counters,
     /// Records that were read but not sent yet.
@@ -296,13 +299,23 @@ impl Reader {
         if changed || bpf {
             inspector.changed();
         }
+        Self::tell_namespaces(&self.live, &mut self.net_namespaces, inspector);
         inspector.receive(batch);
+    }
+
+    /// Tells the inspector of network namespaces that were created since the last call.
+    fn tell_namespaces(live: &Live, known: &mut u64, inspector: &Inspector) {
+        let created = live.cpus.net_namespaces();
+        if created != std::mem::replace(known, created) {
+            inspector.namespaces_created();
+        }
     }
 
     fn end(mut self) {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         if let Some(inspector) = self.inspector.take() {
+            Self::tell_namespaces(&self.live, &mut self.net_namespaces, &inspector);
             inspector.end(&mut batch);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.

@@ -65,6 +65,8 @@ mod request {
     /// A program was loaded.
     pub(super) const LOADED: u32 = 4;
     pub(super) const END: u32 = 5;
+    /// Network namespaces were created.
+    pub(super) const NAMESPACES: u32 = 6;
 }
 
 /// The ids of the inspector.
@@ -171,6 +173,11 @@ impl Inspector {
     pub(crate) fn count_runs(&mut self, on: bool) {
         self.counts = on;
         self.changed();
+    }
+
+    /// Network namespaces were created, and may be gone before the next inventory.
+    pub(crate) fn namespaces_created(&self) {
+        self.ask([request::NAMESPACES, 0]);
     }
 
     pub(crate) fn loaded(&self, id: ProgId) {
@@ -403,6 +410,7 @@ fn follow(mut trace: File, requests: &Requests) {
             match what {
                 request::CHANGED => requests.changed(number != 0),
                 request::LOADED => requests.loaded(ProgId(number)),
+                request::NAMESPACES => requests.namespaces_created(),
                 request::END => requests.end(),
                 _ => break,
             }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
-use tracetui_events::bpf::{InterfacePart, Part};
+use tracetui_events::bpf::{InterfacePart, Part, ProgramFacts};
 use tracetui_events::frame::Batch;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter};
@@ -49,6 +49,7 @@ pub(super) struct Requests {
     loads: SyncSender<ProgId>,
     ends: Arc<AtomicBool>,
     counts: Arc<AtomicBool>,
+    namespaces: Arc<AtomicBool>,
     pace: Arc<Pace>,
 }
 
@@ -56,6 +57,12 @@ impl Requests {
     /// Something changed. `counts`: whether runs should be counted.
     pub(super) fn changed(&self, counts: bool) {
         self.counts.store(counts, Ordering::Release);
+        self.hurry();
+    }
+
+    /// Network namespaces were created.
+    pub(super) fn namespaces_created(&self) {
+        self.namespaces.store(true, Ordering::Release);
         self.hurry();
     }
 
@@ -111,6 +118,10 @@ pub(super) struct Taker {
     unsteady: bool,
     /// Whether notifications were lost since the last inventory.
     lost: bool,
+    /// Whether network namespaces were created since the last inventory. They may be gone before the next one.
+    namespaces: Arc<AtomicBool>,
+    /// Whether a program that netlink attaches existed in the last inventory or since.
+    attachable: bool,
     /// Programs loaded since the last read.
     loaded: Receiver<ProgId>,
     /// The time of the last comparison of views.
@@ -131,7 +142,7 @@ impl Taker {
     ) -> io::Result<(Taker, Requests)> {
         let poke = Waker::new()?;
         let (loads, loaded) = sync_channel(LOADS);
-        let (ends, counts) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let [ends, counts, namespaces] = [(); 3].map(|()| Arc::<AtomicBool>::default());
         let pace = Arc::<Pace>::default();
         let newest = own.iter().copied().max().unwrap_or_default();
         let taker = Taker {
@@ -150,12 +161,14 @@ impl Taker {
             links: Vec::new(),
             unsteady: false,
             lost: false,
+            namespaces: namespaces.clone(),
+            attachable: false,
             loaded,
             compared: None,
             changed: false,
             listed: Vec::new(),
         };
-        Ok((taker, Requests { poke, loads, ends, counts, pace }))
+        Ok((taker, Requests { poke, loads, ends, counts, namespaces, pace }))
     }
 
     /// Takes inventories until the trace ends, or an inventory fails.
@@ -246,7 +259,8 @@ impl Taker {
 
     /// Whether netlink attachments can come and go without a notification.
     fn misses(&self) -> bool {
-        self.lost || self.routes.is_none() || self.collector.is_silent()
+        let created = self.attachable && self.namespaces.load(Ordering::Acquire);
+        created || self.lost || self.routes.is_none() || self.collector.is_silent()
     }
 
     /// Reports the programs at parts of interfaces.
@@ -279,7 +293,10 @@ impl Taker {
         let mut batch = Batch::default();
         for id in self.loaded.try_iter() {
             self.collector.saw(id);
-            if let Some(facts) = self.collector.program(id, &self.own) {
+            let facts = self.collector.program(id, &self.own);
+            // The type of one that is gone is not known.
+            self.attachable |= facts.as_ref().is_none_or(is_attachable);
+            if let Some(facts) = facts {
                 self.described.add_program(&facts, clock::now_boot(), &mut batch);
             }
         }
@@ -345,11 +362,21 @@ impl Taker {
         self.listed = listed;
         let mut batch = Batch::default();
         let now = clock::now_boot();
+        let attachable = inventory.programs.iter().any(is_attachable);
+        self.attachable |= attachable;
         self.described.missed(self.misses(), now);
-        self.lost = false;
+        (self.lost, self.attachable) = (false, attachable);
+        self.namespaces.store(false, Ordering::Release);
         self.described.update(&inventory, steady, (from, now), &mut batch);
         self.send(&batch);
         self.change(&parts);
         Ok(Some(()))
     }
+}
+
+/// Whether netlink attaches a program of somebody else. Other attachments are made by calls that are seen.
+fn is_attachable(program: &ProgramFacts) -> bool {
+    /// `BPF_PROG_TYPE_SCHED_CLS`, `BPF_PROG_TYPE_SCHED_ACT`, `BPF_PROG_TYPE_XDP` (include/uapi/linux/bpf.h).
+    const TYPES: [u32; 3] = [3, 4, 6];
+    !program.own && TYPES.contains(&program.prog_type)
 }

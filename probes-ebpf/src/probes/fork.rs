@@ -4,7 +4,7 @@ use crate::call::first_argument;
 use crate::capture;
 use crate::emit::{self, Event, Frame};
 use crate::maps::per_cpu;
-use crate::read::{ld, typed_as};
+use crate::read::{has, ld, typed_as};
 use crate::task::{Who, current, start_of};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, kprobe};
@@ -67,6 +67,12 @@ unsafe fn fork(slot: Slot, scratch: &Array<ForkScratch>, context: *mut c_void, p
     // SAFETY: both tasks are typed pointers where the kernel has them; elsewhere they are read by helper, which
     // zero-fills on a fault. `s` is this CPU's element of this program's own map.
     unsafe {
+        if has(field::NsproxyNetNs) {
+            let (own, new): (u64, u64) = (ld(parent, field::TaskNsproxy), ld(child, field::TaskNsproxy));
+            if own != new && ld::<u64>(own, field::NsproxyNetNs) != ld::<u64>(new, field::NsproxyNetNs) {
+                emit::count_net_namespace();
+            }
+        }
         let tgid: u32 = ld(child, field::TaskTgid);
         let tid: u32 = ld(child, field::TaskPid);
         if tgid != tid {

@@ -425,6 +425,39 @@ fn an_xdp_program_has_its_process() {
     assert!(forged.iter().all(|told| !told.contains("attach")), "{forged:#?}");
 }
 
+/// Attaches a program in a new network namespace that nothing holds afterwards.
+fn attach_and_leave(program: i32) {
+    let done = [program, -1].map(|program| net::set_xdp(1, program));
+    assert!(done == [0; 2] || done[0] < 0, "{done:?}");
+}
+
+#[test]
+fn a_network_namespace_between_inventories_is_a_window() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let program = sys::owned(load(XDP, "tt_short_ns", &[MOV_R0, EXIT]));
+    let by_unshare = |program| {
+        sys::unshare(libc::CLONE_NEWNET);
+        attach_and_leave(program);
+    };
+    let ways: [&dyn Fn(i32); 3] = [
+        &|_| (),
+        &|program| std::thread::scope(|scope| scope.spawn(|| by_unshare(program)).join().expect("no panic")),
+        &|program| _ = sys::wait(sys::fork_with(libc::CLONE_NEWNET, || attach_and_leave(program))),
+    ];
+    let mut windows = vec![];
+    for way in ways {
+        let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
+        way(sys::raw(&program));
+        let run = traced.stop();
+        run.check();
+        windows.push(n(&run.account()["bpf_unseen_windows"]["count"]));
+    }
+    assert_eq!(windows, [0, 1, 1]);
+}
+
 #[test]
 fn what_a_program_attaches_is_seen() {
     let _alone = alone();

@@ -268,6 +268,17 @@ pub(crate) fn fork(act: impl FnOnce()) -> i32 {
     pid
 }
 
+/// Forks by clone(2) with these flags. See [`fork`].
+pub(crate) fn fork_with(flags: i32, act: impl FnOnce()) -> i32 {
+    // SAFETY: as in [`fork`]; the child has a copy of the memory and its stack.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) } as i32;
+    assert!(pid >= 0, "clone: {}", std::io::Error::last_os_error());
+    if pid == 0 {
+        end_after(act);
+    }
+    pid
+}
+
 /// The rest of a child. The harness captures what a panic prints, and nobody sees the child's copy. The message therefore
 /// goes to stderr directly.
 fn end_after(act: impl FnOnce()) -> ! {

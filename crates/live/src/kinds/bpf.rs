@@ -8,7 +8,16 @@ pub(super) const TP: Probe = Probe::new(
     Slot::BpfTp,
     Classic(
         "syscalls",
-        |_| &["sys_exit_bpf", "sys_exit_ioctl", "sys_exit_setsockopt", "sys_exit_seccomp", "sys_exit_prctl"],
+        |_| {
+            &[
+                "sys_exit_bpf",
+                "sys_exit_ioctl",
+                "sys_exit_setsockopt",
+                "sys_exit_seccomp",
+                "sys_exit_prctl",
+                "sys_exit_unshare",
+            ]
+        },
         RET,
     ),
     &[HEADER, FILES, SYSCALL, FIELDS],

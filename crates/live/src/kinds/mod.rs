@@ -356,6 +356,7 @@ impl Probe {
             TaskSeccompMode => self.needs.contains(&SYSCALL),
             TcpIsMptcp | MptcpFirst | SkSaddr6 | SkDaddr6 | KiocbCtx | KiocbUserData | KiocbFd | KiocbFile
             | IoConnectAddr | IoAcceptFileSlot => self.kinds().contains(Kind::Tcp),
+            NsproxyNetNs => self.kinds().contains(Kind::Bpf) || self.kinds().contains(Kind::Fork),
             KiocbTask | KiocbTctx | IoUringTaskTask => self.needs.contains(&uring::FIELDS),
             _ => self.kinds().contains(Kind::Bpf),
         }

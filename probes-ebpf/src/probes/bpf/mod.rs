@@ -3,7 +3,7 @@
 use crate::arch::read_passed;
 use crate::call::{Call, at_return, at_tracepoint};
 use crate::calls::bpf::{CALLS, SET_BPF, attaches, what};
-use crate::emit::{Event, Frame};
+use crate::emit::{Event, Frame, count_net_namespace};
 use crate::files::{Anonymous, file_at, is_anonymous, is_tun, owns_table};
 use crate::maps::per_cpu;
 use crate::read::{at_most, forgotten, has as exists, rd_field, set};
@@ -80,6 +80,9 @@ per_cpu! {
     BPF_MULTI_SCRATCH: BpfScratch;
 }
 
+/// `CLONE_NEWNET` (include/uapi/linux/sched.h).
+const CLONE_NEWNET: u64 = 0x4000_0000;
+
 /// `BPF_MAP_TYPE_STRUCT_OPS` (`enum bpf_map_type`, include/uapi/linux/bpf.h).
 const MAP_STRUCT_OPS: u32 = 26;
 
@@ -123,7 +126,7 @@ pub unsafe fn ended(call: &Call) {
     unsafe { bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, call) };
 }
 
-/// `syscalls:sys_exit_{bpf,ioctl,setsockopt,seccomp,prctl}`.
+/// `syscalls:sys_exit_{bpf,ioctl,setsockopt,seccomp,prctl,unshare}`.
 #[tracepoint]
 #[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
@@ -162,13 +165,20 @@ fn how_called(call: &Call) -> u8 {
 
 // `FURTHER`: the program may call functions (`further.rs`). One that is attached to functions may not: it has no BTF.
 
-/// Reports a call that ended, if it loads, attaches or detaches a program. The kernel's side is
+/// Reports a call that ended, if it loads, attaches or detaches a program. Counts it if it creates a network namespace. The kernel's side is
 /// [`__sys_bpf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c),
 /// [`_perf_ioctl`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c),
 /// [`sk_setsockopt`](https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c) and
 /// [`seccomp_set_mode_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c).
 #[inline(always)]
 unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call) {
+    if call.which() == what::UNSHARE {
+        if call.ret == 0 && call.args[0] & CLONE_NEWNET != 0 {
+            // SAFETY: the counters are this CPU's.
+            unsafe { count_net_namespace() };
+        }
+        return;
+    }
     if !concerns(call) {
         return;
     }
