@@ -4,7 +4,8 @@
 //! The kernel sends a notification within each call that changes a program of an interface, and others for other changes. So the first
 //! one that shows a program of XDP is of the call that attached it, and the first one that shows it no more is of the one that detached
 //! it. A filter of tc has a notification of its own, but may also end with others. A process is named only if all calls that could have
-//! made the change are of one process, and none was lost.
+//! made the change are of one process, and none was lost. Records of other namespaces than tracetui's do not say of which they are. So
+//! for a change there, the calls in all namespaces count.
 
 use crate::bpf::{Via, XDP};
 use crate::frame::FrameRef;
@@ -73,15 +74,22 @@ impl Callers {
 
     /// The caller of a change that the inventory reported; records up to a time are known.
     pub(super) fn take(&mut self, change: &BpfRecord, known: BootNanos) -> Option<FrameHeader> {
-        if change.priority != i32::from(Via::Netlink as u8) || change.on & on::DEVICE == 0 {
+        if change.priority != i32::from(Via::Netlink as u8) || change.on & on::DEVICE == 0 || change.attach_btf_id == 0
+        {
             return None;
         }
-        let here = |(header, record): &Call| {
-            (record.ifindex, record.netns) == (change.object, change.attach_btf_id) && header.time <= known
+        let at = |netns: u32| -> Vec<Numbered> {
+            let here = |(header, record): &Call| {
+                (record.ifindex, record.netns) == (change.object, netns) && header.time <= known
+            };
+            self.calls.iter().copied().enumerate().filter(|(_, call)| here(call)).collect()
         };
-        let calls: Vec<Numbered> = self.calls.iter().copied().enumerate().filter(|(_, call)| here(call)).collect();
+        let is_own = self.calls.iter().any(|(_, record)| record.netns == change.attach_btf_id);
+        let calls = at(if is_own { change.attach_btf_id } else { 0 });
         let gone = change.cmd == cmd::PROG_DETACH;
-        let (taken, found) = if change.attach_type == XDP {
+        let (taken, found) = if !is_own {
+            (None, anywhere(&calls, change))
+        } else if change.attach_type == XDP {
             let found = of_interface(&calls, change.prog_id, gone);
             (found.first().map(|(at, _)| *at), found)
         } else if gone {
@@ -101,8 +109,9 @@ impl Callers {
         let (_, (caller, record)) = *found.first()?;
         let recent = known.0.saturating_sub(limits::BPF_CALLER_NS);
         let same = found.iter().all(|(_, (header, _))| process(header) == process(&caller));
-        let is_sure =
-            record.first & 1 != 0 && same && caller.time.0 >= recent && (self.blind.0 == 0 || self.blind.0 < recent);
+        let first =
+            if is_own { record.first & 1 != 0 } else { found.iter().all(|(_, (_, record))| record.first & 1 != 0) };
+        let is_sure = first && same && caller.time.0 >= recent && (self.blind.0 == 0 || self.blind.0 < recent);
         is_sure.then_some(caller)
     }
 }
@@ -143,6 +152,25 @@ fn end_of_filter(calls: &[Numbered], program: u32) -> Option<(Option<usize>, Vec
     Some((Some(calls[at].0), [ended, disturbed].concat()))
 }
 
+/// The records of all calls, in any namespace, that may have made a change in another namespace than tracetui's.
+fn anywhere(calls: &[Numbered], change: &BpfRecord) -> Vec<Numbered> {
+    let is_xdp = change.attach_type == XDP;
+    let begins = |record: &NetlinkRecord| {
+        let message = if is_xdp { message::NEWLINK } else { message::NEWTFILTER };
+        record.message == message && record.programs.contains(&change.prog_id)
+    };
+    let ends = |record: &NetlinkRecord| match record.message {
+        message::NEWLINK => is_xdp && !begins(record),
+        message::NEWTFILTER => !is_xdp && !begins(record),
+        message::DELTFILTER => !is_xdp && [0, change.prog_id].contains(&record.programs[0]),
+        message => message == message::DELLINK || !is_xdp,
+    };
+    let gone = change.cmd == cmd::PROG_DETACH;
+    let begun = calls.iter().position(|(_, (_, record))| begins(record)).filter(|_| gone).unwrap_or(0);
+    let may_be = |(_, (_, record)): &&Numbered| if gone { ends(record) } else { begins(record) };
+    calls[begun..].iter().filter(may_be).copied().collect()
+}
+
 fn process(header: &FrameHeader) -> (u32, u64) {
     (header.tgid.0, header.start.0)
 }
@@ -163,13 +191,17 @@ mod tests {
 
     /// Records of the interface 7 in the namespace 3, each with its process, message and program, 1 ms apart.
     fn callers(calls: &[(u32, u16, u32)]) -> Callers {
+        callers_in(3, calls)
+    }
+
+    fn callers_in(netns: u32, calls: &[(u32, u16, u32)]) -> Callers {
         let (mut callers, mut batch) = (Callers::default(), Batch::default());
         for (at, (tgid, message, program)) in (0..).zip(calls) {
             let time = BootNanos((at + 1) * MS);
             let header = FrameHeader { time, seq: at, tgid: Tgid(*tgid), ..FrameHeader::default() };
             let programs = [0, *program, 0];
             let programs = if *message == LINK { programs } else { [*program, 0, 0] };
-            let record = NetlinkRecord { message: *message, first: 1, ifindex: 7, netns: 3, programs };
+            let record = NetlinkRecord { message: *message, first: 1, ifindex: 7, netns, programs };
             batch.push(header, record.as_bytes());
         }
         batch.frames().for_each(|frame| callers.add(&frame));
@@ -220,6 +252,23 @@ mod tests {
             assert_eq!(callers.take(&other, BootNanos(100 * MS)), None);
         }
         assert_eq!(callers.take(&here, BootNanos(limits::BPF_CALLER_NS + 2 * MS)), None, "too old");
+    }
+
+    #[test]
+    fn in_another_namespace_every_call_counts() {
+        let any = |calls: &[(u32, u16, u32)], attach_type, cmd| take(&mut callers_in(0, calls), attach_type, cmd, 5);
+        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 0)], XDP, ATTACH), 1);
+        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 0)], XDP, DETACH), 2);
+        assert_eq!(any(&[(1, LINK, 0), (2, LINK, 5), (3, message::DELLINK, 0)], XDP, DETACH), 3);
+        assert_eq!(any(&[(1, NEW, 5), (2, END, 5), (2, QDISC, 0)], 0, DETACH), 2);
+        // Calls in several namespaces.
+        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 5)], XDP, ATTACH), 0);
+        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6)], XDP, DETACH), 0);
+        assert_eq!(any(&[(1, NEW, 5), (2, END, 5), (3, QDISC, 0)], 0, DETACH), 0);
+        assert_eq!(any(&[(1, NEW, 5), (2, END, 6)], 0, DETACH), 0, "it ended otherwise");
+        let mut both = callers(&[(1, LINK, 5)]);
+        let other = BpfRecord { attach_btf_id: 4, ..change(XDP, ATTACH, 5) };
+        assert_eq!(both.take(&other, BootNanos(100 * MS)), None, "records of tracetui's namespace");
     }
 
     #[test]
