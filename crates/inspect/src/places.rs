@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via, View};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
-use tracetui_shared::id::{NsInum, ProgId};
+use tracetui_shared::id::{CgroupId, NsInum, ProgId};
 
 /// The attach types of cgroups: `BPF_CGROUP_*` and BPF_LSM_CGROUP
 /// ([include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h)).
@@ -66,7 +66,10 @@ impl Cgroups {
             types.retain(|attach_type| match answers.query((View::IterCgroup, *id, 0), fd, *attach_type) {
                 Ok(programs) => {
                     let target = cgroup_path(&self.paths, *id);
-                    found.extend(programs.into_iter().map(|queried| attached(queried, *attach_type, &target)));
+                    found.extend(programs.into_iter().map(|queried| AttachFacts {
+                        cgroup: CgroupId(*id),
+                        ..attached(queried, *attach_type, &target)
+                    }));
                     true
                 }
                 // This kernel does not have the type, so it is not queried again.

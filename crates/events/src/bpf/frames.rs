@@ -12,7 +12,7 @@ use crate::frame::host::{
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
-use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
+use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::scan;
 use tracetui_shared::time::BootNanos;
 
@@ -68,6 +68,7 @@ fn attachment(facts: &AttachFacts) -> BpfAttachment {
         netns: facts.netns,
         only: facts.only,
         flags: facts.flags.clone(),
+        cgroup: facts.cgroup,
         ..BpfAttachment::default()
     }
 }
@@ -121,6 +122,7 @@ impl From<&BpfAttachment> for AttachFacts {
             map: None,
             index: None,
             flags: frame.flags.clone(),
+            cgroup: frame.cgroup,
             // Detached attachments are left out of the frames.
             detached: false,
         }
@@ -159,10 +161,12 @@ enum Same {
     Place(ProgId, u8, (u8, u32), Where, Option<u64>, KernelAddr, Vec<u8>),
 }
 
-/// The place of an attachment: the number and namespace of an interface, because its name may change, or else the target.
+/// The place of an attachment: the number and namespace of an interface, because its name may change, the cgroup, because another one
+/// may get its path, or else the target.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Where {
     Interface(u32, Option<NsInum>),
+    Cgroup(CgroupId),
     Target(Vec<u8>),
 }
 
@@ -175,6 +179,7 @@ impl Same {
                 (attachment.hook, attachment.attach_type),
                 match attachment.ifindex {
                     Some(index) => Where::Interface(index, attachment.netns),
+                    None if attachment.cgroup.0 != 0 => Where::Cgroup(attachment.cgroup),
                     None => Where::Target(attachment.target.clone()),
                 },
                 attachment.offset,

@@ -11,7 +11,7 @@ pub mod place;
 use crate::frame::host::BpfAttachment;
 use frames::hook;
 use tracetui_shared::helper::{Changes, HELPERS, PROBE_WRITE_USER};
-use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
 /// Enums whose variants have a number in frames and a name.
@@ -334,6 +334,8 @@ pub struct AttachFacts {
     pub index: Option<u32>,
     /// Further properties, as words: the mode of XDP, the sharing of cgroups, the direction of tc.
     pub flags: Vec<u8>,
+    /// The cgroup, without a link; 0 if it is attached elsewhere.
+    pub cgroup: CgroupId,
     /// Whether the program no longer runs here: the link was detached, or its interface, namespace or cgroup was removed. The
     /// kernel then names no place.
     pub detached: bool,

@@ -6,11 +6,12 @@ pub mod process;
 mod state;
 pub mod symbols;
 
+use crate::bpf::Via;
 use crate::budget::{Budget, cgroup_bytes};
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, Event, ROOT_CGROUP, Tables};
 use crate::fifo::Fifo;
-use crate::frame::host::{Counters, Host, HostFrame, KernelSymbol, Probe};
+use crate::frame::host::{BpfAttachment, Counters, Host, HostFrame, KernelSymbol, Probe};
 use crate::frame::state::Told;
 use crate::limits;
 use crate::terminal::Terminal;
@@ -188,6 +189,17 @@ impl World {
     /// Whether the path of a cgroup is known.
     pub fn knows_cgroup(&self, id: CgroupId) -> bool {
         self.cgroups.contains(&id)
+    }
+
+    /// Sets the cgroup of an attachment by its path: the frames of earlier versions have no number.
+    pub(crate) fn find_cgroup(&self, attachment: &mut BpfAttachment) {
+        if attachment.cgroup.0 == 0
+            && attachment.target.first() == Some(&b'/')
+            && attachment.via == Via::ProgAttach as u8
+        {
+            let here = self.cgroups.iter().filter(|(_, path)| ***path == *attachment.target);
+            attachment.cgroup = here.last().map_or(CgroupId(0), |(id, _)| *id);
+        }
     }
 
     /// The number of cgroups whose path was evicted.

@@ -316,6 +316,8 @@ wire_struct! {
         flags: Vec<u8>,
         /// In a saved state: when it appeared, 0 before the trace.
         came: BootNanos,
+        /// The cgroup, without a link; 0 if it is attached elsewhere, or if an earlier version wrote it.
+        cgroup: CgroupId,
     }
 
     /// A program or link that one view of the kernel shows and another does not.

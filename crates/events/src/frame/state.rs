@@ -260,8 +260,9 @@ wire_struct! {
         unloaded: Vec<ProgId>,
         /// The times of these, in the same order.
         unload_times: Vec<u64>,
-        /// Of `reported`, in the same order: the inode of the socket or the address of the group; 0 of another mechanism.
-        sockets: Vec<u64>,
+        /// Of `reported`, in the same order: the number of the cgroup, socket, group of sockets, interface, map or namespace; 0
+        /// elsewhere.
+        spots: Vec<u64>,
     }
 
     /// An attachment that a system call made or ended.

@@ -26,27 +26,27 @@ pub(super) struct Place {
     link: LinkId,
     program: ProgId,
     via: u8,
-    /// The inode of the socket, or the address of the group; 0 of another mechanism.
-    socket: u64,
+    /// The number of the cgroup, socket, group of sockets, interface, map or namespace; 0 elsewhere.
+    spot: u64,
 }
 
 impl Place {
-    fn new(gone: bool, link: LinkId, program: ProgId, via: u8, socket: u64) -> Place {
+    fn new(gone: bool, link: LinkId, program: ProgId, via: u8, spot: u64) -> Place {
         match link {
-            LinkId(0) => Place { gone, link, program, via, socket },
-            link => Place { gone, link, program: ProgId(0), via: 0, socket: 0 },
+            LinkId(0) => Place { gone, link, program, via, spot },
+            link => Place { gone, link, program: ProgId(0), via: 0, spot: 0 },
         }
     }
 
     pub(super) fn of(facts: &BpfAttachment, gone: bool) -> Place {
-        Place::new(gone, facts.link, facts.program, facts.via, socket_of(facts))
+        Place::new(gone, facts.link, facts.program, facts.via, spot_of(facts).1)
     }
 
     /// The place in an event that no probe made.
     pub(super) fn of_made(record: &BpfRecord) -> Place {
         let via = u8::try_from(record.priority).unwrap_or_default();
         let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
-        Place::new(record.cmd == cmd::PROG_DETACH, link, program, via, socket_in(record))
+        Place::new(record.cmd == cmd::PROG_DETACH, link, program, via, spot_in(record))
     }
 
     /// The place that a system call attached to or detached from. `None` if the call failed, or if the inventory does not list such
@@ -54,7 +54,7 @@ impl Place {
     pub(super) fn of_call(record: &BpfRecord) -> Option<Place> {
         let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
         let has_link = record.has & has::LINK != 0 && link.0 != 0;
-        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via as u8, socket_in(record)));
+        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via as u8, spot_in(record)));
         match (record.call, record.cmd) {
             _ if record.ret < 0 => None,
             (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
@@ -202,7 +202,7 @@ impl Attached {
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
-        let here = Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8, socket_in(&record));
+        let here = Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8, spot_in(&record));
         let ProgId(prog_id) = here.named(call, world).program;
         (prog_id != 0).then_some(BpfRecord { prog_id, has: record.has | has::PROG, ..record })
     }
@@ -460,7 +460,7 @@ impl Attached {
             ReportedPlace { gone, link, program, via, count: times.len() as u32 }
         });
         state.reported = ended.collect();
-        state.sockets = self.ended.keys().map(|place| place.socket).collect();
+        state.spots = self.ended.keys().map(|place| place.spot).collect();
         state.times = self.ended.values().flatten().map(|time| time.0).collect();
         state.unloaded = self.unloaded.iter().map(|(id, _)| *id).collect();
         state.unload_times = self.unloaded.iter().map(|(_, time)| time.0).collect();
@@ -480,10 +480,10 @@ impl Attached {
         unloads.take(limits::BPF_UNLOADS_KNOWN).for_each(|(id, time)| self.unload(*id, BootNanos(*time)));
         // A state of an earlier version has no times, or no events of ends.
         let mut times = state.times.iter().copied().chain(std::iter::repeat(0)).map(BootNanos);
-        let sockets = state.sockets.iter().copied().chain(std::iter::repeat(0));
-        for (reported, socket) in state.reported.iter().zip(sockets) {
+        let spots = state.spots.iter().copied().chain(std::iter::repeat(0));
+        for (reported, spot) in state.reported.iter().zip(spots) {
             let ReportedPlace { gone, link, program, via, count } = *reported;
-            let place = Place { gone, link, program, via, socket };
+            let place = Place { gone, link, program, via, spot };
             let room = limits::BPF_PLACES_KNOWN.saturating_sub(self.reports);
             for time in times.by_ref().take(room.min(count as usize)) {
                 match gone {
@@ -510,25 +510,35 @@ fn sort(all: &mut VecDeque<Reported>) {
     all.make_contiguous().sort_by_key(Reported::order);
 }
 
-const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: 0, socket: 0 };
+const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: 0, spot: 0 };
 
-/// The socket or the group in an event ([`Place::socket`]).
-fn socket_in(record: &BpfRecord) -> u64 {
-    match record.on & (on::SOCKET | on::GROUP) {
-        0 => 0,
-        on::SOCKET => record.object.into(),
-        _ => record.perf_config,
+/// [`Place::spot`] in an event.
+fn spot_in(record: &BpfRecord) -> u64 {
+    let at = record.on;
+    match () {
+        () if at & on::GROUP != 0 => record.perf_config,
+        () if at & on::CGROUP != 0 => record.cgroup,
+        () if at & (on::SOCKET | on::DEVICE | on::MAP | on::NETNS) != 0 => record.object.into(),
+        () => 0,
     }
 }
 
-/// The same in an attachment of an inventory, whose target is `socket:INODE` or empty.
-pub(super) fn socket_of(facts: &BpfAttachment) -> u64 {
-    let inode = || str::from_utf8(facts.target.strip_prefix(b"socket:")?).ok()?.parse::<u32>().ok();
-    match Via::of(facts.via) {
-        Some(Via::Setsockopt) if facts.hook == hook::REUSEPORT => facts.addr.0,
-        Some(Via::Setsockopt) => inode().unwrap_or_default().into(),
-        _ => 0,
-    }
+/// The same in an attachment of an inventory, after the bit of [`BpfRecord::on`].
+pub(super) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
+    let number = || {
+        let text = facts.target.rsplit(|byte| b" :".contains(byte)).next()?;
+        str::from_utf8(text).ok()?.parse::<u32>().ok()
+    };
+    let (at, spot) = match (Via::of(facts.via), facts.ifindex, facts.netns) {
+        (Some(Via::Setsockopt), ..) if facts.hook == hook::REUSEPORT => (on::GROUP, facts.addr.0),
+        (Some(Via::Setsockopt), ..) => (on::SOCKET, number().unwrap_or_default().into()),
+        (_, Some(ifindex), _) => (on::DEVICE, ifindex.into()),
+        _ if facts.cgroup.0 != 0 => (on::CGROUP, facts.cgroup.0),
+        (Some(Via::ProgAttach), _, Some(netns)) => (on::NETNS, netns.0.into()),
+        (Some(Via::ProgAttach), ..) => (on::MAP, number().unwrap_or_default().into()),
+        _ => (0, 0),
+    };
+    if spot == 0 { (0, 0) } else { (at, spot) }
 }
 
 /// The times before which a reported attachment would be in an inventory.

@@ -7,7 +7,7 @@
 //! change. An unload or the end of the trace may come first. Its process is that of the call by netlink, if one is known
 //! ([`Callers`]).
 
-use super::attached::{Attached, Listing, Place, socket_of};
+use super::attached::{Attached, Listing, Place, spot_of};
 use super::callers::Callers;
 use crate::bpf::frames::{hook, scan_of};
 use crate::bpf::{ProgramFacts, Via};
@@ -535,15 +535,13 @@ fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     if let Some(count) = facts.multi {
         (record.on, record.count) = (record.on | on::MULTI, count);
     }
-    if let Some(ifindex) = facts.ifindex {
-        (record.on, record.object) = (record.on | on::DEVICE, ifindex);
-    }
-    match socket_of(facts) {
+    let (at, spot) = spot_of(facts);
+    record.on |= at;
+    match at {
+        on::GROUP => (record.perf_config, record.addr) = (spot, 0),
+        on::CGROUP => record.cgroup = spot,
         0 => {}
-        group if facts.hook == hook::REUSEPORT => {
-            (record.on, record.perf_config, record.addr) = (record.on | on::GROUP, group, 0);
-        }
-        inode => (record.on, record.object) = (record.on | on::SOCKET, inode as u32),
+        _ => record.object = spot as u32,
     }
     let text = if in_kernel && !facts.symbol.is_empty() { &facts.symbol } else { &facts.target };
     let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();

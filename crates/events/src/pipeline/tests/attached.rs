@@ -60,7 +60,7 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let nth = || 0usize..6;
-    let place = || 0u32..3;
+    let place = || 1u32..4;
     prop_oneof![
         2 => Just(Act::Load),
         1 => nth().prop_map(|nth| Act::Unload { nth }),
@@ -98,6 +98,8 @@ struct Kernel {
     described: Described,
     begun: Option<(u64, Vec<Attachment>)>,
     links_changed: bool,
+    /// Whether its inventories are of an earlier version, which did not record the numbers of cgroups.
+    earlier: bool,
     batch: Batch,
     batches: Vec<Batch>,
 }
@@ -259,6 +261,7 @@ impl Kernel {
                 _ => of.place.to_string(),
             }
             .into_bytes(),
+            cgroup: CgroupId(if of.via == Via::ProgAttach && !self.earlier { of.place.into() } else { 0 }),
             ..AttachFacts::default()
         };
         let inventory = Inventory {
@@ -271,22 +274,50 @@ impl Kernel {
     }
 }
 
-/// The begins less the ends of each program, or link, in the order of time. An end before its begin fails.
-fn balances(events: &[(bool, u32, u32)], at_start: &[Attachment]) -> std::collections::BTreeMap<(u32, u32), i64> {
+/// An attachment in an event: the program and the cgroup or socket, or the link.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Named {
+    program: u32,
+    link: u32,
+    place: u32,
+}
+
+impl Named {
+    fn new(program: u32, link: u32, place: u32) -> Named {
+        if link == 0 { Named { program, link, place } } else { Named { program: 0, link, place: 0 } }
+    }
+
+    fn of(record: &BpfRecord) -> Named {
+        let place = match record.on {
+            on::CGROUP => record.cgroup as u32,
+            on::SOCKET => record.object,
+            _ => 0,
+        };
+        Named::new(record.prog_id, record.link_id, place)
+    }
+
+    fn of_attachment(attachment: &Attachment) -> Named {
+        let Attachment { program, link, via, place } = *attachment;
+        Named::new(program, link, if matches!(via, Via::ProgAttach | Via::Setsockopt) { place } else { 0 })
+    }
+}
+
+/// The begins less the ends of each attachment, in the order of time. An end before its begin fails.
+fn balances(events: &[(bool, Named)], at_start: &[Attachment]) -> std::collections::BTreeMap<Named, i64> {
     let mut balances = std::collections::BTreeMap::new();
     for known in at_start {
-        *balances.entry((if known.link == 0 { known.program } else { 0 }, known.link)).or_default() += 1;
+        *balances.entry(Named::of_attachment(known)).or_default() += 1;
     }
-    for (n, (begins, program, link)) in events.iter().enumerate() {
-        let balance: &mut i64 = balances.entry((if *link == 0 { *program } else { 0 }, *link)).or_default();
+    for (n, (begins, named)) in events.iter().enumerate() {
+        let balance: &mut i64 = balances.entry(*named).or_default();
         *balance += if *begins { 1 } else { -1 };
         assert!(*balance >= 0, "an end without a begin: event {n} of {events:?}");
     }
     balances
 }
 
-/// The begins and ends: whether it begins, the program, and the link. `delivers` says after which batches events are delivered.
-fn events_of(batches: &[Batch], delivers: impl Fn(usize) -> bool) -> Vec<(bool, u32, u32)> {
+/// The begins and ends: whether it begins, and what. `delivers` says after which batches events are delivered.
+fn events_of(batches: &[Batch], delivers: impl Fn(usize) -> bool) -> Vec<(bool, Named)> {
     let (mut pipeline, mut events) = (Pipeline::default(), Vec::new());
     for (at, batch) in batches.iter().enumerate() {
         pipeline.feed(batch.clone());
@@ -298,10 +329,9 @@ fn events_of(batches: &[Batch], delivers: impl Fn(usize) -> bool) -> Vec<(bool, 
         }
         pipeline.next(None, &mut |seen, _| {
             let Body::Bpf(bpf) = &seen.event.body else { return Disposition::Delivered };
-            let BpfRecord { prog_id, link_id, .. } = bpf.record();
             match bpf.op() {
-                "attach" => events.push((true, prog_id, link_id)),
-                "detach" => events.push((false, prog_id, link_id)),
+                "attach" => events.push((true, Named::of(&bpf.record()))),
+                "detach" => events.push((false, Named::of(&bpf.record()))),
                 _ => {}
             }
             Disposition::Delivered
@@ -310,11 +340,11 @@ fn events_of(batches: &[Batch], delivers: impl Fn(usize) -> bool) -> Vec<(bool, 
     events
 }
 
-fn check(at_start: &[Act], acts: &[Act]) {
-    let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
+fn check(earlier: bool, at_start: &[Act], acts: &[Act]) {
+    let mut kernel = Kernel { ms: 1000, earlier, ..Kernel::default() };
     let trace = Trace { kinds: ALL.bits(), ..Trace::default() };
     HostFrame::Trace(trace).push(BootNanos(0), &mut kernel.batch);
-    for place in 0..3 {
+    for place in 1..4 {
         let path = format!("/{place}").into_bytes();
         HostFrame::Cgroup(Cgroup { id: CgroupId(place), path }).push(BootNanos(0), &mut kernel.batch);
     }
@@ -337,15 +367,14 @@ fn check(at_start: &[Act], acts: &[Act]) {
     let events = events_of(&kernel.batches, |_| true);
     assert_eq!(events, events_of(&kernel.batches, |at| at + 1 == kernel.batches.len()), "whenever they are delivered");
     // A call that does not name the program is counted for the one that it detached; the model knows only the sum.
-    let names = events.iter().all(|(_, program, link)| *program != 0 || *link != 0);
+    let names = events.iter().all(|(_, named)| named.program != 0 || named.link != 0);
     let begun = events.iter().filter(|(begins, ..)| *begins).count() + started.len();
     let ended = events.len() + started.len() - begun;
     assert_eq!(begun as i64 - ended as i64, kernel.attachments.len() as i64, "{events:?}");
     if names {
         let balances = balances(&events, &started);
         for (key, balance) in balances {
-            let is_of = |known: &&Attachment| (if known.link == 0 { known.program } else { 0 }, known.link) == key;
-            let left = kernel.attachments.iter().filter(is_of).count();
+            let left = kernel.attachments.iter().filter(|known| Named::of_attachment(known) == key).count();
             assert_eq!(balance, left as i64, "{key:?}: {events:?}");
         }
     }
@@ -354,21 +383,22 @@ fn check(at_start: &[Act], acts: &[Act]) {
 proptest! {
     #[test]
     fn every_attachment_begins_and_ends_once(
+        earlier: bool,
         at_start in prop::collection::vec(act(), 0..8),
         acts in prop::collection::vec(act(), 0..60),
     ) {
-        check(&at_start, &acts);
+        check(earlier, &at_start, &acts);
     }
 }
 
 /// A program is detached and attached again between inventories, and detached from another place while one is taken.
 #[test]
 fn ends_that_inventories_confirm_late_are_confirmed_in_order() {
-    let (link, unnamed) = (Act::Link { nth: 0, place: 0 }, |nth| Act::Detach { nth, names: false });
-    let [here, there] = [0, 2].map(|place| Act::Place { nth: 0, place });
-    let again = [Act::Ioctl { nth: 0, place: 0 }, unnamed(0), unnamed(0), there, link, here, Act::Take];
+    let (link, unnamed) = (Act::Link { nth: 0, place: 1 }, |nth| Act::Detach { nth, names: false });
+    let [here, there] = [1, 3].map(|place| Act::Place { nth: 0, place });
+    let again = [Act::Ioctl { nth: 0, place: 1 }, unnamed(0), unnamed(0), there, link, here, Act::Take];
     let rest = [unnamed(1), Act::Begin, link, unnamed(2), Act::Take, Act::Take];
-    check(&[Act::Load, link, there], &[&again[..], &rest].concat());
+    check(false, &[Act::Load, link, there], &[&again[..], &rest].concat());
 }
 
 /// The events as JSON without the time, and what is the same in the event of a begin and of its end.
