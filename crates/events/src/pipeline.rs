@@ -160,6 +160,7 @@ impl Pipeline {
             self.ledger.kept(Kind::Bpf);
             return false;
         }
+        self.programs.replaced(frame, &mut self.world, made);
         // Before the end of a link is known.
         let whole = self.programs.completed(frame, &self.world);
         let completed = whole.as_ref().and_then(|whole| whole.frame_at(0));

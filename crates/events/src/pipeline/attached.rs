@@ -85,6 +85,11 @@ impl Place {
         found.map_or(self, |facts| Place { program: facts.program, ..self })
     }
 
+    /// The place where a call ended the attachment of a socket. The call does not name the program.
+    pub(super) fn of_socket(record: &BpfRecord) -> Place {
+        Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8, spot_in(record))
+    }
+
     /// The same place, where a program was attached.
     pub(super) fn begun(self) -> Place {
         Place { gone: false, ..self }
@@ -202,9 +207,9 @@ impl Attached {
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
-        let here = Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8, spot_in(&record));
-        let ProgId(prog_id) = here.named(call, world).program;
-        (prog_id != 0).then_some(BpfRecord { prog_id, has: record.has | has::PROG, ..record })
+        let there = Place::of_socket(&record).named(call, world);
+        let listed = there.program.0 != 0 && !self.ended.contains_key(&there);
+        listed.then_some(BpfRecord { prog_id: there.program.0, has: record.has | has::PROG, ..record })
     }
 
     fn begin(&mut self, place: Place, reported: Reported) {

@@ -13,7 +13,7 @@ use crate::bpf::frames::{hook, scan_of};
 use crate::bpf::{ProgramFacts, Via};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
-use crate::event::bpf::Bpf;
+use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfInventory, BpfProgram, ProgramChange};
 use crate::frame::state::{KnownProgram, ProgramsState};
@@ -70,6 +70,11 @@ impl Waiting {
             Awaited::Place(other) => other.said()[..1 + usize::from(place.gone)].contains(&place),
             Awaited::Load(_) => false,
         }
+    }
+
+    /// Whether it is a report of the end of an attachment to the socket of a call.
+    fn is_end_at(&self, call: &BpfRecord) -> bool {
+        matches!(self.of, Awaited::Place(place) if place.said()[1] == Place::of_socket(call))
     }
 
     /// The time from which no system call can report it any more.
@@ -140,6 +145,27 @@ impl ProgramReports {
         }
     }
 
+    /// Ends the attachment that a call replaced, just before it: a socket has one program. Another group of sockets may have got the
+    /// address of a former one, so what a call replaced there is not known.
+    pub(super) fn replaced(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
+        let is_set = |record: &BpfRecord| {
+            let attaches = matches!(record.cmd, option::ATTACH_FILTER | option::ATTACH_BPF);
+            record.call == call::SETSOCKOPT && attaches && record.ret >= 0
+        };
+        let Some(set) = record(frame.payload).filter(|set| frame.header.kind == Kind::Bpf as u16 && is_set(set)) else {
+            return;
+        };
+        let detached = BpfRecord { cmd: option::DETACH_FILTER, prog_id: 0, has: set.has & !has::PROG, ..set };
+        let time = BootNanos(frame.header.time.0.saturating_sub(1));
+        let mut batch = Batch::default();
+        batch.push(FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header }, detached.as_bytes());
+        let Some(named) = batch.frame_at(0).and_then(|frame| self.completed(&frame, world)) else { return };
+        let Some(end) = named.frame_at(0) else { return };
+        self.begin_before(&end, world, made);
+        self.is_new(&end, world);
+        Bpf::of(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(Via::Setsockopt as u8)));
+    }
+
     /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's
     /// link no longer contains it, or the program of a socket, which setsockopt(2) does not name. `None` if there is nothing to add.
     pub(super) fn completed(&self, frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
@@ -152,7 +178,10 @@ impl ProgramReports {
                 text = [set_place(&mut record, facts), b"\0"].concat();
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
-                record = self.attached.of_socket(&bpf, world)?;
+                let waiting = || self.waiting.iter().find(|waiting| waiting.is_end_at(&record));
+                let ended = || waiting().and_then(|end| self::record(end.event.frame_at(0)?.payload));
+                record =
+                    (self.attached.of_socket(&bpf, world)).or_else(|| ended().map(|end| with_program(record, &end)))?;
                 known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
             }
             _ => return None,

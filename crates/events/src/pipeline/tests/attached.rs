@@ -282,6 +282,9 @@ struct Named {
     place: u32,
 }
 
+/// The first socket in [`Named::place`]. Lower numbers are cgroups.
+const SOCKET: u32 = 10;
+
 impl Named {
     fn new(program: u32, link: u32, place: u32) -> Named {
         if link == 0 { Named { program, link, place } } else { Named { program: 0, link, place: 0 } }
@@ -290,7 +293,7 @@ impl Named {
     fn of(record: &BpfRecord) -> Named {
         let place = match record.on {
             on::CGROUP => record.cgroup as u32,
-            on::SOCKET => record.object,
+            on::SOCKET => SOCKET + record.object,
             _ => 0,
         };
         Named::new(record.prog_id, record.link_id, place)
@@ -298,11 +301,17 @@ impl Named {
 
     fn of_attachment(attachment: &Attachment) -> Named {
         let Attachment { program, link, via, place } = *attachment;
-        Named::new(program, link, if matches!(via, Via::ProgAttach | Via::Setsockopt) { place } else { 0 })
+        let place = match via {
+            Via::ProgAttach => place,
+            Via::Setsockopt => SOCKET + place,
+            _ => 0,
+        };
+        Named::new(program, link, place)
     }
 }
 
-/// The begins less the ends of each attachment, in the order of time. An end before its begin fails.
+/// The begins less the ends of each attachment, in the order of time. An end before its begin fails, and so does a second program of a
+/// socket.
 fn balances(events: &[(bool, Named)], at_start: &[Attachment]) -> std::collections::BTreeMap<Named, i64> {
     let mut balances = std::collections::BTreeMap::new();
     for known in at_start {
@@ -312,6 +321,8 @@ fn balances(events: &[(bool, Named)], at_start: &[Attachment]) -> std::collectio
         let balance: &mut i64 = balances.entry(*named).or_default();
         *balance += if *begins { 1 } else { -1 };
         assert!(*balance >= 0, "an end without a begin: event {n} of {events:?}");
+        let here: i64 = balances.iter().filter(|(key, _)| key.place == named.place).map(|(_, balance)| *balance).sum();
+        assert!(named.place < SOCKET || here < 2, "two programs of a socket: event {n} of {events:?}");
     }
     balances
 }
@@ -399,6 +410,35 @@ fn ends_that_inventories_confirm_late_are_confirmed_in_order() {
     let again = [Act::Ioctl { nth: 0, place: 1 }, unnamed(0), unnamed(0), there, link, here, Act::Take];
     let rest = [unnamed(1), Act::Begin, link, unnamed(2), Act::Take, Act::Take];
     check(false, &[Act::Load, link, there], &[&again[..], &rest].concat());
+}
+
+/// The same program, another one, and one of classic BPF, which has no id. The last call ends no attachment that is known.
+#[test]
+fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let calls = [(option::ATTACH_BPF, 1), (option::ATTACH_BPF, 1), (option::ATTACH_BPF, 2), (option::ATTACH_FILTER, 0)];
+    for (seq, (cmd, prog_id)) in (0..).zip(calls.into_iter().chain([(option::DETACH_FILTER, 0)])) {
+        let mut record = BpfRecord::new_zeroed();
+        (record.call, record.cmd, record.on, record.object) = (call::SETSOCKOPT, cmd, on::SOCKET, 7);
+        (record.has, record.prog_id) = (if cmd == option::DETACH_FILTER { 0 } else { has::PROG }, prog_id);
+        batch.push(header(Slot::BpfSysExit, 0, seq, 1000 + seq), record.as_bytes());
+    }
+    pipeline.feed(batch);
+    let lines = json_of(&mut pipeline);
+    let shown =
+        lines.iter().map(|line| format!("{} {} {} {}", line["ns"], line["op"], line["prog"]["id"], line["pid"]));
+    let events = [
+        "1000000000 \"attach\" 1 100",
+        "1000999999 \"detach\" 1 100",
+        "1001000000 \"attach\" 1 100",
+        "1001999999 \"detach\" 1 100",
+        "1002000000 \"attach\" 2 100",
+        "1002999999 \"detach\" 2 100",
+        "1003000000 \"attach\" null 100",
+        "1004000000 \"detach\" null 100",
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), events);
 }
 
 /// The events as JSON without the time, and what is the same in the event of a begin and of its end.
