@@ -10,8 +10,8 @@ pub const BPF_SYMBOLS_WAITING: usize = 4096;
 /// will report.
 pub const BPF_LOADS_WAITING: usize = 4096;
 
-/// Nanoseconds that such a load waits for the end of its system call. Later events wait with it. An attachment that only the inventory
-/// reports waits as long; later events do not.
+/// Nanoseconds that such a load waits for the end of its system call. Later events wait with it, and with an end at an unload that a
+/// system call can have caused. An attachment that only the inventory reports waits as long; later events do not.
 pub const BPF_LOAD_NS: u64 = 500_000_000;
 
 /// Records of who attached or detached a program by netlink that wait for the inventory's report. The oldest is forgotten: that change

@@ -233,7 +233,7 @@ impl Pipeline {
     /// The time up to which the order is final.
     fn settled(&self) -> BootNanos {
         let settled = self.order.settled(self.assembler.first());
-        match self.programs.first_load() {
+        match self.programs.first_kept() {
             _ if self.ended => BootNanos(u64::MAX),
             Some(first) if first <= settled => BootNanos(first.0.saturating_sub(1)),
             _ => settled,

@@ -198,17 +198,18 @@ impl Attached {
         world.bpf.leave_out(self.make_room());
     }
 
-    /// The event of a call that detached the program of a socket, with the program.
-    pub(super) fn of_socket(&self, call: &Bpf<'_>, world: &World) -> Option<BpfRecord> {
+    /// The event of a call that detached the program of a socket, with the program. `since`: the last unload of a program of this group
+    /// of sockets. What was there before was at another group with the same address.
+    pub(super) fn of_socket(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
         let record = call.record();
         let of_sockets = self.begun.iter().filter(|(place, _)| place.via == Via::Setsockopt as u8 && place.link.0 == 0);
         let here = of_sockets.flat_map(|(_, all)| all).filter(|known| known.open && known.is_at(&record));
-        let last = here.max_by_key(|known| known.time);
+        let last = here.filter(|known| known.time > since).max_by_key(|known| known.time);
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
         let there = Place::of_socket(&record).named(call, world);
-        let listed = there.program.0 != 0 && !self.ended.contains_key(&there);
+        let listed = since.0 == 0 && there.program.0 != 0 && !self.ended.contains_key(&there);
         listed.then_some(BpfRecord { prog_id: there.program.0, has: record.has | has::PROG, ..record })
     }
 

@@ -4,7 +4,8 @@
 //! its event was lost. The load becomes an event of its own once no system call can report it any more. Later events wait for that
 //! decision. Only the stream reports unloads. If only the inventory shows that an attachment appeared or ended, that is likewise an
 //! event of its own. Nothing waits for it: its time is half a second later, because the inventory does not show the time of the
-//! change. An unload or the end of the trace may come first. Its process is that of the call by netlink, if one is known
+//! change. An unload or the end of the trace may come first. The end of an attachment at an unload waits if the call that ended it can
+//! have unloaded the program: then the event of the call is the only one. Its process is that of the call by netlink, if one is known
 //! ([`Callers`]).
 
 use super::attached::{Attached, Listing, Place, spot_of};
@@ -30,6 +31,9 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 /// The slot of an event that no probe made.
 const NO_SLOT: u16 = u16::MAX;
 
+/// [`FrameHeader::seq`] of an event that waits as [`Awaited::Unloaded`].
+const UNLOADED: u64 = 1;
+
 /// The end of a trace that continues.
 const NEVER: BootNanos = BootNanos(u64::MAX);
 
@@ -38,6 +42,8 @@ const NEVER: BootNanos = BootNanos(u64::MAX);
 enum Awaited {
     Load(ProgId),
     Place(Place),
+    /// The end of an attachment at the unload of its program. A call that ended it can have unloaded the program.
+    Unloaded(Place),
 }
 
 /// An event that only the stream or the inventory has reported.
@@ -64,17 +70,21 @@ pub(super) struct ProgramReports {
 }
 
 impl Waiting {
+    fn place(&self) -> Option<Place> {
+        match self.of {
+            Awaited::Place(place) | Awaited::Unloaded(place) => Some(place),
+            Awaited::Load(_) => None,
+        }
+    }
+
     /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
     fn is_at(&self, place: Place) -> bool {
-        match self.of {
-            Awaited::Place(other) => other.said()[..1 + usize::from(place.gone)].contains(&place),
-            Awaited::Load(_) => false,
-        }
+        self.place().is_some_and(|other| other.said()[..1 + usize::from(place.gone)].contains(&place))
     }
 
     /// Whether it is a report of the end of an attachment to the socket of a call.
     fn is_end_at(&self, call: &BpfRecord) -> bool {
-        matches!(self.of, Awaited::Place(place) if place.said()[1] == Place::of_socket(call))
+        self.place().is_some_and(|place| place.said()[1] == Place::of_socket(call))
     }
 
     /// The time from which no system call can report it any more.
@@ -82,15 +92,16 @@ impl Waiting {
         BootNanos(self.time.0.saturating_add(limits::BPF_LOAD_NS))
     }
 
-    fn is_load(&self) -> bool {
-        matches!(self.of, Awaited::Load(_))
+    /// Whether its event has the time of the report, so that later events wait with it.
+    fn keeps_time(&self) -> bool {
+        !matches!(self.of, Awaited::Place(_))
     }
 
-    /// Appends the event of a place. Its time is when it was due, or this time if that is earlier. It depends on the frames alone, and
-    /// no event before it has been delivered. An inventory can list an attachment without its program if the program was loaded
-    /// meanwhile: by now, the load may have been reported.
+    /// Appends the event of a place. If later events did not wait, its time is when it was due, or this time if that is earlier. It
+    /// depends on the frames alone, and no event before it has been delivered. An inventory can list an attachment without its program
+    /// if the program was loaded meanwhile: by now, the load may have been reported.
     fn push_until(&self, until: BootNanos, callers: &mut Callers, world: &World, made: &mut Batch) {
-        let time = self.due().min(until);
+        let time = if self.keeps_time() { self.time } else { self.due().min(until) };
         for frame in self.event.frames() {
             let header = FrameHeader { time, ..by(&frame, self.due(), callers) };
             let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
@@ -178,10 +189,11 @@ impl ProgramReports {
                 text = [set_place(&mut record, facts), b"\0"].concat();
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
-                let waiting = || self.waiting.iter().find(|waiting| waiting.is_end_at(&record));
-                let ended = || waiting().and_then(|end| self::record(end.event.frame_at(0)?.payload));
-                record =
-                    (self.attached.of_socket(&bpf, world)).or_else(|| ended().map(|end| with_program(record, &end)))?;
+                let ended = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
+                let unloaded = ended.filter(|ended| ended.keeps_time()).map(|ended| ended.time);
+                let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
+                let known = self.attached.of_socket(&bpf, unloaded.unwrap_or_default(), world);
+                record = known.or_else(|| ended.map(|ended| with_program(record, &ended)))?;
                 known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
             }
             _ => return None,
@@ -208,8 +220,8 @@ impl ProgramReports {
             event.push(header, record.as_bytes());
             return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
         }
-        self.decide_places(change.id, time, world, made);
-        self.detached(change.id, time, world, made);
+        let begun = self.decide_places(change.id, time, world, made);
+        self.detached(change.id, time, &begun, world, made);
         match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
             Some(known) => {
                 (record.prog_type, record.expected_attach_type) = (known.prog_type, known.attach_type);
@@ -220,39 +232,53 @@ impl ProgramReports {
         made.push(header, record.as_bytes());
     }
 
-    /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload.
-    fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) {
-        let callers = &mut self.callers;
+    /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload. Returns the
+    /// places where the program was attached.
+    fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) -> Vec<Place> {
+        let (callers, mut begun) = (&mut self.callers, Vec::new());
         self.waiting.retain(|waiting| {
             let is_of = |frame: FrameRef<'_>| program_of(&frame) == id;
-            let ends = !waiting.is_load() && waiting.event.frames().any(is_of);
+            let ends = !waiting.keeps_time() && waiting.event.frames().any(is_of);
             if ends {
                 waiting.push_until(time, callers, world, made);
+                begun.extend(waiting.place().filter(|place| !place.gone));
             }
             !ends
         });
+        begun
     }
 
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
-    /// either.
-    fn detached(&mut self, id: ProgId, time: BootNanos, world: &mut World, made: &mut Batch) {
-        let (mut ended, mut waiting) = (Vec::new(), Vec::new());
+    /// either. At a place of `begun`, the begin has this time, and the end does not wait.
+    fn detached(&mut self, id: ProgId, time: BootNanos, begun: &[Place], world: &mut World, made: &mut Batch) {
+        let (mut ended, mut events) = (Vec::new(), Batch::default());
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
-            let place = Place::of(facts, true);
-            let reported = self.attached.unlisted(place);
-            if reported.is_none() && facts.via == Via::Netlink as u8 {
-                // The record of the call may arrive after the unload.
-                let mut event = Batch::default();
-                push_place(facts, true, world.bpf.program(id), time, &mut event);
-                waiting.push(Waiting { of: Awaited::Place(place), time, event });
-            } else if reported.is_none() {
-                push_place(facts, true, world.bpf.program(id), time, made);
+            let reported = self.attached.unlisted(Place::of(facts, true));
+            if reported.is_none() {
+                push_place(facts, true, world.bpf.program(id), time, &mut events);
             }
             ended.push((facts.key, reported.unwrap_or(time)));
         }
-        waiting.into_iter().for_each(|waiting| self.wait(waiting, world, made));
         ended.into_iter().for_each(|(key, at)| world.bpf.end_attachment(key, at));
-        self.attached.unloaded(id, time, |end| made.push(made_header(time), end));
+        self.attached.unloaded(id, time, |end| events.push(made_header(time), end));
+        events.frames().for_each(|end| self.end_at_unload(&end, begun, world, made));
+    }
+
+    /// Handles the event of an end at an unload. The report of the call that ended the attachment may arrive after the unload.
+    fn end_at_unload(&mut self, end: &FrameRef<'_>, begun: &[Place], world: &World, made: &mut Batch) {
+        let Some(record) = record(end.payload) else { return };
+        let (place, time, mut header) = (Place::of_made(&record), end.header.time, end.header);
+        let of = match Via::of(record.priority) {
+            Some(Via::Netlink) => Awaited::Place(place),
+            _ if begun.contains(&place.begun()) => return made.push(header, end.payload),
+            Some(Via::ProgAttach) => Awaited::Unloaded(place),
+            Some(Via::Setsockopt) if record.on & on::GROUP != 0 => Awaited::Unloaded(place),
+            _ => return made.push(header, end.payload),
+        };
+        header.seq = if matches!(of, Awaited::Unloaded(_)) { UNLOADED } else { 0 };
+        let mut event = Batch::default();
+        event.push(header, end.payload);
+        self.wait(Waiting { of, time, event }, world, made);
     }
 
     /// Handles an attachment that the inventory reports as new or ended. Returns the time of the change: that of the system call's
@@ -341,9 +367,9 @@ impl ProgramReports {
         [self.waiting.front().map(|first| first.time), self.waiting.back().map(Waiting::due)]
     }
 
-    /// The time of the first waiting load. Later events wait with it.
-    pub(super) fn first_load(&self) -> Option<BootNanos> {
-        self.waiting.iter().find(|waiting| waiting.is_load()).map(|load| load.time)
+    /// The time of the first waiting event with which later events wait.
+    pub(super) fn first_kept(&self) -> Option<BootNanos> {
+        self.waiting.iter().find(|waiting| waiting.keeps_time()).map(|first| first.time)
     }
 
     /// Records that the COMMAND loaded the program of this event, if it is a load.
@@ -431,6 +457,7 @@ impl ProgramReports {
         };
         let of = match loaded(&record) {
             Some(id) => Awaited::Load(id),
+            None if frame.header.seq == UNLOADED => Awaited::Unloaded(Place::of_made(&record)),
             None => Awaited::Place(Place::of_made(&record)),
         };
         let mut event = Batch::default();

@@ -27,7 +27,7 @@ enum Act {
         nth: usize,
         place: u32,
     },
-    /// SO_ATTACH_BPF, which replaces the program there.
+    /// SO_ATTACH_BPF or, at [`GROUP`], SO_ATTACH_REUSEPORT_EBPF, which replaces the program there.
     Socket {
         nth: usize,
         place: u32,
@@ -41,6 +41,11 @@ enum Act {
     Detach {
         nth: usize,
         names: bool,
+    },
+    /// By a system call that does not name the program and unloads it. The report of the unload may be read before or after the call.
+    DetachLast {
+        nth: usize,
+        unload_first: bool,
     },
     /// Without a system call.
     Close {
@@ -70,6 +75,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Socket { nth, place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
         4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
+        2 => (nth(), any::<bool>()).prop_map(|(nth, unload_first)| Act::DetachLast { nth, unload_first }),
         3 => nth().prop_map(|nth| Act::Close { nth }),
         1 => (nth(), nth()).prop_map(|(nth, by)| Act::Update { nth, by }),
         2 => Just(Act::Begin),
@@ -86,6 +92,9 @@ struct Attachment {
     via: Via,
     place: u32,
 }
+
+/// The place of sockets that is a group of them.
+const GROUP: u32 = 3;
 
 /// The kernel, and what tracetui reads of it.
 #[derive(Default)]
@@ -127,6 +136,11 @@ impl Kernel {
             _ => {}
         }
         change(&mut record);
+        if attachment.via == Via::Setsockopt && attachment.place == GROUP {
+            (record.on, record.perf_config) = (record.on | on::GROUP, GROUP.into());
+            let attaches = record.cmd == option::ATTACH_BPF;
+            record.cmd = if attaches { option::ATTACH_REUSEPORT_EBPF } else { option::DETACH_REUSEPORT_BPF };
+        }
         self.batch.push(header(Slot::BpfSysExit, 0, self.seq, self.ms), record.as_bytes());
         self.seq += 1;
     }
@@ -211,6 +225,29 @@ impl Kernel {
                 let Some(gone) = self.detach(nth) else { return };
                 self.call(&gone, names, |record| record.cmd = cmd);
             }
+            Act::DetachLast { nth, unload_first } => {
+                let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
+                let Attachment { program, via, place, .. } = self.attachments[nth];
+                let cmd = match (via, place) {
+                    (Via::ProgAttach, _) => cmd::PROG_DETACH,
+                    (Via::Setsockopt, GROUP) => option::DETACH_FILTER,
+                    _ => return,
+                };
+                if self.attachments.iter().filter(|known| known.program == program).count() > 1 {
+                    return;
+                }
+                let Some(gone) = self.detach(nth) else { return };
+                self.programs.retain(|known| *known != program);
+                let unloaded = self.ms;
+                self.ms += 1;
+                if unload_first {
+                    change(&mut self.batch, false, program, unloaded);
+                }
+                self.call(&gone, false, |record| record.cmd = cmd);
+                if !unload_first {
+                    change(&mut self.batch, false, program, unloaded);
+                }
+            }
             Act::Close { nth } => _ = self.detach(nth),
             Act::Update { nth, by } => {
                 let Some(program) = self.program(by) else { return };
@@ -251,16 +288,19 @@ impl Kernel {
             hook: match of.via {
                 Via::ProgAttach => Hook::Type(1),
                 Via::Ioctl => Hook::Tracepoint,
+                Via::Setsockopt if of.place == GROUP => Hook::Reuseport,
                 Via::Setsockopt => Hook::SocketFilter,
                 _ => Hook::Unknown,
             },
             target: match of.via {
                 Via::ProgAttach => format!("/{}", of.place),
                 Via::Ioctl => format!("l:{}", of.place),
+                Via::Setsockopt if of.place == GROUP => String::new(),
                 Via::Setsockopt => format!("socket:{}", of.place),
                 _ => of.place.to_string(),
             }
             .into_bytes(),
+            addr: Some(KernelAddr(GROUP.into())).filter(|_| of.via == Via::Setsockopt && of.place == GROUP),
             cgroup: CgroupId(if of.via == Via::ProgAttach && !self.earlier { of.place.into() } else { 0 }),
             ..AttachFacts::default()
         };
@@ -292,6 +332,7 @@ impl Named {
 
     fn of(record: &BpfRecord) -> Named {
         let place = match record.on {
+            _ if record.on & on::GROUP != 0 => SOCKET + record.perf_config as u32,
             on::CGROUP => record.cgroup as u32,
             on::SOCKET => SOCKET + record.object,
             _ => 0,
@@ -322,7 +363,8 @@ fn balances(events: &[(bool, Named)], at_start: &[Attachment]) -> std::collectio
         *balance += if *begins { 1 } else { -1 };
         assert!(*balance >= 0, "an end without a begin: event {n} of {events:?}");
         let here: i64 = balances.iter().filter(|(key, _)| key.place == named.place).map(|(_, balance)| *balance).sum();
-        assert!(named.place < SOCKET || here < 2, "two programs of a socket: event {n} of {events:?}");
+        let alone = named.place > SOCKET && named.place != SOCKET + GROUP;
+        assert!(!alone || here < 2, "two programs of a socket: event {n} of {events:?}");
     }
     balances
 }
@@ -439,6 +481,48 @@ fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
         "1004000000 \"detach\" null 100",
     ];
     assert_eq!(shown.collect::<Vec<_>>(), events);
+}
+
+/// The report of an unload within a call may be read first. The event of the call is then the only end, and without one the end has the
+/// time of the unload, also if the pipeline is restored.
+#[test]
+fn a_call_that_unloads_the_program_is_its_end() {
+    for called in [true, false] {
+        let group = |batch: &mut Batch, cmd: u16, prog_id: u32, seq: u64, ms: u64| {
+            let mut record = BpfRecord::new_zeroed();
+            (record.call, record.cmd, record.has) = (call::SETSOCKOPT, cmd, if prog_id == 0 { 0 } else { has::PROG });
+            (record.on, record.object, record.perf_config) = (on::SOCKET | on::GROUP, 7, 9);
+            record.prog_id = prog_id;
+            batch.push(header(Slot::BpfSysExit, 0, seq, ms), record.as_bytes());
+        };
+        let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
+        group(&mut batch, option::ATTACH_REUSEPORT_EBPF, 1, 0, 1000);
+        change(&mut batch, false, 1, 1010);
+        batch.set_drained_at(BootNanos(1011 * MS));
+        pipeline.feed(batch);
+        let mut restored = Pipeline::default();
+        restored.restore(&pipeline.state());
+        for mut pipeline in [pipeline, restored] {
+            let mut batch = Batch::default();
+            if called {
+                group(&mut batch, option::DETACH_REUSEPORT_BPF, 0, 1, 1012);
+            }
+            change(&mut batch, false, 2, 1020);
+            batch.set_drained_at(BootNanos(2000 * MS));
+            pipeline.feed(batch);
+            let shown = json_of(&mut pipeline).into_iter().map(|line| {
+                let word = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+                format!("{} {} by {} at {}", word("op"), line["prog"]["id"], word("seen_by"), &line["ns"])
+            });
+            let unload = "unload 1 by stream at 1010000000";
+            let rest = match called {
+                true => [unload, "detach 1 by call at 1012000000"],
+                false => ["detach 1 by inventory at 1010000000", unload],
+            };
+            let events = ["attach 1 by call at 1000000000", rest[0], rest[1], "unload 2 by stream at 1020000000"];
+            assert_eq!(shown.collect::<Vec<_>>(), events);
+        }
+    }
 }
 
 /// The events as JSON without the time, and what is the same in the event of a begin and of its end.
