@@ -344,6 +344,58 @@ fn every_attachment_ends_once() {
     assert!(failed.is_empty(), "{} of {checked}: {failed:#?}", failed.len());
 }
 
+/// The same program at two cgroups, of which one is removed, and several times at one socket.
+#[test]
+fn an_end_names_its_place() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let cgroups = dir.dir("cgroups");
+    let acted = trace("bpf", || {
+        sys::mount("cgroup2", &cgroups, "cgroup2", 0);
+        let [removed, kept] = ["removed", "kept"].map(|name| format!("{cgroups}/tt-{name}-{}", sys::pid()));
+        let program = sys::owned(load_for(CGROUP_SKB, 1, "tt_twice", MOV_R0_1));
+        let made = [&removed, &kept].map(|path| {
+            fs::create_dir(path).expect("a cgroup");
+            let dir: OwnedFd = File::open(path).expect("a cgroup").into();
+            by_attach(&program, sys::raw(&dir) as u32, 1, vec![dir]).map(|made| (made.kept, made.detach))
+        });
+        let [other, again] =
+            ["tt_socket", "tt_another"].map(|name| sys::owned(load(SOCKET_FILTER, name, &[MOV_R0, EXIT])));
+        let socket = udp_socket();
+        let set = |program: &OwnedFd| set_option(&socket, libc::SO_ATTACH_BPF, sys::raw(program) as u32);
+        let set = [set(&other), set(&other), set(&again), set_option(&socket, libc::SO_DETACH_BPF, 0)];
+        std::thread::sleep(Duration::from_secs(1));
+        fs::remove_dir(&removed).expect("it is empty");
+        let [Ok(_first), Ok((dir, detach))] = made else { return vec![] };
+        let detached = detach();
+        drop(dir);
+        std::thread::sleep(KEPT);
+        fs::remove_dir(&kept).expect("it is empty");
+        vec![
+            id_and_tag(&program)[0],
+            id_and_tag(&other)[0],
+            id_and_tag(&again)[0],
+            detached.min(*set.iter().min().unwrap_or(&0)),
+        ]
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let [program, other, again, 0] = numbers[..] else { return not_checked(&format!("not attached: {numbers:?}")) };
+    let of =
+        |id: i64, op: &str| -> Vec<Value> { run.lines().filter(|e| e["prog"]["id"] == id && e["op"] == op).collect() };
+    let ends: Vec<String> =
+        of(program, "detach").iter().map(|e| format!("{} {}", e["seen_by"], e["attach"]["target"])).collect();
+    let names = [("inventory", "removed"), ("call", "kept")];
+    let is_named = |(by, name)| ends.iter().any(|end| end.contains(by) && end.contains(&format!("tt-{name}-{pid}")));
+    assert!(ends.len() == 2 && names.into_iter().all(is_named), "{ends:?}");
+    let mut seen: Vec<Value> =
+        [other, again].into_iter().flat_map(|id| [of(id, "attach"), of(id, "detach")].concat()).collect();
+    seen.sort_by_key(|e| e["ns"].as_u64());
+    let shown: Vec<_> =
+        seen.iter().map(|e| format!("{} {} {}", e["op"], e["prog"]["id"] == other, e["pid"] == pid)).collect();
+    let [begin, end] = ["attach", "detach"].map(|op| move |first: bool| format!("\"{op}\" {first} true"));
+    assert_eq!(shown, [begin(true), end(true), begin(true), end(true), begin(false), end(false)]);
+}
+
 #[test]
 fn an_attachment_by_netlink_has_its_process() {
     let _alone = alone();
@@ -432,7 +484,11 @@ fn link_to(other: &File, name: &str) -> bool {
 /// Checks the events of an attachment. `notified`: the kernel notifies tracetui of changes of interfaces in its namespace.
 fn check(run: &Run, case: &Case, ids: &[i64], notified: bool) -> Result<(), String> {
     let is_of = |e: &Value| e["prog"]["id"] == ids[0] || ids[1] != 0 && e["attach"]["link_id"] == ids[1];
-    let events: Vec<Value> = run.lines().filter(|e| e["kind"] == "bpf" && is_of(e)).collect();
+    // A detachment of a socket need not name the program.
+    let begun = run.lines().find(|e| is_of(e) && e["op"] == "attach").map(|begin| begin["attach"]["target"].clone());
+    let socket = begun.filter(|target| target.as_str().is_some_and(|target| target.starts_with("socket:")));
+    let is_there = |e: &Value| socket.is_some() && socket.as_ref() == e["attach"].get("target");
+    let events: Vec<Value> = run.lines().filter(|e| e["kind"] == "bpf" && (is_of(e) || is_there(e))).collect();
     let of = |op: &str| events.iter().filter(|e| e["op"] == op).cloned().collect::<Vec<_>>();
     let (begun, ended) = (of("attach"), of("detach"));
     let shown =

@@ -525,6 +525,23 @@ fn a_call_that_unloads_the_program_is_its_end() {
     }
 }
 
+/// A program of 32 bits can attach to a socket by a call without an event (socketcall). The inventory then reports the begin, before the
+/// end by another call, and reports no end.
+#[test]
+fn a_call_ends_once_what_only_the_inventory_saw_begin() {
+    for waited in [100, 900] {
+        let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
+        HostFrame::Trace(Trace { kinds: ALL.bits(), ..Trace::default() }).push(BootNanos(0), &mut kernel.batch);
+        [Act::Take, Act::Load].into_iter().for_each(|act| kernel.act(act));
+        kernel.attach(Attachment { program: 1, link: 0, via: Via::Setsockopt, place: 1 });
+        let detach = Act::Detach { nth: 0, names: false };
+        let rest = [Act::Take, Act::Wait { ms: waited }, Act::Batch, detach, Act::Take, Act::Take, Act::Batch];
+        rest.into_iter().for_each(|act| kernel.act(act));
+        let named = Named::new(1, 0, SOCKET + 1);
+        assert_eq!(events_of(&kernel.batches, |_| true), [(true, named), (false, named)], "{waited} ms");
+    }
+}
+
 /// The events as JSON without the time, and what is the same in the event of a begin and of its end.
 #[test]
 fn an_end_has_the_place_of_the_begin() {
