@@ -324,7 +324,7 @@ fn every_attachment_ends_once() {
         numbers.push(i64::from(linked));
         numbers
     });
-    let Some((run, _, numbers)) = acted else { return };
+    let Some((run, pid, numbers)) = acted else { return };
     let notified = numbers.last() == Some(&1);
     if !notified {
         let _ =
@@ -338,7 +338,7 @@ fn every_attachment_ends_once() {
             continue;
         }
         checked += 1;
-        failed.extend(check(&run, &case, ids, notified).err().map(|why| format!("{n}: {case:?}: {why}")));
+        failed.extend(check(&run, pid, &case, ids, notified).err().map(|why| format!("{n}: {case:?}: {why}")));
     }
     println!("{checked} attachments of {} ways", WAYS.len());
     assert!(failed.is_empty(), "{} of {checked}: {failed:#?}", failed.len());
@@ -482,7 +482,7 @@ fn link_to(other: &File, name: &str) -> bool {
 }
 
 /// Checks the events of an attachment. `notified`: the kernel notifies tracetui of changes of interfaces in its namespace.
-fn check(run: &Run, case: &Case, ids: &[i64], notified: bool) -> Result<(), String> {
+fn check(run: &Run, pid: i32, case: &Case, ids: &[i64], notified: bool) -> Result<(), String> {
     let is_of = |e: &Value| e["prog"]["id"] == ids[0] || ids[1] != 0 && e["attach"]["link_id"] == ids[1];
     // A detachment of a socket need not name the program.
     let begun = run.lines().find(|e| is_of(e) && e["op"] == "attach").map(|begin| begin["attach"]["target"].clone());
@@ -501,6 +501,18 @@ fn check(run: &Run, case: &Case, ids: &[i64], notified: bool) -> Result<(), Stri
     let ([begin], [end]) = (&begun[..], &ended[..]) else {
         return Err(format!("begins {:?}, ends {:?}", shown(&begun), shown(&ended)));
     };
+    // Which process made the attachment, and the end if that was a call.
+    let tools = match case.way {
+        XdpNetlink => Some(["bpftool", "ip"]),
+        Tc => Some(["tc"; 2]),
+        _ => None,
+    };
+    for (at, event) in [begin, end].into_iter().enumerate().filter(|(at, _)| *at == 0 || case.end == End::Detach) {
+        let is_by = tools.map_or(event["pid"] == pid, |tools| event["comm"] == tools[at]);
+        if !is_by {
+            return Err(format!("by {}[{}]: {}", event["comm"], event["pid"], shown(std::slice::from_ref(event))[0]));
+        }
+    }
     let ns = |event: &Value| event["ns"].as_u64().expect("a number");
     if ns(begin) > ns(end) {
         return Err("it ends before it begins".to_owned());

@@ -87,6 +87,11 @@ impl Waiting {
         self.place().is_some_and(|place| place.said()[1] == Place::of_socket(call))
     }
 
+    /// The time until which the call by netlink has sent its notification.
+    fn called(&self) -> BootNanos {
+        BootNanos(self.time.0.saturating_add(limits::BPF_CALLER_AFTER_NS))
+    }
+
     /// The time from which no system call can report it any more.
     fn due(&self) -> BootNanos {
         BootNanos(self.time.0.saturating_add(limits::BPF_LOAD_NS))
@@ -103,7 +108,7 @@ impl Waiting {
     fn push_until(&self, until: BootNanos, callers: &mut Callers, world: &World, made: &mut Batch) {
         let time = if self.keeps_time() { self.time } else { self.due().min(until) };
         for frame in self.event.frames() {
-            let header = FrameHeader { time, ..by(&frame, self.due(), callers) };
+            let header = FrameHeader { time, ..by(&frame, self.called(), callers) };
             let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
             match unread.zip(known_program(program_of(&frame), world)) {
                 Some((bpf, program)) => {
