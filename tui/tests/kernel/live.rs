@@ -2,6 +2,7 @@
 //! room, the exact starts of processes that are older than the trace.
 
 use crate::sys::{self, Actor, NOBODY, fork};
+use crate::tcp::net;
 use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked, release};
 use crate::trees::{Cgroup, Reused, Shared};
 
@@ -707,6 +708,8 @@ fn without_room(still_open: usize) {
     let capture = filter(FilterOptions { kind: vec!["tcp".to_owned()], ..FilterOptions::default() });
     let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
     let mut actor = Actor::new(move || {
+        sys::unshare(libc::CLONE_NEWNET);
+        net::up("lo");
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = server.local_addr().expect("its address");
         let open = || (TcpStream::connect(address).expect("it listens"), server.accept().expect("it came"));
