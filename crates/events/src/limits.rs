@@ -363,6 +363,9 @@ pub const DIFF_DEPTH: usize = 256;
 /// rare argument are compared.
 pub const DIFF_SIBLINGS: usize = 64;
 
+/// Files with the same name that a process opened or looked for, up to which they are compared as searches of a name in directories.
+pub const DIFF_DIRECTORIES: usize = 256;
+
 /// BPF programs, links and maps that an inventory reads, each. Further ones are left out, and a message says so.
 pub const BPF_PROGRAMS: usize = 65_536;
 

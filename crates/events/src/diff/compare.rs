@@ -1,9 +1,10 @@
 //! The differences between two trees, and which of them may follow from others.
 
-use super::names::{Chance, alike, leaf, shape};
+use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::{Did, Gaps, did};
+use super::search::{Place, is_absent, searches};
 use super::strings::StringTable;
-use super::tree::{Alone, NodeId, Pair, Side, Tree, tokens};
+use super::tree::{Alone, NodeId, Pair, Side, Tree, each, tokens};
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, HashMap};
@@ -22,11 +23,20 @@ impl Outcome {
     fn of(did: Did) -> Outcome {
         if did.has(did::FOUND) { Outcome::Found } else { Outcome::Failed(did.errno) }
     }
+
+    fn at(place: Place) -> Outcome {
+        match place {
+            Place::Untried => Outcome::Untouched,
+            Place::At(_) => Outcome::Found,
+            Place::Nowhere { errno, .. } => Outcome::Failed(errno),
+        }
+    }
 }
 
 /// The side that has less, if its events may be lost.
 fn lacking(a: Outcome, b: Outcome, lost: impl Fn(Side) -> Option<Side>) -> Option<Side> {
     match (a, b) {
+        (Outcome::Found, Outcome::Found) => lost(Side::B).or(lost(Side::A)),
         (Outcome::Found, _) | (_, Outcome::Untouched) => lost(Side::B),
         (_, Outcome::Found) | (Outcome::Untouched, _) => lost(Side::A),
         _ => lost(Side::A).or(lost(Side::B)),
@@ -42,6 +52,12 @@ pub(super) enum What {
         program: bool,
         a: Outcome,
         b: Outcome,
+    },
+    /// A name was looked for in several directories, and found in another one, or on one side only.
+    Searched {
+        name: u32,
+        a: Place,
+        b: Place,
     },
     /// The arguments differ: those that only A has, and those that only B has.
     Argv {
@@ -85,9 +101,47 @@ pub(super) enum What {
     },
 }
 
+impl What {
+    /// The results in A and B of a file that was looked for.
+    fn outcomes(&self) -> Option<(Outcome, Outcome)> {
+        match self {
+            What::Missing { a, b, .. } => Some((*a, *b)),
+            What::Searched { a, b, .. } => Some((Outcome::at(*a), Outcome::at(*b))),
+            _ => None,
+        }
+    }
+
+    /// The side that did not find the file.
+    pub(super) fn lacks(&self) -> Option<Side> {
+        match self.outcomes()? {
+            (Outcome::Found | Outcome::Untouched, Outcome::Failed(_)) => Some(Side::B),
+            (Outcome::Failed(_), Outcome::Found | Outcome::Untouched) => Some(Side::A),
+            // The file is absent in one run, and the other cannot open it.
+            (Outcome::Failed(a), Outcome::Failed(b)) if is_absent(a) != is_absent(b) => {
+                Some(if is_absent(a) { Side::B } else { Side::A })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the error is that there is no such file.
+    pub(super) fn is_absent(&self) -> bool {
+        let absent = |of: Outcome| matches!(of, Outcome::Failed(errno) if is_absent(errno));
+        self.outcomes().is_some_and(|(a, b)| absent(a) || absent(b))
+    }
+
+    /// Whether only one run looked for the file.
+    pub(super) fn is_new(&self) -> bool {
+        let untouched = |(a, b)| a == Outcome::Untouched || b == Outcome::Untouched;
+        !matches!(self, What::Missing { .. }) && self.outcomes().is_some_and(untouched)
+    }
+}
+
 /// How a difference relates to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub(super) enum Rank {
+    /// It is what a process that failed by itself lacked.
+    First,
     Cause,
     /// Another difference may explain it.
     Perhaps,
@@ -113,20 +167,6 @@ pub(super) struct Comparison<'a> {
 
 /// Lists of both sides, sorted by number.
 type Both<'a, T> = (&'a [(u32, T)], &'a [(u32, T)]);
-
-/// The facts about a pair that decide which differences follow from which.
-#[derive(Clone, Copy, Debug, Default)]
-struct Facts {
-    argv: bool,
-    missing: bool,
-    exit: bool,
-    /// The arguments of the process or of an ancestor differ.
-    changed: bool,
-    /// The exit status of the process or of an ancestor differs.
-    failing: bool,
-    /// The exit status of the process or of a descendant differs, or a file is missing there.
-    disturbed: bool,
-}
 
 impl Comparison<'_> {
     /// All differences, in the order of the pairs.
@@ -184,7 +224,9 @@ impl Comparison<'_> {
             all.push(difference(at, What::Argv { removed, added }, both.then_some(Side::B)));
         } else if compares_execs && a.cwd != b.cwd {
             let known = |cwd: u32| !strings.get(cwd).is_empty();
-            if known(a.cwd) && known(b.cwd) {
+            let chances = (&self.trees.0.chance, &self.trees.1.chance);
+            let same = alike((strings.get(a.cwd), chances.0), (strings.get(b.cwd), chances.1));
+            if known(a.cwd) && known(b.cwd) && !same {
                 all.push(difference(at, What::Cwd, None));
             }
         }
@@ -296,14 +338,14 @@ impl Comparison<'_> {
     }
 
     /// Compares the files of two roles.
-    fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &StringTable, all: &mut Vec<Difference>) {
+    fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
         let lost = |side: Side| self.gaps(side).may_lack(Kind::Open).then_some(side);
-        let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
+        let (mut both, mut only_a, mut only_b) = (Vec::new(), Vec::new(), Vec::new());
         each(a, b, |path, left, right| match (left, right) {
             (Some(left), Some(right)) => {
                 let (a, b) = (Outcome::of(left), Outcome::of(right));
                 if a != b && !volatile(strings.get(path)) {
-                    all.push(difference(at, What::Missing { path, program: false, a, b }, lacking(a, b, lost)));
+                    both.push((path, a, b));
                 }
             }
             (Some(did), None) => only_a.push((path, did)),
@@ -317,15 +359,27 @@ impl Comparison<'_> {
         drop_journals(&mut only_a, a, strings);
         drop_journals(&mut only_b, b, strings);
         self.drop_alike(&mut only_a, &mut only_b, strings);
-        let opened = |(path, did): (u32, Did), side: Side| {
-            let (a, b) = match side {
-                Side::A => (Outcome::of(did), Outcome::Untouched),
-                Side::B => (Outcome::Untouched, Outcome::of(did)),
-            };
-            difference(at, What::Opened { path, a, b }, lacking(a, b, lost))
-        };
-        all.extend(only_a.into_iter().map(|file| opened(file, Side::A)));
-        all.extend(only_b.into_iter().map(|file| opened(file, Side::B)));
+        let only = only_a.into_iter().map(|(path, did)| (path, Outcome::of(did), Outcome::Untouched));
+        let only = only.chain(only_b.into_iter().map(|(path, did)| (path, Outcome::Untouched, Outcome::of(did))));
+        let only: Vec<_> = only.collect();
+        let differ: Vec<u32> = both.iter().chain(&only).map(|(path, ..)| *path).collect();
+        let differ: Vec<u32> = differ.into_iter().filter(|path| !is_message(strings.get(*path))).collect();
+        let failed = self.fails_more(at);
+        let failed = (failed == Some(Side::A), failed == Some(Side::B));
+        let searches = searches(&differ, (a, b), failed, strings);
+        let explained: FxHashSet<u32> = searches.iter().flat_map(|search| &search.paths).copied().collect();
+        for search in searches {
+            let (a, b) = (Outcome::at(search.a), Outcome::at(search.b));
+            let name = strings.id(&search.name);
+            all.push(difference(at, What::Searched { name, a: search.a, b: search.b }, lacking(a, b, lost)));
+        }
+        for (files, is_only) in [(both, false), (only, true)] {
+            for (path, a, b) in files.into_iter().filter(|(path, ..)| !explained.contains(path)) {
+                let what =
+                    if is_only { What::Opened { path, a, b } } else { What::Missing { path, program: false, a, b } };
+                all.push(difference(at, what, lacking(a, b, lost)));
+            }
+        }
     }
 
     /// Removes files that differ only in process ids and random names.
@@ -381,195 +435,10 @@ impl Comparison<'_> {
             all.push(difference(alone.pair, What::Bpf { what, a, b }, lost));
         }
     }
-
-    /// Decides which differences may follow from others.
-    fn rank(&self, strings: &StringTable, all: &mut [Difference]) {
-        let facts = self.facts(all);
-        let made = self.made_differently(&facts);
-        let of = |at: usize| facts.get(at).copied().unwrap_or_default();
-        let mut failed_below = vec![false; self.pairs.len()];
-        for at in (1..self.pairs.len()).rev() {
-            if failed_below[at] || of(at).exit {
-                failed_below[self.pairs[at].parent] = true;
-            }
-        }
-        // Whether a process failed on a side by itself: not because of a child, a file or its arguments.
-        let fails = |at: usize, side: Side| {
-            let fact = of(at);
-            let below = failed_below.get(at).copied().unwrap_or_default();
-            fact.exit && !fact.missing && !fact.changed && !below && self.fails_more(at) == Some(side)
-        };
-        let mut single: FxHashMap<(usize, Side), usize> = FxHashMap::default();
-        self.alone.iter().for_each(|alone| *single.entry((alone.pair, alone.side)).or_default() += 1);
-        for difference in all.iter_mut() {
-            let Difference { pair, what, .. } = &*difference;
-            let here = of(*pair);
-            let above = of(self.pairs[*pair].parent);
-            let rank = match what {
-                What::Missing { path, .. } if made.contains(path) => Rank::Follows,
-                What::Argv { .. } | What::Cwd if *pair != 0 && above.changed => Rank::Follows,
-                What::Tcp { a: Outcome::Untouched, .. } | What::Tcp { b: Outcome::Untouched, .. } => {
-                    by(here.changed || here.exit || here.missing, here.disturbed)
-                }
-                What::Missing { .. } | What::Bpf { .. } | What::Tcp { .. } | What::Unrecorded { .. } => Rank::Cause,
-                What::Argv { .. } | What::Cwd => Rank::Cause,
-                What::Count { .. } => by(here.changed || above.failing, above.disturbed),
-                What::Alone { side, .. } if self.not_found(*pair, side.other()) => Rank::Cause,
-                // If only one program was not executed, that may be the cause. If several were not, the process stopped before
-                // them.
-                What::Alone { side, .. } if fails(*pair, side.other()) => {
-                    by(false, single.get(&(*pair, *side)) != Some(&1))
-                }
-                What::Alone { .. } => by(here.changed || here.failing, here.disturbed),
-                What::Exit => Rank::Cause,
-                // A file that a failed process looked for may be the cause.
-                What::Opened { path, a: Outcome::Untouched, b: Outcome::Failed(_) } if fails(*pair, Side::B) => {
-                    if is_message(strings.get(*path)) {
-                        Rank::Follows
-                    } else {
-                        Rank::Perhaps
-                    }
-                }
-                What::Opened { path, a: Outcome::Failed(_), b: Outcome::Untouched } if fails(*pair, Side::A) => {
-                    if is_message(strings.get(*path)) {
-                        Rank::Follows
-                    } else {
-                        Rank::Perhaps
-                    }
-                }
-                What::Opened { path, a, b } => {
-                    let after = here.changed || here.exit || here.missing || made.contains(path);
-                    let tried = matches!((a, b), (Outcome::Failed(_), _) | (_, Outcome::Failed(_)));
-                    by(after, tried || here.disturbed)
-                }
-            };
-            difference.rank = rank;
-        }
-        only_tried(self.pairs.len(), all);
-    }
-
-    /// The side on which more processes of a pair failed.
-    fn fails_more(&self, pair: usize) -> Option<Side> {
-        let pair = self.pairs[pair];
-        let failed = |exits: &[(u32, u64)]| {
-            exits.iter().filter(|(status, _)| *status != 0).map(|(_, count)| *count).sum::<u64>()
-        };
-        let (a, b) = (&self.trees.0.nodes[pair.a].exits, &self.trees.1.nodes[pair.b].exits);
-        match failed(a).cmp(&failed(b)) {
-            std::cmp::Ordering::Greater => Some(Side::A),
-            std::cmp::Ordering::Less => Some(Side::B),
-            std::cmp::Ordering::Equal => None,
-        }
-    }
-
-    /// Whether a process did not find a command: exit code 127, or 126 if it could not be executed.
-    fn not_found(&self, pair: usize, side: Side) -> bool {
-        let pair = self.pairs[pair];
-        let failed = |exits: &[(u32, u64)]| exits.iter().any(|(status, _)| matches!(status >> 8, 126 | 127));
-        let (a, b) = (&self.trees.0.nodes[pair.a].exits, &self.trees.1.nodes[pair.b].exits);
-        if side == Side::A { failed(a) && !failed(b) } else { failed(b) && !failed(a) }
-    }
-
-    fn facts(&self, all: &[Difference]) -> Vec<Facts> {
-        let mut facts = vec![Facts::default(); self.pairs.len()];
-        for difference in all {
-            let fact = &mut facts[difference.pair];
-            match &difference.what {
-                What::Argv { .. } | What::Cwd => fact.argv = true,
-                What::Missing { .. } => fact.missing = true,
-                What::Exit => fact.exit = true,
-                _ => {}
-            }
-        }
-        for at in 0..facts.len() {
-            let above = if at == 0 { Facts::default() } else { facts[self.pairs[at].parent] };
-            facts[at].changed = facts[at].argv || above.changed;
-            facts[at].failing = facts[at].exit || above.failing;
-        }
-        for at in (0..facts.len()).rev() {
-            facts[at].disturbed |= facts[at].exit || facts[at].missing;
-            if facts[at].disturbed {
-                facts[self.pairs[at].parent].disturbed = true;
-            }
-        }
-        facts
-    }
-
-    /// The files written by processes that only one run has, or that failed or were started differently.
-    fn made_differently(&self, facts: &[Facts]) -> FxHashSet<u32> {
-        let mut made = FxHashSet::default();
-        let mut add = |tree: &Tree, node: NodeId| {
-            let wrote = tree.nodes[node].opens.iter().filter(|(_, did)| did.has(did::WROTE));
-            made.extend(wrote.map(|(path, _)| *path));
-        };
-        for (fact, pair) in facts.iter().zip(self.pairs) {
-            if fact.changed || fact.exit {
-                add(self.trees.0, pair.a);
-                add(self.trees.1, pair.b);
-            }
-        }
-        for alone in self.alone {
-            let tree = if alone.side == Side::A { self.trees.0 } else { self.trees.1 };
-            tree.below(alone.node).for_each(|node| add(tree, node));
-        }
-        made
-    }
-}
-
-/// A program opens the message catalogue when it has something to report.
-fn is_message(path: &[u8]) -> bool {
-    path.ends_with(b".mo") || path.ends_with(b"/locale.alias")
-}
-
-/// A path that was tried without success explains nothing if there are other differences.
-fn only_tried(pairs: usize, all: &mut [Difference]) {
-    let mut explained = vec![false; pairs];
-    for difference in all.iter() {
-        explained[difference.pair] |= difference.rank == Rank::Cause && !matches!(difference.what, What::Exit);
-    }
-    let any = explained.contains(&true);
-    for difference in all.iter_mut() {
-        let tried = matches!(
-            difference.what,
-            What::Opened { a: Outcome::Failed(_), .. } | What::Opened { b: Outcome::Failed(_), .. }
-        );
-        if tried && difference.rank == Rank::Perhaps {
-            difference.rank = if explained[difference.pair] {
-                Rank::Follows
-            } else if any {
-                Rank::Perhaps
-            } else {
-                Rank::Cause
-            };
-        }
-    }
-}
-
-fn by(follows: bool, perhaps: bool) -> Rank {
-    match (follows, perhaps) {
-        (true, _) => Rank::Follows,
-        (false, true) => Rank::Perhaps,
-        (false, false) => Rank::Cause,
-    }
 }
 
 fn difference(pair: usize, what: What, unknown: Option<Side>) -> Difference {
     Difference { pair, what, rank: Rank::Cause, unknown }
-}
-
-/// Calls `with` for every number in two sorted lists.
-fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Option<T>, Option<T>)) {
-    let (mut one, mut other) = (a.iter().peekable(), b.iter().peekable());
-    loop {
-        let id = match (one.peek(), other.peek()) {
-            (Some((x, _)), Some((y, _))) => *x.min(y),
-            (Some((x, _)), None) | (None, Some((x, _))) => *x,
-            (None, None) => return,
-        };
-        let left = one.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
-        let right = other.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
-        with(id, left, right);
-    }
 }
 
 /// Removes what a program looked for in vain above the directory of its run, if the same was looked for above that of the other run.

@@ -60,7 +60,7 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
 }
 
 /// The files of a run, with the bits of all roles.
-fn files(tree: &Tree) -> FxHashMap<u32, u8> {
+pub(super) fn files(tree: &Tree) -> FxHashMap<u32, u8> {
     let mut files = FxHashMap::default();
     for (path, did) in tree.nodes.iter().flat_map(|node| &node.opens) {
         *files.entry(*path).or_default() |= did.bits;

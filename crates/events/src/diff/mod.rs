@@ -6,7 +6,10 @@
 //! | `created` | random names, by what the runs did with the files |
 //! | `run` | the fold over the events of a recording: roles, and what each did |
 //! | `tree` | both runs as trees, and the pairs of roles that correspond |
-//! | `compare` | the differences of each pair, and which follow from others |
+//! | `compare` | the differences of each pair |
+//! | `search` | names that a process looked for in several directories |
+//! | `rank` | which differences may follow from others |
+//! | `label` | the names of processes in the lines |
 //! | `report` | the lines, as text and as JSON |
 //! | `strings` | strings by number |
 //!
@@ -15,9 +18,12 @@
 
 mod compare;
 mod created;
+mod label;
 mod names;
+mod rank;
 mod report;
 mod run;
+mod search;
 mod strings;
 #[cfg(test)]
 mod tests;

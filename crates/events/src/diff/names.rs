@@ -230,6 +230,11 @@ pub(super) fn leaf(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
+/// A program opens the message catalogue when it has something to report.
+pub(super) fn is_message(path: &[u8]) -> bool {
+    path.ends_with(b".mo") || path.ends_with(b"/locale.alias")
+}
+
 /// The rest of a path after a directory: empty, or with its slash.
 fn below<'p>(path: &'p [u8], dir: &[u8]) -> Option<&'p [u8]> {
     path.strip_prefix(dir).filter(|rest| rest.is_empty() || rest.starts_with(b"/"))

@@ -2,8 +2,9 @@
 //! counted.
 
 use super::compare::{Comparison, Difference, Outcome, Rank, What, exits};
-use super::names::leaf;
+use super::label::{COMMAND, labels, name, shortened};
 use super::run::Gaps;
+use super::search::{Place, is_absent};
 use super::strings::StringTable;
 use super::tree::{NodeId, RoleNode, Side};
 use crate::event::exit::{Ended, Exit};
@@ -20,9 +21,6 @@ const LINES: usize = 4;
 
 /// The most names in a line. Further ones are counted.
 const NAMED: usize = 3;
-
-/// The most characters of a command line in a line of text.
-const COMMAND: usize = 60;
 
 /// Whether a difference is certain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,10 +131,11 @@ impl DiffLine {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Key {
     Missing { path: u32, program: bool, a: Outcome, b: Outcome },
+    Searched { name: u32, a: Place, b: Place },
     Argv { removed: Vec<u32>, added: Vec<u32> },
     Cwd { a: u32, b: u32 },
     Count { exe: u32, more: Side },
-    Alone { exe: u32, side: Side, pair: usize },
+    Alone { exe: u32, side: Side, pair: usize, first: bool },
     Bpf { what: u32, exe: u32, more: Side },
     Tcp { peer: u32, exe: u32, a: Outcome, b: Outcome },
     Exit { exe: u32, a: Vec<u8>, b: Vec<u8> },
@@ -179,18 +178,20 @@ impl<'a> Maker<'a> {
         // Stable: within a kind, in the order of the processes.
         groups.sort_by_key(|group| (group.rank, class(&group.key)));
         let mut report = DiffReport { directories, ..DiffReport::default() };
-        let causes = groups.iter().filter(|group| group.rank == Rank::Cause).count();
+        let causes = groups.iter().filter(|group| group.rank <= Rank::Cause).count();
         let mut room = LINES.saturating_sub(causes);
-        for group in &groups {
+        let roles: Vec<&RoleNode> = groups.iter().map(|group| self.role(group)).collect();
+        let labels = labels(&roles, self.strings);
+        for (group, label) in groups.iter().zip(labels) {
             let shown = match group.rank {
-                Rank::Cause => true,
+                Rank::First | Rank::Cause => true,
                 Rank::Perhaps if room > 0 => {
                     room -= 1;
                     true
                 }
                 _ => false,
             };
-            let mut line = self.line(group);
+            let mut line = self.line(group, label);
             line.follows = !shown;
             if shown {
                 report.lines.push(line);
@@ -255,12 +256,17 @@ impl<'a> Maker<'a> {
         let (a, b) = self.nodes(one.pair);
         match &one.what {
             What::Missing { path, program, a, b } => Key::Missing { path: *path, program: *program, a: *a, b: *b },
+            // The number of directories may differ between roles.
+            What::Searched { name, a, b } => Key::Searched { name: *name, a: a.any_number(), b: b.any_number() },
             What::Argv { removed, added } => Key::Argv { removed: removed.clone(), added: added.clone() },
             What::Cwd => Key::Cwd { a: a.cwd, b: b.cwd },
             What::Count { a: more, b: less } => {
                 Key::Count { exe: a.exe, more: if more > less { Side::A } else { Side::B } }
             }
-            What::Alone { side, node } => Key::Alone { exe: self.node(*side, *node).exe, side: *side, pair: one.pair },
+            What::Alone { side, node } => {
+                let exe = self.node(*side, *node).exe;
+                Key::Alone { exe, side: *side, pair: one.pair, first: one.rank == Rank::First }
+            }
             What::Bpf { what, a: more, b: less } => {
                 let more = if more > less { Side::A } else { Side::B };
                 Key::Bpf { what: *what, exe: self.comparison.trees.0.nodes[pair.a].exe, more }
@@ -293,16 +299,21 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn line(&self, group: &Group) -> DiffLine {
-        let node = match &group.first.what {
+    /// The role of a line.
+    fn role(&self, group: &Group) -> &RoleNode {
+        match &group.first.what {
             What::Alone { side, node } => self.node(*side, *node),
             _ => self.nodes(group.first.pair).0,
-        };
+        }
+    }
+
+    fn line(&self, group: &Group, label: Vec<u8>) -> DiffLine {
+        let node = self.role(group);
         let mut line = DiffLine {
             kind: word(&group.first.what),
             status: if group.first.unknown.is_some() { Status::Unknown } else { Status::Different },
             follows: false,
-            process: self.label(node),
+            process: label,
             exe: self.strings.get(node.exe).to_vec(),
             argv: node.argv.iter().map(|word| self.strings.get(*word).to_vec()).collect(),
             roles: group.pairs.len(),
@@ -333,6 +344,13 @@ impl<'a> Maker<'a> {
                     &line.b,
                     b" in B",
                 ]);
+            }
+            Key::Searched { .. } => {
+                if let What::Searched { a, b, .. } = group.first.what {
+                    (line.a, line.b) = (self.place(a), self.place(b));
+                }
+                line.text =
+                    join(&[&self.files(&group.paths), b" by ", &who, b": ", &line.a, b" in A, ", &line.b, b" in B"]);
             }
             Key::Argv { removed, added } => {
                 let words =
@@ -411,6 +429,20 @@ impl<'a> Maker<'a> {
         }
     }
 
+    fn place(&self, place: Place) -> Vec<u8> {
+        match place {
+            Place::Untried => outcome(Outcome::Untouched),
+            Place::At(path) => self.strings.get(path).to_vec(),
+            Place::Nowhere { directories: 1, errno } => outcome(Outcome::Failed(errno)),
+            Place::Nowhere { directories, errno } => {
+                let none = format!("in none of {} directories", grouped(u64::from(directories)));
+                let why = outcome(Outcome::Failed(errno));
+                let why = if is_absent(errno) { Vec::new() } else { join(&[b" (", &why, b")"]) };
+                join(&[none.as_bytes(), &why])
+            }
+        }
+    }
+
     fn describe_opened(&self, (a, b): (Outcome, Outcome), group: &Group, who: &[u8], line: &mut DiffLine) {
         (line.a, line.b) = (outcome(a), outcome(b));
         let files = self.files(&group.paths);
@@ -434,7 +466,7 @@ impl<'a> Maker<'a> {
                 break;
             }
             if self.exits[at] {
-                names.push(self.name(self.nodes(at).0).to_vec());
+                names.push(name(self.nodes(at).0, self.strings).to_vec());
             }
         }
         names.dedup();
@@ -467,54 +499,6 @@ impl<'a> Maker<'a> {
         }
         out
     }
-
-    /// The name of a program, as it was called.
-    fn name<'n>(&'n self, node: &RoleNode) -> &'n [u8] {
-        let called = node.argv.first().map_or(&[][..], |word| self.strings.get(*word));
-        match leaf(called) {
-            [] => leaf(self.strings.get(node.exe)),
-            name => name,
-        }
-    }
-
-    /// The command line, or the program and its main argument.
-    fn label(&self, node: &RoleNode) -> Vec<u8> {
-        let mut out = if node.forked { b"fork of ".to_vec() } else { Vec::new() };
-        out.extend_from_slice(self.name(node));
-        let words: Vec<&[u8]> = node.argv.iter().skip(1).map(|word| self.strings.get(*word)).collect();
-        let whole = words.iter().map(|word| word.len() + 1).sum::<usize>() + out.len();
-        match main_argument(&words).filter(|_| whole > COMMAND) {
-            Some(word) => {
-                out.push(b' ');
-                out.extend_from_slice(word);
-                shortened(&out, COMMAND)
-            }
-            None => {
-                words.iter().for_each(|word| out.extend_from_slice(&[b" ", *word].concat()));
-                shortened(&out, COMMAND)
-            }
-        }
-    }
-}
-
-/// The argument that names the file a process works on: the first file that is not the value of an option.
-fn main_argument<'w>(words: &[&'w [u8]]) -> Option<&'w [u8]> {
-    const VALUED: [&[u8]; 11] = [
-        b"-o",
-        b"-I",
-        b"-L",
-        b"-MF",
-        b"-MT",
-        b"-MQ",
-        b"-isystem",
-        b"-iquote",
-        b"-include",
-        b"-dumpdir",
-        b"-imultiarch",
-    ];
-    let value = |at: usize| at > 0 && VALUED.contains(&words[at - 1]);
-    let is_file = |word: &[u8]| !word.starts_with(b"-") && word.contains(&b'.') && !word.contains(&b' ');
-    words.iter().enumerate().find(|(at, word)| is_file(word) && !value(*at)).map(|(_, word)| *word)
 }
 
 /// Joins groups about the files of the same roles.
@@ -525,6 +509,13 @@ fn join_files(groups: Vec<Group>) -> Vec<Group> {
         let (class, a, b) = match group.key {
             Key::Missing { program, a, b, .. } => (u8::from(program), a, b),
             Key::Opened { a, b, .. } => (2, a, b),
+            // Alternatives of one name.
+            Key::Searched { a: Place::Untried, b: Place::Nowhere { errno, .. }, .. } => {
+                (3, Outcome::Untouched, Outcome::Failed(errno))
+            }
+            Key::Searched { a: Place::Nowhere { errno, .. }, b: Place::Untried, .. } => {
+                (3, Outcome::Failed(errno), Outcome::Untouched)
+            }
             _ => {
                 out.push(group);
                 continue;
@@ -547,7 +538,7 @@ fn join_files(groups: Vec<Group>) -> Vec<Group> {
 
 fn path_of(key: &Key) -> Option<u32> {
     match key {
-        Key::Missing { path, .. } | Key::Opened { path, .. } => Some(*path),
+        Key::Missing { path, .. } | Key::Opened { path, .. } | Key::Searched { name: path, .. } => Some(*path),
         _ => None,
     }
 }
@@ -556,7 +547,8 @@ fn path_of(key: &Key) -> Option<u32> {
 fn class(key: &Key) -> u8 {
     match key {
         Key::Missing { program: true, .. } => 0,
-        Key::Missing { .. } => 1,
+        Key::Searched { a: Place::At(_), b: Place::At(_), .. } => 8,
+        Key::Missing { .. } | Key::Searched { .. } => 1,
         Key::Argv { .. } => 2,
         Key::Cwd { .. } => 3,
         Key::Count { .. } | Key::Alone { .. } => 4,
@@ -571,7 +563,8 @@ fn class(key: &Key) -> u8 {
 
 fn word(what: &What) -> &'static str {
     match what {
-        What::Missing { .. } => "missing",
+        What::Searched { a: Place::At(_), b: Place::At(_), .. } => "opened",
+        What::Missing { .. } | What::Searched { .. } => "missing",
         What::Argv { .. } => "argv",
         What::Cwd => "cwd",
         What::Count { .. } | What::Alone { .. } => "exec",
@@ -632,15 +625,6 @@ fn times(count: u64) -> Vec<u8> {
         0 => b"never".to_vec(),
         1 => b"once".to_vec(),
         count => format!("{} times", grouped(count)).into_bytes(),
-    }
-}
-
-fn shortened(text: &[u8], length: usize) -> Vec<u8> {
-    // The cut must not split a character.
-    let end = (0..=length).rev().find(|end| text.get(*end).is_none_or(|byte| byte & 0xc0 != 0x80)).unwrap_or(length);
-    match text.get(..end) {
-        Some(start) if text.len() > length + 3 => join(&[start, b"..."]),
-        _ => text.to_vec(),
     }
 }
 

@@ -1,3 +1,5 @@
+mod causes;
+
 use super::{DiffReport, Gaps, Run, Status, compare};
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
@@ -243,7 +245,7 @@ fn a_changed_flag_is_one_line() {
 fn a_missing_header_comes_before_what_follows_from_it() {
     let changed = Change { header: Some(ENOENT), ..plain() };
     let lines = [
-        "missing  /usr/include/x.h by cc1 -O2 -I./inc b.c -o /tmp/cc*.s: found in A, ENOENT in B",
+        "missing  x.h by cc1 -O2 -I./inc b.c -o /tmp/cc*.s: /usr/include/x.h in A, in none of 2 directories in B",
         "exit     cc1 -O2 -I./inc b.c -o /tmp/cc*.s: 0 in A, 1 in B; then also cc, sh, make",
         "follow   4 more differences may follow from these: 2 exec, 2 opened",
     ];

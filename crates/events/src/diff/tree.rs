@@ -88,7 +88,12 @@ pub(super) fn same_directories(a: &Run, b: &Run) -> Vec<(Vec<u8>, Vec<u8>)> {
     let below = |dirs: &[Vec<u8>], top: &[u8]| {
         dirs.iter().filter_map(|dir| dir.strip_prefix(top).map(<[u8]>::to_vec)).collect::<HashSet<_>>()
     };
+    let inside = |one: &[u8], other: &[u8]| one.strip_prefix(other).is_some_and(|rest| rest.starts_with(b"/"));
     let same = |(one, other): &(Vec<u8>, Vec<u8>)| {
+        // A directory does not correspond to one inside it.
+        if inside(one, other) || inside(other, one) {
+            return false;
+        }
         let (one, other) = (below(&only_a, one), below(&only_b, other));
         one.is_subset(&other) || other.is_subset(&one)
     };
@@ -441,6 +446,21 @@ pub(super) fn tokens(node: &RoleNode, strings: &mut StringTable) -> Vec<u32> {
 fn sorted(mut tokens: Vec<u32>) -> Vec<u32> {
     tokens.sort_unstable();
     tokens
+}
+
+/// Calls `with` for every number in two sorted lists.
+pub(super) fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Option<T>, Option<T>)) {
+    let (mut one, mut other) = (a.iter().peekable(), b.iter().peekable());
+    loop {
+        let id = match (one.peek(), other.peek()) {
+            (Some((x, _)), Some((y, _))) => *x.min(y),
+            (Some((x, _)), None) | (None, Some((x, _))) => *x,
+            (None, None) => return,
+        };
+        let left = one.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
+        let right = other.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
+        with(id, left, right);
+    }
 }
 
 /// The number of common elements of two sorted lists.

@@ -1,0 +1,74 @@
+//! The names of processes in lines of text.
+
+use super::names::leaf;
+use super::strings::StringTable;
+use super::tree::RoleNode;
+
+/// The most characters of a command line in a line of text.
+pub(super) const COMMAND: usize = 60;
+
+/// The name of a program, as it was called.
+pub(super) fn name<'s>(node: &RoleNode, strings: &'s StringTable) -> &'s [u8] {
+    let called = node.argv.first().map_or(&[][..], |word| strings.get(*word));
+    match leaf(called) {
+        [] => leaf(strings.get(node.exe)),
+        name => name,
+    }
+}
+
+/// The labels of roles.
+pub(super) fn labels(roles: &[&RoleNode], strings: &StringTable) -> Vec<Vec<u8>> {
+    roles.iter().map(|role| label(role, strings)).collect()
+}
+
+/// The command line, or the program and its main argument.
+fn label(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+    let whole = command(node, strings);
+    let words: Vec<&[u8]> = node.argv.iter().skip(1).map(|word| strings.get(*word)).collect();
+    match main_argument(&words).filter(|_| whole.len() > COMMAND) {
+        Some(word) => shortened(&[&called(node, strings)[..], b" ", word].concat(), COMMAND),
+        None => shortened(&whole, COMMAND),
+    }
+}
+
+/// The whole command line.
+fn command(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+    let mut whole = called(node, strings);
+    let words = node.argv.iter().skip(1).map(|word| strings.get(*word));
+    words.for_each(|word| whole.extend_from_slice(&[b" ", word].concat()));
+    whole
+}
+
+fn called(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+    let forked: &[u8] = if node.forked { b"fork of " } else { b"" };
+    [forked, name(node, strings)].concat()
+}
+
+/// The argument that names the file a process works on: the first file that is not the value of an option.
+fn main_argument<'w>(words: &[&'w [u8]]) -> Option<&'w [u8]> {
+    const VALUED: [&[u8]; 11] = [
+        b"-o",
+        b"-I",
+        b"-L",
+        b"-MF",
+        b"-MT",
+        b"-MQ",
+        b"-isystem",
+        b"-iquote",
+        b"-include",
+        b"-dumpdir",
+        b"-imultiarch",
+    ];
+    let value = |at: usize| at > 0 && VALUED.contains(&words[at - 1]);
+    let is_file = |word: &[u8]| !word.starts_with(b"-") && word.contains(&b'.') && !word.contains(&b' ');
+    words.iter().enumerate().find(|(at, word)| is_file(word) && !value(*at)).map(|(_, word)| *word)
+}
+
+pub(super) fn shortened(text: &[u8], length: usize) -> Vec<u8> {
+    // The cut must not split a character.
+    let end = (0..=length).rev().find(|end| text.get(*end).is_none_or(|byte| byte & 0xc0 != 0x80)).unwrap_or(length);
+    match text.get(..end) {
+        Some(start) if text.len() > length + 3 => [start, b"..."].concat(),
+        _ => text.to_vec(),
+    }
+}

@@ -1,0 +1,158 @@
+//! Names that a process looked for in several directories: headers, libraries, modules.
+
+use super::names::leaf;
+use super::run::{Did, did};
+use super::strings::StringTable;
+use super::tree::each;
+use crate::limits;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// The most components of a name that was looked for: `sys/types.h` has two.
+const COMPONENTS: usize = 4;
+
+/// The result of a search in one run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Place {
+    /// It did not look for the name.
+    Untried,
+    /// It opened this file.
+    At(u32),
+    /// It found none. The error is ENOENT, unless there was another.
+    Nowhere { directories: u32, errno: u8 },
+}
+
+impl Place {
+    /// The number of directories without the name.
+    pub(super) fn directories(self) -> u32 {
+        if let Place::Nowhere { directories, .. } = self { directories } else { 0 }
+    }
+
+    /// The same without the number of directories.
+    pub(super) fn any_number(self) -> Place {
+        match self {
+            Place::Nowhere { errno, .. } => Place::Nowhere { directories: 0, errno },
+            place => place,
+        }
+    }
+}
+
+/// A name that one run found elsewhere than the other, or only one.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) name: Vec<u8>,
+    pub(super) a: Place,
+    pub(super) b: Place,
+    /// The paths that were tried.
+    pub(super) paths: Vec<u32>,
+}
+
+type File = (u32, Option<Did>, Option<Did>);
+
+/// The files of a role in one run.
+type Files<'a> = &'a [(u32, Did)];
+
+/// Finds the searches that explain these differing files. `failed`: whether the process failed in A, and in B. A name that only one
+/// run looked for is only an explanation if it failed there.
+pub(super) fn searches(
+    differ: &[u32],
+    (a, b): (Files<'_>, Files<'_>),
+    failed: (bool, bool),
+    strings: &StringTable,
+) -> Vec<Search> {
+    let name = |path: u32| leaf(strings.get(path));
+    let mut files: FxHashMap<&[u8], Vec<File>> = differ.iter().map(|path| (name(*path), Vec::new())).collect();
+    each(a, b, |path, a, b| {
+        if let Some(same) = files.get_mut(name(path)) {
+            same.push((path, a, b));
+        }
+    });
+    let mut explained: FxHashSet<u32> = FxHashSet::default();
+    let mut found = Vec::new();
+    for path in differ {
+        let same = files.get(name(*path)).filter(|same| same.len() <= limits::DIFF_DIRECTORIES);
+        let Some(same) = same.filter(|_| !explained.contains(path)) else { continue };
+        if let Some(search) = search(strings.get(*path), same, failed, strings) {
+            explained.extend(&search.paths);
+            found.push(search);
+        }
+    }
+    found
+}
+
+/// The search that a path is from. Tries the last component as the name, then more of them: `types.h` may be found elsewhere, and
+/// `sys/types.h` nowhere.
+fn search(path: &[u8], files: &[File], failed: (bool, bool), strings: &StringTable) -> Option<Search> {
+    let starts = (0..path.len()).rev().filter(|at| path[*at] == b'/').take(COMPONENTS);
+    // Two files of which only the last component is known may have different names.
+    let is_name = |at: usize, directories: usize| at == 0 || at == 1 && directories > 2;
+    for (at, start) in starts.enumerate() {
+        let ends = |(file, ..): &&File| strings.get(*file).ends_with(&path[start..]);
+        let same: Vec<File> = files.iter().filter(ends).copied().collect();
+        let (Some(a), Some(b)) =
+            (place(same.iter().map(|(path, a, _)| (*path, *a))), place(same.iter().map(|(path, _, b)| (*path, *b))))
+        else {
+            continue;
+        };
+        let is = match (a, b) {
+            (Place::At(one), Place::At(other)) => one != other,
+            (Place::At(path), Place::Nowhere { directories, .. })
+            | (Place::Nowhere { directories, .. }, Place::At(path)) => directories > 1 && !is_refused(path, &same),
+            (Place::Untried, Place::Nowhere { .. }) => failed.1 && is_name(at, same.len()),
+            (Place::Nowhere { .. }, Place::Untried) => failed.0 && is_name(at, same.len()),
+            _ => false,
+        };
+        if is {
+            let paths = same.iter().map(|(path, ..)| *path).collect();
+            return Some(Search { name: common_end(&same, strings), a, b, paths });
+        }
+    }
+    None
+}
+
+/// Whether one run got an error for a file that it did not look for elsewhere.
+fn is_refused(path: u32, files: &[File]) -> bool {
+    let refused = |did: Option<Did>| did.is_some_and(|did| !did.has(did::FOUND) && !is_absent(did.errno));
+    files.iter().any(|(file, a, b)| *file == path && (refused(*a) || refused(*b)))
+}
+
+/// Whether an error means that there is no such file.
+pub(super) fn is_absent(errno: u8) -> bool {
+    const ENOENT: u8 = 2;
+    const ENOTDIR: u8 = 20;
+    matches!(errno, ENOENT | ENOTDIR)
+}
+
+/// The result of a search; `None` if it found several files, a directory, or a file that it created.
+fn place(files: impl Iterator<Item = (u32, Option<Did>)>) -> Option<Place> {
+    let mut place = Place::Untried;
+    for (path, did) in files.filter_map(|(path, did)| Some((path, did?))) {
+        place = match (place, did.has(did::FOUND)) {
+            (Place::At(_), true) => return None,
+            (_, true) if did.has(did::WROTE | did::DIRECTORY) => return None,
+            (_, true) => Place::At(path),
+            (Place::At(at), false) => Place::At(at),
+            (Place::Nowhere { directories, errno }, false) => {
+                let errno = if is_absent(errno) { did.errno } else { errno };
+                Place::Nowhere { directories: directories + 1, errno }
+            }
+            (Place::Untried, false) => Place::Nowhere { directories: 1, errno: did.errno },
+        };
+    }
+    Some(place)
+}
+
+/// The components that all paths end with. A single path is its name.
+fn common_end(files: &[File], strings: &StringTable) -> Vec<u8> {
+    let mut paths = files.iter().map(|(path, ..)| strings.get(*path));
+    let first = paths.next().unwrap_or_default();
+    let mut length = first.len();
+    for path in paths {
+        let same =
+            first[first.len() - length..].iter().rev().zip(path.iter().rev()).take_while(|(one, other)| one == other);
+        length = same.count();
+    }
+    let end = &first[first.len() - length..];
+    // A component must be whole.
+    let cut = if length == first.len() { 0 } else { end.iter().position(|byte| *byte == b'/').map_or(0, |at| at + 1) };
+    end[cut..].to_vec()
+}

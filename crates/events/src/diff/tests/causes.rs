@@ -1,0 +1,168 @@
+//! The first line is the cause.
+
+use super::*;
+
+const EACCES: i32 = -13;
+const ENOSPC: i32 = -28;
+const DIRECTORIES: [&str; 3] = ["inc1", "/usr/local/include", "/usr/include"];
+
+/// A compiler below make that looks for a header in these directories, and what it found there.
+fn search(name: &str, directories: &[&str], found: Option<usize>) -> Made {
+    let mut made = Made::new("/w", 100, &["make"]);
+    let cc1 = made.start(100, &["cc1", "f1.c"]);
+    made.open(cc1, "f1.c", 3);
+    for (at, directory) in directories.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1)) {
+        made.open(cc1, &format!("{directory}/{name}"), if found == Some(at) { 3 } else { ENOENT });
+    }
+    let failed = found.is_none() && !directories.is_empty();
+    made.exit(cc1, if failed { FAILED } else { 0 });
+    made.exit(100, if failed { 2 << 8 } else { 0 });
+    made
+}
+
+#[track_caller]
+fn first(a: Made, b: Made, line: &str) {
+    let report = compare(a.run(), b.run());
+    assert_eq!(text(&report).lines().next(), Some(line), "{}", text(&report));
+}
+
+#[test]
+fn a_name_in_none_of_the_searched_places_is_one_line() {
+    let exit = "exit     cc1 f1.c: 0 in A, 1 in B; then also make";
+    let line = "missing  v.h by cc1 f1.c: ./inc1/v.h in A, in none of 3 directories in B";
+    check(search("v.h", &DIRECTORIES, Some(0)), search("v.h", &DIRECTORIES, None), &[line, exit]);
+    // The directory of the header is not searched any more.
+    let line = "missing  v.h by cc1 f1.c: ./inc1/v.h in A, in none of 2 directories in B";
+    check(search("v.h", &DIRECTORIES, Some(0)), search("v.h", &DIRECTORIES[1..], None), &[line, exit]);
+    let line = "missing  sys/new.h by cc1 f1.c: not tried in A, in none of 3 directories in B";
+    check(search("v.h", &[], None), search("sys/new.h", &DIRECTORIES, None), &[line, exit]);
+    let line = "missing  v.h by cc1 f1.c: in none of 3 directories in A, /usr/include/v.h in B";
+    first(search("v.h", &DIRECTORIES, None), search("v.h", &DIRECTORIES, Some(2)), line);
+}
+
+#[test]
+fn a_name_may_end_like_that_of_another_file() {
+    let run = |found: bool| {
+        let mut made = search("types.h", &["inc"], Some(0));
+        let cc1 = made.start(100, &["cc1", "f2.c"]);
+        made.open(cc1, "/usr/include/bits/types.h", 3);
+        made.open(cc1, "inc/sys/types.h", ENOENT);
+        made.open(cc1, "/usr/include/sys/types.h", if found { 3 } else { ENOENT });
+        made.exit(cc1, if found { 0 } else { FAILED });
+        made
+    };
+    let line = "missing  sys/types.h by cc1 f2.c: /usr/include/sys/types.h in A, in none of 2 directories in B";
+    first(run(true), run(false), line);
+}
+
+#[test]
+fn a_file_found_elsewhere_is_one_line() {
+    let run = |directories: &[&str], status: u32| {
+        let mut made = search("v.h", directories, Some(0));
+        let x = made.start(100, &["x"]);
+        made.open(x, &format!("{}/libv.so", directories[0]), 3);
+        made.exit(x, status);
+        made
+    };
+    let header = "opened   v.h by cc1 f1.c: ./inc1/v.h in A, ./inc2/v.h in B";
+    let library = "opened   libv.so by x: ./inc1/libv.so in A, ./inc2/libv.so in B";
+    check(run(&["inc1"], 0), run(&["inc2"], 0), &[header, library]);
+    let exit = "exit     x: 0 in A, SIGSEGV in B";
+    check(run(&["inc1"], 0), run(&["inc2"], 11), &[library, exit, header]);
+}
+
+#[test]
+fn a_refused_file_is_named_with_its_error() {
+    let run = |ret: i32| {
+        let mut made = Made::new("/w", 100, &["sort", "-o", "out"]);
+        made.open(100, "../out", ENOENT);
+        made.open_with(100, "out", ret, 0o1101);
+        made.exit(100, if ret < 0 { FAILED } else { 0 });
+        made
+    };
+    first(run(3), run(EACCES), "missing  ./out by sort -o out: found in A, EACCES in B");
+    first(run(3), run(ENOSPC), "missing  ./out by sort -o out: found in A, ENOSPC in B");
+    first(run(ENOENT), run(EACCES), "missing  ./out by sort -o out: ENOENT in A, EACCES in B");
+}
+
+/// A program that opens files, executes others, and ends with this status.
+fn steps(files: &[&str], programs: &[&[&str]], status: u32) -> Made {
+    let mut made = Made::new("/w", 100, &["make", "all"]);
+    made.open(100, "Makefile", 3);
+    files.iter().for_each(|file| made.open(100, file, 3));
+    for program in programs {
+        let child = made.start(100, program);
+        made.exit(child, 0);
+    }
+    made.exit(100, status);
+    made
+}
+
+#[test]
+fn what_a_failed_process_did_not_reach_comes_before_its_exit() {
+    let exit = "exit     make all: 0 in A, 1 in B";
+    let programs: [&[&str]; 3] = [&["cc", "a.c"], &["./gen.sh"], &["ld", "a.o"]];
+    let [script, ld] = ["gen.sh", "ld a.o"].map(|name| format!("exec     {name}: executed only in A"));
+    let a = || steps(&[], &programs, 0);
+    check(a(), steps(&[], &programs[..1], FAILED), &[&script, exit, &ld]);
+    // It also opened a file that is not there, or a signal ended it.
+    let part = || steps(&["part.mk"], &programs, 0);
+    let opened = "opened   ./part.mk by make all: opened only in A";
+    check(part(), steps(&[], &programs[..1], FAILED), &[opened, exit, &script, &ld]);
+    first(part(), steps(&[], &programs[..1], 9), "exit     make all: 0 in A, SIGKILL in B");
+    // Files that other processes have are not missing, and its outputs are not.
+    let system = steps(&["/usr/lib/x.py"], &programs[..1], 0);
+    first(system, steps(&[], &programs[..1], FAILED), exit);
+    let mut output = steps(&["x"], &programs[..1], 0);
+    output.open_with(100, "x.tmp4711", 3, 0o102);
+    first(output, steps(&[], &programs[..1], FAILED), exit);
+    // Other arguments hide nothing, unless the process did not execute anything.
+    let run = |flag: &str, programs: &[&[&str]], status: u32| {
+        let mut made = Made::new("/w", 100, &["sh", "-c", "make"]);
+        let make = made.start(100, &["make", flag]);
+        programs.iter().for_each(|program| _ = made.start(make, program));
+        made.exit(make, status);
+        made
+    };
+    first(run("V=0", &programs, 0), run("V=1", &programs[..1], FAILED), &script);
+    let line = "argv     make V=0: V=0 -> V=1";
+    first(run("V=0", &programs, 0), run("V=1", &[], FAILED), line);
+}
+
+#[test]
+fn a_program_that_changes_later_arguments_comes_before_them() {
+    let run = |build: bool, flag: &str| {
+        let mut programs: Vec<&[&str]> = Vec::new();
+        programs.extend(build.then_some(&["rustc", "build.rs"][..]));
+        let rustc = ["rustc", "main.rs", flag];
+        programs.push(&rustc);
+        steps(&[], &programs, 0)
+    };
+    let build = "exec     rustc build.rs: executed only in A";
+    let argv = "argv     rustc main.rs metadata=1: metadata=1 -> metadata=2";
+    check(run(true, "metadata=1"), run(false, "metadata=2"), &[build, argv]);
+}
+
+#[test]
+fn searches_after_a_failure_are_no_cause() {
+    let run = |fails: bool| {
+        let mut made = steps(&[], &[&["cc", "a.c"]], 0);
+        let test = made.start(100, &["unit-test"]);
+        if fails {
+            made.open(test, "unit-test", 3);
+            made.open(test, "unit-test.dwp", ENOENT);
+        }
+        made.exit(test, if fails { FAILED } else { 0 });
+        made
+    };
+    let lines = [
+        "exit     unit-test: 0 in A, 1 in B",
+        "missing  ./unit-test.dwp by unit-test: not tried in A, ENOENT in B",
+        "follow   1 more difference may follow from these: 1 opened",
+    ];
+    check(run(false), run(true), &lines);
+    let line = "missing  ./new.cfg by make all: not tried in A, ENOENT in B";
+    let mut new = steps(&[], &[&["cc", "a.c"]], FAILED);
+    new.open(100, "new.cfg", ENOENT);
+    first(steps(&[], &[&["cc", "a.c"]], 0), new, line);
+}
