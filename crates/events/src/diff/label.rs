@@ -3,6 +3,7 @@
 use super::names::leaf;
 use super::strings::StringTable;
 use super::tree::RoleNode;
+use std::collections::HashMap;
 
 /// The most characters of a command line in a line of text.
 pub(super) const COMMAND: usize = 60;
@@ -16,9 +17,27 @@ pub(super) fn name<'s>(node: &RoleNode, strings: &'s StringTable) -> &'s [u8] {
     }
 }
 
-/// The labels of roles.
+/// The labels of roles. Roles with the same label get the part of the command line where they differ.
 pub(super) fn labels(roles: &[&RoleNode], strings: &StringTable) -> Vec<Vec<u8>> {
-    roles.iter().map(|role| label(role, strings)).collect()
+    let labels: Vec<_> = roles.iter().map(|role| label(role, strings)).collect();
+    // The directory of the program is not shown.
+    let differ = |one: usize, other: usize| roles[one].argv.get(1..) != roles[other].argv.get(1..);
+    // The first two of each label that differ.
+    let mut same: HashMap<&[u8], (usize, Option<usize>)> = HashMap::new();
+    for (at, label) in labels.iter().enumerate() {
+        let (first, second) = same.entry(label).or_insert((at, None));
+        *second = second.or((differ(*first, at)).then_some(at));
+    }
+    let told_apart = labels.iter().enumerate().map(|(at, label)| {
+        let (first, Some(second)) = same[&label[..]] else { return label.clone() };
+        let other = if differ(at, first) { first } else { second };
+        let (role, other) = (roles[at], roles[other]);
+        let (whole, other) = (command(role, strings), command(other, strings));
+        let equal = whole.iter().zip(&other).take_while(|(one, other)| one == other).count();
+        let start = whole[..equal].iter().rposition(|byte| b" /".contains(byte)).map_or(0, |at| at + 1);
+        [&called(role, strings)[..], b" ... ", &shortened(&whole[start..], COMMAND)].concat()
+    });
+    told_apart.collect()
 }
 
 /// The command line, or the program and its main argument.
@@ -26,7 +45,15 @@ fn label(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
     let whole = command(node, strings);
     let words: Vec<&[u8]> = node.argv.iter().skip(1).map(|word| strings.get(*word)).collect();
     match main_argument(&words).filter(|_| whole.len() > COMMAND) {
-        Some(word) => shortened(&[&called(node, strings)[..], b" ", word].concat(), COMMAND),
+        Some(word) => {
+            let name = called(node, strings);
+            // The end of a long path tells more than its start.
+            let room = COMMAND.saturating_sub(name.len() + 1);
+            let cut = word.len().saturating_sub(room);
+            let cut = word[cut..].iter().position(|byte| *byte == b'/').filter(|_| cut > 0).map(|at| cut + at);
+            let word = cut.map_or_else(|| word.to_vec(), |cut| [&b"..."[..], &word[cut..]].concat());
+            shortened(&[&name[..], b" ", &word].concat(), COMMAND)
+        }
         None => shortened(&whole, COMMAND),
     }
 }
@@ -46,10 +73,12 @@ fn called(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
 
 /// The argument that names the file a process works on: the first file that is not the value of an option.
 fn main_argument<'w>(words: &[&'w [u8]]) -> Option<&'w [u8]> {
-    const VALUED: [&[u8]; 11] = [
+    const VALUED: [&[u8]; 13] = [
         b"-o",
         b"-I",
         b"-L",
+        b"-MD",
+        b"-MMD",
         b"-MF",
         b"-MT",
         b"-MQ",

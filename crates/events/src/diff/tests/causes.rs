@@ -166,3 +166,27 @@ fn searches_after_a_failure_are_no_cause() {
     new.open(100, "new.cfg", ENOENT);
     first(steps(&[], &[&["cc", "a.c"]], 0), new, line);
 }
+
+#[test]
+fn roles_with_the_same_label_are_told_apart() {
+    let long = "/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
+    let run = |status: [u32; 2]| {
+        let mut made = Made::new("/w", 100, &["cargo"]);
+        for (name, status) in ["alpha", "beta"].into_iter().zip(status) {
+            let args = ["rustc", "--crate-name", name, &format!("{long}/{name}-1.0.0/src/lib.rs")];
+            let rustc = made.start(100, &args);
+            made.exit(rustc, status);
+            let args = ["rustc", "--crate-type", "lib", "src/lib.rs", "--cfg", "some_long_feature_name", name];
+            let rustc = made.start(100, &args);
+            made.exit(rustc, 2 * status);
+        }
+        made
+    };
+    let lines = [
+        "exit     rustc .../alpha-1.0.0/src/lib.rs: 0 in A, 1 in B",
+        "exit     rustc ... alpha: 0 in A, 2 in B",
+        "exit     rustc .../beta-1.0.0/src/lib.rs: 0 in A, 3 in B",
+        "exit     rustc ... beta: 0 in A, 6 in B",
+    ];
+    check(run([0, 0]), run([FAILED, 3 * FAILED]), &lines);
+}
