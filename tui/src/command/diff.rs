@@ -37,11 +37,16 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     if a.filter != b.filter {
         say("the recordings were made with different filters");
     }
+    let no_opens = [&a, &b].iter().any(|side| Kind::Open.place().is_some_and(|at| side.run.gaps.absent[at]));
+    let filtered = no_opens || filters != FilterOptions::default() || !a.filter.is_empty() || !b.filter.is_empty();
     let summary = [(&args.a, "A", &a), (&args.b, "B", &b)].map(|(file, side, side_read)| side_read.json(file, side));
     let report = diff::compare(a.run, b.run);
     for (here, there) in &report.directories {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         say(format_args!("treated as the same directory: {} in A, {} in B", text(here), text(there)));
+    }
+    if filtered && !report.equal() {
+        say("a filter may reject opens, which show random names: some differences may only be such names");
     }
     let text = match args.format {
         ReportFormat::Text => report.text(args.all, charset()),
