@@ -4,7 +4,7 @@ use crate::bpf::{
     Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_RAW_TRACEPOINT_OPEN, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load,
     raw_tracepoint_open,
 };
-use crate::recording::{read, text, traced};
+use crate::recording::{read, text};
 use crate::sys::{self, Actor, c};
 use crate::tcp::net;
 use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, tracetui};
@@ -289,15 +289,12 @@ fn a_replay_has_the_programs_that_came_and_went() {
         }
     }
     let _ = std::fs::remove_file(&file);
-    let actor = Actor::new(|| {
-        std::thread::sleep(Duration::from_secs(1));
-        load_inside("tt_recorded").map_or(vec![0], |prog| vec![id_and_tag(&prog)[0]])
-    });
-    let mut actor = actor;
-    actor.go();
-    let (pid, recorded) = (actor.pid, traced(&["record", "-o", &file, "--duration", "4s"], |_| {}));
-    let id = actor.end().1[0];
-    if recorded.is_none() || id == 0 {
+    let Some(traced) = Traced::start(&["-w", &file]) else { return };
+    let actor = Actor::new(|| load_inside("tt_recorded").map_or(vec![0], |prog| vec![id_and_tag(&prog)[0]]));
+    let pid = actor.pid;
+    let id = actor.run()[0];
+    traced.stop();
+    if id == 0 {
         return;
     }
     for filter in [format!("prog.id={id}"), format!("op=load pid={pid} prog=tt_recorded")] {
