@@ -16,7 +16,7 @@ pub const BPF_LOAD_NS: u64 = 500_000_000;
 
 /// Records of who attached or detached a program by netlink that wait for the inventory's report. The oldest is forgotten: that change
 /// has no process.
-pub const BPF_CALLERS: usize = 2048;
+pub const BPF_CALLERS: usize = 1024;
 
 /// Nanoseconds within which the inventory reports a change of which rtnetlink sent a notification. Such a record is not of a change
 /// that is reported later.

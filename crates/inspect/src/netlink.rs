@@ -155,23 +155,17 @@ pub struct RouteChanges {
 
 impl RouteChanges {
     fn open() -> io::Result<RouteChanges> {
-        // If the first call fails, changes in other namespaces are not reported.
-        let socket = RouteChanges::socket_of_all().or_else(|_| RouteChanges::socket())?;
+        let socket = RouteChanges::socket()?;
         // At most `rmem_max`.
         let _ = sockopt::set_socket_recv_buffer_size(&socket, BUFFER * 64);
-        Ok(RouteChanges { socket, buffer: vec![0; BUFFER] })
-    }
-
-    /// A socket that receives the changes in the namespace of the calling thread, and in the namespaces that have an id there.
-    pub fn socket_of_all() -> io::Result<OwnedFd> {
-        let socket = RouteChanges::socket()?;
         let (on, size) = (1i32, size_of::<i32>() as u32);
-        // SAFETY: `on` is live, and has the size that is passed.
-        let result = unsafe {
+        // SAFETY: `on` is live, and has the size that is passed. If the call fails, changes in other namespaces are not
+        // reported.
+        let _ = unsafe {
             let value = (&raw const on).cast();
             libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID, value, size)
         };
-        if result == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+        Ok(RouteChanges { socket, buffer: vec![0; BUFFER] })
     }
 
     /// A socket that receives the changes in the namespace of the calling thread.

@@ -139,6 +139,7 @@ pub(super) fn read(
     }
     if namespaces.len() >= limits::BPF_NAMESPACES {
         unlooked.cut("network namespaces", limits::BPF_NAMESPACES);
+        network.silent = true;
     }
     network
 }

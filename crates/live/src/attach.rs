@@ -286,12 +286,7 @@ impl Attacher<'_> {
             }
             AttachPoint::Notified => {
                 let failed = |error| Failure { why: format!("netlink socket: {error}"), remedy: None };
-                let own = RouteChanges::socket().map_err(failed)?;
-                self.maps.begin_network(&own).map_err(failed)?;
-                filter(&own, program).map_err(failed)?;
-                let all = RouteChanges::socket_of_all().and_then(|all| filter(&all, program).map(|()| all));
-                let note = all.as_ref().err().map(|error| format!("not in other network namespaces: {error}"));
-                Ok(([Ok(own), all].into_iter().flatten().collect(), note))
+                Ok((vec![notified_socket(program).map_err(failed)?], None))
             }
             AttachPoint::Functions(at, names) => {
                 let there: Vec<_> =
@@ -340,15 +335,17 @@ fn attach_by_id(program: &OwnedFd) -> Result<OwnedFd, Failure> {
     link.map_err(|error| Failure { why: format!("bpf_raw_tracepoint_open: {error}"), remedy: None })
 }
 
-/// Makes a program the filter of a socket.
-fn filter(socket: &OwnedFd, program: &OwnedFd) -> io::Result<()> {
+/// A socket that receives rtnetlink's notifications of interfaces and tc filters in this network namespace, with a program as its
+/// filter. In others, interfaces have the same numbers, and the program does not see the namespace.
+fn notified_socket(program: &OwnedFd) -> io::Result<OwnedFd> {
+    let socket = RouteChanges::socket()?;
     let (program, size) = (program.as_raw_fd(), size_of::<libc::c_int>() as libc::socklen_t);
     // SAFETY: the descriptor is live, and has the size that is passed.
     let result = unsafe {
         let value = (&raw const program).cast();
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_BPF, value, size)
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Attaches a program to an event of tracefs. From 5.15 on, a link holds the program; before, the event itself does.

@@ -332,7 +332,7 @@ impl Taker {
         self.links = link_ids().unwrap_or_default();
         let (before, _) = self.changed_parts();
         self.change(&before);
-        let from = clock::now_boot();
+        let (from, was_silent) = (clock::now_boot(), self.collector.is_silent());
         let compares = self.compares();
         if self.counting || RunStatistics::are_on() {
             self.collector.follow_counters();
@@ -362,9 +362,10 @@ impl Taker {
         self.listed = listed;
         let mut batch = Batch::default();
         let now = clock::now_boot();
+        self.read_loaded();
         let attachable = inventory.programs.iter().any(is_attachable);
         self.attachable |= attachable;
-        self.described.missed(self.misses(), now);
+        self.described.missed(was_silent || self.misses(), now);
         (self.lost, self.attachable) = (false, attachable);
         self.namespaces.store(false, Ordering::Release);
         self.described.update(&inventory, steady, (from, now), &mut batch);

@@ -260,7 +260,7 @@ impl Live {
         let Prepared { mut capture, cpus, mut helpers, begun, rings } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let attached = attach::all(&object, &maps, loaded, options.requested(), facts, options.way)?;
-        maps.freeze_attached()?;
+        maps.freeze_links()?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }

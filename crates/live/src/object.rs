@@ -10,7 +10,6 @@ use super::reach;
 use aya::maps::{Map, MapData};
 use aya_obj::generated::{bpf_func_info, bpf_insn};
 use aya_obj::{Function, Object};
-use rustix::net::sockopt::socket_cookie;
 use rustix::param::page_size;
 use std::collections::HashMap;
 use std::fs;
@@ -55,10 +54,11 @@ const PER_CPU: u32 = 0;
 
 const CONSTANTS: &str = ".rodata";
 
-/// The links that the probes remember, and the socket of tracetui's network namespace. Frozen when the probes run
-/// ([`Maps::freeze_attached`]).
+/// The links that the probes remember. Frozen when they run ([`Maps::freeze_links`]).
 const LINKS: &str = "LINKS";
-const NETWORK: &str = "NETLINK_OWN";
+
+/// The number of tracetui's network namespace.
+const NETWORK: &str = "NETLINK_NETNS";
 
 /// The maximum size of the verifier's log in bytes. The kernel writes only as much of it as needed.
 const LOG: usize = 16 << 20;
@@ -183,23 +183,24 @@ impl Maps {
         let _ = unsafe { set(map, LINKS_KNOWN, &info.u32(4).to_ne_bytes()) };
     }
 
-    /// Makes this the socket whose notifications are of tracetui's network namespace.
-    pub(super) fn begin_network(&self, socket: &OwnedFd) -> io::Result<()> {
-        let cookie = socket_cookie(socket)?;
-        let own = [cookie, fs::metadata("/proc/self/ns/net")?.ino()].map(u64::to_ne_bytes).concat();
-        // SAFETY: the values have sixteen bytes.
-        self.fd(NETWORK).map_or(Ok(()), |map| unsafe { set(map, 0, &own) })
+    /// Writes the number of the network namespace whose changes `bpf_netlink` reports: tracetui's. Without it, the changes have no
+    /// process.
+    fn begin_network(&self) {
+        let netns = fs::metadata("/proc/self/ns/net").map_or(0, |file| file.ino() as u32);
+        // SAFETY: the values have four bytes.
+        self.fd(NETWORK).map(|map| unsafe { set(map, 0, &netns.to_ne_bytes()) });
     }
 
-    /// Freezes the maps that were written when the programs were attached.
-    pub(super) fn freeze_attached(&self) -> Result<(), StartError> {
-        [LINKS, NETWORK].into_iter().filter_map(|map| self.fd(map)).try_for_each(freeze).map_err(StartError::Freeze)
+    /// Freezes the map of links.
+    pub(super) fn freeze_links(&self) -> Result<(), StartError> {
+        self.fd(LINKS).map_or(Ok(()), freeze).map_err(StartError::Freeze)
     }
 
     /// Freezes the maps that user space has not taken. Only the programs change these: the maps of records, processes
     /// and requests. The constants are already frozen.
     pub(super) fn freeze(&self) -> Result<(), StartError> {
-        let mut maps = self.left.iter().filter(|(name, _)| ![CONSTANTS, LINKS, NETWORK].contains(&name.as_str()));
+        self.begin_network();
+        let mut maps = self.left.iter().filter(|(name, _)| ![CONSTANTS, LINKS].contains(&name.as_str()));
         maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
     }
 }

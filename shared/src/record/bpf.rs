@@ -200,8 +200,7 @@ pub struct NetlinkRecord {
     pub first: u16,
     /// `ifinfomsg.ifi_index` or `tcmsg.tcm_ifindex`.
     pub ifindex: u32,
-    /// The number of its network namespace (`net.ns.inum`) if that is tracetui's, and 0 if it may be any. A notification in tracetui's
-    /// namespace makes a record of each.
+    /// The number of its network namespace (`net.ns.inum`): tracetui's.
     pub netns: u32,
     /// `IFLA_XDP_DRV_PROG_ID`, `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID`; or `TCA_BPF_ID` and zeros. 0 if absent.
     pub programs: [u32; 3],

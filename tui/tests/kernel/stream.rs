@@ -11,7 +11,6 @@ use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, t
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 const BPF_MAP_CREATE: u64 = 0;
@@ -421,45 +420,6 @@ fn an_xdp_program_has_its_process() {
     }
     let forged = told(&run, ids[2]);
     assert!(forged.iter().all(|told| !told.contains("attach")), "{forged:#?}");
-}
-
-#[test]
-fn an_xdp_program_of_another_namespace_has_its_process() {
-    let _alone = alone();
-    let acted = in_network(|output| {
-        let program = sys::owned(load(XDP, "tt_elsewhere", &[MOV_R0, EXIT]));
-        let (fd, id) = (sys::raw(&program), id_and_tag(&program)[0]);
-        let ((created, is_created), (begin, begins)) = (channel(), channel::<()>());
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                sys::unshare(libc::CLONE_NEWNET);
-                net::up("lo");
-                let _ = created.send(sys::tid());
-                let _ = begins.recv();
-                let attached = net::set_xdp(1, fd);
-                wait_for("attach", &[id], output);
-                let done = [attached, net::set_xdp(1, -1)];
-                wait_for("detach", &[id], output);
-                done
-            });
-            let given = net::give_id(is_created.recv().expect("its id"));
-            // Until an inventory has the namespace.
-            std::thread::sleep(INVENTORY + Duration::from_secs(2));
-            let _ = begin.send(());
-            let [attached, detached] = thread.join().expect("no panic");
-            vec![id, given, attached, detached, std::process::id().into()]
-        })
-    });
-    let Some((run, numbers)) = acted else { return };
-    let [id, given, attached, detached, pid] = numbers[..] else { panic!("{numbers:?}") };
-    if attached < 0 {
-        return not_checked(&format!("this kernel refuses an XDP program: error {attached}"));
-    }
-    assert_eq!([given, detached], [0; 2]);
-    let told = told(&run, id);
-    assert_eq!(told[1..3], ["attach", "detach"].map(|op| format!("{op} inventory xdp lo netlink")), "{told:#?}");
-    let events = of_program(&run, id);
-    assert!(events[1..3].iter().all(|event| event["pid"] == pid), "{events:#?}");
 }
 
 /// Attaches a program in a new network namespace that nothing holds afterwards.

@@ -1,11 +1,8 @@
 //! Who attached or detached a program by netlink, from the records of `bpf_netlink`. The inventory reports such a change without a
 //! process.
 //!
-//! The kernel sends a notification within each call that changes a program of an interface, and others for other changes. So the first
-//! one that shows a program of XDP is of the call that attached it, and the first one that shows it no more is of the one that detached
-//! it. A filter of tc has a notification of its own, but may also end with others. A process is named only if all calls that could have
-//! made the change are of one process, and none was lost. Records of other namespaces than tracetui's do not say of which they are. So
-//! for a change there, the calls in all namespaces count.
+//! The kernel sends a notification within each call that changes a program of an interface that is up, and others for other changes.
+//! A process is named only if all calls that could have made the change are of one process, and no record was lost.
 
 use crate::bpf::{Via, XDP};
 use crate::frame::FrameRef;
@@ -72,103 +69,57 @@ impl Callers {
         self.calls.push_back((frame.header, record));
     }
 
-    /// The caller of a change that the inventory reported; records up to a time are known.
+    /// The caller of a change that the inventory reported; records up to a time are known. The deletion of a class or a block ends
+    /// filters of tc without a record, so their ends have none.
     pub(super) fn take(&mut self, change: &BpfRecord, known: BootNanos) -> Option<FrameHeader> {
-        if change.priority != i32::from(Via::Netlink as u8) || change.on & on::DEVICE == 0 || change.attach_btf_id == 0
-        {
+        let (is_xdp, gone) = (change.attach_type == XDP, change.cmd == cmd::PROG_DETACH);
+        if change.priority != i32::from(Via::Netlink as u8) || change.on & on::DEVICE == 0 || gone && !is_xdp {
             return None;
         }
-        let at = |netns: u32| -> Vec<Numbered> {
-            let here = |(header, record): &Call| {
-                (record.ifindex, record.netns) == (change.object, netns) && header.time <= known
-            };
-            self.calls.iter().copied().enumerate().filter(|(_, call)| here(call)).collect()
+        // The filters of a block are at each of its interfaces.
+        let of_block = |record: &NetlinkRecord| !is_xdp && record.ifindex == BLOCK;
+        let here = |(header, record): &Call| {
+            let at = record.ifindex == change.object || of_block(record);
+            at && record.netns == change.attach_btf_id && header.time <= known
         };
-        let is_own = self.calls.iter().any(|(_, record)| record.netns == change.attach_btf_id);
-        let calls = at(if is_own { change.attach_btf_id } else { 0 });
-        let gone = change.cmd == cmd::PROG_DETACH;
-        let (taken, found) = if !is_own {
-            (None, anywhere(&calls, change))
-        } else if change.attach_type == XDP {
-            let found = of_interface(&calls, change.prog_id, gone);
-            (found.first().map(|(at, _)| *at), found)
-        } else if gone {
-            end_of_filter(&calls, change.prog_id)?
-        } else {
-            let begins = |(_, (_, record)): &&Numbered| {
-                record.message == message::NEWTFILTER
-                    && record.programs[0] == change.prog_id
-                    && record.first & BEGUN == 0
-            };
-            let found: Vec<_> = calls.iter().filter(begins).copied().collect();
-            (found.first().map(|(at, _)| *at), found)
-        };
-        if let Some((_, record)) = taken.and_then(|at| self.calls.get_mut(at)) {
+        let calls: Vec<Numbered> = self.calls.iter().copied().enumerate().filter(|(_, call)| here(call)).collect();
+        let recent = known.0.saturating_sub(limits::BPF_CALLER_NS);
+        let found =
+            if is_xdp { of_interface(&calls, change.prog_id, gone, recent) } else { filters(&calls, change.prog_id) };
+        let (at, (caller, _)) = *found.first()?;
+        if let Some((_, record)) = self.calls.get_mut(at) {
             record.first |= if gone { ENDED } else { BEGUN };
         }
-        let (_, (caller, record)) = *found.first()?;
-        let recent = known.0.saturating_sub(limits::BPF_CALLER_NS);
         let same = found.iter().all(|(_, (header, _))| process(header) == process(&caller));
-        let first =
-            if is_own { record.first & 1 != 0 } else { found.iter().all(|(_, (_, record))| record.first & 1 != 0) };
-        let is_sure = first && same && caller.time.0 >= recent && (self.blind.0 == 0 || self.blind.0 < recent);
+        let sent = found.iter().all(|(_, (_, record))| record.first & 1 != 0);
+        let is_sure = same && sent && caller.time.0 >= recent && (self.blind.0 == 0 || self.blind.0 < recent);
         is_sure.then_some(caller)
     }
 }
 
-/// The first records that show a program of XDP after others, or others after it, that no change has taken.
-fn of_interface(calls: &[Numbered], program: u32, gone: bool) -> Vec<Numbered> {
-    let links: Vec<_> = calls.iter().filter(|(_, (_, record))| record.message == message::NEWLINK).collect();
+/// `TCM_IFINDEX_MAGIC_BLOCK` (include/uapi/linux/rtnetlink.h).
+const BLOCK: u32 = u32::MAX;
+
+/// The records that show a program of XDP after others, or others after it, from each such change on that is recent and that no report
+/// has taken. Others than the first of a change may be those of a call that made it without a notification, or of an XDP link.
+fn of_interface(calls: &[Numbered], program: u32, gone: bool, recent: u64) -> Vec<Numbered> {
+    let links: Vec<_> = calls.iter().filter(|(_, (_, record))| record.message == message::NEWLINK).copied().collect();
     let shows = |(_, (_, record)): &Numbered| record.programs.contains(&program);
-    let changes = |at: &usize| {
-        let before = at.checked_sub(1).is_some_and(|before| shows(links[before]));
-        before == gone && shows(links[*at]) != gone && links[*at].1.1.first & if gone { ENDED } else { BEGUN } == 0
+    let taken = if gone { ENDED } else { BEGUN };
+    let mut runs = links.chunk_by(|one, other| shows(one) == shows(other)).skip_while(|run| gone && !shows(&run[0]));
+    let is_open = |run: &&[Numbered]| {
+        let last = run.last().map_or(0, |(_, (header, _))| header.time.0);
+        shows(&run[0]) != gone && run[0].1.1.first & taken == 0 && last >= recent
     };
-    (0..links.len()).filter(changes).map(|at| *links[at]).collect()
+    runs.by_ref().filter(is_open).flatten().copied().collect()
 }
 
-/// The record of the beginning of a filter, which its end takes, and those of the calls that may have ended it: that deleted filters or
-/// a qdisc. Nothing is certain if another process replaced a filter or deleted the interface. `None` if the beginning is not known.
-fn end_of_filter(calls: &[Numbered], program: u32) -> Option<(Option<usize>, Vec<Numbered>)> {
-    let begun = |(_, (_, record)): &Numbered| {
-        let is_begin = record.message == message::NEWTFILTER && record.programs[0] == program;
-        is_begin && record.first & (BEGUN | ENDED) == BEGUN
+/// The records of the filters of tc with a program that no report has taken.
+fn filters(calls: &[Numbered], program: u32) -> Vec<Numbered> {
+    let begins = |(_, (_, record)): &&Numbered| {
+        record.message == message::NEWTFILTER && record.programs[0] == program && record.first & BEGUN == 0
     };
-    let at = calls.iter().position(begun)?;
-    let after = &calls[at + 1..];
-    let ends = |record: &NetlinkRecord| match record.message {
-        message::DELTFILTER => [0, program].contains(&record.programs[0]),
-        message => message == message::DELQDISC,
-    };
-    let disturbs = |record: &NetlinkRecord| match record.message {
-        message::NEWTFILTER => record.programs[0] != program,
-        message => message == message::DELLINK,
-    };
-    let of = |which: &dyn Fn(&NetlinkRecord) -> bool| -> Vec<Numbered> {
-        after.iter().filter(|(_, (_, record))| which(record)).copied().collect()
-    };
-    let ended = of(&ends);
-    let disturbed = if ended.is_empty() { Vec::new() } else { of(&disturbs) };
-    Some((Some(calls[at].0), [ended, disturbed].concat()))
-}
-
-/// The records of all calls, in any namespace, that may have made a change in another namespace than tracetui's.
-fn anywhere(calls: &[Numbered], change: &BpfRecord) -> Vec<Numbered> {
-    let is_xdp = change.attach_type == XDP;
-    let begins = |record: &NetlinkRecord| {
-        let message = if is_xdp { message::NEWLINK } else { message::NEWTFILTER };
-        record.message == message && record.programs.contains(&change.prog_id)
-    };
-    let ends = |record: &NetlinkRecord| match record.message {
-        message::NEWLINK => is_xdp && !begins(record),
-        message::NEWTFILTER => !is_xdp && !begins(record),
-        message::DELTFILTER => !is_xdp && [0, change.prog_id].contains(&record.programs[0]),
-        message => message == message::DELLINK || !is_xdp,
-    };
-    let gone = change.cmd == cmd::PROG_DETACH;
-    let begun = calls.iter().position(|(_, (_, record))| begins(record)).filter(|_| gone).unwrap_or(0);
-    let may_be = |(_, (_, record)): &&Numbered| if gone { ends(record) } else { begins(record) };
-    calls[begun..].iter().filter(may_be).copied().collect()
+    calls.iter().filter(begins).copied().collect()
 }
 
 fn process(header: &FrameHeader) -> (u32, u64) {
@@ -186,22 +137,17 @@ mod tests {
     const LINK: u16 = message::NEWLINK;
     const NEW: u16 = message::NEWTFILTER;
     const END: u16 = message::DELTFILTER;
-    const QDISC: u16 = message::DELQDISC;
     use cmd::{PROG_ATTACH as ATTACH, PROG_DETACH as DETACH};
 
     /// Records of the interface 7 in the namespace 3, each with its process, message and program, 1 ms apart.
     fn callers(calls: &[(u32, u16, u32)]) -> Callers {
-        callers_in(3, calls)
-    }
-
-    fn callers_in(netns: u32, calls: &[(u32, u16, u32)]) -> Callers {
         let (mut callers, mut batch) = (Callers::default(), Batch::default());
         for (at, (tgid, message, program)) in (0..).zip(calls) {
             let time = BootNanos((at + 1) * MS);
             let header = FrameHeader { time, seq: at, tgid: Tgid(*tgid), ..FrameHeader::default() };
             let programs = [0, *program, 0];
             let programs = if *message == LINK { programs } else { [*program, 0, 0] };
-            let record = NetlinkRecord { message: *message, first: 1, ifindex: 7, netns, programs };
+            let record = NetlinkRecord { message: *message, first: 1, ifindex: 7, netns: 3, programs };
             batch.push(header, record.as_bytes());
         }
         batch.frames().for_each(|frame| callers.add(&frame));
@@ -216,35 +162,41 @@ mod tests {
         change
     }
 
-    fn take(callers: &mut Callers, attach_type: u32, cmd: u16, prog_id: u32) -> u32 {
-        callers.take(&change(attach_type, cmd, prog_id), BootNanos(100 * MS)).map_or(0, |caller| caller.tgid.0)
+    /// The caller of a change that is reported when this many records are known.
+    fn take(callers: &mut Callers, known: u64, attach_type: u32, cmd: u16, prog_id: u32) -> u32 {
+        callers.take(&change(attach_type, cmd, prog_id), BootNanos(known * MS)).map_or(0, |caller| caller.tgid.0)
     }
 
     #[test]
     fn each_change_of_an_interface_has_its_caller() {
-        let mut callers =
-            callers(&[(1, LINK, 5), (9, LINK, 5), (2, LINK, 0), (3, LINK, 6), (4, LINK, 8), (5, LINK, 0)]);
-        let mut take = |cmd, prog| take(&mut callers, XDP, cmd, prog);
-        assert_eq!([take(ATTACH, 5), take(DETACH, 5)], [1, 2]);
-        assert_eq!([take(ATTACH, 6), take(DETACH, 6), take(ATTACH, 8), take(DETACH, 8)], [3, 4, 4, 5]);
-        assert_eq!([take(ATTACH, 6), take(DETACH, 8)], [0, 0], "each once");
+        let mut callers = callers(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6), (4, LINK, 8), (5, LINK, 0)]);
+        let mut take = |known, cmd, prog| take(&mut callers, known, XDP, cmd, prog);
+        assert_eq!([take(1, ATTACH, 5), take(2, DETACH, 5)], [1, 2]);
+        assert_eq!([take(3, ATTACH, 6), take(4, DETACH, 6), take(4, ATTACH, 8), take(5, DETACH, 8)], [3, 4, 4, 5]);
+        assert_eq!([take(9, ATTACH, 6), take(9, DETACH, 8)], [0, 0], "each once");
     }
 
     #[test]
     fn changes_may_be_reported_in_any_order() {
         let mut callers = callers(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6), (4, LINK, 0)]);
-        let mut take = |cmd, prog| take(&mut callers, XDP, cmd, prog);
-        assert_eq!([take(DETACH, 6), take(DETACH, 5), take(ATTACH, 5), take(ATTACH, 6)], [4, 2, 1, 3]);
+        let mut take = |known, cmd, prog| take(&mut callers, known, XDP, cmd, prog);
+        assert_eq!([take(4, DETACH, 6), take(2, DETACH, 5), take(1, ATTACH, 5), take(3, ATTACH, 6)], [4, 2, 1, 3]);
     }
 
     #[test]
     fn a_change_that_may_be_of_several_processes_has_no_caller() {
-        assert_eq!(take(&mut callers(&[(1, LINK, 5), (1, LINK, 0), (2, LINK, 5)]), XDP, ATTACH, 5), 0);
-        assert_eq!(take(&mut callers(&[(1, LINK, 0), (2, LINK, 0)]), XDP, DETACH, 5), 0, "attached before the trace");
+        assert_eq!(take(&mut callers(&[(1, LINK, 5), (1, LINK, 0), (2, LINK, 5)]), 9, XDP, ATTACH, 5), 0);
+        // The first one may have been sent while an XDP link attached the program, and no record shows its end.
+        assert_eq!(take(&mut callers(&[(1, LINK, 5), (2, LINK, 5)]), 9, XDP, ATTACH, 5), 0);
+        assert_eq!(
+            take(&mut callers(&[(1, LINK, 0), (2, LINK, 0)]), 9, XDP, DETACH, 5),
+            0,
+            "attached before the trace"
+        );
         // Attached before its interface was up.
         let mut silent = callers(&[(1, LINK, 5), (2, LINK, 5), (3, LINK, 0)]);
         silent.calls[0].1.first = 0;
-        assert_eq!([take(&mut silent, XDP, ATTACH, 5), take(&mut silent, XDP, DETACH, 5)], [0, 3]);
+        assert_eq!([take(&mut silent, 2, XDP, ATTACH, 5), take(&mut silent, 3, XDP, DETACH, 5)], [0, 3]);
         // Another interface, and another namespace.
         let mut callers = callers(&[(1, LINK, 5)]);
         let here = change(XDP, ATTACH, 5);
@@ -255,48 +207,26 @@ mod tests {
     }
 
     #[test]
-    fn in_another_namespace_every_call_counts() {
-        let any = |calls: &[(u32, u16, u32)], attach_type, cmd| take(&mut callers_in(0, calls), attach_type, cmd, 5);
-        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 0)], XDP, ATTACH), 1);
-        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 0)], XDP, DETACH), 2);
-        assert_eq!(any(&[(1, LINK, 0), (2, LINK, 5), (3, message::DELLINK, 0)], XDP, DETACH), 3);
-        assert_eq!(any(&[(1, NEW, 5), (2, END, 5), (2, QDISC, 0)], 0, DETACH), 2);
-        // Calls in several namespaces.
-        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 5)], XDP, ATTACH), 0);
-        assert_eq!(any(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6)], XDP, DETACH), 0);
-        assert_eq!(any(&[(1, NEW, 5), (2, END, 5), (3, QDISC, 0)], 0, DETACH), 0);
-        assert_eq!(any(&[(1, NEW, 5), (2, END, 6)], 0, DETACH), 0, "it ended otherwise");
-        let mut both = callers(&[(1, LINK, 5)]);
-        let other = BpfRecord { attach_btf_id: 4, ..change(XDP, ATTACH, 5) };
-        assert_eq!(both.take(&other, BootNanos(100 * MS)), None, "records of tracetui's namespace");
-    }
-
-    #[test]
-    fn filters_end_alone_or_with_others() {
-        let ends = |rest: &[(u32, u16, u32)]| {
-            let mut callers = callers(&[&[(1, NEW, 5)], rest].concat());
-            assert_eq!(take(&mut callers, 0, ATTACH, 5), 1);
-            take(&mut callers, 0, DETACH, 5)
-        };
-        assert_eq!([ends(&[(2, END, 5)]), ends(&[(2, END, 0)]), ends(&[(2, QDISC, 0)])], [2, 2, 2]);
-        assert_eq!([ends(&[(2, END, 5), (3, QDISC, 0)]), ends(&[(2, END, 0), (3, END, 0)])], [0, 0], "either");
-        assert_eq!([ends(&[]), ends(&[(2, END, 6)]), ends(&[(2, NEW, 6)])], [0, 0, 0], "not recorded");
-        assert_eq!(ends(&[(2, QDISC, 0), (3, message::DELLINK, 0)]), 0, "another qdisc may have been deleted before");
+    fn filters_begin_at_interfaces_and_blocks() {
         let mut both = callers(&[(1, NEW, 5), (2, NEW, 5)]);
-        assert_eq!([take(&mut both, 0, ATTACH, 5), take(&mut both, 0, ATTACH, 5)], [0, 2]);
-        assert_eq!(take(&mut callers(&[(2, END, 5)]), 0, DETACH, 5), 0, "attached before the trace");
+        assert_eq!([take(&mut both, 1, 0, ATTACH, 5), take(&mut both, 2, 0, ATTACH, 5)], [1, 2]);
+        assert_eq!(take(&mut callers(&[(1, NEW, 5), (2, NEW, 5)]), 2, 0, ATTACH, 5), 0, "either");
+        let mut of_block = callers(&[(1, NEW, 5), (2, NEW, 5)]);
+        of_block.calls[1].1.ifindex = BLOCK;
+        assert_eq!(take(&mut of_block, 2, 0, ATTACH, 5), 0, "the filters of a block are at its interfaces");
+        assert_eq!(take(&mut callers(&[(1, NEW, 5), (2, END, 5)]), 2, 0, DETACH, 5), 0, "not recorded in each case");
     }
 
     #[test]
     fn nobody_is_named_while_records_are_missing() {
         let mut gap = callers(&[(1, LINK, 5), (1, LINK, 0), (1, LINK, 6)]);
-        assert_eq!(take(&mut gap, XDP, ATTACH, 5), 1);
+        assert_eq!(take(&mut gap, 9, XDP, ATTACH, 5), 1);
         gap.numbers.insert(0, 17);
         let mut batch = Batch::default();
         gap.iter().take(1).for_each(|(header, record)| batch.push(*header, record.as_bytes()));
         batch.frames().for_each(|frame| gap.add(&frame));
-        assert_eq!(take(&mut gap, XDP, ATTACH, 6), 0);
+        assert_eq!(take(&mut gap, 9, XDP, ATTACH, 6), 0);
         let many: Vec<_> = (0..).map(|at| (1, LINK, at)).take(limits::BPF_CALLERS + 1).collect();
-        assert_eq!(take(&mut callers(&many), XDP, ATTACH, 90), 0);
+        assert_eq!(take(&mut callers(&many), 1000, XDP, ATTACH, 90), 0);
     }
 }

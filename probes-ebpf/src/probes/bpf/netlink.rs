@@ -1,7 +1,4 @@
-//! Who attaches and detaches programs by rtnetlink. Two sockets of tracetui that receive its notifications have a program as their
-//! filter: one those of its network namespace, the other those of all namespaces with an id there. The program does not see of which
-//! namespace a notification is.
-//!
+//! Who attaches and detaches programs by rtnetlink. A socket of tracetui that receives its notifications has a program as its filter.
 //! rtnetlink answers a request within the system call that makes it, and sends the notification there
 //! ([`netlink_broadcast_filtered`](https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c)). So the current task is the
 //! one that attached the program, and no other call pays for the program.
@@ -11,7 +8,7 @@ use crate::maps::per_cpu;
 use crate::read::{has as exists, ld, may_turn, read_kernel, set};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes};
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
 use aya_ebpf::macros::{map, socket_filter};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::SkBuffContext;
@@ -25,10 +22,9 @@ per_cpu! {
     NETLINK_SCRATCH: Frame<NetlinkRecord>;
 }
 
-/// The cookie of the socket that receives the notifications of its own network namespace alone, and the number of that namespace. User
-/// space writes them.
+/// The number of the socket's network namespace. User space writes it.
 #[map]
-static NETLINK_OWN: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+static NETLINK_NETNS: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Words of a notification that are read: `struct nlmsghdr` and `struct tcmsg`.
 const WORDS: usize = 9;
@@ -59,7 +55,7 @@ pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
     // SAFETY: the context is that of a filter.
     if let Some(record) = unsafe { change(&ctx) } {
         // SAFETY: the program fills the slot, and runs in the task that makes the change.
-        unsafe { report(&ctx, record) };
+        unsafe { report(record) };
     }
     0
 }
@@ -114,16 +110,14 @@ unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
 }
 
 #[inline(always)]
-unsafe fn report(ctx: &SkBuffContext, record: NetlinkRecord) {
+unsafe fn report(record: NetlinkRecord) {
     // SAFETY: the current task is a BTF pointer where the kernel has them. `frame` is this CPU's element of this program's own map.
     unsafe {
         let who = Who::of(current());
         let Some(event) = Event::unfiltered(Slot::BpfNetlink, &who) else { return };
         let Some(frame) = event.place(&NETLINK_SCRATCH) else { return };
         event.head(&raw mut (*frame).header, &who);
-        let [own, netns] = NETLINK_OWN.get(0).copied().unwrap_or_default();
-        // The kernel filters for a socket in its name (`sk_filter_trim_cap`).
-        let netns = if bpf_get_socket_cookie(ctx.as_ptr()) == own { netns as u32 } else { 0 };
+        let netns = NETLINK_NETNS.get(0).copied().unwrap_or_default();
         let by_kernel = exists(field::TaskFlags) && ld::<u32>(who.task, field::TaskFlags) & KERNEL_THREAD != 0;
         set(&raw mut (*frame).record, NetlinkRecord { first: record.first & u16::from(!by_kernel), netns, ..record });
         const LEN: u64 = size_of::<Frame<NetlinkRecord>>() as u64;

@@ -338,15 +338,6 @@ pub(crate) fn set_xdp(ifindex: u32, program: i32) -> i64 {
     rtnetlink(libc::RTM_SETLINK, 0, &xdp(ifindex, FD, program.cast_unsigned()))
 }
 
-/// Gives the network namespace of a thread an id in the caller's, as `ip netns set` does. Returns 0 or −errno.
-pub(crate) fn give_id(tid: i32) -> i64 {
-    const RTM_NEWNSID: u16 = 88;
-    const NSID: u16 = 1;
-    const PID: u16 = 2;
-    let body = [vec![0; 4], attribute(NSID, &(-1i32).to_ne_bytes()), attribute(PID, &tid.to_ne_bytes())].concat();
-    rtnetlink(RTM_NEWNSID, 0, &body)
-}
-
 /// Sends the listeners of the kernel's notifications one that says that an XDP program is attached. Returns what sendto(2) does.
 pub(crate) fn forge_xdp(ifindex: u32, program: u32) -> i64 {
     const SKB_PROG_ID: u16 = 6;
