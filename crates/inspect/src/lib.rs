@@ -71,7 +71,7 @@ use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
 use tracetui_host::ksymbols::ProgramStream;
 use tracetui_host::pace::{Pace, Pieces};
-use tracetui_shared::id::{KernelAddr, LinkId, ProgId};
+use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
 use view::Unlooked;
 
 /// Why no inventory can be taken at all.
@@ -113,6 +113,8 @@ pub struct Collector {
     sockets: Option<Sockets>,
     /// The interfaces of the last inventory.
     interfaces: network::Interfaces,
+    /// The programs that links attached to interfaces in the last inventory, with the number and the namespace of the interface.
+    linked: Vec<(ProgId, u32, NsInum)>,
     /// The thread that opens rings of changes.
     streams: Option<Spawner>,
     /// The pace of everything that it reads. `None` if it has no pauses.
@@ -169,6 +171,11 @@ impl Collector {
         let lost =
             routes.read(|namespace, datagram| unknown |= !self.interfaces.changes(namespace, datagram, &mut parts));
         (parts, lost || unknown)
+    }
+
+    /// How many links of the last inventory attach a program to interfaces with this number in other namespaces.
+    pub fn links_elsewhere(&self, program: ProgId, ifindex: u32, netns: NsInum) -> usize {
+        self.linked.iter().filter(|(of, at, ns)| (*of, *at) == (program, ifindex) && *ns != netns).count()
     }
 
     /// Whether a network namespace of the last inventory sends no notifications.
@@ -426,7 +433,12 @@ impl Collector {
             Some(all) => processes::sockets(all, &mut rest, &mut holders, &mut held.unresolved),
             None => unlooked.add(SOCKETS, "only the kernel's iterators show them".to_owned(), ""),
         }
+        // The kernel does not tell the namespace of a link at an interface. It is most likely still where it was.
+        let place = |facts: &AttachFacts| Some((facts.program, facts.ifindex?, facts.netns?));
+        let had_link = |facts: &AttachFacts| place(facts).is_some_and(|place| self.linked.contains(&place));
+        network.found.sort_by_key(|found| !had_link(&found.facts));
         interfaces(network, &mut links, &mut rest);
+        self.linked = links.iter().filter_map(place).collect();
         let in_maps = maps::programs(&links, &programs, &mut self.types, &mut answers, &mut unlooked);
         unexplained(cgroups.attached(&mut answers, &mut unlooked).into_iter().chain(in_maps), &links, &mut rest);
         places::name_tracepoints(&mut links, &mut rest);

@@ -6,7 +6,7 @@ use super::links::link_type;
 use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
@@ -230,9 +230,9 @@ impl Interfaces {
     }
 }
 
-/// The programs that links attach to XDP hooks, with the numbers of the interfaces. A link that is being made exists before its
-/// program is attached, but cannot be opened yet.
-pub fn xdp_links() -> FxHashSet<(ProgId, u32)> {
+/// The programs that links attach to XDP hooks, with the numbers of the interfaces, and how many links do. A link that is being made
+/// exists before its program is attached, but cannot be opened yet.
+pub fn xdp_links() -> FxHashMap<(ProgId, u32), usize> {
     let kind = ObjectKind::Link;
     let (ids, _) = sys::ids(kind, limits::BPF_PROGRAMS).unwrap_or_default();
     let program = |id: u32| {
@@ -247,7 +247,9 @@ pub fn xdp_links() -> FxHashSet<(ProgId, u32)> {
         let info = sys::info(opened.flatten()?.as_fd()).ok()?;
         (info.u32(0) == link_type::XDP).then(|| (ProgId(info.u32(8)), info.u32(16)))
     };
-    ids.into_iter().filter_map(program).collect()
+    let mut links = FxHashMap::default();
+    ids.into_iter().filter_map(program).for_each(|place| *links.entry(place).or_default() += 1);
+    links
 }
 
 /// How often a link that cannot be opened yet is tried, 1 ms apart.

@@ -249,8 +249,11 @@ impl Taker {
         self.lost |= lost;
         // Read once for all, since reading them takes long.
         let mut links = None;
-        for InterfacePart { ifindex, part, programs, .. } in &mut parts {
-            let mut has_link = |id| links.get_or_insert_with(xdp_links).contains(&(id, *ifindex));
+        for InterfacePart { netns, ifindex, part, programs } in &mut parts {
+            let mut has_link = |id| {
+                let all = links.get_or_insert_with(xdp_links).get(&(id, *ifindex)).copied().unwrap_or_default();
+                all > self.collector.links_elsewhere(id, *ifindex, *netns)
+            };
             let is_xdp = *part == Part::Xdp;
             programs.retain(|facts| !is_xdp || self.described.lists(facts) || !has_link(facts.program));
         }

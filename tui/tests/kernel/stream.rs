@@ -4,6 +4,7 @@ use crate::bpf::{
     Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_RAW_TRACEPOINT_OPEN, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load,
     raw_tracepoint_open,
 };
+use crate::bpf_inventory::load_for;
 use crate::recording::{read, text};
 use crate::sys::{self, Actor, c};
 use crate::tcp::net;
@@ -11,6 +12,7 @@ use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, t
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 const BPF_MAP_CREATE: u64 = 0;
@@ -420,6 +422,54 @@ fn an_xdp_program_has_its_process() {
     }
     let forged = told(&run, ids[2]);
     assert!(forged.iter().all(|told| !told.contains("attach")), "{forged:#?}");
+}
+
+#[test]
+fn an_xdp_link_of_another_namespace_hides_nothing() {
+    const GENERIC: u32 = 2;
+    let _alone = alone();
+    let acted = in_network(|output| {
+        // lo has the same number in each namespace.
+        let program = sys::owned(load_for(XDP, AT_XDP, "tt_both", MOV_R0));
+        let (fd, id) = (sys::raw(&program), id_and_tag(&program)[0]);
+        let ((linked, is_linked), (end, ends)) = (channel(), channel::<()>());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                sys::unshare(libc::CLONE_NEWNET);
+                net::up("lo");
+                let attr = Attr::new().u32(0, fd as u32).u32(4, 1).u32(8, AT_XDP).u32(12, GENERIC);
+                let link = { attr }.call(BPF_LINK_CREATE);
+                let _ = linked.send(link);
+                let _ = ends.recv();
+                if link >= 0 {
+                    sys::close(link);
+                }
+            });
+            let link = is_linked.recv().expect("a result");
+            std::thread::sleep(INVENTORY + Duration::from_secs(1));
+            net::up("lo");
+            let mut done = vec![id, link.min(0)];
+            for kept in [20, 3000] {
+                done.push(net::set_xdp(1, fd));
+                std::thread::sleep(Duration::from_millis(kept));
+                done.push(net::set_xdp(1, -1));
+            }
+            std::thread::sleep(Duration::from_secs(2));
+            drop(end);
+            wait_until(output, |lines| lines.matches("\"op\":\"detach\"").count() == 3);
+            done
+        })
+    });
+    let Some((run, numbers)) = acted else { return };
+    let [id, link, done @ ..] = &numbers[..] else { panic!("{numbers:?}") };
+    if *link < 0 || done[0] < 0 {
+        return not_checked(&format!("this kernel refuses an XDP program: {numbers:?}"));
+    }
+    assert_eq!(done, [0; 4]);
+    let told: Vec<_> = told(&run, *id).into_iter().filter(|told| told.contains("tach")).collect();
+    let netlink = ["attach inventory xdp lo netlink", "detach inventory xdp lo netlink"];
+    let expected = [&["attach call xdp lo link"][..], &netlink, &netlink, &["detach inventory xdp lo link"]].concat();
+    assert_eq!(told, expected);
 }
 
 /// Attaches a program in a new network namespace that nothing holds afterwards.
