@@ -433,11 +433,11 @@ impl Collector {
             Some(all) => processes::sockets(all, &mut rest, &mut holders, &mut held.unresolved),
             None => unlooked.add(SOCKETS, "only the kernel's iterators show them".to_owned(), ""),
         }
-        // The kernel does not tell the namespace of a link at an interface. It is most likely still where it was.
+        // The kernel does not report the namespace of a link at an interface. Prefer the place of the last inventory.
         let place = |facts: &AttachFacts| Some((facts.program, facts.ifindex?, facts.netns?));
         let had_link = |facts: &AttachFacts| place(facts).is_some_and(|place| self.linked.contains(&place));
         network.found.sort_by_key(|found| !had_link(&found.facts));
-        interfaces(network, &mut links, &mut rest);
+        network.join(&mut links, &mut rest);
         self.linked = links.iter().filter_map(place).collect();
         let in_maps = maps::programs(&links, &programs, &mut self.types, &mut answers, &mut unlooked);
         unexplained(cgroups.attached(&mut answers, &mut unlooked).into_iter().chain(in_maps), &links, &mut rest);
@@ -630,35 +630,6 @@ fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
         offset: (in_kernel || in_file).then_some(query.offset),
         addr: (in_kernel && query.addr != 0).then_some(KernelAddr(query.addr)),
         ..AttachFacts::default()
-    }
-}
-
-/// Names the interfaces of links. Adds the programs at interfaces and in namespaces that have no link.
-fn interfaces(network: network::Network, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
-    for network::FoundProgram { facts, link } in network.found {
-        let same = |known: &&mut AttachFacts| match known.link {
-            Some(known) if link.0 != 0 => known.id == link,
-            Some(_) => {
-                let at_place = match facts.ifindex {
-                    Some(_) => known.ifindex == facts.ifindex && known.target.is_empty(),
-                    None => known.netns == facts.netns,
-                };
-                (known.program, known.hook) == (facts.program, facts.hook) && at_place
-            }
-            None => false,
-        };
-        match links.iter_mut().find(same) {
-            Some(known) => {
-                (known.target, known.ifindex, known.netns) = (facts.target, facts.ifindex, facts.netns);
-                known.flags = facts.flags;
-            }
-            None => rest.push(facts),
-        }
-    }
-    // The interface is in a namespace that was not found. In this namespace, the index belongs to another interface.
-    for link in links.iter_mut().filter(|link| link.target.is_empty()) {
-        let Some(index) = link.ifindex else { continue };
-        link.target = format!("interface {index}").into_bytes();
     }
 }
 

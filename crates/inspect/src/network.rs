@@ -256,6 +256,35 @@ pub fn xdp_links() -> FxHashMap<(ProgId, u32), usize> {
 const LINK_TRIES: usize = 20;
 
 impl Network {
+    /// Names the interfaces of links. Adds the programs at interfaces and in namespaces that have no link.
+    pub(super) fn join(self, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
+        for FoundProgram { facts, link } in self.found {
+            let same = |known: &&mut AttachFacts| match known.link {
+                Some(known) if link.0 != 0 => known.id == link,
+                Some(_) => {
+                    let at_place = match facts.ifindex {
+                        Some(_) => known.ifindex == facts.ifindex && known.target.is_empty(),
+                        None => known.netns == facts.netns,
+                    };
+                    (known.program, known.hook) == (facts.program, facts.hook) && at_place
+                }
+                None => false,
+            };
+            match links.iter_mut().find(same) {
+                Some(known) => {
+                    (known.target, known.ifindex, known.netns) = (facts.target, facts.ifindex, facts.netns);
+                    known.flags = facts.flags;
+                }
+                None => rest.push(facts),
+            }
+        }
+        // The interface is in a namespace that was not found. In this namespace, the index belongs to another interface.
+        for link in links.iter_mut().filter(|link| link.target.is_empty()) {
+            let Some(index) = link.ifindex else { continue };
+            link.target = format!("interface {index}").into_bytes();
+        }
+    }
+
     /// Reads the namespace of the calling thread, to which the socket belongs too.
     fn namespace(&mut self, inum: NsInum, file: Option<&File>, mut route: Netlink) -> io::Result<()> {
         if let Some(file) = file {

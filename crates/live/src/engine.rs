@@ -303,7 +303,7 @@ impl Reader {
         inspector.receive(batch);
     }
 
-    /// Tells the inspector of network namespaces that were created since the last call.
+    /// Reports network namespaces created since the last call to the inspector.
     fn tell_namespaces(live: &Live, known: &mut u64, inspector: &Inspector) {
         let created = live.cpus.net_namespaces();
         if created != std::mem::replace(known, created) {

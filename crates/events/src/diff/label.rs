@@ -47,7 +47,7 @@ fn label(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
     match main_argument(&words).filter(|_| whole.len() > COMMAND) {
         Some(word) => {
             let name = called(node, strings);
-            // The end of a long path tells more than its start.
+            // Cut the start of a long path: paths mostly differ at the end.
             let room = COMMAND.saturating_sub(name.len() + 1);
             let cut = word.len().saturating_sub(room);
             let cut = word[cut..].iter().position(|byte| *byte == b'/').filter(|_| cut > 0).map(|at| cut + at);

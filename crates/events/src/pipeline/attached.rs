@@ -199,7 +199,7 @@ impl Attached {
     }
 
     /// The event of a call that detached the program of a socket, with the program. `since`: the last unload of a program of this group
-    /// of sockets. What was there before was at another group with the same address.
+    /// of sockets. Earlier attachments belong to another group that had the same address.
     pub(super) fn of_socket(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
         let record = call.record();
         let of_sockets = self.begun.iter().filter(|(place, _)| place.via == Via::Setsockopt as u8 && place.link.0 == 0);

@@ -106,12 +106,12 @@ fn of_interface(calls: &[Numbered], program: u32, gone: bool, recent: u64) -> Ve
     let links: Vec<_> = calls.iter().filter(|(_, (_, record))| record.message == message::NEWLINK).copied().collect();
     let shows = |(_, (_, record)): &Numbered| record.programs.contains(&program);
     let taken = if gone { ENDED } else { BEGUN };
-    let mut runs = links.chunk_by(|one, other| shows(one) == shows(other)).skip_while(|run| gone && !shows(&run[0]));
+    let runs = links.chunk_by(|one, other| shows(one) == shows(other)).skip_while(|run| gone && !shows(&run[0]));
     let is_open = |run: &&[Numbered]| {
         let last = run.last().map_or(0, |(_, (header, _))| header.time.0);
         shows(&run[0]) != gone && run[0].1.1.first & taken == 0 && last >= recent
     };
-    runs.by_ref().filter(is_open).flatten().copied().collect()
+    runs.filter(is_open).flatten().copied().collect()
 }
 
 /// The records of the filters of tc with a program that no report has taken.

@@ -483,8 +483,8 @@ fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
     assert_eq!(shown.collect::<Vec<_>>(), events);
 }
 
-/// The report of an unload within a call may be read first. The event of the call is then the only end, and without one the end has the
-/// time of the unload, also if the pipeline is restored.
+/// The report of an unload within a call may be read first. The event of the call is then the only end. Without one, the end has the
+/// time of the unload. A restored pipeline does the same.
 #[test]
 fn a_call_that_unloads_the_program_is_its_end() {
     for called in [true, false] {
