@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Records pairs of clean builds and counts those that `tracetui diff` reports as equal. Prints a row for each tool, for docs/DIFF.md.
-# usage: scripts/diff-pairs.sh [--pairs N] [--tracetui FILE] [TOOL…]      (as root; 10 pairs of each tool that is installed)
+# usage: scripts/diff-pairs.sh [--pairs N] [--good N] [--tracetui FILE] [TOOL…]   (as root; 10 pairs of each tool that is installed)
+#   --good N  compare each build with N good ones instead of one
 #   TOOL  cargo-debug cargo-release cargo-elsewhere make cmake meson go npm pip ccache apt unshare
 set -euo pipefail
-pairs=10 tracetui=$(dirname "$0")/../target/release/tracetui
+pairs=10 good=1 tracetui=$(dirname "$0")/../target/release/tracetui
 tools=()
 while [ $# -gt 0 ]; do
   case $1 in
     --pairs) pairs=$2 && shift ;;
+    --good) good=$2 && shift ;;
     --tracetui) tracetui=$2 && shift ;;
     -*) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" && exit 2 ;;
     *) tools+=("$1") ;;
@@ -112,13 +114,14 @@ for tool in "${tools[@]}"; do
   done
   equal=0
   for _ in $(seq "$pairs"); do
-    for side in 0 1; do
+    for side in $(seq 0 "$good"); do
       cd "${dirs[side % ${#dirs[@]}]}"
       clean "$tool" >/dev/null 2>&1
       "$tracetui" record -o "$work/$side" --force -- sh -c "$(command_of "$tool")" >/dev/null 2>"$work/said" ||
         { cat "$work/said" >&2 && exit 1; }
     done
-    if "$tracetui" diff "$work/0" "$work/1" >"$work/differs" 2>&1; then
+    # shellcheck disable=SC2046 # no name has a space
+    if "$tracetui" diff $(seq -f "$work/%g" 0 "$good") >"$work/differs" 2>&1; then
       equal=$((equal + 1))
     else
       echo "$tool:" >&2 && cut -c1-240 "$work/differs" | head -8 >&2

@@ -16,7 +16,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
-use tracetui_events::diff::{Run, compare};
+use tracetui_events::diff::{Run, Show, compare};
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::{Filter, FilterOptions, NoNames, Scratch};
 use tracetui_events::frame::host::{Cgroup, Clock, HostFrame, User};
@@ -277,13 +277,14 @@ pub fn diff(bytes: &[u8]) -> String {
     });
     // What is absent cannot be compared, and is not a fault.
     (a.gaps.absent[0], b.gaps.incomplete) = (bytes.len().is_multiple_of(2), bytes.len().is_multiple_of(3));
-    let report = compare(a, b);
+    let report = compare(a, Vec::new(), b, &[]);
+    let all = Show { rest: true, noise: true };
     for charset in [Charset::Utf8, Charset::Ascii] {
-        check_shown(&report.text(true, charset));
-        check_shown(&report.text(false, charset));
+        check_shown(&report.text(all, charset));
+        check_shown(&report.text(Show::default(), charset));
     }
-    assert!(report.equal() || !report.json(true).is_empty());
-    report.json(true)
+    assert!(report.equal() || !report.json(all).is_empty());
+    report.json(all)
 }
 
 /// A recording, with the checksums made right: what `print`, `info` and `replay` do. Gives the lines of JSON, for the caller to parse.

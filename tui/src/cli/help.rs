@@ -150,19 +150,23 @@ Lines, causes first:
   missing  a file or program that was found in one run only
   argv     the arguments changed: those of A -> those of B
   cwd      the working directory changed
+  user     the user id changed
   exec     a program that was executed in one run only, or more often
   tcp      an address that only one run connected to, or a port accepted from
   bpf      a BPF program that was loaded or attached in one run only
   exit     the exit status changed
   opened   a file that was opened in one run only
+  access   a file that was read in one run and written in the other, or created
   tried    a file that only one run tried to open, without success
   unknown  a difference that may be due to lost events
   follow   the number of further differences; --all shows them
+  noise    the number of lines about differences among several A; --noise
 
 Examples:
   sudo tracetui record -o good.ttr -- make -j8
   sudo tracetui record -o bad.ttr -- make -j8
   tracetui diff good.ttr bad.ttr
+  tracetui diff good1.ttr good2.ttr good3.ttr bad.ttr --ignore '*.log'
   tracetui diff good.ttr bad.ttr --comm cc1 --format json
 
 Exit status: 0 no differences, 1 differences (even unknown ones) or failure,

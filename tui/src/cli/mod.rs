@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
+use tracetui_events::filter::Glob;
 use tracetui_events::limits;
 use tracetui_events::sink::FormatName;
 pub use tracetui_events::text::time::Moment;
@@ -259,6 +260,10 @@ fn count(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of events, at least 1".to_owned())
 }
 
+fn glob(text: &str) -> Result<Glob, String> {
+    Glob::new(text.as_bytes())
+}
+
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     tracetui_events::text::time::duration(text)
         .ok_or_else(|| "write a time such as 10s, 90 (seconds) or 1h 30m".to_owned())
@@ -344,10 +349,10 @@ pub struct Info {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::DIFF)]
 pub struct Diff {
-    /// The first recording; - is stdin
-    #[arg(value_name = "A")]
-    pub a: PathBuf,
-    /// The second recording; - is stdin
+    /// The recordings of good runs; - is stdin. What differs among several is noise
+    #[arg(value_name = "A", required = true)]
+    pub a: Vec<PathBuf>,
+    /// The recording to compare; - is stdin
     #[arg(value_name = "B")]
     pub b: PathBuf,
     /// Output format: text or json (one object per line, a summary at the end)
@@ -356,6 +361,12 @@ pub struct Diff {
     /// Also show differences that may follow from others
     #[arg(long)]
     pub all: bool,
+    /// Ignore files, programs, arguments and addresses that match; repeatable
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    pub ignore: Vec<Glob>,
+    /// Also show noise: differences that the recordings A have among themselves
+    #[arg(long)]
+    pub noise: bool,
     /// Memory limit; anything beyond it is not compared, but reported as unknown [default: 768 MiB]
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::DIFF_MEMORY), hide_default_value = true)]
     pub memory: ByteSize,
@@ -364,9 +375,9 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Both recordings.
-    pub fn files(&self) -> [&PathBuf; 2] {
-        [&self.a, &self.b]
+    /// All recordings, B last.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.a.iter().chain([&self.b])
     }
 }
 
@@ -800,11 +811,14 @@ mod tests {
     fn diff_takes_two_recordings() {
         let cli = parse("tracetui diff a.ttr - --format json --all --kind exec,open").expect("good usage");
         let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
-        assert_eq!(diff.files(), [&PathBuf::from("a.ttr"), &PathBuf::from("-")]);
+        assert!(diff.files().eq([&PathBuf::from("a.ttr"), &PathBuf::from("-")]));
         assert_eq!((diff.format, diff.all, diff.memory), (ReportFormat::Json, true, ByteSize(limits::DIFF_MEMORY)));
         assert_eq!(diff.filters.kind, ["exec,open"]);
         check_bad("tracetui diff a.ttr", "<B>");
-        check_bad("tracetui diff a.ttr b.ttr c.ttr", "c.ttr");
+        let cli = parse("tracetui diff a.ttr b.ttr c.ttr --ignore *.log --ignore /tmp/* --noise").expect("good usage");
+        let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
+        assert_eq!((diff.a.len(), diff.b, diff.ignore.len(), diff.noise), (2, PathBuf::from("c.ttr"), 2, true));
+        check_bad("tracetui diff a.ttr b.ttr --ignore [a", "[a");
         check_bad("tracetui diff a.ttr b.ttr --format csv", "csv");
     }
 

@@ -9,38 +9,44 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::ScopedJoinHandle;
 use tracetui_events::budget::Budget;
-use tracetui_events::diff::{self, DiffReport, Gaps, Run, Status};
+use tracetui_events::diff::{self, DiffReport, Gaps, Run, Show, Status};
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::text::{counted, json};
 use tracetui_shared::kind::Kind;
 
-/// Compares two recordings.
+/// Compares recordings.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
-    if args.files().iter().all(|file| cli::is_stream(file)) {
+    if args.files().filter(|file| cli::is_stream(file)).count() > 1 {
         return Err(BadUsage("only one of the recordings can be stdin".into()).into());
     }
     let filters = FilterOptions::from(&args.filters);
-    let [a, b] = args.files();
+    let share = args.memory.0 / args.files().count() as u64;
     // Read each on its own thread, since reading takes most of the time.
-    let (a, b) = std::thread::scope(|scope| {
-        let read = |file: &PathBuf| read(file, &filters, args.memory.0);
-        let thread = std::thread::Builder::new().spawn_scoped(scope, move || read(b));
-        let a = read(a);
-        // If no thread can be started, read one after the other.
-        let b = thread.map_or_else(|_| Ok(read(b)), ScopedJoinHandle::join);
-        (a, b)
+    let sides = std::thread::scope(|scope| {
+        let read = |file: &PathBuf| read(file, &filters, share);
+        let start = |file| (file, std::thread::Builder::new().spawn_scoped(scope, move || read(file)));
+        let threads: Vec<_> = args.files().map(start).collect();
+        // Where no thread can be started, read one after the other.
+        let join = |(file, thread): (_, io::Result<_>)| thread.map_or_else(|_| Ok(read(file)), ScopedJoinHandle::join);
+        threads.into_iter().map(join).collect::<Vec<_>>()
     });
-    let (a, b) = (a?, b.map_err(|_| anyhow!("the thread reading {} failed", name(&args.b)))??);
-    let (said_a, said_b) = (a.say(), b.say());
-    if a.filter != b.filter {
+    let whole = |(file, side): (&PathBuf, std::thread::Result<_>)| {
+        side.map_err(|_| anyhow!("the thread reading {} failed", name(file)))?
+    };
+    let sides = args.files().zip(sides).map(whole).collect::<Result<Vec<Side>>>()?;
+    let incomplete = sides.iter().fold(false, |any, side| side.say() | any);
+    if sides.iter().any(|side| side.filter != sides[0].filter) {
         say("the recordings were made with different filters");
     }
-    let no_opens = [&a, &b].iter().any(|side| Kind::Open.place().is_some_and(|at| side.run.gaps.absent[at]));
-    let filtered = no_opens || filters != FilterOptions::default() || !a.filter.is_empty() || !b.filter.is_empty();
-    let summary = [(&args.a, "A", &a), (&args.b, "B", &b)].map(|(file, side, side_read)| side_read.json(file, side));
-    let report = diff::compare(a.run, b.run);
+    let lacks_opens = |side: &Side| Kind::Open.place().is_some_and(|at| side.run.gaps.absent[at]);
+    let filtered =
+        filters != FilterOptions::default() || sides.iter().any(|side| lacks_opens(side) || !side.filter.is_empty());
+    let summary: Vec<_> = args.files().zip(&sides).map(|(file, side)| side.json(file)).collect();
+    let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
+    let (Some(b), a) = (runs.pop(), runs.remove(0)) else { return Err(anyhow!("no recordings")) };
+    let report = diff::compare(a, runs, b, &args.ignore);
     for (here, there) in &report.directories {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         say(format_args!("treated as the same directory: {} in A, {} in B", text(here), text(there)));
@@ -48,13 +54,14 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     if filtered && !report.equal() {
         say("a filter may reject opens, which show random names: some differences may only be such names");
     }
+    let show = Show { rest: args.all, noise: args.noise };
     let text = match args.format {
-        ReportFormat::Text => report.text(args.all, charset()),
-        ReportFormat::Json => report.json(args.all) + &summarised(&report, &summary),
+        ReportFormat::Text => report.text(show, charset()),
+        ReportFormat::Json => report.json(show) + &summarised(&report, &summary),
     };
     io::stdout().write_all(text.as_bytes())?;
     if args.format == ReportFormat::Text {
-        say(sentence(&report, said_a || said_b));
+        say(sentence(&report, incomplete));
     }
     Ok(if report.equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -68,11 +75,11 @@ struct Side {
     counts: (u64, u64),
 }
 
-fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
-    // An eighth of the memory is for reading each recording, and an eighth for the comparison.
-    let share = usize::try_from(memory / 16 * 5).unwrap_or(usize::MAX);
-    let mut playback = Playback::open(&[file.to_owned()], filters, Budget::new(memory / 8), AtEnd::Stop)?;
-    let mut run = Run::new(share);
+/// Reads a recording, with this share of the memory in bytes.
+fn read(file: &Path, filters: &FilterOptions, share: u64) -> Result<Side> {
+    // A quarter is for reading, and an eighth for the comparison.
+    let mut playback = Playback::open(&[file.to_owned()], filters, Budget::new(share / 4), AtEnd::Stop)?;
+    let mut run = Run::new(usize::try_from(share / 8 * 5).unwrap_or(usize::MAX));
     let mut take = |played: &Played<'_>| {
         run.take(played.context);
         Disposition::Delivered
@@ -132,13 +139,12 @@ impl Side {
         lost > 0 || gaps.full || gaps.incomplete
     }
 
-    fn json(&self, file: &Path, side: &str) -> String {
+    fn json(&self, file: &Path) -> String {
         let gaps = &self.run.gaps;
         let kinds = Kind::PROBED.into_iter().zip(gaps.lost).map(|(kind, lost)| format!("\"{}\":{lost}", kind.name()));
         format!(
-            "\"{}\":{{\"file\":{},\"directory\":{},\"processes\":{},\"files\":{},\"lost\":{{{}}},\"lost_other\":{},\"ended_early\":{},\
+            "{{\"file\":{},\"directory\":{},\"processes\":{},\"files\":{},\"lost\":{{{}}},\"lost_other\":{},\"ended_early\":{},\
              \"damaged\":{},\"full\":{}}}",
-            side.to_ascii_lowercase(),
             json::ascii(&file.to_string_lossy()),
             json::ascii(&String::from_utf8_lossy(self.run.root())),
             self.counts.0,
@@ -152,18 +158,24 @@ impl Side {
     }
 }
 
-fn summarised(report: &DiffReport, sides: &[String; 2]) -> String {
+fn summarised(report: &DiffReport, sides: &[String]) -> String {
     let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
     let directories: Vec<_> = report.directories.iter().map(|(a, b)| format!("[{},{}]", text(a), text(b))).collect();
     let follow: Vec<_> = report.follow.iter().map(|(kind, count)| format!("\"{kind}\":{count}")).collect();
+    let (a, more, b) = match sides {
+        [a, more @ .., b] => (a, more, b),
+        _ => return String::new(),
+    };
     format!(
-        "{{\"summary\":{{\"equal\":{},\"different\":{},\"unknown\":{},\"follow\":{{{}}},\"directories\":[{}],{}}}}}\n",
+        "{{\"summary\":{{\"equal\":{},\"different\":{},\"unknown\":{},\"follow\":{{{}}},\"noise\":{},\"directories\":[{}],\"a\":{a},\
+         \"more\":[{}],\"b\":{b}}}}}\n",
         report.equal(),
         report.count(Status::Different),
         report.count(Status::Unknown),
         follow.join(","),
+        report.noise.len(),
         directories.join(","),
-        sides.join(","),
+        more.join(","),
     )
 }
 

@@ -1,10 +1,12 @@
 //! The differences between two trees, and which of them may follow from others.
 
+use super::access;
 use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::{Did, Gaps, did};
 use super::search::{Place, is_absent, searches};
 use super::strings::StringTable;
 use super::tree::{Alone, NodeId, Pair, Side, Tree, each, tokens};
+use crate::filter::Glob;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, HashMap};
@@ -24,7 +26,7 @@ impl Outcome {
         if did.has(did::FOUND) { Outcome::Found } else { Outcome::Failed(did.errno) }
     }
 
-    fn at(place: Place) -> Outcome {
+    pub(super) fn at(place: Place) -> Outcome {
         match place {
             Place::Untried => Outcome::Untouched,
             Place::At(_) => Outcome::Found,
@@ -65,6 +67,11 @@ pub(super) enum What {
         added: Vec<u32>,
     },
     Cwd,
+    /// The user id at the exec.
+    User {
+        a: u32,
+        b: u32,
+    },
     /// The number of execs differs.
     Count {
         a: u64,
@@ -93,6 +100,13 @@ pub(super) enum What {
         path: u32,
         a: Outcome,
         b: Outcome,
+    },
+    /// A file that both sides found was opened for other purposes, or created on one side only, or with another mode. The parts that
+    /// differ.
+    Access {
+        path: u32,
+        a: Did,
+        b: Did,
     },
     /// A kind of event was recorded on one side only.
     Unrecorded {
@@ -163,13 +177,14 @@ pub(super) struct Comparison<'a> {
     pub(super) gaps: (&'a Gaps, &'a Gaps),
     pub(super) pairs: &'a [Pair],
     pub(super) alone: &'a [Alone],
+    pub(super) ignored: &'a [Glob],
 }
 
 /// Lists of both sides, sorted by number.
 type Both<'a, T> = (&'a [(u32, T)], &'a [(u32, T)]);
 
 impl Comparison<'_> {
-    /// All differences, in the order of the pairs.
+    /// All differences that are not ignored, in the order of the pairs.
     pub(super) fn differences(&self, strings: &mut StringTable) -> Vec<Difference> {
         let mut all = Vec::new();
         self.unrecorded(&mut all);
@@ -189,7 +204,10 @@ impl Comparison<'_> {
             }
             self.loads_alone(*alone, tree, gaps, &mut all);
         }
-        self.rank(strings, &mut all);
+        self.drop_created_in_both(&mut all);
+        if !self.ignored.is_empty() {
+            all.retain(|one| !self.is_ignored(one, strings));
+        }
         all
     }
 
@@ -229,6 +247,10 @@ impl Comparison<'_> {
             if known(a.cwd) && known(b.cwd) && !same {
                 all.push(difference(at, What::Cwd, None));
             }
+        }
+        let users = (a.uid, b.uid);
+        if compares_execs && users.0 != users.1 && users.0.max(users.1) != u32::MAX {
+            all.push(difference(at, What::User { a: users.0, b: users.1 }, None));
         }
         if compares_execs && a.execs != b.execs {
             let fewer = if a.execs < b.execs { (Side::A, self.gaps.0) } else { (Side::B, self.gaps.1) };
@@ -340,11 +362,14 @@ impl Comparison<'_> {
     /// Compares the files of two roles.
     fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
         let lost = |side: Side| self.gaps(side).may_lack(Kind::Open).then_some(side);
-        let (mut both, mut only_a, mut only_b) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut both, mut only_a, mut only_b, mut accesses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         each(a, b, |path, left, right| match (left, right) {
             (Some(left), Some(right)) => {
                 let (a, b) = (Outcome::of(left), Outcome::of(right));
-                if a != b && !volatile(strings.get(path)) {
+                if a == Outcome::Found && b == Outcome::Found {
+                    let apart = access::apart(left, right).filter(|_| !volatile(strings.get(path)));
+                    accesses.extend(apart.map(|(a, b)| What::Access { path, a, b }));
+                } else if a != b && !volatile(strings.get(path)) {
                     both.push((path, a, b));
                 }
             }
@@ -380,6 +405,8 @@ impl Comparison<'_> {
                 all.push(difference(at, what, lacking(a, b, lost)));
             }
         }
+        let unknown = lost(Side::A).or(lost(Side::B));
+        all.extend(accesses.into_iter().map(|what| difference(at, what, unknown)));
     }
 
     /// Removes files that differ only in process ids and random names.

@@ -7,7 +7,9 @@
 //! | `run` | the fold over the events of a recording: roles, and what each did |
 //! | `tree` | both runs as trees, and the pairs of roles that correspond |
 //! | `compare` | the differences of each pair |
+//! | `access` | how both runs used a file |
 //! | `search` | names that a process looked for in several directories |
+//! | `noise` | differences that do not count |
 //! | `rank` | which differences may follow from others |
 //! | `label` | the names of processes in the lines |
 //! | `report` | the lines, as text and as JSON |
@@ -16,10 +18,12 @@
 //! A role is a program (file, arguments, working directory) and the role of its parent. Processes of the same role are merged:
 //! their files are sets, and their execs and exit statuses are counted. No event is kept.
 
+mod access;
 mod compare;
 mod created;
 mod label;
 mod names;
+mod noise;
 mod rank;
 mod report;
 mod run;
@@ -29,22 +33,59 @@ mod strings;
 mod tests;
 mod tree;
 
-pub use report::{DiffLine, DiffReport, Status};
+pub use report::{DiffLine, DiffReport, Show, Status};
 pub use run::{Gaps, Run};
 
-use compare::Comparison;
+use crate::filter::Glob;
+use compare::{Comparison, Difference};
+use noise::Noise;
 use strings::StringTable;
 use tree::Tree;
 
-pub fn compare(a: Run, b: Run) -> DiffReport {
+/// Compares run B with run A. `more` are other runs that are as good as A: what differs between them and A is noise. Differences of
+/// files, programs, addresses and arguments that match `ignored` do not count.
+pub fn compare(a: Run, more: Vec<Run>, b: Run, ignored: &[Glob]) -> DiffReport {
     let mut strings = StringTable::default();
-    let directories = tree::same_directories(&a, &b);
-    let gaps = (a.gaps.clone(), b.gaps.clone());
-    let mut a = Tree::of(a, &[], &mut strings);
-    let mut b = Tree::of(b, &directories, &mut strings);
-    created::note_own_names(&mut a, &mut b, &strings);
-    let (pairs, alone) = tree::pair(&mut a, &mut b, &mut strings);
-    let comparison = Comparison { trees: (&a, &b), gaps: (&gaps.0, &gaps.1), pairs: &pairs, alone: &alone };
-    let differences = comparison.differences(&mut strings);
-    report::Maker::new(&comparison, &strings).report(&differences, directories)
+    let gaps = a.gaps.clone();
+    let directories: Vec<_> = more.iter().chain([&b]).map(|other| tree::same_directories(&a, other)).collect();
+    let base = Tree::of(a, &[], &mut strings);
+    let mut noise = Noise::default();
+    for (other, directories) in more.into_iter().zip(&directories) {
+        let of = Against { gaps: (&gaps, &other.gaps.clone()), ignored };
+        let other = Tree::of(other, directories, &mut strings);
+        of.compare(base.clone(), other, &mut strings, |comparison, all, strings| {
+            noise.learn(comparison, &all, strings)
+        });
+    }
+    let same = directories.into_iter().next_back().unwrap_or_default();
+    let of = Against { gaps: (&gaps, &b.gaps.clone()), ignored };
+    let b = Tree::of(b, &same, &mut strings);
+    of.compare(base, b, &mut strings, |comparison, all, strings| {
+        let (mut all, noise) = noise.split(comparison, all, strings);
+        comparison.rank(strings, &mut all);
+        report::Maker::new(comparison, strings).report(&all, &noise, same)
+    })
+}
+
+/// What a comparison of two trees needs besides them.
+struct Against<'a> {
+    gaps: (&'a Gaps, &'a Gaps),
+    ignored: &'a [Glob],
+}
+
+impl Against<'_> {
+    fn compare<R>(
+        &self,
+        mut a: Tree,
+        mut b: Tree,
+        strings: &mut StringTable,
+        done: impl FnOnce(&Comparison<'_>, Vec<Difference>, &StringTable) -> R,
+    ) -> R {
+        created::note_own_names(&mut a, &mut b, strings);
+        let (pairs, alone) = tree::pair(&mut a, &mut b, strings);
+        let Against { gaps, ignored } = *self;
+        let comparison = Comparison { trees: (&a, &b), gaps, pairs: &pairs, alone: &alone, ignored };
+        let all = comparison.differences(strings);
+        done(&comparison, all, strings)
+    }
 }

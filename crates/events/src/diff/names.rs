@@ -325,7 +325,7 @@ fn is_mixed(text: &[u8]) -> bool {
 }
 
 /// The random names and process ids of a run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Chance {
     pub(super) pids: FxHashSet<u32>,
     /// The words in the paths of written files, each with whether a file was created under a new name (`O_EXCL`).

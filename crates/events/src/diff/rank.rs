@@ -62,6 +62,8 @@ impl Comparison<'_> {
                 }
                 What::Missing { .. } | What::Searched { .. } => Rank::Cause,
                 What::Argv { .. } | What::Cwd if *pair != 0 && above.changed => Rank::Follows,
+                What::User { a, b } => by(self.parent_has_users(*pair, (*a, *b)), above.changed),
+                What::Access { .. } => by(here.argv || here.exit || here.missing, here.changed || here.disturbed),
                 What::Tcp { a: Outcome::Untouched, .. } | What::Tcp { b: Outcome::Untouched, .. } => {
                     by(here.changed || here.exit || here.missing, here.disturbed)
                 }
@@ -229,6 +231,12 @@ impl Comparison<'_> {
         }
         stops.first.extend(first);
         stops.perhaps.extend(perhaps);
+    }
+
+    /// Whether the parent of a process differs in the same user ids.
+    fn parent_has_users(&self, pair: usize, users: (u32, u32)) -> bool {
+        let parent = self.pairs[self.pairs[pair].parent];
+        (self.trees.0.nodes[parent.a].uid, self.trees.1.nodes[parent.b].uid) == users
     }
 
     /// The files that a process and those below it wrote.

@@ -1,12 +1,13 @@
 //! The differences as lines. Equal differences of several roles share a line, and differences that follow from others are only
 //! counted.
 
+use super::access;
 use super::compare::{Comparison, Difference, Outcome, Rank, What, exits};
 use super::label::{COMMAND, labels, name, shortened};
-use super::run::Gaps;
+use super::run::{Did, Gaps};
 use super::search::{Place, is_absent};
 use super::strings::StringTable;
-use super::tree::{NodeId, RoleNode, Side};
+use super::tree::{RoleNode, Side};
 use crate::event::exit::{Ended, Exit};
 use crate::event::names;
 use crate::limits;
@@ -28,12 +29,24 @@ pub enum Status {
     Different,
     /// The events that one run lacks may have been lost.
     Unknown,
+    /// The good runs differ in this too.
+    Noise,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Status::Different => "different",
+            Status::Unknown => "unknown",
+            Status::Noise => "noise",
+        }
+    }
 }
 
 /// A difference in one or more roles. All texts are bytes from outside, not escaped.
 #[derive(Clone, Debug)]
 pub struct DiffLine {
-    /// `missing argv cwd exec bpf tcp exit opened tried`.
+    /// `missing argv cwd user exec bpf tcp exit opened tried access`.
     pub kind: &'static str,
     pub status: Status,
     /// It follows from another difference.
@@ -61,6 +74,8 @@ pub struct DiffReport {
     pub rest: Vec<DiffLine>,
     /// Differences that these are about, by kind.
     pub follow: BTreeMap<&'static str, usize>,
+    /// The lines about differences that the good runs have too.
+    pub noise: Vec<DiffLine>,
     /// Directories that were treated as equal, in addition to those of the runs.
     pub directories: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -74,17 +89,19 @@ impl DiffReport {
         self.lines.iter().chain(&self.rest).filter(|line| line.status == status).count()
     }
 
-    /// The lines as text. `all` also shows differences that follow from others.
-    pub fn text(&self, all: bool, charset: Charset) -> String {
+    /// The lines as text.
+    pub fn text(&self, show: Show, charset: Charset) -> String {
         let mut out = String::new();
-        let rest = if all { &self.rest[..] } else { &[] };
-        for line in self.lines.iter().chain(rest) {
-            let kind = if line.status == Status::Unknown { "unknown" } else { line.kind };
+        for line in self.shown(show) {
+            let kind = match line.status {
+                Status::Different => line.kind,
+                status => status.name(),
+            };
             let follows = if line.follows { "  " } else { "" };
             out.push_str(&format!("{follows}{kind:8} {}\n", escaped(&line.text, charset.reversible())));
         }
         let sum: usize = self.follow.values().sum();
-        if sum > 0 && !all {
+        if sum > 0 && !show.rest {
             let kinds: Vec<_> =
                 self.follow.iter().map(|(kind, count)| format!("{} {kind}", grouped(*count as u64))).collect();
             let more = if sum == 1 { "difference" } else { "differences" };
@@ -95,14 +112,31 @@ impl DiffReport {
                 kinds.join(", ")
             ));
         }
+        if !self.noise.is_empty() && !show.noise {
+            let differences = counted(self.noise.len() as u64, ["difference", "differences"]);
+            out.push_str(&format!("{:8} {differences} that the other runs A have too\n", "noise"));
+        }
         out
     }
 
-    /// The lines as JSON objects.
-    pub fn json(&self, all: bool) -> String {
-        let rest = if all { &self.rest[..] } else { &[] };
-        self.lines.iter().chain(rest).map(DiffLine::json).collect()
+    fn shown(&self, show: Show) -> impl Iterator<Item = &DiffLine> {
+        let rest = self.rest.iter().filter(move |_| show.rest);
+        self.lines.iter().chain(rest).chain(self.noise.iter().filter(move |_| show.noise))
     }
+
+    /// The lines as JSON objects.
+    pub fn json(&self, show: Show) -> String {
+        self.shown(show).map(DiffLine::json).collect()
+    }
+}
+
+/// The lines to show in addition to those of the causes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Show {
+    /// Differences that follow from others.
+    pub rest: bool,
+    /// Differences that the good runs have too.
+    pub noise: bool,
 }
 
 impl DiffLine {
@@ -113,7 +147,7 @@ impl DiffLine {
             "{{\"kind\":\"{}\",\"status\":\"{}\",\"follows\":{},\"process\":{},\"exe\":{},\"argv\":[{}],\"roles\":{},\"subject\":[{}],\
              \"a\":{},\"b\":{},\"text\":{}}}\n",
             self.kind,
-            if self.status == Status::Unknown { "unknown" } else { "different" },
+            self.status.name(),
             self.follows,
             text(&self.process),
             text(&self.exe),
@@ -134,12 +168,14 @@ enum Key {
     Searched { name: u32, a: Place, b: Place },
     Argv { removed: Vec<u32>, added: Vec<u32> },
     Cwd { a: u32, b: u32 },
+    User { a: u32, b: u32 },
     Count { exe: u32, more: Side },
     Alone { exe: u32, side: Side, pair: usize, first: bool },
     Bpf { what: u32, exe: u32, more: Side },
     Tcp { peer: u32, exe: u32, a: Outcome, b: Outcome },
     Exit { exe: u32, a: Vec<u8>, b: Vec<u8> },
     Opened { path: u32, a: Outcome, b: Outcome },
+    Access { path: u32, a: Did, b: Did },
     Unrecorded { kind: Kind, side: Side },
     Unknown { kind: &'static str, side: Side },
 }
@@ -172,7 +208,12 @@ impl<'a> Maker<'a> {
         Maker { comparison, strings, exits: Vec::new(), above_exit: Vec::new() }
     }
 
-    pub(super) fn report(mut self, all: &[Difference], directories: Vec<(Vec<u8>, Vec<u8>)>) -> DiffReport {
+    pub(super) fn report(
+        mut self,
+        all: &[Difference],
+        noise: &[Difference],
+        directories: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> DiffReport {
         self.mark_exits(all);
         let mut groups = self.groups(all);
         // Stable: within a kind, in the order of the processes.
@@ -182,6 +223,7 @@ impl<'a> Maker<'a> {
         let mut room = LINES.saturating_sub(causes);
         let roles: Vec<&RoleNode> = groups.iter().map(|group| self.role(group)).collect();
         let labels = labels(&roles, self.strings);
+        report.noise = self.noise(noise);
         for (group, label) in groups.iter().zip(labels) {
             let shown = match group.rank {
                 Rank::First | Rank::Cause => true,
@@ -201,6 +243,14 @@ impl<'a> Maker<'a> {
             }
         }
         report
+    }
+
+    fn noise(&self, noise: &[Difference]) -> Vec<DiffLine> {
+        let mut groups = self.groups(noise);
+        groups.sort_by_key(|group| class(&group.key));
+        let roles: Vec<&RoleNode> = groups.iter().map(|group| self.role(group)).collect();
+        let lines = groups.iter().zip(labels(&roles, self.strings)).map(|(group, label)| self.line(group, label));
+        lines.map(|line| DiffLine { status: Status::Noise, ..line }).collect()
     }
 
     fn mark_exits(&mut self, all: &[Difference]) {
@@ -259,12 +309,14 @@ impl<'a> Maker<'a> {
             // The number of directories may differ between roles.
             What::Searched { name, a, b } => Key::Searched { name: *name, a: a.any_number(), b: b.any_number() },
             What::Argv { removed, added } => Key::Argv { removed: removed.clone(), added: added.clone() },
+            What::User { a, b } => Key::User { a: *a, b: *b },
+            What::Access { path, a, b } => Key::Access { path: *path, a: *a, b: *b },
             What::Cwd => Key::Cwd { a: a.cwd, b: b.cwd },
             What::Count { a: more, b: less } => {
                 Key::Count { exe: a.exe, more: if more > less { Side::A } else { Side::B } }
             }
             What::Alone { side, node } => {
-                let exe = self.node(*side, *node).exe;
+                let exe = self.comparison.tree(*side).nodes[*node].exe;
                 Key::Alone { exe, side: *side, pair: one.pair, first: one.rank == Rank::First }
             }
             What::Bpf { what, a: more, b: less } => {
@@ -292,17 +344,10 @@ impl<'a> Maker<'a> {
         (&self.comparison.trees.0.nodes[pair.a], &self.comparison.trees.1.nodes[pair.b])
     }
 
-    fn node(&self, side: Side, node: NodeId) -> &RoleNode {
-        match side {
-            Side::A => &self.comparison.trees.0.nodes[node],
-            Side::B => &self.comparison.trees.1.nodes[node],
-        }
-    }
-
     /// The role of a line.
     fn role(&self, group: &Group) -> &RoleNode {
         match &group.first.what {
-            What::Alone { side, node } => self.node(*side, *node),
+            What::Alone { side, node } => &self.comparison.tree(*side).nodes[*node],
             _ => self.nodes(group.first.pair).0,
         }
     }
@@ -370,6 +415,15 @@ impl<'a> Maker<'a> {
             Key::Cwd { a, b } => {
                 (line.a, line.b) = (text(a).to_vec(), text(b).to_vec());
                 line.text = join(&[&who, b": started in ", &line.a, b" in A, in ", &line.b, b" in B"]);
+            }
+            Key::User { a, b } => {
+                (line.a, line.b) = (number(u64::from(*a)), number(u64::from(*b)));
+                line.text = join(&[&who, b": user id ", &line.a, b" in A, ", &line.b, b" in B"]);
+            }
+            Key::Access { a, b, .. } => {
+                (line.a, line.b) = (access::describe(*a, *b), access::describe(*b, *a));
+                line.text =
+                    join(&[&self.files(&group.paths), b" by ", &who, b": ", &line.a, b" in A, ", &line.b, b" in B"]);
             }
             Key::Count { .. } => {
                 (line.a, line.b) = (number(group.sums.0), number(group.sums.1));
@@ -504,31 +558,34 @@ impl<'a> Maker<'a> {
 /// Joins groups about the files of the same roles.
 fn join_files(groups: Vec<Group>) -> Vec<Group> {
     let mut out: Vec<Group> = Vec::new();
-    let mut index: FxHashMap<(Vec<usize>, u8, Outcome, Outcome, Rank), usize> = FxHashMap::default();
+    type Joined = (Vec<usize>, u8, (Outcome, Outcome), (Did, Did), Rank);
+    let mut index: FxHashMap<Joined, usize> = FxHashMap::default();
     for group in groups {
-        let (class, a, b) = match group.key {
-            Key::Missing { program, a, b, .. } => (u8::from(program), a, b),
-            Key::Opened { a, b, .. } => (2, a, b),
+        let unused = (Did::default(), Did::default());
+        let (class, outcomes, uses) = match group.key {
+            Key::Missing { program, a, b, .. } => (u8::from(program), (a, b), unused),
+            Key::Opened { a, b, .. } => (2, (a, b), unused),
+            Key::Access { a, b, .. } => (4, (Outcome::Found, Outcome::Found), (a, b)),
             // Alternatives of one name.
             Key::Searched { a: Place::Untried, b: Place::Nowhere { errno, .. }, .. } => {
-                (3, Outcome::Untouched, Outcome::Failed(errno))
+                (3, (Outcome::Untouched, Outcome::Failed(errno)), unused)
             }
             Key::Searched { a: Place::Nowhere { errno, .. }, b: Place::Untried, .. } => {
-                (3, Outcome::Failed(errno), Outcome::Untouched)
+                (3, (Outcome::Failed(errno), Outcome::Untouched), unused)
             }
             _ => {
                 out.push(group);
                 continue;
             }
         };
-        match index.get(&(group.pairs.clone(), class, a, b, group.rank)) {
+        match index.get(&(group.pairs.clone(), class, outcomes, uses, group.rank)) {
             Some(at) => {
                 let known = &mut out[*at];
                 known.paths.extend(group.paths);
                 known.members += group.members;
             }
             None => {
-                index.insert((group.pairs.clone(), class, a, b, group.rank), out.len());
+                index.insert((group.pairs.clone(), class, outcomes, uses, group.rank), out.len());
                 out.push(group);
             }
         }
@@ -539,6 +596,7 @@ fn join_files(groups: Vec<Group>) -> Vec<Group> {
 fn path_of(key: &Key) -> Option<u32> {
     match key {
         Key::Missing { path, .. } | Key::Opened { path, .. } | Key::Searched { name: path, .. } => Some(*path),
+        Key::Access { path, .. } => Some(*path),
         _ => None,
     }
 }
@@ -550,23 +608,25 @@ fn class(key: &Key) -> u8 {
         Key::Searched { a: Place::At(_), b: Place::At(_), .. } => 8,
         Key::Missing { .. } | Key::Searched { .. } => 1,
         Key::Argv { .. } => 2,
-        Key::Cwd { .. } => 3,
+        Key::Cwd { .. } | Key::User { .. } => 3,
         Key::Count { .. } | Key::Alone { .. } => 4,
         Key::Bpf { .. } => 5,
         Key::Tcp { .. } => 6,
         Key::Exit { .. } => 7,
-        Key::Opened { .. } => 8,
+        Key::Opened { .. } | Key::Access { .. } => 8,
         Key::Unrecorded { .. } => 9,
         Key::Unknown { .. } => 10,
     }
 }
 
-fn word(what: &What) -> &'static str {
+pub(super) fn word(what: &What) -> &'static str {
     match what {
         What::Searched { a: Place::At(_), b: Place::At(_), .. } => "opened",
         What::Missing { .. } | What::Searched { .. } => "missing",
         What::Argv { .. } => "argv",
         What::Cwd => "cwd",
+        What::User { .. } => "user",
+        What::Access { .. } => "access",
         What::Count { .. } | What::Alone { .. } => "exec",
         What::Bpf { .. } => "bpf",
         What::Tcp { .. } => "tcp",

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
+use tracetui_shared::record::open::{CREATED, EXISTED};
 use tracetui_shared::record::tcp::op;
 
 pub(super) type RoleId = u32;
@@ -27,13 +28,18 @@ const PASSING: [i32; 5] = [-4, -11, -6, -17, -26];
 const HERE: i32 = -100;
 
 /// A role's use of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Did {
     /// [`did`] bits.
     pub(super) bits: u8,
     /// The lowest error number; 0 for none.
     pub(super) errno: u8,
+    /// The mode of a new file as passed, with [`HAS_MODE`]. Of several modes, all bits. 0 if none was passed.
+    pub(super) mode: u16,
 }
+
+/// A bit of [`Did::mode`]: a mode was passed.
+pub(super) const HAS_MODE: u16 = 1 << 15;
 
 /// Bits of [`Did`].
 pub(super) mod did {
@@ -45,11 +51,20 @@ pub(super) mod did {
     pub(in super::super) const NEW: u8 = 4;
     /// It was opened as a directory.
     pub(in super::super) const DIRECTORY: u8 = 8;
+    /// The access mode permits to read it.
+    pub(in super::super) const READS: u8 = 16;
+    /// The access mode permits to write it.
+    pub(in super::super) const WRITES: u8 = 32;
+    /// An open created it.
+    pub(in super::super) const CREATED: u8 = 64;
+    /// An open that may create it found it.
+    pub(in super::super) const EXISTED: u8 = 128;
 }
 
 impl Did {
     pub(super) fn add(&mut self, other: Did) {
         self.bits |= other.bits;
+        self.mode |= other.mode;
         self.errno = match (self.errno, other.errno) {
             (0, errno) | (errno, 0) => errno,
             (one, other) => one.min(other),
@@ -76,6 +91,8 @@ pub(super) struct RunRole {
     pub(super) parent: RoleId,
     pub(super) image: RoleImage,
     pub(super) execs: u64,
+    /// The lowest user id at an exec; `u32::MAX` without one.
+    pub(super) uid: u32,
     /// Wait statuses, each with its count.
     pub(super) exits: BTreeMap<u32, u64>,
     /// Whether its parent is unknown because the fork was lost.
@@ -224,6 +241,7 @@ impl Run {
             Body::Exec(exec) if exec.record.ret == 0 => {
                 if let Some(role) = self.roles.get_mut(role as usize) {
                     role.execs += 1;
+                    role.uid = role.uid.min(process.uid.0);
                 }
             }
             Body::Exec(exec) => self.tried(role, process, exec),
@@ -359,7 +377,7 @@ impl Run {
         let role = RoleId::try_from(self.roles.len()).ok().filter(|role| *role != TOP)?;
         let orphan = parent == TOP && matches!(process.origin, Origin::FirstSeen | Origin::Older);
         let (exits, opens, tries, loads, peers) = Default::default();
-        self.roles.push(RunRole { parent, image, execs: 0, exits, orphan, opens, tries, loads, peers });
+        self.roles.push(RunRole { parent, image, execs: 0, uid: u32::MAX, exits, orphan, opens, tries, loads, peers });
         self.index.insert((parent, image), role);
         Some(role)
     }
@@ -400,13 +418,13 @@ impl Run {
         let forked = process.parent.and_then(|parent| self.live.get(&parent)).map(|parent| parent.role);
         if let Some(caller) = caller.or(forked) {
             let caller = self.base(caller);
-            self.executable(caller, process, exec, Did { bits: did::FOUND, errno: 0 });
+            self.executable(caller, process, exec, Did { bits: did::FOUND, ..Did::default() });
         }
     }
 
     fn tried(&mut self, role: RoleId, process: &Process, exec: &Exec<'_>) {
         if !PASSING.contains(&exec.record.ret) {
-            self.executable(self.base(role), process, exec, Did { bits: 0, errno: errno(exec.record.ret) });
+            self.executable(self.base(role), process, exec, Did { errno: errno(exec.record.ret), ..Did::default() });
         }
     }
 
@@ -426,14 +444,25 @@ impl Run {
         }
         let Some(path) = self.opened_path(process, open) else { return };
         let flags = open.flags();
-        let mut bits = 0;
+        let (mut bits, mut mode) = (0, 0);
         if open.record.ret >= 0 {
             bits |= did::FOUND;
             bits |= if flags & (names::O_ACCMODE | names::O_CREAT) != 0 { did::WROTE } else { 0 };
             bits |= if flags & names::O_DIRECTORY != 0 { did::DIRECTORY } else { 0 };
             bits |= if flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0 { did::NEW } else { 0 };
+            bits |= match flags & names::O_ACCMODE {
+                _ if flags & names::O_PATH != 0 => 0,
+                0 => did::READS,
+                1 => did::WRITES,
+                _ => did::READS | did::WRITES,
+            };
+            bits |= if open.record.how_marks & CREATED != 0 { did::CREATED } else { 0 };
+            bits |= if open.record.how_marks & EXISTED != 0 { did::EXISTED } else { 0 };
+            if open.has_mode() {
+                mode = open.record.mode as u16 & 0o7777 | HAS_MODE;
+            }
         }
-        let did = Did { bits, errno: errno(open.record.ret) };
+        let did = Did { bits, errno: errno(open.record.ret), mode };
         let new = self.note(self.base(role), path, did, |role| &mut role.opens);
         self.files += u64::from(new);
     }
@@ -451,7 +480,7 @@ impl Run {
         tcp.subject(&mut peer);
         if self.has_room() {
             let peer = self.strings.id(&peer);
-            let did = Did { bits, errno: errno(-i32::from(tcp.record.err)) };
+            let did = Did { bits, errno: errno(-i32::from(tcp.record.err)), mode: 0 };
             self.note(self.base(role), peer, did, |role| &mut role.peers);
         }
         self.scratch = peer;

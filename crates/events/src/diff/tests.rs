@@ -1,6 +1,7 @@
 mod causes;
+mod count;
 
-use super::{DiffReport, Gaps, Run, Status, compare};
+use super::{DiffReport, Gaps, Run, Show, Status, compare};
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
 use crate::synthetic::{Maker, payload};
@@ -14,6 +15,12 @@ use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome};
 use zerocopy::IntoBytes;
 
 const ENOENT: i32 = -2;
+const ALL: Show = Show { rest: true, noise: true };
+
+fn between(a: Run, b: Run) -> DiffReport {
+    compare(a, Vec::new(), b, &[])
+}
+
 const FAILED: u32 = 1 << 8;
 
 /// A run, as reported by the probes.
@@ -198,12 +205,12 @@ fn build(root: &'static str, first: u32, jobs: &str, change: Change) -> Made {
 }
 
 fn text(report: &DiffReport) -> String {
-    report.text(false, Charset::Utf8)
+    report.text(Show::default(), Charset::Utf8)
 }
 
 #[track_caller]
 fn check(a: Made, b: Made, lines: &[&str]) {
-    let report = compare(a.run(), b.run());
+    let report = between(a.run(), b.run());
     let expected: String = lines.iter().map(|line| format!("{line}\n")).collect();
     assert_eq!(text(&report), expected);
     assert_eq!(report.equal(), lines.is_empty());
@@ -444,13 +451,13 @@ fn what_may_have_been_lost_is_unknown() {
     };
     let line = "unknown  1 difference of kind opened, by cat, seen only in A: B lost 5 events";
     let (a, b) = (run(false).run(), run(true).run());
-    let report = compare(a, b);
+    let report = between(a, b);
     assert_eq!(text(&report), format!("{line}\n"));
     assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0));
     // The activity of the run with the loss is certain, because the other run lost nothing.
     let mut more = run(true);
     more.open(100, "/etc/w", 3);
-    let report = compare(run(false).run(), more.run());
+    let report = between(run(false).run(), more.run());
     assert_eq!(report.count(Status::Different), 1, "{}", text(&report));
     check(run(true), run(true), &[]);
 }
@@ -464,7 +471,7 @@ fn what_does_not_fit_is_unknown() {
         }
         made.run_in(memory)
     };
-    let report = compare(run(usize::MAX), run(20_000));
+    let report = between(run(usize::MAX), run(20_000));
     assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0), "{}", text(&report));
     assert!(text(&report).contains("exceeds --memory"), "{}", text(&report));
 }
@@ -476,9 +483,9 @@ fn names_are_escaped() {
         made.open(100, file, 3);
         made
     };
-    let report = compare(run("/etc/\x1b[2J\n").run(), run("/etc/y").run());
+    let report = between(run("/etc/\x1b[2J\n").run(), run("/etc/y").run());
     assert!(text(&report).contains(r"/etc/\x1b[2J\n by cat"), "{}", text(&report));
-    let json = report.json(false);
+    let json = report.json(Show::default());
     assert!(json.contains(r"/etc/\u001b[2J\u000a") && json.lines().count() == 2, "{json}");
 }
 
@@ -492,7 +499,7 @@ fn two_directories_inside_the_first_are_taken_as_the_same_if_nothing_else_differ
         made.start(make, &["cc", &format!("-I{root}/inc"), "x.c"]);
         made
     };
-    let report = compare(run("/x/a").run(), run("/y/b").run());
+    let report = between(run("/x/a").run(), run("/y/b").run());
     assert_eq!(text(&report), "");
     assert_eq!(report.directories, [(b"/x/a".to_vec(), b"/y/b".to_vec())]);
 }
@@ -563,12 +570,12 @@ proptest! {
         b in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), texts()), 0..40),
         command: bool,
     ) {
-        let report = compare(any_run(&a, command), any_run(&b, command));
-        prop_assert_eq!(report.text(true, Charset::Utf8).lines().count() == 0, report.equal());
-        for line in report.json(true).lines() {
+        let report = between(any_run(&a, command), any_run(&b, command));
+        prop_assert_eq!(report.text(ALL, Charset::Utf8).lines().count() == 0, report.equal());
+        for line in report.json(ALL).lines() {
             prop_assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{}", line);
         }
-        let same = compare(any_run(&a, command), any_run(&a, command));
-        prop_assert!(same.equal(), "{}", same.text(true, Charset::Utf8));
+        let same = between(any_run(&a, command), any_run(&a, command));
+        prop_assert!(same.equal(), "{}", same.text(ALL, Charset::Utf8));
     }
 }

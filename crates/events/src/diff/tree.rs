@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) type NodeId = usize;
 
 /// A role, with the numbers of the common strings.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RoleNode {
     pub(super) children: Vec<NodeId>,
     pub(super) exe: u32,
@@ -21,6 +21,8 @@ pub(super) struct RoleNode {
     pub(super) forked: bool,
     pub(super) orphan: bool,
     pub(super) execs: u64,
+    /// The lowest user id at an exec; `u32::MAX` without one.
+    pub(super) uid: u32,
     pub(super) exits: Vec<(u32, u64)>,
     pub(super) opens: Vec<(u32, Did)>,
     pub(super) tries: Vec<(u32, Did)>,
@@ -28,10 +30,12 @@ pub(super) struct RoleNode {
     pub(super) peers: Vec<(u32, Did)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<RoleNode>,
     pub(super) chance: Chance,
+    /// The directory of the run, shown as `.`; empty for none.
+    pub(super) root: Vec<u8>,
     /// The directories above that of the run, in comparable form.
     pub(super) above: Vec<Vec<u8>>,
 }
@@ -163,7 +167,7 @@ impl Tree {
         let mut nodes = vec![RoleNode::default()];
         let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::new();
         let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
-        for RunRole { parent, image, execs, exits, orphan, opens, tries, loads, peers } in run.roles {
+        for RunRole { parent, image, execs, uid, exits, orphan, opens, tries, loads, peers } in run.roles {
             let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
             let (forked, exe, cwd, argv) = match image {
                 RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
@@ -173,7 +177,15 @@ impl Tree {
                 }
             };
             let id = *index.entry((parent, forked, exe, cwd, argv)).or_insert_with_key(|(_, _, _, _, argv)| {
-                nodes.push(RoleNode { forked, exe, cwd, argv: argv.clone(), orphan, ..RoleNode::default() });
+                nodes.push(RoleNode {
+                    forked,
+                    exe,
+                    cwd,
+                    argv: argv.clone(),
+                    orphan,
+                    uid: u32::MAX,
+                    ..RoleNode::default()
+                });
                 nodes.len() - 1
             });
             if id == nodes.len() - 1 && !nodes[parent].children.ends_with(&[id]) {
@@ -181,6 +193,7 @@ impl Tree {
             }
             let node = &mut nodes[id];
             node.execs += execs;
+            node.uid = node.uid.min(uid);
             node.exits.extend(exits);
             let files = |files: FileUses| files.into_iter().map(|(path, did)| (common(path), did));
             node.opens.extend(files(opens));
@@ -208,7 +221,7 @@ impl Tree {
                 });
             }
         }
-        Tree { nodes, chance, above }
+        Tree { nodes, chance, root: run.names.root().to_vec(), above }
     }
 
     /// Successful execs in a node and below it.

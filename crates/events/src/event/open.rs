@@ -246,7 +246,7 @@ impl<'a> Open<'a> {
         abi::generic_open_flags(self.record.abi, self.record.flags)
     }
 
-    fn has_mode(&self) -> bool {
+    pub(crate) fn has_mode(&self) -> bool {
         self.flags() & names::O_CREAT != 0 || self.is_tmpfile()
     }
 

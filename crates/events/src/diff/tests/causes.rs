@@ -22,7 +22,7 @@ fn search(name: &str, directories: &[&str], found: Option<usize>) -> Made {
 
 #[track_caller]
 fn first(a: Made, b: Made, line: &str) {
-    let report = compare(a.run(), b.run());
+    let report = between(a.run(), b.run());
     assert_eq!(text(&report).lines().next(), Some(line), "{}", text(&report));
 }
 

@@ -1,0 +1,132 @@
+//! Uses of a file, user ids, and differences that do not count.
+
+use super::*;
+use crate::filter::Glob;
+use tracetui_shared::id::Uid;
+use tracetui_shared::record::open::{CREATED, EXISTED};
+
+const WRONLY: u64 = 1;
+const RDWR: u64 = 2;
+const CREAT: u64 = 0o100;
+
+impl Made {
+    fn open_as(&mut self, pid: u32, path: &str, record: OpenRecord) {
+        let record = OpenRecord { ret: 3, dirfd: -100, ..record };
+        self.maker.event(Slot::OpenTp, pid, "x", &payload::open(record, &names(path), path.as_bytes()));
+    }
+}
+
+fn tee(record: OpenRecord) -> Made {
+    let mut made = Made::new("/w", 100, &["make"]);
+    let tee = made.start(100, &["tee", "log"]);
+    made.open_as(tee, "/w/log", record);
+    made.exit(tee, 0);
+    made.exit(100, 0);
+    made
+}
+
+#[test]
+fn uses_of_a_file_are_compared() {
+    let writes = OpenRecord { flags: WRONLY, ..OpenRecord::default() };
+    let both = OpenRecord { flags: RDWR, ..OpenRecord::default() };
+    check(
+        tee(writes),
+        tee(both),
+        &["access   ./log by tee log: opened for writing in A, opened for reading and writing in B"],
+    );
+    let new = OpenRecord { flags: WRONLY | CREAT, mode: 0o644, how_marks: CREATED, ..OpenRecord::default() };
+    let old = OpenRecord { how_marks: EXISTED, ..new };
+    check(tee(new), tee(old), &["access   ./log by tee log: created in A, existed in B"]);
+    let private = OpenRecord { mode: 0o600, ..new };
+    check(tee(new), tee(private), &["access   ./log by tee log: mode 0644 in A, mode 0600 in B"]);
+    check(tee(new), tee(new), &[]);
+}
+
+#[test]
+fn parallel_processes_create_a_file_in_any_order() {
+    let new = OpenRecord { flags: WRONLY | CREAT, mode: 0o644, how_marks: CREATED, ..OpenRecord::default() };
+    let old = OpenRecord { how_marks: EXISTED, ..new };
+    let both = |first, second| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        for (name, record) in [("one", first), ("other", second)] {
+            let child = made.start(100, &[name]);
+            made.open_as(child, "/w/log", record);
+        }
+        made
+    };
+    check(both(new, old), both(old, new), &[]);
+}
+
+#[test]
+fn user_ids_are_compared_where_they_change() {
+    let run = |uid: u32| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        made.maker.like.uid = Uid(uid);
+        let shell = made.start(100, &["sh"]);
+        made.start(shell, &["cc"]);
+        made
+    };
+    check(run(0), run(33), &["user     sh and 1 other: user id 0 in A, 33 in B"]);
+}
+
+fn opens(paths: &[&str]) -> Made {
+    let mut made = Made::new("/w", 100, &["make"]);
+    let tool = made.start(100, &["tool"]);
+    paths.iter().for_each(|path| made.open(tool, path, 3));
+    made
+}
+
+#[test]
+fn what_matches_a_glob_is_ignored() {
+    let ignoring = |globs: &[&str]| {
+        let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob.as_bytes()).expect("a glob")).collect();
+        let (a, b) = (opens(&["x.c", "cache/k"]), opens(&["x.c", "y.log", "/var/lib/z"]));
+        text(&compare(a.run(), Vec::new(), b.run(), &globs))
+    };
+    assert_eq!(ignoring(&["*.log", "cache/*", "/var/lib/*"]), "");
+    assert_eq!(ignoring(&["/w/*", "/var/lib/z"]), "");
+    assert_eq!(ignoring(&["*/tool"]), "");
+    assert_eq!(ignoring(&["*.log", "/var/*"]), "opened   ./cache/k by tool: opened only in A\n");
+}
+
+#[test]
+fn what_good_runs_differ_in_is_noise() {
+    let good = || vec![opens(&["x.c", "stfsyxlm.k", "maybe"]).run(), opens(&["x.c", "abcdefgh.k"]).run()];
+    let against = |paths: &[&str]| {
+        let first = opens(&["x.c", "qwertzui.k", "maybe"]);
+        compare(first.run(), good(), opens(paths).run(), &[])
+    };
+    let report = against(&["x.c", "lkjhgfds.k"]);
+    assert!(report.equal());
+    assert_eq!(report.text(Show::default(), Charset::Utf8), "noise    2 differences that the other runs A have too\n");
+    assert_eq!(
+        report.text(ALL, Charset::Utf8),
+        "noise    ./qwertzui.k, ./maybe by tool: opened only in A\nnoise    ./lkjhgfds.k by tool: opened only in B\n"
+    );
+    // A name of another form, and a file that all good runs have.
+    let report = against(&["lkjhgfds.k", "other.cfg"]);
+    let lines = report.text(Show::default(), Charset::Utf8);
+    assert!(lines.contains("./other.cfg by tool: opened only in B"), "{lines}");
+    assert!(lines.contains("./x.c by tool: opened only in A"), "{lines}");
+}
+
+#[test]
+fn a_new_result_is_not_noise() {
+    let run = |ret: Option<i32>, status: u32| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        let tool = made.start(100, &["tool"]);
+        if let Some(ret) = ret {
+            made.open(tool, "x", ret);
+        }
+        made.exit(tool, status);
+        made
+    };
+    let good = || vec![run(None, FAILED).run()];
+    let text = |ret, status| {
+        let report = compare(run(Some(3), 0).run(), good(), run(ret, status).run(), &[]);
+        report.text(Show::default(), Charset::Utf8)
+    };
+    assert_eq!(text(None, FAILED), "noise    2 differences that the other runs A have too\n");
+    assert_eq!(text(Some(-13), 0), "missing  ./x by tool: found in A, EACCES in B\n");
+    assert!(text(None, 9).contains("exit     tool: 0 in A, SIGKILL in B"), "{}", text(None, 9));
+}
