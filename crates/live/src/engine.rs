@@ -24,8 +24,9 @@ use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
-/// The first interval at which the ring is polled after records were found. Each further interval is twice as long, up
-/// to [`LATE`].
+/// The first interval at which the ring is polled after a wake-up, and the interval while it fills fast. Each further interval is
+/// twice as long, up to [`LATE`]: each poll interrupts a traced process and may move it to another CPU, which costs more than the
+/// records.
 const SOON: Duration = Duration::from_millis(1);
 
 /// The maximum interval at which the ring is polled. No event is shown later than this.
@@ -95,12 +96,14 @@ impl Source for LiveSource {
             next_look: Instant::now(),
             found: Instant::now(),
             settled: Instant::now(),
+            quiet: false,
         };
         reader.run();
     }
 }
 
 /// The result of a read of the ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Read {
     Nothing,
     All,
@@ -179,6 +182,8 @@ struct Reader {
     /// When records were last found, and the end of the last read before which no probe ran.
     found: Instant,
     settled: Instant,
+    /// Whether no probe ran at the last read.
+    quiet: bool,
 }
 
 impl Reader {
@@ -204,14 +209,18 @@ impl Reader {
             let timeout = if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) };
             let ready = self.live.wait(timeout, polling, self.inspector.as_ref().and_then(Inspector::events));
             looked = Instant::now();
-            nap = (2 * nap).min(LATE);
+            nap = if polling { (2 * nap).min(LATE) } else { SOON };
             match self.read(polling) {
                 Read::NobodyListens => return,
                 // An incomplete record is ready, but cannot be read.
                 Read::Nothing if ready.is_ok_and(|ready| ready) => std::thread::sleep(SOON),
                 Read::Nothing => {}
-                Read::More | Read::All => {
-                    (self.found, nap) = (Instant::now(), SOON);
+                read @ (Read::More | Read::All) => {
+                    self.found = Instant::now();
+                    // The order of the records is not final yet, or there are many.
+                    if read == Read::More || !self.quiet {
+                        nap = SOON;
+                    }
                 }
             }
             if counted.elapsed() >= COUNT {
@@ -234,7 +243,7 @@ impl Reader {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let held = batch.len();
         let (before, began) = (clock::now_boot(), Instant::now());
-        let quiet = self.is_quiet(began);
+        self.quiet = self.is_quiet(began);
         let room = self.out.budget().batch();
         let until = if self.ending { BootNanos(u64::MAX) } else { before };
         let more = self.live.drain(&mut batch, room.saturating_sub(held), until);
@@ -253,7 +262,7 @@ impl Reader {
         }
         let filled = batch.len();
         let is_idle = polling && !more && filled == 0 && self.settled >= self.found;
-        match (more, quiet) {
+        match (more, self.quiet) {
             _ if is_idle => {}
             (true, _) => {}
             (false, false) => batch.set_drained_at(before),
