@@ -12,6 +12,7 @@
 #              6.12
 #   --tests PATTERN only the tests whose names match, as in case of sh(1): 'tcp::*'
 #   --build    only builds the programs and fetches the kernels, for a run that follows
+#   --cpus N   each machine has N processors instead of 2; above 8, the tracer has a ring for each
 #   --jobs N   machines that run at once (as many as there are processors)
 #   --out FILE writes the report to FILE, and nothing to docs/. With kernels named and without it, to stdout only
 # What is built and the console of each machine (*.log) are kept in target/kernel-matrix/ARCH, the kernels in
@@ -24,7 +25,7 @@ cd "$root"
 parts=$root/scripts/kernel-matrix
 
 quick='' core='' tests='' build_only='' out='' named=() archs=()
-jobs=$(nproc)
+jobs=$(nproc) cpus=2
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
@@ -39,6 +40,7 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
+    --cpus) cpus=${2:?--cpus N} && shift ;;
     --jobs) jobs=${2:?--jobs N} && shift ;;
     --out) out=${2:?--out FILE} && shift ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
@@ -247,7 +249,7 @@ machine() {
   # One thread emulates both processors. With a thread for each, QEMU 7.2 may run on with the translation of code that the kernel
   # patched meanwhile: a tracepoint is never reached, or a breakpoint that is gone is met for ever (`asm_exc_int3`, a machine
   # that stands still). It takes the same time, since as many machines run at once as there are processors.
-  timeout -k 5 "${TRACETUI_BOOT_LIMIT:-$limit}" "${emulator[@]}" -accel tcg,thread=single -m 1024 -smp 2 -no-reboot \
+  timeout -k 5 "${TRACETUI_BOOT_LIMIT:-$limit}" "${emulator[@]}" -accel tcg,thread=single -m $((1024 + cpus * 16)) -smp "$cpus" -no-reboot \
     -nodefaults -display none -monitor none -serial stdio -kernel "$kernel_dir/$arch/$kernel" \
     -initrd "$work/$arch/initramfs.gz" -append "$words" </dev/null 2>&1 | sed -u 's|\r||g' >"$log" || true
 }

@@ -5,8 +5,10 @@
 use crate::sys;
 use crate::traced::{Dir, Traced, alone, cannot_run, n, skipped};
 
-/// The number of threads, on any number of processors.
-const THREADS: usize = 8;
+/// The number of threads: at least four times the usual two processors, and one for each of many.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(8, usize::from).max(8)
+}
 
 /// The total number of opens.
 fn opens() -> usize {
@@ -19,9 +21,10 @@ fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
     let _alone = alone();
     let dir = Dir::new();
     let Some(traced) = Traced::start(&[]) else { return };
-    let each = opens() / THREADS;
+    let threads = threads();
+    let each = opens() / threads;
     std::thread::scope(|scope| {
-        for thread in 0..THREADS {
+        for thread in 0..threads {
             let path = sys::c(dir.at(&format!("missing-{thread}")));
             scope.spawn(move || {
                 for _ in 0..each {
@@ -34,9 +37,9 @@ fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
     let account = run.check();
     let prefix = dir.at("missing-");
     let ours = |e: &serde_json::Value| e["path"].as_str().is_some_and(|path| path.starts_with(&prefix));
-    let missing = each * THREADS - run.kind_of("open", sys::pid()).into_iter().filter(ours).count();
+    let missing = each * threads - run.kind_of("open", sys::pid()).into_iter().filter(ours).count();
     let counted = n(&account["kinds"]["open"]["lost"]["ring"]) + skipped(&account);
-    println!("crowd: {missing} of {} missing, {counted} counted", each * THREADS);
+    println!("crowd: {missing} of {} missing, {counted} counted", each * threads);
     if missing as u64 > counted {
         let announced = run.stderr.iter().any(|line| line.contains("without counting"));
         assert!(announced, "what is missing was counted or announced: {missing}, {account}");
