@@ -123,8 +123,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
-            Some(Command::Print(args)) if args.recordings.is_empty() => command::print::run(&args).await,
-            Some(Command::Print(args)) => command::read::print(&args),
+            Some(Command::Print(args)) => command::expect::print(args).await,
             Some(Command::Record(args)) => command::record::run(&args).await,
             Some(Command::Replay(args)) => command::replay::run(&args).await,
             Some(Command::Cut(args)) => command::cut::run(&args),
@@ -138,7 +137,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Man) => command::man::run(),
             Some(Command::Keys(args)) => command::keys::run(&args),
             None if std::io::stdout().is_terminal() => command::dashboard::run(&cli.dashboard).await,
-            None => command::print::run(&cli.dashboard.into()).await,
+            None => command::expect::print(cli.dashboard.into()).await,
         }
     })
 }

@@ -142,6 +142,27 @@ fn complete_blocks_of_a_truncated_or_damaged_recording_are_printed() {
 }
 
 #[test]
+fn an_event_that_is_not_expected_is_an_exit_status() {
+    let example = example();
+    let dir = Scratch::new("expect");
+    let part = dir.at("part.ttr");
+    fs::write(&part, &fs::read(&example).expect("there")[..100]).expect("room");
+    let run = |file: &str, expr: &str| {
+        let done = tracetui(&["print", file, "--kind", "exec", "--expect-none", expr]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).lines().count(), said)
+    };
+    let (code, lines, _) = run(&example, "comm=make");
+    assert_eq!((code, lines), (Some(3), 1));
+    let (code, lines, _) = run(&example, "comm=nosuch");
+    assert_eq!((code, lines), (Some(0), 0));
+    let (code, _, said) = run(&example, "pth=/x");
+    assert!(code == Some(2) && said.contains("--expect-none: unknown field"), "{said}");
+    let (code, _, said) = run(&part, "comm=nosuch");
+    assert!(code == Some(1) && said.contains("one of these may match"), "{said}");
+}
+
+#[test]
 fn runs_that_may_differ_are_not_equal() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
     let bytes = fs::read(example).expect("there");
@@ -165,7 +186,7 @@ fn messages_name_an_argument_once_and_no_error_numbers() {
     for (args, status, message) in [
         (&["btf", "--from", "/no/such"][..], 1, "tracetui: --from /no/such: No such file or directory\n"),
         (&["info"], 2, "error: missing <FILE>...\n\nUsage: tracetui info <FILE>...\n"),
-        (&["diff", "a"], 2, "error: missing <B>\n\nUsage: tracetui diff <A> <B>\n"),
+        (&["diff", "a"], 2, "error: missing <A>...\n\nUsage: tracetui diff <A>... <B>\n"),
         (
             &["print", "-n", "x"],
             2,
@@ -209,7 +230,7 @@ fn a_missing_recording_is_taken_for_a_command_only_where_one_may_be_given() {
         (&["print", "make.ttr"], 1, None),
         (&["info", "make"], 1, None),
         (&["diff", "make", "make"], 1, None),
-        (&["diff", example, example, "make"], 2, None),
+        (&["diff", example, example, "make"], 1, None),
         (&["cut", "make", "-o", "/no/such"], 1, None),
         (&["export", "make", "--format", "json", "-o", "-"], 1, None),
         (&[example], 2, Some(replay.as_str())),

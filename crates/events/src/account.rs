@@ -509,6 +509,11 @@ impl Account {
         })
     }
 
+    /// Whether there were, or may have been, events that are not delivered or filtered.
+    pub fn lacks_events(&self) -> bool {
+        self.sum().lost.sum() > 0 || self.unattributed_skips > 0 || self.not_read > 0
+    }
+
     /// The error message, by kind, if events that the probes counted are missing. A surplus during a trace is not an error: those
     /// events arrived after the counters were read.
     pub fn missing(&self) -> Option<String> {

@@ -48,12 +48,16 @@ Examples:
   sudo tracetui print --format json --filter 'path=/etc/* err' | jq .path
   sudo tracetui print --format csv -n 1000 >events.csv
   sudo tracetui print --kind exec -- make
+  sudo tracetui print --expect-none 'path~/[.]ssh/' -- make
   tracetui print --follow build.ttr --failed
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
 stderr. If print ends first (after -n N, or when its reader closes the pipe),
 the process group of COMMAND gets SIGTERM. On a terminal, Ctrl-C goes to COMMAND
 alone; SIGTERM to tracetui ends both.
+
+With --expect-none, the exit status is 3 if an event matched, and 1 if none did
+but events are missing; otherwise it is as without.
 
 Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end.

@@ -129,6 +129,9 @@ pub struct Print {
     /// Stop after N events, not counting lost rows
     #[arg(short = 'n', long, value_name = "N", value_parser = count)]
     pub count: Option<u64>,
+    /// Stop at the first event that matches EXPR, with status 3; with status 1 if events are lost
+    #[arg(long, value_name = "EXPR", conflicts_with_all = ["count", "filter", "follow"])]
+    pub expect_none: Option<String>,
     /// Start at a time in the recording: since the first event (30s, 3:12) or by the clock (14:02:11)
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub from: Option<Moment>,
@@ -153,6 +156,7 @@ impl From<Dashboard> for Print {
             format: FormatName::Text,
             why: false,
             count: None,
+            expect_none: None,
             from: None,
             to: None,
             color: dashboard.screen.color,

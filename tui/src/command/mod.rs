@@ -9,6 +9,7 @@ pub mod cut;
 pub mod dashboard;
 pub mod diff;
 pub mod doctor;
+pub mod expect;
 mod explain;
 pub mod export;
 mod find;

@@ -29,8 +29,8 @@ use tracetui_shared::kind::{Kind, KindSet};
 /// handled the signal in its own way, and its output may wait again.
 const GIVING_UP: Duration = Duration::from_secs(3);
 
-/// Prints live events until a signal, the end of COMMAND, the requested number, or the end of the output.
-pub async fn run(args: &cli::Print) -> Result<ExitCode> {
+/// Prints live events until a signal, the end of COMMAND, the requested number, or the end of the output. The account is of the end.
+pub async fn run(args: &cli::Print) -> Result<Printed> {
     explain::check(args)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
@@ -95,7 +95,18 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         FormatName::Json => say(account.json()),
         FormatName::Text | FormatName::Csv => say(account.line()),
     }
-    Ok(code)
+    let matched = printer.lines.is_done();
+    Ok(Printed { code, matched, lacks: account.lacks_events() })
+}
+
+/// How printing ended.
+#[derive(Debug)]
+pub struct Printed {
+    pub code: ExitCode,
+    /// Whether the requested number of events was printed.
+    pub matched: bool,
+    /// Whether there may have been other events.
+    pub lacks: bool,
 }
 
 /// Feeds a printer until the source has ended.
@@ -295,7 +306,7 @@ impl<S: Sink> Printer<S> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
         pipeline.next(None, &mut |seen, _| lines.take(seen));
-        if pipeline.is_drained() || lines.left == Some(0) {
+        if pipeline.is_drained() || lines.is_done() {
             lines.flush();
         }
         lines.outcome()
@@ -340,7 +351,7 @@ impl<S: Sink> Lines<S> {
 
     /// Queues the line of an event if the event is wanted.
     pub(super) fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
-        if self.ended == Some(End::Closed) || self.left == Some(0) || !(self.wanted)(seen) {
+        if self.ended == Some(End::Closed) || self.is_done() || !(self.wanted)(seen) {
             return Disposition::Filtered;
         }
         // If the line is not written, the event is subtracted at the end.
@@ -354,6 +365,11 @@ impl<S: Sink> Lines<S> {
             self.left = self.left.map(|left| left.saturating_sub(1));
         }
         Disposition::Delivered
+    }
+
+    /// Whether the requested number of events came.
+    pub(super) fn is_done(&self) -> bool {
+        self.left == Some(0)
     }
 
     fn count_unwritten(&mut self, kind: Kind, cut: bool) {
@@ -389,7 +405,7 @@ impl<S: Sink> Lines<S> {
         match self.error.take() {
             Some(error) => Err(error),
             None if self.ended.is_some() => Ok(Flow::Closed),
-            None if self.left == Some(0) => Ok(Flow::Done),
+            None if self.is_done() => Ok(Flow::Done),
             None => Ok(Flow::Continue),
         }
     }

@@ -1,7 +1,7 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
 use super::explain;
-use super::print::{Flow, Lines};
+use super::print::{Flow, Lines, Printed};
 use super::say::{charset, name, paint, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::cli::{self, ReportFormat};
@@ -35,7 +35,7 @@ use tracetui_shared::kind::{KINDS, Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// Prints the events of recordings, merged by time.
-pub fn print(args: &cli::Print) -> Result<ExitCode> {
+pub fn print(args: &cli::Print) -> Result<Printed> {
     explain::check(args)?;
     let filters = FilterOptions::from(&args.trace.filters);
     let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
@@ -67,7 +67,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
                 lines.flush();
                 say_if_unknown(&playback, &mut said);
                 if wait_for_more() == Flow::Closed {
-                    return Ok(ExitCode::SUCCESS);
+                    return Ok(Printed { code: ExitCode::SUCCESS, matched: lines.is_done(), lacks: true });
                 }
             }
             Ok(Step::End) => break true,
@@ -77,7 +77,9 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
             }
         }
         match lines.outcome()? {
-            Flow::Closed => return Ok(ExitCode::SUCCESS),
+            Flow::Closed => {
+                return Ok(Printed { code: ExitCode::SUCCESS, matched: lines.is_done(), lacks: true });
+            }
             Flow::Done if args.follow => break false,
             _ if args.follow && signals::asked_to_end() => break false,
             _ => {}
@@ -103,7 +105,9 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
             FormatName::Text | FormatName::Csv => say(account.line()),
         }
     }
-    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let code = if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    let lacks = damaged || playback.ended_early() || playback.goes_on() || playback.account().lacks_events();
+    Ok(Printed { code, matched: lines.is_done(), lacks })
 }
 
 /// Adds a tip to the error that there is no such recording: `print make` may be meant as `print -- make`.

@@ -1,0 +1,39 @@
+//! `tracetui print`, and its `--expect-none`.
+
+use super::say::say;
+use super::usage::{BadUsage, is_bad_usage};
+use super::{print, read};
+use crate::cli;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// The exit status if an event matched `--expect-none`.
+const MATCHED: u8 = 3;
+
+/// Prints events, live or of recordings.
+pub async fn print(mut args: cli::Print) -> Result<ExitCode> {
+    let expects_none = args.expect_none.is_some();
+    if let Some(expr) = args.expect_none.take() {
+        args.trace.filters.filter = vec![expr];
+        args.count = Some(1);
+    }
+    let printed = match args.recordings.is_empty() {
+        true => print::run(&args).await,
+        false => read::print(&args),
+    };
+    let printed = printed.map_err(|error| match expects_none && is_bad_usage(&error) {
+        true => BadUsage(error.to_string().replacen("--filter", "--expect-none", 1)).into(),
+        false => error,
+    })?;
+    if !expects_none {
+        return Ok(printed.code);
+    }
+    if printed.matched {
+        return Ok(MATCHED.into());
+    }
+    if printed.lacks {
+        say("no event matched, but some are missing: one of these may match");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(printed.code)
+}
