@@ -23,14 +23,15 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     }
     let filters = FilterOptions::from(&args.filters);
     let share = args.memory.0 / args.files().count() as u64;
-    // Read each on its own thread, since reading takes most of the time.
+    // Read the others on threads of their own, since reading takes most of the time.
     let sides = std::thread::scope(|scope| {
         let read = |file: &PathBuf| read(file, &filters, share);
         let start = |file| (file, std::thread::Builder::new().spawn_scoped(scope, move || read(file)));
-        let threads: Vec<_> = args.files().map(start).collect();
+        let threads: Vec<_> = args.files().skip(1).map(start).collect();
+        let first = args.files().take(1).map(|file| Ok(read(file))).collect::<Vec<_>>();
         // Where no thread can be started, read one after the other.
         let join = |(file, thread): (_, io::Result<_>)| thread.map_or_else(|_| Ok(read(file)), ScopedJoinHandle::join);
-        threads.into_iter().map(join).collect::<Vec<_>>()
+        first.into_iter().chain(threads.into_iter().map(join)).collect::<Vec<_>>()
     });
     let whole = |(file, side): (&PathBuf, std::thread::Result<_>)| {
         side.map_err(|_| anyhow!("the thread reading {} failed", name(file)))?
