@@ -21,7 +21,7 @@ use strip::Strip;
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::timeline::{End, Facts, WHOLE_EVENTS};
 use tracetui_events::store::Id;
-use tracetui_events::text::time::Moment;
+use tracetui_events::text::time::{Moment, duration};
 use tracetui_events::text::without_codes;
 pub(super) use transport::Playing;
 pub use transport::{Target, Transport};
@@ -223,7 +223,7 @@ impl Replay {
     }
 
     /// Handles a key in the line. Returns the time once it is entered, or an error if the text is not a time.
-    pub(super) fn key(&mut self, press: Press) -> Option<Result<Moment, String>> {
+    pub(super) fn key(&mut self, press: Press) -> Option<Result<Aim, String>> {
         let line = self.line.as_mut()?;
         match line.key(press, &self.history) {
             Edited::Same | Edited::Changed => None,
@@ -233,17 +233,54 @@ impl Replay {
             }
             Edited::Done => {
                 let text = line.text();
-                let moment = Moment::parse(&text);
+                let aim = Aim::parse(&text);
                 // The user can correct the text.
-                if moment.is_none() && !text.trim().is_empty() {
-                    return Some(Err(format!("invalid time {text}; write 14:02:11, 3:12, 0.05 or 1h 5m")));
+                if aim.is_none() && !text.trim().is_empty() {
+                    return Some(Err(format!("invalid time {text}; write 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%")));
                 }
                 self.line = None;
-                moment.map(|moment| {
+                aim.map(|aim| {
                     self.history.add(&text);
-                    Ok(moment)
+                    Ok(aim)
                 })
             }
+        }
+    }
+}
+
+/// A typed time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Aim {
+    Moment(Moment),
+    /// Nanoseconds before the last event: `-20s`.
+    BeforeEnd(u64),
+    /// A part of the recording, from 0 to 1: `99%`.
+    Part(f64),
+}
+
+impl Aim {
+    fn parse(text: &str) -> Option<Aim> {
+        let text = text.trim();
+        if let Some(before) = text.strip_prefix('-') {
+            return u64::try_from(duration(before)?.as_nanos()).ok().map(Aim::BeforeEnd);
+        }
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent: f64 = percent.trim_end().parse().ok()?;
+            return (0.0..=100.0).contains(&percent).then_some(Aim::Part(percent / 100.0));
+        }
+        Moment::parse(text).map(Aim::Moment)
+    }
+
+    /// The time in a recording (CLOCK_BOOTTIME, ns). `span`: its first and last one. `offset`: what that clock is behind the wall
+    /// clock, which is `zone_s` seconds before the time of day.
+    pub(super) fn boot_ns(self, (start, end): (u64, u64), offset: i128, zone_s: i32) -> u64 {
+        match self {
+            Aim::Moment(moment) => {
+                let unix = moment.unix_ns(i128::from(start) + offset, zone_s);
+                u64::try_from((unix - offset).max(1)).unwrap_or(u64::MAX - 1)
+            }
+            Aim::BeforeEnd(ns) => end.saturating_sub(ns).max(start),
+            Aim::Part(part) => start + (end.saturating_sub(start) as f64 * part) as u64,
         }
     }
 }

@@ -207,11 +207,9 @@ impl App {
     pub(super) fn typed_time(&mut self, press: Press) -> Effects {
         let typed = self.replay.as_mut().and_then(|replay| replay.key(press));
         match (typed, self.loaded().span()) {
-            (Some(Ok(moment)), Some((start, _))) => {
-                let offset = i128::from(self.world().clock_offset());
-                let unix = moment.unix_ns(i128::from(start) + offset, self.settings.zone_s);
-                let ns = u64::try_from((unix - offset).max(1)).unwrap_or(u64::MAX - 1);
-                if self.loaded().span().is_some_and(|(_, end)| ns > end) {
+            (Some(Ok(aim)), Some(span)) => {
+                let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone_s);
+                if ns > span.1 {
                     self.say("the recording ends before that");
                     return vec![Effect::Redraw];
                 }

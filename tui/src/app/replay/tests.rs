@@ -131,6 +131,14 @@ fn it_goes_to_times_that_are_loaded_at_once() {
     app.update(Input::SourceEnded);
     keys(&mut app, "G");
     assert_eq!(row(&app), 9_999);
+    keys(&mut app, "T-20s\n");
+    assert_eq!(row(&app), 7_999);
+    keys(&mut app, "T25%\n");
+    assert_eq!(row(&app), 2_500);
+    keys(&mut app, "T-1h\n");
+    assert_eq!(row(&app), 0);
+    keys(&mut app, "T101%\n");
+    assert!(app.screen.message().is_some_and(|message| message.contains("-20s or 99%")));
 }
 
 #[test]
