@@ -171,18 +171,13 @@ pub mod scan {
     pub const TAIL_CALL: u8 = 4;
 }
 
-/// Messages of rtnetlink (include/uapi/linux/rtnetlink.h) that report changes of attachments.
+/// Messages of rtnetlink (include/uapi/linux/rtnetlink.h) that report changes of attachments. Earlier versions recorded others too:
+/// `RTM_DELLINK`, `RTM_DELQDISC`, `RTM_DELTFILTER`.
 pub mod message {
     /// `RTM_NEWLINK`.
     pub const NEWLINK: u16 = 16;
-    /// `RTM_DELLINK`.
-    pub const DELLINK: u16 = 17;
-    /// `RTM_DELQDISC`.
-    pub const DELQDISC: u16 = 37;
     /// `RTM_NEWTFILTER`.
     pub const NEWTFILTER: u16 = 44;
-    /// `RTM_DELTFILTER`.
-    pub const DELTFILTER: u16 = 45;
     /// The offset in `struct sk_buff` of the sender's port, which is 0 for the kernel: `cb`, and in it
     /// `netlink_skb_parms.portid` (5.10 to 7.3).
     pub const SENDER: u32 = 40 + 12;

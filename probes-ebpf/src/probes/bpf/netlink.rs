@@ -1,7 +1,7 @@
-//! Who attaches and detaches programs by rtnetlink. A socket of tracetui that receives its notifications has a program as its filter.
-//! rtnetlink answers a request within the system call that makes it, and sends the notification there
+//! Who attaches programs by rtnetlink, and detaches those of XDP. A socket of tracetui that receives its notifications has a program
+//! as its filter. rtnetlink answers a request within the system call that makes it, and sends the notification there
 //! ([`netlink_broadcast_filtered`](https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c)). So the current task is the
-//! one that attached the program, and no other call pays for the program.
+//! one that changed the program, and no other call pays for the program.
 
 use crate::emit::{Event, Frame};
 use crate::maps::per_cpu;
@@ -91,18 +91,15 @@ unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
                     mode += 1;
                 }
             }
-            message::NEWTFILTER | message::DELTFILTER => {
+            message::NEWTFILTER => {
                 let (at, _) = attribute(ctx, FILTER, end, TCA_KIND)?;
                 let mut kind = 0u32;
                 if !load(ctx, at, &mut kind) || kind != u32::from_le_bytes(*b"bpf\0") {
                     return None;
                 }
-                // All filters of a priority are deleted by one notification without options.
-                if let Some((at, end)) = attribute(ctx, FILTER, end, TCA_OPTIONS) {
-                    record.programs[0] = number(ctx, at, end, TCA_BPF_ID);
-                }
+                let (at, end) = attribute(ctx, FILTER, end, TCA_OPTIONS)?;
+                record.programs[0] = number(ctx, at, end, TCA_BPF_ID);
             }
-            message::DELQDISC | message::DELLINK => {}
             _ => return None,
         }
         Some(record)
