@@ -1,7 +1,7 @@
 //! Objects in the mounts of tracetui's mount namespace: programs and links pinned in every bpffs, and named network
 //! namespaces. Mounts of other mount namespaces are not searched.
 
-use super::processes::net_inum;
+use super::processes::{add_namespace, net_inum};
 use super::sys;
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
@@ -65,7 +65,7 @@ impl Mounts {
                 && let Ok(Some(found)) = at_mount(&mount.point, mount.number)
                 && let Ok(file) = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
             {
-                known.insert(inum, file);
+                add_namespace(known, file);
             }
         }
     }

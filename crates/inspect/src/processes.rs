@@ -4,7 +4,7 @@
 use super::sys;
 use super::view::Unlooked;
 use rustc_hash::{FxHashMap, FxHashSet};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, open, openat, readlinkat_raw, statat};
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
@@ -174,7 +174,7 @@ impl Held {
             && !self.namespaces.contains_key(&inum)
             && let Ok(file) = openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         {
-            self.namespaces.insert(inum, file.into());
+            add_namespace(&mut self.namespaces, file.into());
         }
     }
 
@@ -207,6 +207,13 @@ impl Held {
             // There is no program, or the process ended.
             Err(_) => {}
         }
+    }
+}
+
+/// Adds a network namespace by its file. Another one may have been at the path when its number was read there.
+pub(super) fn add_namespace(known: &mut FxHashMap<NsInum, File>, file: File) {
+    if let Ok(status) = fstat(&file) {
+        known.entry(NsInum(status.st_ino as u32)).or_insert(file);
     }
 }
 
@@ -266,6 +273,8 @@ pub fn net_inum(text: &[u8]) -> Option<NsInum> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::mpsc::channel;
 
     #[test]
     fn descriptors_differ() {
@@ -274,6 +283,39 @@ mod tests {
         assert_eq!(kind(b"anon_inode:[perf_event]"), Some(Kind::PerfEvent));
         assert_eq!(kind(b"anon_inode:bpf-map"), None);
         assert_eq!(kind(b"/tmp/anon_inode:bpf-prog"), None);
+    }
+
+    #[test]
+    fn a_namespace_has_its_own_number() {
+        use rustix::thread::{LinkNameSpaceType, UnshareFlags, gettid, move_into_link_name_space, unshare_unsafe};
+        let own = || File::open("/proc/thread-self/ns/net").expect("a namespace");
+        let moves = |to: &File| move_into_link_name_space(to.as_fd(), Some(LinkNameSpaceType::Network));
+        let is_over = &AtomicBool::new(false);
+        let (started, has_started) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let first = own();
+                // SAFETY: the namespace of this thread alone changes.
+                if unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.is_err() {
+                    return tracetui_host::not_checked("no privileges");
+                }
+                let second = own();
+                let _ = started.send(gettid());
+                while !is_over.load(Relaxed) {
+                    [&first, &second].into_iter().for_each(|to| moves(to).expect("its own namespace"));
+                }
+            });
+            let Ok(tid) = has_started.recv() else { return };
+            let path = CString::new(format!("/proc/self/task/{}/ns/net", tid.as_raw_nonzero())).expect("no NUL");
+            for _ in 0..10_000 {
+                let mut held = Held::default();
+                held.namespace(CWD, &path);
+                held.namespaces.iter().for_each(|(inum, file)| {
+                    assert_eq!(u64::from(inum.0), fstat(file).expect("a file").st_ino);
+                });
+            }
+            is_over.store(true, Relaxed);
+        });
     }
 
     #[test]
