@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
-use tracetui_events::bpf::{HeldBy, Hidden, Inventory, Link, Object, Via, View};
+use tracetui_events::bpf::{HeldBy, Hidden, Inventory, Link, Object, ProgramFacts, Via, View};
 use tracetui_events::limits;
 use tracetui_events::symbols::{CodeImage, ImageKind, Snapshot};
 use tracetui_host::kallsyms;
@@ -28,15 +28,19 @@ const TAG: usize = 16;
 pub(super) struct Changes {
     ids: FxHashSet<ProgId>,
     addresses: FxHashSet<KernelAddr>,
+    count: usize,
     lost: bool,
 }
 
 impl Changes {
     /// Adds the new records of the stream.
     pub(super) fn update(&mut self, stream: &mut ProgramStream) {
-        stream.drain(&mut |change| match change.what {
-            StreamChange::Loaded { id, .. } | StreamChange::Unloaded { id, .. } => _ = self.ids.insert(id),
-            StreamChange::Symbol { addr, .. } => _ = self.addresses.insert(addr),
+        stream.drain(&mut |change| {
+            self.count += 1;
+            match change.what {
+                StreamChange::Loaded { id, .. } | StreamChange::Unloaded { id, .. } => _ = self.ids.insert(id),
+                StreamChange::Symbol { addr, .. } => _ = self.addresses.insert(addr),
+            }
         });
         self.lost |= stream.lost() > 0;
     }
@@ -66,12 +70,17 @@ pub(super) fn hidden(
     if !found.is_empty() {
         std::thread::sleep(SETTLED);
         changes.update(stream);
+        let before = changes.count;
         let now = symbols.and_then(|_| kallsyms::images(&mut Pieces::new(None)).ok());
-        let is_referred = |hidden: &Hidden| !matches!(hidden.seen_by, View::FdById | View::Kallsyms);
+        changes.update(stream);
+        // The file leaves out lines if programs are unloaded while it is read.
+        let is_whole = changes.count == before;
+        let is_referred = |hidden: &Hidden| !matches!(hidden.seen_by, View::FdById | View::Kallsyms | View::ObjInfo);
         let again = if found.iter().any(is_referred) { again() } else { None };
         let again = again.as_ref().map(references).unwrap_or_default();
         changes.update(stream);
-        found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, &again, now.as_ref()));
+        let counts = |hidden: &Hidden| is_whole || hidden.missing_in != View::Kallsyms;
+        found.retain(|hidden| counts(hidden) && !changes.explain(hidden) && still_there(hidden, &again, now.as_ref()));
     }
     if changes.lost { Err(Churn) } else { Ok(found) }
 }
@@ -142,7 +151,33 @@ fn missing(inventory: &Inventory, by_number: Vec<ProgId>, symbols: Option<&Snaps
         missing_in: View::NextId,
         ..Hidden::default()
     }));
+    found.extend(symbols.map(|symbols| unnamed(inventory, symbols)).unwrap_or_default());
     found
+}
+
+/// The programs whose function the kernel does not list. It lists those of each program that was loaded with CAP_BPF
+/// ([`bpf_prog_kallsyms_add`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/core.c)); without it, only two types can be
+/// loaded.
+fn unnamed(inventory: &Inventory, symbols: &Snapshot) -> Vec<Hidden> {
+    /// `BPF_PROG_TYPE_SOCKET_FILTER`, `BPF_PROG_TYPE_CGROUP_SKB` (include/uapi/linux/bpf.h).
+    const WITHOUT: [u32; 2] = [1, 8];
+    let listed: FxHashSet<_> = functions(symbols).map(|function| function.address).collect();
+    // `sysctl net.core.bpf_jit_kallsyms`, or too many to read.
+    if listed.is_empty() || listed.len() >= limits::BPF_FUNCTIONS {
+        return Vec::new();
+    }
+    let with_symbol = inventory.programs.iter().filter(|program| !WITHOUT.contains(&program.prog_type));
+    let addressed = with_symbol.filter_map(|program| Some((program, *program.addresses.first()?)));
+    let is_missing = |(_, addr): &(&ProgramFacts, KernelAddr)| !listed.contains(addr);
+    let hidden = |(program, addr): (&ProgramFacts, KernelAddr)| Hidden {
+        id: Some(program.id),
+        addr: Some(addr),
+        name: [format!("bpf_prog_{:016x}_", program.tag).as_bytes(), &program.name].concat(),
+        seen_by: View::ObjInfo,
+        missing_in: View::Kallsyms,
+        ..Hidden::default()
+    };
+    addressed.filter(is_missing).map(hidden).collect()
 }
 
 /// The programs and links that are not in an inventory although something in it refers to them, and what does. Whatever refers to
@@ -255,6 +290,10 @@ fn still_there(hidden: &Hidden, again: &BTreeSet<(Object, View)>, symbols: Optio
             let same = |function: &CodeImage| Some(function.address) == hidden.addr && *function.name == *hidden.name;
             symbols.is_some_and(|symbols| functions(symbols).any(same))
         }
+        (View::ObjInfo, ..) => {
+            let same = |function: &CodeImage| Some(function.address) == hidden.addr;
+            symbols.is_some_and(|symbols| !functions(symbols).any(same))
+        }
         (View::FdById, Some(id), _) => sys::open(ObjectKind::Program, id.0).ok().flatten().is_some(),
         (view, Some(id), _) => again.contains(&(Object::Program(id), view)),
         (view, None, Some(link)) => again.contains(&(Object::Link(link.id), view)),
@@ -293,6 +332,17 @@ mod tests {
         assert_eq!(by(View::FdById), 1, "{found:?}");
         if functions(&symbols).next().is_some() {
             assert_eq!(by(View::Kallsyms), 1, "its function: {found:?}");
+        }
+        // A list of functions that lacks one of a program, and the whole list.
+        let mut cut = symbols.clone();
+        let whole = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
+        let addr = whole.program(id).and_then(|program| program.addresses.first().copied());
+        cut.images.retain(|image| Some(image.address) != addr);
+        if addr.is_some() && functions(&cut).next().is_some() {
+            let found = unnamed(&whole, &cut);
+            assert_eq!(found.iter().map(|hidden| hidden.id).collect::<Vec<_>>(), [Some(id)]);
+            assert!(still_there(&found[0], &BTreeSet::new(), Some(&cut)));
+            assert!(!still_there(&found[0], &BTreeSet::new(), Some(&symbols)));
         }
         // The program existed, so it is found again. After it was unloaded, it is not.
         assert!(numbers.programs(&inventory, newest()).contains(&id));

@@ -16,7 +16,7 @@ use super::lister::{Body, ENTRY, Lister, NAME_AT, asm, field};
 use super::processes::Held;
 use super::programs::Read;
 use super::sys::{self, ObjectKind};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::param::page_size;
 use std::fs::File;
 use std::io;
@@ -163,6 +163,8 @@ struct Compared {
     walked: Vec<(u32, Object)>,
     /// The others that it lists before and after.
     not_walked: Vec<(u32, Object)>,
+    /// Those in the walk that could not be opened between the two runs, although nothing can have removed them.
+    not_opened: Vec<(u32, Object)>,
     /// Objects in the inventory that tracetui holds, but that the iterator does not list.
     not_listed: Vec<u32>,
 }
@@ -241,7 +243,9 @@ impl Iterators {
         // The name, tag, type and load time of a program never change.
         let differs = |(id, object): &(u32, Object)| known.get(id).is_some_and(|read| !object.matches(read));
         let differ = programs.walked.into_iter().filter(differs).map(of_program(View::ObjInfo));
-        let mut found: Vec<_> = programs.not_walked.into_iter().map(of_program(View::NextId)).chain(differ).collect();
+        let not_opened = programs.not_opened.into_iter().map(of_program(View::FdById));
+        let not_walked = programs.not_walked.into_iter().map(of_program(View::NextId));
+        let mut found: Vec<_> = not_walked.chain(not_opened).chain(differ).collect();
         found.extend(programs.not_listed.into_iter().map(|id| Hidden {
             id: Some(ProgId(id)),
             seen_by: View::NextId,
@@ -257,11 +261,13 @@ impl Iterators {
             link: Some(link),
             ..Hidden::default()
         };
-        found.extend(links.not_walked.into_iter().map(|(id, object)| Hidden {
-            seen_by: View::IterLink,
-            missing_in: View::NextId,
-            ..hidden(Link { id: LinkId(id), link_type: object.object_type }, object.other as u32)
-        }));
+        for (objects, missing_in) in [(links.not_walked, View::NextId), (links.not_opened, View::FdById)] {
+            found.extend(objects.into_iter().map(|(id, object)| Hidden {
+                seen_by: View::IterLink,
+                missing_in,
+                ..hidden(Link { id: LinkId(id), link_type: object.object_type }, object.other as u32)
+            }));
+        }
         let not_listed = known.iter().filter(|(link, _)| links.not_listed.contains(&link.id.0));
         found.extend(not_listed.map(|(link, program)| Hidden {
             seen_by: View::NextId,
@@ -295,8 +301,12 @@ fn compare(lister: &mut Lister, kind: ObjectKind, known: impl Iterator<Item = u3
     let before = list(lister)?;
     // A held object cannot be unloaded, so the next run lists it.
     let hold = |id: u32| Some((id, sys::open(kind, id).ok().flatten()?));
-    let held: Vec<(u32, OwnedFd)> = known.filter(|id| !before.contains_key(id)).filter_map(hold).collect();
+    let known: FxHashSet<u32> = known.collect();
+    let held: Vec<(u32, OwnedFd)> =
+        known.iter().copied().filter(|id| !before.contains_key(id)).filter_map(hold).collect();
     let (walked, all) = sys::ids(kind, limits::BPF_PROGRAMS).map_err(|error| error.to_string())?;
+    let is_refused = |id: &u32| matches!(sys::open(kind, *id), Ok(None));
+    let refused: FxHashSet<u32> = walked.iter().copied().filter(|id| !known.contains(id)).filter(is_refused).collect();
     let after = list(lister)?;
     // A walk that ends early because ids do not ascend is falsified. A walk that ends because of too many ids is only
     // incomplete.
@@ -305,14 +315,14 @@ fn compare(lister: &mut Lister, kind: ObjectKind, known: impl Iterator<Item = u3
     let stayed = before.into_iter().filter(|(id, object)| after.get(id) == Some(object));
     let (walked, mut not_walked): (Vec<_>, Vec<_>) = stayed.partition(|(id, _)| is_walked(id));
     not_walked.sort_unstable_by_key(|(id, _)| *id);
-    Ok(Compared { walked, not_walked, not_listed })
+    let not_opened = walked.iter().filter(|(id, _)| refused.contains(id)).cloned().collect();
+    Ok(Compared { walked, not_walked, not_opened, not_listed })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Collector;
-    use rustc_hash::FxHashSet;
 
     fn iterators(most: usize) -> Option<Iterators> {
         let loaded = Layout::of_kernel().and_then(|layout| Iterators::load(&layout, most));

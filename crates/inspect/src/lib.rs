@@ -9,6 +9,7 @@
 //! | [`mounts`] | pins, named network namespaces |
 //! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
 //! | [`inet`] | listening sockets, routes; for why connections failed |
+//! | [`perf`] | perf events without links |
 //! | [`places`] | cgroups, names of tracepoints |
 //! | [`maps`] | the programs in maps |
 //! | [`lister`], [`iterators`] | programs and links, by tracetui's programs in the kernel |
@@ -39,6 +40,7 @@ mod maps;
 pub mod mounts;
 mod netlink;
 pub mod network;
+mod perf;
 mod places;
 pub mod processes;
 mod programs;
@@ -58,10 +60,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracetui_events::bpf::{
-    AttachFacts, HeldBy, Hidden, Holder, Hook, InterfacePart, Inventory, NotScanned, Object, ProgramFacts, SOCKETS,
-    UnresolvedAttachment, Unseen, Via, View,
+    AttachFacts, Hidden, InterfacePart, Inventory, NotScanned, ProgramFacts, SOCKETS, Unseen, Via, View,
 };
 use tracetui_events::limits;
 use tracetui_events::symbols::{Snapshot, Unavailable};
@@ -71,7 +72,7 @@ use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
 use tracetui_host::ksymbols::ProgramStream;
 use tracetui_host::pace::{Pace, Pieces};
-use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
+use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use view::Unlooked;
 
 /// Why no inventory can be taken at all.
@@ -108,6 +109,10 @@ pub struct Collector {
     answers: Answers,
     /// The hidden attachments that the last comparison found.
     unlisted: FxHashSet<(Place, ProgId)>,
+    /// The links that cannot be opened, although they exist.
+    hidden_links: FxHashSet<LinkId>,
+    /// Since when other links cannot be opened.
+    unopened: FxHashMap<LinkId, Instant>,
     /// The ids tried so far to find hidden programs.
     numbers: cross::Numbers,
     sockets: Option<Sockets>,
@@ -147,6 +152,9 @@ fn aside<T: Send + 'static>(act: impl Fn() -> T + Clone + Send + 'static) -> Asi
 
 /// The pages of each CPU's ring of the stream during a comparison. They hold some 1,200 changes.
 const STREAM_PAGES: usize = 32;
+
+/// How long the creation or the release of a link may take. Until then, inventories wait for it.
+const UNOPENED: Duration = Duration::from_secs(10);
 
 /// How many inventories must confirm a hidden attachment.
 const CONFIRMATIONS: usize = 8;
@@ -258,6 +266,8 @@ impl Collector {
         });
         self.known = known;
         self.load_again_after(&found);
+        let unopened = |hidden: &Hidden| hidden.link.filter(|_| hidden.missing_in == View::FdById).map(|link| link.id);
+        self.hidden_links.extend(found.iter().flatten().filter_map(unopened));
         found
     }
 
@@ -428,7 +438,7 @@ impl Collector {
         answers.extend(std::mem::take(&mut network.answers));
 
         let mut rest = Vec::new();
-        perf_events(held.perf, &mut links, &mut rest, &mut holders);
+        perf::join(held.perf, &mut links, &mut rest, &mut holders);
         match held.sockets.take() {
             Some(all) => processes::sockets(all, &mut rest, &mut holders, &mut held.unresolved),
             None => unlooked.add(SOCKETS, "only the kernel's iterators show them".to_owned(), ""),
@@ -458,7 +468,7 @@ impl Collector {
             read.facts.calls = helpers.at(&read.called);
             read.facts.kfuncs = helpers.kfuncs(&read.called);
         }
-        let unresolved = without_links(held.unresolved, &links, &holders, &programs);
+        let unresolved = perf::without_links(held.unresolved, &links, &holders, &programs);
         let mut inventory = Inventory {
             programs: programs
                 .values()
@@ -527,109 +537,27 @@ impl Collector {
             unlooked.cut("links", limits::BPF_PROGRAMS);
         }
         let mut names = links::LookupTables { programs, cgroups, types: &mut self.types };
+        let before = std::mem::take(&mut self.unopened);
         let (mut links, mut unopened) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids.into_iter().map(LinkId) {
             pieces.rest();
             match unlooked.note("links", links::read(id, &mut names)) {
                 Some(Some(facts)) => links.push(facts),
-                Some(None) => unopened.push(id),
+                Some(None) if self.hidden_links.contains(&id) => {}
+                Some(None) => {
+                    let since = *before.get(&id).unwrap_or(&Instant::now());
+                    self.unopened.insert(id, since);
+                    if since.elapsed() < UNOPENED {
+                        unopened.push(id);
+                    } else {
+                        unlooked.add("links", format!("link {} cannot be opened", id.0), "");
+                    }
+                }
                 None => {}
             }
         }
         unlooked.vanished += unopened.len() as u64;
         (links, unopened)
-    }
-}
-
-/// Adds the programs on perf events that have no link.
-fn perf_events(
-    found: Vec<processes::PerfFd>,
-    links: &mut [AttachFacts],
-    rest: &mut Vec<AttachFacts>,
-    holders: &mut Vec<Holder>,
-) {
-    for processes::PerfFd { query, pid, comm, fd } in found {
-        let facts = on_perf_event(query);
-        let of_program = |link: &&mut AttachFacts| {
-            link.program == facts.program
-                && link.link.is_some_and(|link| link.link_type == links::link_type::PERF_EVENT)
-        };
-        let same =
-            |link: &AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, facts.offset);
-        if links.iter_mut().filter(of_program).any(|link| same(link)) {
-            continue;
-        }
-        // A link shows the lower half of the offset.
-        let lower = facts.offset.map(|offset| offset & u64::from(u32::MAX));
-        let cut =
-            |link: &&mut AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, lower);
-        if let Some(link) = links.iter_mut().filter(of_program).find(cut) {
-            link.offset = facts.offset;
-            continue;
-        }
-        // Before 6.6, a link does not show its target.
-        if let Some(link) = links.iter_mut().filter(of_program).find(|link| link.hook == Hook::Unknown) {
-            *link = AttachFacts { link: link.link, via: Via::Link, ..facts };
-            continue;
-        }
-        holders.push(Holder { object: Object::Program(facts.program), by: HeldBy::Perf { pid, comm, fd } });
-        // Several processes may hold the same event.
-        if !rest.iter().any(|known| known.program == facts.program && same(known)) {
-            rest.push(facts);
-        }
-    }
-}
-
-/// Leaves out the perf events of processes whose links explain all of them. The kernel names neither the program of such an event
-/// nor the event of a link.
-fn without_links(
-    mut unresolved: Vec<UnresolvedAttachment>,
-    links: &[AttachFacts],
-    holders: &[Holder],
-    programs: &FxHashMap<u32, programs::Read>,
-) -> Vec<UnresolvedAttachment> {
-    let is_of_event = |facts: &&AttachFacts| {
-        facts.link.is_some_and(|link| link.link_type == links::link_type::PERF_EVENT)
-            && programs.get(&facts.program.0).is_some_and(|read| read.facts.prog_type == PERF_EVENT)
-    };
-    let of_events: FxHashSet<_> = links.iter().filter(is_of_event).filter_map(|facts| Some(facts.link?.id)).collect();
-    let mut left: FxHashMap<_, i64> = FxHashMap::default();
-    let held = holders.iter().filter_map(|holder| match (holder.object, &holder.by) {
-        (Object::Link(link), HeldBy::Process { pid, .. }) if of_events.contains(&link) => Some((*pid, link)),
-        _ => None,
-    });
-    held.collect::<FxHashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
-    let is_event = |unresolved: &UnresolvedAttachment| unresolved.hook == Hook::PerfEvent;
-    unresolved.iter().filter(|one| is_event(one)).for_each(|event| *left.entry(event.pid).or_default() += 1);
-    unresolved.retain(|one| !is_event(one) || left.get(&one.pid).is_some_and(|left| *left > 0));
-    unresolved
-}
-
-/// BPF_PROG_TYPE_PERF_EVENT.
-const PERF_EVENT: u32 = 7;
-
-/// The attachment on a perf event, by its `BPF_FD_TYPE_*`.
-fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
-    let hook = match query.fd_type {
-        0 => Hook::RawTracepoint,
-        1 => Hook::Tracepoint,
-        2 => Hook::Kprobe,
-        3 => Hook::Kretprobe,
-        4 => Hook::Uprobe,
-        5 => Hook::Uretprobe,
-        _ => Hook::Unknown,
-    };
-    let in_kernel = matches!(hook, Hook::Kprobe | Hook::Kretprobe);
-    let in_file = matches!(hook, Hook::Uprobe | Hook::Uretprobe);
-    AttachFacts {
-        program: ProgId(query.program),
-        via: Via::Ioctl,
-        hook,
-        symbol: if in_kernel { query.name.clone() } else { Vec::new() },
-        target: query.name,
-        offset: (in_kernel || in_file).then_some(query.offset),
-        addr: (in_kernel && query.addr != 0).then_some(KernelAddr(query.addr)),
-        ..AttachFacts::default()
     }
 }
 

@@ -217,7 +217,7 @@ pub(crate) fn read_registers(tid: i32) -> Registers {
     registers
 }
 
-fn write_registers(tid: i32, registers: &Registers) {
+pub(crate) fn write_registers(tid: i32, registers: &Registers) {
     let mut place = libc::iovec { iov_base: registers.as_ptr().cast_mut().cast(), iov_len: size_of::<Registers>() };
     assert_eq!(ptrace(request::SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
 }

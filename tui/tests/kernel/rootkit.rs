@@ -5,7 +5,7 @@ use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, l
 use crate::bpf_inventory::{
     CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, SOCKET_FILTER, XDP, index_of, load_for, prog_attach,
 };
-use crate::confine::{ptrace, read_registers, request};
+use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::inspector::inspector_of;
 use crate::sys;
 use crate::tcp::net::set_xdp;
@@ -262,6 +262,11 @@ fn a_program_that_begins_to_hide_is_an_event() {
 
 /// In place of a command: attributes in what recvfrom(2) receives are falsified.
 const RECVFROM: u64 = u64::MAX;
+/// In place of a command: the beginning of the line in which read(2) returns a name with these letters is falsified.
+const READ: u64 = u64::MAX - 1;
+/// Commands that fail.
+const BPF_PROG_GET_FD_BY_ID: u64 = 13;
+const BPF_LINK_GET_FD_BY_ID: u64 = 30;
 
 /// What is falsified: a result of a command of bpf(2), at offsets in its attributes. Each offset but the last is that of an
 /// address.
@@ -324,7 +329,7 @@ impl Lie {
 
     /// At the entry of a call, the attributes do not have the number yet, or the kernel overwrites it.
     fn falsify(&self, tid: i32) {
-        let registers = read_registers(tid);
+        let mut registers = read_registers(tid);
         let register = |offset: i32| registers[offset as usize / 8];
         let is_of = |call: i64| register(ORIG_AX) == call as u64;
         let memory = || std::fs::File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
@@ -337,6 +342,17 @@ impl Lie {
                 |at: &usize| received[*at..at + 2] == [8, 0] && received[at + 4..at + 8] == self.hidden.to_ne_bytes();
             for at in (0..received.len().saturating_sub(7)).step_by(4).filter(is_it) {
                 memory.write_all_at(&self.shown.to_ne_bytes(), register(SI) + at as u64 + 4).expect("its memory");
+            }
+        }
+        if is_of(libc::SYS_read) && self.command == READ {
+            // At the entry, this is an error.
+            let mut text = vec![0; usize::try_from(registers[AX as usize / 8].cast_signed()).unwrap_or_default()];
+            let (memory, address) = (memory(), register(SI));
+            if memory.read_exact_at(&mut text, address).is_ok() {
+                let places = text.windows(4).enumerate().filter(|(_, word)| *word == self.hidden.to_ne_bytes());
+                for (at, _) in places.filter(|(at, _)| *at >= SYMBOL) {
+                    memory.write_all_at(&self.shown.to_ne_bytes(), address + (at - SYMBOL) as u64).expect("its memory");
+                }
             }
         }
         if !is_of(libc::SYS_bpf) || register(DI) != self.command {
@@ -352,11 +368,20 @@ impl Lie {
             }
             address = u64::from_ne_bytes(word);
         }
-        if read(address + last, &mut number) && u32::from_ne_bytes(number) == self.hidden {
+        if !read(address + last, &mut number) || u32::from_ne_bytes(number) != self.hidden {
+            return;
+        }
+        if matches!(self.command, BPF_PROG_GET_FD_BY_ID | BPF_LINK_GET_FD_BY_ID) {
+            registers[AX as usize / 8] = i64::from(-libc::ENOENT).cast_unsigned();
+            write_registers(tid, &registers);
+        } else {
             memory.write_all_at(&self.shown.to_ne_bytes(), address + last).expect("its memory");
         }
     }
 }
+
+/// `bpf_prog_`, the tag and `_`: what precedes the name of a program in its symbol.
+const SYMBOL: usize = 9 + 16 + 1;
 
 /// The findings about a program.
 fn hidden_of(report: &Value, id: i64) -> Vec<&Value> {
@@ -403,6 +428,55 @@ fn a_falsified_id_is_found() {
     let found = hidden_of(&report, id);
     assert_eq!(found.len(), 1, "{}", report["hidden"]);
     assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&"next_id".into(), &"obj_info".into()));
+}
+
+#[test]
+fn a_program_missing_only_among_the_symbols_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    // Without a symbol of any program, there is nothing to compare.
+    let (Some(prog), Some(_other)) = (loaded("zz_dark"), loaded("tt_light")) else { return };
+    let [id, tag] = id_and_tag(&prog);
+    let symbol = format!("bpf_prog_{tag:016x}_zz_dark");
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    if !symbols.contains(&symbol) {
+        return not_checked("the kernel does not list the functions of programs");
+    }
+    let word = |text: &[u8; 4]| u32::from_ne_bytes(*text);
+    let lie = Lie { command: READ, at: &[], hidden: word(b"zz_d"), shown: word(b"data") };
+    for _ in 0..REPORTS {
+        let Some(report) = lie.report() else { return };
+        let found = hidden_of(&report, id);
+        assert_eq!(found.len(), 1, "{} {}", report["hidden"], report["unseen"]);
+        assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&"obj_info".into(), &"kallsyms".into()));
+        assert_eq!(found[0]["name"], symbol);
+        assert_eq!(report["hidden"].as_array().expect("a list").len(), 1, "{}", report["hidden"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    if !has_iterator("bpf_link_seq_show") {
+        return not_checked("this kernel has no iterator of links");
+    }
+    let Some(prog) = loaded("tt_closed") else { return };
+    let link = sys::owned(raw_tracepoint_open(&prog, "cgroup_remount"));
+    let (id, link) = (id_and_tag(&prog)[0], link_id(&link));
+    let ways = [(BPF_PROG_GET_FD_BY_ID, id, "id", "iter_prog"), (BPF_LINK_GET_FD_BY_ID, link, "link_id", "iter_link")];
+    for (command, number, key, view) in ways {
+        let lie = Lie { command, at: &[0], hidden: number as u32, shown: 0 };
+        let Some(report) = lie.report() else { return };
+        let hidden = report["hidden"].as_array().expect("a list");
+        assert_eq!(hidden.len(), 1, "{hidden:?}");
+        let said = (&hidden[0][key], &hidden[0]["seen_by"], &hidden[0]["missing_in"]);
+        assert_eq!(said, (&number.into(), &view.into(), &"fd_by_id".into()), "{hidden:?}");
+    }
 }
 
 /// Programs attached without links to a cgroup, a map of sockets, a network namespace and an interface. Each with the view

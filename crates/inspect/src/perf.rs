@@ -1,0 +1,100 @@
+//! Joins the perf events of processes with links.
+
+use super::links::link_type;
+use super::processes::PerfFd;
+use super::programs::Read;
+use super::sys;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
+use tracetui_shared::id::{KernelAddr, ProgId};
+
+/// Adds the programs on perf events that have no link.
+pub(super) fn join(
+    found: Vec<PerfFd>,
+    links: &mut [AttachFacts],
+    rest: &mut Vec<AttachFacts>,
+    holders: &mut Vec<Holder>,
+) {
+    for PerfFd { query, pid, comm, fd } in found {
+        let facts = on_perf_event(query);
+        let of_program = |link: &&mut AttachFacts| {
+            link.program == facts.program && link.link.is_some_and(|link| link.link_type == link_type::PERF_EVENT)
+        };
+        let same =
+            |link: &AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, facts.offset);
+        if links.iter_mut().filter(of_program).any(|link| same(link)) {
+            continue;
+        }
+        // A link shows the lower half of the offset.
+        let lower = facts.offset.map(|offset| offset & u64::from(u32::MAX));
+        let cut =
+            |link: &&mut AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, lower);
+        if let Some(link) = links.iter_mut().filter(of_program).find(cut) {
+            link.offset = facts.offset;
+            continue;
+        }
+        // Before 6.6, a link does not show its target.
+        if let Some(link) = links.iter_mut().filter(of_program).find(|link| link.hook == Hook::Unknown) {
+            *link = AttachFacts { link: link.link, via: Via::Link, ..facts };
+            continue;
+        }
+        holders.push(Holder { object: Object::Program(facts.program), by: HeldBy::Perf { pid, comm, fd } });
+        // Several processes may hold the same event.
+        if !rest.iter().any(|known| known.program == facts.program && same(known)) {
+            rest.push(facts);
+        }
+    }
+}
+
+/// Leaves out the perf events of processes whose links explain all of them. The kernel names neither the program of such an event
+/// nor the event of a link.
+pub(super) fn without_links(
+    mut unresolved: Vec<UnresolvedAttachment>,
+    links: &[AttachFacts],
+    holders: &[Holder],
+    programs: &FxHashMap<u32, Read>,
+) -> Vec<UnresolvedAttachment> {
+    let is_of_event = |facts: &&AttachFacts| {
+        facts.link.is_some_and(|link| link.link_type == link_type::PERF_EVENT)
+            && programs.get(&facts.program.0).is_some_and(|read| read.facts.prog_type == PERF_EVENT)
+    };
+    let of_events: FxHashSet<_> = links.iter().filter(is_of_event).filter_map(|facts| Some(facts.link?.id)).collect();
+    let mut left: FxHashMap<_, i64> = FxHashMap::default();
+    let held = holders.iter().filter_map(|holder| match (holder.object, &holder.by) {
+        (Object::Link(link), HeldBy::Process { pid, .. }) if of_events.contains(&link) => Some((*pid, link)),
+        _ => None,
+    });
+    held.collect::<FxHashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
+    let is_event = |unresolved: &UnresolvedAttachment| unresolved.hook == Hook::PerfEvent;
+    unresolved.iter().filter(|one| is_event(one)).for_each(|event| *left.entry(event.pid).or_default() += 1);
+    unresolved.retain(|one| !is_event(one) || left.get(&one.pid).is_some_and(|left| *left > 0));
+    unresolved
+}
+
+/// BPF_PROG_TYPE_PERF_EVENT.
+const PERF_EVENT: u32 = 7;
+
+/// The attachment on a perf event, by its `BPF_FD_TYPE_*`.
+fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
+    let hook = match query.fd_type {
+        0 => Hook::RawTracepoint,
+        1 => Hook::Tracepoint,
+        2 => Hook::Kprobe,
+        3 => Hook::Kretprobe,
+        4 => Hook::Uprobe,
+        5 => Hook::Uretprobe,
+        _ => Hook::Unknown,
+    };
+    let in_kernel = matches!(hook, Hook::Kprobe | Hook::Kretprobe);
+    let in_file = matches!(hook, Hook::Uprobe | Hook::Uretprobe);
+    AttachFacts {
+        program: ProgId(query.program),
+        via: Via::Ioctl,
+        hook,
+        symbol: if in_kernel { query.name.clone() } else { Vec::new() },
+        target: query.name,
+        offset: (in_kernel || in_file).then_some(query.offset),
+        addr: (in_kernel && query.addr != 0).then_some(KernelAddr(query.addr)),
+        ..AttachFacts::default()
+    }
+}
