@@ -171,6 +171,16 @@ impl Collector {
         self.sockets.as_ref()?.changes().ok()
     }
 
+    /// The netlink attachments in tracetui's network namespace, with those of XDP links. Notifications are compared with them until the
+    /// first inventory. `None` if they cannot be read.
+    pub fn attached_by_netlink(&mut self) -> Option<(NsInum, Vec<AttachFacts>)> {
+        let own = places::own_network_namespace();
+        let mut network = network::of_own(own, self.sockets.as_ref()).ok()?;
+        self.interfaces = network::Interfaces::of(&mut network, own);
+        let found = network.found.into_iter().map(|found| found.facts);
+        Some((own, found.filter(|facts| facts.via == Via::Netlink).collect()))
+    }
+
     /// Reads the notifications about interfaces that came since. Returns the parts of interfaces that changed since the last inventory,
     /// and whether notifications were lost or of programs in an unknown namespace. An XDP program may be that of a
     /// [link](network::xdp_links).
@@ -230,7 +240,6 @@ impl Collector {
     pub fn load_programs(&mut self) {
         // The comparison reports missing iterators.
         let _ = self.iterators();
-        self.interfaces = network::Interfaces::of(&mut network::Network::default(), places::own_network_namespace());
         self.sealed = Some(Sealed { distance: helpers::known_distance(), newest: cross::newest() });
     }
 

@@ -110,10 +110,7 @@ pub(super) fn read(
     unlooked: &mut Unlooked,
 ) -> Network {
     let mut network = Network::default();
-    let route = |namespace| match sockets {
-        Some(sockets) => sockets.netlink(namespace, NETLINK_ROUTE),
-        None => Netlink::open(NETLINK_ROUTE),
-    };
+    let route = |namespace| route(namespace, sockets);
     let others = || namespaces.iter().filter(|(inum, _)| **inum != own);
     let looked = route(None).and_then(|mut route| {
         for (inum, file) in others() {
@@ -142,6 +139,20 @@ pub(super) fn read(
         network.silent = true;
     }
     network
+}
+
+/// Reads `own` alone, without what is attached to it as a whole.
+pub(super) fn of_own(own: NsInum, sockets: Option<&Sockets>) -> io::Result<Network> {
+    let mut network = Network::default();
+    network.namespace(own, None, route(None, sockets)?)?;
+    Ok(network)
+}
+
+fn route(namespace: Option<&File>, sockets: Option<&Sockets>) -> io::Result<Netlink> {
+    match sockets {
+        Some(sockets) => sockets.netlink(namespace, NETLINK_ROUTE),
+        None => Netlink::open(NETLINK_ROUTE),
+    }
 }
 
 /// The id that the namespace of a socket has for another one; `None` if it has none.

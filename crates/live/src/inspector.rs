@@ -131,12 +131,11 @@ impl Inspector {
     /// Waits until the process runs.
     pub fn ids(&mut self) -> io::Result<InspectorIds> {
         let mut tgid = [0; 4];
-        self.wait(START);
-        (&self.socket).read_exact(&mut tgid)?;
+        self.answer(&mut tgid)?;
         Ok(InspectorIds { pid: self.child.id(), tgid: Tgid(u32::from_ne_bytes(tgid)) })
     }
 
-    /// Lets it take the first inventory.
+    /// Lets it take the first inventory. Waits until it follows changes.
     pub fn begin(&mut self, live: &Live) -> Result<(), String> {
         let links = link_ids().map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => "cannot list BPF links: run as root with all capabilities (CAP_SYS_ADMIN)".to_owned(),
@@ -147,7 +146,19 @@ impl Inspector {
         let requests: Vec<u8> = own.chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
         self.heard = Instant::now();
         self.frames.last.to = clock::now_boot();
-        (&self.socket).write_all(&requests).map_err(|error| error.to_string())
+        let begun = (&self.socket).write_all(&requests).and_then(|()| self.answer(&mut [0]));
+        begun.map_err(|error| format!("the inspector does not begin: {error}"))
+    }
+
+    /// Waits for an answer at the start.
+    fn answer(&self, bytes: &mut [u8]) -> io::Result<()> {
+        self.wait(START);
+        match (&self.socket).read_exact(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(io::Error::other(format!("no answer for {} s", START.as_secs())))
+            }
+            done => done,
+        }
     }
 
     /// The process, which the thread that receives its frames may kill.
@@ -397,7 +408,8 @@ fn inspect() -> io::Result<()> {
     hold(Role::Inventory.capabilities())?;
     // The change of the user id above would reset it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let (taker, requests) = Taker::new(own, last, helpers, trace.try_clone()?)?;
+    let (mut taker, requests) = Taker::new(own, last, helpers, trace.try_clone()?)?;
+    taker.follow()?;
     std::thread::Builder::new().name("requests".into()).spawn(move || follow(trace, &requests))?;
     taker.run();
     Ok(())

@@ -2,7 +2,7 @@
 //! ([`super::inspector`]) takes them at the start and after changes.
 
 use crate::wake::Waker;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
-use tracetui_events::bpf::{InterfacePart, Part, ProgramFacts};
+use tracetui_events::bpf::{AttachFacts, InterfacePart, Part, ProgramFacts};
 use tracetui_events::frame::Batch;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter};
@@ -171,9 +171,25 @@ impl Taker {
         Ok((taker, Requests { poke, loads, ends, counts, namespaces, pace }))
     }
 
+    /// Follows the changes of network interfaces from now on. Then writes a byte to the trace.
+    pub(super) fn follow(&mut self) -> io::Result<()> {
+        self.routes = self.collector.changes();
+        let attached = self.routes.is_some().then(|| self.collector.attached_by_netlink()).flatten();
+        let mut batch = Batch::default();
+        if let Some((own, attached)) = attached {
+            let links = if attached.is_empty() { FxHashMap::default() } else { xdp_links() };
+            // The kernel does not report the namespaces of links, so some of these may have none.
+            let is_of_link =
+                |facts: &AttachFacts| links.contains_key(&(facts.program, facts.ifindex.unwrap_or_default()));
+            let (of_links, others) = attached.iter().partition(|facts| is_of_link(facts));
+            self.described.begin(own, others, of_links, clock::now_boot(), &mut batch);
+        }
+        self.trace.write_all(&[0])?;
+        self.trace.write_all(batch.bytes())
+    }
+
     /// Takes inventories until the trace ends, or an inventory fails.
     pub(super) fn run(mut self) {
-        self.routes = self.collector.changes();
         // The collector's own programs are loaded before the first inventory, because their links would force a
         // repetition. No program is loaded after that.
         self.collector.load_programs();

@@ -424,6 +424,55 @@ fn an_xdp_program_has_its_process() {
     assert!(forged.iter().all(|told| !told.contains("attach")), "{forged:#?}");
 }
 
+/// Operation and place of the events of a program but its load and unload.
+fn places(run: &Run, id: i64) -> Vec<String> {
+    let is_place = |line: &String| line.starts_with("attach") || line.starts_with("detach");
+    told(run, id).into_iter().filter(is_place).collect()
+}
+
+#[test]
+fn what_netlink_attaches_before_the_first_inventory_is_seen() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    net::own_net();
+    net::number_first();
+    let xdp = sys::owned(load(XDP, "tt_old_xdp", &[MOV_R0, EXIT]));
+    let tc = sys::owned(load(SCHED_CLS, "tt_old_tc", &[MOV_R0, EXIT]));
+    let [xdp_id, tc_id] = [&xdp, &tc].map(|program| id_and_tag(program)[0]);
+    let attach = || [net::set_xdp(1, sys::raw(&xdp)), net::add_filter(1, net::INGRESS, sys::raw(&tc))];
+    let detach = || [net::set_xdp(1, -1), net::remove_filters(1, net::INGRESS)];
+    let clsact = net::add_clsact(1, None);
+    if clsact < 0 || attach() != [0; 2] || detach() != [0; 2] {
+        return not_checked(&format!("this kernel refuses programs at lo: {clsact} {:?}", attach()));
+    }
+    // How long they are attached; before and after the start.
+    for (held_ms, before, after) in [(0, false, true), (3000, false, true), (0, true, true), (0, true, false)] {
+        if before {
+            assert_eq!(attach(), [0; 2]);
+        }
+        let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
+        if before {
+            assert_eq!(detach(), [0; 2]);
+        }
+        if after {
+            assert_eq!(attach(), [0; 2]);
+            std::thread::sleep(Duration::from_millis(held_ms));
+            assert_eq!(detach(), [0; 2]);
+        }
+        std::thread::sleep(Duration::from_millis(held_ms));
+        let run = traced.stop();
+        assert_eq!(n(&run.check()["bpf_unseen_windows"]["count"]), 0);
+        let ops = [("detach", before), ("attach", after), ("detach", after)];
+        let ops = ops.into_iter().filter(|(_, is_expected)| *is_expected).map(|(op, _)| op);
+        for (id, place) in [(xdp_id, "xdp"), (tc_id, "tc")] {
+            let expected: Vec<_> = ops.clone().map(|op| format!("{op} inventory {place} lo netlink")).collect();
+            assert_eq!(places(&run, id), expected, "{held_ms} {before} {after}");
+        }
+    }
+}
+
 #[test]
 fn an_xdp_link_of_another_namespace_hides_nothing() {
     const GENERIC: u32 = 2;
@@ -466,11 +515,9 @@ fn an_xdp_link_of_another_namespace_hides_nothing() {
         return not_checked(&format!("this kernel refuses an XDP program: {numbers:?}"));
     }
     assert_eq!(done, [0; 4]);
-    let is_place = |line: &String| line.starts_with("attach") || line.starts_with("detach");
-    let places: Vec<_> = told(&run, *id).into_iter().filter(is_place).collect();
     let netlink = ["attach inventory xdp lo netlink", "detach inventory xdp lo netlink"];
     let expected = [&["attach call xdp lo link"][..], &netlink, &netlink, &["detach inventory xdp lo link"]].concat();
-    assert_eq!(places, expected);
+    assert_eq!(places(&run, *id), expected);
 }
 
 /// Attaches a program in a new network namespace that nothing holds afterwards.

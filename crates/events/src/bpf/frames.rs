@@ -211,6 +211,8 @@ pub struct Described {
     /// The last link and the newest program at the start of the trace. Whatever is later is news, also before and in the first
     /// inventory.
     start: (LinkId, ProgId),
+    /// The network namespace whose netlink attachments at the start are known, and those that may be of links.
+    begun: Option<(NsInum, FxHashSet<Same>)>,
 }
 
 type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>, View);
@@ -230,10 +232,39 @@ impl Described {
         };
     }
 
-    /// Whether an attachment was made after the start, judging by its link or its program.
+    /// Appends the netlink attachments of a network namespace at the start. Later ones there are news. `of_links`: those that may be of
+    /// XDP links.
+    pub fn begin(
+        &mut self,
+        netns: NsInum,
+        attached: Vec<&AttachFacts>,
+        of_links: Vec<&AttachFacts>,
+        at: BootNanos,
+        batch: &mut Batch,
+    ) {
+        self.begun = Some((netns, of_links.into_iter().map(|facts| Same::of(&attachment(facts))).collect()));
+        attached.into_iter().for_each(|facts| self.add(attachment(facts), false, at, batch));
+    }
+
+    /// Whether an attachment was made after the start. A call reports those to older programs, unless netlink makes them.
     fn is_later(&self, facts: &AttachFacts) -> bool {
         let (last, newest) = self.start;
-        facts.link.map_or(facts.program > newest, |link| link.id > last)
+        let is_begun = |(netns, of_links): &(NsInum, FxHashSet<Same>)| {
+            facts.via == Via::Netlink
+                && facts.netns == Some(*netns)
+                && !of_links.contains(&Same::of(&attachment(facts)))
+        };
+        let without_link = || facts.program > newest || self.begun.as_ref().is_some_and(is_begun);
+        facts.link.map_or_else(without_link, |link| link.id > last)
+    }
+
+    /// Appends an attachment that is not listed yet.
+    fn add(&mut self, attachment: BpfAttachment, news: bool, at: BootNanos, batch: &mut Batch) {
+        let same = Same::of(&attachment);
+        let described = BpfAttachment { key: self.next_key, news, ..attachment };
+        self.next_key += 1;
+        HostFrame::BpfAttachment(described.clone()).push(at, batch);
+        self.attachments.insert(same, described);
     }
 
     /// Appends the changes since the last inventory. New programs come first and unloaded ones last, so that attachments can refer
@@ -380,9 +411,9 @@ impl Described {
         self.programs.contains_key(&id)
     }
 
-    /// Appends what changed at a part of an interface. Before the first inventory, only programs loaded since the start count.
+    /// Appends what changed at a part of an interface. Before the first inventory, only what is known to be later than the start counts.
     pub fn change(&mut self, part: &InterfacePart, at: BootNanos, batch: &mut Batch) {
-        let counts = |facts: &&AttachFacts| self.whole || self.is_later(facts);
+        let counts = |facts: &&AttachFacts| self.whole || self.lists(facts) || self.is_later(facts);
         let now = part.programs.iter().filter(counts).map(attachment);
         let now: Vec<_> = now.map(|facts| (Same::of(&facts), facts)).collect();
         let is_gone =
@@ -391,10 +422,7 @@ impl Described {
         self.remove(gone, true, at, batch);
         for (same, attachment) in now {
             if !self.attachments.contains_key(&same) {
-                let described = BpfAttachment { key: self.next_key, news: true, ..attachment };
-                self.next_key += 1;
-                HostFrame::BpfAttachment(described.clone()).push(at, batch);
-                self.attachments.insert(same, described);
+                self.add(attachment, true, at, batch);
             }
         }
     }
@@ -422,7 +450,7 @@ impl Described {
         let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
         gone.retain(|(same, _)| (whole || matches!(same, Same::Link(_))) && settled(same, true));
         let gone = gone.into_iter().map(|(same, attachment)| (attachment.key, same.clone())).collect();
-        // Before the first inventory, only notifications showed attachments.
+        // Before the first inventory, only netlink showed attachments.
         self.remove(gone, true, to, batch);
         // In the order of the inventory, so that equal inventories give equal frames.
         for facts in attached() {
@@ -643,6 +671,15 @@ mod tests {
         assert_eq!(frames(&mut known, &[6, 8]), 1);
         let inventory = Inventory { attachments: vec![on(5), on(6), on(7)], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &inventory), ["-#2 true", "+#3 5 false", "+#4 7 true", "=0 3 true"]);
+        // With the attachments at the start: 1, and 2, which may be of a link.
+        let mut known = Described::since(LinkId(0), ProgId(5), BootNanos(1));
+        let mut batch = Batch::default();
+        known.begin(NsInum(7), vec![&on(1)], vec![&on(2)], BootNanos(1), &mut batch);
+        assert_eq!(shown(&batch), ["+#0 1 false"]);
+        assert_eq!([frames(&mut known, &[1, 2]), frames(&mut known, &[2]), frames(&mut known, &[1])], [0, 1, 1]);
+        let elsewhere = AttachFacts { netns: Some(NsInum(8)), ..on(4) };
+        let inventory = Inventory { attachments: vec![on(1), on(2), on(3), elsewhere], ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &inventory), ["+#2 2 false", "+#3 3 true", "+#4 4 false", "=0 4 true"]);
     }
 
     #[test]

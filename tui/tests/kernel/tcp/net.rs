@@ -338,6 +338,58 @@ pub(crate) fn set_xdp(ifindex: u32, program: i32) -> i64 {
     rtnetlink(libc::RTM_SETLINK, 0, &xdp(ifindex, FD, program.cast_unsigned()))
 }
 
+/// Gives the network namespace of this process's first thread an id in the caller's.
+pub(crate) fn number_first() {
+    const NSID: u16 = 1;
+    const PID: u16 = 2;
+    let ids = [attribute(NSID, &1u32.to_ne_bytes()), attribute(PID, &sys::pid().to_ne_bytes())];
+    done("RTM_NEWNSID", rtnetlink(libc::RTM_NEWNSID, 0, &[&[0; 4][..], &ids.concat()].concat()));
+}
+
+/// The parent of filters at the ingress of a clsact qdisc.
+pub(crate) const INGRESS: u32 = 0xffff_fff2;
+/// In place of an interface: the parent is the number of a shared block.
+pub(crate) const BLOCK: u32 = u32::MAX;
+const TCA_KIND: u16 = 1;
+
+/// `struct tcmsg`, with the priority 1 and any protocol, and attributes.
+fn tc([ifindex, handle, parent]: [u32; 3], attributes: &[Vec<u8>]) -> Vec<u8> {
+    let info = 1 << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
+    let head = [0, ifindex, handle, parent, info].map(u32::to_ne_bytes).concat();
+    [head, attributes.concat()].concat()
+}
+
+/// Adds a clsact qdisc to an interface, whose filters at the ingress are those of a shared block if one is given. Returns 0 or −errno.
+pub(crate) fn add_clsact(ifindex: u32, block: Option<u32>) -> i64 {
+    const INGRESS_BLOCK: u16 = 13;
+    let block = block.map(|block| attribute(INGRESS_BLOCK, &block.to_ne_bytes()));
+    let attributes = [attribute(TCA_KIND, b"clsact\0"), block.unwrap_or_default()];
+    let flags = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+    rtnetlink(libc::RTM_NEWQDISC, flags, &tc([ifindex, 0xffff_0000, 0xffff_fff1], &attributes))
+}
+
+/// Adds a filter with a program. Returns 0 or −errno.
+pub(crate) fn add_filter(ifindex: u32, parent: u32, program: i32) -> i64 {
+    const OPTIONS: u16 = 2;
+    const FD: u16 = 6;
+    const NAME: u16 = 7;
+    const FLAGS: u16 = 8;
+    const DIRECT_ACTION: u32 = 1;
+    let options = [
+        attribute(FD, &program.to_ne_bytes()),
+        attribute(NAME, b"tt\0"),
+        attribute(FLAGS, &DIRECT_ACTION.to_ne_bytes()),
+    ];
+    let attributes = [attribute(TCA_KIND, b"bpf\0"), attribute(OPTIONS, &options.concat())];
+    let flags = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+    rtnetlink(libc::RTM_NEWTFILTER, flags, &tc([ifindex, 0, parent], &attributes))
+}
+
+/// Removes the filters that [`add_filter`] added. Returns 0 or −errno.
+pub(crate) fn remove_filters(ifindex: u32, parent: u32) -> i64 {
+    rtnetlink(libc::RTM_DELTFILTER, 0, &tc([ifindex, 0, parent], &[]))
+}
+
 /// Sends the listeners of the kernel's notifications one that says that an XDP program is attached. Returns what sendto(2) does.
 pub(crate) fn forge_xdp(ifindex: u32, program: u32) -> i64 {
     const SKB_PROG_ID: u16 = 6;
