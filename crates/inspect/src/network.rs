@@ -3,7 +3,7 @@
 
 use super::attached::Answers;
 use super::links::link_type;
-use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
+use super::netlink::{Message, NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
@@ -29,6 +29,7 @@ const RTM_GETNSID: u16 = 90;
 /// Notifications.
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
@@ -55,6 +56,8 @@ const TC: usize = 20;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_CHAIN: u16 = 11;
+const TCA_INGRESS_BLOCK: u16 = 13;
+const TCA_EGRESS_BLOCK: u16 = 14;
 const TCA_BPF_ACT: u16 = 1;
 const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_ID: u16 = 11;
@@ -89,10 +92,20 @@ pub(super) struct Interface {
     kind: Vec<u8>,
 }
 
+/// Where an interface has the filters of a shared block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shared {
+    namespace: NsInum,
+    block: u32,
+    index: u32,
+    parent: u32,
+}
+
 #[derive(Default)]
 pub(super) struct Network {
     pub(super) found: Vec<FoundProgram>,
     pub(super) interfaces: Vec<Interface>,
+    shared: Vec<Shared>,
     /// The ids that tracetui's namespace has for others. Notifications have them.
     ids: FxHashMap<i32, NsInum>,
     /// Whether a namespace has no such id, so that it sends no notifications.
@@ -172,6 +185,7 @@ pub(super) struct Interfaces {
     own: NsInum,
     ids: FxHashMap<i32, NsInum>,
     names: FxHashMap<(NsInum, u32), Vec<u8>>,
+    shared: Vec<Shared>,
     pub(super) silent: bool,
 }
 
@@ -179,29 +193,28 @@ impl Interfaces {
     pub(super) fn of(network: &mut Network, own: NsInum) -> Interfaces {
         let name = |interface: &Interface| ((interface.namespace, interface.index), interface.name.clone());
         let names = network.interfaces.iter().map(name).collect();
-        Interfaces { own, ids: std::mem::take(&mut network.ids), names, silent: network.silent }
+        let (ids, shared) = (std::mem::take(&mut network.ids), std::mem::take(&mut network.shared));
+        Interfaces { own, ids, names, shared, silent: network.silent }
     }
 
-    /// Reads a datagram of notifications. Those of filters of blocks, which belong to no interface, are left to the next inventory.
-    /// Returns `false` if the datagram is of a program in a namespace that is not known yet: it may be gone before the next inventory.
+    /// Reads a datagram of notifications. Returns `false` if it is of a program in a namespace or block that is not known yet: it may be
+    /// gone before the next inventory.
     pub(super) fn changes(&mut self, id: Option<i32>, datagram: &[u8], changes: &mut Vec<InterfacePart>) -> bool {
         match id.map_or(Some(self.own), |id| self.ids.get(&id).copied()) {
             Some(netns) => self.changes_in(netns, datagram, changes),
             None => {
                 let mut unknown = Vec::new();
-                self.changes_in(NsInum(0), datagram, &mut unknown);
-                return unknown.iter().all(|part| part.programs.is_empty());
+                let is_known = self.changes_in(NsInum(0), datagram, &mut unknown);
+                is_known && unknown.iter().all(|part| part.programs.is_empty())
             }
         }
-        true
     }
 
-    fn changes_in(&mut self, netns: NsInum, datagram: &[u8], changes: &mut Vec<InterfacePart>) {
+    /// Returns `false` if there are programs in blocks that are not known.
+    fn changes_in(&mut self, netns: NsInum, datagram: &[u8], changes: &mut Vec<InterfacePart>) -> bool {
+        let mut is_known = true;
         for message in messages(datagram) {
             let (body, ifindex) = (message.body, u32_at(message.body, 4));
-            let rest = |fixed: usize| body.get(fixed..).unwrap_or_default();
-            // Without a handle, the message is about all filters with its priority.
-            let filters = |places, number| Part::Filters { places, number, any_handle: u32_at(body, 8) == 0 };
             let mut network = Network::default();
             let part = match message.kind {
                 // As a port of a bridge.
@@ -210,34 +223,70 @@ impl Interfaces {
                     network.interface(netns, body);
                     let name = network.interfaces.first().map(|interface| interface.name.clone());
                     self.names.extend(name.map(|name| ((netns, ifindex), name)));
-                    if attribute(rest(IFINFO), IFLA_XDP).is_none() {
+                    if attribute(body.get(IFINFO..).unwrap_or_default(), IFLA_XDP).is_none() {
                         continue;
                     }
                     Part::Xdp
                 }
                 RTM_DELLINK => {
                     self.names.remove(&(netns, ifindex));
+                    self.shared.retain(|shared| (shared.namespace, shared.index) != (netns, ifindex));
                     Part::All
                 }
-                RTM_DELQDISC => match u32_at(body, 8) >> 16 {
-                    0xffff => filters(vec![place(INGRESS), place(CLSACT[1])], None),
-                    major => filters(vec![format!("parent {major:x}:").into_bytes()], None),
-                },
+                RTM_NEWQDISC => {
+                    let new = shared(netns, body).filter(|new| !self.shared.contains(new));
+                    let new: Vec<_> = new.collect();
+                    self.shared.extend(new);
+                    continue;
+                }
+                RTM_DELQDISC => {
+                    let places = match u32_at(body, 8) >> 16 {
+                        0xffff => {
+                            self.shared.retain(|shared| (shared.namespace, shared.index) != (netns, ifindex));
+                            vec![place(INGRESS), place(CLSACT[1])]
+                        }
+                        major => vec![format!("parent {major:x}:").into_bytes()],
+                    };
+                    // Without a handle, the message is about all filters.
+                    Part::Filters { places, number: None, any_handle: u32_at(body, 8) == 0 }
+                }
                 RTM_NEWTFILTER | RTM_DELTFILTER if ifindex != IFINDEX_OF_BLOCK => {
-                    let parent = u32_at(body, 12);
-                    if message.kind == RTM_NEWTFILTER {
-                        let name = self.names.get(&(netns, ifindex)).cloned();
-                        let name = name.unwrap_or_else(|| format!("interface {ifindex}").into_bytes());
-                        network.interfaces.push(Interface { namespace: netns, index: ifindex, name, kind: Vec::new() });
-                        network.filter(netns, (ifindex, parent), body);
-                    }
-                    filters(vec![place(parent)], Some(number(body, rest(TC))))
+                    changes.push(self.filters(netns, (ifindex, u32_at(body, 12)), &message));
+                    continue;
+                }
+                RTM_NEWTFILTER | RTM_DELTFILTER => {
+                    let is_of = |shared: &&Shared| (shared.namespace, shared.block) == (netns, u32_at(body, 12));
+                    let before = changes.len();
+                    let ends = self.shared.iter().filter(is_of).map(|shared| (shared.index, shared.parent));
+                    changes.extend(ends.map(|end| self.filters(netns, end, &message)));
+                    let nowhere = || self.filters(netns, (ifindex, INGRESS), &message);
+                    is_known &= changes.len() > before || nowhere().programs.is_empty();
+                    continue;
                 }
                 _ => continue,
             };
             let programs = network.found.into_iter().map(|found| found.facts).collect();
             changes.push(InterfacePart { netns, ifindex, part, programs });
         }
+        is_known
+    }
+
+    /// The change of a filter at an interface, which has it at a parent.
+    fn filters(&self, netns: NsInum, (ifindex, parent): (u32, u32), message: &Message<'_>) -> InterfacePart {
+        let (body, mut network) = (message.body, Network::default());
+        if message.kind == RTM_NEWTFILTER {
+            let name = self.names.get(&(netns, ifindex)).cloned();
+            let name = name.unwrap_or_else(|| format!("interface {ifindex}").into_bytes());
+            network.interfaces.push(Interface { namespace: netns, index: ifindex, name, kind: Vec::new() });
+            network.filter(netns, (ifindex, parent), body);
+        }
+        let part = Part::Filters {
+            places: vec![place_of(body, parent)],
+            number: Some(number(body, body.get(TC..).unwrap_or_default())),
+            // Without a handle, the message is about all filters with its priority.
+            any_handle: u32_at(body, 8) == 0,
+        };
+        InterfacePart { netns, ifindex, part, programs: network.found.into_iter().map(|found| found.facts).collect() }
     }
 }
 
@@ -310,7 +359,7 @@ impl Network {
         for at in first..self.interfaces.len() {
             self.queries(at);
         }
-        let mut parents = parents(&mut route)?;
+        let mut parents = parents(&mut route, |qdisc| self.shared.extend(shared(inum, qdisc)))?;
         parents.sort_unstable();
         parents.dedup();
         for (index, parent) in parents {
@@ -403,19 +452,15 @@ impl Network {
     /// Adds a tc filter, if it or one of its actions is a program. `asked` is the interface and the parent of the
     /// request.
     fn filter(&mut self, namespace: NsInum, asked: (u32, u32), message: &[u8]) {
-        // A filter of a block belongs to no interface. The number of the block is in place of the parent.
-        let block = (u32_at(message, 4) == IFINDEX_OF_BLOCK).then(|| u32_at(message, 12));
-        let (index, parent) = block.map_or((u32_at(message, 4), u32_at(message, 12)), |_| asked);
+        let of_block = u32_at(message, 4) == IFINDEX_OF_BLOCK;
+        let (index, parent) = if of_block { asked } else { (u32_at(message, 4), u32_at(message, 12)) };
         let rest = message.get(TC..).unwrap_or_default();
         let kind = until_nul(attribute(rest, TCA_KIND).unwrap_or_default());
         let options = attribute(rest, TCA_OPTIONS).unwrap_or_default();
         let Some(at) = self.interfaces.iter().position(|i| i.index == index && i.namespace == namespace) else {
             return;
         };
-        let mut place = place(parent);
-        if let Some(block) = block {
-            place.extend_from_slice(format!(" block {block}").as_bytes());
-        }
+        let place = place_of(message, parent);
         let number = number(message, rest);
         let words = |more: &[u8]| [place.as_slice(), more, &number].concat();
         if kind == b"bpf" {
@@ -467,20 +512,21 @@ pub fn read_answers(datagram: &[u8]) -> usize {
     network.found.len() + changes.len()
 }
 
-/// Each interface with the parents of filters: its qdiscs, and their classes.
-fn parents(route: &mut Netlink) -> io::Result<Vec<(u32, u32)>> {
+/// Each interface with the parents of filters: its qdiscs, and their classes. Passes on the messages of the qdiscs.
+fn parents(route: &mut Netlink, mut each: impl FnMut(&[u8])) -> io::Result<Vec<(u32, u32)>> {
     let mut parents = Vec::new();
     let mut classful = Vec::new();
     route.dump(RTM_GETQDISC, &[0; TC], |message| {
+        each(message);
         let (index, handle) = (u32_at(message, 4), u32_at(message, 8));
-        let kind = until_nul(attribute(message.get(TC..).unwrap_or_default(), TCA_KIND).unwrap_or_default());
-        match kind {
+        match kind_of(message) {
             b"noqueue" | b"pfifo_fast" | b"mq" => {}
             b"clsact" => parents.extend(CLSACT.map(|parent| (index, parent))),
             b"ingress" => parents.push((index, INGRESS)),
             _ => {
                 parents.push((index, handle));
-                if !matches!(kind, b"fq" | b"fq_codel" | b"pfifo" | b"bfifo" | b"cake" | b"sfq" | b"netem") {
+                if !matches!(kind_of(message), b"fq" | b"fq_codel" | b"pfifo" | b"bfifo" | b"cake" | b"sfq" | b"netem")
+                {
                     classful.push(index);
                 }
             }
@@ -493,6 +539,19 @@ fn parents(route: &mut Netlink) -> io::Result<Vec<(u32, u32)>> {
         let _ = route.dump(RTM_GETTCLASS, &tc_message(index, 0), add);
     }
     Ok(parents)
+}
+
+fn kind_of(qdisc: &[u8]) -> &[u8] {
+    until_nul(attribute(qdisc.get(TC..).unwrap_or_default(), TCA_KIND).unwrap_or_default())
+}
+
+/// Where a qdisc has the filters of shared blocks.
+fn shared(namespace: NsInum, qdisc: &[u8]) -> impl Iterator<Item = Shared> {
+    let parents = if kind_of(qdisc) == b"clsact" { CLSACT } else { [INGRESS; 2] };
+    let (index, rest) = (u32_at(qdisc, 4), qdisc.get(TC..).unwrap_or_default());
+    [TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK].into_iter().zip(parents).filter_map(move |(which, parent)| {
+        Some(Shared { namespace, block: u32_at(attribute(rest, which)?, 0), index, parent })
+    })
 }
 
 fn tc_message(index: u32, parent: u32) -> [u8; TC] {
@@ -524,6 +583,13 @@ fn number(message: &[u8], attributes: &[u8]) -> Vec<u8> {
         text += &format!(" handle {handle:#x}");
     }
     text.into_bytes()
+}
+
+/// The place of a filter. One of a block belongs to no interface: the number of the block is in place of its parent.
+fn place_of(filter: &[u8], parent: u32) -> Vec<u8> {
+    let block =
+        if u32_at(filter, 4) == IFINDEX_OF_BLOCK { format!(" block {}", u32_at(filter, 12)) } else { String::new() };
+    [place(parent).as_slice(), block.as_bytes()].concat()
 }
 
 /// The direction, or the parent as tc(8) writes it.
@@ -600,9 +666,30 @@ mod tests {
         let places = vec![b"ingress".to_vec(), b"egress".to_vec()];
         let both = Part::Filters { places, number: None, any_handle: false };
         assert_eq!(read(None, RTM_DELQDISC, &qdisc), [format!("1:3 {both:?}")]);
+        // A filter of a block, at the ingress of two interfaces.
+        let with_block = |ifindex: u32, kind: &[u8], block: u32| {
+            let head = tc_message(ifindex, 0xffff_fff1);
+            [&head[..], &attribute(TCA_KIND, kind), &attribute(TCA_INGRESS_BLOCK, &block.to_ne_bytes())].concat()
+        };
+        assert_eq!(read(None, RTM_NEWQDISC, &with_block(3, b"clsact\0", 22)), [""; 0]);
+        assert_eq!(read(None, RTM_NEWQDISC, &with_block(4, b"ingress\0", 22)), [""; 0]);
+        let with_number =
+            |bytes: &[u8], at: usize, number: u32| [&bytes[..at], &number.to_ne_bytes(), &bytes[at + 4..]].concat();
+        let of_block = with_number(&with_number(&bpf, 4, u32::MAX), 12, 22);
+        let places = vec![b"ingress block 22".to_vec()];
+        let part = Part::Filters { places, number: Some(b" prio 4".to_vec()), any_handle: true };
+        let expected = [(3, "eth0"), (4, "interface 4")];
+        let expected = expected.map(|(index, name)| format!("1:{index} {part:?} 9 {name} ingress block 22 prio 4"));
+        assert_eq!(read(None, RTM_NEWTFILTER, &of_block), expected);
+        assert_eq!(read(None, RTM_DELTFILTER, &of_block), [3, 4].map(|index| format!("1:{index} {part:?}")));
         assert_eq!(read(None, RTM_DELLINK, &link(0, 3, 7)), ["1:3 All"]);
+        assert_eq!(read(None, RTM_DELTFILTER, &of_block), [format!("1:4 {part:?}")]);
         assert_eq!(read(None, RTM_NEWLINK, &[0; 3]), [""; 0]);
         let mut changes = Vec::new();
+        assert!(
+            !known.changes(None, &message(RTM_NEWTFILTER, &with_number(&of_block, 12, 23)), &mut changes),
+            "an unknown block"
+        );
         let mut is_known = |program| known.changes(Some(6), &message(RTM_NEWLINK, &link(0, 3, program)), &mut changes);
         assert_eq!([is_known(0), is_known(7)], [true, false], "a program in a namespace that is not known");
         assert_eq!(changes, []);

@@ -474,6 +474,32 @@ fn what_netlink_attaches_before_the_first_inventory_is_seen() {
 }
 
 #[test]
+fn filters_of_a_shared_block_are_seen() {
+    const NUMBER: u32 = 7;
+    let _alone = alone();
+    let acted = in_network(|output| {
+        let program = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
+        let id = id_and_tag(&program)[0];
+        let mut done = vec![id, net::add_clsact(1, Some(NUMBER))];
+        for held_ms in [0, 300, 3000] {
+            done.push(net::add_filter(net::BLOCK, NUMBER, sys::raw(&program)));
+            std::thread::sleep(Duration::from_millis(held_ms));
+            done.push(net::remove_filters(net::BLOCK, NUMBER));
+        }
+        wait_until(output, |lines| lines.matches("\"op\":\"detach\"").count() == 3);
+        done
+    });
+    let Some((run, numbers)) = acted else { return };
+    let [id, qdisc, done @ ..] = &numbers[..] else { panic!("{numbers:?}") };
+    if *qdisc < 0 || done[0] < 0 {
+        return not_checked(&format!("this kernel has no filters of blocks: {numbers:?}"));
+    }
+    assert_eq!(done, [0; 6]);
+    let both = ["attach", "detach"].map(|op| format!("{op} inventory tc lo netlink"));
+    assert_eq!(places(&run, *id), [both.clone(), both.clone(), both].concat());
+}
+
+#[test]
 fn an_xdp_link_of_another_namespace_hides_nothing() {
     const GENERIC: u32 = 2;
     let _alone = alone();
