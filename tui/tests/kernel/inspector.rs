@@ -88,6 +88,22 @@ fn a_stopped_inspector_does_not_hold_up_the_end() {
     assert!(waits_for(|| line(inspector, "Name:").is_none()));
 }
 
+#[test]
+fn a_silent_inspector_is_reported_and_the_trace_continues() {
+    let _alone = alone();
+    let Some((traced, inspector)) = start() else { return };
+    sys::kill(inspector, libc::SIGSTOP);
+    // As long as it may be silent, and a second.
+    std::thread::sleep(Duration::from_secs(42));
+    let reader = Dir::new();
+    let path = reader.at("missing");
+    sys::open_path(&path);
+    let output = traced.output().to_path_buf();
+    assert!(waits_for(|| fs::read_to_string(&output).is_ok_and(|lines| lines.contains(&path))), "it continues");
+    sys::kill(inspector, libc::SIGCONT);
+    check_said(&end_after_an_open(traced), "the inspector has not answered for 40 s");
+}
+
 /// It continues where it was.
 #[test]
 fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
