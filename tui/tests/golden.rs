@@ -186,7 +186,7 @@ fn messages_name_an_argument_once_and_no_error_numbers() {
     for (args, status, message) in [
         (&["btf", "--from", "/no/such"][..], 1, "tracetui: --from /no/such: No such file or directory\n"),
         (&["info"], 2, "error: missing <FILE>...\n\nUsage: tracetui info <FILE>...\n"),
-        (&["diff", "a"], 2, "error: missing <A>...\n\nUsage: tracetui diff <A>... <B>\n"),
+        (&["diff", "a"], 2, "tracetui: missing B: name two recordings or more\n"),
         (
             &["print", "-n", "x"],
             2,

@@ -164,7 +164,7 @@ Lines, causes first:
   tried    a file that only one run tried to open, without success
   unknown  a difference that may be due to lost events
   follow   the number of further differences; --all shows them
-  noise    the number of lines about differences among several A; --noise
+  noise    the number of lines about differences among the good runs; --noise
 
 Examples:
   sudo tracetui record -o good.ttr -- make -j8

@@ -351,14 +351,11 @@ pub struct Info {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-#[command(after_help = help::DIFF)]
+#[command(after_help = help::DIFF, override_usage = "tracetui diff [OPTIONS] <A>... <B>")]
 pub struct Diff {
-    /// The recordings of good runs; - is stdin. What differs among several is noise
-    #[arg(value_name = "A", required = true)]
-    pub a: Vec<PathBuf>,
-    /// The recording to compare; - is stdin
-    #[arg(value_name = "B")]
-    pub b: PathBuf,
+    /// The recordings of good runs, whose differences are noise, and last the one to compare; - is stdin
+    #[arg(value_name = "RECORDING", required = true)]
+    pub files: Vec<PathBuf>,
     /// Output format: text or json (one object per line, a summary at the end)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
@@ -366,9 +363,9 @@ pub struct Diff {
     #[arg(long)]
     pub all: bool,
     /// Ignore files, programs, arguments and addresses that match; repeatable
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    #[arg(long, value_name = "GLOB", value_parser = glob, allow_hyphen_values = true)]
     pub ignore: Vec<Glob>,
-    /// Also show noise: differences that the recordings A have among themselves
+    /// Also show noise: differences that the good runs have among themselves
     #[arg(long)]
     pub noise: bool,
     /// Memory limit; anything beyond it is not compared, but reported as unknown [default: 768 MiB]
@@ -376,13 +373,6 @@ pub struct Diff {
     pub memory: ByteSize,
     #[command(flatten)]
     pub filters: FilterArgs,
-}
-
-impl Diff {
-    /// All recordings, B last.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.a.iter().chain([&self.b])
-    }
 }
 
 /// Whether a path stands for stdin or stdout.
@@ -815,13 +805,13 @@ mod tests {
     fn diff_takes_two_recordings() {
         let cli = parse("tracetui diff a.ttr - --format json --all --kind exec,open").expect("good usage");
         let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
-        assert!(diff.files().eq([&PathBuf::from("a.ttr"), &PathBuf::from("-")]));
+        assert_eq!(diff.files, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
         assert_eq!((diff.format, diff.all, diff.memory), (ReportFormat::Json, true, ByteSize(limits::DIFF_MEMORY)));
         assert_eq!(diff.filters.kind, ["exec,open"]);
-        check_bad("tracetui diff a.ttr", "<B>");
-        let cli = parse("tracetui diff a.ttr b.ttr c.ttr --ignore *.log --ignore /tmp/* --noise").expect("good usage");
+        check_bad("tracetui diff", "<RECORDING>");
+        let cli = parse("tracetui diff a.ttr --noise b.ttr --ignore -O3 --ignore /tmp/* c.ttr").expect("good usage");
         let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
-        assert_eq!((diff.a.len(), diff.b, diff.ignore.len(), diff.noise), (2, PathBuf::from("c.ttr"), 2, true));
+        assert_eq!((diff.files.len(), diff.ignore.len(), diff.noise), (3, 2, true));
         check_bad("tracetui diff a.ttr b.ttr --ignore [a", "[a");
         check_bad("tracetui diff a.ttr b.ttr --format csv", "csv");
     }

@@ -18,17 +18,20 @@ use tracetui_shared::kind::Kind;
 
 /// Compares recordings.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
-    if args.files().filter(|file| cli::is_stream(file)).count() > 1 {
+    if args.files.len() < 2 {
+        return Err(BadUsage("missing B: name two recordings or more".into()).into());
+    }
+    if args.files.iter().filter(|file| cli::is_stream(file)).count() > 1 {
         return Err(BadUsage("only one of the recordings can be stdin".into()).into());
     }
     let filters = FilterOptions::from(&args.filters);
-    let share = args.memory.0 / args.files().count() as u64;
+    let share = args.memory.0 / args.files.len() as u64;
     // Read the others on threads of their own, since reading takes most of the time.
     let sides = std::thread::scope(|scope| {
         let read = |file: &PathBuf| read(file, &filters, share);
         let start = |file| (file, std::thread::Builder::new().spawn_scoped(scope, move || read(file)));
-        let threads: Vec<_> = args.files().skip(1).map(start).collect();
-        let first = args.files().take(1).map(|file| Ok(read(file))).collect::<Vec<_>>();
+        let threads: Vec<_> = args.files.iter().skip(1).map(start).collect();
+        let first = args.files.iter().take(1).map(|file| Ok(read(file))).collect::<Vec<_>>();
         // Where no thread can be started, read one after the other.
         let join = |(file, thread): (_, io::Result<_>)| thread.map_or_else(|_| Ok(read(file)), ScopedJoinHandle::join);
         first.into_iter().chain(threads.into_iter().map(join)).collect::<Vec<_>>()
@@ -36,7 +39,12 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let whole = |(file, side): (&PathBuf, std::thread::Result<_>)| {
         side.map_err(|_| anyhow!("the thread reading {} failed", name(file)))?
     };
-    let sides = args.files().zip(sides).map(whole).collect::<Result<Vec<Side>>>()?;
+    let mut sides = args.files.iter().zip(sides).map(whole).collect::<Result<Vec<Side>>>()?;
+    // Compare with the good run that lacks the least.
+    let mut files: Vec<&PathBuf> = args.files.iter().collect();
+    let base = (0..sides.len() - 1).rev().max_by_key(|at| sides[*at].run.completeness()).unwrap_or_default();
+    sides[..=base].rotate_right(1);
+    files[..=base].rotate_right(1);
     let incomplete = sides.iter().fold(false, |any, side| side.say() | any);
     if sides.iter().any(|side| side.filter != sides[0].filter) {
         say("the recordings were made with different filters");
@@ -44,7 +52,8 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let lacks_opens = |side: &Side| Kind::Open.place().is_some_and(|at| side.run.gaps.absent[at]);
     let filtered =
         filters != FilterOptions::default() || sides.iter().any(|side| lacks_opens(side) || !side.filter.is_empty());
-    let summary: Vec<_> = args.files().zip(&sides).map(|(file, side)| side.json(file)).collect();
+    let whole = sides.iter().all(|side| !side.run.gaps.incomplete && !side.run.gaps.full);
+    let summary: Vec<_> = files.iter().zip(&sides).map(|(file, side)| side.json(file)).collect();
     let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
     let (Some(b), a) = (runs.pop(), runs.remove(0)) else { return Err(anyhow!("no recordings")) };
     let report = diff::compare(a, runs, b, &args.ignore);
@@ -58,13 +67,13 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let show = Show { rest: args.all, noise: args.noise };
     let text = match args.format {
         ReportFormat::Text => report.text(show, charset()),
-        ReportFormat::Json => report.json(show) + &summarised(&report, &summary),
+        ReportFormat::Json => report.json(show) + &summarised(&report, whole, &summary),
     };
     io::stdout().write_all(text.as_bytes())?;
     if args.format == ReportFormat::Text {
-        say(sentence(&report, incomplete));
+        say(sentence(&report, whole, incomplete));
     }
-    Ok(if report.equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.equal() && whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Side {
@@ -159,7 +168,7 @@ impl Side {
     }
 }
 
-fn summarised(report: &DiffReport, sides: &[String]) -> String {
+fn summarised(report: &DiffReport, whole: bool, sides: &[String]) -> String {
     let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
     let directories: Vec<_> = report.directories.iter().map(|(a, b)| format!("[{},{}]", text(a), text(b))).collect();
     let follow: Vec<_> = report.follow.iter().map(|(kind, count)| format!("\"{kind}\":{count}")).collect();
@@ -170,7 +179,7 @@ fn summarised(report: &DiffReport, sides: &[String]) -> String {
     format!(
         "{{\"summary\":{{\"equal\":{},\"different\":{},\"unknown\":{},\"follow\":{{{}}},\"noise\":{},\"directories\":[{}],\"a\":{a},\
          \"more\":[{}],\"b\":{b}}}}}\n",
-        report.equal(),
+        report.equal() && whole,
         report.count(Status::Different),
         report.count(Status::Unknown),
         follow.join(","),
@@ -180,8 +189,10 @@ fn summarised(report: &DiffReport, sides: &[String]) -> String {
     )
 }
 
-fn sentence(report: &DiffReport, gaps: bool) -> String {
+fn sentence(report: &DiffReport, whole: bool, gaps: bool) -> String {
     match (report.equal(), gaps) {
+        (true, true) if !whole => "the runs may differ: a part of them is not compared".into(),
+        (true, false) if !report.noise.is_empty() => "no differences but noise".into(),
         (true, false) => "no differences".into(),
         (true, true) => "no differences in the recorded events".into(),
         (false, _) if report.count(Status::Different) == 0 => "the runs may differ: all differences are unknown".into(),

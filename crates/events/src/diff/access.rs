@@ -2,7 +2,7 @@
 
 use super::compare::{Comparison, Difference, What};
 use super::run::{Did, HAS_MODE, did};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 const ACCESS: u8 = did::READS | did::WRITES;
 const ORIGIN: u8 = did::CREATED | did::EXISTED;
@@ -39,6 +39,16 @@ pub(super) fn describe(this: Did, other: Did) -> Vec<u8> {
 }
 
 impl Comparison<'_> {
+    /// Removes uses of a file that two roles exchange: the first of parallel processes may do other things than the others.
+    pub(super) fn drop_exchanged(&self, all: &mut Vec<Difference>) {
+        let of = |one: &Difference| match one.what {
+            What::Access { path, a, b } => Some((path, a, b)),
+            _ => None,
+        };
+        let uses: FxHashSet<_> = all.iter().filter_map(of).collect();
+        all.retain(|one| of(one).is_none_or(|(path, a, b)| !uses.contains(&(path, b, a))));
+    }
+
     /// Forgets which role created a file if both runs created it: parallel processes may do so in any order.
     pub(super) fn drop_created_in_both(&self, all: &mut Vec<Difference>) {
         let mut created: FxHashMap<u32, [bool; 2]> = FxHashMap::default();

@@ -191,7 +191,7 @@ impl Comparison<'_> {
         for (at, pair) in self.pairs.iter().enumerate().skip(1) {
             self.of_pair(at, *pair, strings, &mut all);
         }
-        for alone in self.alone {
+        for alone in &self.counted_alone(strings) {
             let (gaps, tree) = match alone.side {
                 Side::A => (self.gaps.1, self.trees.0),
                 Side::B => (self.gaps.0, self.trees.1),
@@ -205,10 +205,29 @@ impl Comparison<'_> {
             self.loads_alone(*alone, tree, gaps, &mut all);
         }
         self.drop_created_in_both(&mut all);
+        self.drop_exchanged(&mut all);
         if !self.ignored.is_empty() {
-            all.retain(|one| !self.is_ignored(one, strings));
+            all.retain_mut(|one| !self.is_ignored(one, strings));
         }
         all
+    }
+
+    /// The roles of one run. Those that are ignored are replaced by their children.
+    fn counted_alone(&self, strings: &StringTable) -> Vec<Alone> {
+        if self.ignored.is_empty() {
+            return self.alone.to_vec();
+        }
+        let mut todo: Vec<Alone> = self.alone.iter().rev().copied().collect();
+        let mut counted = Vec::new();
+        while let Some(alone) = todo.pop() {
+            let role = &self.tree(alone.side).nodes[alone.node];
+            if self.ignores_program(role, strings) {
+                todo.extend(role.children.iter().rev().map(|node| Alone { node: *node, ..alone }));
+            } else {
+                counted.push(alone);
+            }
+        }
+        counted
     }
 
     /// Whether both runs recorded a kind.
@@ -237,12 +256,18 @@ impl Comparison<'_> {
         let compares_execs = self.compares(Kind::Exec) && !a.forked && a.execs > 0 && b.execs > 0;
         let (removed, added) = if pair.changed { self.words(pair, strings) } else { Default::default() };
         let only_chance = removed.is_empty() && added.is_empty() && self.in_order(pair, strings);
-        if pair.changed && compares_execs && !only_chance {
+        let chances = (&self.trees.0.chance, &self.trees.1.chance);
+        let same_file = !pair.changed || alike((strings.get(a.exe), chances.0), (strings.get(b.exe), chances.1));
+        let (removed, added) = match only_chance && !same_file {
+            // Another file of the same name.
+            true => (vec![a.exe], vec![b.exe]),
+            false => (removed, added),
+        };
+        if pair.changed && compares_execs && (!only_chance || !same_file) {
             let both = self.gaps.0.may_lack_processes() && self.gaps.1.may_lack_processes();
             all.push(difference(at, What::Argv { removed, added }, both.then_some(Side::B)));
         } else if compares_execs && a.cwd != b.cwd {
             let known = |cwd: u32| !strings.get(cwd).is_empty();
-            let chances = (&self.trees.0.chance, &self.trees.1.chance);
             let same = alike((strings.get(a.cwd), chances.0), (strings.get(b.cwd), chances.1));
             if known(a.cwd) && known(b.cwd) && !same {
                 all.push(difference(at, What::Cwd, None));

@@ -1,142 +1,180 @@
 //! Differences that do not count: those that `--ignore` names, and those that several good runs have among themselves (noise).
 
 use super::compare::{Comparison, Difference, Outcome, What, exits};
-use super::names::{is_word, runs};
+use super::names::{is_word, leaf, runs};
 use super::report::word;
 use super::search::Place;
 use super::strings::StringTable;
 use super::tree::{NodeId, RoleNode, Side, Tree};
 use crate::limits;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-/// The differences between the first good run and the others.
+/// The differences between the good run that B is compared with and the other good runs.
 #[derive(Debug, Default)]
 pub(super) struct Noise {
-    /// What differs, with the results in the good runs.
-    exact: FxHashMap<Key, Vec<Outcome>>,
-    /// Names that replace each other, by their [`form`].
+    /// What differs, with the results in the good runs, sorted.
+    exact: FxHashMap<Key, Vec<u32>>,
+    /// The names that only some good runs have, by their [`form`].
+    names: FxHashMap<Key, Vec<Name>>,
+    /// What names of a form that replace each other have in common.
     random: FxHashMap<Key, Vec<Pattern>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Key {
-    /// The role in the first good run; for a forked process, its program.
+    /// The role in the compared good run; for a forked process, its program.
     role: (NodeId, bool),
     kind: &'static str,
     /// What differs, or its form.
     text: Vec<u8>,
 }
 
+#[derive(Clone, Debug)]
+struct Name {
+    text: Vec<u8>,
+    results: Vec<u32>,
+}
+
 /// The words that two names have in common, at their places.
 #[derive(Debug)]
 struct Pattern {
     words: Vec<Option<Vec<u8>>>,
-    results: [Outcome; 2],
+    results: Vec<u32>,
 }
 
-/// Something that differs, with the result where it is.
+/// Something that differs.
 struct Subject {
     text: Vec<u8>,
-    result: Outcome,
     /// The run that has it; `None` for both.
     side: Option<Side>,
 }
 
-/// The names of one form that only the first run has, and those that only the other has.
-type Replaced<'a> = [Vec<&'a Subject>; 2];
-
 impl Noise {
     /// Adds the differences to another good run.
     pub(super) fn learn(&mut self, comparison: &Comparison<'_>, all: &[Difference], strings: &StringTable) {
-        let certain = all.iter().filter(|one| one.unknown.is_none());
-        let all: Vec<_> = certain.map(|one| (one, comparison.subjects(one, strings))).collect();
-        let mut replaced: FxHashMap<Key, Replaced<'_>> = FxHashMap::default();
-        for (one, subjects) in &all {
-            for subject in subjects {
-                let results = self.exact.entry(comparison.noise_key(one, subject.text.clone())).or_default();
-                results.extend(comparison.results(one));
-                results.sort_unstable();
-                results.dedup();
-                if let Some(side) = subject.side {
-                    let key = comparison.noise_key(one, form(&subject.text));
-                    replaced.entry(key).or_default()[side as usize].push(subject);
+        let mut new: Vec<(Key, Side, Name)> = Vec::new();
+        for one in all.iter().filter(|one| one.unknown.is_none()) {
+            let results = comparison.results(one);
+            for Subject { text, side } in comparison.subjects(one, strings) {
+                let seen = self.exact.entry(comparison.noise_key(one, text.clone())).or_default();
+                seen.extend(results.iter().flatten());
+                seen.sort_unstable();
+                seen.dedup();
+                if let Some(side) = side {
+                    let results = results[side as usize].clone();
+                    new.push((comparison.noise_key(one, form(&text)), side, Name { text, results }));
                 }
             }
         }
-        for (key, [here, there]) in replaced {
-            let patterns = self.random.entry(key).or_default();
-            for one in here.iter().take(limits::DIFF_SIBLINGS) {
-                let near = there.iter().take(limits::DIFF_SIBLINGS).map(|other| Pattern::of(one, other));
-                patterns.extend(near.max_by_key(|pattern| pattern.words.iter().flatten().count()));
+        // Names of the compared run first: those of the other runs replace them and each other.
+        new.sort_by_key(|(_, side, _)| *side);
+        for (key, side, name) in new {
+            let names = self.names.entry(key.clone()).or_default();
+            let others = names.iter().filter(|other| side == Side::B && other.text != name.text);
+            let near = others.map(|other| Pattern::of(&name, other));
+            let nearest = near.max_by_key(|pattern| pattern.words.iter().flatten().count());
+            self.random.entry(key).or_default().extend(nearest);
+            if names.len() < limits::DIFF_SIBLINGS {
+                names.push(name);
             }
         }
     }
 
-    /// Separates the differences that are noise: `(others, noise)`.
+    /// Separates the differences that are noise: `(others, noise)`. Of arguments, only the others remain.
     pub(super) fn split(
         &self,
         comparison: &Comparison<'_>,
-        all: Vec<Difference>,
+        mut all: Vec<Difference>,
         strings: &StringTable,
     ) -> (Vec<Difference>, Vec<Difference>) {
         if self.exact.is_empty() {
             return (all, Vec::new());
         }
-        all.into_iter().partition(|one| {
-            let [_, result] = comparison.results(one);
-            let is_noise = |subject: &Subject| {
-                let key = |text: Vec<u8>| comparison.noise_key(one, text);
-                self.exact.get(&key(subject.text.clone())).is_some_and(|results| results.contains(&result))
-                    || self
-                        .random
-                        .get(&key(form(&subject.text)))
-                        .is_some_and(|all| all.iter().any(|it| it.has(subject)))
-            };
-            let subjects = comparison.subjects(one, strings);
-            subjects.is_empty() || !subjects.iter().all(is_noise)
+        let is_noise = |one: &Difference| {
+            let [_, results] = comparison.results(one);
+            let mut subjects = comparison.subjects(one, strings).into_iter().peekable();
+            subjects.peek().is_some() && subjects.all(|subject| self.has(comparison, one, &subject, &results))
+        };
+        let noise: FxHashSet<usize> = (0..all.len()).filter(|at| is_noise(&all[*at])).collect();
+        for one in all.iter_mut().enumerate().filter(|(at, _)| !noise.contains(at)).map(|(_, one)| one) {
+            if let What::Argv { removed, added } = &one.what {
+                let rest = |words: &[u32], side: Side| {
+                    let other = |word: &&u32| {
+                        let subject = Subject { text: strings.get(**word).to_vec(), side: Some(side) };
+                        !self.has(comparison, one, &subject, &[])
+                    };
+                    words.iter().filter(other).copied().collect()
+                };
+                one.what = What::Argv { removed: rest(removed, Side::A), added: rest(added, Side::B) };
+            }
+        }
+        let mut at = 0;
+        all.into_iter().partition(|_| {
+            at += 1;
+            !noise.contains(&(at - 1))
         })
+    }
+
+    fn has(&self, comparison: &Comparison<'_>, one: &Difference, subject: &Subject, results: &[u32]) -> bool {
+        let key = |text: Vec<u8>| comparison.noise_key(one, text);
+        let fits = |seen: &[u32]| match one.what {
+            // Between the lowest and the highest count.
+            What::Count { .. } | What::Bpf { .. } => {
+                results.iter().all(|count| seen.first() <= Some(count) && Some(count) <= seen.last())
+            }
+            _ => results.iter().all(|result| seen.contains(result)),
+        };
+        // A name that all good runs have is not random.
+        let replaces = || {
+            let known = self.random.get(&key(form(&subject.text)));
+            subject.side == Some(Side::B)
+                && known.is_some_and(|all| all.iter().any(|it| fits(&it.results) && it.has(&subject.text)))
+        };
+        self.exact.get(&key(subject.text.clone())).is_some_and(|seen| fits(seen)) || replaces()
     }
 }
 
 impl Pattern {
     /// Of two names with the same form.
-    fn of(one: &Subject, other: &Subject) -> Pattern {
+    fn of(one: &Name, other: &Name) -> Pattern {
         let common = runs(&one.text).zip(runs(&other.text));
         let words = common.map(|((_, one), (_, other))| (one == other).then(|| one.to_vec())).collect();
-        Pattern { words, results: [one.result, other.result] }
+        Pattern { words, results: [&one.results[..], &other.results].concat() }
     }
 
     /// Whether a name with the same form may replace the others.
-    fn has(&self, subject: &Subject) -> bool {
+    fn has(&self, name: &[u8]) -> bool {
         let same =
             |(word, (_, other)): (&Option<Vec<u8>>, (usize, &[u8]))| word.as_ref().is_none_or(|word| word == other);
-        self.results.contains(&subject.result) && self.words.iter().zip(runs(&subject.text)).all(same)
+        self.words.iter().zip(runs(name)).all(same)
     }
 }
 
-/// A text with its words replaced by their lengths.
+/// A text with its words replaced by their lengths, and numbers of any length by `#`.
 fn form(text: &[u8]) -> Vec<u8> {
-    let words =
-        runs(text).map(|(_, word)| if is_word(word) { word.len().to_string().into_bytes() } else { word.to_vec() });
+    let words = runs(text).map(|(_, word)| match word {
+        _ if word.iter().all(u8::is_ascii_digit) => b"#".to_vec(),
+        _ if is_word(word) => word.len().to_string().into_bytes(),
+        _ => word.to_vec(),
+    });
     words.collect::<Vec<_>>().join(&0)
 }
 
 impl Comparison<'_> {
-    /// Whether `--ignore` names what differs, or the program.
-    pub(super) fn is_ignored(&self, one: &Difference, strings: &StringTable) -> bool {
-        let matches = |id: &u32| {
-            let text = strings.get(*id);
-            let below = text.strip_prefix(b"./");
-            let whole = |tree: &Tree| below.map(|below| [&tree.root, &b"/"[..], below].concat());
-            let texts = [Some(text.to_vec()), below.map(<[u8]>::to_vec), whole(self.trees.0), whole(self.trees.1)];
-            texts.iter().flatten().any(|text| self.ignored.iter().any(|glob| glob.matches(text)))
-        };
-        let ids = match &one.what {
-            What::Unrecorded { .. } => return false,
+    /// Whether `--ignore` names what differs, or the program. Of arguments, only the others remain.
+    pub(super) fn is_ignored(&self, one: &mut Difference, strings: &StringTable) -> bool {
+        let matches = |id: &u32| self.ignores(strings.get(*id));
+        let program = &self.trees.0.nodes[self.pairs[one.pair].a];
+        let is_of_role = one.pair != 0 && !matches!(one.what, What::Alone { .. });
+        if is_of_role && self.ignores_program(program, strings) {
+            return true;
+        }
+        let ids = match &mut one.what {
             What::Argv { removed, added } if !(removed.is_empty() && added.is_empty()) => {
-                return removed.iter().chain(added).all(matches);
+                removed.retain(|word| !matches(word));
+                added.retain(|word| !matches(word));
+                return removed.is_empty() && added.is_empty();
             }
-            What::Alone { side, node } => vec![self.tree(*side).nodes[*node].exe],
             What::Missing { path, .. } | What::Opened { path, .. } | What::Access { path, .. } => vec![*path],
             What::Searched { name, a, b } => {
                 let found = |place: &Place| if let Place::At(path) = place { Some(*path) } else { None };
@@ -144,11 +182,26 @@ impl Comparison<'_> {
             }
             What::Bpf { what, .. } => vec![*what],
             What::Tcp { peer, .. } => vec![*peer],
-            What::Argv { .. } | What::Cwd | What::User { .. } | What::Count { .. } | What::Exit => Vec::new(),
+            // Of a role of one run, the processes below it count, if its program is ignored.
+            What::Alone { .. } | What::Argv { .. } | What::Unrecorded { .. } => Vec::new(),
+            What::Cwd | What::User { .. } | What::Count { .. } | What::Exit => Vec::new(),
         };
-        let program = self.trees.0.nodes[self.pairs[one.pair].a].exe;
-        let is_program = one.pair != 0 && !matches!(one.what, What::Alone { .. }) && matches(&program);
-        is_program || ids.iter().any(matches)
+        ids.iter().any(matches)
+    }
+
+    /// Whether `--ignore` names a program: by its file, the file's name, or the name that it was called by.
+    pub(super) fn ignores_program(&self, role: &RoleNode, strings: &StringTable) -> bool {
+        let exe = strings.get(role.exe);
+        let called = role.argv.first().map(|word| strings.get(*word));
+        [Some(exe), Some(leaf(exe)), called].into_iter().flatten().any(|text| self.ignores(text))
+    }
+
+    /// Whether `--ignore` names a text, as shown, or as an absolute path.
+    fn ignores(&self, text: &[u8]) -> bool {
+        let below = text.strip_prefix(b"./");
+        let whole = |tree: &Tree| below.map(|below| [&tree.root, &b"/"[..], below].concat());
+        let texts = [Some(text.to_vec()), below.map(<[u8]>::to_vec), whole(self.trees.0), whole(self.trees.1)];
+        texts.iter().flatten().any(|text| self.ignored.iter().any(|glob| glob.matches(text)))
     }
 
     pub(super) fn tree(&self, side: Side) -> &Tree {
@@ -157,13 +210,12 @@ impl Comparison<'_> {
 
     /// What differs. Empty if the difference cannot be noise.
     fn subjects(&self, one: &Difference, strings: &StringTable) -> Vec<Subject> {
-        let text = |ids: &[u32]| ids.iter().map(|id| strings.get(*id)).collect::<Vec<_>>().join(&0);
-        let [a, b] = self.results(one);
-        let both = |ids: &[u32]| vec![Subject { text: text(ids), result: b, side: None }];
-        let of = |ids: &[u32], side: Side| {
-            let result = if side == Side::A { a } else { b };
-            Subject { text: text(ids), result, side: Some(side) }
+        let of_sides = |ids: &[u32], side: Option<Side>| Subject {
+            text: ids.iter().map(|id| strings.get(*id)).collect::<Vec<_>>().join(&0),
+            side,
         };
+        let of = |ids: &[u32], side: Side| of_sides(ids, Some(side));
+        let both = |ids: &[u32]| vec![of_sides(ids, None)];
         match &one.what {
             What::Unrecorded { .. } => Vec::new(),
             What::Argv { removed, added } if !(removed.is_empty() && added.is_empty()) => {
@@ -190,20 +242,30 @@ impl Comparison<'_> {
         }
     }
 
-    /// The results in A and B, if a new one is not noise.
-    fn results(&self, one: &Difference) -> [Outcome; 2] {
+    /// Numbers of the results in A and B. A new one is not noise.
+    fn results(&self, one: &Difference) -> [Vec<u32>; 2] {
+        let of = |outcome: Outcome| match outcome {
+            Outcome::Untouched => vec![0],
+            Outcome::Found => vec![1],
+            Outcome::Failed(errno) => vec![2 + u32::from(errno)],
+        };
+        let count = |count: u64| vec![u32::try_from(count).unwrap_or(u32::MAX)];
         match &one.what {
-            What::Missing { a, b, .. } | What::Opened { a, b, .. } | What::Tcp { a, b, .. } => [*a, *b],
-            What::Searched { a, b, .. } => [Outcome::at(*a), Outcome::at(*b)],
-            // The lowest status that is not 0.
+            What::Missing { a, b, .. } | What::Opened { a, b, .. } | What::Tcp { a, b, .. } => [of(*a), of(*b)],
+            What::Searched { a, b, .. } => [of(Outcome::at(*a)), of(Outcome::at(*b))],
+            What::User { a, b } => [vec![*a], vec![*b]],
+            What::Count { a, b } | What::Bpf { a, b, .. } => [count(*a), count(*b)],
+            What::Access { a, b, .. } => [*a, *b].map(|did| vec![u32::from(did.bits) << 16 | u32::from(did.mode)]),
+            // The wait statuses, and whether none is 0.
             What::Exit => {
                 let pair = self.pairs[one.pair];
                 [&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]].map(|node| {
-                    let failed = exits(&node.exits, node.forked).into_keys().find(|status| *status != 0);
-                    failed.map_or(Outcome::Found, |status| Outcome::Failed((status >> 8 | status & 0x7f) as u8))
+                    let statuses = exits(&node.exits, node.forked);
+                    let never = (!node.forked && !statuses.contains_key(&0)).then_some(u32::MAX);
+                    statuses.into_keys().chain(never).collect()
                 })
             }
-            _ => [Outcome::Untouched; 2],
+            _ => [Vec::new(), Vec::new()],
         }
     }
 
@@ -211,6 +273,11 @@ impl Comparison<'_> {
         let pair = self.pairs[one.pair];
         let forked = self.trees.0.nodes[pair.a].forked;
         let role = if forked { self.pairs[pair.parent].a } else { pair.a };
-        Key { role: (role, forked), kind: word(&one.what), text }
+        let kind = match word(&one.what) {
+            // A file that comes and goes may also be looked for in vain.
+            "missing" | "tried" => "opened",
+            kind => kind,
+        };
+        Key { role: (role, forked), kind, text }
     }
 }

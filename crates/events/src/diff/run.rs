@@ -224,6 +224,12 @@ impl Run {
         self.names.root()
     }
 
+    /// How well other runs can be compared with this one: whether nothing is missing, and the number of roles.
+    pub fn completeness(&self) -> (bool, usize) {
+        let Gaps { incomplete, full, .. } = self.gaps;
+        (!incomplete && !full && self.gaps.sum() == 0, self.roles.len())
+    }
+
     /// The number of processes and files to compare.
     pub fn counts(&self) -> (u64, u64) {
         (self.processes, self.files)

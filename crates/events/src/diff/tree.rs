@@ -255,6 +255,8 @@ fn settle(files: &mut Vec<(u32, Did)>) {
 /// Pairs the roles of two runs from the top down: first equal roles, then roles that differ in process ids and random names, then
 /// those with the most arguments in common.
 pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Vec<Pair>, Vec<Alone>) {
+    unwrap(a, b);
+    unwrap(b, a);
     let mut pairs = vec![Pair { a: 0, b: 0, parent: 0, changed: false }];
     let mut alone = Vec::new();
     let mut at = 0;
@@ -279,6 +281,32 @@ pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Ve
         at += 1;
     }
     (pairs, alone)
+}
+
+/// The most programs that start another one in turn: `env`, `timeout` and `setpriv` in `setpriv … timeout 60 env A=1 make`, and the
+/// processes that they fork.
+const WRAPPERS: usize = 6;
+
+/// Moves the program of a run to the top if programs that only this run has start it.
+fn unwrap(tree: &mut Tree, other: &Tree) {
+    let (&[top], &[like]) = (&tree.nodes[0].children[..], &other.nodes[0].children[..]) else { return };
+    let is_like = |tree: &Tree, node: NodeId| {
+        let (node, like) = (&tree.nodes[node], &other.nodes[like]);
+        (node.forked, node.exe, &node.argv) == (like.forked, like.exe, &like.argv)
+    };
+    let mut at = top;
+    for _ in 0..WRAPPERS {
+        let &[child] = &tree.nodes[at].children[..] else { return };
+        if is_like(tree, at) {
+            return;
+        }
+        if is_like(tree, child) {
+            tree.nodes[at].children.clear();
+            tree.nodes[0].children.insert(0, child);
+            return;
+        }
+        at = child;
+    }
 }
 
 /// Adds the forked processes that only the other side has. On this side, they all executed a program.

@@ -130,3 +130,63 @@ fn a_new_result_is_not_noise() {
     assert_eq!(text(Some(-13), 0), "missing  ./x by tool: found in A, EACCES in B\n");
     assert!(text(None, 9).contains("exit     tool: 0 in A, SIGKILL in B"), "{}", text(None, 9));
 }
+
+#[test]
+fn a_program_of_the_same_name_from_elsewhere_is_a_difference() {
+    let run = |exe: &str| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        let tool = made.fork(100);
+        let (exe, cwd) = (names(exe), names("/w"));
+        let exec = payload::Exec { filename: b"tool", exe: &exe, cwd: &cwd, argv: b"tool\0in\0", ret: 0 };
+        made.maker.event(Slot::ExecBtf, tool, "x", &exec.bytes());
+        made
+    };
+    check(run("/opt/v1/tool"), run("/opt/v2/tool"), &["argv     tool in: /opt/v1/tool -> /opt/v2/tool"]);
+}
+
+#[test]
+fn a_program_that_starts_the_command_hides_nothing() {
+    let run = |wrapped: bool, found: bool| {
+        let mut made = Made::new("/w", 100, if wrapped { &["timeout", "60", "make"] } else { &["make"] });
+        let make = if wrapped { made.start(100, &["make"]) } else { 100 };
+        let cc = made.start(make, &["cc", "x.c"]);
+        made.open(cc, "x.h", if found { 3 } else { ENOENT });
+        made
+    };
+    let started = "exec     timeout 60 make: executed only in B";
+    check(run(false, true), run(true, true), &[started]);
+    check(run(false, true), run(true, false), &["missing  ./x.h by cc x.c: found in A, ENOENT in B", started]);
+}
+
+#[test]
+fn of_noise_only_the_same_results_are_noise() {
+    // Only the seed is random, the mode is not.
+    let args = |seed: &str, mode: &str| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        made.start(100, &["true", "--seed", seed, "--mode", mode]);
+        made.run()
+    };
+    let good = || vec![args("4711", "fast"), args("812", "fast")];
+    let between = |b: Run| text(&compare(args("12345", "fast"), good(), b, &[]));
+    assert!(between(args("93", "fast")).starts_with("noise "));
+    assert_eq!(between(args("93", "slow")), "argv     true --seed 12345 --mode fast: fast -> slow\n");
+    // Statuses, counts and users.
+    let tool = |statuses: &[u32], uid: u32| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        made.maker.like.uid = Uid(uid);
+        for status in statuses {
+            let tool = made.start(100, &["tool"]);
+            made.exit(tool, *status);
+        }
+        made.run()
+    };
+    let good = || vec![tool(&[0, FAILED, FAILED], 2), tool(&[0, 0, 0, 0], 3)];
+    let equal =
+        |statuses: &[u32], uid: u32| compare(tool(&[0, 0, FAILED], 1), good(), tool(statuses, uid), &[]).equal();
+    assert!(equal(&[0, FAILED, 0, FAILED], 3));
+    assert!(!equal(&[0, FAILED, 7 << 8], 1), "another status");
+    assert!(!equal(&[1, 1, 0], 1), "a signal with the number of a status");
+    assert!(!equal(&[FAILED, FAILED, FAILED], 1), "no success");
+    assert!(!equal(&[0; 60], 1), "more execs than any good run");
+    assert!(!equal(&[0, 0, FAILED], 0), "another user");
+}
