@@ -14,14 +14,19 @@ use tracetui_host::btf::Btf;
 use tracetui_host::program::Instruction;
 use tracetui_shared::id::{NsInum, ProgId};
 
-/// A place of programs: the view that lists them; the id of the cgroup, network namespace or map; the index of the
-/// interface, or 0.
+/// A place of programs: the view that lists them; the id of the cgroup, network namespace, map or thread; the index of the
+/// interface, the descriptor, or 0.
 pub(super) type Place = (View, u64, u32);
+
+/// The place of the program of a perf event, which a thread has by a descriptor.
+pub(super) fn event_of(tid: u32, fd: u32) -> Place {
+    (View::IterFile, tid.into(), fd)
+}
 
 /// The programs in the kernel's lists, and how often each is at a place.
 pub(super) type Listed = FxHashMap<(Place, ProgId), usize>;
 
-/// The answers of BPF_PROG_QUERY and rtnetlink in one inventory. `None` if a query failed.
+/// The answers of BPF_PROG_QUERY, BPF_TASK_FD_QUERY and rtnetlink in one inventory. `None` if a query failed.
 #[derive(Default)]
 pub(super) struct Answers(FxHashMap<Place, Option<Vec<u32>>>);
 
@@ -40,7 +45,7 @@ impl Answers {
         queried
     }
 
-    /// Sets the XDP programs of an interface, as rtnetlink reports them.
+    /// Sets the programs of a place.
     pub(super) fn set(&mut self, place: Place, programs: impl Iterator<Item = ProgId>) {
         self.0.insert(place, Some(programs.map(|program| program.0).collect()));
     }

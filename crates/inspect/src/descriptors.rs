@@ -2,6 +2,7 @@
 //! threads, through the iterators `task_file` and `task` (5.8+). /proc has the same, but takes a system call or more for each
 //! descriptor.
 
+use super::attached::{Listed, event_of};
 use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field};
 use super::processes::{Held, Kind, Socket};
 use std::io;
@@ -118,7 +119,7 @@ pub(super) fn follow(register: u8, offset: i32) -> Vec<Instruction> {
 /// The offset of a word on the stack, below the record.
 pub(super) const WORD: i16 = ON_STACK - 8;
 
-/// The record of a file of a task: the id of the program or link (1 for a perf event), the kind, the process, the thread, the
+/// The record of a file of a task: the id of the program (of a perf event too) or link, the kind, the process, the thread, the
 /// descriptor, the name of the leader. Of a socket: its inode, the kind, the process, the thread, the descriptor, the ids of the
 /// programs of the filter and of the group (28, 32), the address of the group (40).
 fn of_file(layout: &DescriptorLayout) -> Body {
@@ -152,18 +153,25 @@ fn of_file(layout: &DescriptorLayout) -> Body {
     facts.extend([asm::set(8, PERF_EVENT), asm::skip_if_same(1, 2, 1), asm::skip(LEAVE)]);
     facts.push(asm::store(asm::U32, 10, 8, ON_STACK + 12));
     facts.push(asm::load(asm::U64, 3, 6, layout.private));
+    // The id of the program whose address is in register 3.
+    let id = || {
+        let mut code = vec![asm::add(3, layout.aux.into())];
+        code.extend(read(8));
+        code.extend([asm::load(asm::U64, 3, 10, WORD), asm::add(3, layout.program_id.into())]);
+        code.extend(read(4));
+        code.push(asm::load(asm::U32, 1, 10, WORD));
+        code
+    };
     // A perf event counts only if it has a program.
     let mut perf_event = vec![asm::add(3, layout.perf_program.into())];
     perf_event.extend(read(8));
-    perf_event.extend([asm::load(asm::U64, 1, 10, WORD), asm::skip_if(1, 0, LEAVE), asm::set(1, 1)]);
+    perf_event.extend([asm::load(asm::U64, 3, 10, WORD), asm::skip_if(3, 0, LEAVE)]);
+    perf_event.extend(id());
     let mut link = vec![asm::add(3, layout.link_id.into())];
     link.extend(read(4));
     link.extend([asm::load(asm::U32, 1, 10, WORD), asm::skip(perf_event.len() as i16)]);
-    let mut program = vec![asm::add(3, layout.aux.into())];
-    program.extend(read(8));
-    program.extend([asm::load(asm::U64, 3, 10, WORD), asm::add(3, layout.program_id.into())]);
-    program.extend(read(4));
-    program.extend([asm::load(asm::U32, 1, 10, WORD), asm::skip((1 + link.len() + perf_event.len()) as i16)]);
+    let mut program = id();
+    program.push(asm::skip((1 + link.len() + perf_event.len()) as i16));
     facts.push(asm::skip_unless(8, PROGRAM, program.len() as i16));
     facts.extend(program);
     facts.push(asm::skip_unless(8, LINK, link.len() as i16));
@@ -270,6 +278,18 @@ impl Descriptors {
         self.files.run(|record| held.file(record))?;
         self.tasks.run(|record| held.namespace_of(record.id(), NsInum(record.u32_at(12))))?;
         Ok(held)
+    }
+
+    /// The programs of perf events. Fails if the ring was too small.
+    pub(super) fn events(&mut self) -> Result<Listed, String> {
+        let mut listed = Listed::default();
+        self.files.run(|record| {
+            if record.u32_at(12).cast_signed() == PERF_EVENT {
+                let place = event_of(record.u32_at(20), record.u32_at(24));
+                *listed.entry((place, ProgId(record.id()))).or_default() += 1;
+            }
+        })?;
+        Ok(listed)
     }
 }
 

@@ -206,7 +206,10 @@ impl Iterators {
     /// The attached programs in the kernel's own lists. Empty if the kernel lacks the iterators.
     /// After an error, the iterators must be loaded again.
     pub(super) fn attached(&mut self) -> Result<Listed, String> {
-        self.attached.as_mut().map_or_else(|| Ok(Listed::default()), Attached::read)
+        let mut listed = self.attached.as_mut().map_or_else(|| Ok(Listed::default()), Attached::read)?;
+        // With too many descriptors, inventories read /proc.
+        listed.extend(self.descriptors.as_mut().and_then(|descriptors| descriptors.events().ok()).unwrap_or_default());
+        Ok(listed)
     }
 
     /// All network namespaces but that of the first process. Empty if the kernel lacks the iterator.

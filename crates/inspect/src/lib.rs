@@ -105,7 +105,7 @@ pub struct Collector {
     aside: Duration,
     /// The thread that searches for pins, if the caller may not do so itself.
     pins: Option<Pins>,
-    /// The answers of BPF_PROG_QUERY in the last inventory.
+    /// The answers of the last inventory about the programs of places.
     answers: Answers,
     /// The hidden attachments that the last comparison found.
     unlisted: FxHashSet<(Place, ProgId)>,
@@ -315,7 +315,11 @@ impl Collector {
         let hidden = |(place, program): &(Place, ProgId)| Hidden {
             id: Some(*program),
             seen_by: place.0,
-            missing_in: if place.0 == View::IterNetdev { View::Netlink } else { View::ProgQuery },
+            missing_in: match place.0 {
+                View::IterNetdev => View::Netlink,
+                View::IterFile => View::TaskFdQuery,
+                _ => View::ProgQuery,
+            },
             ..Hidden::default()
         };
         let mut all: Vec<_> = found.iter().map(hidden).collect();
@@ -428,6 +432,7 @@ impl Collector {
             let why = format!("no permission to read the descriptors of {} processes", held.refused);
             unlooked.add("descriptors of processes", why, "run as root on the host: sudo tracetui bpf");
         }
+        answers.extend(std::mem::take(&mut held.answers));
         let mut holders = std::mem::take(&mut held.holders);
         if let Some(mounts) = unlooked.note("mounts", mounts::Mounts::read()) {
             mounts.add_namespaces(&mut held.namespaces);

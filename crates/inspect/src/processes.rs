@@ -1,6 +1,7 @@
 //! Reads the descriptors of all processes and threads, to find holders of programs and links, and perf events. Also
 //! finds their network namespaces.
 
+use super::attached::{Answers, event_of};
 use super::sys;
 use super::view::Unlooked;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -46,6 +47,8 @@ pub(super) struct Held {
     pub(super) sockets: Option<Vec<Socket>>,
     pub(super) holders: Vec<Holder>,
     pub(super) perf: Vec<PerfFd>,
+    /// The programs of perf events.
+    pub(super) answers: Answers,
     pub(super) unresolved: Vec<UnresolvedAttachment>,
     /// One file for each network namespace of the processes.
     pub(super) namespaces: FxHashMap<NsInum, File>,
@@ -200,11 +203,17 @@ impl Held {
 
     pub(super) fn perf_event(&mut self, tid: u32, pid: Tgid, comm: Vec<u8>, fd: u32) {
         match sys::task_fd(tid, fd) {
-            Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
+            Ok(query) => {
+                self.answers.set(event_of(tid, fd), std::iter::once(ProgId(query.program)));
+                self.perf.push(PerfFd { query, pid, comm, fd });
+            }
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 self.unresolved.push(UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), pid, comm, fd });
             }
             // There is no program, or the process ended.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                self.answers.set(event_of(tid, fd), std::iter::empty());
+            }
             Err(_) => {}
         }
     }

@@ -1,7 +1,10 @@
 //! Falsified results of bpf(2), by a program or by ptrace(2): what they hide is found.
 
 use crate::attachments::{set_option, udp_socket};
-use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open};
+use crate::bpf::{
+    Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event,
+    raw_tracepoint_open, set_bpf, tracepoint_id,
+};
 use crate::bpf_inventory::{
     CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, SOCKET_FILTER, XDP, index_of, load_for, prog_attach,
 };
@@ -21,6 +24,7 @@ const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_PROG_GET_NEXT_ID: i32 = 11;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
 const BPF_PROG_QUERY: u64 = 16;
+const BPF_TASK_FD_QUERY: u64 = 20;
 const BPF_LINK_GET_NEXT_ID: i32 = 31;
 
 /// Helpers.
@@ -548,6 +552,32 @@ fn attachments_left_out_by_a_falsified_query_are_found() {
         std::fs::remove_dir(&cgroup).expect("it is empty");
     };
     std::thread::scope(|scope| scope.spawn(check).join().expect("no panic"));
+}
+
+#[test]
+fn the_program_of_a_perf_event_that_a_falsified_query_denies_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    if !has_iterator("bpf_prog_seq_show") {
+        return not_checked("this kernel has no iterator of programs");
+    }
+    let dir = Dir::new();
+    let tracefs = dir.dir("tracefs");
+    let tracepoint = || tracepoint_id(&tracefs, "sched/sched_process_exit");
+    let tracepoint = std::thread::scope(|scope| scope.spawn(tracepoint).join().expect("no panic"));
+    let prog = sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, "tt_denied", &[MOV_R0, EXIT]));
+    let event = perf_event(tracepoint);
+    assert_eq!(set_bpf(&prog, &event), 0);
+    let id = id_and_tag(&prog)[0];
+    // `bpf_attr.task_fd_query.prog_id`.
+    let lie = Lie { command: BPF_TASK_FD_QUERY, at: &[24], hidden: id as u32, shown: 0 };
+    for report in (0..REPORTS).map_while(|_| lie.report()) {
+        let found = hidden_of(&report, id);
+        assert_eq!(found.len(), 1, "{} {}", report["hidden"], report["unseen"]);
+        assert_eq!((&found[0]["seen_by"], &found[0]["missing_in"]), (&"iter_file".into(), &"task_fd_query".into()));
+    }
 }
 
 #[test]
