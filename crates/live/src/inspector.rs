@@ -390,15 +390,7 @@ fn inspect() -> io::Result<()> {
     let _ = set_name(c"inspector");
     let mut trace = File::from(stdin().as_fd().try_clone_to_owned()?);
     trace.write_all(&own_id::own_tgid().map_or(0, |tgid| tgid.0).to_ne_bytes())?;
-    let mut own = FxHashSet::default();
-    let last = loop {
-        match read_request(&mut trace)? {
-            [request::OWN, id] => _ = own.insert(ProgId(id)),
-            [request::BEGIN, last] => break LinkId(last),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    };
-    // These threads have other rights than those that are kept.
+    // The trace loads its probes meanwhile. These threads have other rights than those that are kept.
     let helpers = Helpers {
         pins: Pins::start()?,
         sockets: Sockets::start()?,
@@ -408,6 +400,14 @@ fn inspect() -> io::Result<()> {
     hold(Role::Inventory.capabilities())?;
     // The change of the user id above would reset it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut own = FxHashSet::default();
+    let last = loop {
+        match read_request(&mut trace)? {
+            [request::OWN, id] => _ = own.insert(ProgId(id)),
+            [request::BEGIN, last] => break LinkId(last),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    };
     let (mut taker, requests) = Taker::new(own, last, helpers, trace.try_clone()?)?;
     taker.follow()?;
     std::thread::Builder::new().name("requests".into()).spawn(move || follow(trace, &requests))?;
