@@ -346,6 +346,70 @@ fn every_way_of_attaching_is_in_the_inventory() {
     }
     assert_eq!(ours["hidden"], Value::Array(vec![]), "{ours}");
     check_peers(&ours, &output);
+    check_places(&ours, &ids, &output);
+}
+
+/// The objects in an output of bpftool that are about a program.
+fn about<'a>(value: &'a Value, id: i64, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Array(all) => all.iter().for_each(|value| about(value, id, found)),
+        Value::Object(object) => {
+            let key = if object.contains_key("prog_id") { "prog_id" } else { "id" };
+            if value[key] == id {
+                found.push(value);
+            }
+            object.values().for_each(|value| about(value, id, found));
+        }
+        _ => {}
+    }
+}
+
+/// Prints a line for each way: ours, and what bpftool shows. Where it shows a place, it is ours.
+fn check_places(ours: &Value, ids: &[i64], output: &dyn Fn(&str) -> String) {
+    // Keys of bpftool and of ours.
+    const SAME: [(&str, &str); 8] = [
+        ("devname", "target"),
+        ("ifindex", "ifindex"),
+        ("filename", "target"),
+        ("file", "target"),
+        ("path", "target"),
+        ("tp_name", "target"),
+        ("offset", "offset"),
+        ("attach_type", "attach_type"),
+    ];
+    let programs = ours["programs"].as_array().expect("a list");
+    for ((kind, via, ..), id) in ways().into_iter().zip(ids) {
+        let program = programs.iter().find(|program| program["id"] == *id);
+        let Some(attached) = program.map(|program| &program["attached"][0]).filter(|attached| attached.is_object())
+        else {
+            continue;
+        };
+        let mut shown = vec![];
+        for name in ["link", "net", "perf", "cgroup"] {
+            let (theirs, mut objects) = (json_of(&output(name)), vec![]);
+            about(&theirs, *id, &mut objects);
+            for object in objects {
+                // bpftool shows a type that it does not know as a number.
+                let is_same =
+                    |one: &Value, other: &Value| one.is_string() && other.is_string() || one.is_u64() && other.is_u64();
+                let both: Vec<_> = SAME.iter().filter(|(key, our)| is_same(&object[*key], &attached[*our])).collect();
+                for (key, our) in &both {
+                    // Symbolic links are resolved in ours.
+                    let file = object[*key].as_str().and_then(|path| fs::canonicalize(path).ok());
+                    let theirs = file.map_or_else(|| object[*key].clone(), |file| file.to_str().into());
+                    assert_eq!(theirs, attached[*our], "{kind} by {via}, {name}: {object} {attached}");
+                }
+                if name == "link" {
+                    assert_eq!(object["id"], attached["link_id"], "{kind} by {via}: {object}");
+                }
+                let words = both.iter().map(|(key, _)| format!(" {key} {}", object[*key]));
+                shown.push(format!("{name}{}", words.collect::<String>()));
+            }
+        }
+        let (target, link) = (&attached["target"], &attached["link_id"]);
+        let shown = if shown.is_empty() { "no place".to_owned() } else { shown.join("; ") };
+        println!("{kind:<14} {via:<11} program {id} link {link} at {target} | bpftool: {shown}");
+    }
 }
 
 /// Everything that bpftool shows is in ours.
