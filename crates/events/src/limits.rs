@@ -73,6 +73,10 @@ pub const KEPT_ARGV: usize = 4096;
 /// Ended processes in the process table. The oldest is evicted; its events keep their reference.
 pub const DEAD_PROCESSES: usize = 32_768;
 
+/// Nanoseconds for which an ended process stays in the states of a recording, if no process in them descends from it. In a build, most
+/// processes of the table have ended, and each state would repeat them.
+pub const ENDED_IN_STATE_NS: u64 = 1_000_000_000;
+
 /// Cgroups whose path is kept. The oldest is evicted and counted (`cgroups_evicted`), and looked up again at its next
 /// event. With `--cgroup` the kernel's map has the same size.
 pub const CGROUPS: usize = 65_536;

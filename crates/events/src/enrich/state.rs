@@ -7,10 +7,12 @@ use crate::frame::host::{Cgroup, Clock, CounterChanges, Group, HostFrame, User};
 use crate::frame::state::{Key, StateFrame, WorldState};
 use crate::terminal::Terminal;
 use tracetui_shared::id::ProgId;
+use tracetui_shared::time::BootNanos;
 
 impl World {
-    /// Appends frames from which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make an equal world.
-    pub(crate) fn write_state(&self, out: &mut Batch) {
+    /// Appends frames from which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make the world as it is at the time
+    /// `latest`, without most ended processes.
+    pub(crate) fn write_state(&self, latest: BootNanos, out: &mut Batch) {
         let since = self.processes.since();
         HostFrame::Host(self.host.clone()).push(since, out);
         let mut push = |frame: HostFrame| frame.push(since, out);
@@ -40,7 +42,7 @@ impl World {
         if let Some(terminal) = self.terminal() {
             StateFrame::TerminalState(terminal.state()).push(since, out);
         }
-        self.processes.write_state(out);
+        self.processes.write_state(latest, out);
     }
 
     /// Applies one frame of a saved state.

@@ -182,7 +182,7 @@ impl Pipeline {
         if self.unfinished {
             HostFrame::Unfinished(Unfinished { at: latest }).push(latest, out);
         }
-        self.world.write_state(out);
+        self.world.write_state(latest, out);
         self.gaps.write_state(&self.arrived(), out);
         self.ledger.write_state(self.excerpt.is_some(), latest, out);
         let mut pending = |stage, number, frames: &mut Batch| {

@@ -24,6 +24,9 @@ const THREADS: usize = 32;
 /// The number of groups beyond which threads get no groups of their own. The format allows 255.
 const GROUPS: usize = 200;
 
+/// The size of a frame whose payload is one word.
+const SHORT: usize = HEADER + 8;
+
 /// The maximum size of the columns of `plain` bytes of frames. Each frame has at least 96 bytes and costs one byte more.
 pub(super) fn most(plain: usize) -> usize {
     8 + 255 * 8 + plain + plain / HEADER
@@ -96,7 +99,12 @@ fn thread_of(frame: &FrameRef<'_>) -> Option<Tid> {
 fn group_of<'a>(frame: &FrameRef<'a>, by_thread: bool, groups: &mut Vec<Group<'a>>) -> Option<u8> {
     let (kind, continues) = (frame.header.kind, frame.header.has(flag::CONTINUES));
     let thread = thread_of(frame).filter(|_| by_thread && groups.len() < GROUPS);
-    let fixed = if continues { HEADER } else { HEADER + Layout::fixed_of_own(kind) };
+    let fixed = match frame.bytes.len() {
+        _ if continues => HEADER,
+        // Such as the frame after each read of the ring, whose only field is the time of its header.
+        SHORT if kind >= FIRST_KIND => SHORT,
+        _ => HEADER + Layout::fixed_of_own(kind),
+    };
     let words = fixed / 8;
     // A frame that ends early gets a group of its own shape.
     let words = if frame.bytes.len() < words * 8 { HEADER / 8 } else { words };

@@ -6,6 +6,7 @@ use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::frame::Batch;
 use crate::frame::state::{EndState, InexactStart, Key, KeyPair, ProcessLists, ProcessState, StateFrame, TableState};
 use crate::limits;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
@@ -16,12 +17,14 @@ impl ProcessTable {
         self.since
     }
 
-    pub(in crate::enrich) fn write_state(&self, out: &mut Batch) {
+    /// Appends the table as it is at the time `latest`, without most ended processes: events of theirs rarely follow.
+    pub(in crate::enrich) fn write_state(&self, latest: BootNanos, out: &mut Batch) {
+        let needed = self.needed_from(BootNanos(latest.0.saturating_sub(limits::ENDED_IN_STATE_NS)));
         let pair = |from: ProcessKey, to: Option<ProcessKey>| KeyPair { from: from.into(), to: to.map(Key::from) };
         let root = |(id, to): (&Tgid, &Option<ProcessKey>)| pair(ProcessKey { tgid: *id, start: BootNanos(0) }, *to);
         let inexact = |(tgid, tick_ns): (&Tgid, &u64)| InexactStart { tgid: *tgid, tick_ns: *tick_ns };
         let mut lists = ProcessLists {
-            dead: self.dead.iter().copied().map(Key::from).collect(),
+            dead: self.dead.iter().filter(|key| needed.contains(key)).copied().map(Key::from).collect(),
             settled: self.settled.iter().map(|(from, to)| pair(*from, Some(*to))).collect(),
             roots: self.roots.iter().map(root).collect(),
             inexact: self.inexact.iter().map(inexact).collect(),
@@ -32,10 +35,8 @@ impl ProcessTable {
         lists.inexact.sort_unstable();
         StateFrame::ProcessLists(lists).push(self.since, out);
         // The entries come after the list of replaced keys: the parent of an entry may have an old key.
-        let mut entries: Vec<_> = self.entries.values().collect();
-        entries.sort_unstable_by_key(|entry| entry.process.key);
-        for entry in entries {
-            StateFrame::ProcessState(self.state_of(entry)).push(entry.last, out);
+        for entry in needed.iter().filter_map(|key| self.entries.get(key)) {
+            StateFrame::ProcessState(self.state_of(entry)).push(self.since, out);
         }
         let table = TableState {
             since: self.since,
@@ -47,6 +48,19 @@ impl ProcessTable {
             command_status: self.ran.status,
         };
         StateFrame::TableState(table).push(self.since, out);
+    }
+
+    /// The processes that live or ended at `since` or later, and their ancestors.
+    fn needed_from(&self, since: BootNanos) -> BTreeSet<ProcessKey> {
+        let is_late = |entry: &&ProcessEntry| entry.end.is_none_or(|end| end.time >= since);
+        let mut next: Vec<_> = self.entries.values().filter(is_late).map(|entry| entry.process.key).collect();
+        let mut needed = BTreeSet::new();
+        while let Some(key) = next.pop() {
+            let Some(entry) = self.entries.get(&key).filter(|_| needed.insert(key)) else { continue };
+            let Process { parent, maker, .. } = *entry.process;
+            next.extend(parent.into_iter().chain(maker).map(|key| self.exact(key)));
+        }
+        needed
     }
 
     fn state_of(&self, entry: &ProcessEntry) -> ProcessState {
