@@ -18,7 +18,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::frame::host::{Cgroup, Clock, Host, HostFrame, Layout, Probe, ProcessSeed, Trace, User};
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::recording::block::{BlockHeader, HEADER};
+use tracetui_events::recording::block::{BlockHeader, HEADER, Unsealer};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry};
 use tracetui_events::recording::{Item, Map, Reader};
@@ -209,7 +209,9 @@ fn walk(bytes: &[u8]) {
     for (at, _) in overview {
         let wanted = |_: &IndexEntry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
         if let Some(block) = map.index_block(at).expect("readable") {
-            block.marked(&wanted).iter().for_each(|(entry, _)| drop(map.frames(entry).expect("readable")));
+            let mut unsealer = Unsealer::default();
+            let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));
+            block.marked(&wanted).iter().for_each(|(entry, _)| read(entry));
         }
         map.index_entries(at).expect("readable");
     }

@@ -688,7 +688,8 @@ fn a_file_that_shrinks_while_it_is_read() {
     for ns in [0, 100_100_000_000, u64::MAX] {
         map.state_before(ns).expect("readable");
     }
+    let mut unsealer = tracetui_events::recording::block::Unsealer::default();
     for entry in map.rest() {
-        assert!(map.frames(entry).expect("readable").is_none_or(|frames| !frames.is_empty()));
+        assert!(map.frames(entry, &mut unsealer).expect("readable").is_none_or(|frames| !frames.is_empty()));
     }
 }

@@ -236,6 +236,13 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 /// worse, and larger ones lose more when the machine stops.
 pub const BLOCK: usize = 256 << 10;
 
+/// Bytes of frames after which a recording begins a new zstd stream. Each block of a stream is smaller because of the earlier ones, but
+/// cannot be read without them.
+pub const STREAM: usize = 4 << 20;
+
+/// Bytes of the window of these streams, as a power of two.
+pub const STREAM_WINDOW: u32 = 22;
+
 /// Batches that wait for the writer of a recording.
 pub const BLOCKS_QUEUED: usize = 8;
 

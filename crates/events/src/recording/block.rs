@@ -7,6 +7,7 @@ use super::columns;
 use crate::limits;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 /// The first bytes of a recording. Not text, and damaged by a transfer that changes line ends (as in PNG).
 pub const FILE_MAGIC: [u8; 8] = *b"\x89ttr\r\n\x1a\n";
@@ -15,7 +16,7 @@ pub const FILE_MAGIC: [u8; 8] = *b"\x89ttr\r\n\x1a\n";
 pub const BLOCK_MAGIC: [u8; 4] = *b"TTRB";
 
 /// The version of the format. Later versions read earlier ones; a reader refuses a later one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Bytes of a file header and of a block header.
 pub const HEADER: usize = 64;
@@ -195,6 +196,8 @@ pub(super) mod codec {
     pub(in crate::recording) const ZSTD: u16 = 1;
     /// In columns, then zstd.
     pub(in crate::recording) const COLUMNS: u16 = 2;
+    /// In columns, then a part of a zstd stream that goes through several blocks.
+    pub(in crate::recording) const STREAM: u16 = 3;
 }
 
 /// The first 64 bytes of a block.
@@ -205,7 +208,7 @@ pub struct BlockHeader {
     pub magic: [u8; 4],
     /// [`Contents`].
     pub contents: u16,
-    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd.
+    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream.
     pub codec: u16,
     /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
     pub index: u64,
@@ -221,7 +224,7 @@ pub struct BlockHeader {
     pub last_ns: u64,
     /// The number of events, without events that are only for the process table.
     pub events: u32,
-    /// In a state of several blocks: the number of this one, from 0. Otherwise 0.
+    /// The number of this block in a state of several blocks, or in a zstd stream, from 0. Otherwise 0.
     pub part: u16,
     /// In a state of several blocks: their number. Otherwise 1.
     pub parts: u16,
@@ -266,10 +269,13 @@ impl BlockHeader {
     }
 }
 
-/// Reads the frames of blocks. Its buffers are reused.
+/// Reads the frames of blocks. Its buffers are reused. The blocks of a zstd stream are read one after another.
 #[derive(Default)]
 pub struct Unsealer {
     zstd: Option<zstd::bulk::Decompressor<'static>>,
+    stream: Option<DCtx<'static>>,
+    /// The checksum of the payload that the next part of the stream follows. `None` if it was not read.
+    before: Option<u32>,
     columns: Vec<u8>,
     decoder: columns::Decoder,
 }
@@ -287,6 +293,7 @@ impl Unsealer {
     /// If the payload is damaged or was stored in an unknown way.
     pub fn frames(&mut self, header: &BlockHeader, payload: &[u8], frames: &mut Vec<u8>) -> Result<(), Damage> {
         frames.clear();
+        let before = self.before.take();
         header.check(payload)?;
         let plain = header.plain as usize;
         let read = match header.codec {
@@ -297,13 +304,45 @@ impl Unsealer {
             codec::ZSTD => decompress(&mut self.zstd, payload, plain, frames),
             codec::COLUMNS => decompress(&mut self.zstd, payload, columns::most(plain), &mut self.columns)
                 .and_then(|()| self.decoder.decode(&self.columns, plain, frames)),
+            codec::STREAM => {
+                let (follows, packed) = u32::read_from_prefix(payload).map_err(|_| Damage::Contents)?;
+                if header.part > 0 && before != Some(follows) {
+                    return Err(Damage::Base);
+                }
+                self.stream(header.part == 0, packed, columns::most(plain))
+                    .and_then(|()| self.decoder.decode(&self.columns, plain, frames))
+                    .map(|()| self.before = Some(header.payload_crc))
+            }
             other => return Err(Damage::Codec(other)),
         };
         if read.is_some() && frames.len() == plain {
             return Ok(());
         }
         frames.clear();
+        self.before = None;
         Err(Damage::Contents)
+    }
+
+    /// Decompresses a part of a zstd stream into `columns`, at most `most` bytes.
+    fn stream(&mut self, begins: bool, packed: &[u8], most: usize) -> Option<()> {
+        let stream = self.stream.get_or_insert_default();
+        if begins {
+            stream.reset(ResetDirective::SessionOnly).ok()?;
+            stream.set_parameter(DParameter::WindowLogMax(limits::STREAM_WINDOW)).ok()?;
+        }
+        self.columns.clear();
+        self.columns.reserve(most);
+        let (mut packed, mut out) = (InBuffer::around(packed), OutBuffer::around(&mut self.columns));
+        loop {
+            let before = (packed.pos(), out.pos());
+            stream.decompress_stream(&mut out, &mut packed).ok()?;
+            // Everything was flushed, so all that is left fits or is wrong.
+            if before == (packed.pos(), out.pos()) {
+                break;
+            }
+        }
+        let whole = packed.pos() == packed.src.len() && out.pos() <= most;
+        whole.then_some(())
     }
 }
 
@@ -333,6 +372,9 @@ pub enum Damage {
     NotABlock,
     #[error("bad checksum")]
     Checksum,
+    /// A part of a zstd stream whose earlier parts were not read.
+    #[error("follows a damaged block")]
+    Base,
     /// The checksum is right, but the contents are not.
     #[error("contents do not match the header")]
     Contents,

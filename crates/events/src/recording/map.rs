@@ -1,7 +1,7 @@
 //! Finds places in a recording file by its index, with few reads. If the file has no end or its index is damaged, the headers of
 //! its blocks are used instead.
 
-use super::block::{BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER, OpenError};
+use super::block::{BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER, OpenError, Unsealer};
 use super::follow::RecordingFile;
 use super::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SKIPS, SUMMARY, Totals, entry_of, together};
 use crate::limits;
@@ -202,21 +202,26 @@ impl Map {
         Ok(self.block_header(at)?.filter(index))
     }
 
-    /// The frames of a block. `None` if they are damaged.
+    /// The frames of a block. `None` if they are damaged, or if `unsealer` did not read the earlier blocks of its zstd stream.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn frames(&self, entry: &IndexEntry) -> io::Result<Option<Vec<u8>>> {
+    pub fn frames(&self, entry: &IndexEntry, unsealer: &mut Unsealer) -> io::Result<Option<Vec<u8>>> {
         let Some(header) = self.block_header(entry.offset)? else { return Ok(None) };
-        self.payload(entry.offset, &header)
+        self.unsealed(entry.offset, &header, unsealer)
     }
 
     /// The contents of the block at an offset. `None` if the block is damaged.
     fn payload(&self, at: u64, header: &BlockHeader) -> io::Result<Option<Vec<u8>>> {
+        self.unsealed(at, header, &mut Unsealer::default())
+    }
+
+    fn unsealed(&self, at: u64, header: &BlockHeader, unsealer: &mut Unsealer) -> io::Result<Option<Vec<u8>>> {
         let mut payload = vec![0; header.stored as usize];
         let length = read_at(&self.file, at + HEADER as u64, &mut payload)?;
         payload.truncate(length);
-        Ok(header.frames(&payload).ok())
+        let mut frames = Vec::new();
+        Ok(unsealer.frames(header, &payload, &mut frames).is_ok().then_some(frames))
     }
 
     fn block_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {

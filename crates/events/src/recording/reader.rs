@@ -342,6 +342,8 @@ impl<R: Read> Reader<R> {
         let end = self.input.offset;
         self.ending = Some(if self.ended { Ending::Complete } else { Ending::Early(end) });
         self.rest = rest;
+        // Its window is large, and a trace may have many files.
+        self.unsealer = Unsealer::default();
         self.input.skip(self.input.available().len());
         self.input.offset = end + rest;
     }

@@ -3,12 +3,21 @@
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, codec, crc};
 use super::columns;
 use super::index::IndexEntry;
+use crate::limits;
 use std::io;
 use zerocopy::IntoBytes;
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective::ZSTD_e_flush as FLUSH;
+use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
 /// Compresses frames into blocks. Its buffers are reused.
 pub(super) struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
+    /// The zstd stream of the blocks of frames.
+    stream: CCtx<'static>,
+    /// The number of its next block, the bytes of frames in it, and the checksum of its last payload.
+    part: u16,
+    streamed: usize,
+    before: u32,
     columns: Vec<u8>,
     packed: Vec<u8>,
     file: u64,
@@ -22,8 +31,12 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-/// The compression level of zstd. Measured on builds and storms, higher levels save under 5 % and cost more than twice the time.
+/// The compression level of zstd. Measured on builds and storms, level 3 saves 7 % and takes 1.5 times the time.
 const LEVEL: i32 = 1;
+
+fn zstd_error(code: usize) -> io::Error {
+    io::Error::other(get_error_name(code))
+}
 
 impl Sealer {
     /// A sealer for the file with this id.
@@ -31,8 +44,16 @@ impl Sealer {
     /// # Errors
     /// If zstd cannot allocate memory.
     pub(super) fn new(file: u64) -> io::Result<Sealer> {
+        let mut stream = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+        for parameter in [CParameter::CompressionLevel(LEVEL), CParameter::WindowLog(limits::STREAM_WINDOW)] {
+            stream.set_parameter(parameter).map_err(zstd_error)?;
+        }
         Ok(Sealer {
             zstd: zstd::bulk::Compressor::new(LEVEL)?,
+            stream,
+            part: 0,
+            streamed: 0,
+            before: 0,
             columns: Vec::new(),
             packed: Vec::new(),
             file,
@@ -40,20 +61,53 @@ impl Sealer {
         })
     }
 
-    /// The bytes of a block of frames. `entry` gives the contents, the times, the counts and the part; the last argument is the
-    /// number of parts ([`BlockHeader::parts`]).
+    /// Begins a new stream: a reader may begin here.
+    pub(super) fn restart(&mut self) {
+        (self.part, self.streamed, self.before) = (0, 0, 0);
+    }
+
+    /// The bytes of a block of frames. `entry` gives the contents, the times and the counts, and gets the part.
     ///
     /// # Errors
     /// If zstd cannot allocate memory.
-    pub(super) fn seal(&mut self, entry: &IndexEntry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
+    pub(super) fn seal(&mut self, entry: &mut IndexEntry, frames: &[u8]) -> io::Result<Vec<u8>> {
         self.columns.clear();
-        let columns = Contents::from(entry.contents) == Contents::Frames && columns::encode(frames, &mut self.columns);
-        let source = if columns { &self.columns } else { frames };
+        if !columns::encode(frames, &mut self.columns) {
+            self.restart();
+            return self.seal_state(entry, frames, 1);
+        }
+        if self.streamed >= limits::STREAM {
+            self.restart();
+        }
+        if self.part == 0 {
+            self.stream.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
+        }
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.clear();
+        packed.extend_from_slice(&self.before.to_le_bytes());
+        // Beyond the bound: the end of the last block in the stream, and an empty block that ends the flush.
+        packed.reserve(zstd::zstd_safe::compress_bound(self.columns.len()) + 64);
+        let start = packed.len();
+        let (mut out, mut source) = (OutBuffer::around_pos(&mut packed, start), InBuffer::around(&self.columns));
+        while self.stream.compress_stream2(&mut out, &mut source, FLUSH).map_err(zstd_error)? > 0 {}
+        entry.part = self.part;
+        let block = self.block(entry, 1, codec::STREAM, frames.len(), &packed);
+        (self.part, self.before) = (self.part + 1, crc(&packed));
+        self.streamed += frames.len();
+        self.packed = packed;
+        Ok(block)
+    }
+
+    /// The bytes of a block of a state. `entry` gives the contents and the part; the last argument is the number of parts
+    /// ([`BlockHeader::parts`]).
+    ///
+    /// # Errors
+    /// If zstd cannot allocate memory.
+    pub(super) fn seal_state(&mut self, entry: &IndexEntry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
         self.packed.clear();
-        self.packed.reserve(zstd::zstd_safe::compress_bound(source.len()));
-        self.zstd.compress_to_buffer(source, &mut self.packed)?;
-        let codec = if columns { codec::COLUMNS } else { codec::ZSTD };
-        Ok(self.block(entry, parts, codec, frames.len(), &self.packed))
+        self.packed.reserve(zstd::zstd_safe::compress_bound(frames.len()));
+        self.zstd.compress_to_buffer(frames, &mut self.packed)?;
+        Ok(self.block(entry, parts, codec::ZSTD, frames.len(), &self.packed))
     }
 
     /// The bytes of an index block or of a summary.

@@ -1,6 +1,6 @@
 //! Finds the blocks of a recording that may contain wanted events, by its index.
 
-use super::block::{Contents, HEADER, INDEXED};
+use super::block::{Contents, HEADER, INDEXED, Unsealer};
 use super::index::{IndexEntry, KeysOf, Wanted, hashes_of};
 use super::map::Map;
 use crate::frame::Frames;
@@ -29,6 +29,9 @@ pub struct Candidates {
     state: Option<u64>,
     /// The offset of the next block.
     at: u64,
+    /// The last blocks of frames that were not read, since the beginning of their zstd stream.
+    stream: Vec<IndexEntry>,
+    unsealer: Unsealer,
     /// The last block of frames, unless it was found already.
     last: Option<Candidate>,
     /// The offset at which the search starts. Earlier blocks are ignored. The first block after it is always found, whatever it
@@ -61,8 +64,9 @@ impl Candidates {
         };
         index.drain(..before);
         index.reverse();
+        let (blocks, stream, unsealer) = (Vec::new(), Vec::new(), Unsealer::default());
         let (state, last) = (None, None);
-        Ok(Some(Candidates { map, keys, index, blocks: Vec::new(), state, at, last, start, read: 0 }))
+        Ok(Some(Candidates { map, keys, index, blocks, state, at, stream, unsealer, last, start, read: 0 }))
     }
 
     /// The number of blocks read since the last call.
@@ -110,6 +114,10 @@ impl Candidates {
             }
             return None;
         }
+        if entry.part == 0 {
+            self.stream.clear();
+        }
+        self.stream.push(*entry);
         let place =
             Candidate { state: self.state, from: entry.offset, until: entry.offset.saturating_add(entry.bytes.into()) };
         self.last = Some(place);
@@ -127,8 +135,12 @@ impl Candidates {
         if wanted(entry, &|_| false) {
             return true;
         }
-        self.read += 1;
-        let Ok(Some(frames)) = self.map.frames(entry) else { return true };
+        let mut frames = Ok(None);
+        for entry in self.stream.drain(..) {
+            self.read += 1;
+            frames = self.map.frames(&entry, &mut self.unsealer);
+        }
+        let Ok(Some(frames)) = frames else { return true };
         let mut hashes = Vec::new();
         Frames::of(&frames).any(|frame| {
             hashes_of(self.keys, &frame, &mut hashes).is_some_and(|one| wanted(&one, &|hash| hashes.contains(&hash)))

@@ -1,4 +1,4 @@
-use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
+use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording, Unsealer};
 use super::disk::Unreadable;
 use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::holes::{Hole, Holes};
@@ -207,7 +207,14 @@ fn the_index_leads_to_the_state_before_a_time() {
 fn the_filters_of_the_index_find_rare_events() {
     let Many { file, .. } = many(3_000);
     let map = map(&file);
-    let mut wrong = 0;
+    let (mut wrong, mut unsealer) = (0, Unsealer::default());
+    let mut frames = std::collections::BTreeMap::new();
+    for (at, _) in map.spine().expect("readable") {
+        for entry in map.index_block(at).expect("readable").expect("whole").entries {
+            let read = map.frames(&entry, &mut unsealer).expect("readable").expect("whole");
+            frames.insert(entry.offset, Batch::from_bytes(read));
+        }
+    }
     for number in (0..3_000).step_by(37) {
         let keys = [IndexKey::Process(1000 + number), IndexKey::Name(format!("file-{number}-0").as_bytes())]
             .map(|key| key.hash());
@@ -217,11 +224,11 @@ fn the_filters_of_the_index_find_rare_events() {
             let block = map.index_block(at).expect("readable").expect("whole");
             found.extend(block.marked(&wanted).into_iter().filter(|(_, may)| *may).map(|(entry, _)| entry));
         }
-        let has = |entry| {
-            let frames = Batch::from_bytes(map.frames(entry).expect("readable").expect("whole"));
-            frames.frames().any(|frame| frame.header.tgid.0 == 1000 + number)
+        let has = |entry: &&IndexEntry| {
+            let mut frames = frames[&entry.offset].frames();
+            frames.any(|frame| frame.header.tgid.0 == 1000 + number)
         };
-        assert_eq!(found.iter().filter(|entry| has(entry)).count(), 1, "{number}");
+        assert_eq!(found.iter().filter(has).count(), 1, "{number}");
         wrong += found.len() - 1;
     }
     assert!(wrong < 10, "{wrong} blocks of 240,000 seem to have what they do not have");
@@ -259,7 +266,7 @@ fn what_is_no_recording_is_refused() {
     let (file, _) = recording(1);
     assert_eq!(error(&file[..40]), message(NotARecording::Short));
     let mut later = FileHeader::new(ID, 7);
-    later.version = 2;
+    later.version = 3;
     let bytes = zerocopy::IntoBytes::as_bytes(&later);
     assert_eq!(error(bytes), message(NotARecording::Checksum));
     let mut other = file.clone();
@@ -285,12 +292,59 @@ fn a_damaged_block_is_skipped_and_reported() {
             let frames = contents.is_none_or(|contents| contents == 1);
             let hole = Hole { offset, bytes, why, frames };
             // A last block without a header looks like the end of a truncated file.
-            let expected = if next == file.len() && why == Damage::NotABlock { vec![] } else { vec![hole] };
+            let mut expected = if next == file.len() && why == Damage::NotABlock { vec![] } else { vec![hole] };
+            let read = |at: usize| BlockHeader::read(&file[at..], FileHeader::new(ID, 7).short_id());
+            if read(*at).is_some_and(|header| header.contents == 1) {
+                let later = borders[number + 1..].iter().filter_map(|at| Some((*at as u64, read(*at)?)));
+                let later = later.filter(|(_, header)| header.contents == 1);
+                let follow = later.take_while(|(_, header)| header.part > 0);
+                let hole = |offset, bytes| Hole { offset, bytes, why: Damage::Base, frames: true };
+                expected.extend(follow.map(|(at, header)| hole(at, (HEADER + header.padded()) as u64)));
+            }
             assert_eq!(found.holes, expected, "{place}");
             assert!(found.states.iter().all(|bytes| *bytes == state(700_000).len()), "{place}");
             assert_eq!(found.ending, Some(Ending::Complete), "{place}");
         }
     }
+}
+
+#[test]
+fn the_blocks_of_a_stream_are_read_in_a_row() {
+    let map = map(&many(100).file);
+    let index = |(at, _)| map.index_block(at).expect("readable").expect("whole").entries;
+    let entries: Vec<_> = map.spine().expect("readable").into_iter().flat_map(index).collect();
+    let (mut all, mut next) = (Unsealer::default(), 0);
+    for entry in &entries {
+        if entry.contents != 1 {
+            next = 0;
+            continue;
+        }
+        assert_eq!(entry.part, next, "a state ends a stream");
+        let read = |unsealer: &mut Unsealer| map.frames(entry, unsealer).expect("readable").is_some();
+        assert_eq!((read(&mut all), read(&mut Unsealer::default())), (true, next == 0), "{entry:?}");
+        next += 1;
+    }
+    // A block that was left out, or read twice.
+    let frames: Vec<_> = entries.iter().filter(|entry| entry.contents == 1).collect();
+    for (order, whole) in [([0, 1, 2], true), ([0, 2, 2], false), ([0, 1, 1], false), ([1, 2, 3], false)] {
+        let mut unsealer = Unsealer::default();
+        let read = order.map(|at| map.frames(frames[at], &mut unsealer).expect("readable").is_some());
+        assert_eq!(read[2], whole, "{order:?}");
+    }
+}
+
+#[test]
+fn streams_end_after_some_bytes() {
+    let blocks = 2 * limits::STREAM / limits::BLOCK + 3;
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
+    let batches = opens(blocks);
+    batches.iter().for_each(|batch| writer.batch(batch).expect("memory"));
+    let (file, _) = writer.end(&state(10)).expect("memory");
+    let parts =
+        borders(&file).into_iter().filter_map(|at| BlockHeader::read(&file[at..], FileHeader::new(ID, 7).short_id()));
+    let begins = parts.filter(|block| block.contents == 1 && block.part == 0).count();
+    assert_eq!(begins, 3);
+    assert!(read(&file[..]).frames == batches.concat());
 }
 
 #[test]

@@ -90,8 +90,8 @@ impl<W: Write> Writer<W> {
             return Ok(());
         }
         self.since_state += self.pending.len();
-        let entry = self.indexer.look(Contents::Frames, &self.pending);
-        let block = self.sealer.seal(&entry, &self.pending, 1)?;
+        let mut entry = self.indexer.look(Contents::Frames, &self.pending);
+        let block = self.sealer.seal(&mut entry, &self.pending)?;
         self.pending.clear();
         self.put(entry, &block)
     }
@@ -112,6 +112,7 @@ impl<W: Write> Writer<W> {
         self.flush()?;
         let before = self.written;
         self.parts(Contents::State, state)?;
+        self.sealer.restart();
         self.state_stored = self.written - before;
         (self.since_state, self.state_bytes) = (0, state.len());
         self.state_ns = self.indexer.totals().last_ns;
@@ -187,7 +188,7 @@ impl<W: Write> Writer<W> {
         let count = u16::try_from(parts.len()).map_err(|_| io::Error::other("the state is too large"))?;
         for (at, part) in (0..count).zip(parts) {
             let entry = IndexEntry { part: at, ..self.indexer.look(contents, part) };
-            let block = self.sealer.seal(&entry, part, count)?;
+            let block = self.sealer.seal_state(&entry, part, count)?;
             self.put(entry, &block)?;
         }
         Ok(())
