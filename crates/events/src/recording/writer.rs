@@ -91,16 +91,21 @@ impl<W: Write> Writer<W> {
         }
         self.since_state += self.pending.len();
         let mut entry = self.indexer.look(Contents::Frames, &self.pending);
+        if self.state_bytes == 0 {
+            // The first frames of a trace are the tables of a state.
+            (self.state_ns, self.state_bytes) = (entry.last_ns, self.pending.len());
+        }
         let block = self.sealer.seal(&mut entry, &self.pending)?;
         self.pending.clear();
         self.put(entry, &block)
     }
 
     /// Whether a state is due, because a reader that begins at the last one would have much to read. A state also becomes due with
-    /// time, but not while it would make up most of the file.
+    /// time, but not while states would make up much of the file.
     pub fn state_is_due(&self) -> bool {
         let last = self.indexer.totals().last_ns;
-        let old = last.saturating_sub(self.state_ns) >= limits::STATE_EVERY_NS && self.since_state >= self.state_bytes;
+        let much = self.since_state >= limits::STATE_FRAMES * self.state_bytes;
+        let old = last.saturating_sub(self.state_ns) >= limits::STATE_EVERY_NS && much;
         old || self.since_state >= limits::STATE_EVERY
     }
 
