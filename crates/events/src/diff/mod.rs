@@ -12,7 +12,8 @@
 //! | `noise` | differences that do not count |
 //! | `rank` | which differences may follow from others |
 //! | `label` | the names of processes in the lines |
-//! | `report` | the lines, as text and as JSON |
+//! | `report` | the lines |
+//! | `lines` | the lines and their roles as values, as text and as JSON |
 //! | `strings` | strings by number |
 //!
 //! A role is a program (file, arguments, working directory) and the role of its parent. Processes of the same role are merged:
@@ -22,6 +23,7 @@ mod access;
 mod compare;
 mod created;
 mod label;
+mod lines;
 mod names;
 mod noise;
 mod rank;
@@ -33,7 +35,7 @@ mod strings;
 mod tests;
 mod tree;
 
-pub use report::{DiffLine, DiffReport, Show, Status};
+pub use lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Show, Status, Which};
 pub use run::{Gaps, Run};
 
 use crate::filter::Glob;

@@ -1,9 +1,9 @@
-//! The differences as lines. Equal differences of several roles share a line, and differences that follow from others are only
-//! counted.
+//! Makes the lines. Equal differences of several roles share a line, and differences that follow from others are only counted.
 
 use super::access;
 use super::compare::{Comparison, Difference, Outcome, Rank, What, exits};
 use super::label::{COMMAND, labels, name, shortened};
+use super::lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Status, Which};
 use super::run::{Did, Gaps};
 use super::search::{Place, is_absent};
 use super::strings::StringTable;
@@ -11,9 +11,9 @@ use super::tree::{RoleNode, Side};
 use crate::event::exit::{Ended, Exit};
 use crate::event::names;
 use crate::limits;
-use crate::text::{Charset, counted, escaped, grouped, json};
+use crate::text::{counted, grouped};
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::ExitRecord;
 
@@ -22,144 +22,6 @@ const LINES: usize = 4;
 
 /// The most names in a line. Further ones are counted.
 const NAMED: usize = 3;
-
-/// Whether a difference is certain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
-    Different,
-    /// The events that one run lacks may have been lost.
-    Unknown,
-    /// The good runs differ in this too.
-    Noise,
-}
-
-impl Status {
-    fn name(self) -> &'static str {
-        match self {
-            Status::Different => "different",
-            Status::Unknown => "unknown",
-            Status::Noise => "noise",
-        }
-    }
-}
-
-/// A difference in one or more roles. All texts are bytes from outside, not escaped.
-#[derive(Clone, Debug)]
-pub struct DiffLine {
-    /// `missing argv cwd user exec bpf tcp exit opened tried access`.
-    pub kind: &'static str,
-    pub status: Status,
-    /// It follows from another difference.
-    pub follows: bool,
-    /// The first process: its program and main argument.
-    pub process: Vec<u8>,
-    pub exe: Vec<u8>,
-    pub argv: Vec<Vec<u8>>,
-    /// How many roles have this difference.
-    pub roles: usize,
-    /// Files, programs or arguments.
-    pub subject: Vec<Vec<u8>>,
-    pub a: Vec<u8>,
-    pub b: Vec<u8>,
-    /// The sentence, after the kind.
-    pub text: Vec<u8>,
-}
-
-/// All differences between two runs.
-#[derive(Debug, Default)]
-pub struct DiffReport {
-    /// The lines, the causes first.
-    pub lines: Vec<DiffLine>,
-    /// The lines about consequences of these differences.
-    pub rest: Vec<DiffLine>,
-    /// Differences that these are about, by kind.
-    pub follow: BTreeMap<&'static str, usize>,
-    /// The lines about differences that the good runs have too.
-    pub noise: Vec<DiffLine>,
-    /// Directories that were treated as equal, in addition to those of the runs.
-    pub directories: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl DiffReport {
-    pub fn equal(&self) -> bool {
-        self.lines.is_empty() && self.rest.is_empty()
-    }
-
-    pub fn count(&self, status: Status) -> usize {
-        self.lines.iter().chain(&self.rest).filter(|line| line.status == status).count()
-    }
-
-    /// The lines as text.
-    pub fn text(&self, show: Show, charset: Charset) -> String {
-        let mut out = String::new();
-        for line in self.shown(show) {
-            let kind = match line.status {
-                Status::Different => line.kind,
-                status => status.name(),
-            };
-            let follows = if line.follows { "  " } else { "" };
-            out.push_str(&format!("{follows}{kind:8} {}\n", escaped(&line.text, charset.reversible())));
-        }
-        let sum: usize = self.follow.values().sum();
-        if sum > 0 && !show.rest {
-            let kinds: Vec<_> =
-                self.follow.iter().map(|(kind, count)| format!("{} {kind}", grouped(*count as u64))).collect();
-            let more = if sum == 1 { "difference" } else { "differences" };
-            out.push_str(&format!(
-                "{:8} {} more {more} may follow from these: {}\n",
-                "follow",
-                grouped(sum as u64),
-                kinds.join(", ")
-            ));
-        }
-        if !self.noise.is_empty() && !show.noise {
-            let differences = counted(self.noise.len() as u64, ["difference", "differences"]);
-            out.push_str(&format!("{:8} {differences} that the other runs A have too\n", "noise"));
-        }
-        out
-    }
-
-    fn shown(&self, show: Show) -> impl Iterator<Item = &DiffLine> {
-        let rest = self.rest.iter().filter(move |_| show.rest);
-        self.lines.iter().chain(rest).chain(self.noise.iter().filter(move |_| show.noise))
-    }
-
-    /// The lines as JSON objects.
-    pub fn json(&self, show: Show) -> String {
-        self.shown(show).map(DiffLine::json).collect()
-    }
-}
-
-/// The lines to show in addition to those of the causes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Show {
-    /// Differences that follow from others.
-    pub rest: bool,
-    /// Differences that the good runs have too.
-    pub noise: bool,
-}
-
-impl DiffLine {
-    fn json(&self) -> String {
-        let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
-        let list = |list: &[Vec<u8>]| list.iter().map(|bytes| text(bytes)).collect::<Vec<_>>().join(",");
-        format!(
-            "{{\"kind\":\"{}\",\"status\":\"{}\",\"follows\":{},\"process\":{},\"exe\":{},\"argv\":[{}],\"roles\":{},\"subject\":[{}],\
-             \"a\":{},\"b\":{},\"text\":{}}}\n",
-            self.kind,
-            self.status.name(),
-            self.follows,
-            text(&self.process),
-            text(&self.exe),
-            list(&self.argv),
-            self.roles,
-            list(&self.subject),
-            text(&self.a),
-            text(&self.b),
-            text(&self.text),
-        )
-    }
-}
 
 /// The key by which differences share a line.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -218,12 +80,16 @@ impl<'a> Maker<'a> {
         let mut groups = self.groups(all);
         // Stable: within a kind, in the order of the processes.
         groups.sort_by_key(|group| (group.rank, class(&group.key)));
-        let mut report = DiffReport { directories, ..DiffReport::default() };
+        let mut noise = self.groups(noise);
+        noise.sort_by_key(|group| class(&group.key));
+        let (of, listed) = self.roles(groups.iter().chain(&noise));
+        let mut report = DiffReport { directories, roles: listed, ..DiffReport::default() };
+        let least = groups.first().map_or(Rank::Follows, |group| group.rank).min(Rank::Cause);
         let causes = groups.iter().filter(|group| group.rank <= Rank::Cause).count();
         let mut room = LINES.saturating_sub(causes);
         let roles: Vec<&RoleNode> = groups.iter().map(|group| self.role(group)).collect();
         let labels = labels(&roles, self.strings);
-        report.noise = self.noise(noise);
+        report.noise = self.noise(&noise, &of);
         for (group, label) in groups.iter().zip(labels) {
             let shown = match group.rank {
                 Rank::First | Rank::Cause => true,
@@ -233,8 +99,9 @@ impl<'a> Maker<'a> {
                 }
                 _ => false,
             };
-            let mut line = self.line(group, label);
+            let mut line = self.line(group, label, &of);
             line.follows = !shown;
+            line.cause = group.rank == least && line.status == Status::Different;
             if shown {
                 report.lines.push(line);
             } else {
@@ -245,12 +112,38 @@ impl<'a> Maker<'a> {
         report
     }
 
-    fn noise(&self, noise: &[Difference]) -> Vec<DiffLine> {
-        let mut groups = self.groups(noise);
-        groups.sort_by_key(|group| class(&group.key));
+    fn noise(&self, groups: &[Group], of: &FxHashMap<usize, usize>) -> Vec<DiffLine> {
         let roles: Vec<&RoleNode> = groups.iter().map(|group| self.role(group)).collect();
-        let lines = groups.iter().zip(labels(&roles, self.strings)).map(|(group, label)| self.line(group, label));
+        let lines = groups.iter().zip(labels(&roles, self.strings)).map(|(group, label)| self.line(group, label, of));
         lines.map(|line| DiffLine { status: Status::Noise, ..line }).collect()
+    }
+
+    /// The roles of the groups and their ancestors, and their places in that list by their pairs.
+    fn roles<'g>(&self, groups: impl Iterator<Item = &'g Group>) -> (FxHashMap<usize, usize>, Vec<DiffRole>) {
+        let pairs = self.comparison.pairs;
+        // The nodes of run A are numbered in the order of their first use, parents before their children.
+        let mut wanted = BTreeSet::from([(0, 0)]);
+        for group in groups {
+            let mut at = group.first.pair;
+            while wanted.insert((pairs[at].a, at)) {
+                at = pairs[at].parent;
+            }
+        }
+        let of: FxHashMap<usize, usize> = wanted.iter().zip(0..).map(|((_, pair), role)| (*pair, role)).collect();
+        // The first one is no program.
+        let nodes: Vec<&RoleNode> = wanted.iter().skip(1).map(|(_, pair)| self.nodes(*pair).0).collect();
+        let roles = wanted.iter().skip(1).zip(labels(&nodes, self.strings)).map(|((_, pair), process)| {
+            let (a, b) = self.nodes(*pair);
+            DiffRole { parent: of[&pairs[*pair].parent], process, a: self.program(a), b: self.program(b) }
+        });
+        let roles = std::iter::once(DiffRole::default()).chain(roles).collect();
+        (of, roles)
+    }
+
+    fn program(&self, node: &RoleNode) -> DiffProgram {
+        let text = |id: u32| self.strings.get(id).to_vec();
+        let argv = node.argv.iter().map(|word| text(*word)).collect();
+        DiffProgram { exe: text(node.exe), argv, cwd: text(node.cwd), process: node.process }
     }
 
     fn mark_exits(&mut self, all: &[Difference]) {
@@ -352,83 +245,74 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn line(&self, group: &Group, label: Vec<u8>) -> DiffLine {
-        let node = self.role(group);
+    fn line(&self, group: &Group, label: Vec<u8>, of: &FxHashMap<usize, usize>) -> DiffLine {
+        let alone = match &group.first.what {
+            What::Alone { side, node } => Some(self.program(&self.comparison.tree(*side).nodes[*node])),
+            _ => None,
+        };
         let mut line = DiffLine {
             kind: word(&group.first.what),
             status: if group.first.unknown.is_some() { Status::Unknown } else { Status::Different },
+            which: which(&group.first.what),
+            cause: false,
             follows: false,
             process: label,
-            exe: self.strings.get(node.exe).to_vec(),
-            argv: node.argv.iter().map(|word| self.strings.get(*word).to_vec()).collect(),
+            role: of[&group.first.pair],
+            alone,
             roles: group.pairs.len(),
             subject: group.paths.iter().map(|path| self.strings.get(*path).to_vec()).collect(),
             a: Vec::new(),
             b: Vec::new(),
-            text: Vec::new(),
+            what: Vec::new(),
+            how: Vec::new(),
         };
         self.describe(group, &mut line);
         line
     }
 
     fn describe(&self, group: &Group, line: &mut DiffLine) {
-        let who = self.who(group, &line.process);
         let text = |id: &u32| self.strings.get(*id);
         match &group.key {
             Key::Missing { program, a, b, .. } => {
                 (line.a, line.b) = (outcome(*a), outcome(*b));
                 let program = if *program { "program " } else { "" };
-                line.text = join(&[
-                    program.as_bytes(),
-                    &self.files(&group.paths),
-                    b" by ",
-                    &who,
-                    b": ",
-                    &line.a,
-                    b" in A, ",
-                    &line.b,
-                    b" in B",
-                ]);
+                line.what = join(&[program.as_bytes(), &self.files(&group.paths)]);
+                line.how = in_both(&line.a, &line.b);
             }
             Key::Searched { .. } => {
                 if let What::Searched { a, b, .. } = group.first.what {
                     (line.a, line.b) = (self.place(a), self.place(b));
                 }
-                line.text =
-                    join(&[&self.files(&group.paths), b" by ", &who, b": ", &line.a, b" in A, ", &line.b, b" in B"]);
+                (line.what, line.how) = (self.files(&group.paths), in_both(&line.a, &line.b));
             }
             Key::Argv { removed, added } => {
                 let words =
                     |words: &[u32]| words.iter().map(|word| text(word).to_vec()).collect::<Vec<_>>().join(&b' ');
                 (line.a, line.b) = (words(removed), words(added));
                 line.subject = removed.iter().chain(added).map(|word| text(word).to_vec()).collect();
-                let change = match (removed.is_empty(), added.is_empty()) {
+                let short = |words: &[u8]| shortened(words, 2 * COMMAND);
+                line.how = match (removed.is_empty(), added.is_empty()) {
                     (true, true) => b"arguments reordered".to_vec(),
-                    (true, false) => join(&[&shortened(&line.b, 2 * COMMAND), b" only in B"]),
-                    (false, true) => join(&[&shortened(&line.a, 2 * COMMAND), b" only in A"]),
-                    (false, false) => {
-                        join(&[&shortened(&line.a, 2 * COMMAND), b" -> ", &shortened(&line.b, 2 * COMMAND)])
-                    }
+                    (true, false) => join(&[&short(&line.b), b" only in B"]),
+                    (false, true) => join(&[&short(&line.a), b" only in A"]),
+                    (false, false) => join(&[&short(&line.a), b" -> ", &short(&line.b)]),
                 };
-                line.text = join(&[&who, b": ", &change]);
             }
             Key::Cwd { a, b } => {
                 (line.a, line.b) = (text(a).to_vec(), text(b).to_vec());
-                line.text = join(&[&who, b": started in ", &line.a, b" in A, in ", &line.b, b" in B"]);
+                line.how = join(&[b"started in ", &line.a, b" in A, in ", &line.b, b" in B"]);
             }
             Key::User { a, b } => {
                 (line.a, line.b) = (number(u64::from(*a)), number(u64::from(*b)));
-                line.text = join(&[&who, b": user id ", &line.a, b" in A, ", &line.b, b" in B"]);
+                line.how = join(&[b"user id ", &in_both(&line.a, &line.b)]);
             }
             Key::Access { a, b, .. } => {
                 (line.a, line.b) = (access::describe(*a, *b), access::describe(*b, *a));
-                line.text =
-                    join(&[&self.files(&group.paths), b" by ", &who, b": ", &line.a, b" in A, ", &line.b, b" in B"]);
+                (line.what, line.how) = (self.files(&group.paths), in_both(&line.a, &line.b));
             }
             Key::Count { .. } => {
                 (line.a, line.b) = (number(group.sums.0), number(group.sums.1));
-                line.text =
-                    join(&[&who, b": executed ", &times(group.sums.0), b" in A, ", &times(group.sums.1), b" in B"]);
+                line.how = join(&[b"executed ", &in_both(&times(group.sums.0), &times(group.sums.1))]);
             }
             Key::Alone { side, .. } => {
                 (line.a, line.b) = (number(group.sums.0), number(group.sums.1));
@@ -438,47 +322,47 @@ impl<'a> Maker<'a> {
                 } else {
                     String::new()
                 };
-                line.text = join(&[&who, format!(": executed only in {}{with}", side.name()).as_bytes()]);
+                line.how = format!("executed only in {}{with}", side.name()).into_bytes();
             }
             Key::Bpf { what, .. } => {
                 line.subject = vec![text(what).to_vec()];
                 (line.a, line.b) = (number(group.sums.0), number(group.sums.1));
-                line.text = join(&[
-                    text(what),
-                    b" by ",
-                    &who,
-                    b": ",
-                    &times(group.sums.0),
-                    b" in A, ",
-                    &times(group.sums.1),
-                    b" in B",
-                ]);
+                line.what = text(what).to_vec();
+                line.how = in_both(&times(group.sums.0), &times(group.sums.1));
             }
             Key::Tcp { peer, a, b, .. } => {
                 let word = |of: Outcome| if of == Outcome::Found { b"connected".to_vec() } else { outcome(of) };
                 line.subject = vec![text(peer).to_vec()];
                 (line.a, line.b) = (word(*a), word(*b));
-                line.text = join(&[text(peer), b" by ", &who, b": ", &line.a, b" in A, ", &line.b, b" in B"]);
+                (line.what, line.how) = (text(peer).to_vec(), in_both(&line.a, &line.b));
             }
             Key::Exit { a, b, .. } => {
                 (line.a, line.b) = (a.clone(), b.clone());
-                line.text = join(&[&who, b": ", a, b" in A, ", b, b" in B", &self.then(group.first.pair)]);
+                line.how = join(&[&in_both(a, b), &self.then(group.first.pair)]);
             }
-            Key::Opened { a, b, .. } => self.describe_opened((*a, *b), group, &who, line),
+            Key::Opened { a, b, .. } => {
+                (line.a, line.b) = (outcome(*a), outcome(*b));
+                line.what = self.files(&group.paths);
+                line.how = match (a, b) {
+                    (Outcome::Found, _) => b"opened only in A".to_vec(),
+                    (_, Outcome::Found) => b"opened only in B".to_vec(),
+                    (Outcome::Failed(_), _) => join(&[&line.a, b" in A, not tried in B"]),
+                    _ => join(&[b"not tried in A, ", &line.b, b" in B"]),
+                };
+            }
             Key::Unrecorded { kind, side } => {
                 line.kind = kind.name();
-                (line.process, line.exe, line.argv) = Default::default();
-                line.text = format!("{} events: not recorded in {}", kind.name(), side.name()).into_bytes();
+                line.process.clear();
+                line.what = format!("{} events: not recorded in {}", kind.name(), side.name()).into_bytes();
             }
             Key::Unknown { kind, side } => {
                 let seen = side.other();
                 let few = if group.members == 1 { join(&[b", by ", &line.process]) } else { Vec::new() };
-                let count = grouped(group.members as u64);
-                let differences = if group.members == 1 { "difference" } else { "differences" };
+                let count = counted(group.members as u64, ["difference", "differences"]);
                 let gaps = if *side == Side::A { self.comparison.gaps.0 } else { self.comparison.gaps.1 };
                 let sentence = format!(", seen only in {}: {} {}", seen.name(), side.name(), reason(gaps));
-                let differences = format!("{count} {differences} of kind {kind}");
-                line.text = join(&[differences.as_bytes(), &few, sentence.as_bytes()]);
+                let differences = format!("{count} of kind {kind}");
+                line.what = join(&[differences.as_bytes(), &few, sentence.as_bytes()]);
             }
         }
     }
@@ -495,17 +379,6 @@ impl<'a> Maker<'a> {
                 join(&[none.as_bytes(), &why])
             }
         }
-    }
-
-    fn describe_opened(&self, (a, b): (Outcome, Outcome), group: &Group, who: &[u8], line: &mut DiffLine) {
-        (line.a, line.b) = (outcome(a), outcome(b));
-        let files = self.files(&group.paths);
-        line.text = match (a, b) {
-            (Outcome::Found, _) => join(&[&files, b" by ", who, b": opened only in A"]),
-            (_, Outcome::Found) => join(&[&files, b" by ", who, b": opened only in B"]),
-            (Outcome::Failed(_), _) => join(&[&files, b" by ", who, b": ", &line.a, b" in A, not tried in B"]),
-            _ => join(&[&files, b" by ", who, b": not tried in A, ", &line.b, b" in B"]),
-        };
     }
 
     /// The ancestors whose exit status differs too.
@@ -535,13 +408,6 @@ impl<'a> Maker<'a> {
             names.push(last);
         }
         join(&[b"; then also ", &names.join(&b", "[..])])
-    }
-
-    fn who(&self, group: &Group, process: &[u8]) -> Vec<u8> {
-        match group.pairs.len() {
-            0 | 1 => process.to_vec(),
-            more => join(&[process, format!(" and {}", counted(more as u64 - 1, ["other", "others"])).as_bytes()]),
-        }
     }
 
     fn files(&self, paths: &[u32]) -> Vec<u8> {
@@ -637,6 +503,31 @@ pub(super) fn word(what: &What) -> &'static str {
     }
 }
 
+/// Which run has what a difference is about.
+fn which(what: &What) -> Which {
+    let found = |outcome: Outcome| outcome == Outcome::Found;
+    let (a, b) = match what {
+        What::Missing { a, b, .. } | What::Tcp { a, b, .. } if found(*a) || found(*b) => (found(*a), found(*b)),
+        What::Searched { a: Place::At(_), b: Place::At(_), .. } => (true, true),
+        What::Searched { a: Place::At(_), .. } => (true, false),
+        What::Searched { b: Place::At(_), .. } => (false, true),
+        What::Missing { a, b, .. } | What::Tcp { a, b, .. } | What::Opened { a, b, .. } => {
+            (*a != Outcome::Untouched, *b != Outcome::Untouched)
+        }
+        What::Searched { a, b, .. } => (*a != Place::Untried, *b != Place::Untried),
+        What::Argv { removed, added } => (!removed.is_empty(), !added.is_empty()),
+        What::Count { a, b } | What::Bpf { a, b, .. } => (*a > 0, *b > 0),
+        What::Alone { side, .. } => (*side == Side::A, *side == Side::B),
+        What::Unrecorded { side, .. } => (*side == Side::B, *side == Side::A),
+        What::Cwd | What::User { .. } | What::Access { .. } | What::Exit => (true, true),
+    };
+    match (a, b) {
+        (true, false) => Which::OnlyA,
+        (false, true) => Which::OnlyB,
+        _ => Which::Both,
+    }
+}
+
 /// The events that may have been lost, for the end of a sentence.
 fn reason(gaps: &Gaps) -> String {
     let lost = gaps.sum();
@@ -686,6 +577,10 @@ fn times(count: u64) -> Vec<u8> {
         1 => b"once".to_vec(),
         count => format!("{} times", grouped(count)).into_bytes(),
     }
+}
+
+fn in_both(a: &[u8], b: &[u8]) -> Vec<u8> {
+    join(&[a, b" in A, ", b, b" in B"])
 }
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {

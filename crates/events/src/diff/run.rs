@@ -11,6 +11,7 @@ use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED};
@@ -95,6 +96,9 @@ pub(super) struct RunRole {
     pub(super) uid: u32,
     /// Wait statuses, each with its count.
     pub(super) exits: BTreeMap<u32, u64>,
+    /// A process of the role: the first one that failed, otherwise the first one.
+    pub(super) process: Tgid,
+    pub(super) failed: bool,
     /// Whether its parent is unknown because the fork was lost.
     pub(super) orphan: bool,
     /// The files that it opened or tried to open. Each role has a small table of its own, which does not grow with the others.
@@ -192,7 +196,7 @@ pub struct Run {
 const PLACE: usize = 22;
 
 /// Bytes of a role with its places in the tables, and of its list of arguments beside the arguments.
-const ROLE: usize = 352;
+const ROLE: usize = 360;
 
 impl Run {
     /// An empty run with this memory limit in bytes.
@@ -254,7 +258,11 @@ impl Run {
             Body::Open(open) => self.opened(role, process, open),
             Body::Exit(exit) => {
                 if let Some(role) = self.roles.get_mut(role as usize) {
-                    *role.exits.entry(exit.record.status & 0xffff).or_default() += 1;
+                    let status = exit.record.status & 0xffff;
+                    *role.exits.entry(status).or_default() += 1;
+                    if status != 0 && !std::mem::replace(&mut role.failed, true) {
+                        role.process = process.key.tgid;
+                    }
                 }
             }
             Body::Bpf(bpf) => {
@@ -383,7 +391,21 @@ impl Run {
         let role = RoleId::try_from(self.roles.len()).ok().filter(|role| *role != TOP)?;
         let orphan = parent == TOP && matches!(process.origin, Origin::FirstSeen | Origin::Older);
         let (exits, opens, tries, loads, peers) = Default::default();
-        self.roles.push(RunRole { parent, image, execs: 0, uid: u32::MAX, exits, orphan, opens, tries, loads, peers });
+        let (process, failed, execs, uid) = (process.key.tgid, false, 0, u32::MAX);
+        self.roles.push(RunRole {
+            parent,
+            image,
+            execs,
+            uid,
+            exits,
+            process,
+            failed,
+            orphan,
+            opens,
+            tries,
+            loads,
+            peers,
+        });
         self.index.insert((parent, image), role);
         Some(role)
     }

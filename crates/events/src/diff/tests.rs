@@ -1,7 +1,7 @@
 mod causes;
 mod count;
 
-use super::{DiffReport, Gaps, Run, Show, Status, compare};
+use super::{DiffReport, Gaps, Run, Show, Status, Which, compare};
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
 use crate::synthetic::{Maker, payload};
@@ -474,6 +474,37 @@ fn what_does_not_fit_is_unknown() {
     let report = between(run(usize::MAX), run(20_000));
     assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0), "{}", text(&report));
     assert!(text(&report).contains("exceeds --memory"), "{}", text(&report));
+}
+
+#[test]
+fn lines_have_a_role_and_a_side() {
+    let run = |good: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        let cc = made.start(100, &["cc1", "f.c"]);
+        made.open(cc, "v.h", if good { 3 } else { ENOENT });
+        made.exit(cc, if good { 0 } else { FAILED });
+        if good {
+            made.start(100, &["ld"]);
+        }
+        made.exit(100, if good { 0 } else { FAILED });
+        made.run()
+    };
+    let report = compare(run(true), Vec::new(), run(false), &[]);
+    let lines = || report.lines.iter().chain(&report.rest);
+    let of: Vec<_> = lines().map(|line| (line.kind, line.which, line.cause, line.role, line.alone.is_some())).collect();
+    let expected = [
+        ("missing", Which::OnlyA, true, 2, false),
+        ("exit", Which::Both, false, 2, false),
+        ("exec", Which::OnlyA, false, 1, true),
+    ];
+    assert_eq!(of, expected);
+    let roles: Vec<_> = report.roles.iter().map(|role| (role.parent, &role.process[..], role.b.process.0)).collect();
+    assert_eq!(roles, [(0, &b""[..], 0), (0, b"make", 100), (1, b"cc1 f.c", 101)]);
+    assert_eq!(report.roles[2].a.argv, [b"cc1".to_vec(), b"f.c".to_vec()]);
+    // Without a failure, all that nothing explains is a cause.
+    let flag = |flag| Made::new("/a", 100, &["cc1", flag]).run();
+    let report = compare(flag("-O1"), Vec::new(), flag("-O2"), &[]);
+    assert!(matches!(&report.lines[..], [line] if line.cause && line.which == Which::Both), "{report:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tracetui_shared::id::Tgid;
 
 /// The number of a node in its tree. 0 is above all.
 pub(super) type NodeId = usize;
@@ -19,6 +20,7 @@ pub(super) struct RoleNode {
     pub(super) cwd: u32,
     pub(super) argv: Vec<u32>,
     pub(super) forked: bool,
+    pub(super) process: Tgid,
     pub(super) orphan: bool,
     pub(super) execs: u64,
     /// The lowest user id at an exec; `u32::MAX` without one.
@@ -167,7 +169,9 @@ impl Tree {
         let mut nodes = vec![RoleNode::default()];
         let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::new();
         let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
-        for RunRole { parent, image, execs, uid, exits, orphan, opens, tries, loads, peers } in run.roles {
+        for role in run.roles {
+            let RunRole { parent, image, execs, uid, exits, process, failed, orphan, opens, tries, loads, peers } =
+                role;
             let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
             let (forked, exe, cwd, argv) = match image {
                 RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
@@ -182,6 +186,7 @@ impl Tree {
                     exe,
                     cwd,
                     argv: argv.clone(),
+                    process,
                     orphan,
                     uid: u32::MAX,
                     ..RoleNode::default()
@@ -192,6 +197,9 @@ impl Tree {
                 nodes[parent].children.push(id);
             }
             let node = &mut nodes[id];
+            if failed && node.exits.iter().all(|(status, _)| *status == 0) {
+                node.process = process;
+            }
             node.execs += execs;
             node.uid = node.uid.min(uid);
             node.exits.extend(exits);
@@ -313,9 +321,9 @@ fn unwrap(tree: &mut Tree, other: &Tree) {
 fn complete(tree: &mut Tree, node: NodeId, other: &Tree, like: NodeId) {
     let has = |tree: &Tree, node: NodeId| tree.nodes[node].children.iter().any(|child| tree.nodes[*child].forked);
     if has(other, like) && !has(tree, node) {
-        let RoleNode { exe, cwd, argv, .. } = &tree.nodes[node];
-        let forked = RoleNode { exe: *exe, cwd: *cwd, argv: argv.clone(), forked: true, ..RoleNode::default() };
-        tree.nodes.push(forked);
+        let RoleNode { exe, cwd, process, ref argv, .. } = tree.nodes[node];
+        let argv = argv.clone();
+        tree.nodes.push(RoleNode { exe, cwd, argv, process, forked: true, ..RoleNode::default() });
         let id = tree.nodes.len() - 1;
         tree.nodes[node].children.push(id);
     }
