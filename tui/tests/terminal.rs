@@ -42,7 +42,7 @@ const REDRAW: &str = "\x0c";
 const BACK: &str = "\x1b\x0c";
 
 /// Each view, and each state in which keys mean something else: the keys that lead there, and a text that is there only.
-const STATES: [(&str, &str, &str); 14] = [
+const STATES: [(&str, &str, &str); 15] = [
     ("events", "1", " DETAIL"),
     ("tree", "2", " COMMAND"),
     ("top", "3", " EVENTS "),
@@ -57,6 +57,7 @@ const STATES: [(&str, &str, &str); 14] = [
     ("filter line", "1f", " filter> "),
     ("search", "1/", "Enter keep n N next"),
     ("time", "1T", " go to time> "),
+    ("name of a recording", "1D", " compare with> "),
 ];
 
 fn recording() -> &'static str {

@@ -95,6 +95,7 @@ pub(crate) fn all(view: View) -> &'static [&'static str] {
         View::Tree => TreeColumn::NAMES,
         View::Top => TopColumn::NAMES,
         View::Bpf => BpfColumn::NAMES,
+        View::Diff => &[],
     }
 }
 
@@ -103,7 +104,7 @@ pub(crate) fn needed(view: View) -> Option<&'static str> {
     match view {
         View::Events => Some("detail"),
         View::Bpf => Some("target"),
-        View::Tree | View::Top => None,
+        View::Tree | View::Top | View::Diff => None,
     }
 }
 
@@ -158,7 +159,8 @@ mod tests {
     #[test]
     fn the_names_are_those_of_the_titles() {
         assert_eq!(all(View::Events), Column::ALL.map(Column::name));
-        for view in View::ALL {
+        assert!(all(View::Diff).is_empty());
+        for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
             assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
             assert!(automatic(view, 0).len() < automatic(view, 80).len());
             assert_eq!(automatic(view, 160), all(view));

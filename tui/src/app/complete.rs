@@ -1,5 +1,6 @@
 //! Completion in the filter line: names of fields, and values that are known or occur in events.
 
+use super::edit::Line;
 use rustc_hash::FxHashMap;
 use tracetui_events::enrich::World;
 use tracetui_events::event::Tables;
@@ -54,6 +55,25 @@ impl Completion {
         };
         let typed = text[start..].to_owned();
         (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None })
+    }
+
+    /// The completions of the name of a file at the end of a path. `names` are those in its directory.
+    pub(crate) fn of_file(path: &str, names: &[String]) -> Option<Completion> {
+        let start = path.rfind('/').map_or(0, |slash| slash + 1);
+        let typed = &path[start..];
+        let fits = |name: &&String| name.starts_with(typed) && name.starts_with('.') == typed.starts_with('.');
+        let offer = |name: &String| Offer { text: name.clone(), note: Vec::new() };
+        let offers: Vec<Offer> = names.iter().filter(fits).take(OFFERED).map(offer).collect();
+        (!offers.is_empty()).then(|| Completion { start, typed: typed.to_owned(), offers, chosen: None })
+    }
+
+    /// Inserts the completed text into the line. Returns the completion if there is a choice.
+    pub(crate) fn insert(mut self, line: &mut Line) -> Option<Completion> {
+        if let [_] = self.offers.as_slice() {
+            self.chosen = Some(0);
+        }
+        line.replace(self.start, self.text());
+        Some(self).filter(|completion| completion.offers.len() > 1)
     }
 
     /// The common start of all offers.

@@ -160,6 +160,11 @@ pub struct History {
 }
 
 impl History {
+    /// The newest line; empty if there is none.
+    pub fn newest(&self) -> &str {
+        self.lines.last().map_or("", String::as_str)
+    }
+
     /// Appends a line, unless it is empty or equal to the last one.
     pub fn add(&mut self, line: &str) {
         if line.is_empty() || self.lines.last().is_some_and(|last| last == line) {

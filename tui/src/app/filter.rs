@@ -145,6 +145,12 @@ impl FilterState {
         Ok(Change::Applied)
     }
 
+    /// Replaces the whole filter by this part.
+    pub(crate) fn replace(&mut self, part: &str, world: &World) -> Result<Change, FilterError> {
+        self.replaced.clear();
+        self.take(part, world)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.parts.clear();
         self.replaced.clear();
@@ -165,18 +171,14 @@ impl FilterState {
     /// Completes the text before the cursor as far as that is unambiguous, or inserts another offer. `None` without completions.
     pub(crate) fn complete(&mut self, next: bool, store: &Store, world: &World) -> Option<Change> {
         let line = self.line.as_mut()?;
-        let mut completion = match self.completion.take() {
+        let completion = match self.completion.take() {
             Some(mut completion) => {
                 completion.step(next);
                 completion
             }
             None => Completion::of(line.parts().0, store, world)?,
         };
-        if let [_] = completion.offers.as_slice() {
-            completion.chosen = Some(0);
-        }
-        line.replace(completion.start, completion.text());
-        self.completion = Some(completion).filter(|completion| completion.offers.len() > 1);
+        self.completion = completion.insert(line);
         Some(self.try_line(world))
     }
 

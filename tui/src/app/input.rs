@@ -1,5 +1,6 @@
 //! The inputs and the effects of the dashboard.
 
+pub use super::compared::Compared;
 use super::device::{KeyEvent, MouseEvent};
 use super::find::Find;
 use std::time::Duration;
@@ -21,6 +22,12 @@ pub enum Input {
     Finding(u64),
     /// The search ended: with the time of the match, if there is one, or with the reason why the recording cannot be searched.
     Found(Result<Option<u64>, String>),
+    /// The recordings and directories beside this path, in which the text before the cursor ends.
+    Listed(String, Vec<String>),
+    /// How much of both runs the comparison has read, in percent.
+    Comparing([u8; 2]),
+    /// The comparison ended: with its result, or with the reason why there is none.
+    Compared(Result<Box<Compared>, String>),
     /// The lookup of why the event with this id failed has ended.
     Looked(Id, Answer),
     Key(KeyEvent),
@@ -91,6 +98,10 @@ pub enum Effect {
     /// Look up why the event with this id failed: [`Input::Looked`] follows.
     Look(Id, Box<Lookup>),
     CountRuns(bool),
+    /// List the recordings and directories beside this path: [`Input::Listed`] follows.
+    ListFiles(String),
+    /// Compare the trace with this recording, or stop comparing: [`Input::Comparing`] and [`Input::Compared`] follow.
+    Compare(Option<String>),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,
     /// Send these bytes to COMMAND's terminal as if they were typed.

@@ -22,6 +22,11 @@ impl KeptEvents {
         KeptEvents { excerpt: Excerpt::new(app.world(), kinds, ""), next: app.store().first_id(), evicted: 0 }
     }
 
+    /// The first event that has not been taken.
+    pub(crate) fn reached(&self) -> Id {
+        self.next
+    }
+
     /// The frames of the next part, and whether it is the last one.
     pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
         let (store, world) = (app.store(), app.world());

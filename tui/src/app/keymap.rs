@@ -23,6 +23,21 @@ macro_rules! actions {
                 matches!(self, Action::Record | Action::Pause)
             }
 
+            /// Whether it changes which events are shown.
+            pub(crate) fn filters_events(self) -> bool {
+                matches!(
+                    self,
+                    Action::EditFilter
+                        | Action::Failures
+                        | Action::OnlyTree
+                        | Action::OnlyComm
+                        | Action::OnlyDir
+                        | Action::NotComm
+                        | Action::OnlyUser
+                        | Action::Toggle(_)
+                )
+            }
+
             /// The line in the help overlay of a replay, where that is another one.
             fn help_in_replay(self) -> Option<&'static str> {
                 match self {
@@ -131,6 +146,9 @@ actions! {
     BpfReverse "bpf-reverse" "reverse the order",
     BpfGone "bpf-gone" "hide or show unloaded programs",
     Columns "columns" "choose the columns of the view",
+    Diff "diff" "compare the trace with a recording: show the differences; again: choose another recording",
+    DiffEvents "diff-events" "show the events of the process in the trace, at the event of the difference",
+    DiffAll "diff-all" "show or hide differences that follow from others",
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -145,6 +163,8 @@ pub(crate) enum Scope {
     Top,
     /// While BPF programs are shown; takes precedence over the following.
     Bpf,
+    /// While the differences from a recording are shown; takes precedence over the following.
+    Diff,
     /// In a replay; takes precedence over [`Scope::Everywhere`].
     Replay,
 }
@@ -158,6 +178,7 @@ impl Scope {
             Scope::Tree => "in the tree",
             Scope::Top => "in Top",
             Scope::Bpf => "in BPF",
+            Scope::Diff => "in Diff",
             Scope::Replay => "in a replay",
         }
     }
@@ -174,6 +195,7 @@ named! {
         Tree "Process tree",
         Top "Top",
         Bpf "BPF programs",
+        Diff "Differences",
         Replay "Replay",
     }
 }
@@ -233,6 +255,7 @@ const fn bind(
         Section::Tree => Scope::Tree,
         Section::Top => Scope::Top,
         Section::Bpf => Scope::Bpf,
+        Section::Diff => Scope::Diff,
         Section::Replay => Scope::Replay,
         _ => Scope::Everywhere,
     };
@@ -277,6 +300,11 @@ const OF_BPF: &[Binding] = &[
     bind(Section::Bpf, &[key('s'), f(6)], Action::BpfSort, "sort", "sort by the next column; reverse"),
     bind(Section::Bpf, &[key('S')], Action::BpfReverse, "", "sort by the next column; reverse"),
     bind(Section::Bpf, &[key('a')], Action::BpfGone, "gone", "hide or show unloaded programs"),
+];
+
+const OF_DIFF: &[Binding] = &[
+    bind(Section::Diff, &[key('p')], Action::DiffEvents, "events", "events of the process"),
+    bind(Section::Diff, &[key('a')], Action::DiffAll, "all", "show or hide what follows"),
 ];
 
 const OF_REPLAY: &[Binding] = &[
@@ -329,9 +357,10 @@ const BEFORE_KINDS: &[Binding] = &[
 ];
 
 const AFTER_KINDS: &[Binding] = &[
-    bind(Section::View, &[key('!')], Action::LossReport, "loss", "lost events; output"),
+    bind(Section::View, &[key('!')], Action::LossReport, "loss", "loss; output; diff"),
     bind(Section::View, &[key('w'), f(7)], Action::Record, "record", "record on or off"),
-    bind(Section::View, &[key('o')], Action::Output, "", "lost events; output"),
+    bind(Section::View, &[key('D')], Action::Diff, "", "loss; output; diff"),
+    bind(Section::View, &[key('o')], Action::Output, "", "loss; output; diff"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
     bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "go back; remove filters"),
     bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down or up"),
@@ -362,8 +391,9 @@ pub struct Keymap {
 impl Default for Keymap {
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        let mut keymap =
-            Keymap { bindings: [OF_TREE, OF_TOP, OF_BPF, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() };
+        let mut keymap = Keymap {
+            bindings: [OF_TREE, OF_TOP, OF_BPF, OF_DIFF, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat(),
+        };
         keymap.name_hidden_kinds();
         keymap
     }
@@ -614,7 +644,8 @@ mod tests {
     #[test]
     fn no_key_means_two_things_in_one_place() {
         let keymap = Keymap::default();
-        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Bpf, Scope::Replay] {
+        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Bpf, Scope::Diff, Scope::Replay]
+        {
             let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
             assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
         }

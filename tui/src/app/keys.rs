@@ -21,7 +21,8 @@ impl Scope {
         let (view, overlay) = (app.views.shown, app.screen.overlay.map(|overlay| overlay.kind));
         // Enter goes to COMMAND's terminal, not to the row behind it.
         let of_view = view.scope().filter(|_| !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output)));
-        let has_detail = matches!(view, View::Events | View::Bpf) && overlay.is_none() && app.detail.size().is_some();
+        let has_detail =
+            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && app.detail.size().is_some();
         let replays = app.replay.is_some() && overlay != Some(OverlayKind::Columns);
         let others = [has_detail.then_some(Scope::Detail), replays.then_some(Scope::Replay), Some(Scope::Everywhere)];
         of_view.into_iter().chain(others.into_iter().flatten()).collect()
@@ -79,6 +80,9 @@ impl App {
         if self.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
             return self.typed_time(press);
         }
+        if self.views.diff.prompt.line.is_some() {
+            return self.typed_file(press);
+        }
         if self.filter.line().is_some() {
             self.typed_in_filter(press, more);
         } else {
@@ -134,6 +138,9 @@ impl App {
             self.screen.help.text = line.text();
         } else if self.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
             self.replay.iter_mut().filter_map(|replay| replay.line.as_mut()).for_each(|line| line.paste(text));
+        } else if let Some(line) = &mut self.views.diff.prompt.line {
+            line.paste(text);
+            self.views.diff.prompt.completion = None;
         } else if self.filter.line().is_some() {
             let change = self.filter.paste(text, self.pipeline.world());
             self.changed(Ok(change));
@@ -153,6 +160,7 @@ impl App {
             || self.filter.line().is_some()
             || self.search.line().is_some()
             || self.replay.as_ref().is_some_and(|replay| replay.line.is_some())
+            || self.views.diff.prompt.line.is_some()
     }
 
     pub(super) fn act(&mut self, action: Action) -> Effects {
@@ -192,6 +200,7 @@ impl App {
             Action::ShowTree => self.show(View::Tree),
             Action::ShowTop => self.show(View::Top),
             Action::ShowBpf => self.show(View::Bpf),
+            Action::Diff => return self.show_diff(),
             Action::NextView => self.show_next(1),
             Action::PreviousView => self.show_next(-1),
             _ => return Handled::No,
@@ -304,8 +313,17 @@ impl App {
         if self.detail.back(self.events.selected()) {
             return self.select_behind_pane();
         }
+        // The search for the event of a difference is part of the step.
+        let from_diff = self.left.as_ref().is_some_and(|left| left.view == View::Diff);
+        if from_diff && self.back_to_view() {
+            self.search.clear();
+            return;
+        }
         if self.search.clear() || self.back_to_view() {
             return;
+        }
+        if self.views.shown == View::Diff {
+            return self.leave_diff();
         }
         let peeled = self.filter.peel(self.pipeline.world());
         self.changed(peeled);

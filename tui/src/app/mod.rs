@@ -1,10 +1,13 @@
 //! The state of the dashboard, without widgets and I/O: each change is an [`Input`], its result a list of [`Effect`]s.
 
+pub(crate) mod branch;
 mod clipboard;
 pub(crate) mod columns;
+mod compared;
 pub(crate) mod complete;
 pub(crate) mod copy;
 pub(crate) mod device;
+mod diff;
 pub(crate) mod edit;
 pub(crate) mod filter;
 pub mod find;
@@ -43,7 +46,7 @@ pub(crate) mod testing;
 
 use columns::Columns;
 use filter::FilterState;
-pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
+pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
 use keymap::{Action, Keymap};
 use layout::Areas;
 use loaded::Loaded;
@@ -302,6 +305,11 @@ impl App {
     /// Whether events of this kind are collected.
     pub(crate) fn is_traced(&self, kind: Kind) -> bool {
         self.pipeline.kinds().is_none_or(|kinds| kinds.contains(kind))
+    }
+
+    /// Whether COMMAND runs, or without one the trace.
+    pub(crate) fn is_running(&self) -> bool {
+        self.output.as_ref().map_or(self.source == SourceState::Live, |output| output.ended().is_none())
     }
 
     /// The state of a process without an end. An excerpt may have left its exit out.

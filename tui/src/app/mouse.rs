@@ -46,6 +46,9 @@ impl App {
         let hit = |cells: &[(u16, u16)]| cells.iter().position(|(from, to)| (*from..*to).contains(&at.x));
         if areas.filter.contains(at) {
             let action = match (hit(&self.extent.tabs), hit(&self.extent.chips)) {
+                (Some(view), _) if View::ALL[view] == View::Diff && self.views.shown == View::Diff => {
+                    return Vec::new();
+                }
                 (Some(view), _) => View::ALL[view].action(),
                 (None, Some(kind)) => Action::Toggle(Kind::DEFAULT_FIRST[kind]),
                 (None, None) => return Vec::new(),

@@ -140,7 +140,7 @@ impl App {
                 let (pid, uid) = (process.key.tgid, process.uid);
                 Some(ActedOn { pid, uid, comm: process.comm.to_vec(), process: Some(process.key) })
             }
-            View::Top | View::Bpf => None,
+            View::Top | View::Bpf | View::Diff => None,
         }
     }
 }

@@ -96,7 +96,7 @@ impl App {
             }
         };
         let most = match overlay.kind {
-            OverlayKind::Columns => columns::all(view).len() - 1,
+            OverlayKind::Columns => columns::all(view).len().saturating_sub(1),
             _ => self.extent.overlay,
         };
         overlay.scroll = match (overlay.scroll.min(most).saturating_add_signed(by), overlay.kind) {

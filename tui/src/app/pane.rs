@@ -96,9 +96,9 @@ impl App {
             Action::Why => self.show_why(),
             Action::PaneDown => self.move_in_pane(true),
             Action::PaneUp => self.move_in_pane(false),
-            // The pane of a program has no tabs.
-            Action::NextTab if self.views.shown == View::Bpf => self.show_next(1),
-            Action::PreviousTab if self.views.shown == View::Bpf => self.show_next(-1),
+            // The panes of the other views have no tabs.
+            Action::NextTab if self.views.shown != View::Events => self.show_next(1),
+            Action::PreviousTab if self.views.shown != View::Events => self.show_next(-1),
             Action::NextTab => self.detail.show(step(Tab::ALL, self.detail.tab, 1)),
             Action::PreviousTab => self.detail.show(step(Tab::ALL, self.detail.tab, -1)),
             Action::ToParent => self.go_to_parent(),

@@ -69,6 +69,8 @@ struct Hunt {
     /// Whether the search wrapped around the end of the list.
     wrapped: bool,
     from: Id,
+    /// Whether it waits until the list has all its rows.
+    waits: bool,
 }
 
 /// The result of one slice of a search.
@@ -286,6 +288,12 @@ impl Search {
         self.next(selected, way);
     }
 
+    /// Searches for a text from the first row on, once the list has all its rows.
+    pub fn look_for_first(&mut self, text: &str, world: &World) {
+        self.look_for(text, 0, Way::Down, world);
+        self.hunt = self.pattern.is_some().then(|| Hunt { waits: true, ..Hunt::new(0, Way::Down) });
+    }
+
     pub fn next(&mut self, selected: Id, way: Way) {
         self.moved = false;
         let at = if way == Way::Down { selected + 1 } else { selected };
@@ -300,6 +308,9 @@ impl Search {
     pub fn hunt(&mut self, list: &EventList, rows: Rows, store: &Store, world: &World, budget: usize) -> Found {
         let Search { pattern, hunt: running, buffers, origin, moved, .. } = self;
         let (Some(hunt), Some(pattern)) = (running.as_mut(), pattern) else { return Found::Nothing };
+        if hunt.waits && list.scanning(store) {
+            return Found::Nothing;
+        }
         for _ in 0..budget {
             let Some(id) = hunt.step(list, rows) else {
                 let back = std::mem::take(moved).then_some(*origin);
@@ -321,7 +332,7 @@ impl Search {
 
 impl Hunt {
     fn new(at: Id, way: Way) -> Hunt {
-        Hunt { at, way, wrapped: false, from: at }
+        Hunt { at, way, wrapped: false, from: at, waits: false }
     }
 
     /// The next row to check. `None` after all rows were checked, or at the end of an incomplete list.

@@ -24,7 +24,8 @@ impl App {
     }
 
     pub(super) fn show_next(&mut self, by: isize) {
-        self.show(step(View::ALL, self.views.shown, by));
+        let next = step(View::ALL, self.views.shown, by);
+        self.show(if next == View::Diff && !self.views.diff.is_open() { step(View::ALL, next, by) } else { next });
     }
 
     /// Selects the process of the selected event in the tree, unless the tree shows the current state or a whole recording.
@@ -38,9 +39,12 @@ impl App {
     }
 
     fn switch(&mut self, view: View) {
-        // The pane of a BPF program cannot show an event.
-        if view != View::Events || self.views.shown == View::Bpf {
+        // The panes of other views cannot show an event.
+        if view != View::Events || matches!(self.views.shown, View::Bpf | View::Diff) {
             self.detail.close();
+        }
+        if view == View::Diff && self.views.shown != View::Diff {
+            (self.views.diff.from, self.screen.overlay) = (self.views.shown, None);
         }
         self.views.shown = view;
         self.views.count(self.loaded().moment(), &self.events, &self.store, self.pipeline.world());
@@ -101,6 +105,7 @@ impl App {
             Action::SubtreeEvents => _ = self.show_subtree(),
             Action::TopEvents | Action::TopHide => self.show_or_hide_group(action == Action::TopEvents),
             Action::BpfEvents => self.show_program(),
+            Action::DiffEvents => self.show_events_of_difference(),
             Action::Why if self.views.shown == View::Tree => self.explain_process(),
             _ => return Handled::No,
         }
@@ -129,7 +134,10 @@ impl App {
     }
 
     /// Changes the filter, and shows the events that pass it. Esc goes back.
-    fn show_events(&mut self, change: impl FnOnce(&mut FilterState, &World) -> Result<Change, FilterError>) -> bool {
+    pub(super) fn show_events(
+        &mut self,
+        change: impl FnOnce(&mut FilterState, &World) -> Result<Change, FilterError>,
+    ) -> bool {
         let (view, filter) = (self.views.shown, self.filter.text());
         let selected = self.events.selected().filter(|_| !self.events.follows());
         let changed = change(&mut self.filter, self.pipeline.world());

@@ -1,14 +1,17 @@
 //! Synthetic frames, for tests.
 
-use super::{App, Input, Preferences, Settings, Tick};
+use super::{App, Compared, Input, Preferences, Settings, Tick};
 use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
 use tracetui_events::budget::Budget;
+use tracetui_events::diff::{Run, compare};
 use tracetui_events::event::lost::{Cause, LostRecord};
-use tracetui_events::frame::host::{Clock, HostFrame};
+use tracetui_events::frame::host::{Clock, HostFrame, Trace};
+use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::synthetic::Maker;
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -53,6 +56,55 @@ pub(crate) fn work(app: &mut App) {
         }
         app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     }
+}
+
+/// A build: make starts a compiler for each source, and links. `good`: the header is found.
+pub(crate) fn build(made: &mut Maker, good: bool) {
+    made.exec(100, "make", &["make", "-j2"], 0);
+    for (pid, source) in [(101, "f1.c"), (102, "f2.c")] {
+        made.fork(100, "make", pid);
+        made.like.ppid = Tgid(100);
+        made.exec(pid, "cc1", &["cc1", "-quiet", source, if good { "-O1" } else { "-O2" }], 0);
+        made.open(pid, "cc1", source, 3);
+        made.open(pid, "cc1", "inc1/v.h", if good { 4 } else { -2 });
+        if good {
+            made.open(pid, "cc1", "/usr/include/stdio.h", 5);
+        } else {
+            ["inc2/v.h", "/usr/include/v.h"].iter().for_each(|path| made.open(pid, "cc1", path, -2));
+        }
+        made.exit(pid, "cc1", if good { 0 } else { 1 << 8 });
+    }
+    if good {
+        made.fork(100, "make", 103);
+        made.exec(103, "ld", &["ld", "-o", "prog"], 0);
+        made.exit(103, "ld", 0);
+    }
+    made.exit(100, "make", if good { 0 } else { 2 << 8 });
+}
+
+/// The differences between two such builds.
+pub(crate) fn differences() -> Box<Compared> {
+    let run = |good: bool| {
+        let mut made = Maker::default();
+        made.host(&HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), filter: String::new() }));
+        build(&mut made, good);
+        let (mut pipeline, mut run) = (Pipeline::default(), Run::new(usize::MAX));
+        pipeline.feed(made.batch());
+        pipeline.end();
+        pipeline.next(None, &mut |seen, _| {
+            run.take(seen);
+            Disposition::Delivered
+        });
+        run.close();
+        run
+    };
+    let notes = ["bad.ttr: ends early, at offset 812: the trace was killed", "the runs differ"];
+    Box::new(Compared {
+        a: "good.ttr".into(),
+        b: "bad.ttr".into(),
+        report: compare(run(true), Vec::new(), run(false), &[]),
+        notes: notes.map(str::to_owned).into(),
+    })
 }
 
 /// Presses keys: letters, and control characters for the keys that produce them.

@@ -39,6 +39,18 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
                 self.screen.said(Some(why), self.now)
             }
+            Input::Listed(path, names) => {
+                self.listed(&path, &names);
+                vec![Effect::Redraw]
+            }
+            Input::Comparing(percent) => {
+                self.comparing(percent);
+                vec![Effect::Redraw]
+            }
+            Input::Compared(result) => {
+                self.compared(result);
+                vec![Effect::Redraw]
+            }
             Input::Looked(id, answer) => {
                 self.reasons.looked(id, answer);
                 vec![Effect::Redraw]
@@ -81,6 +93,7 @@ impl App {
         }
         effects.extend(self.reasons.question.take().map(|(id, question)| Effect::Look(id, question)));
         effects.extend(self.replay.as_mut().and_then(|replay| replay.asked.take()).map(Effect::Find));
+        effects.extend(self.views.diff.asked.take().map(Effect::Compare));
         effects
     }
 

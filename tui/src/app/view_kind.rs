@@ -13,5 +13,14 @@ named! {
         Top "Top",
         /// The BPF programs and their attachments.
         Bpf "BPF",
+        /// The differences from a recording.
+        Diff "Diff",
+    }
+}
+
+impl View {
+    /// Whether its rows are events, or made from them. The filter applies to these.
+    pub(crate) fn is_of_events(self) -> bool {
+        matches!(self, View::Events | View::Tree | View::Top)
     }
 }

@@ -3,6 +3,7 @@
 mod around;
 pub mod bpf;
 pub mod btf;
+mod compare;
 pub mod completions;
 pub mod config;
 pub mod cut;

@@ -281,7 +281,7 @@ pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
 /// A job that runs with the ids of the user.
 type Act = Box<dyn FnOnce() + Send>;
 
-/// Creates files as the user who invoked sudo while a trace runs. The other threads may not do that any more.
+/// Creates, lists and opens files as the user who invoked sudo while a trace runs. The other threads may not do that any more.
 #[derive(Debug)]
 pub struct Opener {
     requests: mpsc::Sender<Act>,
@@ -329,7 +329,10 @@ impl Opener {
         recorder
     }
 
-    async fn act<T: Send + 'static>(&self, act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    pub(super) async fn act<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let (answer, answered) = oneshot::channel();
         let gone = || io::Error::other("the thread that opens files has ended");
         // An error means that nobody waits any more.

@@ -34,10 +34,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, e
     if area.is_empty() {
         return;
     }
-    if app.views.shown == View::Bpf {
-        extent.detail = super::bpf::detail(frame, area, app, theme);
-        return;
+    match app.views.shown {
+        View::Bpf => extent.detail = super::bpf::detail(frame, area, app, theme),
+        View::Diff => extent.detail = super::diff::detail(frame, area, app, theme),
+        View::Events | View::Tree | View::Top => of_event(frame, area, app, theme, extent),
     }
+}
+
+fn of_event(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, extent: &mut Extent) {
     let at_side = area.x > 0;
     let area = if at_side { border(frame, area, theme) } else { area };
     let Some(subject) = app.detail.subject(app.events().selected()) else { return };
@@ -205,7 +209,7 @@ pub(super) struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn charset(&self) -> Charset {
+    pub(super) fn charset(&self) -> Charset {
         self.theme.charset
     }
 

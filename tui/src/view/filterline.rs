@@ -22,6 +22,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
         typed(frame, area, "go to time> ", line, app, theme);
         return none;
     }
+    if let Some(line) = &app.views.diff.prompt.line {
+        typed(frame, area, "compare with> ", line, app, theme);
+        return none;
+    }
     if let Some(line) = &app.screen.help.line {
         typed(frame, area, "search the help> ", line, app, theme);
         return none;
@@ -74,8 +78,7 @@ fn counts(app: &App, width: u16) -> Piece {
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
     // The filter and the search need the room more than the titles of other views, or the number of kept events.
-    // The filter applies to events, not to BPF programs.
-    let filter = if app.views.shown == View::Bpf { String::new() } else { app.filter.text() };
+    let filter = if app.views.shown.is_of_events() { app.filter.text() } else { String::new() };
     let searches = app.search.pattern().is_some();
     // A filter and a search share the line.
     let width = if searches && !filter.is_empty() && area.width < 100 { area.width.min(59) } else { area.width };
@@ -95,13 +98,14 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, C
         View::Tree => super::tree::counts(app, area.width, theme),
         View::Top => super::top::choice(app, area.width, theme),
         View::Bpf => super::bpf::counts(app, area.width, theme),
+        View::Diff => super::diff::counts(app, theme),
     };
     let (mut left, tabs) = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(filter.as_bytes(), theme.charset, usize::from(area.width));
     let label = match (text.is_empty(), app.search.pattern()) {
-        (true, None) if app.views.shown == View::Bpf => format!("{} find", app.key_of(Action::Search)),
+        (true, None) if !app.views.shown.is_of_events() => format!("{} find", app.key_of(Action::Search)),
         (true, None) => format!("{} filter", app.key_of(Action::EditFilter)),
         (false, _) if room >= 40 => "filter".to_owned(),
         _ => String::new(),
@@ -159,6 +163,9 @@ enum Names {
 /// The views with their keys. The shown one is bold.
 fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
     let tab = |view: View| {
+        if view == View::Diff && view != app.views.shown && !app.views.diff.is_open() {
+            return None;
+        }
         let key = app.key_of(view.action());
         match (view == app.views.shown, names) {
             (true, Names::None) => Some(Piece::new(format!(" {key}"), theme.strong())),

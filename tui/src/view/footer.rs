@@ -17,7 +17,7 @@ use tracetui_events::text::{self, grouped, short};
 /// Draws the status line. Completions of the typed text, an error in it, or a temporary message take its place.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let right = [offer(app, theme), place(app, theme)];
-    if let Some(completion) = app.filter.completion() {
+    if let Some(completion) = app.completion() {
         return filterline::offers(frame, area, completion, theme);
     }
     if let Some((error, _)) = filterline::error(app, area.width, theme) {
@@ -26,6 +26,9 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         return ends(frame, area, &[error], &[filterline::rows_of(app, room, theme)], theme);
     }
     if let Some(text) = app.loaded().searching() {
+        return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
+    }
+    if let (None, Some(text)) = (app.screen.message(), super::diff::progress(app)) {
         return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
     }
     if let (None, Some(replay)) = (app.screen.message(), app.replay.as_ref()) {
@@ -117,8 +120,8 @@ fn place(app: &App, theme: Theme) -> Piece {
     let follow = app.key_of(Action::Follow);
     if app.views.shown != View::Events {
         return match app.loaded().moment() {
-            Some(_) => Piece::new(format!(" {follow} now "), theme.paused()),
-            None => Piece::default(),
+            Some(_) if app.views.shown != View::Diff => Piece::new(format!(" {follow} now "), theme.paused()),
+            _ => Piece::default(),
         };
     }
     match (list.paused(), list.follows()) {
@@ -139,7 +142,7 @@ fn place(app: &App, theme: Theme) -> Piece {
 /// text replaces them if it is not in the line above.
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
-    let error = filterline::error(app, area.width, theme).filter(|_| app.filter.completion().is_none());
+    let error = filterline::error(app, area.width, theme).filter(|_| app.completion().is_none());
     if let Some((_, hint)) = error.filter(|(_, hint)| !hint.is_empty()) {
         let left = [Piece::new(format!(" {hint}"), theme.strong())];
         let (key, label) = labels.last().cloned().unwrap_or_default();
@@ -170,12 +173,15 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
 
 fn labels(app: &App) -> Vec<(String, String)> {
     let own = |labels: &[(&str, &str)]| labels.iter().map(|(k, l)| ((*k).to_owned(), (*l).to_owned())).collect();
-    if app.filter.completion().is_some() {
+    if app.completion().is_some() {
         return own(&[("Tab", "next"), ("Shift-Tab", "previous"), ("Enter", "keep"), ("Esc", "as typed")]);
     }
     if app.filter.line().is_some() {
         let keys = [("Enter", "keep"), ("Tab", "complete"), ("Up Down", "history"), ("Ctrl-U", "clear")];
         return own(&[&keys[..], &[("Esc", "revert")]].concat());
+    }
+    if app.views.diff.prompt.line.is_some() {
+        return own(&[("Enter", "compare"), ("Tab", "complete"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
     if app.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
         return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
@@ -234,17 +240,22 @@ fn of_table(app: &App) -> Vec<(String, String)> {
     let shown = |action: Action| match action {
         _ if replay && action.is_live() => false,
         Action::Back => {
-            open || app.loaded().searched().is_some() || app.search.pattern().is_some() || !app.filter.text().is_empty()
+            let leaves = app.views.shown == View::Diff;
+            open || leaves
+                || app.loaded().searched().is_some()
+                || app.search.pattern().is_some()
+                || !app.filter.text().is_empty()
         }
-        Action::EditFilter | Action::Failures if app.views.shown == View::Bpf => false,
+        Action::EditFilter | Action::Failures if !app.views.shown.is_of_events() => false,
         Action::Failures | Action::LossReport => !open,
         Action::Enter => app.detail.size() != Some(Size::Full) || app.detail.row().is_some(),
+        Action::Follow if app.views.shown == View::Diff => false,
         Action::Follow if app.views.shown != View::Events => app.loaded().moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
-            action == Action::Search || !matches!(app.views.shown, View::Top | View::Bpf)
+            action == Action::Search || !matches!(app.views.shown, View::Top | View::Bpf | View::Diff)
         }
         Action::NextTab | Action::PreviousTab | Action::ToParent | Action::Why | Action::NotComm
-            if app.views.shown == View::Bpf =>
+            if !app.views.shown.is_of_events() =>
         {
             false
         }
@@ -282,6 +293,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
         Action::Follow if app.views.shown != View::Events => "now".to_owned(),
+        Action::DiffAll if app.views.diff.all => "fewer".to_owned(),
         Action::FoldAll if !app.events().folds() => "fold".to_owned(),
         Action::Pause if app.events().paused() => "resume".to_owned(),
         Action::Play

@@ -22,6 +22,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         View::Tree => Section::Tree,
         View::Top => Section::Top,
         View::Bpf => Section::Bpf,
+        View::Diff => Section::Diff,
     };
     let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
         (true, true) => (

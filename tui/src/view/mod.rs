@@ -3,6 +3,7 @@
 mod bpf;
 mod columns;
 mod detail;
+mod diff;
 mod events;
 mod filterline;
 mod footer;
@@ -49,6 +50,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             View::Events => events::draw(frame, areas.titles, areas.list, app, theme, extent),
             View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
             View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
+            View::Diff => diff::draw(frame, areas.titles, areas.list, app, theme),
             View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
         };
         detail::draw(frame, areas.detail, app, theme, extent);

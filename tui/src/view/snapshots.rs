@@ -335,6 +335,32 @@ fn help() {
     check("help", "?", recorded);
 }
 
+/// A live trace of a failed build, and its differences from a good one.
+fn compared(width: u16, height: u16) -> App {
+    let (mut app, mut made) = (testing::app(width, height, 64 << 20), Maker::default());
+    testing::build(&mut made, false);
+    feed(&mut app, &mut made);
+    keys(&mut app, "Dgood.ttr\n");
+    app.update(Input::Compared(Ok(testing::differences())));
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    app
+}
+
+#[test]
+fn differences() {
+    check("diff", "a", compared);
+}
+
+#[test]
+fn both_sides() {
+    check("diff-sides", "\n", compared);
+}
+
+#[test]
+fn name_of_a_recording() {
+    check("diff-name", "D", compared);
+}
+
 #[test]
 fn choice_of_columns() {
     check("columns", "2Cj l", recorded);

@@ -7,6 +7,7 @@ use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
 use super::{Piece, aligned, clock, duration, fit, moment, put};
 use crate::app::App;
+use crate::app::branch::Branch;
 use crate::app::columns::{TreeColumn as Column, automatic};
 use crate::app::keymap::Action;
 use crate::app::row::Cell;
@@ -15,6 +16,7 @@ use crate::app::views::View;
 use crate::app::views::tree::{Row, Seen, columns};
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::Line;
 use tracetui_events::event::Tables as _;
 use tracetui_events::event::parts::Role;
@@ -192,29 +194,35 @@ fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
     let failed = seen.failed();
     let red = failed || row.failed_below > 0;
     let style = if red { theme.failure() } else { theme.quiet() };
-    let (down, tee, corner) = match theme.charset {
-        Charset::Utf8 => ("│ ", "├ ", "└ "),
-        Charset::Ascii => ("| ", "|-", "`-"),
-    };
-    let levels = u16::try_from(room / 2).unwrap_or(u16::MAX);
-    let first = row.depth.saturating_sub(levels) + 1;
-    let mut lines = String::new();
-    if first > 1 {
-        lines.push_str(&text::left("..", 1, theme.charset));
-    }
-    lines.extend((first..row.depth).map(|level| if row.continues(level) { down } else { "  " }));
-    let own = match row.depth {
-        0 => "",
-        depth if row.continues(depth) => tee,
-        _ => corner,
-    };
     let mark = match (row.below, row.folded) {
         (0, _) if failed => "! ",
         (0, _) => "- ",
         (_, true) => "> ",
         (_, false) => "v ",
     };
-    vec![Piece::new(lines, theme.quiet()), Piece::new(own, style), Piece::new(mark, style)]
+    let [lines, own] = lines_to(row.branch, room, style, theme);
+    vec![lines, own, Piece::new(mark, style)]
+}
+
+/// The lines to the ancestors of a row, and the one to the row itself, in this style.
+pub(super) fn lines_to(branch: Branch, room: usize, style: Style, theme: Theme) -> [Piece; 2] {
+    let (down, tee, corner) = match theme.charset {
+        Charset::Utf8 => ("│ ", "├ ", "└ "),
+        Charset::Ascii => ("| ", "|-", "`-"),
+    };
+    let levels = u16::try_from(room / 2).unwrap_or(u16::MAX);
+    let first = branch.depth.saturating_sub(levels) + 1;
+    let mut lines = String::new();
+    if first > 1 {
+        lines.push_str(&text::left("..", 1, theme.charset));
+    }
+    lines.extend((first..branch.depth).map(|level| if branch.continues(level) { down } else { "  " }));
+    let own = match branch.depth {
+        0 => "",
+        depth if branch.continues(depth) => tee,
+        _ => corner,
+    };
+    [Piece::new(lines, theme.quiet()), Piece::new(own, style)]
 }
 
 /// The text after the command: the failed call, and the counts of hidden processes below.
@@ -242,9 +250,9 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
 
 /// The note that the parent of a process is unknown.
 fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> {
-    let text = match seen.process.parent.filter(|_| row.depth == 0) {
+    let text = match seen.process.parent.filter(|_| row.branch.depth == 0) {
         Some(parent) if app.world().processes.get(parent).is_none() => format!("(parent {} unknown)", parent.tgid.0),
-        None if row.depth == 0 && seen.process.origin == Origin::FirstSeen => "(parent unknown)".to_owned(),
+        None if row.branch.depth == 0 && seen.process.origin == Origin::FirstSeen => "(parent unknown)".to_owned(),
         _ => return None,
     };
     Some(Piece::new(text, theme.quiet()))

@@ -3,8 +3,10 @@
 
 use crate::inspector::inspector_of;
 use crate::pty;
+use crate::recording::text;
 use crate::sys;
 use crate::traced::{Dir, alone, cannot_run, may_trace, not_checked, tracetui};
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -600,6 +602,8 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     let _alone = alone();
     let dir = Dir::new();
     let (ours, theirs) = pty::open();
+    let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&ours, size).expect("a terminal");
     let start = start(&[], &dir, |command| {
         let slave = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
         command.env("TERM", "xterm").stdin(slave(&theirs)).stdout(slave(&theirs));
@@ -607,7 +611,12 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     let Some(child) = start else { return };
     drop(theirs);
     let mut screen = File::from(ours.try_clone().expect("a descriptor"));
-    std::thread::spawn(move || while screen.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
+    let shown = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        // The error at the end says that the other side is closed.
+        let _ = screen.read_to_end(&mut shown);
+        text(&shown)
+    });
     std::thread::sleep(Duration::from_secs(2));
     check_threads(child.pid(), &["opener"], "0");
     // `w` begins a recording, and ends it.
@@ -615,11 +624,18 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
         rustix::io::write(&ours, key).expect("a terminal");
         std::thread::sleep(Duration::from_secs(1));
     }
+    // `D` compares the trace with it: the name is completed, and the file is opened and read. Ctrl-L draws the whole screen.
+    for keys in [&b"D\t"[..], b"\r", b"\x0c"] {
+        rustix::io::write(&ours, keys).expect("a terminal");
+        std::thread::sleep(Duration::from_secs(2));
+    }
     rustix::io::write(&ours, b"q").expect("a terminal");
     let mut child = child;
     crate::traced::wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(!said.contains("seccomp denied"), "{said}");
+    let shown = shown.join().expect("no panic");
+    assert!(shown.contains("running:"), "{shown:?}");
     let made = fs::read_dir(dir.path()).expect("ours").flatten();
     assert_eq!(made.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr")).count(), 1, "{said}");
 }

@@ -211,6 +211,12 @@ pub fn exactly(field: &str, value: &[u8]) -> String {
     format!("{field}={}", display::value_text(Op::Eq, &value))
 }
 
+/// The text of a term that matches paths whose last component is this name. A `*` in the name is any text.
+pub fn ends_in(name: &[u8]) -> String {
+    let name = regex::escape(&String::from_utf8_lossy(name)).replace(r"\*", "[^/]*");
+    format!("path{}{}", Op::Like.text(), display::value_text(Op::Like, format!("(^|/){name}$").as_bytes()))
+}
+
 /// The text of a term that matches the paths directly in a directory.
 pub fn directly_in(directory: &[u8]) -> String {
     let directory = directory.strip_suffix(b"/").unwrap_or(directory);

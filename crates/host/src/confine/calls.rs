@@ -136,8 +136,8 @@ const DESCRIPTORS: &[u64] = &[
     libc::F_GETFL as u64,
 ];
 
-/// Further commands, for threads that write files: modes, and the lock of a recording.
-const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64];
+/// Further commands, for threads that work with files: modes, and the lock of a recording, to take or to see.
+const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64, libc::F_OFD_GETLK as u64];
 
 /// The ioctl(2) requests for terminals: read and set modes and sizes, read the foreground job.
 const TERMINAL: &[u64] = &[

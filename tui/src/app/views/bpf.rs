@@ -403,14 +403,7 @@ impl ViewState for Bpf {
                 context.detail.open();
             }
             Action::Why | Action::ToParent => context.say("this key works only on events"),
-            Action::EditFilter
-            | Action::Failures
-            | Action::OnlyTree
-            | Action::OnlyComm
-            | Action::OnlyDir
-            | Action::NotComm
-            | Action::OnlyUser
-            | Action::Toggle(_) => {
+            _ if action.filters_events() => {
                 let search = context.keymap.first(Action::Search);
                 context.say(format!("filters apply to events; {search} finds a row here"));
             }

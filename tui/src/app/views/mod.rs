@@ -2,6 +2,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod detail;
+pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod state;
 pub(crate) mod top;
@@ -10,6 +11,7 @@ pub(crate) mod tree;
 use super::keymap::{Action, Scope};
 pub(crate) use super::view_kind::View;
 use bpf::Bpf;
+use diff::Diff;
 use events::EventList;
 use state::{Moment, ViewState};
 use top::Top;
@@ -26,6 +28,7 @@ impl View {
             View::Tree => Action::ShowTree,
             View::Top => Action::ShowTop,
             View::Bpf => Action::ShowBpf,
+            View::Diff => Action::Diff,
         }
     }
 
@@ -35,6 +38,7 @@ impl View {
             View::Tree => Some(Scope::Tree),
             View::Top => Some(Scope::Top),
             View::Bpf => Some(Scope::Bpf),
+            View::Diff => Some(Scope::Diff),
         }
     }
 }
@@ -46,6 +50,7 @@ pub(crate) struct Views {
     pub tree: Tree,
     pub top: Top,
     pub bpf: Bpf,
+    pub diff: Diff,
 }
 
 impl Views {
@@ -55,6 +60,7 @@ impl Views {
             tree: Tree::new(budget),
             top: Top::new(budget.share(limits::TOP_SHARE)),
             bpf: Bpf::default(),
+            diff: Diff::default(),
         }
     }
 
@@ -65,6 +71,7 @@ impl Views {
             View::Tree => Some(&mut self.tree),
             View::Top => Some(&mut self.top),
             View::Bpf => Some(&mut self.bpf),
+            View::Diff => Some(&mut self.diff),
         }
     }
 

@@ -7,6 +7,7 @@ mod node;
 mod nodes;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};
+use crate::app::branch::{Branch, connect};
 use crate::app::copy;
 use crate::app::input::Handled;
 use crate::app::keymap::Action;
@@ -33,9 +34,6 @@ const SORTED: Duration = Duration::from_secs(1);
 /// How many descendants the search for the cause of an exit follows.
 const LINE: usize = 64;
 
-/// The number of levels with connecting lines.
-const LEVELS: u16 = 64;
-
 named! {
     #[derive(Default)]
     enum Sort name {
@@ -50,22 +48,12 @@ named! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     place: Place,
-    /// The number of ancestors that have rows.
-    pub depth: u16,
-    /// A bit for each level on which another row follows below. The row's own level is its depth.
-    more: u64,
+    pub branch: Branch,
     pub below: u32,
     pub failed_below: u32,
     pub folded: bool,
     /// Shown only for its relatives: it has no event, or none that passes the filter.
     pub context: bool,
-}
-
-impl Row {
-    /// Whether another row on this level follows below.
-    pub(crate) fn continues(&self, level: u16) -> bool {
-        level < LEVELS && self.more & (1 << level) != 0
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -214,7 +202,8 @@ impl Tree {
             let hides_match = self.shown.filtered && met.sum.matched > own.matched;
             let quiet = ended_well && !hides_match;
             let folded = below > 0 && met.own.fold.unwrap_or(!few && quiet && !line.contains(&met.place));
-            rows.push(Row { place: met.place, depth: met.depth, more: 0, below, failed_below, folded, context });
+            let branch = Branch::at(met.depth);
+            rows.push(Row { place: met.place, branch, below, failed_below, folded, context });
             if !context {
                 let failed = met.own.failed && failed_below == 0;
                 latest = latest.max(Some((
@@ -227,14 +216,7 @@ impl Tree {
             self.tally.add(Tally { all: if self.idle { counted.all } else { counted.active }, ..counted });
             at = if folded { after } else { at + 1 };
         }
-        let mut more = 0u64;
-        for row in rows.iter_mut().rev() {
-            let own = 1u64.checked_shl(row.depth.into()).unwrap_or(0);
-            // No row follows on deeper levels.
-            more &= own.wrapping_mul(2).wrapping_sub(1);
-            row.more = more;
-            more |= own;
-        }
+        connect(rows.iter_mut().map(|row| &mut row.branch));
         self.met = met;
         self.latest = latest.map_or(0, |(_, _, row)| row);
         rows
@@ -413,7 +395,7 @@ impl Tree {
         let (at, rows) = (self.list.cursor(), self.list.rows());
         let Some(row) = rows.get(at).copied() else { return };
         let folds = row.below > 0 && !row.folded;
-        let parent = rows.iter().take(at).rposition(|above| above.depth < row.depth).filter(|_| !folds);
+        let parent = rows.iter().take(at).rposition(|above| above.branch.depth < row.branch.depth).filter(|_| !folds);
         self.select(parent.unwrap_or(at), now);
         if folds {
             self.set_fold(row.place, true);

@@ -1,5 +1,6 @@
 //! The dashboard's event loop: takes input, applies effects, and draws the screen if something changed.
 
+use super::comparer::{self, Comparer};
 use super::keys::{Keys, READ_AHEAD};
 use super::looker::Looker;
 use super::terminal::{self, Mouse, Screen};
@@ -21,6 +22,7 @@ use crossterm::event::Event;
 use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracetui_events::event::names;
 use tracetui_events::limits;
@@ -110,6 +112,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         timeline,
         finder: None,
         looker: Looker::new(lookups),
+        comparer: Comparer::default(),
         opener,
         kept: None,
         started: Instant::now(),
@@ -161,6 +164,7 @@ struct Loop {
     timeline: Option<Timeline>,
     finder: Option<Finder>,
     looker: Looker,
+    comparer: Comparer,
     opener: Option<Opener>,
     /// The kept events still to write into a recording that began after them.
     kept: Option<KeptEvents>,
@@ -256,6 +260,7 @@ impl Loop {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
             found = next_found(&mut self.finder) => Ok(found),
             looked = self.looker.next() => Ok(Some(looked)),
+            compared = self.comparer.next() => Ok(compared),
             key = keys.next() => key.map(of_terminal),
             () = pause(until_tick) => Ok(Some(self.tick())),
             () = until.due() => Ok(None),
@@ -318,6 +323,7 @@ impl Loop {
             self.app.say(notice);
         }
         self.write_kept();
+        self.comparer.feed(&self.app);
         while let Some(batch) = self.app.pipeline.spare() {
             self.trace.feed.recycle(batch);
         }
@@ -374,6 +380,8 @@ impl Loop {
                 Effect::Seek(ns) => self.seek(ns),
                 Effect::Find(find) => self.find(find)?,
                 Effect::Look(id, question) => self.looker.ask(id, question),
+                Effect::ListFiles(path) => self.list_files(path).await,
+                Effect::Compare(with) => self.compare(with).await,
                 Effect::Type(bytes) => self.trace.type_into_command(bytes),
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
@@ -397,6 +405,41 @@ impl Loop {
             _ => None,
         };
         Ok(())
+    }
+
+    /// Runs an act on files with the ids of the user.
+    async fn as_user<T: Send + 'static>(&self, act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        let Some(opener) = &self.opener else {
+            let done = tokio::time::timeout(limits::PATIENCE, tokio::task::spawn_blocking(act)).await;
+            return done.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?;
+        };
+        opener.act(act).await
+    }
+
+    async fn list_files(&mut self, path: String) {
+        let beside = path.clone();
+        let names = self.as_user(move || comparer::names_beside(beside.as_ref())).await;
+        match names {
+            Ok(names) => _ = self.app.update(Input::Listed(path, names)),
+            Err(error) => self.app.say(format!("cannot list the directory: {error}")),
+        }
+    }
+
+    /// Starts a comparison, and stops a running one.
+    async fn compare(&mut self, with: Option<String>) {
+        self.comparer.stop();
+        let Some(path) = with.map(PathBuf::from) else { return };
+        let own = path.clone();
+        let opened = self.as_user(move || comparer::open(&own)).await;
+        let recording = self.timeline.as_ref().map(Timeline::files);
+        let started = match recording {
+            Some(files) if files.is_empty() => Err(io::Error::other("the recording on the screen is a pipe")),
+            recording => opened.and_then(|file| self.comparer.start((path, file), recording, &self.app)),
+        };
+        match started {
+            Ok(()) => self.comparer.feed(&self.app),
+            Err(error) => _ = self.app.update(Input::Compared(Err(error.to_string()))),
+        }
     }
 
     fn record_with(&mut self, recorder: Option<Recorder>) {

@@ -1,5 +1,6 @@
 //! `tracetui`: the dashboard over the running kernel.
 
+mod comparer;
 pub mod event_loop;
 mod keys;
 mod looker;

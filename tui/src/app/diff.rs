@@ -1,0 +1,289 @@
+//! The comparison with a recording: the line in which its name is typed, the progress, and the way from a difference to an event.
+
+use super::complete::Completion;
+use super::device::KeyCode;
+use super::edit::{Edited, Line};
+use super::input::Handled;
+use super::keymap::{Action, Press};
+use super::views::View;
+use super::views::diff::{Item, Running};
+use super::{App, Compared, Effect, Effects};
+use tracetui_events::diff::{DiffLine, Which};
+use tracetui_events::filter;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::{Kind, KindSet};
+
+impl App {
+    /// The completions of the text being typed.
+    pub(crate) fn completion(&self) -> Option<&Completion> {
+        self.filter.completion().or(self.views.diff.prompt.completion.as_ref())
+    }
+
+    /// Shows the differences, or asks for a recording if they are shown or there are none.
+    pub(super) fn show_diff(&mut self) -> Handled {
+        if self.views.diff.is_open() && self.views.shown != View::Diff {
+            self.show(View::Diff);
+        } else {
+            let prompt = &mut self.views.diff.prompt;
+            prompt.line = Some(Line::new(prompt.history.newest()));
+        }
+        Handled::Redraw
+    }
+
+    pub(super) fn typed_file(&mut self, press: Press) -> Effects {
+        let prompt = &mut self.views.diff.prompt;
+        let Some(line) = &mut prompt.line else { return Vec::new() };
+        let completion = prompt.completion.take();
+        match (press.code, completion) {
+            (KeyCode::Tab | KeyCode::BackTab, Some(mut completion)) => {
+                completion.step(press.code == KeyCode::Tab);
+                prompt.completion = completion.insert(line);
+            }
+            (KeyCode::Tab | KeyCode::BackTab, None) => {
+                return vec![Effect::ListFiles(line.parts().0.to_owned())];
+            }
+            (KeyCode::Esc, Some(completion)) => line.replace(completion.start, &completion.typed),
+            _ => match line.key(press, &prompt.history) {
+                Edited::Same | Edited::Changed => {}
+                Edited::Cancelled => prompt.line = None,
+                Edited::Done => {
+                    let file = line.text();
+                    prompt.line = None;
+                    prompt.history.add(&file);
+                    if !file.is_empty() {
+                        self.compare_with(file);
+                    }
+                }
+            },
+        }
+        vec![Effect::Redraw]
+    }
+
+    fn compare_with(&mut self, file: String) {
+        self.views.diff.set(None);
+        self.views.diff.running = Some(Running { with: file.clone(), percent: [0; 2] });
+        self.views.diff.asked = Some(Some(file));
+        self.show(View::Diff);
+    }
+
+    /// Completes a path with the names in its directory, unless more was typed meanwhile.
+    pub(super) fn listed(&mut self, path: &str, names: &[String]) {
+        let prompt = &mut self.views.diff.prompt;
+        let Some(line) = prompt.line.as_mut().filter(|line| line.parts().0 == path) else { return };
+        match Completion::of_file(path, names) {
+            Some(completion) => prompt.completion = completion.insert(line),
+            None => self.say("no recordings (*.ttr) with this beginning"),
+        }
+    }
+
+    pub(super) fn comparing(&mut self, percent: [u8; 2]) {
+        self.views.diff.running.iter_mut().for_each(|running| running.percent = percent);
+    }
+
+    /// Takes the result of the comparison. After an error, the name can be corrected.
+    pub(super) fn compared(&mut self, result: Result<Box<Compared>, String>) {
+        let Some(Running { with, .. }) = self.views.diff.running.take() else { return };
+        let shown = self.views.shown == View::Diff;
+        match result {
+            Ok(compared) => {
+                self.views.diff.set(Some(compared));
+                if !shown {
+                    self.say(format!("compared with {with}; {} shows the differences", self.key_of(Action::Diff)));
+                }
+            }
+            Err(why) => {
+                if shown {
+                    self.leave_diff();
+                    self.views.diff.prompt.line = Some(Line::new(&with));
+                }
+                self.say(why);
+            }
+        }
+    }
+
+    /// Stops a running comparison, and returns to the view from which it was started.
+    pub(super) fn leave_diff(&mut self) {
+        if self.views.diff.running.take().is_some() {
+            self.views.diff.asked = Some(None);
+        }
+        self.show(self.views.diff.from);
+    }
+
+    /// Shows the events of the process of the selected difference in the trace on the screen, and searches the event of the difference.
+    pub(super) fn show_events_of_difference(&mut self) {
+        let diff = &self.views.diff;
+        let Some((row, compared)) = diff.list.selected().zip(diff.compared.as_ref()) else {
+            return self.say("nothing is selected");
+        };
+        let line = diff.line_of(row);
+        let role = match row.item {
+            Item::Role(role) => role,
+            _ => line.map_or(0, |line| line.role),
+        };
+        let alone = line.filter(|line| line.which == Which::OnlyB).and_then(|line| line.alone.as_ref());
+        let process = alone.map(|program| program.process);
+        let process = process.or_else(|| compared.report.roles.get(role).map(|role| role.b.process));
+        let Some(Tgid(pid)) = process.filter(|process| process.0 != 0) else {
+            return self.say("this row is not about one process");
+        };
+        let sought = line.and_then(sought);
+        let absent = line.is_some_and(|line| line.which == Which::OnlyA && sought.is_none());
+        let kinds = sought.as_ref().map_or(self.screen.kinds, |(kind, _)| self.screen.kinds | KindSet::from(*kind));
+        (self.screen.kinds, self.screen.failures) = (kinds, false);
+        self.show_events(|filter, world| filter.replace(&format!("pid={pid}"), world));
+        match sought {
+            Some((_, text)) => {
+                self.search.look_for_first(&text, self.pipeline.world());
+                self.work();
+            }
+            None if absent => self.say(format!("only A has this; these are the events of process {pid} of B")),
+            None => {}
+        }
+    }
+}
+
+/// The kind of the event in B that a difference is about, and a search for it. `None` if there may be none.
+fn sought(line: &DiffLine) -> Option<(Kind, String)> {
+    let path = || {
+        let path = line.subject.first()?;
+        let name = path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())?;
+        Some(filter::ends_in(name))
+    };
+    let absent = line.which == Which::OnlyA;
+    let of = |kind: Kind| (kind, format!("kind={}", kind.name()));
+    Some(match line.kind {
+        // The failed open, or the failed exec of a program.
+        "missing" if line.what.starts_with(b"program ") => (Kind::Exec, path()?),
+        "missing" => (Kind::Open, path()?),
+        "opened" | "tried" | "access" if !absent => (Kind::Open, path()?),
+        "exec" | "argv" | "cwd" | "user" if !absent || line.alone.is_none() => of(Kind::Exec),
+        "exit" => of(Kind::Exit),
+        "tcp" if !absent => of(Kind::Tcp),
+        "bpf" if !absent => of(Kind::Bpf),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{app, build, differences, feed, keys};
+    use crate::app::views::diff::Item;
+    use crate::app::{Input, Tick};
+    use crate::view::tests::screen;
+    use tracetui_events::synthetic::Maker;
+
+    /// The effects of keys that are not about drawing.
+    fn pressed(app: &mut App, code: KeyCode) -> Effects {
+        let mut effects = app.update(Input::Key(code.into()));
+        effects.retain(|effect| *effect != Effect::Redraw);
+        effects
+    }
+
+    /// A dashboard with a failed build, and its differences from a good one.
+    fn compared() -> App {
+        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
+        build(&mut made, false);
+        feed(&mut app, &mut made);
+        keys(&mut app, "Dgood.ttr");
+        assert_eq!(pressed(&mut app, KeyCode::Enter), [Effect::Compare(Some("good.ttr".into()))]);
+        app.update(Input::Compared(Ok(differences())));
+        app
+    }
+
+    #[track_caller]
+    fn check_selected(app: &mut App, part: &str) {
+        let row = app.views.diff.list.cursor() - app.views.diff.list.top;
+        let line = screen(app)[3 + row].clone();
+        assert!(line.contains(part), "{line} of\n{}", screen(app).join("\n"));
+    }
+
+    #[test]
+    fn a_name_is_completed_and_recalled() {
+        let mut app = app(80, 24, 64 << 20);
+        let line = |app: &App| app.views.diff.prompt.line.as_ref().map(Line::text).unwrap_or_default();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        keys(&mut app, "D/tmp/go");
+        assert_eq!(pressed(&mut app, KeyCode::Tab), [Effect::ListFiles("/tmp/go".into())]);
+        app.update(Input::Listed("/tmp/go".into(), names(&[".gone.ttr", "go/", "good-1.ttr", "good-2.ttr", "x.ttr"])));
+        assert_eq!(
+            (line(&app).as_str(), screen(&mut app)[22].trim_end()),
+            ("/tmp/go", &*format!(" go/  good-1.ttr  good-2.ttr{:>51}", 3))
+        );
+        keys(&mut app, "\t\t");
+        assert_eq!(line(&app), "/tmp/good-1.ttr");
+        keys(&mut app, "\x1b");
+        assert_eq!(line(&app), "/tmp/go");
+        // A list that comes after more was typed is for another text.
+        keys(&mut app, "od-2");
+        app.update(Input::Listed("/tmp/go".into(), names(&["go/"])));
+        assert_eq!(line(&app), "/tmp/good-2");
+        app.update(Input::Listed("/tmp/good-2".into(), names(&["good-2.ttr"])));
+        assert_eq!(line(&app), "/tmp/good-2.ttr");
+        app.update(Input::Listed("/tmp/good-2.ttr".into(), Vec::new()));
+        assert!(app.screen.message().is_some_and(|message| message.starts_with("no recordings")));
+        assert_eq!(pressed(&mut app, KeyCode::Enter), [Effect::Compare(Some("/tmp/good-2.ttr".into()))]);
+        app.update(Input::Compared(Err("/tmp/good-2.ttr: no such recording".into())));
+        // The name can be corrected.
+        assert_eq!((line(&app).as_str(), app.views.shown), ("/tmp/good-2.ttr", View::Events));
+        keys(&mut app, "\x1bD\u{2191}");
+        assert_eq!(line(&app), "/tmp/good-2.ttr");
+    }
+
+    #[test]
+    fn a_comparison_shows_its_progress_and_can_be_cancelled() {
+        let mut app = app(80, 24, 64 << 20);
+        keys(&mut app, "2Dgood.ttr\n");
+        app.update(Input::Comparing([34, 80]));
+        let progress = "  comparing with good.ttr: A 34 %, B 80 % read; Esc cancels";
+        assert_eq!((screen(&mut app)[3].as_str(), app.views.shown), (progress, View::Diff));
+        // It goes on while another view is shown.
+        keys(&mut app, "1D");
+        assert_eq!((app.views.shown, app.is_typing()), (View::Diff, false));
+        assert_eq!(pressed(&mut app, KeyCode::Esc), [Effect::Compare(None)]);
+        assert_eq!((app.views.shown, app.views.diff.is_open()), (View::Events, false));
+        // It came too late.
+        app.update(Input::Compared(Ok(differences())));
+        assert!(!app.views.diff.is_open());
+        keys(&mut app, "\t\t\t\t");
+        assert_eq!(app.views.shown, View::Events, "there is nothing to show");
+    }
+
+    #[test]
+    fn the_first_line_is_the_cause_and_roles_fold() {
+        let mut app = compared();
+        check_selected(&mut app, "- missing  v.h by cc1 -quiet f1.c");
+        let all = app.views.diff.list.rows().len();
+        keys(&mut app, "a");
+        let more = app.views.diff.list.rows().len();
+        assert!(more > all, "{more} {all}");
+        keys(&mut app, "a/f1.c\nn");
+        check_selected(&mut app, "v cc1 -quiet f1.c -O1");
+        keys(&mut app, "h");
+        check_selected(&mut app, "> cc1 -quiet f1.c -O1  (");
+        keys(&mut app, "h");
+        check_selected(&mut app, "v make");
+        keys(&mut app, "hl");
+        check_selected(&mut app, "v make");
+        assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
+        app.update(Input::Tick(Tick::default()));
+    }
+
+    #[test]
+    fn a_difference_leads_to_its_event_and_back() {
+        let mut app = compared();
+        keys(&mut app, "/exit \nn");
+        check_selected(&mut app, "exit     ");
+        keys(&mut app, "\x1bp");
+        assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "pid=101"));
+        let event = app.selected().and_then(|stored| stored.with(app.world(), |seen| seen.event.kind()));
+        assert_eq!(event, Some(Kind::Exit));
+        keys(&mut app, "\x1b");
+        assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Diff, ""));
+        assert!(app.search.pattern().is_none());
+        // Only A has it: the parent's events.
+        keys(&mut app, "a/ld -o prog\n\x1bp");
+        assert_eq!(app.filter.text(), "pid=100");
+        assert!(app.screen.message().is_some_and(|message| message.starts_with("only A has this")));
+    }
+}

@@ -1,0 +1,348 @@
+//! Compares the trace on the screen with a recording. The recording is opened by whoever opens files for the user, and read by threads
+//! that only have the open file.
+
+use crate::app::kept::KeptEvents;
+use crate::app::{App, Compared, Input};
+use crate::command::compare::{Side, all, compare, evicted_text, shares};
+use crate::command::say::name;
+use anyhow::{Result, anyhow, bail};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tracetui_events::account::Account;
+use tracetui_events::budget::Budget;
+use tracetui_events::diff::Run;
+use tracetui_events::filter::{FilterOptions, Scratch};
+use tracetui_events::frame::Batch;
+use tracetui_events::limits;
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::playback::{self, Playback};
+use tracetui_events::recording::follow::RecordingFile;
+use tracetui_events::store::Id;
+use tracetui_host::priority::give_up_raised;
+use tracetui_shared::kind::KindSet;
+
+/// The name of a trace that runs, in notes.
+const THIS: &str = "this trace";
+
+/// Batches of kept events that wait for the thread.
+const WAITING: usize = 2;
+
+/// A file of a recording, with its path.
+pub(super) type Opened = (PathBuf, RecordingFile);
+
+/// The comparison that runs, if there is one.
+#[derive(Debug, Default)]
+pub(super) struct Comparer {
+    running: Option<Running>,
+    /// The thread of the last comparison. The next one waits for its end, so that only one takes memory.
+    last: Option<JoinHandle<()>>,
+}
+
+/// It stops when this is dropped.
+#[derive(Debug)]
+struct Running {
+    messages: UnboundedReceiver<Input>,
+    stop: Arc<AtomicBool>,
+    kept: Option<Kept>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The kept events of a trace that runs, up to those at the start of the comparison.
+#[derive(Debug)]
+struct Kept {
+    events: KeptEvents,
+    first: Id,
+    end: Id,
+    to: Sender<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    batch: Batch,
+    percent: u8,
+    /// For the last part: how many events were evicted from memory so far.
+    evicted: Option<u64>,
+}
+
+/// The trace on the screen.
+enum Shown {
+    Recording(String, Vec<Opened>),
+    Live(Box<Live>),
+}
+
+struct Live {
+    parts: Receiver<Part>,
+    filter: String,
+    kinds: KindSet,
+    account: Account,
+    /// Whether COMMAND, or the trace if it has none, has not ended.
+    runs: bool,
+}
+
+impl Comparer {
+    /// Starts a comparison. `recording`: the files of a replay.
+    pub(super) fn start(&mut self, a: Opened, recording: Option<Vec<Opened>>, app: &App) -> io::Result<()> {
+        let (out, messages) = unbounded_channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (shown, kept) = match recording {
+            Some(files) => (Shown::Recording(shown_name(app), files), None),
+            None => {
+                let (to, parts) = channel(WAITING);
+                let (first, end) = (app.store().first_id(), app.store().next_id());
+                let live = Live {
+                    parts,
+                    filter: app.pipeline.trace().map_or_else(String::new, |trace| trace.filter.clone()),
+                    kinds: app.pipeline.kinds().unwrap_or(KindSet::ALL),
+                    account: app.pipeline.account(),
+                    runs: app.is_running(),
+                };
+                (Shown::Live(Box::new(live)), Some(Kept { events: KeptEvents::new(app), first, end, to }))
+            }
+        };
+        let (before, stopped) = (self.last.take(), Arc::clone(&stop));
+        let run = move || {
+            // The main thread may have a raised one.
+            give_up_raised();
+            before.map(JoinHandle::join);
+            let progress = Progress { stop: &stopped, out: &out, percent: Default::default() };
+            let compared = progress.compare(a, shown);
+            // Nobody waits for it if it was stopped.
+            let _ = out.send(Input::Compared(compared.map(Box::new).map_err(|error| format!("{error:#}"))));
+        };
+        self.last = Some(std::thread::Builder::new().name("diff".into()).spawn(run)?);
+        self.running = Some(Running { messages, stop, kept });
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// The next message; the last one is [`Input::Compared`]. Without a comparison, waits forever. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Input> {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let message = running.messages.recv().await;
+        if !matches!(message, Some(Input::Comparing(_))) {
+            self.running = None;
+        }
+        message
+    }
+
+    /// Passes on kept events while there is room. After each part comes a message.
+    pub(super) fn feed(&mut self, app: &App) {
+        let Some(running) = &mut self.running else { return };
+        while let Some(kept) = &mut running.kept {
+            let Ok(permit) = kept.to.try_reserve() else { return };
+            let (batch, last) = kept.events.next(app);
+            let done = last || kept.events.reached() >= kept.end;
+            let read = kept.events.reached().saturating_sub(kept.first);
+            let percent = percent(read, kept.end.saturating_sub(kept.first));
+            permit.send(Part { batch, percent, evicted: done.then(|| app.store().evicted()) });
+            if done {
+                running.kept = None;
+            }
+        }
+    }
+}
+
+fn shown_name(app: &App) -> String {
+    app.replay.as_ref().map_or_else(|| THIS.to_owned(), |replay| replay.facts.name.clone())
+}
+
+fn percent(read: u64, size: u64) -> u8 {
+    let percent = (u128::from(read) * 100).checked_div(size.into()).unwrap_or(100);
+    u8::try_from(percent.min(100)).unwrap_or(100)
+}
+
+/// Reports how much of both is read.
+struct Progress<'a> {
+    stop: &'a AtomicBool,
+    out: &'a UnboundedSender<Input>,
+    percent: [AtomicU8; 2],
+}
+
+impl Progress<'_> {
+    fn compare(&self, a: Opened, b: Shown) -> Result<Compared> {
+        let memory = shares(limits::DIFF_MEMORY / 2);
+        let name_a = name(&a.0);
+        let of_a = name_a.clone();
+        let read_a = move || self.read(0, &[a], of_a, memory);
+        let read_b = move || match b {
+            Shown::Recording(name, files) => self.read(1, &files, name, memory),
+            Shown::Live(live) => self.read_live(*live, memory),
+        };
+        let sides = all(vec![Box::new(read_a), Box::new(read_b)])?;
+        let name_b = sides.last().map_or_else(String::new, |side| side.name.clone());
+        let (report, notes) = compare(sides, &[], false)?;
+        Ok(Compared { a: name_a, b: name_b, report, notes })
+    }
+
+    fn read(&self, side: usize, files: &[Opened], name: String, (budget, share): (Budget, usize)) -> Result<Side> {
+        let size = files.iter().map(|(_, file)| file.size()).sum();
+        let playback = Playback::of(files, &FilterOptions::default(), budget)?;
+        Side::read(playback, name, share, |playback| {
+            let read = playback.recordings().iter().map(|recording| recording.read_so_far().1).sum();
+            let percent = percent(read, size);
+            if self.percent[side].swap(percent, Ordering::Relaxed) != percent {
+                self.say();
+            }
+            !self.stop.load(Ordering::Relaxed)
+        })
+    }
+
+    fn read_live(&self, live: Live, (budget, share): (Budget, usize)) -> Result<Side> {
+        let Live { mut parts, filter, kinds, account, runs } = live;
+        let mut pipeline = playback::pipeline(budget, None, &[]);
+        let (mut run, mut scratch, mut recorded) = (Run::new(share), Scratch::default(), None);
+        let evicted = loop {
+            let Some(Part { batch, percent, evicted }) = parts.blocking_recv() else { bail!("the trace has ended") };
+            pipeline.feed(batch);
+            // A recording of this trace would have only what passes its filter.
+            let filter = recorded.get_or_insert_with(|| {
+                let filter = Some(filter.clone()).filter(|filter| !filter.is_empty()).into_iter().collect();
+                FilterOptions { filter, ..FilterOptions::default() }.compile(pipeline.world())
+            });
+            let filter = filter.as_ref().map_err(|error| anyhow!("filter: {}", error.message))?;
+            pipeline.follow(&filter.whole.roots());
+            if evicted.is_some() {
+                pipeline.end();
+            }
+            pipeline.next(None, &mut |seen, _| {
+                if filter.passes_whole(seen, &mut scratch) {
+                    run.take(seen);
+                }
+                Disposition::Delivered
+            });
+            self.percent[1].store(percent, Ordering::Relaxed);
+            // Also asks for the next part.
+            self.say();
+            if let Some(evicted) = evicted {
+                break evicted;
+            }
+        };
+        let running = runs.then(|| "B is still running: what is missing may come".to_owned());
+        let missing = running.into_iter().chain((evicted > 0).then(|| evicted_text(THIS, evicted))).collect();
+        Ok(Side::of_kept(run, pipeline.world(), (THIS.to_owned(), filter), (&account, kinds), missing))
+    }
+
+    fn say(&self) {
+        let percent = [&self.percent[0], &self.percent[1]].map(|percent| percent.load(Ordering::Relaxed));
+        // Nobody waits for it if it was stopped.
+        let _ = self.out.send(Input::Comparing(percent));
+    }
+}
+
+/// Opens a recording.
+pub(super) fn open(path: &Path) -> io::Result<RecordingFile> {
+    let name = name(path);
+    // A fifo without a writer must not block.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => io::Error::other(format!("{name}: no such recording")),
+        _ => io::Error::other(format!("cannot open {name}: {error}")),
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("{name}: not a file")));
+    }
+    RecordingFile::open(file).map_err(|error| io::Error::other(format!("{name}: {error}")))
+}
+
+/// The names of the directories, each with a `/`, and of the recordings in the directory of a path.
+pub(super) fn names_beside(path: &Path) -> io::Result<Vec<String>> {
+    let text = path.to_string_lossy();
+    let dir = text.rfind('/').map_or(".", |slash| &text[..=slash]);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // Follows links.
+        let is_dir = || fs::metadata(entry.path()).is_ok_and(|found| found.is_dir());
+        if name.ends_with(".ttr") {
+            names.push(name);
+        } else if is_dir() {
+            names.push(name + "/");
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing;
+    use crate::command::testing::write;
+    use tracetui_events::diff::Status;
+    use tracetui_events::frame::host::{HostFrame, Trace};
+    use tracetui_events::synthetic::Maker;
+    use tracetui_shared::id::Tgid;
+
+    fn build(good: bool) -> Batch {
+        let mut made = Maker::default();
+        let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), filter: String::new() };
+        made.host(&HostFrame::Trace(trace));
+        testing::build(&mut made, good);
+        made.counters(true);
+        made.batch()
+    }
+
+    /// The result of a comparison of a recorded good build with one on the screen.
+    fn compared(dir: &Path, good: bool, ended: bool) -> Box<Compared> {
+        let path = write(dir, "good", &[build(true)], usize::MAX).remove(0);
+        let mut app = testing::app(80, 24, 64 << 20);
+        app.update(Input::Batch(build(good)));
+        if ended {
+            app.update(Input::SourceEnded);
+        }
+        let mut comparer = Comparer::default();
+        let file = open(&path).expect("a recording");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            comparer.start((path, file), None, &app).expect("a thread");
+            loop {
+                comparer.feed(&app);
+                match comparer.next().await {
+                    Some(Input::Compared(compared)) => return compared.expect("readable"),
+                    Some(Input::Comparing(_)) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn kept_events_are_compared_as_their_recording_would_be() {
+        let dir = std::env::temp_dir().join(format!("tracetui-comparer-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let same = compared(&dir, true, true);
+        assert!(same.report.equal() && same.notes == ["no differences"], "{same:?}");
+        let failed = compared(&dir, false, true);
+        let first = failed.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
+        assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{failed:?}");
+        assert_eq!(failed.report.count(Status::Unknown), 0);
+        // What a running one lacks may come.
+        let running = compared(&dir, false, false);
+        assert_eq!(running.notes, ["B is still running: what is missing may come", "the runs differ"]);
+        assert!(running.report.count(Status::Unknown) > 0);
+        fs::create_dir(dir.join("sub")).expect("room");
+        fs::write(dir.join("x.ttr"), "").expect("room");
+        assert_eq!(names_beside(&dir.join("g")).expect("there"), ["sub/", "x.ttr"]);
+        let refused = |path: &Path| open(path).expect_err("no recording").to_string();
+        assert!(
+            refused(&dir).ends_with(": not a file") && refused(&dir.join("nothing")).ends_with(": no such recording")
+        );
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+}
