@@ -2,7 +2,7 @@
 //! threads, through the iterators `task_file` and `task` (5.8+). /proc has the same, but takes a system call or more for each
 //! descriptor.
 
-use super::attached::{Listed, event_of};
+use super::answers::{Listed, event_of};
 use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field};
 use super::processes::{Held, Kind, Socket};
 use std::io;

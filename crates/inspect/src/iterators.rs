@@ -10,7 +10,8 @@
 //! before and after a walk over the ids existed all the time. A program or link cannot be unloaded while tracetui holds
 //! a descriptor of it.
 
-use super::attached::{Attached, AttachedLayout, Listed};
+use super::answers::Listed;
+use super::attached::{Attached, AttachedLayout};
 use super::descriptors::{DescriptorLayout, Descriptors, offset};
 use super::lister::{Body, ENTRY, Lister, NAME_AT, asm, field};
 use super::processes::Held;

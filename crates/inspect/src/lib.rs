@@ -14,6 +14,7 @@
 //! | [`maps`] | the programs in maps |
 //! | [`lister`], [`iterators`] | programs and links, by tracetui's programs in the kernel |
 //! | [`descriptors`] | the same as [`processes`], by such programs |
+//! | [`answers`] | what queries report at a place |
 //! | [`attached`] | the places of [`network`], [`places`] and [`maps`], by such programs |
 //! | [`cross`] | which programs are hidden |
 //!
@@ -28,6 +29,7 @@
 //! namespaces that neither a process nor a mount of tracetui's namespace refers to;
 //! seccomp filters and lwt, which the kernel does not list.
 
+mod answers;
 mod attached;
 mod cross;
 mod descriptors;
@@ -47,7 +49,7 @@ mod programs;
 mod sys;
 mod view;
 
-use attached::{Answers, Place};
+use answers::{Answers, Place};
 use cross::Churn;
 pub use helpers::BASE;
 use helpers::Helpers;
@@ -287,7 +289,7 @@ impl Collector {
         }
     }
 
-    fn listed(&mut self) -> Result<attached::Listed, String> {
+    fn listed(&mut self) -> Result<answers::Listed, String> {
         let listed = self.iterators()?.as_mut().map_or_else(|| Ok(Default::default()), Iterators::attached);
         self.load_again_after(&listed);
         listed

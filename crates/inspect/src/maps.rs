@@ -1,6 +1,6 @@
 //! The programs in maps: of sockets, of programs, of interfaces and processors, and of functions that the kernel calls.
 
-use super::attached::Answers;
+use super::answers::Answers;
 use super::links::{Types, link_type, map_name};
 use super::places::attached;
 use super::programs::Read;

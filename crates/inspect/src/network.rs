@@ -1,7 +1,7 @@
 //! Finds the programs at network interfaces and network namespaces, with or without links: XDP, tc, tcx, netkit, flow
 //! dissector, sk_lookup. A separate thread enters each namespace.
 
-use super::attached::Answers;
+use super::answers::Answers;
 use super::links::link_type;
 use super::netlink::{Message, NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};

@@ -1,7 +1,7 @@
 //! The programs of cgroups, by BPF_PROG_QUERY. Also looks up names: of cgroups, of the subsystems of tracepoints, and of the
 //! files of uprobes.
 
-use super::attached::Answers;
+use super::answers::Answers;
 use super::links::cgroup_path;
 use super::processes::net_inum;
 use super::sys;

@@ -222,7 +222,14 @@ fn attach_all(bpffs: &str, tracefs: &str, file: &str, cgroup: &str) -> Attached 
 }
 
 fn json_of(path: &str) -> Value {
-    serde_json::from_slice(&fs::read(path).expect("an output")).unwrap_or(Value::Null)
+    let text = fs::read_to_string(path).expect("an output");
+    // bpftool 7.1 forgets the braces of a flow dissector, which is the last entry.
+    let bare = "\"flow_dissector\":[\"id\":";
+    let text = match text.split_once(bare) {
+        Some((before, after)) => format!("{before}\"flow_dissector\":[{{\"id\":{}", after.replacen(']', "}]", 1)),
+        None => text,
+    };
+    serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
 /// All numbers under a key, anywhere in a value.

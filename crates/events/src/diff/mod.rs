@@ -9,6 +9,7 @@
 //! | `compare` | the differences of each pair |
 //! | `access` | how both runs used a file |
 //! | `search` | names that a process looked for in several directories |
+//! | `parallel` | differences that the order of processes makes |
 //! | `noise` | differences that do not count |
 //! | `rank` | which differences may follow from others |
 //! | `label` | the names of processes in the lines |
@@ -26,6 +27,7 @@ mod label;
 mod lines;
 mod names;
 mod noise;
+mod parallel;
 mod rank;
 mod report;
 mod run;
