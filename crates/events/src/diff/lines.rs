@@ -120,7 +120,7 @@ impl DiffReport {
         }
         if !self.noise.is_empty() && !show.noise {
             let differences = counted(self.noise.len() as u64, ["difference", "differences"]);
-            out.push_str(&format!("{:8} {differences} that the other runs A have too\n", "noise"));
+            out.push_str(&format!("{:8} {differences} among the good runs\n", "noise"));
         }
         out
     }

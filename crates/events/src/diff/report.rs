@@ -87,12 +87,15 @@ impl<'a> Maker<'a> {
         let least = groups.first().map_or(Rank::Follows, |group| group.rank).min(Rank::Cause);
         let causes = groups.iter().filter(|group| group.rank <= Rank::Cause).count();
         let mut room = LINES.saturating_sub(causes);
+        let nothing = groups.iter().all(|group| group.rank == Rank::Follows);
         let roles: Vec<&RoleNode> = groups.iter().map(|group| self.role(group)).collect();
         let labels = labels(&roles, self.strings);
         report.noise = self.noise(&noise, &of);
         for (group, label) in groups.iter().zip(labels) {
             let shown = match group.rank {
                 Rank::First | Rank::Cause => true,
+                // What all others follow from is not recorded.
+                _ if nothing && report.lines.len() < LINES => true,
                 Rank::Perhaps if room > 0 => {
                     room -= 1;
                     true

@@ -98,7 +98,7 @@ fn what_good_runs_differ_in_is_noise() {
     };
     let report = against(&["x.c", "lkjhgfds.k"]);
     assert!(report.equal());
-    assert_eq!(report.text(Show::default(), Charset::Utf8), "noise    2 differences that the other runs A have too\n");
+    assert_eq!(report.text(Show::default(), Charset::Utf8), "noise    2 differences among the good runs\n");
     assert_eq!(
         report.text(ALL, Charset::Utf8),
         "noise    ./qwertzui.k, ./maybe by tool: opened only in A\nnoise    ./lkjhgfds.k by tool: opened only in B\n"
@@ -126,7 +126,7 @@ fn a_new_result_is_not_noise() {
         let report = compare(run(Some(3), 0).run(), good(), run(ret, status).run(), &[]);
         report.text(Show::default(), Charset::Utf8)
     };
-    assert_eq!(text(None, FAILED), "noise    2 differences that the other runs A have too\n");
+    assert_eq!(text(None, FAILED), "noise    2 differences among the good runs\n");
     assert_eq!(text(Some(-13), 0), "missing  ./x by tool: found in A, EACCES in B\n");
     assert!(text(None, 9).contains("exit     tool: 0 in A, SIGKILL in B"), "{}", text(None, 9));
 }
