@@ -240,6 +240,9 @@ pub const BLOCK: usize = 256 << 10;
 /// cannot be read without them.
 pub const STREAM: usize = 4 << 20;
 
+/// Nanoseconds of frames after which a stream ends too, so that damage costs little of a quiet trace.
+pub const STREAM_NS: u64 = 10_000_000_000;
+
 /// Bytes of the window of these streams, as a power of two.
 pub const STREAM_WINDOW: u32 = 22;
 

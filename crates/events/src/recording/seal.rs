@@ -14,9 +14,11 @@ pub(super) struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
     /// The zstd stream of the blocks of frames.
     stream: CCtx<'static>,
-    /// The number of its next block, the bytes of frames in it, and the checksum of its last payload.
+    /// The number of its next block, the bytes of frames in it, its latest time at the first block, and the checksum of its last
+    /// payload.
     part: u16,
     streamed: usize,
+    began_ns: u64,
     before: u32,
     columns: Vec<u8>,
     packed: Vec<u8>,
@@ -53,6 +55,7 @@ impl Sealer {
             stream,
             part: 0,
             streamed: 0,
+            began_ns: 0,
             before: 0,
             columns: Vec::new(),
             packed: Vec::new(),
@@ -76,10 +79,11 @@ impl Sealer {
             self.restart();
             return self.seal_state(entry, frames, 1);
         }
-        if self.streamed >= limits::STREAM {
+        if self.streamed >= limits::STREAM || entry.last_ns.saturating_sub(self.began_ns) >= limits::STREAM_NS {
             self.restart();
         }
         if self.part == 0 {
+            self.began_ns = entry.last_ns;
             self.stream.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
         }
         let mut packed = std::mem::take(&mut self.packed);
@@ -89,7 +93,12 @@ impl Sealer {
         packed.reserve(zstd::zstd_safe::compress_bound(self.columns.len()) + 64);
         let start = packed.len();
         let (mut out, mut source) = (OutBuffer::around_pos(&mut packed, start), InBuffer::around(&self.columns));
-        while self.stream.compress_stream2(&mut out, &mut source, FLUSH).map_err(zstd_error)? > 0 {}
+        while self.stream.compress_stream2(&mut out, &mut source, FLUSH).map_err(zstd_error)? > 0 {
+            // Without room, it would go on forever.
+            if out.pos() == out.capacity() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         entry.part = self.part;
         let block = self.block(entry, 1, codec::STREAM, frames.len(), &packed);
         (self.part, self.before) = (self.part + 1, crc(&packed));
