@@ -334,7 +334,7 @@ fn the_blocks_of_a_stream_are_read_in_a_row() {
 }
 
 #[test]
-fn streams_end_after_some_bytes() {
+fn streams_end_after_some_bytes_or_some_time() {
     let blocks = 2 * limits::STREAM / limits::BLOCK + 3;
     let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
     let batches = opens(blocks);
@@ -342,8 +342,16 @@ fn streams_end_after_some_bytes() {
     let (file, _) = writer.end(&state(10)).expect("memory");
     let parts =
         borders(&file).into_iter().filter_map(|at| BlockHeader::read(&file[at..], FileHeader::new(ID, 7).short_id()));
-    let begins = parts.filter(|block| block.contents == 1 && block.part == 0).count();
-    assert_eq!(begins, 3);
+    let (mut begins, mut streamed, mut began) = (0, limits::STREAM, 0);
+    for block in parts.filter(|block| block.contents == 1) {
+        let is_full = streamed >= limits::STREAM || block.last_ns.saturating_sub(began) >= limits::STREAM_NS;
+        assert_eq!(block.part == 0, is_full);
+        if is_full {
+            (begins, streamed, began) = (begins + 1, 0, block.last_ns);
+        }
+        streamed += block.plain as usize;
+    }
+    assert!(begins >= 3);
     assert!(read(&file[..]).frames == batches.concat());
 }
 
