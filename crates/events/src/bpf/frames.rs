@@ -411,7 +411,8 @@ impl Described {
         self.programs.contains_key(&id)
     }
 
-    /// Appends what changed at a part of an interface. Before the first inventory, only what is known to be later than the start counts.
+    /// Appends what changed at a part of an interface. Before the first inventory, these are only attachments that are known to be
+    /// newer than the trace.
     pub fn change(&mut self, part: &InterfacePart, at: BootNanos, batch: &mut Batch) {
         let counts = |facts: &&AttachFacts| self.whole || self.lists(facts) || self.is_later(facts);
         let now = part.programs.iter().filter(counts).map(attachment);

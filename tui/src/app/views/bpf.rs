@@ -2,7 +2,7 @@
 //! programs stay. The rows are built from the inventory of the [`World`] when that has changed, at most once per drawn screen.
 
 use super::detail::Size;
-use super::state::{Context, Rows, ViewState, motion};
+use super::state::{Context, Rows, ViewState, motion, refused};
 use crate::app::copy;
 use crate::app::input::Handled;
 use crate::app::keymap::Action;
@@ -402,11 +402,7 @@ impl ViewState for Bpf {
                 self.stay(context.now);
                 context.detail.open();
             }
-            Action::Why | Action::ToParent => context.say("this key works only on events"),
-            _ if action.filters_events() => {
-                let search = context.keymap.first(Action::Search);
-                context.say(format!("filters apply to events; {search} finds a row here"));
-            }
+            _ if refused(action, context) => {}
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
                 if context.detail.size() == Some(Size::Full) =>
             {

@@ -2,7 +2,7 @@
 //! with its differences.
 
 use super::detail::Size;
-use super::state::{Context, Rows, ViewState, motion};
+use super::state::{Context, Rows, ViewState, motion, refused};
 use crate::app::branch::{Branch, connect};
 use crate::app::compared::Compared;
 use crate::app::complete::Completion;
@@ -224,11 +224,7 @@ impl ViewState for Diff {
             Action::Right => self.unfold(),
             Action::DiffAll => (self.all, self.again) = (!self.all, true),
             Action::Columns => context.say("this view has no columns"),
-            Action::Why | Action::ToParent => context.say("this key works only on events"),
-            _ if action.filters_events() => {
-                let search = context.keymap.first(Action::Search);
-                context.say(format!("filters apply to events; {search} finds a row here"));
-            }
+            _ if refused(action, context) => {}
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
                 if context.detail.size() == Some(Size::Full) =>
             {

@@ -108,6 +108,19 @@ pub(crate) trait ViewState {
     fn copied(&self, context: &Context<'_>) -> (Option<String>, &'static str);
 }
 
+/// Refuses the keys that only work on events, in a view of other rows. Returns whether this is one of them.
+pub(crate) fn refused(action: Action, context: &mut Context<'_>) -> bool {
+    match action {
+        Action::Why | Action::ToParent => context.say("this key works only on events"),
+        _ if action.filters_events() => {
+            let search = context.keymap.first(Action::Search);
+            context.say(format!("filters apply to events; {search} finds a row here"));
+        }
+        _ => return false,
+    }
+    true
+}
+
 /// How many rows an action moves the selection on a screen of `height` rows. `None` if it does not move the selection.
 pub(crate) fn motion(action: Action, height: usize) -> Option<isize> {
     let page = isize::try_from(height).unwrap_or(isize::MAX).max(1);
