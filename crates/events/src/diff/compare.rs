@@ -380,7 +380,11 @@ impl Comparison<'_> {
         });
     }
 
-    fn gaps(&self, side: Side) -> &Gaps {
+    pub(super) fn tree(&self, side: Side) -> &Tree {
+        if side == Side::A { self.trees.0 } else { self.trees.1 }
+    }
+
+    pub(super) fn gaps(&self, side: Side) -> &Gaps {
         if side == Side::A { self.gaps.0 } else { self.gaps.1 }
     }
 

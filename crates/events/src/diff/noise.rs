@@ -7,7 +7,7 @@ use super::search::Place;
 use super::strings::StringTable;
 use super::tree::{NodeId, RoleNode, Side, Tree};
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 /// The differences between the good run that B is compared with and the other good runs.
 #[derive(Debug, Default)]
@@ -84,35 +84,33 @@ impl Noise {
     pub(super) fn split(
         &self,
         comparison: &Comparison<'_>,
-        mut all: Vec<Difference>,
+        all: Vec<Difference>,
         strings: &StringTable,
     ) -> (Vec<Difference>, Vec<Difference>) {
         if self.exact.is_empty() {
             return (all, Vec::new());
         }
-        let is_noise = |one: &Difference| {
-            let [_, results] = comparison.results(one);
-            let mut subjects = comparison.subjects(one, strings).into_iter().peekable();
-            subjects.peek().is_some() && subjects.all(|subject| self.has(comparison, one, &subject, &results))
-        };
-        let noise: FxHashSet<usize> = (0..all.len()).filter(|at| is_noise(&all[*at])).collect();
-        for one in all.iter_mut().enumerate().filter(|(at, _)| !noise.contains(at)).map(|(_, one)| one) {
+        let (mut noise, mut others) = (Vec::new(), Vec::new());
+        for mut one in all {
+            let [_, results] = comparison.results(&one);
+            let subjects = comparison.subjects(&one, strings);
+            if !subjects.is_empty() && subjects.iter().all(|subject| self.has(comparison, &one, subject, &results)) {
+                noise.push(one);
+                continue;
+            }
             if let What::Argv { removed, added } = &one.what {
                 let rest = |words: &[u32], side: Side| {
                     let other = |word: &&u32| {
                         let subject = Subject { text: strings.get(**word).to_vec(), side: Some(side) };
-                        !self.has(comparison, one, &subject, &[])
+                        !self.has(comparison, &one, &subject, &[])
                     };
                     words.iter().filter(other).copied().collect()
                 };
                 one.what = What::Argv { removed: rest(removed, Side::A), added: rest(added, Side::B) };
             }
+            others.push(one);
         }
-        let mut at = 0;
-        all.into_iter().partition(|_| {
-            at += 1;
-            !noise.contains(&(at - 1))
-        })
+        (others, noise)
     }
 
     fn has(&self, comparison: &Comparison<'_>, one: &Difference, subject: &Subject, results: &[u32]) -> bool {
@@ -202,10 +200,6 @@ impl Comparison<'_> {
         let whole = |tree: &Tree| below.map(|below| [&tree.root, &b"/"[..], below].concat());
         let texts = [Some(text.to_vec()), below.map(<[u8]>::to_vec), whole(self.trees.0), whole(self.trees.1)];
         texts.iter().flatten().any(|text| self.ignored.iter().any(|glob| glob.matches(text)))
-    }
-
-    pub(super) fn tree(&self, side: Side) -> &Tree {
-        if side == Side::A { self.trees.0 } else { self.trees.1 }
     }
 
     /// What differs. Empty if the difference cannot be noise.

@@ -241,7 +241,7 @@ impl Comparison<'_> {
 
     /// The files that a process and those below it wrote.
     fn outputs<'s>(&self, pair: usize, side: Side, strings: &'s StringTable) -> BTreeSet<&'s [u8]> {
-        let tree = if side == Side::A { self.trees.0 } else { self.trees.1 };
+        let tree = self.tree(side);
         let top = if side == Side::A { self.pairs[pair].a } else { self.pairs[pair].b };
         let opens = tree.below(top).flat_map(|node| &tree.nodes[node].opens);
         opens.filter(|(_, did)| did.has(did::WROTE)).map(|(path, _)| strings.get(*path)).collect()
@@ -333,7 +333,7 @@ impl Comparison<'_> {
             }
         }
         for alone in self.alone {
-            let tree = if alone.side == Side::A { self.trees.0 } else { self.trees.1 };
+            let tree = self.tree(alone.side);
             tree.below(alone.node).for_each(|node| add(tree, node));
         }
         made

@@ -362,7 +362,7 @@ impl<'a> Maker<'a> {
                 let seen = side.other();
                 let few = if group.members == 1 { join(&[b", by ", &line.process]) } else { Vec::new() };
                 let count = counted(group.members as u64, ["difference", "differences"]);
-                let gaps = if *side == Side::A { self.comparison.gaps.0 } else { self.comparison.gaps.1 };
+                let gaps = self.comparison.gaps(*side);
                 let sentence = format!(", seen only in {}: {} {}", seen.name(), side.name(), reason(gaps));
                 let differences = format!("{count} of kind {kind}");
                 line.what = join(&[differences.as_bytes(), &few, sentence.as_bytes()]);

@@ -263,8 +263,8 @@ fn settle(files: &mut Vec<(u32, Did)>) {
 /// Pairs the roles of two runs from the top down: first equal roles, then roles that differ in process ids and random names, then
 /// those with the most arguments in common.
 pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Vec<Pair>, Vec<Alone>) {
-    unwrap(a, b);
-    unwrap(b, a);
+    skip_wrappers(a, b);
+    skip_wrappers(b, a);
     let mut pairs = vec![Pair { a: 0, b: 0, parent: 0, changed: false }];
     let mut alone = Vec::new();
     let mut at = 0;
@@ -296,7 +296,7 @@ pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Ve
 const WRAPPERS: usize = 6;
 
 /// Moves the program of a run to the top if programs that only this run has start it.
-fn unwrap(tree: &mut Tree, other: &Tree) {
+fn skip_wrappers(tree: &mut Tree, other: &Tree) {
     let (&[top], &[like]) = (&tree.nodes[0].children[..], &other.nodes[0].children[..]) else { return };
     let is_like = |tree: &Tree, node: NodeId| {
         let (node, like) = (&tree.nodes[node], &other.nodes[like]);
