@@ -6,6 +6,7 @@
 mod help;
 pub(crate) mod size;
 
+use crate::view::palette::{PALETTES, Palette};
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use size::{ByteSize, RingCount, RingSize};
@@ -588,11 +589,19 @@ impl From<&FilterArgs> for tracetui_events::filter::FilterOptions {
 pub struct ScreenOptions {
     #[command(flatten)]
     pub color: ColorOption,
+    /// Colors of a theme, which need a terminal with 24-bit color [default: the terminal's own 16]
+    #[arg(long, value_name = "NAME", value_parser = theme())]
+    pub theme: Option<&'static Palette>,
     /// Enable mouse support: a click selects, the wheel scrolls
     #[arg(long)]
     pub mouse: bool,
     #[command(flatten)]
     pub config: ConfigOptions,
+}
+
+fn theme() -> impl TypedValueParser<Value = &'static Palette> {
+    let named = |name: String| PALETTES.iter().find(|theme| theme.name == name).ok_or("no such theme");
+    PossibleValuesParser::new(PALETTES.each_ref().map(|theme| theme.name)).try_map(named)
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -664,6 +673,7 @@ mod tests {
             cli.dashboard.screen,
             ScreenOptions {
                 color: ColorOption { when: Some(Color::Never) },
+                theme: None,
                 mouse: true,
                 config: ConfigOptions::default()
             }

@@ -13,6 +13,7 @@ use crate::app::row::TimeMode;
 use crate::app::views::View;
 use crate::cli::Color;
 use crate::cli::size::{ByteSize, SizeError};
+use crate::view::palette::{PALETTES, Palette};
 use crate::view::theme::{COLOURS, Look, LookError, Looks, PLAIN, Role, WEIGHTS, WrongLook};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -26,6 +27,7 @@ pub(crate) struct Config {
     /// Keys, columns, and the start of the dashboard.
     pub preferences: Preferences,
     pub looks: Looks,
+    pub theme: Option<&'static Palette>,
     pub color: Option<Color>,
     pub mouse: bool,
     pub memory: Option<ByteSize>,
@@ -51,9 +53,10 @@ const fn entry(name: &'static str, values: &'static str, doc: &'static str) -> E
     Entry { name, values, doc }
 }
 
-pub(crate) const ENTRIES: [Entry; 6] = [
+pub(crate) const ENTRIES: [Entry; 7] = [
     entry("filter", "a filter", "the display filter at the start; not used if filter options are given"),
     entry("color", "`\"auto\"`, `\"always\"` or `\"never\"`", "as `--color`, which takes precedence"),
+    entry("theme", "a name such as `\"nord\"`", "as `--theme`, which takes precedence"),
     entry("memory", "a size such as `\"512MiB\"`", "as `--memory`, which takes precedence"),
     entry("mouse", "`true` or `false`", "as `--mouse`"),
     entry("fold", "`true` or `false`", "whether repeats and searches are folded at the start"),
@@ -150,6 +153,9 @@ impl Config {
         for (key, value) in in_order(table.get_ref()) {
             match key.get_ref().as_ref() {
                 "filter" => config.filter = Some(reader.filter(value)?),
+                "theme" => {
+                    config.theme = Some(one_of(key, value, &PALETTES.each_ref().map(|theme| (theme.name, theme)))?)
+                }
                 "color" => config.color = Some(one_of(key, value, &COLORS)?),
                 "memory" => config.memory = Some(size(key, value)?),
                 "mouse" => config.mouse = flag(key, value)?,

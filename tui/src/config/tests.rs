@@ -2,6 +2,7 @@ use super::*;
 use crate::app::testing::{app_with, feed, keys};
 use crate::app::{App, Effect, Input};
 use crate::command::config::EXAMPLE;
+use crate::view::palette::PALETTES;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -98,7 +99,7 @@ fn every_error_is_where_it_was_written() {
         (
             "mouse = true\n\n  «background» = 1",
             "unknown entry `background`",
-            "valid entries: filter, color, memory, mouse, fold, time; sections: [columns]",
+            "valid entries: filter, color, theme, memory, mouse, fold, time; sections: [columns]",
         ),
         ("[«colours»]\n", "unknown entry `colours`", "did you mean `colors`?"),
         ("[«colour»]\n", "unknown entry `colour`", "did you mean `colors`?"),
@@ -371,7 +372,7 @@ fn the_configured_colours_are_drawn() {
         |app: &mut App, word: &str| screen(app).iter().position(|line| line.contains(word)).expect("a row") as u16;
     let exec = (14, row(&mut app, " EXEC "));
     let selected = (5, row(&mut app, "stdio.h"));
-    let theme = |plain| Theme { colours: config.looks.colours(plain), ..Theme::default() };
+    let theme = |plain| Theme { colours: config.looks.colours(&PALETTES[0], plain), ..Theme::default() };
     let before = drawn(&mut app, Theme::default());
     let buffer = drawn(&mut app, theme(false));
     assert_eq!((buffer[exec].fg, buffer[exec].bg), (Shade::Rgb(16, 32, 48), Shade::Indexed(17)));
@@ -382,5 +383,5 @@ fn the_configured_colours_are_drawn() {
     let plain = drawn(&mut app, theme(true));
     assert!(plain.content().iter().all(|cell| cell.fg == Shade::Reset && cell.bg == Shade::Reset));
     assert_eq!(plain[exec].modifier, Modifier::ITALIC | Modifier::REVERSED);
-    assert_eq!(read("").looks.colours(false), Colours::Sixteen);
+    assert_eq!(read("").looks.colours(&PALETTES[0], false), Colours::Sixteen);
 }

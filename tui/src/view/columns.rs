@@ -25,6 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, drawn: usize, c
     let (width, height) = if beside { (PANEL, rows.min(area.height)) } else { (area.width, area.height) };
     let area = Rect { x: area.right() - width, width, height, ..area };
     frame.render_widget(Clear, area);
+    frame.buffer_mut().set_style(area, theme.base());
     let area = if beside { border(frame, area, theme) } else { area };
     let title = format!(" COLUMNS of {}", app.views.shown.title());
     let title = text::cut(&title, area.width.into(), theme.charset);

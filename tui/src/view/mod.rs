@@ -14,6 +14,7 @@ mod help;
 mod hostile;
 mod loss;
 pub(crate) mod output;
+pub mod palette;
 mod replay;
 #[cfg(test)]
 mod snapshots;
@@ -39,6 +40,8 @@ use unicode_width::UnicodeWidthChar;
 /// Draws the dashboard, and returns the scroll limits of the panes.
 pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     let areas = app.areas();
+    let screen = frame.area();
+    frame.buffer_mut().set_style(screen, theme.base());
     match app.replay.as_ref() {
         Some(replay) => replay::header(frame, areas.header, app, replay, theme),
         None => header::draw(frame, areas.header, app, theme),

@@ -1,6 +1,7 @@
 //! Colours and weights: by default the 16 colours of the terminal, bold, dim and reverse. Colour alone conveys no information.
-//! The configuration file can change the look of each role ([`Looks`]).
+//! A named theme ([`Palette`]) has colours of its own. The configuration file can change the look of each role ([`Looks`]).
 
+use super::palette::{Hues, Palette};
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt;
 use std::ops::Range;
@@ -23,7 +24,7 @@ pub enum Colours {
     Sixteen,
     /// No colours: NO_COLOR or `--color never`.
     None,
-    /// The looks of the configuration file.
+    /// A named theme, or the looks of the configuration file.
     Own(&'static Styles),
 }
 
@@ -77,7 +78,12 @@ roles! {
 
 const ROLES: usize = Role::ALL.len();
 
-pub type Styles = [Style; ROLES];
+/// The style of the screen and of each role.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Styles {
+    base: Style,
+    roles: [Style; ROLES],
+}
 
 const BOLD: Modifier = Modifier::BOLD;
 const DIM: Modifier = Modifier::DIM;
@@ -119,6 +125,15 @@ impl Look {
             Role::Ended | Role::Selection => Look::weight(REVERSED),
             Role::Found => Look::weight(Modifier::UNDERLINED.union(BOLD)),
         }
+    }
+
+    /// In the colours of a named theme. What is dim has a colour of its own there.
+    fn among(self, hues: Hues) -> Look {
+        let (foreground, weight) = match self.foreground {
+            None if self.weight.contains(DIM) => (Some(hues.quiet()), self.weight - DIM),
+            foreground => (foreground.map(|colour| hues.of(colour)), self.weight),
+        };
+        Look { foreground, background: self.background.map(|colour| hues.of(colour)), weight }
     }
 
     fn coloured(self) -> Style {
@@ -245,28 +260,29 @@ fn colour(word: &str) -> Option<Color> {
     named.or_else(number).or_else(rgb)
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Looks([Look; ROLES]);
-
-impl Default for Looks {
-    fn default() -> Looks {
-        Looks(std::array::from_fn(|at| Look::of(Role::ALL[at])))
-    }
-}
+/// The looks that the configuration file sets.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Looks([Option<Look>; ROLES]);
 
 impl Looks {
     pub(crate) fn set(&mut self, role: Role, look: Look) {
-        self.0[role as usize] = look;
+        self.0[role as usize] = Some(look);
     }
 
-    /// These looks, with or without colours. Call it once: looks that differ stay in memory, so that a theme can be copied.
-    pub(crate) fn colours(&self, plain: bool) -> Colours {
-        match (*self == Looks::default(), plain) {
-            (true, true) => Colours::None,
-            (true, false) => Colours::Sixteen,
-            (false, true) => Colours::Own(Box::leak(Box::new(self.0.map(Look::plain)))),
-            (false, false) => Colours::Own(Box::leak(Box::new(self.0.map(Look::coloured)))),
+    /// These looks over those of a theme, with or without colours. Call it once: looks that differ from the default stay in memory, so that
+    /// a theme can be copied.
+    pub(crate) fn colours(&self, palette: &Palette, plain: bool) -> Colours {
+        let hues = palette.colours.filter(|_| !plain);
+        if hues.is_none() && *self == Looks::default() {
+            return if plain { Colours::None } else { Colours::Sixteen };
         }
+        let base = hues.map(|hues| Style::new().fg(hues.text()).bg(hues.background())).unwrap_or_default();
+        let roles = std::array::from_fn(|at| {
+            let default = Look::of(Role::ALL[at]);
+            let look = self.0[at].unwrap_or_else(|| hues.map_or(default, |hues| default.among(hues)));
+            if plain { look.plain() } else { look.coloured() }
+        });
+        Colours::Own(Box::leak(Box::new(Styles { base, roles })))
     }
 }
 
@@ -333,7 +349,15 @@ impl Theme {
         match self.colours {
             Colours::Sixteen => Look::of(role).coloured(),
             Colours::None => Look::of(role).plain(),
-            Colours::Own(styles) => styles[role as usize],
+            Colours::Own(styles) => styles.roles[role as usize],
+        }
+    }
+
+    /// The style of the whole screen, under everything else.
+    pub(crate) fn base(self) -> Style {
+        match self.colours {
+            Colours::Own(styles) => styles.base,
+            Colours::Sixteen | Colours::None => Style::new(),
         }
     }
 
@@ -374,6 +398,7 @@ impl Theme {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::palette::PALETTES;
 
     #[test]
     fn every_kind_that_probes_make_has_a_role() {
@@ -423,14 +448,22 @@ mod tests {
 
     #[test]
     fn own_looks_have_the_styles_that_were_set_and_the_others_as_before() {
+        let [terminal, .., light] = &PALETTES;
         let mut looks = Looks::default();
-        assert_eq!((looks.colours(false), looks.colours(true)), (Colours::Sixteen, Colours::None));
+        let colours = [looks.colours(terminal, false), looks.colours(terminal, true), looks.colours(light, true)];
+        assert_eq!(colours, [Colours::Sixteen, Colours::None, Colours::None]);
         looks.set(Role::Selection, "black on 214".parse().expect("a look"));
-        let theme = |plain| Theme { colours: looks.colours(plain), ..Theme::default() };
-        assert_eq!(theme(false).selected(), Style::new().fg(Color::Black).bg(Color::Indexed(214)));
-        assert_eq!(theme(true).selected(), Style::new().add_modifier(REVERSED), "a background without colours");
+        let theme = |palette, plain| Theme { colours: looks.colours(palette, plain), ..Theme::default() };
+        let selected = Style::new().fg(Color::Black).bg(Color::Indexed(214));
+        assert_eq!([terminal, light].map(|palette| theme(palette, false).selected()), [selected; 2]);
+        assert_eq!(theme(light, true).selected(), Style::new().add_modifier(REVERSED), "a background without colours");
         for role in Role::ALL.iter().filter(|role| **role != Role::Selection) {
-            assert_eq!(theme(false).of(*role), Theme::default().of(*role), "{role:?}");
+            assert_eq!(theme(terminal, false).of(*role), Theme::default().of(*role), "{role:?}");
         }
+        assert_eq!(theme(terminal, false).base(), Style::new());
+        let rgb = |r, g, b| Style::new().fg(Color::Rgb(r, g, b));
+        assert_eq!(theme(light, false).base(), rgb(0x07, 0x36, 0x42).bg(Color::Rgb(0xfd, 0xf6, 0xe3)));
+        assert_eq!(theme(light, false).quiet(), rgb(0x65, 0x7b, 0x83), "a colour instead of dim");
+        assert_eq!(theme(light, false).live(), rgb(0xfd, 0xf6, 0xe3).bg(Color::Rgb(0x73, 0x8a, 0x00)));
     }
 }

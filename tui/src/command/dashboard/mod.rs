@@ -19,6 +19,7 @@ use crate::app::{App, Settings};
 use crate::cli;
 use crate::cli::size::RingSize;
 use crate::config::Config;
+use crate::view::palette::PALETTES;
 use crate::view::theme::Theme;
 use anyhow::{Result, anyhow};
 use event_loop::{Appearance, DashboardExit, Trace};
@@ -85,7 +86,8 @@ pub(super) fn look(screen: &cli::ScreenOptions, config: &Config) -> Appearance {
         cli::Color::Never => true,
         cli::Color::Auto => !wants_colours(),
     };
-    let colours = config.looks.colours(plain);
+    let palette = screen.theme.or(config.theme).unwrap_or(&PALETTES[0]);
+    let colours = config.looks.colours(palette, plain);
     let mouse = if screen.mouse || config.mouse { Mouse::Taken } else { Mouse::Left };
     Appearance { theme: Theme { colours, charset: charset() }, mouse }
 }
