@@ -123,14 +123,18 @@ impl App {
     }
 
     fn show_program(&mut self) {
-        let id = match self.views.bpf.selected(self.pipeline.world()).map(|seen| seen.id) {
+        let world = self.pipeline.world();
+        let (id, is_old) = match self.views.bpf.selected(world) {
             None => return self.say("nothing is selected"),
-            Some(ProgId(0)) => return self.say("the id of the program is unknown"),
-            Some(ProgId(id)) => id,
+            Some(seen) if seen.id == ProgId(0) => return self.say("the id of the program is unknown"),
+            Some(seen) => (seen.id.0, seen.program.is_some_and(|program| program.loaded <= world.processes.since())),
         };
         let part = format!("prog.id={id}");
         self.views.bpf.stay(self.now);
-        self.show_events(|filter, world| filter.add_in_place("prog.id=", &part, world));
+        let applied = self.show_events(|filter, world| filter.add_in_place("prog.id=", &part, world));
+        if applied && is_old {
+            self.say(format!("program {id} was loaded before the trace: only later events are listed"));
+        }
     }
 
     /// Changes the filter, and shows the events that pass it. Esc goes back.

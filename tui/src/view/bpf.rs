@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::detail::{Page, border, mark_more};
+use super::detail::{Page, border, command, mark_more};
 use super::events::{fitted, marked, selected};
 use super::theme::Theme;
 use super::{Piece, aligned, clock, duration, fit, moment, page, put};
@@ -18,7 +18,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
+use tracetui_events::enrich::World;
 use tracetui_events::event::bpf::{Bpf, Made, via_name};
+use tracetui_events::event::process::Process;
 use tracetui_events::event::{Tables as _, names};
 use tracetui_events::frame::state::BpfDoer;
 use tracetui_events::sink::inventory::{alters, hidden_text, holder_text, kfuncs, loaded, place_text, way_text};
@@ -228,12 +230,14 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
         let mut cells = *cells;
         let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
         if *column == Column::Target && width > cells {
-            let after = columns.get(at + 1..).unwrap_or_default();
-            // The owner keeps the cells that it needs.
+            // The owner keeps the cells that it needs, and the rate of runs its place.
+            let mut after = columns.get(at + 1..).unwrap_or_default();
             let owner = match after.first() {
                 Some((Column::Owner, most)) => Some(text::cut(&owner(seen, app, theme), *most, theme.charset)),
                 _ => None,
             };
+            let kept = after.iter().skip(1).position(|(column, _)| matches!(column, Column::Owner | Column::Runs));
+            after = after.get(..kept.map_or(after.len(), |at| at + 1)).unwrap_or_default();
             let needed = owner.as_ref().map_or(0, |owner| blanks.len() + text::width(owner));
             for (_, more) in after {
                 if width + needed <= cells {
@@ -389,6 +393,20 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
     lines
 }
 
+/// The process that attached or loaded the program, else one that holds it. A younger process with the same id is another one.
+fn made_by<'a>(seen: &Seen<'_>, world: &'a World) -> Option<&'a Process> {
+    let since = match (seen.attachment, seen.program) {
+        (Some(attachment), _) if attachment.came.0 != 0 => attachment.came,
+        (_, Some(program)) => program.loaded,
+        _ => return None,
+    };
+    let holders = seen.held.iter().flatten().flat_map(|all| &all.holders).map(|holder| holder.pid);
+    let ids = seen.by.iter().flatten().map(|by| by.tgid).chain(holders);
+    ids.filter_map(|id| world.processes.by_tgid(id))
+        .map(|entry| &*entry.process)
+        .find(|process| process.key.start <= since)
+}
+
 fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let Page { app, theme, .. } = *page;
     let (world, plain) = (app.world(), Style::new());
@@ -455,6 +473,9 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         seen.by.map(|by| by.map(|by| format!("{}[{}]", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)));
     if let Some(attacher) = attacher {
         named("by", &attacher, plain);
+    }
+    if let Some(process) = made_by(seen, world) {
+        named("command", &command(process, theme), plain);
     }
     let mut first = "held by";
     for (of_link, all) in [true, false].into_iter().zip(&seen.held) {

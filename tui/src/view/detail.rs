@@ -317,7 +317,8 @@ impl Page<'_> {
     }
 }
 
-fn command(process: &Process, theme: Theme) -> String {
+/// The command line of a process, or what is known of it.
+pub(super) fn command(process: &Process, theme: Theme) -> String {
     let image = &process.image;
     let command = Value::Args(&image.argv).text().unwrap_or_default();
     match (command.is_empty(), image.exe.is_empty()) {
