@@ -4,7 +4,7 @@ use super::keymap::Press;
 use crate::app::device::KeyCode;
 
 /// The maximum number of lines in the history.
-const HISTORY: usize = 100;
+pub(crate) const HISTORY: usize = 100;
 
 /// The maximum length of a line in bytes.
 pub(crate) const LINE: usize = 4096;
@@ -157,9 +157,23 @@ impl Line {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     lines: Vec<String>,
+    /// The number of lines added in this session.
+    added: usize,
 }
 
 impl History {
+    /// The lines of earlier sessions, oldest first.
+    pub(crate) fn of(lines: Vec<String>) -> History {
+        let mut history = History::default();
+        lines.iter().for_each(|line| history.add(line));
+        History { added: 0, ..history }
+    }
+
+    /// The lines added in this session, as far as they are kept.
+    pub(crate) fn added(&self) -> &[String] {
+        self.lines.get(self.lines.len().saturating_sub(self.added)..).unwrap_or_default()
+    }
+
     /// The newest line; empty if there is none.
     pub fn newest(&self) -> &str {
         self.lines.last().map_or("", String::as_str)
@@ -174,6 +188,7 @@ impl History {
             self.lines.remove(0);
         }
         self.lines.push(line.to_owned());
+        self.added += 1;
     }
 
     fn nth_back(&self, back: usize) -> &str {

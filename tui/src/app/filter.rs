@@ -37,7 +37,7 @@ pub(crate) struct FilterState {
     completion: Option<Completion>,
     /// The filter's text before the line was opened.
     before: String,
-    history: History,
+    pub(crate) history: History,
     /// The filters that lost parts to a new part, each with the filter before it, oldest first.
     replaced: Vec<(String, String)>,
 }

@@ -45,6 +45,7 @@ pub(crate) mod why;
 pub(crate) mod testing;
 
 use columns::Columns;
+use edit::History;
 use filter::FilterState;
 pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
 use keymap::{Action, Keymap};
@@ -88,6 +89,8 @@ pub struct Settings {
     pub capture: String,
     /// The display filter at the start.
     pub filter: String,
+    /// The filters of earlier sessions, oldest first.
+    pub filters: Vec<String>,
     pub preferences: Preferences,
 }
 
@@ -100,6 +103,7 @@ impl Default for Settings {
             zone_s: 0,
             capture: "all".to_owned(),
             filter: String::new(),
+            filters: Vec::new(),
             preferences: Preferences::default(),
         }
     }
@@ -270,6 +274,7 @@ impl App {
     pub fn new(settings: Settings) -> Result<App, FilterError> {
         let mut pipeline = Pipeline::new(settings.budget);
         let mut filter = FilterState::default();
+        filter.history = History::of(settings.filters.clone());
         filter.set(&settings.filter, pipeline.world())?;
         pipeline.follow(&filter.roots());
         let mut events = EventList::new();

@@ -19,8 +19,8 @@ use tracetui_host::confine::{FileAccess, enter_files};
 use tracetui_host::invoker::Invoker;
 use tracetui_live::NO_THREAD;
 
-/// The file, below the directory of configurations.
-const FILE: &str = "tracetui/config.toml";
+/// The variable for the directory of configurations, its default below the home directory, and the file.
+const FILE: [&str; 3] = ["XDG_CONFIG_HOME", ".config", "tracetui/config.toml"];
 
 /// What to do about a file that cannot be used.
 const REMEDY: &str = "--no-config starts without the file";
@@ -41,7 +41,7 @@ impl Loaded {
             return Ok(Loaded::default());
         }
         let invoker = Invoker::of_environment()?;
-        let default = || default_path(invoker.as_ref(), |name| std::env::var_os(name));
+        let default = || user_path(invoker.as_ref(), FILE, |name| std::env::var_os(name));
         let Some(path) = options.config.clone().or_else(default) else { return Ok(Loaded::default()) };
         let text = match (read_as(invoker, path.clone())?, &options.config) {
             (Ok(text), _) => text,
@@ -73,9 +73,14 @@ impl Loaded {
     }
 }
 
-/// The path of this user's configuration file. Under sudo, a configuration directory outside the home of the user who typed sudo
-/// belongs to another user.
-fn default_path(invoker: Option<&Invoker>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+/// The path of a file of this user: below the directory in the variable `place[0]`, or below `place[1]` in the home directory. Under
+/// sudo, a directory outside the home of the user who typed sudo belongs to another user.
+pub(super) fn user_path(
+    invoker: Option<&Invoker>,
+    place: [&str; 3],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Option<PathBuf> {
+    let [directory, default, file] = place;
     let home = match invoker {
         Some(invoker) => Some(PathBuf::from(&invoker.home)),
         None => variable("HOME").map(PathBuf::from),
@@ -86,8 +91,8 @@ fn default_path(invoker: Option<&Invoker>, variable: impl Fn(&str) -> Option<OsS
         (Some(_), None) => false,
         (None, _) => dir.is_absolute(),
     };
-    let dir = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(own);
-    dir.or_else(|| Some(home?.join(".config"))).map(|dir| dir.join(FILE))
+    let dir = variable(directory).map(PathBuf::from).filter(own);
+    dir.or_else(|| Some(home?.join(default))).map(|dir| dir.join(file))
 }
 
 #[derive(Debug)]
@@ -268,7 +273,7 @@ mod tests {
                 "XDG_CONFIG_HOME" => config.map(OsString::from),
                 other => panic!("{other}"),
             };
-            default_path(invoker, variable).map(|path| path.display().to_string())
+            user_path(invoker, FILE, variable).map(|path| path.display().to_string())
         };
         let ana = &invoker(Path::new("/home/ana"));
         for (invoker, home, config, want) in [

@@ -14,6 +14,7 @@ pub mod expect;
 mod explain;
 pub mod export;
 mod find;
+mod history;
 pub mod keys;
 pub mod man;
 mod outlet;

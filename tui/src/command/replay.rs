@@ -3,6 +3,7 @@
 use super::config::Loaded;
 use super::dashboard::event_loop::{self, Trace};
 use super::dashboard::look;
+use super::history::SavedFilters;
 use super::say::say;
 use super::usage::{BadUsage, HostNames};
 use crate::app::replay::{Replay, Target};
@@ -32,10 +33,13 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
     let loaded = Loaded::read(&args.screen.config)?;
-    let (app, timeline, feed) = start(args, &loaded, clock::local_offset_now_s())?;
+    let mut saved = SavedFilters::open(!loaded.config.no_history);
+    let earlier = std::mem::take(&mut saved.lines);
+    let (app, timeline, feed) = start(args, &loaded, earlier, clock::local_offset_now_s())?;
     let troubles = timeline.troubles().clone();
     let trace = Trace { timeline: Some(timeline), ..Trace::from(feed) };
-    event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
+    let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
+    saved.append(&exit.filters);
     let found = troubles.found();
     found.holes.iter().flat_map(|(name, holes)| of_holes(name, holes)).for_each(say);
     found.error.iter().for_each(|error| say(format_args!("tracetui: {error}")));
@@ -43,14 +47,14 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 }
 
 /// The dashboard, the recording, and the frames from the first place shown.
-fn start(args: &cli::Replay, loaded: &Loaded, zone_s: i32) -> Result<(App, Timeline, Feed)> {
+fn start(args: &cli::Replay, loaded: &Loaded, filters: Vec<String>, zone_s: i32) -> Result<(App, Timeline, Feed)> {
     let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
     let budget = Budget::new(memory);
     let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, AtEnd::Stop, SEVERAL)?, budget)?;
     let facts = timeline.facts();
     let span = facts.span;
     let preferences = loaded.config.preferences.clone();
-    let settings = Settings { budget, zone_s, capture: String::new(), preferences, ..Settings::default() };
+    let settings = Settings { budget, zone_s, capture: String::new(), filters, preferences, ..Settings::default() };
     let mut app = App::new(settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(facts, Target::First, args.speed));
     begin(&mut app, &mut input, &args.filters, loaded)?;
@@ -134,7 +138,7 @@ pub(crate) mod tests {
 
     /// The dashboard with all of a recording, as far as it fits.
     pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
-        let (mut app, _, mut feed) = start(args, &Loaded::default(), 0)?;
+        let (mut app, _, mut feed) = start(args, &Loaded::default(), Vec::new(), 0)?;
         while let Some(batch) = feed.next().await {
             app.update(app::Input::Batch(batch));
         }

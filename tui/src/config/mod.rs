@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub theme: Option<&'static Palette>,
     pub color: Option<Color>,
     pub mouse: bool,
+    /// Whether filters are not kept for later sessions.
+    pub no_history: bool,
     pub memory: Option<ByteSize>,
     pub filter: Option<Filter>,
 }
@@ -53,12 +55,17 @@ const fn entry(name: &'static str, values: &'static str, doc: &'static str) -> E
     Entry { name, values, doc }
 }
 
-pub(crate) const ENTRIES: [Entry; 7] = [
+pub(crate) const ENTRIES: [Entry; 8] = [
     entry("filter", "a filter", "the display filter at the start; not used if filter options are given"),
     entry("color", "`\"auto\"`, `\"always\"` or `\"never\"`", "as `--color`, which takes precedence"),
     entry("theme", "a name such as `\"nord\"`", "as `--theme`, which takes precedence"),
     entry("memory", "a size such as `\"512MiB\"`", "as `--memory`, which takes precedence"),
     entry("mouse", "`true` or `false`", "as `--mouse`"),
+    entry(
+        "history",
+        "`true` or `false`",
+        "whether filters are kept for later sessions, in ~/.local/state/tracetui/filters",
+    ),
     entry("fold", "`true` or `false`", "whether repeats and searches are folded at the start"),
     entry("time", "`\"clock\"`, `\"start\"` or `\"delta\"`", "the time format at the start"),
 ];
@@ -159,6 +166,7 @@ impl Config {
                 "color" => config.color = Some(one_of(key, value, &COLORS)?),
                 "memory" => config.memory = Some(size(key, value)?),
                 "mouse" => config.mouse = flag(key, value)?,
+                "history" => config.no_history = !flag(key, value)?,
                 "fold" => config.preferences.folds = flag(key, value)?,
                 "time" => config.preferences.time = one_of(key, value, &TIMES)?,
                 "keys" => reader.keys(section(key, value)?, &mut config.preferences.keymap)?,

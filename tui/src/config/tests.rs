@@ -99,7 +99,7 @@ fn every_error_is_where_it_was_written() {
         (
             "mouse = true\n\n  «background» = 1",
             "unknown entry `background`",
-            "valid entries: filter, color, theme, memory, mouse, fold, time; sections: [columns]",
+            "valid entries: filter, color, theme, memory, mouse, history, fold, time; sections: [columns]",
         ),
         ("[«colours»]\n", "unknown entry `colours`", "did you mean `colors`?"),
         ("[«colour»]\n", "unknown entry `colour`", "did you mean `colors`?"),

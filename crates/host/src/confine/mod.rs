@@ -245,6 +245,11 @@ fn leave_signals_to_main() -> io::Result<()> {
     if failed == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(failed)) }
 }
 
+/// Takes the ids of the user who typed sudo, without capabilities, for the calling thread.
+pub fn enter_user(Invoker { uid, gid, groups, .. }: &Invoker) -> io::Result<()> {
+    hold_as(Some((*uid, *gid, groups)), NONE)
+}
+
 /// The file access of a thread. It has the ids of the user who typed sudo, otherwise root's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileAccess<'a> {
@@ -275,7 +280,7 @@ pub fn later_recordings() -> &'static Path {
 
 /// Like [`enter`], for a thread that works with files.
 pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Result<()> {
-    let Some(Invoker { uid, gid, groups, .. }) = invoker else {
+    let Some(invoker) = invoker else {
         // Even root needs this capability to write into directories of others.
         hold_as(Some(ROOT), NONE.with(Capability::DacOverride))?;
         if work.directory().is_none_or(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
@@ -283,7 +288,7 @@ pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Resul
         }
         return restrict_files(work);
     };
-    hold_as(Some((*uid, *gid, groups)), NONE)?;
+    enter_user(invoker)?;
     restrict_files(work)
 }
 

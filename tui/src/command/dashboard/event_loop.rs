@@ -85,6 +85,8 @@ pub struct DashboardExit {
     pub command: Option<Ended>,
     /// Whether a second signal ended the dashboard at once.
     pub interrupted: bool,
+    /// The filters used in this session, oldest first.
+    pub filters: Vec<String>,
 }
 
 /// Shows the dashboard until the user leaves it. Then sends SIGTERM to a COMMAND that still runs, writes COMMAND's output to stdout,
@@ -152,7 +154,9 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         true => Err(io::Error::other("a thread panicked")),
         false => {
             let command = dashboard.trace.command_end().cloned();
-            Ok(DashboardExit { line: ExitLine::of(&dashboard.app), command, interrupted: dashboard.interrupted })
+            let filters = dashboard.app.filter.history.added().to_vec();
+            let interrupted = dashboard.interrupted;
+            Ok(DashboardExit { line: ExitLine::of(&dashboard.app), command, interrupted, filters })
         }
     }
 }

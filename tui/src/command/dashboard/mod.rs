@@ -7,6 +7,7 @@ mod looker;
 mod terminal;
 
 use super::config::Loaded;
+use super::history::SavedFilters;
 use super::say::{charset, name, say, wants_colours};
 use super::signals::{self, INTERRUPTED};
 use super::trace::remarks::remarks;
@@ -41,6 +42,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     signals::ignore_file_size();
     let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
     let opener = Some(Opener::start()?);
+    let mut saved = SavedFilters::open(!loaded.config.no_history);
     let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
     let settings = Settings {
         budget: options.budget,
@@ -48,14 +50,16 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         zone_s: clock::local_offset_now_s(),
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),
+        filters: std::mem::take(&mut saved.lines),
         preferences: loaded.config.preferences.clone(),
     };
     let app = App::new(settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let Session { feed, notes, lookups, .. } = started;
     let shown =
         Trace { feed, command: held, timeline: None, recorder, opener, lookups: Some(lookups), run: args.run.clone() };
-    let DashboardExit { line, command, interrupted } =
+    let DashboardExit { line, command, interrupted, filters } =
         event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
+    saved.append(&filters);
     args.trace.ring_size.and_then(RingSize::note).iter().chain(&notes).for_each(say);
     remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     line.not_recorded.iter().for_each(say);
