@@ -6,6 +6,7 @@ use super::views::View;
 use super::views::detail::Subject;
 use super::{App, Effect, Effects, copy, row};
 use std::time::Duration;
+use tracetui_events::event::EventContext;
 use tracetui_events::text::grouped;
 
 impl App {
@@ -28,10 +29,15 @@ impl App {
         self.screen.copy(line, "line", self.now)
     }
 
-    pub(super) fn copy_json(&mut self) -> Effects {
+    /// Copies a text about the selected event.
+    pub(super) fn copy_event<T: Into<Option<String>>>(
+        &mut self,
+        text: impl FnOnce(&EventContext<'_>) -> T,
+        what: &str,
+    ) -> Effects {
         let id = (self.views.shown == View::Events).then(|| self.aimed_at()).flatten();
-        let json = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), copy::json));
-        self.screen.copy(json, "event as JSON", self.now)
+        let text = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), text)?.into());
+        self.screen.copy(text, what, self.now)
     }
 
     pub(super) fn copy_command(&mut self) -> Effects {

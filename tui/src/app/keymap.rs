@@ -102,6 +102,7 @@ actions! {
     CopyLine "copy-line" "copy the row as text",
     CopyCommand "copy-command" "copy the row as a shell command",
     CopyJson "copy-json" "copy the row as JSON",
+    CopyCall "copy-call" "copy the row as strace writes it",
     LossReport "loss-report" "show the lost events",
     Record "record" "start recording, including the kept events; again: stop",
     Output "output" "show COMMAND's terminal; Enter gives it the keys, Ctrl-] takes them back",
@@ -336,7 +337,7 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "pid tree comm dir user"),
     bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "pid tree comm dir user"),
     bind(Section::Selected, &[key('d')], Action::OnlyDir, "", "pid tree comm dir user"),
-    bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "hide comm; why it failed"),
+    bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "hide comm; why failed"),
     bind(Section::Detail, &[key('u')], Action::ToParent, "to parent", "to the parent; tabs"),
     bind(Section::Detail, &[TAB], Action::NextTab, "tab", "to the parent; tabs"),
     bind(Section::Detail, &[BACK_TAB], Action::PreviousTab, "", "to the parent; tabs"),
@@ -349,11 +350,12 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Filter, &[key('a')], Action::FoldAll, "unfold", "only failures; fold repeats"),
     bind(Section::View, &[key('t')], Action::TimeMode, "time", "time format; columns"),
     bind(Section::View, &[key('C')], Action::Columns, "", "time format; columns"),
-    bind(Section::Selected, &[key('W')], Action::Why, "why", "hide comm; why it failed"),
+    bind(Section::Selected, &[key('W')], Action::Why, "why", "hide comm; why failed"),
     bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "pid tree comm dir user"),
-    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy line, command, JSON"),
-    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy line, command, JSON"),
-    bind(Section::Selected, &[ctrl('y')], Action::CopyJson, "", "copy line, command, JSON"),
+    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy in four formats"),
+    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy in four formats"),
+    bind(Section::Selected, &[ctrl('y')], Action::CopyJson, "", "copy in four formats"),
+    bind(Section::Selected, &[key('L')], Action::CopyCall, "", "copy in four formats"),
 ];
 
 const AFTER_KINDS: &[Binding] = &[

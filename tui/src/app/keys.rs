@@ -12,7 +12,7 @@ use super::search::Way;
 use super::views::View;
 use super::views::detail::Size;
 use super::views::state::motion;
-use super::{App, Effect, Effects};
+use super::{App, Effect, Effects, copy, strace};
 use tracetui_events::text;
 
 impl Scope {
@@ -181,7 +181,8 @@ impl App {
             Action::Redraw => return Handled::Effects(vec![Effect::Clear]),
             Action::CopyLine => return Handled::Effects(self.copy_line()),
             Action::CopyCommand => return Handled::Effects(self.copy_command()),
-            Action::CopyJson => return Handled::Effects(self.copy_json()),
+            Action::CopyJson => return Handled::Effects(self.copy_event(copy::json, "event as JSON")),
+            Action::CopyCall => return Handled::Effects(self.copy_event(strace::line, "call as strace writes it")),
             Action::Record => return Handled::Effects(vec![Effect::Record, Effect::Redraw]),
             Action::Help => {
                 self.screen.help = HelpSearch::default();
