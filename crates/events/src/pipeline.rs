@@ -166,7 +166,7 @@ impl Pipeline {
         let completed = whole.as_ref().and_then(|whole| whole.frame_at(0));
         self.programs.begin_before(completed.as_ref().unwrap_or(frame), &self.world, made);
         if !self.programs.is_new(completed.as_ref().unwrap_or(frame), &mut self.world) {
-            self.ledger.rejected(Kind::Bpf);
+            self.ledger.rejected(Kind::Bpf, false);
             return false;
         }
         if let Some(whole) = whole {

@@ -29,11 +29,13 @@ pub async fn print(mut args: cli::Print) -> Result<ExitCode> {
         return Ok(printed.code);
     }
     if printed.matched {
+        say("an event matches --expect-none");
         return Ok(MATCHED.into());
     }
-    if printed.lacks {
-        say("no event matched, but some are missing: one of these may match");
+    if let Some(doubt) = printed.doubt {
+        say(format_args!("no event matches --expect-none, but {doubt}: one may match"));
         return Ok(ExitCode::FAILURE);
     }
+    say("no event matches --expect-none");
     Ok(printed.code)
 }

@@ -96,7 +96,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
         FormatName::Text | FormatName::Csv => say(account.line()),
     }
     let matched = printer.lines.is_done();
-    Ok(Printed { code, matched, lacks: account.lacks_events() })
+    Ok(Printed { code, matched, doubt: account.doubt().map(str::to_owned) })
 }
 
 /// How printing ended.
@@ -105,8 +105,8 @@ pub struct Printed {
     pub code: ExitCode,
     /// Whether the requested number of events was printed.
     pub matched: bool,
-    /// Whether there may have been other events.
-    pub lacks: bool,
+    /// Why there may have been other events.
+    pub doubt: Option<String>,
 }
 
 /// Feeds a printer until the source has ended.

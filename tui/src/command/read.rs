@@ -4,6 +4,7 @@ use super::explain;
 use super::print::{Flow, Lines, Printed};
 use super::say::{charset, name, paint, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
+use super::usage::HostNames;
 use crate::cli::{self, ReportFormat};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,7 +17,7 @@ use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
 use tracetui_events::event::describe::Value;
 use tracetui_events::event::exit::Ended;
-use tracetui_events::filter::FilterOptions;
+use tracetui_events::filter::{Filter, FilterOptions};
 use tracetui_events::frame::host::{Probe, Window};
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
@@ -26,9 +27,9 @@ use tracetui_events::playback::{self, AtEnd, Playback, Played, Recording, SORTS_
 use tracetui_events::recording::follow::{self, Writing};
 use tracetui_events::recording::reader::Ending;
 use tracetui_events::sink::{self, FormatName, Sink as _};
-use tracetui_events::text::grouped;
 use tracetui_events::text::shell;
 use tracetui_events::text::time::{Moment, rfc3339};
+use tracetui_events::text::{grouped, without_codes};
 use tracetui_host::clock;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KINDS, Kind, KindSet};
@@ -67,7 +68,11 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
                 lines.flush();
                 say_if_unknown(&playback, &mut said);
                 if wait_for_more() == Flow::Closed {
-                    return Ok(Printed { code: ExitCode::SUCCESS, matched: lines.is_done(), lacks: true });
+                    return Ok(Printed {
+                        code: ExitCode::SUCCESS,
+                        matched: lines.is_done(),
+                        doubt: Some("the output ended early".to_owned()),
+                    });
                 }
             }
             Ok(Step::End) => break true,
@@ -78,7 +83,11 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         }
         match lines.outcome()? {
             Flow::Closed => {
-                return Ok(Printed { code: ExitCode::SUCCESS, matched: lines.is_done(), lacks: true });
+                return Ok(Printed {
+                    code: ExitCode::SUCCESS,
+                    matched: lines.is_done(),
+                    doubt: Some("the output ended early".to_owned()),
+                });
             }
             Flow::Done if args.follow => break false,
             _ if args.follow && signals::asked_to_end() => break false,
@@ -106,8 +115,31 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         }
     }
     let code = if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    let lacks = damaged || playback.ended_early() || playback.goes_on() || playback.account().lacks_events();
-    Ok(Printed { code, matched: lines.is_done(), lacks })
+    let incomplete = damaged || playback.ended_early() || playback.goes_on();
+    let doubt = match incomplete {
+        true => Some("events are missing".to_owned()),
+        false => playback.account().doubt().map(str::to_owned).or_else(|| unrecorded(&playback, &filters)),
+    };
+    Ok(Printed { code, matched: lines.is_done(), doubt })
+}
+
+/// Why an event that the filter means may be in none of the recordings.
+fn unrecorded(playback: &Playback, filters: &FilterOptions) -> Option<String> {
+    let names = HostNames::read();
+    let wanted = filters.compile(&names).ok()?.kinds;
+    playback.recordings().iter().find_map(|recording| {
+        let (trace, name) = (recording.trace(), recording.name());
+        let missing: Vec<_> = (wanted & !trace.kinds()).iter().map(Kind::name).collect();
+        if !missing.is_empty() {
+            return Some(format!("{name} has no events of kind {}", missing.join(", ")));
+        }
+        let pipeline = recording.pipeline();
+        if pipeline.excerpt().is_some() || !pipeline.windows().is_empty() {
+            return Some(format!("{name} is an excerpt"));
+        }
+        let all = Filter::parse(&trace.filter, &names).is_ok_and(|filter| filter.is_of_kinds(&names));
+        (!all).then(|| format!("{name} has only events that passed the filter {}", without_codes(&trace.filter)))
+    })
 }
 
 /// Adds a tip to the error that there is no such recording: `print make` may be meant as `print -- make`.

@@ -74,8 +74,11 @@ impl Ledger {
         });
     }
 
-    pub(crate) fn rejected(&mut self, kind: Kind) {
-        self.count(kind, |counted| counted.filtered += 1);
+    pub(crate) fn rejected(&mut self, kind: Kind, cut: bool) {
+        self.count(kind, |counted| {
+            counted.filtered += 1;
+            counted.cut_filtered += u64::from(cut);
+        });
     }
 
     pub(crate) fn met_own(&mut self, kind: Kind) {

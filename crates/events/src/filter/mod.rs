@@ -131,6 +131,11 @@ impl Filter {
         }
     }
 
+    /// Whether it is about the kind alone, or empty.
+    pub fn is_of_kinds(&self, names: &dyn NameLookup) -> bool {
+        self.is_empty() || capture::kinds_of(&self.expr, names).is_some()
+    }
+
     /// Whether it only compares fields. It then has no words and no trees. Trees depend on earlier events.
     pub fn compares_fields(&self) -> bool {
         self.expr.compares_fields() && self.roots().is_empty()

@@ -57,7 +57,7 @@ impl Deliver<'_> {
             return self.ledger.kept(kind);
         }
         if whose != EventOwner::Commands || kind != Kind::Lost && !self.asked.contains(kind) {
-            return self.ledger.rejected(kind);
+            return self.ledger.rejected(kind, false);
         }
         let disposition = (self.to)(&context(&event, self.world, process.as_ref()), frame);
         self.handed(&event, disposition);
@@ -66,7 +66,7 @@ impl Deliver<'_> {
     fn handed(&mut self, event: &Event<'_>, disposition: Disposition) {
         match disposition {
             Disposition::Delivered => self.ledger.passed(event.kind(), event.cut()),
-            Disposition::Filtered => self.ledger.rejected(event.kind()),
+            Disposition::Filtered => self.ledger.rejected(event.kind(), event.cut()),
         }
     }
 
