@@ -392,7 +392,8 @@ impl Event {
                 return self.has_half(need);
             }
             // Whoever owns an interface can make any number of notifications.
-            !(self.slot.kind().floods() || matches!(self.slot, Slot::BpfNetlink)) || self.has_credit(frame)
+            !(self.slot.kind().floods() || matches!(self.slot, Slot::BpfNetlink | Slot::BpfXdp | Slot::BpfSent))
+                || self.has_credit(frame)
         }
     }
 

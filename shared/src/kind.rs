@@ -380,6 +380,8 @@ slots! {
         BpfTp = 8:           "bpf_tp"             Most,    "`bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.";
         BpfMulti = 13:       "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
         BpfNetlink = 35:     "bpf_netlink"        Request, "Changes of attachments by rtnetlink, from its notifications.";
+        BpfXdp = 36:         "bpf_xdp"            Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
+        BpfSent = 37:        "sys_exit_btf"       Request, "The same, from the ends of sendto(2) and sendmsg(2).";
     }
     Tcp {
         TcpState = 22:       "tcp_state_btf"      Most,    "`tcp` from the BTF tracepoint `inet_sock_set_state`.";
@@ -501,6 +503,8 @@ mod tests {
             (Kind::Tcp, "uring_submit_tp"),
             (Kind::Tcp, "tcp_begun"),
             (Kind::Bpf, "bpf_netlink"),
+            (Kind::Bpf, "bpf_xdp"),
+            (Kind::Bpf, "sys_exit_btf"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, made) in (0..).zip(slots) {

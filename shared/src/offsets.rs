@@ -210,6 +210,7 @@ fields! {
     PerfLinkFile = "bpf_perf_link" "perf_file";
     PerfEventProg = "perf_event" "prog";
     PerfEventPmu = "perf_event" "pmu";
+    PerfEventId = "perf_event" "id";
     PmuName = "pmu" "name";
     PerfEventTpEvent = "perf_event" "tp_event";
     PerfEventAttrType = "perf_event" "attr.type";
@@ -257,6 +258,10 @@ fields! {
     UprobeOffset = "bpf_uprobe" "offset";
     NetDeviceName = "net_device" "name";
     NetDeviceIfindex = "net_device" "ifindex";
+    NetDeviceNet = "net_device" "nd_net.net";
+    NetDeviceXdpState = "net_device" "xdp_state";
+    NetDeviceIndexHlist = "net_device" "index_hlist";
+    NetDevIndexHead = "net" "dev_index_head";
     NetInum = "net" "ns.inum";
     NsproxyNetNs = "nsproxy" "net_ns";
     MapType = "bpf_map" "map_type";
@@ -352,17 +357,17 @@ widths! {
         MountMountpoint VfsmountRoot NsproxyMntNs MntNsRoot UpidNs CssSetDflCgrp CgroupKn KernfsNodeId ProgTag ProgAux
         AuxProg AuxUser AuxAttachFuncName LinkProg RawTpLinkBtp RawEventMapTp PerfLinkFile PerfEventProg
         PerfEventTpEvent PerfEventAttrConfig TraceCallClass TraceCallName TraceClassSystem TracepointName
-        IoOpenFilename FilenameName PerfEventPmu PmuName TraceProbeEventProbes TraceKprobeSymbol TraceKprobeHandler TraceKprobeAddr
+        IoOpenFilename FilenameName PerfEventPmu PerfEventId PmuName TraceProbeEventProbes TraceKprobeSymbol TraceKprobeHandler TraceKprobeAddr
         TraceUprobeFilename TraceUprobeOffset TraceUprobeRet CgroupLinkCgroup XdpLinkDev NetnsLinkNet TcxLinkDev
         NetkitLinkDev StructOpsLinkMap IterLinkTinfo IterTargetRegInfo IterRegTarget SockmapLinkMap TracingLinkTgtProg
-        KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs DentryInode InodeIno TaskSeccompFilter
+        KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs NetDeviceNet NetDevIndexHead DentryInode InodeIno TaskSeccompFilter
         SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg
         KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket SkBacklogHead TcpBytesReceived TcpBytesSent TcpBytesRetrans
         TcpEstablished TcpFastopenReq FastopenData MptcpFirst;
     Either(4, 8): TaskCompat KiocbFlags;
-    AtLeast(16): TaskComm AuxName MapName NetDeviceName SkDaddr6 SkSaddr6;
+    AtLeast(16): TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6;
     AtLeast(128): AuxKsymName;
-    AtLeast(24): IoOpenHow;
+    AtLeast(24): IoOpenHow NetDeviceXdpState;
     Any:
         FilePath DentryInline MountMnt FsRoot FsPwd PidNumbers ProgInsns TraceProbeEventCall TraceProbeList TraceKprobeTp
         TraceUprobeTp UprobeMultiLink;

@@ -15,6 +15,7 @@ pub mod excerpt;
 mod facts;
 mod gaps;
 mod host;
+mod made;
 mod order;
 mod programs;
 mod requests;
@@ -35,10 +36,10 @@ use command::CommandTree;
 use deliver::Deliver;
 use gaps::Gaps;
 use order::Order;
-use programs::ProgramReports;
+use programs::{ProgramReports, is_by_netlink};
 use requests::Requests;
 use tracetui_shared::header::flag;
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 /// What the receiver of an event did with it.
@@ -155,8 +156,8 @@ impl Pipeline {
             return true;
         }
         self.gaps.feed(&frame.header, made);
-        if frame.header.has(flag::REQUEST) && frame.header.slot == Slot::BpfNetlink as u16 {
-            self.programs.called(frame);
+        if is_by_netlink(frame) {
+            self.programs.called(frame, &mut self.world, made);
             self.ledger.kept(Kind::Bpf);
             return false;
         }

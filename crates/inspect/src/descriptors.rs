@@ -4,7 +4,7 @@
 
 use super::answers::{Listed, event_of};
 use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field};
-use super::processes::{Held, Kind, Socket};
+use super::processes::{Held, Kind, SeenEvent, Socket, comm_of};
 use std::io;
 use tracetui_events::bpf::Object;
 use tracetui_events::limits;
@@ -35,6 +35,7 @@ pub(super) struct DescriptorLayout {
     program_id: i16,
     link_id: i16,
     perf_program: i16,
+    event: EventLayout,
     tgid: i16,
     tid: i16,
     leader: i16,
@@ -71,6 +72,7 @@ impl DescriptorLayout {
             program_id: at("bpf_prog_aux", &["id"], 4)?,
             link_id: at("bpf_link", &["id"], 4)?,
             perf_program: at("perf_event", &["prog"], 8)?,
+            event: EventLayout::of(btf)?,
             tgid: at("task_struct", &["tgid"], 4)?,
             tid: at("task_struct", &["pid"], 4)?,
             leader: at("task_struct", &["group_leader"], 8)?,
@@ -84,6 +86,31 @@ impl DescriptorLayout {
             filter_program: at("sk_filter", &["prog"], 8)?,
             group: at("sock", &["sk_reuseport_cb"], 8)?,
             group_program: at("sock_reuseport", &["prog"], 8)?,
+        })
+    }
+}
+
+/// The offsets of the facts about a perf event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventLayout {
+    /// In the file.
+    pub(super) private: i16,
+    pub(super) id: i16,
+    event_type: i16,
+    config: i16,
+}
+
+impl EventLayout {
+    pub(super) fn of(btf: &Btf) -> Option<EventLayout> {
+        let at = |structure: &str, member: &str, size: u32| {
+            let structure = btf.structures(&[structure]).first().copied().flatten()?;
+            offset(btf.first_path(structure, &[member]).ok()?, size)
+        };
+        Some(EventLayout {
+            private: at("file", "private_data", 8)?,
+            id: at("perf_event", "id", 8)?,
+            event_type: at("perf_event", "attr.type", 4)?,
+            config: at("perf_event", "attr.config", 8)?,
         })
     }
 }
@@ -120,8 +147,9 @@ pub(super) fn follow(register: u8, offset: i32) -> Vec<Instruction> {
 pub(super) const WORD: i16 = ON_STACK - 8;
 
 /// The record of a file of a task: the id of the program (of a perf event too) or link, the kind, the process, the thread, the
-/// descriptor, the name of the leader. Of a socket: its inode, the kind, the process, the thread, the descriptor, the ids of the
-/// programs of the filter and of the group (28, 32), the address of the group (40).
+/// descriptor, the name of the leader. Of a perf event, instead of a name: its id (28), its type (32), its config (40). Of a socket:
+/// its inode, the kind, the process, the thread, the descriptor, the ids of the programs of the filter and of the group (28, 32), the
+/// address of the group (40).
 fn of_file(layout: &DescriptorLayout) -> Body {
     const TASK: i16 = 8;
     const FD: i16 = 16;
@@ -163,8 +191,16 @@ fn of_file(layout: &DescriptorLayout) -> Body {
         code
     };
     // A perf event counts only if it has a program.
-    let mut perf_event = vec![asm::add(3, layout.perf_program.into())];
-    perf_event.extend(read(8));
+    let mut perf_event = vec![asm::copy(8, 3)];
+    for (size, from, to) in [
+        (asm::U32, layout.event.id, 28),
+        (asm::U32, layout.event.event_type, 32),
+        (asm::U64, layout.event.config, NAME_AT as i16 + 8),
+    ] {
+        perf_event.extend(follow(8, from.into()));
+        perf_event.extend([asm::load(size, 1, 10, WORD), asm::store(size, 10, 1, ON_STACK + to)]);
+    }
+    perf_event.extend(follow(8, layout.perf_program.into()));
     perf_event.extend([asm::load(asm::U64, 3, 10, WORD), asm::skip_if(3, 0, LEAVE)]);
     perf_event.extend(id());
     let mut link = vec![asm::add(3, layout.link_id.into())];
@@ -186,7 +222,7 @@ fn of_file(layout: &DescriptorLayout) -> Body {
     facts.push(asm::load(asm::U64, 6, 6, layout.leader));
     let comm: Vec<_> =
         [0, 4, 8, 12].iter().flat_map(|part| field(asm::U32, layout.comm + part, NAME_AT as i16 + part)).collect();
-    facts.extend([asm::load(asm::U32, 1, 10, ON_STACK + 12), asm::skip_if(1, SOCKET, comm.len() as i16)]);
+    facts.extend([asm::load(asm::U32, 1, 10, ON_STACK + 12), asm::skip_if_greater(1, LINK, comm.len() as i16)]);
     facts.extend(comm);
     Body { object: FILE, facts, again: None }
 }
@@ -296,7 +332,7 @@ impl Descriptors {
 impl Held {
     fn file(&mut self, record: &Record<'_>) {
         let (pid, tid, fd) = (Tgid(record.u32_at(16)), record.u32_at(20), record.u32_at(24));
-        let comm = record.name().to_vec();
+        let comm = || record.name().to_vec();
         match record.u32_at(12).cast_signed() {
             SOCKET => {
                 let program = |at| Some(record.u32_at(at)).filter(|id| *id != 0);
@@ -305,9 +341,13 @@ impl Held {
                 let (inode, group) = (record.id(), KernelAddr(record.u64_at(40)));
                 self.sockets.iter_mut().for_each(|all| all.push(Socket { inode, programs, group, pid, fd }));
             }
-            PROGRAM => self.hold(Object::Program(ProgId(record.id())), (pid, comm, fd)),
-            LINK => self.hold(Object::Link(LinkId(record.id())), (pid, comm, fd)),
-            _ => self.perf_event(tid, pid, comm, fd),
+            PROGRAM => self.hold(Object::Program(ProgId(record.id())), (pid, comm(), fd)),
+            LINK => self.hold(Object::Link(LinkId(record.id())), (pid, comm(), fd)),
+            _ => {
+                let (program, event) = (ProgId(record.id()), record.u32_at(28));
+                let seen = SeenEvent { program, event, event_type: record.u32_at(32), config: record.u64_at(40) };
+                self.perf_event(tid, (pid, comm_of(pid.0), fd), Some(seen));
+            }
         }
     }
 }

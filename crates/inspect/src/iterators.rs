@@ -12,8 +12,9 @@
 
 use super::answers::Listed;
 use super::attached::{Attached, AttachedLayout};
-use super::descriptors::{DescriptorLayout, Descriptors, offset};
-use super::lister::{Body, ENTRY, Lister, NAME_AT, asm, field};
+use super::descriptors::{DescriptorLayout, Descriptors, EventLayout, WORD, offset, read};
+use super::links::link_type;
+use super::lister::{Body, ENTRY, Lister, NAME_AT, ON_STACK, asm, field};
 use super::processes::Held;
 use super::programs::Read;
 use super::sys::{self, ObjectKind};
@@ -45,6 +46,8 @@ struct LinkLayout {
     id: i16,
     link_type: i16,
     prog: i16,
+    /// Of links to perf events (5.15+): the file in the link.
+    event: Option<(i16, EventLayout)>,
 }
 
 /// The offsets that the iterators read on the running kernel. `None` for an iterator that it lacks.
@@ -52,6 +55,8 @@ struct LinkLayout {
 pub(super) struct Layout {
     programs: Option<ProgramLayout>,
     links: Option<LinkLayout>,
+    /// Whether there are links to perf events.
+    has_event_links: bool,
     descriptors: Option<DescriptorLayout>,
     attached: AttachedLayout,
 }
@@ -64,11 +69,11 @@ impl Layout {
 
     fn of(btf: &Btf) -> Layout {
         let functions = btf.funcs(&["bpf_iter_bpf_prog", "bpf_iter_bpf_link"]);
-        let structures = btf.structures(&["bpf_prog", "bpf_prog_aux", "bpf_link"]);
+        let structures = btf.structures(&["bpf_prog", "bpf_prog_aux", "bpf_link", "bpf_perf_link"]);
         let at = |structure: Option<u32>, members: &[&str], size: u32| {
             offset(btf.first_path(structure?, members).ok()?, size)
         };
-        let [prog, aux, link] = [structures[0], structures[1], structures[2]];
+        let [prog, aux, link, perf_link] = [structures[0], structures[1], structures[2], structures[3]];
         let programs = || {
             Some(ProgramLayout {
                 function: functions[0]?,
@@ -86,11 +91,13 @@ impl Layout {
                 id: at(link, &["id"], 4)?,
                 link_type: at(link, &["type"], 4)?,
                 prog: at(link, &["prog"], 8)?,
+                event: at(perf_link, &["perf_file"], 8).zip(EventLayout::of(btf)),
             })
         };
         Layout {
             programs: programs(),
             links: links(),
+            has_event_links: perf_link.is_some(),
             descriptors: DescriptorLayout::of(btf),
             attached: AttachedLayout::of(btf),
         }
@@ -119,11 +126,24 @@ fn of_program(layout: &ProgramLayout) -> Body {
     Body { object: OBJECT, facts: body, again: None }
 }
 
-/// The facts of a link. If it has no program, a load through a null pointer yields 0 as the program's id.
+/// The facts of a link: its id, its type, the id of its program (16), the id of its perf event (24). If it has no program, a load
+/// through a null pointer yields 0 as the program's id.
 fn of_link(layout: &LinkLayout, program: &ProgramLayout) -> Body {
     let mut body = Vec::new();
     body.extend(field(asm::U32, layout.id, 8));
     body.extend(field(asm::U32, layout.link_type, 12));
+    if let Some((file, EventLayout { private, id, .. })) = layout.event {
+        let mut event = vec![asm::copy(3, 6)];
+        for at in [file, private, id] {
+            event.push(asm::add(3, at.into()));
+            event.extend(read(8));
+            event.push(asm::load(asm::U64, 3, 10, WORD));
+        }
+        event.push(asm::store(asm::U64, 10, 3, ON_STACK + 24));
+        body.extend([asm::load(asm::U32, 1, 10, ON_STACK + 12)]);
+        body.push(asm::skip_unless(1, link_type::PERF_EVENT.cast_signed(), event.len() as i16));
+        body.extend(event);
+    }
     body.push(asm::load(asm::U64, 6, 6, layout.prog));
     body.push(asm::load(asm::U64, 6, 6, program.aux));
     body.extend(field(asm::U32, program.id, 16));
@@ -153,6 +173,8 @@ type Objects = FxHashMap<u32, Object>;
 pub(super) struct Iterators {
     programs: Lister,
     links: Option<Lister>,
+    /// Whether `links` shows the perf event of each link, or there are no such links.
+    knows_events: bool,
     descriptors: Option<Descriptors>,
     /// `None` if the kernel refuses one, as before 6.9.
     attached: Option<Attached>,
@@ -185,6 +207,7 @@ impl Iterators {
         Ok(Some(Iterators {
             programs: programs.map_err(refused)?,
             links: links.transpose().map_err(refused)?,
+            knows_events: !layout.has_event_links || layout.links.is_some_and(|links| links.event.is_some()),
             descriptors: layout.descriptors.as_ref().and_then(|layout| Descriptors::load(layout, ring_size).ok()),
             attached: Attached::load(&layout.attached, ring_size / 4).ok(),
         }))
@@ -202,6 +225,15 @@ impl Iterators {
     /// ids of another pid namespace than the initial one.
     pub(super) fn held(&mut self) -> Option<Held> {
         self.descriptors.as_mut()?.read().ok()
+    }
+
+    /// The perf events of links. `None` if the kernel does not show them.
+    pub(super) fn linked_events(&mut self) -> Option<FxHashSet<u32>> {
+        let mut events = FxHashSet::default();
+        if let Some(links) = self.links.as_mut().filter(|_| self.knows_events) {
+            links.run(|record| _ = events.insert(record.u32_at(24))).ok()?;
+        }
+        self.knows_events.then_some(events)
     }
 
     /// The attached programs in the kernel's own lists. Empty if the kernel lacks the iterators.

@@ -64,7 +64,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::{
-    AttachFacts, Hidden, InterfacePart, Inventory, NotScanned, ProgramFacts, SOCKETS, Unseen, Via, View,
+    AttachFacts, EVENTS, Hidden, Hook, InterfacePart, Inventory, NotScanned, ProgramFacts, SOCKETS, Unseen, Via, View,
 };
 use tracetui_events::limits;
 use tracetui_events::symbols::{Snapshot, Unavailable};
@@ -341,7 +341,7 @@ impl Collector {
             self.layout = Some(layout);
         }
         let listed = self.compare_iterators(&inventory);
-        self.add_sockets(&mut inventory);
+        self.add_held(&mut inventory);
         let compared = match stream {
             Ok(mut stream) => {
                 let newest = self.sealed.as_ref().map_or_else(cross::newest, |sealed| sealed.newest);
@@ -385,9 +385,9 @@ impl Collector {
         found.into_iter().filter(still).map(hidden).collect()
     }
 
-    /// Adds the programs of sockets to an inventory that was taken before the iterators were loaded, and whether there are network
+    /// Adds the programs of sockets and perf events to an inventory that was taken before the iterators were loaded, and whether there are network
     /// namespaces that it cannot have.
-    fn add_sockets(&mut self, inventory: &mut Inventory) {
+    fn add_held(&mut self, inventory: &mut Inventory) {
         let is_missing = inventory.unseen.iter().any(|unseen| unseen.what == SOCKETS);
         let iterators = self.iterators.iter_mut().flatten().next().filter(|_| is_missing);
         let Some(iterators) = iterators else { return };
@@ -397,6 +397,11 @@ impl Collector {
         if let Ok(mounts) = mounts::Mounts::read() {
             mounts.add_namespaces(&mut held.namespaces);
             unseen.extend(iterators.unreachable(namespaces, &held.namespaces));
+        }
+        if let Some(linked) = iterators.linked_events() {
+            unresolved.retain(|one| one.hook != Hook::PerfEvent);
+            perf::add(held.events, &linked, attachments, holders);
+            unseen.retain(|unseen| unseen.what != EVENTS);
         }
         let Some(all) = held.sockets else { return };
         processes::sockets(all, attachments, holders, unresolved);
@@ -455,6 +460,12 @@ impl Collector {
 
         let mut rest = Vec::new();
         perf::join(held.perf, &mut links, &mut rest, &mut holders);
+        let events = std::mem::take(&mut held.events);
+        let mut iterators = self.iterators.iter_mut().flatten().filter(|_| !events.is_empty());
+        match iterators.find_map(Iterators::linked_events) {
+            Some(linked) => perf::add(events, &linked, &mut rest, &mut holders),
+            None => held.unresolved.extend(perf::unresolved(events)),
+        }
         match held.sockets.take() {
             Some(all) => processes::sockets(all, &mut rest, &mut holders, &mut held.unresolved),
             None => unlooked.add(SOCKETS, "only the kernel's iterators show them".to_owned(), ""),
@@ -485,6 +496,9 @@ impl Collector {
             read.facts.kfuncs = helpers.kfuncs(&read.called);
         }
         let unresolved = perf::without_links(held.unresolved, &links, &holders, &programs);
+        if unresolved.iter().any(|one| one.hook == Hook::PerfEvent) {
+            unlooked.add(EVENTS, "only the kernel's iterators show them".to_owned(), "");
+        }
         let mut inventory = Inventory {
             programs: programs
                 .values()

@@ -248,7 +248,7 @@ fn perf(info: &Bytes, name: Vec<u8>, facts: &mut AttachFacts) {
     }
 }
 
-fn event_name(event_type: u32, config: u64) -> Vec<u8> {
+pub(super) fn event_name(event_type: u32, config: u64) -> Vec<u8> {
     let of_pmu = || match (pmu_name(event_type), event_type, config) {
         (Some(pmu), ..) => format!("{pmu} config {config:#x}"),
         // These two have their own units (6.5+), which are registered first and without names.

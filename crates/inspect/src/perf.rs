@@ -1,7 +1,7 @@
 //! Joins the perf events of processes with links.
 
-use super::links::link_type;
-use super::processes::PerfFd;
+use super::links::{event_name, link_type};
+use super::processes::{PerfFd, SeenEvent};
 use super::programs::Read;
 use super::sys;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -44,6 +44,39 @@ pub(super) fn join(
             rest.push(facts);
         }
     }
+}
+
+/// Adds the perf_event programs that ioctl(2) attached. `linked`: the perf events of links.
+pub(super) fn add(
+    found: Vec<(SeenEvent, HeldBy)>,
+    linked: &FxHashSet<u32>,
+    rest: &mut Vec<AttachFacts>,
+    holders: &mut Vec<Holder>,
+) {
+    let (mut seen, mut names) = (FxHashSet::default(), FxHashMap::default());
+    for (SeenEvent { program, event, event_type, config }, by) in found {
+        if linked.contains(&event) {
+            continue;
+        }
+        holders.push(Holder { object: Object::Program(program), by });
+        // Several processes may hold the same event.
+        if seen.insert(event) {
+            let target: &mut Vec<u8> =
+                names.entry((event_type, config)).or_insert_with(|| event_name(event_type, config));
+            let (via, hook, target) = (Via::Ioctl, Hook::PerfEvent, target.clone());
+            rest.push(AttachFacts { program, via, hook, target, event, ..AttachFacts::default() });
+        }
+    }
+}
+
+/// The perf events of processes, if it is not known which of them have links.
+pub(super) fn unresolved(found: Vec<(SeenEvent, HeldBy)>) -> impl Iterator<Item = UnresolvedAttachment> {
+    found.into_iter().filter_map(|(_, by)| match by {
+        HeldBy::Perf { pid, comm, fd } => {
+            Some(UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), pid, comm, fd })
+        }
+        _ => None,
+    })
 }
 
 /// Leaves out the perf events of processes whose links explain all of them. The kernel names neither the program of such an event

@@ -30,6 +30,14 @@ pub(super) struct PerfFd {
     pub(super) fd: u32,
 }
 
+/// A perf event with a program, according to an iterator.
+pub(super) struct SeenEvent {
+    pub(super) program: ProgId,
+    pub(super) event: u32,
+    pub(super) event_type: u32,
+    pub(super) config: u64,
+}
+
 /// A socket with programs, by a descriptor of a process.
 pub(super) struct Socket {
     pub(super) inode: u32,
@@ -47,6 +55,8 @@ pub(super) struct Held {
     pub(super) sockets: Option<Vec<Socket>>,
     pub(super) holders: Vec<Holder>,
     pub(super) perf: Vec<PerfFd>,
+    /// The perf events whose program BPF_TASK_FD_QUERY does not name, and their holders.
+    pub(super) events: Vec<(SeenEvent, HeldBy)>,
     /// The programs of perf events.
     pub(super) answers: Answers,
     pub(super) unresolved: Vec<UnresolvedAttachment>,
@@ -183,7 +193,7 @@ impl Held {
 
     fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
         if kind == Kind::PerfEvent {
-            return self.perf_event(tid, pid, comm, fd);
+            return self.perf_event(tid, (pid, comm, fd), None);
         }
         let Some(info) = fdinfo(tid, fd) else { return };
         let object = match kind {
@@ -201,15 +211,20 @@ impl Held {
         }
     }
 
-    pub(super) fn perf_event(&mut self, tid: u32, pid: Tgid, comm: Vec<u8>, fd: u32) {
+    /// `seen`: the event, if an iterator shows it.
+    pub(super) fn perf_event(&mut self, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32), seen: Option<SeenEvent>) {
         match sys::task_fd(tid, fd) {
             Ok(query) => {
                 self.answers.set(event_of(tid, fd), std::iter::once(ProgId(query.program)));
                 self.perf.push(PerfFd { query, pid, comm, fd });
             }
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                self.unresolved.push(UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), pid, comm, fd });
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => match seen {
+                Some(seen) => self.events.push((seen, HeldBy::Perf { pid, comm, fd })),
+                None => {
+                    let (hook, target) = (Hook::PerfEvent, Vec::new());
+                    self.unresolved.push(UnresolvedAttachment { hook, target, pid, comm, fd });
+                }
+            },
             // There is no program, or the process ended.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 self.answers.set(event_of(tid, fd), std::iter::empty());
@@ -269,7 +284,7 @@ pub fn field(info: &[u8], name: &[u8]) -> Option<u32> {
     decimal(line.trim_ascii())
 }
 
-fn comm_of(pid: u32) -> Vec<u8> {
+pub(super) fn comm_of(pid: u32) -> Vec<u8> {
     let comm = read_bounded(format!("/proc/{pid}/comm"), 64).unwrap_or_default();
     comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec()
 }

@@ -33,14 +33,14 @@ macro_rules! of_calls {
 
 of_calls! { open exec bpf tcp }
 
-/// Whether `sys_exit_btf` fills a slot.
+/// Whether `sys_exit_btf` fills a slot with events.
 const fn is_of_sys_exit(slot: Slot) -> bool {
     let (name, program) = (b"sys_exit_btf", slot.program().as_bytes());
     let mut at = 0;
     while at < name.len() && at < program.len() && program[at] == name[at] {
         at += 1;
     }
-    at == name.len() && at == program.len()
+    at == name.len() && at == program.len() && !slot.is_request()
 }
 
 const _: () = {

@@ -155,6 +155,8 @@ pub mod on {
     pub const SOCKET: u16 = 256;
     /// `perf_config` is the address of the group of sockets (`sock_reuseport`, include/net/sock_reuseport.h), which identifies it.
     pub const GROUP: u16 = 512;
+    /// `object` is the id of the perf event (`perf_event.id`), which is neither a tracepoint nor a probe.
+    pub const EVENT: u16 = 1024;
 }
 
 /// What is known of the helpers that a program calls ([`BpfRecord::scan`]).
@@ -199,6 +201,19 @@ pub struct NetlinkRecord {
     pub netns: u32,
     /// `IFLA_XDP_DRV_PROG_ID`, `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID`; or `TCA_BPF_ID` and zeros. 0 if absent.
     pub programs: [u32; 3],
+}
+
+/// The payload of [`BpfXdp`](crate::kind::Slot::BpfXdp): the interface after a change of an XDP program. [`BpfSent`](crate::kind::Slot::BpfSent)
+/// has it after a message that asks for such a change. Other calls may then have changed the interface meanwhile.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct XdpRecord {
+    /// `programs` has none of links. `first` is 0 if a kernel thread caused the change.
+    pub change: NetlinkRecord,
+    /// `net_device.name`, NUL-terminated.
+    pub name: [u8; NAME_LEN],
+    /// The program that the message names; 0 if it detaches one, and in [`BpfXdp`](crate::kind::Slot::BpfXdp).
+    pub named: u32,
 }
 
 /// Bytes of the text after a record, with its NUL: a path, or the name of a function.

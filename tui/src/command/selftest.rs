@@ -103,7 +103,8 @@ impl SelfTest {
         let quiet = ["tcp_destroy_btf", "tcp_destroy_tp", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
         programs.extend(quiet.into_iter().filter(|_| tcp));
         // It would need a change of an interface.
-        programs.extend(seen.iter().any(|slot| slot.kind() == Kind::Bpf).then_some("bpf_netlink"));
+        let bpf = seen.iter().any(|slot| slot.kind() == Kind::Bpf);
+        programs.extend(["bpf_netlink", "bpf_xdp"].into_iter().filter(|_| bpf));
         programs
     }
 

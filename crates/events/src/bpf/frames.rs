@@ -69,6 +69,7 @@ fn attachment(facts: &AttachFacts) -> BpfAttachment {
         only: facts.only,
         flags: facts.flags.clone(),
         cgroup: facts.cgroup,
+        event: facts.event,
         ..BpfAttachment::default()
     }
 }
@@ -123,6 +124,7 @@ impl From<&BpfAttachment> for AttachFacts {
             index: None,
             flags: frame.flags.clone(),
             cgroup: frame.cgroup,
+            event: frame.event,
             // Detached attachments are left out of the frames.
             detached: false,
         }
@@ -162,11 +164,12 @@ enum Same {
 }
 
 /// The place of an attachment: the number and namespace of an interface, because its name may change, the cgroup, because another one
-/// may get its path, or else the target.
+/// may get its path, the perf event, because many have one name, or else the target.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Where {
     Interface(u32, Option<NsInum>),
     Cgroup(CgroupId),
+    Event(u32),
     Target(Vec<u8>),
 }
 
@@ -180,6 +183,7 @@ impl Same {
                 match attachment.ifindex {
                     Some(index) => Where::Interface(index, attachment.netns),
                     None if attachment.cgroup.0 != 0 => Where::Cgroup(attachment.cgroup),
+                    None if attachment.event != 0 => Where::Event(attachment.event),
                     None => Where::Target(attachment.target.clone()),
                 },
                 attachment.offset,

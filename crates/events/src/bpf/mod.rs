@@ -336,6 +336,8 @@ pub struct AttachFacts {
     pub flags: Vec<u8>,
     /// The cgroup, without a link; 0 if it is attached elsewhere.
     pub cgroup: CgroupId,
+    /// The perf event, without a link, if it is neither a tracepoint nor a probe (`perf_event.id`); 0 if it is attached elsewhere.
+    pub event: u32,
     /// Whether the program no longer runs here: the link was detached, or its interface, namespace or cgroup was removed. The
     /// kernel then names no place.
     pub detached: bool,
@@ -496,13 +498,18 @@ pub const SOCKETS: &str = "programs of sockets";
 /// What [`Unseen`] says of the programs of maps of sockets.
 pub const SOCKMAPS: &str = "programs of maps of sockets";
 
+/// What [`Unseen`] says of perf_event programs that ioctl(2) attached.
+pub const EVENTS: &str = "programs of perf events";
+
 /// Whether what could not be read, as [`Unseen`] says it, may be where a program of this type is attached.
 pub fn may_hide_place(unseen: &str, prog_type: u32) -> bool {
+    const PERF_EVENT: u32 = 7;
     const SK_SKB: u32 = 14;
     const SK_MSG: u32 = 16;
-    let of_sockmaps = matches!(prog_type, SK_SKB | SK_MSG);
+    let only = [(SOCKMAPS, matches!(prog_type, SK_SKB | SK_MSG)), (EVENTS, prog_type == PERF_EVENT)];
     // Programs of sockets are never said to be attached nowhere.
-    !(unseen.starts_with(VIEWS) || unseen.starts_with(SOCKETS) || unseen.starts_with(SOCKMAPS) && !of_sockmaps)
+    !(unseen.starts_with(VIEWS) || unseen.starts_with(SOCKETS))
+        && only.iter().all(|(what, is_of_them)| *is_of_them || !unseen.starts_with(what))
 }
 
 /// A program or link that one view of the kernel shows and another does not, although it did not just come or go.

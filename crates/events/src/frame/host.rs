@@ -318,6 +318,8 @@ wire_struct! {
         came: BootNanos,
         /// The cgroup, without a link; 0 if it is attached elsewhere, or if an earlier version wrote it.
         cgroup: CgroupId,
+        /// The perf event, without a link; 0 if it is attached elsewhere, or if an earlier version wrote it.
+        event: u32,
     }
 
     /// A program or link that one view of the kernel shows and another does not.

@@ -4,7 +4,7 @@
 //! It ends once: by the event of a system call, by the unload of its program, or because an inventory that began later lacks it.
 
 use crate::bpf::frames::hook;
-use crate::bpf::{SOCKETS, SOCKMAPS, Via, may_hide_place};
+use crate::bpf::{EVENTS, SOCKETS, SOCKMAPS, Via, XDP, may_hide_place};
 use crate::enrich::World;
 use crate::event::Tables as _;
 use crate::event::bpf::{Bpf, with_program};
@@ -14,7 +14,7 @@ use crate::frame::host::{BpfAttachment, BpfInventory};
 use crate::frame::state::{ProgramsState, ReportedPlace};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tracetui_shared::id::{CgroupId, LinkId, ProgId};
+use tracetui_shared::id::{CgroupId, LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 
@@ -26,7 +26,7 @@ pub(super) struct Place {
     link: LinkId,
     program: ProgId,
     via: u8,
-    /// The number of the cgroup, socket, group of sockets, interface, map or namespace; 0 elsewhere.
+    /// The number of the cgroup, socket, group of sockets, interface, map, namespace or perf event; 0 elsewhere.
     spot: u64,
 }
 
@@ -211,6 +211,63 @@ impl Attached {
         let there = Place::of_socket(&record).named(call, world);
         let listed = since.0 == 0 && there.program.0 != 0 && !self.ended.contains_key(&there);
         listed.then_some(BpfRecord { prog_id: there.program.0, has: record.has | has::PROG, ..record })
+    }
+
+    /// Handles a change of the XDP programs of an interface, which a call made. `now` are its programs afterwards. If
+    /// another call may have attached one of them meanwhile, `named` is the program of this call. `event` makes the payloads of
+    /// the events of begins and, if `true`, ends.
+    pub(super) fn changed(
+        &mut self,
+        now: &[BpfAttachment],
+        named: Option<ProgId>,
+        (ifindex, netns): (u32, NsInum),
+        time: BootNanos,
+        world: &mut World,
+        event: impl Fn(&BpfAttachment, bool, &World) -> Box<[u8]>,
+    ) -> Vec<(Place, Box<[u8]>)> {
+        let mut changes = Vec::new();
+        let is_there = |facts: &&BpfAttachment| {
+            is_by_netlink(facts) && (facts.attach_type, facts.ifindex, facts.netns) == (XDP, Some(ifindex), Some(netns))
+        };
+        let is_left = |program: ProgId| now.iter().any(|facts| facts.program == program);
+        let mut known = Vec::new();
+        for (place, all) in &mut self.begun {
+            if (place.via, place.link, place.spot) != (Via::Netlink as u8, LinkId(0), ifindex.into()) {
+                continue;
+            }
+            let is_of = |known: &&mut Reported| {
+                known.open && Bpf::of(&known.end).is_some_and(|end| end.record().attach_btf_id == netns.0)
+            };
+            for reported in all.iter_mut().filter(is_of) {
+                known.push(place.program);
+                if !is_left(place.program) {
+                    reported.finish(time);
+                    changes.push((Place { gone: true, ..*place }, reported.end.clone()));
+                }
+            }
+            sort(all);
+        }
+        let listed = world.bpf.attachments().filter(is_there);
+        let listed: Vec<_> =
+            listed.filter(|facts| !self.ended.contains_key(&Place::of(facts, true))).cloned().collect();
+        for facts in &listed {
+            known.push(facts.program);
+            if !is_left(facts.program) {
+                let place = Place::of(facts, true);
+                self.note_end(place, time);
+                changes.push((place, event(facts, true, world)));
+            }
+        }
+        let is_new = |facts: &&BpfAttachment| {
+            !known.contains(&facts.program) && named.is_none_or(|named| named == facts.program)
+        };
+        for facts in now.iter().filter(is_new) {
+            let place = Place::of(facts, false);
+            self.begin(place, Reported { time, program: facts.program, open: true, end: event(facts, true, world) });
+            changes.push((place, event(facts, false, world)));
+        }
+        world.bpf.leave_out(self.make_room());
+        changes
     }
 
     fn begin(&mut self, place: Place, reported: Reported) {
@@ -524,7 +581,7 @@ fn spot_in(record: &BpfRecord) -> u64 {
     match () {
         () if at & on::GROUP != 0 => record.perf_config,
         () if at & on::CGROUP != 0 => record.cgroup,
-        () if at & (on::SOCKET | on::DEVICE | on::MAP | on::NETNS) != 0 => record.object.into(),
+        () if at & (on::SOCKET | on::DEVICE | on::MAP | on::NETNS | on::EVENT) != 0 => record.object.into(),
         () => 0,
     }
 }
@@ -540,6 +597,7 @@ pub(super) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
         (Some(Via::Setsockopt), ..) => (on::SOCKET, number().unwrap_or_default().into()),
         (_, Some(ifindex), _) => (on::DEVICE, ifindex.into()),
         _ if facts.cgroup.0 != 0 => (on::CGROUP, facts.cgroup.0),
+        _ if facts.event != 0 => (on::EVENT, facts.event.into()),
         (Some(Via::ProgAttach), _, Some(netns)) => (on::NETNS, netns.0.into()),
         (Some(Via::ProgAttach), ..) => (on::MAP, number().unwrap_or_default().into()),
         _ => (0, 0),
@@ -553,6 +611,8 @@ struct Before {
     sockets: BootNanos,
     /// Those to maps of sockets.
     maps: BootNanos,
+    /// Those to perf events that are neither tracepoints nor probes.
+    events: BootNanos,
     others: BootNanos,
 }
 
@@ -569,14 +629,15 @@ impl Before {
         let links = if lacks("links") { BootNanos(0) } else { inventory.from };
         let others = others.unwrap_or_default();
         let of = |what| if lacks(what) { BootNanos(0) } else { others };
-        Before { links, sockets: of(SOCKETS), maps: of(SOCKMAPS), others }
+        Before { links, sockets: of(SOCKETS), maps: of(SOCKMAPS), events: of(EVENTS), others }
     }
 
     fn of_place(&self, place: Place, reported: &Reported) -> BootNanos {
-        let is_of_map = || Bpf::of(&reported.end).is_some_and(|end| end.record().on & on::MAP != 0);
+        let is_on = |bit| Bpf::of(&reported.end).is_some_and(|end| end.record().on & bit != 0);
         match place.link.0 {
             0 if place.via == Via::Setsockopt as u8 => self.sockets,
-            0 if is_of_map() => self.maps,
+            0 if is_on(on::MAP) => self.maps,
+            0 if is_on(on::EVENT) => self.events,
             0 => self.others,
             _ => self.links,
         }
@@ -598,6 +659,7 @@ fn is_absent(place: Place, reported: &Reported, world: &World) -> bool {
             let same = |facts: &BpfAttachment| Place::of(facts, false) == place && reported.likeness(facts, world) > 1;
             let probes = u32::from(hook::KPROBE)..=u32::from(hook::URETPROBE);
             hooknum == u32::from(hook::TRACEPOINT)
+                || at & on::EVENT != 0
                 || probes.contains(&hooknum) && !world.bpf.attachments_of(place.program).any(same)
         }
         Some(Via::ProgAttach) if at & on::CGROUP != 0 => world.knows_cgroups(),

@@ -8,28 +8,26 @@
 //! have unloaded the program: then the event of the call is the only one. Its process is that of the call by netlink, if one is known
 //! ([`Callers`]).
 
-use super::attached::{Attached, Listing, Place, spot_of};
+use super::attached::{Attached, Listing, Place};
 use super::callers::Callers;
-use crate::bpf::frames::{hook, scan_of};
-use crate::bpf::{ProgramFacts, Via};
+use super::made::{NO_SLOT, fill, made_header, place_event, push_place, record_of, set_place};
+use crate::bpf::frames::hook;
+use crate::bpf::{Via, XDP};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
-use crate::frame::host::{BpfAttachment, BpfHidden, BpfInventory, BpfProgram, ProgramChange};
+use crate::frame::host::{BpfAttachment, BpfInventory, BpfProgram, ProgramChange};
 use crate::frame::state::{KnownProgram, ProgramsState};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::collections::VecDeque;
-use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION, flag};
-use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
-use tracetui_shared::kind::Kind;
-use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, has, on, option};
+use tracetui_shared::header::{COMM_LEN, FrameHeader, flag, until_nul};
+use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid, Tid, Uid};
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::bpf::{BpfRecord, NetlinkRecord, XdpRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
-
-/// The slot of an event that no probe made.
-const NO_SLOT: u16 = u16::MAX;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// [`FrameHeader::seq`] of an event that waits as [`Awaited::Unloaded`].
 const UNLOADED: u64 = 1;
@@ -67,6 +65,8 @@ pub(super) struct ProgramReports {
     attached: Attached,
     /// The calls by netlink that may have attached or detached a program.
     callers: Callers,
+    /// Whether `bpf_xdp` reports the changes of XDP programs.
+    knows_xdp: bool,
 }
 
 impl Waiting {
@@ -125,8 +125,64 @@ impl Waiting {
 
 impl ProgramReports {
     /// Takes the record of a call by netlink.
-    pub(super) fn called(&mut self, frame: &FrameRef<'_>) {
-        self.callers.add(frame);
+    pub(super) fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
+        match XdpRecord::read_from_prefix(frame.payload) {
+            Ok((record, _)) if frame.header.slot != Slot::BpfNetlink as u16 => {
+                self.xdp(&frame.header, &record, world, made)
+            }
+            _ => self.callers.add(frame),
+        }
+    }
+
+    /// Handles a call by netlink that changed the XDP programs of an interface. The events wait for the facts about the programs, like
+    /// those of the inventory.
+    fn xdp(&mut self, caller: &FrameHeader, record: &XdpRecord, world: &mut World, made: &mut Batch) {
+        let NetlinkRecord { first, ifindex, netns, programs, .. } = record.change;
+        let is_exact = caller.slot == Slot::BpfXdp as u16;
+        self.knows_xdp |= is_exact;
+        if self.knows_xdp && !is_exact {
+            return;
+        }
+        let (time, netns) = (caller.time, NsInum(netns));
+        let named = (!is_exact).then_some(ProgId(record.named));
+        let modes = programs.into_iter().zip(["native", "generic", "offloaded"]);
+        let attached = modes.filter(|(program, _)| *program != 0).map(|(program, mode)| BpfAttachment {
+            program: ProgId(program),
+            via: Via::Netlink as u8,
+            hook: hook::TYPE,
+            attach_type: XDP,
+            target: until_nul(&record.name).to_vec(),
+            ifindex: Some(ifindex),
+            netns: Some(netns),
+            flags: mode.into(),
+            ..BpfAttachment::default()
+        });
+        let attached: Vec<_> = attached.filter(|facts| !is_own(facts.program, world)).collect();
+        let payload = |facts: &BpfAttachment, gone, world: &World| {
+            place_event(facts, gone, known_program(facts.program, world)).into()
+        };
+        let changes = self.attached.changed(&attached, named, (ifindex, netns), time, world, payload);
+        let caller = if first & 1 == 0 { FrameHeader::default() } else { *caller };
+        let FrameHeader { kind, version, slot, .. } = made_header(time);
+        let header = FrameHeader { kind, version, slot, flags: 0, seq: 0, ..caller };
+        // The kernel notifies the inspector before the call ends.
+        let is_begin = |begun: &BpfRecord| {
+            let is_there = (begun.object, begun.attach_btf_id) == (ifindex, netns.0);
+            begun.cmd == cmd::PROG_ATTACH
+                && (begun.priority, begun.attach_type) == (Via::Netlink as i32, XDP)
+                && is_there
+                && programs.contains(&begun.prog_id)
+                && named.is_none_or(|named| named.0 == begun.prog_id)
+        };
+        for waiting in &mut self.waiting {
+            let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0);
+            if let Some(begun) = begun.filter(|begun| self::record(begun.payload).as_ref().is_some_and(is_begin)) {
+                waiting.event = one(header, waiting.time, begun.payload);
+            }
+        }
+        for (place, payload) in changes {
+            self.wait(Waiting { of: Awaited::Place(place), time, event: one(header, time, &payload) }, world, made);
+        }
     }
 
     /// Whether a frame of the probes is an event of its own. A report of a load that came too late is not: the stream's report has
@@ -298,7 +354,7 @@ impl ProgramReports {
     ) -> Option<(BootNanos, Option<ProgId>)> {
         let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
         let Some(facts) = (if gone { known } else { Some(attachment) }) else { return Some((time, None)) };
-        if known_program(facts.program, world).is_some_and(|program| program.own) {
+        if is_own(facts.program, world) {
             return Some((time, None));
         }
         let place = Place::of(facts, gone);
@@ -500,9 +556,17 @@ pub(super) fn identified(header: &FrameHeader, processes: &ProcessTable) -> Fram
 
 /// The header of an event that the inventory reported at a time, with the process of its call by netlink if that is known.
 fn by(event: &FrameRef<'_>, reported: BootNanos, callers: &mut Callers) -> FrameHeader {
+    if event.header.start.0 != 0 {
+        return event.header;
+    }
     let FrameHeader { len, kind, version, slot, flags, seq, cpu, time, .. } = event.header;
     let caller = record(event.payload).and_then(|record| callers.take(&record, reported));
     caller.map_or(event.header, |caller| FrameHeader { len, kind, version, slot, flags, seq, cpu, time, ..caller })
+}
+
+/// Whether a frame is the record of a call by netlink.
+pub(super) fn is_by_netlink(frame: &FrameRef<'_>) -> bool {
+    frame.header.kind == Kind::Bpf as u16 && frame.header.has(flag::REQUEST)
 }
 
 /// Whether an event that no probe made names its process. A load does.
@@ -513,6 +577,11 @@ pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
 /// A program that is loaded, or was.
 fn known_program(id: ProgId, world: &World) -> Option<&BpfProgram> {
     world.bpf.program(id).or_else(|| world.bpf.gone_program(id).map(|gone| &gone.facts))
+}
+
+/// Whether a program belongs to tracetui.
+fn is_own(id: ProgId, world: &World) -> bool {
+    known_program(id, world).is_some_and(|program| program.own)
 }
 
 /// The program of an event.
@@ -530,96 +599,8 @@ fn record(payload: &[u8]) -> Option<BpfRecord> {
     BpfRecord::read_from_prefix(payload).ok().map(|(record, _)| record)
 }
 
-/// The header of an event that no probe made.
-fn made_header(time: BootNanos) -> FrameHeader {
-    FrameHeader { kind: Kind::Bpf as u16, version: VERSION, slot: NO_SLOT, time, ..FrameHeader::default() }
-}
-
-fn made_record(call: u8, cmd: u16) -> BpfRecord {
-    let mut record = BpfRecord::new_zeroed();
-    (record.call, record.cmd) = (call, cmd);
-    (record.prog_uid, record.target_fd) = (u32::MAX, -1);
-    record
-}
-
-/// The event of a change. Only the id of the loading process is known, and an unload can happen in any process.
-fn record_of(change: &ProgramChange) -> BpfRecord {
-    let mut record = made_record(call::STREAM, if change.loaded { cmd::PROG_LOAD } else { 0 });
-    record.has = has::PROG;
-    record.prog_id = change.id.0;
-    record.tag = change.tag.to_be_bytes();
-    set_symbol(&mut record, &change.symbol);
-    record
-}
-
-fn set_symbol(record: &mut BpfRecord, symbol: &[u8]) {
-    let room = record.symbol.len() - 1;
-    record.symbol.iter_mut().zip(symbol.iter().take(room)).for_each(|(to, from)| *to = *from);
-}
-
-/// Adds the inventory's facts about a program.
-fn fill(record: &mut BpfRecord, program: &BpfProgram) {
-    record.has |= has::PROG;
-    (record.prog_type, record.prog_uid) = (program.prog_type, program.uid.0);
-    record.helpers = ProgramFacts::from(program).calls.helpers;
-    record.scan = scan_of(program.unknown);
-    record.tag = program.tag.to_be_bytes();
-    if record.symbol[0] == 0 {
-        let symbol = [format!("bpf_prog_{:016x}_", program.tag).as_bytes(), &program.name].concat();
-        set_symbol(record, &symbol);
-    }
-}
-
-/// Makes the event of an attachment that appeared or ended.
-fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, time: BootNanos, out: &mut Batch) {
-    let mut record = made_record(call::INVENTORY, if gone { cmd::PROG_DETACH } else { cmd::PROG_ATTACH });
-    (record.has, record.prog_id) = (if facts.program.0 == 0 { 0 } else { has::PROG }, facts.program.0);
-    program.into_iter().for_each(|program| fill(&mut record, program));
-    if facts.link.0 != 0 {
-        record.has |= has::LINK;
-        (record.link_id, record.link_type) = (facts.link.0, facts.link_type);
-    }
-    (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
-    (record.attach_type, record.attach_btf_id) = (facts.attach_type, facts.netns.unwrap_or_default().0);
-    let text = set_place(&mut record, facts);
-    out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
-}
-
-/// Adds where an attachment is. Returns the text that follows the record.
-fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
-    (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
-    let in_kernel = matches!(facts.hook, hook::KPROBE | hook::KRETPROBE);
-    if let Some(offset) = facts.offset {
-        record.offset = offset;
-        record.has |= if in_kernel { has::KPROBE } else { has::UPROBE };
-    }
-    if let Some(count) = facts.multi {
-        (record.on, record.count) = (record.on | on::MULTI, count);
-    }
-    let (at, spot) = spot_of(facts);
-    record.on |= at;
-    match at {
-        on::GROUP => (record.perf_config, record.addr) = (spot, 0),
-        on::CGROUP => record.cgroup = spot,
-        0 => {}
-        _ => record.object = spot as u32,
-    }
-    let text = if in_kernel && !facts.symbol.is_empty() { &facts.symbol } else { &facts.target };
-    let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
-    record.text_len = text.len() as u32 + 1;
-    text
-}
-
-/// Makes the event of a hidden program or link.
-pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
-    let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
-    record.has = has::PROG;
-    (record.prog_id, record.addr) = (hidden.id.0, hidden.addr.0);
-    (record.hooknum, record.priority) = (hidden.seen_by.into(), hidden.missing_in.into());
-    if hidden.link.0 != 0 {
-        record.has |= has::LINK;
-        (record.link_id, record.link_type) = (hidden.link.0, hidden.link_type);
-    }
-    set_symbol(&mut record, &hidden.name);
-    out.push(made_header(time), record.as_bytes());
+fn one(header: FrameHeader, time: BootNanos, payload: &[u8]) -> Batch {
+    let mut event = Batch::default();
+    event.push(FrameHeader { time, ..header }, payload);
+    event
 }

@@ -357,7 +357,6 @@ fn is_listed(prog_type: u32) -> bool {
     let unlisted = [
         "socket_filter",
         "sched_act",
-        "perf_event",
         "lwt_in",
         "lwt_out",
         "lwt_xmit",

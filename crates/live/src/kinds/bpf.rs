@@ -27,6 +27,18 @@ pub(super) const TP: Probe = Probe::new(
 pub(super) const MULTI: Probe =
     Probe::new(Slot::BpfMulti, Functions(At::Return, |arch| arch.bpfs), &[HEADER, FILES, SYSCALL, FIELDS], &[WHAT]);
 
+/// Changes of XDP programs by netlink, in all network namespaces. Without it, the inspector reports most of them.
+pub(super) const XDP: Group = Group::wanted(&[(
+    Way::Functions,
+    &[Probe::new(
+        Slot::BpfXdp,
+        Exit("dev_change_xdp_fd"),
+        &[HEADER, &[ProgAux, AuxId, NetDeviceIfindex, NetDeviceName, NetDeviceNet, NetDeviceXdpState, NetInum]],
+        &["short XDP attachments at interfaces that are down"],
+    )
+    .optional()],
+)]);
+
 /// Who attached or detached a program by netlink. Without it, the inventory reports the change without a process.
 pub(super) const NETLINK: Group = Group::wanted(&[(
     Way::Typed,

@@ -183,6 +183,7 @@ pub(super) const GROUPS: &[Group] = &[
     uring::GROUP,
     uring::QUIET,
     bpf::NETLINK,
+    bpf::XDP,
 ];
 
 impl Group {

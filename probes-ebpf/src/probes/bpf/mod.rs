@@ -27,6 +27,7 @@ mod made;
 mod netlink;
 mod object;
 mod perf;
+mod sent;
 mod target;
 
 /// The buffers in which a `bpf` record is assembled.
@@ -176,6 +177,13 @@ unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call
         if call.ret == 0 && call.args[0] & CLONE_NEWNET != 0 {
             // SAFETY: the counters are this CPU's.
             unsafe { count_net_namespace() };
+        }
+        return;
+    }
+    if matches!(call.which(), what::SENDTO | what::SENDMSG) {
+        if matches!(slot, Slot::BpfSysExit) {
+            // SAFETY: `call.task` is the current task.
+            unsafe { sent::sent(call) };
         }
         return;
     }

@@ -5,21 +5,22 @@
 
 use crate::emit::{Event, Frame};
 use crate::maps::per_cpu;
-use crate::read::{has as exists, ld, may_turn, read_kernel, set};
+use crate::read::{has as exists, ld, may_turn, offset, rd, rd_field, read_kernel, set};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
-use aya_ebpf::macros::{map, socket_filter};
+use aya_ebpf::macros::{fexit, map, socket_filter};
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::SkBuffContext;
+use aya_ebpf::programs::{FExitContext, SkBuffContext};
 use core::mem::MaybeUninit;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::bpf::{NetlinkRecord, message};
+use tracetui_shared::record::bpf::{NAME_LEN, NetlinkRecord, XdpRecord, message};
 
 per_cpu! {
-    /// Records of `bpf_netlink`, which runs once at a time: whoever makes a change that it reports holds the kernel's `rtnl_mutex`.
-    NETLINK_SCRATCH: Frame<NetlinkRecord>;
+    /// Records of `bpf_netlink` and `bpf_xdp`, which run once at a time: whoever makes a change that they report holds the kernel's
+    /// `rtnl_mutex`.
+    NETLINK_SCRATCH: Frame<XdpRecord>;
 }
 
 /// The number of the socket's network namespace. User space writes it.
@@ -55,9 +56,44 @@ pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
     // SAFETY: the context is that of a filter.
     if let Some(record) = unsafe { change(&ctx) } {
         // SAFETY: the program fills the slot, and runs in the task that makes the change.
-        unsafe { report(record) };
+        unsafe {
+            let netns = NETLINK_NETNS.get(0).copied().unwrap_or_default();
+            report(Slot::BpfNetlink, &NETLINK_SCRATCH, NetlinkRecord { netns, ..record }, 0, 0);
+        }
     }
     0
+}
+
+/// Return of `int dev_change_xdp_fd(struct net_device *dev, struct netlink_ext_ack *extack, int fd, int expected_fd, u32 flags)`
+/// ([`dev_change_xdp_fd`](https://elixir.bootlin.com/linux/v6.12/source/net/core/dev.c), 5.8+), which rtnetlink calls to change the XDP
+/// program of an interface. An interface that is down sends no notification.
+#[fexit]
+#[inline(always)]
+pub fn bpf_xdp(ctx: FExitContext) -> i32 {
+    let (device, ret): (u64, u64) = (ctx.arg(0), ctx.arg(5));
+    if ret as i32 == 0 {
+        // SAFETY: the first argument is the address of the interface. Kernel addresses are read by helper, which zero-fills on a fault.
+        // The program fills the slot, and runs in the task that makes the change.
+        unsafe { report(Slot::BpfXdp, &NETLINK_SCRATCH, programs_of(device), device, 0) };
+    }
+    0
+}
+
+/// The XDP programs of an interface without links. `net_device.xdp_state` has a program and a link (`struct bpf_xdp_entity`) for each of
+/// `XDP_MODE_SKB`, `XDP_MODE_DRV` and `XDP_MODE_HW` (include/linux/netdevice.h).
+#[inline(always)]
+pub(super) unsafe fn programs_of(device: u64) -> NetlinkRecord {
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
+    unsafe {
+        let states = device.wrapping_add(offset(field::NetDeviceXdpState));
+        let id = |mode: u64| {
+            let aux: u64 = rd_field(rd(states.wrapping_add(mode * 16)), field::ProgAux);
+            if aux == 0 { 0 } else { rd_field(aux, field::AuxId) }
+        };
+        let ifindex = rd_field(device, field::NetDeviceIfindex);
+        let netns = rd_field(rd_field(device, field::NetDeviceNet), field::NetInum);
+        NetlinkRecord { message: message::NEWLINK, first: 1, ifindex, netns, programs: [id(1), id(0), id(2)] }
+    }
 }
 
 /// What a notification says of programs; `None` if it says nothing. The next lines must only let through what holds `rtnl_mutex`: not
@@ -106,19 +142,34 @@ unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
     }
 }
 
+/// `device`: the interface, whose name is added, and `named`, the program that a message names; 0 to add none.
 #[inline(always)]
-unsafe fn report(record: NetlinkRecord) {
+pub(super) unsafe fn report(
+    slot: Slot,
+    scratch: &Array<Frame<XdpRecord>>,
+    record: NetlinkRecord,
+    device: u64,
+    named: u32,
+) {
     // SAFETY: the current task is a BTF pointer where the kernel has them. `frame` is this CPU's element of this program's own map.
     unsafe {
         let who = Who::of(current());
-        let Some(event) = Event::unfiltered(Slot::BpfNetlink, &who) else { return };
-        let Some(frame) = event.place(&NETLINK_SCRATCH) else { return };
+        let Some(event) = Event::unfiltered(slot, &who) else { return };
+        let Some(frame) = event.place(scratch) else { return };
         event.head(&raw mut (*frame).header, &who);
-        let netns = NETLINK_NETNS.get(0).copied().unwrap_or_default();
         let by_kernel = exists(field::TaskFlags) && ld::<u32>(who.task, field::TaskFlags) & KERNEL_THREAD != 0;
-        set(&raw mut (*frame).record, NetlinkRecord { first: record.first & u16::from(!by_kernel), netns, ..record });
+        set(&raw mut (*frame).record.change, NetlinkRecord { first: record.first & u16::from(!by_kernel), ..record });
         const LEN: u64 = size_of::<Frame<NetlinkRecord>>() as u64;
-        event.send(frame.cast(), LEN, LEN);
+        if device == 0 {
+            event.send(frame.cast(), LEN, LEN);
+            return;
+        }
+        let name = device.wrapping_add(offset(field::NetDeviceName));
+        read_kernel((&raw mut (*frame).record.name).cast(), NAME_LEN as u64, name);
+        (*frame).record.name[NAME_LEN - 1] = 0;
+        (*frame).record.named = named;
+        const WITH_NAME: u64 = size_of::<Frame<XdpRecord>>() as u64;
+        event.send(frame.cast(), WITH_NAME, WITH_NAME);
     }
 }
 

@@ -4,7 +4,7 @@ use super::BpfScratch;
 use super::target::{name_of_tracepoint, string};
 use crate::read::{get, has as exists, konst, offset, rd_field, set};
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::bpf::has;
+use tracetui_shared::record::bpf::{has, on};
 
 /// Writes the fields of the perf event, if there is one, and finds its target: the system of the event's class, and the
 /// event's name.
@@ -23,6 +23,8 @@ pub(super) unsafe fn perf_event(s: *mut BpfScratch) {
         (*record).perf_config = rd_field(event, field::PerfEventAttrConfig);
         let tp_event: u64 = rd_field(event, field::PerfEventTpEvent);
         if tp_event == 0 {
+            (*record).on |= on::EVENT;
+            (*record).object = rd_field::<u64>(event, field::PerfEventId) as u32;
             set(&raw mut (*s).found.name, rd_field(rd_field(event, field::PerfEventPmu), field::PmuName));
             return;
         }

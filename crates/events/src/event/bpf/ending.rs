@@ -56,9 +56,14 @@ impl<'a> Bpf<'a> {
             return 0;
         }
         let same = match (facts.ifindex, facts.offset) {
-            (Some(index), _) => self.device() == Some(index.into()),
+            (Some(index), _) => {
+                let netns = facts.netns.unwrap_or_default().0;
+                self.device() == Some(index.into())
+                    && (record.priority != Via::Netlink as i32 || record.attach_btf_id == netns)
+            }
             (None, Some(offset)) => offset == record.offset && [0, record.addr].contains(&facts.addr.0),
             _ if self.on(on::GROUP) => facts.addr.0 == record.perf_config,
+            _ if self.on(on::EVENT) => facts.event == record.object,
             _ if self.on(on::MAP) => facts.target.ends_with(format!("map {}", record.object).as_bytes()),
             // Without tracefs, the inventory lacks the subsystem of a tracepoint.
             _ => self.target(cgroup).text().is_some_and(|target| target.ends_with(&facts.target)),

@@ -3,9 +3,11 @@
 
 use super::*;
 use crate::bpf::frames::Described;
-use crate::bpf::{AttachFacts, Hook, Inventory, Link, ProgramFacts, Via};
+use crate::bpf::{AttachFacts, Hook, Inventory, Link, ProgramFacts, Via, XDP};
 use proptest::prelude::*;
-use tracetui_shared::record::bpf::{call, on, option};
+use tracetui_shared::header::flag;
+use tracetui_shared::id::NsInum;
+use tracetui_shared::record::bpf::{NetlinkRecord, XdpRecord, call, message, on, option};
 
 /// What happens; numbers select an object.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,11 @@ enum Act {
     },
     /// SO_ATTACH_BPF or, at [`GROUP`], SO_ATTACH_REUSEPORT_EBPF, which replaces the program there.
     Socket {
+        nth: usize,
+        place: u32,
+    },
+    /// A call by netlink attaches a program to an interface, in place of the one that is there.
+    Xdp {
         nth: usize,
         place: u32,
     },
@@ -74,6 +81,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Ioctl { nth, place }),
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Socket { nth, place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
+        2 => (nth(), place()).prop_map(|(nth, place)| Act::Xdp { nth, place }),
         4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
         2 => (nth(), any::<bool>()).prop_map(|(nth, unload_first)| Act::DetachLast { nth, unload_first }),
         3 => nth().prop_map(|nth| Act::Close { nth }),
@@ -95,6 +103,13 @@ struct Attachment {
 
 /// The place of sockets that is a group of them.
 const GROUP: u32 = 3;
+
+/// The place of ioctl(2) that is a perf event and no tracepoint.
+const EVENT: u32 = 3;
+
+/// The interfaces of XDP programs, among the places of netlink, are above it.
+const INTERFACES: u32 = 20;
+const NETNS: NsInum = NsInum(7);
 
 /// The kernel, and what tracetui reads of it.
 #[derive(Default)]
@@ -128,7 +143,11 @@ impl Kernel {
             }
             Via::Ioctl => {
                 record.has |= has::PERF;
-                (record.target[0], record.target2[0]) = (b'l', b'0' + attachment.place as u8);
+                if attachment.place == EVENT {
+                    (record.on, record.object, record.prog_type) = (on::EVENT, EVENT, 7);
+                } else {
+                    (record.target[0], record.target2[0]) = (b'l', b'0' + attachment.place as u8);
+                }
             }
             Via::Setsockopt => {
                 (record.call, record.on, record.object) = (call::SETSOCKOPT, on::SOCKET, attachment.place)
@@ -143,6 +162,19 @@ impl Kernel {
         }
         self.batch.push(header(Slot::BpfSysExit, 0, self.seq, self.ms), record.as_bytes());
         self.seq += 1;
+    }
+
+    /// A call by netlink that made these the programs of an interface. `named`: the program of its message.
+    fn xdp(&mut self, ifindex: u32, named: u32) {
+        let of = |known: &&Attachment| known.via == Via::Netlink && known.place == ifindex;
+        let mut programs = self.attachments.iter().filter(of).map(|known| known.program);
+        let programs = [programs.next().unwrap_or_default(), 0, 0];
+        let change = NetlinkRecord { message: message::NEWLINK, first: 1, ifindex, netns: NETNS.0, programs };
+        let mut record = XdpRecord::new_zeroed();
+        (record.change, record.named) = (change, named);
+        let mut header = header(Slot::BpfSent, 0, 0, self.ms);
+        header.flags = flag::REQUEST | flag::BOOKKEEPING;
+        self.batch.push(header, record.as_bytes());
     }
 
     fn program(&self, nth: usize) -> Option<u32> {
@@ -214,8 +246,21 @@ impl Kernel {
                     self.attach(made);
                 }
             }
+            Act::Xdp { nth, place } => {
+                let Some(program) = self.program(nth) else { return };
+                let made = Attachment { program, link: 0, via: Via::Netlink, place: INTERFACES + place };
+                if !self.attachments.contains(&made) {
+                    self.attachments.retain(|known| known.via != made.via || known.place != made.place);
+                    self.attach(made);
+                }
+                self.xdp(made.place, program);
+            }
             Act::Detach { nth, names } => {
                 let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
+                if self.attachments[nth].via == Via::Netlink && self.attachments[nth].place > INTERFACES {
+                    let gone = self.detach(nth).expect("it is there");
+                    return self.xdp(gone.place, 0);
+                }
                 let (cmd, names) = match self.attachments[nth].via {
                     Via::Link => (cmd::LINK_DETACH, names),
                     Via::ProgAttach => (cmd::PROG_DETACH, names),
@@ -287,7 +332,9 @@ impl Kernel {
             via: of.via,
             hook: match of.via {
                 Via::ProgAttach => Hook::Type(1),
+                Via::Ioctl if of.place == EVENT => Hook::PerfEvent,
                 Via::Ioctl => Hook::Tracepoint,
+                Via::Netlink if of.place > INTERFACES => Hook::Type(XDP),
                 Via::Setsockopt if of.place == GROUP => Hook::Reuseport,
                 Via::Setsockopt => Hook::SocketFilter,
                 _ => Hook::Unknown,
@@ -301,6 +348,9 @@ impl Kernel {
             }
             .into_bytes(),
             addr: Some(KernelAddr(GROUP.into())).filter(|_| of.via == Via::Setsockopt && of.place == GROUP),
+            event: if of.via == Via::Ioctl && of.place == EVENT { EVENT } else { 0 },
+            ifindex: Some(of.place).filter(|_| of.via == Via::Netlink && of.place > INTERFACES),
+            netns: Some(NETNS).filter(|_| of.via == Via::Netlink && of.place > INTERFACES),
             cgroup: CgroupId(if of.via == Via::ProgAttach && !self.earlier { of.place.into() } else { 0 }),
             ..AttachFacts::default()
         };
