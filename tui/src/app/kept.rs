@@ -5,21 +5,24 @@ use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::Excerpt;
 use tracetui_events::store::Id;
-use tracetui_shared::kind::KindSet;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// The kept events that have not been taken.
 #[derive(Debug)]
 pub(crate) struct KeptEvents {
     excerpt: Excerpt,
     next: Id,
-    /// The number of events, including `lost` rows, that were evicted before they were taken.
+    /// The number of events taken, or evicted before the start.
+    done: u64,
+    /// The number of events that were evicted before they were taken. Known after the last part.
     pub(crate) evicted: u64,
 }
 
 impl KeptEvents {
     pub(crate) fn new(app: &App) -> KeptEvents {
         let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL);
-        KeptEvents { excerpt: Excerpt::new(app.world(), kinds, ""), next: app.store().first_id(), evicted: 0 }
+        let (store, excerpt) = (app.store(), Excerpt::new(app.world(), kinds, ""));
+        KeptEvents { excerpt, next: store.first_id(), done: store.evicted(), evicted: 0 }
     }
 
     /// The first event that has not been taken.
@@ -30,15 +33,17 @@ impl KeptEvents {
     /// The frames of the next part, and whether it is the last one.
     pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
         let (store, world) = (app.store(), app.world());
-        self.evicted += store.first_id().saturating_sub(self.next);
-        self.next = self.next.max(store.first_id());
-        while self.excerpt.bytes() < limits::BLOCK && self.next < store.next_id() {
-            if let Some(stored) = store.get(self.next) {
-                stored.with(world, |seen| self.excerpt.add(seen, &stored.frame()));
+        for stored in store.range(self.next..store.next_id()) {
+            if self.excerpt.bytes() >= limits::BLOCK {
+                return (self.excerpt.batch(), false);
             }
-            self.next += 1;
+            stored.with(world, |seen| self.excerpt.add(seen, &stored.frame()));
+            self.done += u64::from(stored.kind != Kind::Lost);
+            self.next = stored.id + 1;
         }
-        (self.excerpt.batch(), self.next == store.next_id())
+        self.next = store.next_id();
+        self.evicted = store.kept() + store.evicted() - self.done;
+        (self.excerpt.batch(), true)
     }
 }
 
@@ -52,7 +57,6 @@ mod tests {
     use tracetui_events::pipeline::{Disposition, Pipeline};
     use tracetui_events::synthetic::Maker;
     use tracetui_shared::id::Tgid;
-    use tracetui_shared::kind::Kind;
 
     fn made(maker: &mut Maker, from: u32) -> Batch {
         for number in from..from + 700 {
@@ -96,10 +100,10 @@ mod tests {
             parts.for_each(|part| drop(app.update(Input::Batch(made(&mut maker, part * 700)))));
         };
         feed(&mut app, 0..20);
-        let first = app.store().first_id();
+        let before = app.store().evicted();
         let mut kept = KeptEvents::new(&app);
         feed(&mut app, 20..100);
-        let gone = app.store().first_id() - first;
+        let gone = app.store().evicted() - before;
         assert!(gone > 0, "the memory is small");
         while !kept.next(&app).1 {}
         assert_eq!(kept.evicted, gone);

@@ -31,8 +31,9 @@ impl Loaded<'_> {
         let is_paused = self.replay.is_some_and(|replay| !replay.plays());
         let at_start = is_paused && self.view != View::Bpf && self.events.at_top(self.store);
         let until = self.events.until().filter(|_| !at_start || !self.begins_at_start())?;
-        let last = until.saturating_sub(1).max(self.store.first_id());
-        Some(Moment { until, time: self.store.get(last)?.time })
+        let before = self.store.range(0..until).next_back();
+        let last = before.or_else(|| self.store.get(self.store.first_id()));
+        Some(Moment { until, time: last?.time })
     }
 
     /// Whether the views show the whole recording because its first event is selected: nothing precedes it.

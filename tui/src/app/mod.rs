@@ -361,6 +361,10 @@ impl App {
 
     /// Shows a recording. The frames fed are a part of it.
     pub fn set_replay(&mut self, replay: Replay) {
+        if replay.facts.seekable {
+            // What is evicted can be loaded again, in parts without gaps.
+            self.store = Store::new(self.settings.budget.kept(0)).by_age();
+        }
         self.replay = Some(replay);
         // The output is kept with its times, and shown by time.
         self.pipeline.leave_out_terminal();

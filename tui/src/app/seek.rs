@@ -21,7 +21,7 @@ impl App {
         if self.output.is_none() && self.screen.shows_output() {
             self.screen.overlay = None;
         }
-        self.store = Store::new(self.settings.budget.kept(0));
+        self.store = Store::new(self.settings.budget.kept(0)).by_age();
         self.events.empty();
         self.rates = Default::default();
         self.source = SourceState::Live;

@@ -25,21 +25,24 @@ struct Meta {
 /// detail pane.
 pub(super) const PER_EVENT: usize = size_of::<Meta>() + 2 * size_of::<Id>();
 
-/// Consecutive events. Only the newest block grows.
+/// The id of an event, and the number of evicted events that it stands for ([`Stored::evicted`]).
+type Place = (Id, u32);
+
+/// Events in the order of their ids. Only the newest block of a level grows.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     first: Id,
     bytes: Vec<u8>,
     metas: Vec<Meta>,
+    /// One for each event. Empty if the events are consecutive and stand for no others.
+    places: Vec<Place>,
     lost_rows: u64,
-    /// Bytes of shared objects that its events refer to, except objects that a newer block refers to.
-    pub(super) charged: usize,
 }
 
 impl Block {
     /// An empty block for `size` bytes of frames.
     pub(super) fn new(first: Id, size: usize) -> Block {
-        Block { first, bytes: Vec::with_capacity(size), metas: Vec::new(), lost_rows: 0, charged: 0 }
+        Block { first, bytes: Vec::with_capacity(size), ..Block::default() }
     }
 
     pub(super) fn has_room(&self, frame: usize) -> bool {
@@ -63,9 +66,13 @@ impl Block {
         self.bytes.extend_from_slice(frame.bytes);
     }
 
-    /// Adds a copy of an event of another block.
-    pub(super) fn copy(&mut self, stored: &Stored<'_>) {
-        let Stored { clock_offset, file, time, kind, failed, answered, .. } = *stored;
+    /// Adds a copy of an event of another block. It then stands for `evicted` events.
+    pub(super) fn copy(&mut self, stored: &Stored<'_>, evicted: u32) {
+        let Stored { id, clock_offset, file, time, kind, failed, answered, .. } = *stored;
+        if self.metas.is_empty() {
+            self.first = id;
+        }
+        self.lost_rows += u64::from(kind == Kind::Lost);
         let offset = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.metas.push(Meta {
             process: stored.process.cloned(),
@@ -77,13 +84,38 @@ impl Block {
             failed,
             answered,
         });
+        self.places.push((id, evicted));
         self.bytes.extend_from_slice(stored.bytes);
+    }
+
+    /// The position of the first event that is not older than an id.
+    #[inline]
+    pub(super) fn position(&self, id: Id) -> usize {
+        match self.places.is_empty() {
+            true => {
+                usize::try_from(id.saturating_sub(self.first)).map_or(self.metas.len(), |at| at.min(self.metas.len()))
+            }
+            false => self.places.partition_point(|(known, _)| *known < id),
+        }
+    }
+
+    fn place(&self, at: usize) -> Place {
+        self.places.get(at).copied().unwrap_or((self.first + at as u64, 0))
     }
 
     #[inline]
     pub(super) fn get(&self, id: Id) -> Option<Stored<'_>> {
-        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        if id < self.first {
+            return None;
+        }
+        self.at(self.position(id)).filter(|stored| stored.id == id)
+    }
+
+    /// The event at a position.
+    #[inline]
+    pub(super) fn at(&self, at: usize) -> Option<Stored<'_>> {
         let meta = self.metas.get(at)?;
+        let (id, evicted) = self.place(at);
         let end = self.metas.get(at + 1).map_or(self.bytes.len(), |next| next.offset as usize);
         Some(Stored {
             id,
@@ -93,15 +125,22 @@ impl Block {
             file: meta.file,
             failed: meta.failed,
             answered: meta.answered,
+            evicted,
             kind: meta.kind,
             time: meta.time,
         })
     }
 
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Stored<'_>> {
+        (0..self.metas.len()).filter_map(|at| self.at(at))
+    }
+
     /// See [`Stored::answered`].
     pub(super) fn answer(&mut self, id: Id) {
-        let at = id.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        if let Some(meta) = at.and_then(|at| self.metas.get_mut(at)) {
+        let at = self.position(id);
+        if self.place(at).0 == id
+            && let Some(meta) = self.metas.get_mut(at)
+        {
             meta.answered = true;
         }
     }
@@ -109,35 +148,35 @@ impl Block {
     pub(super) fn seal(&mut self) {
         self.bytes.shrink_to_fit();
         self.metas.shrink_to_fit();
+        self.places.shrink_to_fit();
     }
 
     pub(super) fn first_id(&self) -> Id {
         self.first
     }
 
+    /// The id after that of its last event.
     pub(super) fn next_id(&self) -> Id {
-        self.first + self.metas.len() as u64
+        self.metas.len().checked_sub(1).map_or(self.first, |last| self.place(last).0 + 1)
     }
 
-    pub(super) fn events(&self) -> u64 {
-        self.metas.len() as u64 - self.lost_rows
+    pub(super) fn len(&self) -> usize {
+        self.metas.len()
     }
 
-    pub(super) fn lost_rows(&self) -> u64 {
-        self.lost_rows
+    /// Its events before an id, without `lost` rows.
+    pub(super) fn events_before(&self, id: Id) -> u64 {
+        let rows = self.position(id);
+        let lost = match self.lost_rows {
+            0 => 0,
+            all if rows == self.metas.len() => all,
+            _ => self.metas.iter().take(rows).filter(|meta| meta.kind == Kind::Lost).count() as u64,
+        };
+        rows as u64 - lost
     }
 
-    /// Its `lost` rows before an id.
-    pub(super) fn lost_rows_before(&self, id: Id) -> u64 {
-        if self.lost_rows == 0 || self.next_id() <= id {
-            return self.lost_rows;
-        }
-        let metas = self.metas.iter().take(id.saturating_sub(self.first) as usize);
-        metas.filter(|meta| meta.kind == Kind::Lost).count() as u64
-    }
-
-    /// Bytes of the block, with its charged objects.
+    /// Bytes of the block, without the objects that its events share.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.charged
+        self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.places.capacity() * size_of::<Place>()
     }
 }

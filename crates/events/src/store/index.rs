@@ -3,6 +3,7 @@
 
 use super::{Id, Store, Stored};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -24,14 +25,17 @@ pub struct Index {
     from: Id,
     /// The pinned events before this one have not been tested.
     pins_from: Id,
-    /// The number of the event at position 0. An event keeps its number when others are added or evicted.
+    /// The number of the event at position 0. The newest events, and the pinned ones, keep their numbers when others are added or evicted.
     number: i64,
+    /// The parts from which events were evicted by value at the last call of [`Index::evict`].
+    thinned: [Id; 2],
 }
 
 impl Index {
     /// An empty index, for which no event has been tested yet.
     pub fn new(store: &Store) -> Index {
-        Index { from: store.next_id(), pins_from: store.next_id(), ..Index::default() }
+        let (from, thinned) = (store.next_id(), store.thinned());
+        Index { from, pins_from: from, thinned, ..Index::default() }
     }
 
     /// Adds the answer for an event that was just stored.
@@ -46,9 +50,16 @@ impl Index {
 
     /// Tests up to `budget` older events, newest first.
     pub fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
-        let until = self.from.saturating_sub(budget as u64).max(store.first_id()).min(self.from);
+        let (mut until, mut left) = (store.first_id().min(self.from), budget);
         for stored in store.range(until..self.from).rev() {
+            if left == 0 {
+                break;
+            }
             self.prepend(stored.id, ask(&stored));
+            (self.from, left) = (stored.id, left - 1);
+        }
+        if left == 0 {
+            until = self.from;
         }
         self.pins_from = self.pins_from.min(until);
         self.from = until;
@@ -83,16 +94,18 @@ impl Index {
     pub fn evict(&mut self, store: &Store) {
         let first = store.first_id();
         self.from = self.from.max(first);
-        let oldest = store.pinned().map_or(first, |(pinned, _)| pinned.min(first));
-        self.number += self.place(oldest) as i64;
-        for ids in [&mut self.ids, &mut self.marked] {
-            let gone = ids.partition_point(|id| *id < first);
-            let stays: Vec<Id> = ids.range(..gone).copied().filter(|id| store.get(*id).is_some()).collect();
-            if stays.len() == gone {
-                continue;
+        let anchor = store.pinned().map_or(Id::MAX, |(pinned, _)| pinned);
+        let before = self.place(anchor);
+        let thinned = std::mem::replace(&mut self.thinned, store.thinned());
+        // The newest part first: positions before it stay.
+        let parts = thinned.into_iter().zip(self.thinned).map(|(from, to)| from..to).chain(std::iter::once(0..first));
+        for part in parts.filter(|part| !part.is_empty()) {
+            for ids in [&mut self.ids, &mut self.marked] {
+                retain_kept(ids, part.clone(), store);
             }
-            ids.drain(..gone);
-            stays.into_iter().rev().for_each(|id| ids.push_front(id));
+        }
+        self.number += (before - self.place(anchor)) as i64;
+        for ids in [&mut self.ids, &mut self.marked] {
             // The number of kept events falls when events become larger.
             if ids.capacity() > SPARSE.max(4 * ids.len()) {
                 ids.shrink_to(2 * ids.len());
@@ -142,4 +155,17 @@ impl Index {
     pub fn marked_before(&self, id: Id) -> usize {
         self.marked.partition_point(|known| *known < id)
     }
+}
+
+/// Removes evicted events from a part of the ids.
+fn retain_kept(ids: &mut VecDeque<Id>, part: Range<Id>, store: &Store) {
+    let [start, end] = [part.start, part.end].map(|id| ids.partition_point(|known| *known < id));
+    let mut to = start;
+    for at in start..end {
+        if store.get(ids[at]).is_some() {
+            ids.swap(to, at);
+            to += 1;
+        }
+    }
+    ids.drain(to..end);
 }

@@ -1,11 +1,17 @@
-//! The kept events: raw frames in blocks. At the limit the oldest block is evicted.
+//! The kept events: raw frames in blocks.
 //!
 //! An event is kept as the bytes of its frame and decoded again for display. Only its process and the clock offset are
 //! kept with it, because those change. Ids are never changed or reused.
+//!
+//! At the limit, events are evicted by their value. The blocks form three levels by age: the newest have all events, older ones no middle
+//! of runs, the oldest no quiet opens either ([`thin`]). A full level passes its oldest blocks on to the next one; the last level evicts
+//! its oldest block. Each event is therefore examined at most twice. A kept event says how many evicted ones it stands for.
 
 mod block;
 pub mod index;
+mod level;
 mod pins;
+mod thin;
 
 use crate::event::open::Open;
 use crate::event::process::Process;
@@ -13,14 +19,15 @@ use crate::event::{self, DecodeError, Event, EventContext, Payload, Tables};
 use crate::frame::{FrameRef, HEADER};
 use block::Block;
 use foldhash::fast::RandomState;
+use level::Level;
 use pins::Pins;
 use rustc_hash::FxHashMap;
-use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
+use thin::{Plan, Worth};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
@@ -46,32 +53,39 @@ const PINNED: usize = 8;
 /// Bytes of an entry in the table of charged objects. The table fills at most seven of eight places.
 const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 
+/// The part (1/n) of the limit that a level but the last one keeps when memory is short.
+const SHARE: usize = 4;
+
+/// The levels with all events, without the middle of runs, and without quiet opens.
+const LEVELS: usize = 3;
+
 #[derive(Debug)]
 pub struct Store {
-    blocks: VecDeque<Block>,
-    /// The index of the block used last. The next lookup is often in the same block.
-    asked: Cell<usize>,
-    /// The number of the first block in `blocks`, counted from 0.
-    first_block: u64,
+    /// The newest level first.
+    levels: [Level; LEVELS],
+    /// The first event after each of the older levels, newest level first.
+    thinned: [Id; LEVELS - 1],
+    by_value: bool,
+    next: Id,
     bound: usize,
     /// Copies of events that stay when their blocks are evicted.
     pins: Pins,
-    /// Bytes of all blocks but the newest.
-    sealed: usize,
-    /// The objects that the blocks refer to. Each is charged to the newest block that refers to it.
+    /// The objects that the events share, by address.
     charges: FxHashMap<usize, Charge>,
+    /// Bytes of these objects.
+    charged: usize,
     /// Makes the hashes of files.
     hasher: RandomState,
+    kept: u64,
     evicted: u64,
-    /// The number of kept `lost` rows.
-    lost_rows: u64,
     widest_pid: Tgid,
 }
 
+/// A shared object: the number of its owners in the store.
 #[derive(Clone, Copy, Debug)]
 struct Charge {
-    block: u64,
-    bytes: usize,
+    owners: u32,
+    bytes: u32,
 }
 
 /// A kept event whose frame is not decoded yet.
@@ -88,6 +102,9 @@ pub struct Stored<'a> {
     pub failed: bool,
     /// Whether it failed, but needs no answer or a later call answered it.
     pub answered: bool,
+    /// The number of evicted opens that it stands for: equal ones between it and the first of its run, or quiet ones of its process
+    /// since the event of the process before it.
+    pub evicted: u32,
     pub kind: Kind,
     /// The time ([`FrameHeader::time`]).
     pub time: BootNanos,
@@ -135,67 +152,63 @@ impl Store {
     /// An empty store with a limit of about `bound` bytes. The newest event is always kept.
     pub fn new(bound: usize) -> Store {
         Store {
-            blocks: VecDeque::new(),
-            asked: Cell::new(0),
-            first_block: 0,
+            levels: Default::default(),
+            thinned: [0; LEVELS - 1],
+            by_value: true,
+            next: 0,
             bound,
             pins: Pins::default(),
-            sealed: 0,
             charges: FxHashMap::default(),
+            charged: 0,
             hasher: RandomState::default(),
+            kept: 0,
             evicted: 0,
-            lost_rows: 0,
             widest_pid: Tgid(0),
         }
     }
 
-    /// Changes the limit, and evicts the oldest events if necessary.
+    /// Evicts the oldest events, whatever their value: the others stay consecutive.
+    pub fn by_age(self) -> Store {
+        Store { by_value: false, ..self }
+    }
+
+    /// Changes the limit, and evicts events if necessary.
     pub fn set_bound(&mut self, bound: usize) {
         self.bound = bound;
         self.evict();
     }
 
-    /// Adds an event, and evicts the oldest ones if necessary.
+    /// Adds an event, and evicts others if necessary.
     pub fn push(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) -> Id {
-        if !self.blocks.back().is_some_and(|block| block.has_room(frame.bytes.len())) {
-            self.open_block(frame.bytes.len());
-        }
         if let Some(process) = seen.process {
             self.charge_process(process);
         }
-        self.lost_rows += u64::from(seen.event.kind() == Kind::Lost);
+        self.kept += u64::from(seen.event.kind() != Kind::Lost);
         self.widest_pid = self.widest_pid.max(seen.event.header.tgid);
-        let id = self.next_id();
+        let (id, size) = (self.next, self.block_size());
         let file = seen.event.body.file().and_then(|file| NonZeroU64::new(self.hasher.hash_one(file)));
-        if let Some(block) = self.blocks.back_mut() {
+        if let Some(block) = self.levels[0].room_for(frame.bytes.len(), size, id) {
             block.push(seen, frame, file);
         }
+        self.next += 1;
         self.evict();
         id
+    }
+
+    fn block_size(&self) -> usize {
+        BLOCK.min(self.bound / BLOCKS_MIN)
     }
 
     /// The event with an id; `None` if it was evicted or does not exist yet.
     #[inline]
     pub fn get(&self, id: Id) -> Option<Stored<'_>> {
-        self.in_blocks(id).or_else(|| self.pins.get(id))
-    }
-
-    #[inline]
-    fn in_blocks(&self, id: Id) -> Option<Stored<'_>> {
-        if let Some(stored) = self.blocks.get(self.asked.get()).and_then(|block| block.get(id)) {
-            return Some(stored);
-        }
-        let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1)?;
-        self.asked.set(at);
-        self.blocks.get(at)?.get(id)
+        let level = self.thinned.iter().filter(|end| id < **end).count();
+        self.levels[level].get(id).or_else(|| self.pins.get(id))
     }
 
     /// Records that a later call of the search found what this failed call did not.
     pub fn answer(&mut self, id: Id) {
-        let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1);
-        if let Some(block) = at.and_then(|at| self.blocks.get_mut(at)) {
-            block.answer(id);
-        }
+        self.levels.iter_mut().for_each(|level| level.answer(id));
         self.pins.answer(id);
     }
 
@@ -224,33 +237,31 @@ impl Store {
 
     /// The kept events with these ids, in order.
     pub fn range(&self, ids: Range<Id>) -> impl DoubleEndedIterator<Item = Stored<'_>> {
-        let from = self.blocks.partition_point(|block| block.next_id() <= ids.start);
-        let to = self.blocks.partition_point(|block| block.first_id() < ids.end).max(from);
-        self.blocks.range(from..to).flat_map(move |block| {
-            let own = ids.start.max(block.first_id())..ids.end.min(block.next_id());
-            own.filter_map(|id| block.get(id))
-        })
+        self.levels.iter().rev().flat_map(move |level| level.range(ids.clone()))
     }
 
     /// The id of the oldest kept event.
     pub fn first_id(&self) -> Id {
-        self.blocks.front().map_or(0, Block::first_id)
+        self.levels.iter().rev().find_map(Level::first_id).unwrap_or(0)
     }
 
     pub fn next_id(&self) -> Id {
-        self.blocks.back().map_or(0, Block::next_id)
+        self.next
+    }
+
+    /// The first event after each part from which events were evicted by value: the middle of runs, and quiet opens.
+    pub fn thinned(&self) -> [Id; LEVELS - 1] {
+        self.thinned
     }
 
     /// The number of kept events, without `lost` rows.
     pub fn kept(&self) -> u64 {
-        self.next_id() - self.first_id() - self.lost_rows
+        self.kept
     }
 
-    /// The number of kept events before an id.
+    /// The number of kept events before an id, without `lost` rows.
     pub fn events_before(&self, id: Id) -> u64 {
-        let blocks = self.blocks.iter().take_while(|block| block.first_id() < id);
-        let before = blocks.map(|block| block.lost_rows_before(id)).sum::<u64>();
-        id.saturating_sub(self.first_id()).saturating_sub(before)
+        self.levels.iter().flat_map(Level::blocks).map(|block| block.events_before(id)).sum()
     }
 
     /// The largest process id so far. It has the most digits.
@@ -265,8 +276,8 @@ impl Store {
 
     /// Bytes in use, including shared data (processes: estimated).
     pub fn bytes(&self) -> usize {
-        let newest = self.blocks.back().map_or(0, Block::bytes);
-        self.sealed + newest + self.pins.bytes() + self.charges.capacity() * CHARGE
+        let levels = self.levels.iter().map(Level::bytes).sum::<usize>();
+        levels + self.charged + self.pins.bytes() + self.charges.capacity() * CHARGE
     }
 
     /// The limit in bytes.
@@ -274,55 +285,105 @@ impl Store {
         self.bound
     }
 
-    fn open_block(&mut self, frame: usize) {
-        let first = self.next_id();
-        if let Some(full) = self.blocks.back_mut() {
-            full.seal();
-            self.sealed += full.bytes();
-        }
-        let size = BLOCK.min(self.bound / BLOCKS_MIN).max(frame);
-        self.blocks.push_back(Block::new(first, size));
-    }
-
     fn charge_process(&mut self, process: &Arc<Process>) {
         let [own, image] = weights(process);
-        self.charge(Arc::as_ptr(process) as usize, own);
-        self.charge(Arc::as_ptr(&process.image) as usize, image);
-    }
-
-    /// Moves the cost of an object to the newest block, because the object lives as long as that block.
-    fn charge(&mut self, object: usize, bytes: usize) {
-        let newest = self.first_block + self.blocks.len().saturating_sub(1) as u64;
-        match self.charges.insert(object, Charge { block: newest, bytes }) {
-            Some(before) if before.block == newest => return,
-            Some(before) => self.discharge(before),
-            None => {}
-        }
-        if let Some(block) = self.blocks.back_mut() {
-            block.charged += bytes;
+        if self.charge(Arc::as_ptr(process) as usize, own) {
+            self.charge(Arc::as_ptr(&process.image) as usize, image);
         }
     }
 
-    fn discharge(&mut self, charge: Charge) {
-        let at = charge.block.checked_sub(self.first_block).and_then(|at| usize::try_from(at).ok());
-        if let Some(block) = at.and_then(|at| self.blocks.get_mut(at)) {
-            block.charged = block.charged.saturating_sub(charge.bytes);
-            self.sealed = self.sealed.saturating_sub(charge.bytes);
+    /// Adds an owner of an object. Returns whether it is the first.
+    fn charge(&mut self, object: usize, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let charge = self.charges.entry(object).or_insert(Charge { owners: 0, bytes });
+        charge.owners += 1;
+        if charge.owners == 1 {
+            self.charged += bytes as usize;
         }
+        charge.owners == 1
+    }
+
+    fn discharge_process(&mut self, process: &Arc<Process>) {
+        if self.discharge(Arc::as_ptr(process) as usize) {
+            self.discharge(Arc::as_ptr(&process.image) as usize);
+        }
+    }
+
+    /// Removes an owner of an object. Returns whether it was the last.
+    fn discharge(&mut self, object: usize) -> bool {
+        let Entry::Occupied(mut charge) = self.charges.entry(object) else { return false };
+        charge.get_mut().owners -= 1;
+        let is_last = charge.get().owners == 0;
+        if is_last {
+            self.charged -= charge.remove().bytes as usize;
+        }
+        is_last
     }
 
     fn evict(&mut self) {
-        while self.blocks.len() > 1 && self.bytes() > self.bound {
-            let Some(oldest) = self.blocks.pop_front() else { return };
-            self.sealed = self.sealed.saturating_sub(oldest.bytes());
-            self.evicted += oldest.events();
-            self.lost_rows -= oldest.lost_rows();
-            self.first_block += 1;
-            let first = self.first_block;
-            self.charges.retain(|_, charge| charge.block >= first);
-            if self.charges.capacity() > 4 * self.charges.len() {
-                self.charges.shrink_to(2 * self.charges.len());
+        while self.bytes() > self.bound {
+            let share = self.bound / SHARE;
+            let [newest, runs, _] = &self.levels;
+            match (newest.bytes() > share, runs.bytes() > share) {
+                (true, _) if self.by_value && newest.len() > 1 => self.thin(0, Worth::Runs),
+                (_, true) if self.by_value => self.thin(1, Worth::Quiet),
+                _ if !self.evict_oldest() => return,
+                _ => {}
             }
+        }
+    }
+
+    /// Evicts the oldest block, unless it is the newest. Returns whether it did.
+    fn evict_oldest(&mut self) -> bool {
+        let newest = self.levels[0].len() <= 1;
+        let Some(level) = self.levels.iter().rposition(|level| !level.is_empty()).filter(|level| *level > 0 || !newest)
+        else {
+            return false;
+        };
+        for stored in self.levels[level].take().iter().flat_map(Block::iter) {
+            self.drop_event(&stored);
+        }
+        self.shrink_charges();
+        true
+    }
+
+    /// Evicts events by value from the oldest blocks of a level, and passes the others on to the next level.
+    fn thin(&mut self, from: usize, worth: Worth) {
+        let (batch, but) = (self.bound / BLOCKS_MIN, usize::from(from == 0));
+        let blocks = self.levels[from].oldest(batch, but);
+        let count = blocks.clone().count();
+        let pins = &self.pins;
+        let mut plan = Plan::of(blocks, worth, &self.hasher, |id| pins.get(id).is_some());
+        for _ in 0..count {
+            let Some(block) = self.levels[from].take() else { break };
+            self.thinned[from] = block.next_id();
+            if plan.passes(&block) {
+                self.levels[from + 1].add(block);
+                continue;
+            }
+            for stored in block.iter() {
+                match plan.next(&stored) {
+                    None => self.drop_event(&stored),
+                    Some(evicted) => {
+                        let size = self.block_size();
+                        let to = self.levels[from + 1].room_for(stored.bytes.len(), size, stored.id);
+                        to.into_iter().for_each(|to| to.copy(&stored, evicted));
+                    }
+                }
+            }
+        }
+        self.shrink_charges();
+    }
+
+    fn drop_event(&mut self, stored: &Stored<'_>) {
+        stored.process.into_iter().for_each(|process| self.discharge_process(process));
+        let is_event = u64::from(stored.kind != Kind::Lost);
+        (self.kept, self.evicted) = (self.kept - is_event, self.evicted + is_event);
+    }
+
+    fn shrink_charges(&mut self) {
+        if self.charges.capacity() > 4 * self.charges.len() {
+            self.charges.shrink_to(2 * self.charges.len());
         }
     }
 }
@@ -343,21 +404,23 @@ mod tests {
     use crate::pipeline::{Disposition, Pipeline};
     use crate::synthetic::Maker;
 
-    /// Ids and paths of the kept events after `count` opens are pushed with the limit `bound`.
+    /// Pushes the events of a maker.
+    pub(super) fn fill(store: &mut Store, world: &mut World, made: &mut Maker) {
+        for frame in made.batch().frames().filter(|frame| frame.header.kind < FIRST_KIND) {
+            let event = Event::decode(&frame).expect("an event");
+            let process = world.apply(&event);
+            store.push(&EventContext { event: &event, world, process: process.as_ref(), clock_offset: 5 }, &frame);
+        }
+    }
+
+    /// A store with the limit `bound` that evicts by age, after `count` opens.
     fn filled(count: u32, bound: usize) -> (Store, World) {
         let mut feed = Maker::default();
         for i in 0..count {
             feed.open(100 + i % 7, "cat", &format!("/some/where/file-{i}"), 3);
         }
-        let (mut store, mut world) = (Store::new(bound), World::default());
-        for frame in feed.batch().frames().filter(|frame| frame.header.kind < FIRST_KIND) {
-            let event = Event::decode(&frame).expect("an open");
-            let process = world.apply(&event);
-            store.push(
-                &EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset: 5 },
-                &frame,
-            );
-        }
+        let (mut store, mut world) = (Store::new(bound).by_age(), World::default());
+        fill(&mut store, &mut world, &mut feed);
         (store, world)
     }
 
@@ -366,6 +429,11 @@ mod tests {
             Body::Open(open) => String::from_utf8_lossy(open.path).into_owned(),
             _ => String::new(),
         }
+    }
+
+    /// The path of an open; empty for other events.
+    pub(super) fn path_of(stored: &Stored<'_>, world: &World) -> Option<String> {
+        stored.with(world, |seen| open_path(seen.event))
     }
 
     #[test]
@@ -402,7 +470,7 @@ mod tests {
         let (full, _) = filled(20_000, 1 << 20);
         let (bytes, first) = (store.pins.bytes(), store.first_id());
         assert!(0 < bytes && bytes < (1 << 20) / PINNED);
-        (store.blocks, store.first_block, store.sealed) = (full.blocks, full.first_block, full.sealed);
+        (store.levels, store.next) = (full.levels, full.next);
         store.evict();
         assert!(store.first_id() > pinned.end && store.bytes() <= 1 << 20);
         for id in pinned.clone() {
@@ -423,11 +491,25 @@ mod tests {
     #[test]
     fn what_is_charged_is_let_go_again() {
         let (store, _) = filled(20_000, 1 << 20);
-        let charged: usize = store.blocks.iter().map(|block| block.charged).sum();
-        let listed: usize = store.charges.values().map(|charge| charge.bytes).sum();
-        assert_eq!(charged, listed);
-        let sealed: usize = store.blocks.iter().rev().skip(1).map(Block::bytes).sum();
-        assert_eq!(store.sealed, sealed);
+        check_sums(&store);
+    }
+
+    /// Checks the sums of the store against its blocks.
+    #[track_caller]
+    pub(super) fn check_sums(store: &Store) {
+        let (mut shared, mut charged) = (FxHashMap::default(), 0);
+        for process in store.range(0..store.next_id()).filter_map(|stored| stored.process) {
+            let [own, image] = weights(process);
+            for (object, bytes) in [(Arc::as_ptr(process) as usize, own), (Arc::as_ptr(&process.image) as usize, image)]
+            {
+                charged += if shared.insert(object, bytes).is_none() { bytes } else { 0 };
+            }
+        }
+        assert_eq!((store.charged, store.charges.len()), (charged, shared.len()));
+        let blocks: usize = store.levels.iter().flat_map(Level::blocks).map(Block::bytes).sum();
+        assert_eq!(store.levels.iter().map(Level::bytes).sum::<usize>(), blocks);
+        let kept = store.range(0..store.next_id()).filter(|stored| stored.kind != Kind::Lost).count();
+        assert_eq!((store.kept(), store.kept() + store.evicted()), (kept as u64, store.next_id()));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use super::{Id, Stored, weights};
 /// The copies, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Pins {
-    ids: Vec<Id>,
     block: Block,
     bytes: usize,
 }
@@ -16,8 +15,7 @@ impl Pins {
     pub(super) fn of<'a>(events: impl Iterator<Item = &'a Stored<'a>>) -> Pins {
         let mut pins = Pins::default();
         for stored in events {
-            pins.ids.push(stored.id);
-            pins.block.copy(stored);
+            pins.block.copy(stored, stored.evicted);
             pins.bytes += Pins::weight(stored);
         }
         pins
@@ -26,7 +24,7 @@ impl Pins {
     /// The maximum size of a copy. Its process may be shared with other events.
     pub(super) fn weight(stored: &Stored<'_>) -> usize {
         let process = stored.process.map_or(0, |process| weights(process).iter().sum());
-        stored.bytes.len() + PER_EVENT + size_of::<Id>() + process
+        stored.bytes.len() + PER_EVENT + 2 * size_of::<Id>() + process
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -34,27 +32,21 @@ impl Pins {
     }
 
     pub(super) fn get(&self, id: Id) -> Option<Stored<'_>> {
-        self.at(self.ids.binary_search(&id).ok()?)
+        self.block.get(id)
     }
 
     /// See [`Stored::answered`].
     pub(super) fn answer(&mut self, id: Id) {
-        if let Ok(at) = self.ids.binary_search(&id) {
-            self.block.answer(at as Id);
-        }
+        self.block.answer(id);
     }
 
     /// The first and the last one.
     pub(super) fn span(&self) -> Option<(Id, Id)> {
-        Some((*self.ids.first()?, *self.ids.last()?))
+        let last = self.block.len().checked_sub(1)?;
+        Some((self.block.first_id(), self.block.at(last)?.id))
     }
 
     pub(super) fn before(&self, id: Id) -> impl DoubleEndedIterator<Item = Stored<'_>> {
-        let end = self.ids.partition_point(|known| *known < id);
-        (0..end).filter_map(|at| self.at(at))
-    }
-
-    fn at(&self, at: usize) -> Option<Stored<'_>> {
-        Some(Stored { id: *self.ids.get(at)?, ..self.block.get(at as Id)? })
+        (0..self.block.position(id)).filter_map(|at| self.block.at(at))
     }
 }

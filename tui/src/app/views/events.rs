@@ -106,10 +106,11 @@ impl EventList {
     }
 
     pub fn evict(&mut self, store: &Store) {
-        let oldest = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned.min(store.first_id()));
-        let (above, rows, all) = (self.index.place(oldest), self.rows(), self.index.len());
+        let first = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned);
+        let (above, rows, all) = (self.index.place(first), self.rows(), self.index.len());
         self.index.evict(store);
-        self.unfolded = self.unfolded.split_off(&oldest);
+        self.unfolded.retain(|id| store.get(*id).is_some());
+        let above = above - self.index.place(first);
         let (of_pause, all) = (rows - self.rows(), all - self.index.len());
         self.evicted.above += above.min(of_pause);
         self.evicted.between += of_pause.saturating_sub(above);

@@ -26,9 +26,12 @@ const TEXT: usize = 256;
 /// The maximum number of ancestors added together with a process.
 const GENERATIONS: usize = 1 << 12;
 
+/// The counts of an event, and of the evicted opens that it stands for.
 fn counts_of(stored: &Stored<'_>) -> Counts {
     let ends = stored.kind == Kind::Tcp && stored.event().is_ok_and(|event| is_close(&event.body));
-    Counts::of(stored.kind, stored.failed, stored.answered, ends)
+    let (own, evicted) = (Counts::of(stored.kind, stored.failed, stored.answered, ends), stored.evicted.into());
+    let failed = if stored.kind == Kind::Open { own.failed * evicted } else { 0 };
+    own.and(Counts { events: evicted, opens: evicted, failed, ..Counts::default() })
 }
 
 /// The counts to subtract for an earlier moment.
@@ -502,8 +505,10 @@ impl Nodes {
             *travel = Travel { at: next, after: FxHashMap::default() };
         }
         let until = moment.until.clamp(first, next);
-        let (back, budget) = (travel.at > until, budget as u64);
-        let to = if back { until.max(travel.at.saturating_sub(budget)) } else { until.min(travel.at + budget) };
+        let back = travel.at > until;
+        let mut way = store.range(travel.at.min(until)..travel.at.max(until));
+        let last = if back { way.nth_back(budget) } else { way.nth(budget) };
+        let to = last.map_or(until, |last| last.id + u64::from(back));
         let mut count = |key: ProcessKey, counts: Counts| {
             let after = match travel.after.entry(key) {
                 Entry::Occupied(after) => after.into_mut(),
@@ -580,6 +585,7 @@ mod tests {
             steps in vec((vec(any::<u32>(), 0..400), 0u64..=1000, 1usize..300), 1..12),
         ) {
             let mut app = app(80, 24, memory);
+            app.store = Store::new(app.store.bound()).by_age();
             let mut made = Maker::default();
             for (events, share, budget) in steps {
                 events.into_iter().for_each(|number| make(&mut made, number));
