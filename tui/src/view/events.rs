@@ -10,14 +10,14 @@ use crate::app::views::tree::Counts;
 use crate::app::{App, Extent};
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use regex::bytes::Regex;
 use tracetui_events::event::parts::{Parts as _, Role};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, look};
 use tracetui_events::store::Id;
 use tracetui_events::text::paint::Look;
-use tracetui_events::text::{self, Charset, grouped, short};
+use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// The columns with their widths in cells. DETAIL takes the rest.
@@ -231,7 +231,7 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
 /// The selected row, reversed over the whole width. Bold, dim and colours would be unreadable there.
 pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
     let mut text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
-    text.replace_range(..text.len().min(1), ">");
+    text.replace_range(..text.chars().next().map_or(0, char::len_utf8), ">");
     Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
 }
 
@@ -253,9 +253,10 @@ fn event_line(
     app: &App,
     theme: Theme,
 ) -> Line<'static> {
-    let mut line = Line::from(" ");
+    let evicted = app.events().evicted_in(rows, app.store());
+    let mut line = Line::from(if evicted > 0 { Span::styled(theme.evicted(), theme.quiet()) } else { Span::raw(" ") });
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
-    let remarks = rows.remarks(found_in.as_deref());
+    let remarks = with_evicted(rows.remarks(found_in.as_deref()), evicted);
     let look = look(seen.event.kind());
     let quiet = look == Look::Quiet || found_in.is_some();
     let found = app.search.pattern().and_then(Pattern::marked);
@@ -317,6 +318,18 @@ fn event_line(
         line.push_span(if *column == Column::Detail { "  " } else { " " });
     }
     line
+}
+
+/// The remarks with the number of evicted opens that the row stands for.
+fn with_evicted(remarks: Vec<String>, evicted: u64) -> Vec<String> {
+    if evicted == 0 {
+        return remarks;
+    }
+    let all = counted(evicted, ["open", "opens"]);
+    let notes = [format!("{all} evicted"), format!("{} evicted", short(evicted))];
+    let joined =
+        remarks.first().into_iter().flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
+    joined.chain(notes.clone()).chain(remarks.iter().cloned()).collect()
 }
 
 /// The longest remark that leaves room for the name of a path, which is the part at `name`. If none does, parts before the name are

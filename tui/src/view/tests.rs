@@ -508,6 +508,36 @@ fn the_selected_event_stays_selected_when_rows_come_and_go() {
 }
 
 #[test]
+fn rows_say_how_many_evicted_opens_they_stand_for() {
+    let mut made = Maker::default();
+    let mut app = app(100, 24, 4 << 20);
+    made.exec(7, "make", &["make"], 0);
+    for at in 0..40_000 {
+        match at % 2_000 {
+            999 => made.exec(8 + at, "rare", &["rare"], 0),
+            1_000 => made.exit(8 + at - 1, "rare", 0),
+            _ => made.open(7, "make", "/etc/passwd", 3),
+        }
+    }
+    made.exit(7, "make", 0);
+    feed(&mut app, &mut made);
+    keys(&mut app, "gj");
+    let shown = screen(&mut app);
+    let (rare, run): (Vec<&String>, Vec<&String>) = shown[5..22].iter().partition(|line| line.contains("rare"));
+    assert!(rare.len() > 10 && rare.iter().all(|line| line.starts_with(' ')), "{}", shown.join("\n"));
+    let said =
+        |line: &&&String| line.starts_with('┊') && line.contains(" /etc/passwd") && line.contains(" opens evicted");
+    assert!(run.iter().filter(said).count() > 3, "{}", shown.join("\n"));
+    // The number of the footer, which is that of all rows.
+    let stands_for: u64 = app.store().range(0..app.store().next_id()).map(|stored| u64::from(stored.evicted)).sum();
+    assert_eq!(stands_for, app.store().evicted());
+    // The pane says since when.
+    keys(&mut app, "\n");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains(" evicted   ") && shown.contains(" 885 opens of this process since 14:02:11.0"), "{shown}");
+}
+
+#[test]
 fn a_paused_view_stays_and_counts_what_came() {
     let mut made = Maker::default();
     let mut app = app(80, 24, MEMORY);

@@ -337,6 +337,8 @@ signs! {
     line "─" "-",
     border "│" "|",
     dash "╌" "-",
+    /// Marks a row that stands for evicted events.
+    evicted "┊" ":",
 }
 
 impl Theme {

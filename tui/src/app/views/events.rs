@@ -317,6 +317,12 @@ impl EventList {
         ids.is_some_and(|(first, last)| self.unfolded.range(first..=last).next().is_some())
     }
 
+    /// The number of evicted opens that the rows of a line stand for.
+    pub(crate) fn evicted_in(&self, line: &Line, store: &Store) -> u64 {
+        let rows = (line.first..=line.last).filter_map(|at| store.get(self.row(at)?));
+        rows.map(|stored| u64::from(stored.evicted)).sum()
+    }
+
     /// Whether the selected line is the first one.
     pub(crate) fn at_top(&self, store: &Store) -> bool {
         self.cursor().is_some_and(|at| self.line(at, store).first == 0)

@@ -13,6 +13,7 @@ use tracetui_events::event::describe::{Value, args};
 use tracetui_events::event::lost::Lost;
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Body, Components, EventContext, Payload as _, Tables as _, lost};
+use tracetui_events::limits;
 use tracetui_events::search::Searched;
 use tracetui_events::store::{Id, Stored};
 use tracetui_events::text::{Charset, counted, grouped};
@@ -159,6 +160,7 @@ impl Page<'_> {
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
         }
+        lines.extend(self.evicted(id));
         lines
     }
 
@@ -199,6 +201,24 @@ impl Page<'_> {
     /// The separator between a process and its child.
     fn arrow(&self) -> &'static str {
         if self.charset() == Charset::Utf8 { " › " } else { " > " }
+    }
+
+    /// The evicted opens that the row of an event stands for, and since when.
+    fn evicted(&self, id: Id) -> Vec<Line<'static>> {
+        let (store, list) = (self.app.store(), self.app.events());
+        let Some((stored, line)) = store.get(id).zip(list.line_of(id, store)) else { return Vec::new() };
+        let evicted = list.evicted_in(&line, store);
+        if evicted == 0 {
+            return Vec::new();
+        }
+        let key = |stored: &Stored<'_>| stored.process.map(|process| process.key);
+        let first = list.row(line.first).unwrap_or(id);
+        let mut before = store.range(first.saturating_sub(limits::SEARCH_AROUND)..first).rev();
+        let before = before.find(|other| key(other) == key(&stored));
+        let since = before.map(|other| format!(" since {}", clock(other.time.0, other.clock_offset, self.app)));
+        let opens = counted(evicted, ["open", "opens"]);
+        let text = format!("{opens} of this process{}", since.unwrap_or_default());
+        self.named("evicted", &text, self.theme.quiet())
     }
 
     fn of_kept(&self, id: Id) -> Vec<Line<'static>> {
