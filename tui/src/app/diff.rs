@@ -7,7 +7,7 @@ use super::input::Handled;
 use super::keymap::{Action, Press};
 use super::views::View;
 use super::views::diff::{Item, Running};
-use super::{App, Compared, Effect, Effects};
+use super::{App, Compared, Effect, Effects, Failures};
 use tracetui_events::diff::{DiffLine, Which};
 use tracetui_events::filter;
 use tracetui_shared::id::Tgid;
@@ -129,7 +129,7 @@ impl App {
         let sought = line.and_then(sought);
         let absent = line.is_some_and(|line| line.which == Which::OnlyA && sought.is_none());
         let kinds = sought.as_ref().map_or(self.screen.kinds, |(kind, _)| self.screen.kinds | KindSet::from(*kind));
-        (self.screen.kinds, self.screen.failures) = (kinds, false);
+        (self.screen.kinds, self.screen.failures) = (kinds, Failures::Off);
         self.show_events(|filter, world| filter.replace(&format!("pid={pid}"), world));
         match sought {
             Some((_, text)) => {

@@ -62,6 +62,11 @@ impl FilterState {
         self.applied.as_ref().map(|applied| applied.filter.roots()).unwrap_or_default()
     }
 
+    /// Whether the filter in effect asks for opens, or for one process or tree.
+    pub(crate) fn is_about_opens(&self) -> bool {
+        self.applied.as_ref().is_some_and(|applied| applied.filter.is_about_opens())
+    }
+
     pub(crate) fn text(&self) -> String {
         self.parts.join(" ")
     }

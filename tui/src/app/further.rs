@@ -35,7 +35,7 @@ impl App {
             Way::Down => self.replay.as_ref().is_none_or(Replay::at_end),
             Way::Up => self.loaded().begins_at_start(),
         };
-        let (filter, kinds, failures) = (self.filter.text(), self.screen.kinds, self.screen.failures);
+        let (filter, kinds, failures) = (self.filter.text(), self.screen.kinds, self.screen.failures.only());
         let find = Find { way, from_ns, to_ns, pattern, filter, kinds, failures };
         self.replay.iter_mut().for_each(|replay| replay.find(find.clone(), false));
         if nothing_there {

@@ -11,9 +11,11 @@ use super::screen::{HelpSearch, OverlayKind};
 use super::search::Way;
 use super::views::View;
 use super::views::detail::Size;
+use super::views::events::Listing;
 use super::views::state::motion;
-use super::{App, Effect, Effects, copy, strace};
+use super::{App, Effect, Effects, Failures, copy, strace};
 use tracetui_events::text;
+use tracetui_shared::kind::{Kind, KindSet};
 
 impl Scope {
     /// The scopes of keys in effect, first one first.
@@ -226,18 +228,49 @@ impl App {
             | Action::OnlyDir
             | Action::OnlyUser
             | Action::NotComm => self.add_part(action),
+            Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.is_about_opens() => {
+                self.screen.calm = !self.screen.calm;
+                self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);
+                let key = self.key_of(action);
+                self.say(match self.screen.calm {
+                    true => format!("quiet events are counted, not listed; {key} lists all opens"),
+                    false => format!("all events are listed; {key} leaves out what is quiet"),
+                });
+                self.refilter();
+            }
             Action::Toggle(kind) => {
                 self.screen.kinds = self.screen.kinds.toggled(kind);
                 self.refilter();
             }
             Action::Failures => {
-                self.screen.failures = !self.screen.failures;
+                // Other views have no answered failures.
+                let in_list = self.views.shown == View::Events;
+                self.screen.failures = match self.screen.failures {
+                    Failures::Off => Failures::Unanswered,
+                    Failures::Unanswered if in_list => Failures::All,
+                    _ => Failures::Off,
+                };
+                let key = self.key_of(action);
+                match self.screen.failures {
+                    Failures::Unanswered if in_list => {
+                        self.say(format!("failures that nothing answered; {key} shows all failures"));
+                    }
+                    Failures::All => self.say(format!("all failures, even answered ones; {key} shows all events")),
+                    _ => {}
+                }
                 self.refilter();
             }
             Action::FoldAll => {
+                // The row that is shown as selected stays, not the event that was selected last.
+                if let Some(id) = self.events.selected().filter(|_| !self.events.follows()) {
+                    self.events.select(id, self.list_height(), &self.store);
+                }
                 self.events.fold_all(!self.events.folds());
                 let folded = "repeats and searches of a process are folded into one row";
                 self.say(if self.events.folds() { folded } else { "every event has its own row" });
+                if self.events.listing() != Listing::All {
+                    self.refilter();
+                }
             }
             _ => return Handled::No,
         }
@@ -258,9 +291,18 @@ impl App {
                 self.events.move_by(rows, self.list_height(), &self.store);
             }
             (Action::Follow, _) if self.views.shown != View::Events => self.events.follow(),
+            (Action::Left | Action::Right, _) if self.events.open(action == Action::Right, &self.store) => {
+                self.unfolded()
+            }
             _ => self.events.act(action, self.list_height(), &self.store),
         }
         Handled::Redraw
+    }
+
+    /// Lists the events again after a row was unfolded or folded. The row stays selected.
+    fn unfolded(&mut self) {
+        self.stay();
+        self.refilter();
     }
 
     /// Quits. While COMMAND runs, this takes a second press, which terminates COMMAND.
@@ -300,7 +342,8 @@ impl App {
         self.events.scroll_sideways(isize::MIN);
         self.events.fold_all(self.settings.preferences.folds);
         self.screen.kinds = self.settings.kinds;
-        self.screen.failures = false;
+        self.screen.failures = Failures::Off;
+        self.screen.calm = self.settings.calm;
         self.screen.time = self.settings.preferences.time;
         self.screen.columns = self.settings.preferences.columns.clone();
         self.refilter();

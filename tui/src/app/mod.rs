@@ -57,6 +57,7 @@ use rates::Rates;
 use recordings::{Recorded, Recordings};
 use replay::Replay;
 use row::{TimeBase, TimeMode};
+pub(crate) use screen::Failures;
 use screen::Screen;
 pub use screen::{Overlay, OverlayKind};
 use search::Search;
@@ -74,7 +75,7 @@ use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::{counted, grouped};
 use tracetui_shared::kind::{Kind, KindSet};
 use views::detail::{Detail, Subject, Tab};
-use views::events::EventList;
+use views::events::{EventList, Listing};
 use views::{View, Views};
 use why::Reasons;
 
@@ -92,6 +93,8 @@ pub struct Settings {
     pub filter: String,
     /// The filters of earlier sessions, oldest first.
     pub filters: Vec<String>,
+    /// Whether the list leaves out what needs no attention.
+    pub calm: bool,
     pub preferences: Preferences,
 }
 
@@ -105,6 +108,7 @@ impl Default for Settings {
             capture: "all".to_owned(),
             filter: String::new(),
             filters: Vec::new(),
+            calm: false,
             preferences: Preferences::default(),
         }
     }
@@ -221,7 +225,7 @@ pub struct Memory {
     pub events: usize,
     /// Events and arguments waiting in the pipeline.
     pub waiting: usize,
-    /// The process table, the tree, and the groups that Top counts.
+    /// The process table, the tree, the groups that Top counts, and the counts of quiet events.
     pub processes: usize,
     /// Paths of cgroups, names of users and groups.
     pub names: usize,
@@ -238,7 +242,7 @@ impl Memory {
         Memory {
             events: app.store.bytes(),
             waiting: app.pipeline.bytes(),
-            processes: processes + app.views.bytes() + app.searches.bytes(),
+            processes: processes + app.views.bytes() + app.searches.bytes() + app.events.bytes(),
             names: app.world().bytes() - processes,
             output: app.output.as_ref().map_or(0, Output::bytes),
             queues: app.settings.budget.queues(),
@@ -280,7 +284,8 @@ impl App {
         pipeline.follow(&filter.roots());
         let mut events = EventList::new();
         events.fold_all(settings.preferences.folds);
-        Ok(App {
+        let screen = Screen::new(&settings);
+        let mut app = App {
             store: Store::new(settings.budget.kept(0)),
             events,
             filter,
@@ -293,7 +298,7 @@ impl App {
             searches: Searches::default(),
             summary: Summary::default(),
             rates: Rates::default(),
-            screen: Screen::new(settings.kinds, settings.preferences.time, settings.preferences.columns.clone()),
+            screen,
             settings,
             source: SourceState::default(),
             usage: UsageState::default(),
@@ -305,7 +310,30 @@ impl App {
             drawn: None,
             now: Duration::ZERO,
             pipeline,
-        })
+        };
+        app.events.list(app.listing());
+        Ok(app)
+    }
+
+    /// Sets whether the list leaves out what needs no attention.
+    pub(crate) fn set_calm(&mut self, calm: bool) {
+        self.settings.calm = calm;
+        self.screen.calm = calm;
+        self.refilter();
+    }
+
+    /// Whether the list leaves out what needs no attention. It does not if the filter is about opens, or about one process or tree.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.screen.calm && self.screen.failures == Failures::Off && !self.filter.is_about_opens()
+    }
+
+    /// Which of the events that pass the filter have a row.
+    pub(crate) fn listing(&self) -> Listing {
+        match self.screen.failures {
+            Failures::Unanswered => Listing::Unanswered,
+            Failures::Off if self.is_calm() => Listing::Calm,
+            _ => Listing::All,
+        }
     }
 
     /// Whether events of this kind are collected.

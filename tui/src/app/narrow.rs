@@ -44,6 +44,7 @@ impl App {
             replay.nothing_passes = false;
         }
         self.pipeline.follow(&self.filter.roots());
+        self.events.list(self.listing());
         self.events.restart(&self.store);
         self.views.tree.nodes.unmatch();
         self.views.top.stop();

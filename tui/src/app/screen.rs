@@ -1,5 +1,6 @@
 //! What the screen shows: its size, the overlay, the message, and display settings.
 
+use super::Settings;
 use super::columns::{Columns, all, automatic, needed};
 use super::edit::Line;
 use super::input::{Effect, Effects};
@@ -12,6 +13,23 @@ use tracetui_shared::kind::KindSet;
 
 const MESSAGE: Duration = Duration::from_secs(4);
 
+/// Which failures are shown, if no other events are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Failures {
+    /// Other events are shown too.
+    #[default]
+    Off,
+    /// Those that nothing answered.
+    Unanswered,
+    All,
+}
+
+impl Failures {
+    pub(crate) fn only(self) -> bool {
+        self != Failures::Off
+    }
+}
+
 /// The part of the state that determines what is drawn, and how.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -19,8 +37,9 @@ pub(crate) struct Screen {
     pub height: u16,
     /// The shown kinds.
     pub kinds: KindSet,
-    /// Whether only failures are shown.
-    pub failures: bool,
+    pub failures: Failures,
+    /// Whether the list leaves out what needs no attention, unless the filter is about it.
+    pub calm: bool,
     pub time: TimeMode,
     pub columns: Columns,
     pub overlay: Option<Overlay>,
@@ -29,14 +48,15 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(kinds: KindSet, time: TimeMode, columns: Columns) -> Screen {
+    pub(super) fn new(settings: &Settings) -> Screen {
         Screen {
             width: 80,
             height: 24,
-            kinds,
-            failures: false,
-            time,
-            columns,
+            kinds: settings.kinds,
+            failures: Failures::default(),
+            calm: settings.calm,
+            time: settings.preferences.time,
+            columns: settings.preferences.columns.clone(),
             overlay: None,
             help: HelpSearch::default(),
             message: None,

@@ -69,7 +69,7 @@ impl App {
             moment,
             without_end,
             filtered: self.filter.applied().is_some(),
-            failures: self.screen.failures,
+            failures: self.screen.failures.only(),
             height,
             now,
             message: None,

@@ -12,6 +12,7 @@ use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Ti
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::store::index::Answer;
+use tracetui_shared::kind::Kind;
 
 /// How many kept events a slice filters, and how many rows a slice of a search checks.
 const SLICE: usize = 4_000;
@@ -164,7 +165,7 @@ impl App {
             ..
         } = self;
         let command = pipeline.command();
-        let shown = Shown { kinds: screen.kinds, failures: screen.failures, filter: filter.applied() };
+        let shown = Shown { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
         let before = store.next_id();
         pipeline.next(None, &mut |seen, frame| {
             rates.count(seen.event, frame.header.time.0);
@@ -174,19 +175,22 @@ impl App {
             }
             let id = store.push(seen, frame);
             let answer = shown.answer(seen);
-            events.append(id, answer);
             let taken = searches.take(id, seen);
+            events.append(id, answer, seen, taken.answered.iter().any(|answered| answered.id == id), store);
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             if answer != Answer::No {
                 search.append(id, seen);
             }
-            for (failed, kind) in taken.answered {
-                store.answer(*failed);
-                tree.answered(*failed, seen);
-                summary.answered(*kind);
+            for answered in taken.answered {
+                store.answer(answered.id);
+                tree.nodes.answered(answered);
+                summary.answered(answered.kind);
                 // This event is not counted yet.
-                if let Some(failed) = store.get(*failed).filter(|failed| failed.id < id && events.has(failed.id)) {
-                    top.answered(&failed, seen.world);
+                if let Some(failed) = store.get(answered.id).filter(|failed| failed.id < id) {
+                    if failed.kind != Kind::Exit && events.passes(failed.id) {
+                        top.answered(&failed, seen.world);
+                    }
+                    events.answered(&failed, store);
                 }
             }
             if let Some(stored) = store.get(id) {
@@ -246,8 +250,8 @@ impl App {
         let moment = self.loaded().moment().filter(|_| self.views.shown == View::Tree);
         let App { pipeline, store, events, detail, views: Views { tree, top, .. }, filter, screen, search, .. } = self;
         let world = pipeline.world();
-        let shown = Shown { kinds: screen.kinds, failures: screen.failures, filter: filter.applied() };
-        events.scan(store, SLICE, |stored| {
+        let shown = Shown { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        events.scan(store, world, SLICE, |stored| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
                 tree.nodes.matched(process.key);

@@ -1,6 +1,7 @@
 //! The explanation of the selected event in the detail pane: why it failed, and its search.
 
 use super::App;
+use super::views::events::Listing;
 use super::views::tree::{Seen, Tree};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -177,7 +178,8 @@ impl App {
     /// The directory in which a later, hidden call of the same search found the name. The call is then not a failure.
     pub(crate) fn found_in_hidden(&self, id: Id) -> Option<Vec<u8>> {
         // Without a filter no row is hidden.
-        let filtered = self.filter.applied().is_some() || self.screen.failures;
+        let filtered =
+            self.filter.applied().is_some() || self.events.listing() != Listing::All || self.screen.failures.only();
         let (found, dir) = filtered.then(|| found_later(&self.store, id)).flatten()?;
         (!self.events.has(found)).then_some(dir)
     }

@@ -5,7 +5,7 @@ use super::{Piece, aligned, fit, gap, put};
 use crate::app::keymap::Action;
 use crate::app::row::{Cell, Column, TimeBase, TimeMode, time_text};
 use crate::app::search::Pattern;
-use crate::app::views::events::Line as Rows;
+use crate::app::views::events::{Fold, Line as Rows};
 use crate::app::views::tree::Counts;
 use crate::app::{App, Extent};
 use ratatui::Frame;
@@ -17,6 +17,7 @@ use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, look};
 use tracetui_events::store::Id;
 use tracetui_events::text::paint::Look;
+use tracetui_events::text::time::short_duration;
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -188,7 +189,7 @@ fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
 fn empty(app: &App) -> String {
     let key = |action| app.key_of(action);
     let filtered = app.filter.applied().is_some();
-    let failures = app.screen.failures;
+    let failures = app.screen.failures.only();
     let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.screen.kinds.contains(*kind)).collect();
     match app.store().kept() {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
@@ -241,13 +242,13 @@ fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) 
     let base = TimeBase::of(app, rows.first);
     stored.with(app.world(), |seen| match seen.event.kind() {
         Kind::Lost => gap::line(seen, &base, width.into(), app, theme),
-        _ => event_line(seen, (id, rows), columns, &base, app, theme),
+        _ => event_line(seen, (id, rows, stored.answered), columns, &base, app, theme),
     })
 }
 
 fn event_line(
     seen: &EventContext<'_>,
-    (id, rows): (Id, &Rows),
+    (id, rows, answered): (Id, &Rows, bool),
     columns: &Widths,
     base: &TimeBase,
     app: &App,
@@ -256,7 +257,12 @@ fn event_line(
     let evicted = app.events().evicted_in(rows, app.store());
     let mut line = Line::from(if evicted > 0 { Span::styled(theme.evicted(), theme.quiet()) } else { Span::raw(" ") });
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
-    let remarks = with_evicted(rows.remarks(found_in.as_deref()), evicted);
+    let remarks = match rows.remarks(found_in.as_deref()) {
+        remarks if remarks.is_empty() => stands_for(seen, id, app),
+        remarks => remarks,
+    };
+    let remarks = with_evicted(remarks, evicted);
+    let routine = answered && seen.event.body.exit().is_some();
     let look = look(seen.event.kind());
     let quiet = look == Look::Quiet || found_in.is_some();
     let found = app.search.pattern().and_then(Pattern::marked);
@@ -274,7 +280,7 @@ fn event_line(
         };
         let style = match column {
             _ if seen.event.is_alarm() => Some(theme.loss()),
-            Column::Result | Column::Detail if found_in.is_some() => Some(theme.quiet()),
+            Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
             Column::Pid | Column::Ppid | Column::User | Column::Comm if quiet => Some(theme.quiet()),
             Column::Comm if look == Look::Good => Some(theme.strong()),
@@ -311,7 +317,9 @@ fn event_line(
         }
         if folded {
             parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(text::width(remark))))));
-            parts.push(Piece::new(remark, theme.part(Role::Note)));
+            // What succeeded is never louder than what failed.
+            let succeeded = answered || rows.fold == Some(Fold::Search) && !seen.event.failed();
+            parts.push(Piece::new(remark, theme.part(if succeeded { Role::Quiet } else { Role::Note })));
             parts = fitted(parts, room, false, theme);
         }
         parts.into_iter().for_each(|part| line.push_span(part));
@@ -330,6 +338,30 @@ fn with_evicted(remarks: Vec<String>, evicted: u64) -> Vec<String> {
     let joined =
         remarks.first().into_iter().flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
     joined.chain(notes.clone()).chain(remarks.iter().cloned()).collect()
+}
+
+/// The texts beside a row about the events that have no row of their own, longest first: its run, or the quiet events of its process.
+fn stands_for(seen: &EventContext<'_>, id: Id, app: &App) -> Vec<String> {
+    if let Some(run) = app.events().run_of(id) {
+        return run.remarks();
+    }
+    // The row of an exit has the opens of the process.
+    let process = seen.process.filter(|_| seen.event.body.exit().is_none());
+    let Some(quiet) = process.and_then(|process| app.events().quiet(id, process.key)) else { return Vec::new() };
+    let opens =
+        (quiet.opens > 0).then(|| format!("{} open{}", grouped(quiet.opens), if quiet.opens == 1 { "" } else { "s" }));
+    let exit = quiet.exit.and_then(|exit| app.store().get(exit)?.with(app.world(), ended)).flatten();
+    let both = [&opens, &exit].map(|text| text.as_deref().unwrap_or_default()).join(", ");
+    let both = Some(both).filter(|_| opens.is_some() && exit.is_some());
+    [both, exit, opens].into_iter().flatten().collect()
+}
+
+/// How a process ended, and how long it ran.
+fn ended(exit: &EventContext<'_>) -> Option<String> {
+    let code = exit.event.body.exit()?.ended();
+    let mut ran = Vec::new();
+    short_duration(exit.ran_ns(), &mut ran);
+    Some(format!("exit {code} after {}", String::from_utf8_lossy(&ran)))
 }
 
 /// The longest remark that leaves room for the name of a path, which is the part at `name`. If none does, parts before the name are

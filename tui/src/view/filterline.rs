@@ -2,12 +2,12 @@
 
 use super::theme::Theme;
 use super::{Piece, apart, ends};
-use crate::app::App;
 use crate::app::complete::Completion;
 use crate::app::edit::{LINE, Line};
 use crate::app::keymap::Action;
 use crate::app::search::Place;
 use crate::app::views::View;
+use crate::app::{App, Failures};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
@@ -73,7 +73,8 @@ fn counts(app: &App, width: u16) -> Piece {
         1 => " + 1 gap".to_owned(),
         gaps => format!(" + {} gaps", short(gaps as u64)),
     };
-    Piece::plain(format!("{word}{} of {}{gaps}", short(app.events().events()), short(app.store().kept())))
+    let calm = if app.is_calm() && width >= 100 { " (calm)" } else { "" };
+    Piece::plain(format!("{word}{} of {}{gaps}{calm}", short(app.events().events()), short(app.store().kept())))
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
@@ -216,7 +217,7 @@ fn matches(app: &App) -> String {
 fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let kinds = kinds(app);
     let chip = |kind: Kind| {
-        let shown = app.screen.kinds.contains(kind);
+        let shown = is_shown(app, kind);
         let text = chip_text(kind, &app.key_of(Action::Toggle(kind)), shown);
         Piece::new(text, if shown { Style::new() } else { theme.quiet() })
     };
@@ -224,16 +225,29 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         0..LETTERS => {
             let key = |kind: Kind| {
                 let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
-                Some(if app.screen.kinds.contains(kind) { key } else { key.to_ascii_lowercase() })
+                Some(if is_shown(app, kind) { key } else { key.to_ascii_lowercase() })
             };
             vec![Piece::plain(kinds.filter_map(key).collect::<String>())]
         }
         _ => kinds.map(chip).collect(),
     };
-    if app.screen.failures {
-        chips.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
-    }
+    chips.extend(failures(app, theme));
     chips
+}
+
+/// Which failures are shown, if only failures are.
+pub(super) fn failures(app: &App, theme: Theme) -> Option<Piece> {
+    let which = match app.screen.failures {
+        Failures::Off => return None,
+        Failures::Unanswered => "failed only",
+        Failures::All => "all failures",
+    };
+    Some(Piece::new(format!("[{}]{which}", app.key_of(Action::Failures)), theme.failure()))
+}
+
+/// Whether the events of a kind are listed. In a calm list, most opens are not.
+fn is_shown(app: &App, kind: Kind) -> bool {
+    app.screen.kinds.contains(kind) && !(kind == Kind::Open && app.is_calm())
 }
 
 /// The kinds with a chip.

@@ -96,6 +96,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     }
     match app.loaded().hidden() {
         _ if app.events().scanning(store) => figures.push("filtering...".to_owned()),
+        hidden if app.is_calm() && app.filter.applied().is_none() => figures.push(format!("quiet {}", short(hidden))),
         hidden => figures.push(format!("hidden {}", short(hidden))),
     }
     if let Some((cpu, resident)) = app.usage.shown() {

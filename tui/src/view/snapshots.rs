@@ -291,6 +291,11 @@ fn events() {
 }
 
 #[test]
+fn calm() {
+    check("calm", "G", excerpt);
+}
+
+#[test]
 fn events_that_failed() {
     check("failed", "eG", recorded);
 }

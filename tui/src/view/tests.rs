@@ -330,7 +330,7 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
         made.open(48_215, "cc1", "/a/none.h", -2);
         made.open(48_215, "cc1", "/b/none.h", -2);
         feed(&mut app, &mut made);
-        keys(&mut app, "e");
+        keys(&mut app, "ee");
         let shown = screen(&mut app);
         let at = shown.iter().position(|line| line.contains(wanted)).unwrap_or_else(|| panic!("{}", shown.join("\n")));
         let none = if width == 40 { "ENOENT none.h  x2" } else { "none.h  searched 2" };
@@ -646,7 +646,7 @@ fn an_empty_list_names_only_what_hides() {
         "{}",
         empty(&mut app)
     );
-    keys(&mut app, "efcomm=x\n");
+    keys(&mut app, "eefcomm=x\n");
     assert!(
         empty(&mut app).starts_with("all events hidden: Esc removes a filter, E X O B I toggle"),
         "{}",
@@ -792,7 +792,7 @@ fn kinds_and_failures_are_turned_on_and_off() {
     keys(&mut app, "e");
     assert_eq!(app.events().events(), 2);
     assert!(screen(&mut app).iter().any(|line| line.contains("lost here")), "gap rows stay");
-    keys(&mut app, "eO");
+    keys(&mut app, "eeO");
     assert_eq!(app.events().events(), 7);
 }
 

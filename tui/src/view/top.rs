@@ -159,9 +159,7 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let clock = |ns| clock(ns, app.world().clock_offset(), app);
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
-    if app.screen.failures {
-        pieces.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
-    }
+    pieces.extend(super::filterline::failures(app, theme));
     if let Some(ns) = top.counted_since() {
         let clock = clock(ns);
         pieces.push(Piece::new(format!("from {}", clock.get(..8).unwrap_or_default()), theme.note()));

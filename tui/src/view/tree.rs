@@ -96,10 +96,10 @@ fn empty(app: &App) -> String {
     let (back, failures, idle) = (Action::Back, Action::Failures, Action::Idle);
     match app.views.tree.idle_hidden {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
-        _ if app.screen.failures && app.loaded().moment().is_some() => {
+        _ if app.screen.failures.only() && app.loaded().moment().is_some() => {
             format!("no process had failed by that time: {} shows all", app.key_of(failures))
         }
-        _ if app.screen.failures => format!("no process failed: {} shows all", app.key_of(failures)),
+        _ if app.screen.failures.only() => format!("no process failed: {} shows all", app.key_of(failures)),
         _ if app.filter.applied().is_some() => format!("all processes hidden: {} removes a filter", app.key_of(back)),
         0 => "no processes yet".to_owned(),
         _ => format!("no process has events yet: {} shows all", app.key_of(idle)),
@@ -263,9 +263,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let tally = app.views.tree.tally;
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
-    if app.screen.failures {
-        pieces.push(Piece::new("[e]failed only", theme.failure()));
-    }
+    pieces.extend(super::filterline::failures(app, theme));
     if app.views.tree.left_out() > 0 && width >= 100 {
         pieces.push(Piece::new(format!("{} old processes dropped", short(app.views.tree.left_out())), theme.note()));
     }

@@ -53,6 +53,10 @@ impl Payload<'_> for Exit {
         self.record.status != 0
     }
 
+    fn is_routine(&self) -> bool {
+        true
+    }
+
     fn result(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.ended().to_string().as_bytes());
     }

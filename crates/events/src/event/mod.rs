@@ -117,6 +117,11 @@ pub trait Payload<'a>: Sized {
         false
     }
 
+    /// Whether a success is part of ordinary work, as the open of a file that exists.
+    fn is_routine(&self) -> bool {
+        false
+    }
+
     /// What a call is about, without ids: the same text in every run.
     fn subject(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.sought().unwrap_or_default());
@@ -301,6 +306,11 @@ impl<'a> Body<'a> {
         of!(self, payload => payload.may_create())
     }
 
+    /// Whether a success is part of ordinary work.
+    fn is_routine(&self) -> bool {
+        of!(self, payload => payload.is_routine())
+    }
+
     /// What a call is about, without ids: the same text in every run.
     pub fn subject(&self, out: &mut Vec<u8>) {
         of!(self, payload => Payload::subject(payload, out));
@@ -394,6 +404,11 @@ impl<'a> Event<'a> {
     /// Whether a field is truncated.
     pub fn cut(&self) -> bool {
         self.body.cut()
+    }
+
+    /// Whether it needs no attention: a routine success, or a failure that was answered ([`search`](crate::search)).
+    pub fn is_quiet(&self, answered: bool) -> bool {
+        if self.failed() { answered } else { self.body.is_routine() }
     }
 }
 

@@ -100,6 +100,10 @@ impl<'a> Payload<'a> for Open<'a> {
         self.record.dirfd
     }
 
+    fn is_routine(&self) -> bool {
+        !matches!(self.created(), Value::Bool(true))
+    }
+
     fn may_create(&self) -> bool {
         self.flags() & names::O_CREAT != 0
     }

@@ -354,7 +354,7 @@ fn kinds_within(part: &Expr, failed: bool, names: &dyn NameLookup) -> KindSet {
 }
 
 /// Whether an expression asks for a kind, by its name or by a field that only this kind has.
-fn asks_for(kind: Kind, expr: &Expr, wanted: bool, names: &dyn NameLookup) -> bool {
+pub(super) fn asks_for(kind: Kind, expr: &Expr, wanted: bool, names: &dyn NameLookup) -> bool {
     match expr {
         Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| asks_for(kind, part, wanted, names)),
         Expr::Not(inner) => asks_for(kind, inner, !wanted, names),

@@ -48,6 +48,7 @@ use crate::event::{Body, EventContext};
 use ast::{Expr, Op};
 use eval::{Compiler, FilterNode};
 use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::Kind;
 
 /// The text of a filter without the names, paths and arguments that a passing event need not have: the values of terms under `not`
 /// and `or`. A filter that cannot be parsed is replaced as a whole.
@@ -134,6 +135,13 @@ impl Filter {
     /// Whether it is about the kind alone, or empty.
     pub fn is_of_kinds(&self, names: &dyn NameLookup) -> bool {
         self.is_empty() || capture::kinds_of(&self.expr, names).is_some()
+    }
+
+    /// Whether it asks for opens, by the kind or by a field that only opens have, or for one process or tree.
+    pub fn is_about_opens(&self) -> bool {
+        let process =
+            |part: &String| ["pid", "tree"].iter().any(|field| part.trim_start_matches('(').starts_with(field));
+        capture::asks_for(Kind::Open, &self.expr, true, &NoNames) || self.parts().iter().any(process)
     }
 
     /// Whether it only compares fields. It then has no words and no trees. Trees depend on earlier events.

@@ -10,10 +10,13 @@
 //! Neither does a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is
 //! never optional.
 //!
+//! An exit is answered if it is routine ([`exits`](super::exits)).
+//!
 //! The cause of an exit is the last unanswered call. An exit has no cause in these cases. The process continued after the call:
 //! more than [`AFTERWARDS`] other calls succeeded (unless the arguments name the file), or it ran on for longer than [`SOON_NS`]
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
+use super::exits::Exits;
 use super::{argument, common_name, place};
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
@@ -32,7 +35,7 @@ use tracetui_shared::time::BootNanos;
 const AFTERWARDS: u8 = 2;
 
 /// How long a process may run on after a failure that makes it exit, in nanoseconds.
-const SOON_NS: u64 = 1_000_000_000;
+pub(super) const SOON_NS: u64 = 1_000_000_000;
 
 /// How many processes must succeed without a name before its absence no longer counts as a cause.
 const COMMON: u8 = 3;
@@ -95,10 +98,18 @@ impl Miss {
     }
 }
 
-/// The effect of an event on the failed calls before it.
+/// A failed call or an exit that no longer counts as a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answered {
+    pub id: Id,
+    pub kind: Kind,
+    pub process: ProcessKey,
+}
+
+/// The effect of an event on the failures before it.
 pub struct Taken<'a> {
-    /// The calls that no longer count as failures. The event itself if it needs no answer.
-    pub answered: &'a [(Id, Kind)],
+    /// The events that no longer count as failures. The event itself if it needs no answer.
+    pub answered: &'a [Answered],
     pub cause: Option<Failure>,
 }
 
@@ -107,7 +118,8 @@ pub struct Taken<'a> {
 pub struct Searches {
     waiting: FxHashMap<ProcessKey, Vec<Miss>>,
     all: usize,
-    answered: Vec<(Id, Kind)>,
+    exits: Exits,
+    answered: Vec<Answered>,
     /// For each name, how many successful processes did not find it.
     common: FxHashMap<u64, u8>,
     /// Calls before this event cannot be causes, because their answers may be lost.
@@ -120,19 +132,24 @@ impl Searches {
     pub fn bytes(&self) -> usize {
         // The lists of the processes may be half full.
         let lists = self.all * 2 * size_of::<Miss>() + self.waiting.capacity() * size_of::<(ProcessKey, Vec<Miss>)>();
-        lists + self.common.capacity() * size_of::<(u64, u8)>()
+        lists + self.common.capacity() * size_of::<(u64, u8)>() + self.exits.bytes()
     }
 
     /// Handles an event that was just stored.
     pub fn take(&mut self, id: Id, seen: &EventContext<'_>) -> Taken<'_> {
         self.answered.clear();
-        let mut cause = None;
+        let (mut cause, time) = (None, seen.event.header.time);
+        self.exits.settle(time, &mut self.answered);
         match (&seen.event.body, seen.process) {
             (Body::Lost(_), _) => self.since = id,
-            (Body::Exit(exit), Some(process)) => cause = self.exited(process, exit.ended(), seen.event.header.time),
+            (Body::Exit(exit), Some(process)) => {
+                let failed = self.waiting.contains_key(&process.key);
+                self.exits.exited(id, process, (exit.ended(), time), failed, &mut self.answered);
+                cause = self.exited(process, exit.ended(), time);
+            }
             (body, Some(process)) if body.ret().is_some() || seen.event.failed() => match seen.event.failed() {
                 true => self.failed(id, seen, process),
-                false => self.succeeded(seen, process.key),
+                false => self.succeeded(seen, process),
             },
             _ => {}
         }
@@ -164,7 +181,7 @@ impl Searches {
         let failure = Failure::of(id, body.error());
         let named = argument(path, &process.image.argv).is_some();
         if !failure.real && !named && is_optional(path) {
-            return self.answered.push((id, seen.event.kind()));
+            return self.answered.push(Answered { id, kind: seen.event.kind(), process: process.key });
         }
         let miss = Miss { failure, kind: seen.event.kind(), time: seen.event.header.time, wanted, named, others: 0 };
         self.add(process.key, miss);
@@ -182,9 +199,16 @@ impl Searches {
         }
     }
 
-    fn succeeded(&mut self, seen: &EventContext<'_>, key: ProcessKey) {
+    fn succeeded(&mut self, seen: &EventContext<'_>, process: &Process) {
+        let (key, kind) = (process.key, seen.event.kind());
+        if !seen.event.body.sought().is_some_and(is_optional) {
+            self.exits.went_on(key, seen.event.header.time, &mut self.answered);
+        }
+        if let (Kind::Exec, Some(parent)) = (kind, process.parent) {
+            self.exits.went_on(parent, key.start, &mut self.answered);
+        }
         let Some(waiting) = self.waiting.get(&key) else { return };
-        let (kind, found) = (seen.event.kind(), self.wanted(&seen.event.body));
+        let found = self.wanted(&seen.event.body);
         // The calls since the last success, if all of them tried the directory of this one.
         let mut run = waiting.iter().rev().take_while(|miss| miss.others == 0);
         let is_part = |miss: &Miss| {
@@ -207,7 +231,7 @@ impl Searches {
         waiting.retain(|miss| {
             let answered = is_answered(miss);
             if answered {
-                self.answered.push((miss.failure.id, miss.kind));
+                self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
             }
             !answered
         });

@@ -5,14 +5,16 @@
 //! |---|---|
 //! | this one | the rules on one event, and on two |
 //! | [`answers`] | a fold over all events: which failures are answered, and which of them an exit names |
+//! | [`exits`] | a fold over exits: which of them are routine |
 //! | [`places`] | the search that a kept event belongs to |
 
 pub mod answers;
+mod exits;
 pub mod places;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{Failure, Searches, Taken, ended_soon};
+pub use answers::{Answered, Failure, Searches, Taken, ended_soon};
 pub use places::{Searched, found_later, place_of, searched};
 
 use crate::event::Body;

@@ -8,6 +8,7 @@ use crate::store::{Id, Store};
 use crate::synthetic::{Maker, payload};
 use crate::why::{AT_FDCWD, SearchDir};
 use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
@@ -25,7 +26,7 @@ fn stored(made: &mut Maker) -> (Store, Option<Failure>) {
         let id = store.push(seen, frame);
         let taken = searches.take(id, seen);
         cause = taken.cause;
-        taken.answered.iter().for_each(|(failed, _)| store.answer(*failed));
+        taken.answered.iter().for_each(|failed| store.answer(failed.id));
         Disposition::Delivered
     });
     (store, cause)
@@ -351,4 +352,62 @@ fn a_search_that_found_nothing_ends_with_another_call_or_the_process() {
     assert!(search_of(&mut other, 0).is_some_and(|search| search.ended && search.found.is_none()));
     made.exit(7, "a", 0);
     assert!(search_of(&mut made, 1).is_some_and(|search| search.ended));
+}
+
+/// A process that a shell starts, with the calls and the exit that it makes.
+fn child(made: &mut Maker, pid: u32, status: u32, make: impl FnOnce(&mut Maker)) {
+    made.fork(100, "sh", pid);
+    made.like.ppid = Tgid(100);
+    made.exec(pid, "grep", &["grep", "-q", "x"], 0);
+    make(made);
+    made.exit(pid, "grep", status);
+}
+
+#[test]
+fn a_no_is_routine_if_its_process_failed_in_nothing_and_its_parent_continued() {
+    type Then = fn(&mut Maker);
+    let cases: [(u32, Then, bool); 10] = [
+        (1 << 8, |made| made.open(100, "sh", "/etc/hosts", 3), true),
+        (1 << 8, |made| made.open(100, "sh", "/usr/share/locale/de/LC_MESSAGES/make.mo", 3), false),
+        (1 << 8, |made| made.exit(100, "sh", 0), true),
+        (1 << 8, |made| made.exit(100, "sh", 2 << 8), false),
+        (1 << 8, |made| made.exit(100, "sh", 1 << 8), false),
+        (1 << 8, |_| {}, false),
+        (
+            1 << 8,
+            |made| {
+                made.ns += 2_000_000_000;
+                made.open(9, "cron", "/etc/crontab", 3);
+            },
+            true,
+        ),
+        (2 << 8, |made| made.exit(100, "sh", 0), false),
+        (11, |made| made.exit(100, "sh", 0), false),
+        // The parent of the shell continues.
+        (
+            1 << 8,
+            |made| {
+                made.like.ppid = Tgid(0);
+                made.exit(100, "sh", 1 << 8);
+                made.open(99, "make", "/etc/hosts", 3);
+            },
+            true,
+        ),
+    ];
+    for (number, (status, then, want)) in cases.into_iter().enumerate() {
+        let mut made = Maker::default();
+        made.fork(99, "make", 100);
+        made.exec(100, "sh", &["sh", "-c", "x"], 0);
+        child(&mut made, 101, status, |_| {});
+        then(&mut made);
+        let store = stored(&mut made).0;
+        let exit = (0..store.next_id()).find(|id| store.get(*id).is_some_and(|stored| stored.kind == Kind::Exit));
+        assert_eq!(answered(&store).contains(&exit.expect("an exit")), want, "case {number}");
+    }
+    // Something failed in it.
+    let failed = |made: &mut Maker| {
+        child(made, 101, 1 << 8, |made| made.open(101, "grep", "/data/x", -13));
+        made.exit(100, "sh", 0);
+    };
+    check(failed, &[]);
 }

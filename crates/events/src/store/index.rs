@@ -70,7 +70,8 @@ impl Index {
         }
     }
 
-    fn prepend(&mut self, id: Id, answer: Answer) {
+    /// Adds the answer for an event before all others.
+    pub fn prepend(&mut self, id: Id, answer: Answer) {
         match answer {
             Answer::No => return,
             Answer::Yes => {}
@@ -78,6 +79,20 @@ impl Index {
         }
         self.ids.push_front(id);
         self.number -= 1;
+    }
+
+    /// Adds an event, which matches, between others.
+    pub fn insert(&mut self, id: Id) {
+        self.ids.insert(self.place(id), id);
+    }
+
+    /// Removes an event.
+    pub fn remove(&mut self, id: Id) {
+        for ids in [&mut self.ids, &mut self.marked] {
+            if let Ok(at) = ids.binary_search(&id) {
+                ids.remove(at);
+            }
+        }
     }
 
     /// Whether older events are still untested.

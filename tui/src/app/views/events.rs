@@ -2,16 +2,24 @@
 //!
 //! A position is an index into the shown events, folded or not. Lines ([`Line`]) are found when the list is drawn or the selection moves.
 //! Folding therefore changes neither counts nor positions. The selected event always ends its line, so it is never hidden.
+//!
+//! Of the shown events, only some may have a row ([`listing`]).
 
 mod fold;
+mod listing;
+mod runs;
 
 use crate::app::filter::DisplayFilter;
 use crate::app::keymap::Action;
 pub(crate) use fold::{Fold, Line};
+use listing::{At, Rows};
+pub(crate) use listing::{Listing, Quiet};
+pub(crate) use runs::Run;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
+use tracetui_events::event::process::ProcessKey;
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -71,7 +79,10 @@ const SIDEWAYS: isize = 8;
 
 #[derive(Debug, Default)]
 pub struct EventList {
-    index: Index,
+    /// The shown events.
+    passing: Index,
+    /// Those with a row; `None` if all have one.
+    listed: Option<Rows>,
     /// The selected event. If it is hidden or evicted, the nearest row is selected.
     selected: Option<Id>,
     /// The first row on the screen.
@@ -98,20 +109,70 @@ impl EventList {
 
     /// Empties the list, to hold other events.
     pub(crate) fn empty(&mut self) {
-        *self = EventList { sideways: self.sideways, folds: self.folds, ..EventList::new() };
+        let listed = self.listed.as_ref().map(|rows| Rows::new(rows.listing, self.folds));
+        *self = EventList { sideways: self.sideways, folds: self.folds, listed, ..EventList::new() };
     }
 
-    pub fn append(&mut self, id: Id, answer: Answer) {
-        self.index.append(id, answer);
+    /// Chooses the events with a row. The events are then filtered again.
+    pub(crate) fn list(&mut self, listing: Listing) {
+        if self.listing() != listing {
+            self.listed = (listing != Listing::All).then(|| Rows::new(listing, self.folds));
+        }
+    }
+
+    pub(crate) fn listing(&self) -> Listing {
+        self.listed.as_ref().map_or(Listing::All, |rows| rows.listing)
+    }
+
+    /// The events with a row.
+    fn index(&self) -> &Index {
+        self.listed.as_ref().map_or(&self.passing, |rows| &rows.index)
+    }
+
+    /// Adds an event that was just stored. `answered`: it needs no answer.
+    pub(crate) fn append(&mut self, id: Id, answer: Answer, seen: &EventContext<'_>, answered: bool, store: &Store) {
+        self.passing.append(id, answer);
+        let stays = self.stays();
+        if let Some(rows) = self.listed.as_mut().filter(|_| answer != Answer::No) {
+            rows.add((id, answer), seen, answered, At::End, store, stays);
+        }
+    }
+
+    /// The rows that nothing may replace: the selected one, and those of a pause.
+    fn stays(&self) -> impl Fn(Id) -> bool + use<> {
+        let (selected, frozen) = (self.selected.filter(|_| !self.follow), self.frozen);
+        move |id| selected == Some(id) || frozen.is_some_and(|frozen| id < frozen)
+    }
+
+    /// Handles a failure that a later event answered.
+    pub(crate) fn answered(&mut self, stored: &Stored<'_>, store: &Store) {
+        let stays = self.stays()(stored.id);
+        let passes = self.passes(stored.id);
+        self.listed.iter_mut().filter(|_| passes).for_each(|rows| rows.answered(stored, store, stays));
+    }
+
+    /// The events without a row that a row counts.
+    pub(crate) fn quiet(&self, id: Id, process: ProcessKey) -> Option<Quiet> {
+        self.listed.as_ref()?.quiet_at(id, process)
+    }
+
+    /// The run of a row, if it has several events.
+    pub(crate) fn run_of(&self, id: Id) -> Option<Run> {
+        self.listed.as_ref()?.runs.run(id)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.listed.as_ref().map_or(0, Rows::bytes)
     }
 
     pub fn evict(&mut self, store: &Store) {
         let first = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned);
-        let (above, rows, all) = (self.index.place(first), self.rows(), self.index.len());
-        self.index.evict(store);
+        let (above, rows, all) = (self.index().place(first), self.rows(), self.index().len());
+        self.passing.evict(store);
+        self.listed.iter_mut().for_each(|rows| rows.evict(store));
         self.unfolded.retain(|id| store.get(*id).is_some());
-        let above = above - self.index.place(first);
-        let (of_pause, all) = (rows - self.rows(), all - self.index.len());
+        let above = above - self.index().place(first);
+        let (of_pause, all) = (rows - self.rows(), all - self.index().len());
         self.evicted.above += above.min(of_pause);
         self.evicted.between += of_pause.saturating_sub(above);
         self.evicted.new += all - of_pause;
@@ -143,21 +204,31 @@ impl EventList {
 
     /// Filters all events again, the newest first.
     pub fn restart(&mut self, store: &Store) {
-        self.index = Index::new(store);
+        self.passing = Index::new(store);
+        self.listed.iter_mut().for_each(|rows| rows.again(store));
         self.evicted = EvictedRows::default();
     }
 
-    pub fn scan(&mut self, store: &Store, budget: usize, ask: impl FnMut(&Stored<'_>) -> Answer) {
-        self.index.scan(store, budget, ask);
+    pub fn scan(&mut self, store: &Store, world: &World, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
+        let (listed, selected) = (&mut self.listed, self.selected.filter(|_| !self.follow));
+        self.passing.scan(store, budget, |stored| {
+            let answer = ask(stored);
+            if let Some(rows) = listed.as_mut().filter(|_| answer != Answer::No) {
+                stored.with(world, |seen| {
+                    rows.add((stored.id, answer), seen, stored.answered, At::Start, store, |id| selected == Some(id))
+                });
+            }
+            answer
+        });
     }
 
     pub fn scanning(&self, store: &Store) -> bool {
-        self.index.scanning(store)
+        self.passing.scanning(store)
     }
 
     /// The number of rows. In a paused view, the number at the time of the pause.
     pub fn rows(&self) -> usize {
-        self.frozen.map_or(self.index.len(), |frozen| self.index.place(frozen))
+        self.frozen.map_or(self.index().len(), |frozen| self.index().place(frozen))
     }
 
     /// The number of event rows, without gap rows.
@@ -166,41 +237,51 @@ impl EventList {
     }
 
     pub fn gaps(&self) -> usize {
-        self.frozen.map_or(self.index.marked(), |frozen| self.index.marked_before(frozen))
+        self.frozen.map_or(self.index().marked(), |frozen| self.index().marked_before(frozen))
     }
 
     pub fn newest_gaps(&self) -> impl Iterator<Item = Id> {
-        (0..self.gaps()).rev().filter_map(|at| self.index.marked_at(at))
+        (0..self.gaps()).rev().filter_map(|at| self.index().marked_at(at))
     }
 
-    /// The number of matching events, including events after a pause.
+    /// The number of rows with an event, including rows after a pause.
     pub fn shown(&self) -> u64 {
-        (self.index.len() - self.index.marked()) as u64
+        (self.index().len() - self.index().marked()) as u64
     }
 
     pub fn row(&self, at: usize) -> Option<Id> {
-        self.index.get(at).filter(|_| at < self.rows())
+        self.index().get(at).filter(|_| at < self.rows())
     }
 
-    /// The event at a position, which may be after the pause.
-    pub(crate) fn listed(&self, at: usize) -> Option<Id> {
-        self.index.get(at)
+    /// The shown event with this number, with or without a row, which may be after the pause.
+    pub(crate) fn passing(&self, at: usize) -> Option<Id> {
+        self.passing.get(at)
+    }
+
+    /// The number of the first shown event at or after `id`.
+    pub(crate) fn passing_place(&self, id: Id) -> usize {
+        self.passing.place(id)
+    }
+
+    /// Whether an event passes the filter, with or without a row.
+    pub(crate) fn passes(&self, id: Id) -> bool {
+        self.passing.get(self.passing.place(id)) == Some(id)
     }
 
     /// The oldest event that the filter has examined.
     pub(crate) fn asked_from(&self) -> Id {
-        self.index.tested_from()
+        self.passing.tested_from()
     }
 
     /// The position of the first row at or after `id`.
     pub fn place(&self, id: Id) -> usize {
-        self.index.place(id)
+        self.index().place(id)
     }
 
     pub fn cursor(&self) -> Option<usize> {
         let last = self.rows().checked_sub(1)?;
         match self.selected {
-            Some(id) if !self.follow => Some(self.index.place(id).min(last)),
+            Some(id) if !self.follow => Some(self.index().place(id).min(last)),
             _ => Some(last),
         }
     }
@@ -227,16 +308,16 @@ impl EventList {
         self.row(self.place(id)) == Some(id)
     }
 
-    /// Whether an event passes, even if a pause hides it.
+    /// Whether an event has a row, even if a pause hides it.
     pub fn has(&self, id: Id) -> bool {
-        self.index.get(self.index.place(id)) == Some(id)
+        self.index().get(self.index().place(id)) == Some(id)
     }
 
     /// The lines on a screen of `height` lines.
     pub(crate) fn screen(&self, height: usize, store: &Store) -> Vec<Line> {
         let mut lines = Vec::new();
         if !self.follow {
-            lines.extend(self.lines_down(self.index.place(self.top), store).take(height));
+            lines.extend(self.lines_down(self.index().place(self.top), store).take(height));
         }
         // Leave no space below the last line.
         if lines.len() < height {
@@ -305,7 +386,7 @@ impl EventList {
     fn common(&self, at: usize, store: &Store) -> Option<Fold> {
         let row = |at| self.row(at).and_then(|id| store.get(id));
         let own = |at: usize| fold::common(&row(at.checked_sub(1)?)?, &row(at)?);
-        let divides = self.index.number(at).rem_euclid(fold::MOST as i64) == 0;
+        let divides = self.index().number(at).rem_euclid(fold::MOST as i64) == 0;
         if divides && (at.saturating_sub(fold::LONG) + 1..at).all(|above| own(above).is_some()) {
             return None;
         }
@@ -340,6 +421,18 @@ impl EventList {
     pub fn fold_all(&mut self, folds: bool) {
         self.folds = folds;
         self.unfolded.clear();
+        self.listed.iter_mut().for_each(|rows| rows.fold_all(folds));
+    }
+
+    /// Unfolds or folds the events that the selected row stands for. `true` if the events have to be filtered again.
+    pub(crate) fn open(&mut self, opens: bool, store: &Store) -> bool {
+        let Some(stored) = self.selected().and_then(|id| store.get(id)) else { return false };
+        let (key, id) = (stored.process.map(|process| process.key), stored.id);
+        let Some(rows) = self.listed.as_mut().filter(|_| self.sideways == 0) else { return false };
+        let counts = |key: &ProcessKey| !opens || rows.quiet_at(id, *key).is_some();
+        let of_process = key.filter(counts).is_some_and(|key| rows.open(key, opens));
+        let is_run = !opens || rows.runs.run(id).is_some();
+        of_process || is_run && rows.runs.open(&stored, opens)
     }
 
     /// Gives each event of the selected line its own line. `false` if the line has only one event.
@@ -378,9 +471,9 @@ impl EventList {
     /// The number of rows added since the view was paused, or since following ended.
     pub fn unseen(&self) -> usize {
         match self.frozen {
-            Some(frozen) => self.index.len() - self.index.place(frozen) + self.evicted.new,
+            Some(frozen) => self.index().len() - self.index().place(frozen) + self.evicted.new,
             None if self.follow => 0,
-            None => self.index.len() - self.index.place(self.unseen),
+            None => self.index().len() - self.index().place(self.unseen),
         }
     }
 

@@ -309,11 +309,11 @@ impl Top {
     /// Advances to a later moment. `false` if the moment is not later, or is too far away.
     fn advance(&mut self, until: Option<Id>, list: &EventList, store: &Store, world: &World) -> bool {
         let (Some(before), Some(after)) = (self.until.filter(|_| self.running), until) else { return false };
-        let (from, to) = (list.place(before), list.place(after));
+        let (from, to) = (list.passing_place(before), list.passing_place(after));
         if after < before || to - from > STEP {
             return false;
         }
-        for stored in (from..to).filter_map(|at| list.listed(at)).filter_map(|id| store.get(id)) {
+        for stored in (from..to).filter_map(|at| list.passing(at)).filter_map(|id| store.get(id)) {
             self.count(&stored, world);
         }
         self.until = until;
@@ -426,9 +426,9 @@ impl Top {
             return;
         }
         let first = self.first_id(store);
-        let mut place = list.place(self.from);
+        let mut place = list.passing_place(self.from);
         for _ in 0..budget {
-            let Some(id) = place.checked_sub(1).and_then(|at| list.listed(at)) else {
+            let Some(id) = place.checked_sub(1).and_then(|at| list.passing(at)) else {
                 // The list has not examined the events before, or does not show them.
                 self.from = self.from.min(list.asked_from()).max(first);
                 return;

@@ -19,10 +19,8 @@ use nodes::Nodes;
 use regex::bytes::Regex;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
-use tracetui_events::event::EventContext;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::search::Failure;
-use tracetui_events::store::Id;
 use tracetui_shared::time::BootNanos;
 
 /// With at most this many processes, only the user folds. With more, processes that ended without a failure are folded.
@@ -141,11 +139,6 @@ impl Tree {
             made: Duration::ZERO,
             again: false,
         }
-    }
-
-    /// Takes a failed call off the counts: this event of the same process found the name.
-    pub(crate) fn answered(&mut self, id: Id, by: &EventContext<'_>) {
-        by.process.into_iter().for_each(|process| self.nodes.answered(id, process.key));
     }
 
     fn refresh(&mut self, shown: Shown, now: Duration) {

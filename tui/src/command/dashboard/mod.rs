@@ -44,7 +44,10 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let opener = Some(Opener::start()?);
     let mut saved = SavedFilters::open(!loaded.config.no_history);
     let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
+    let cli::FilterArgs { kind, failed, .. } = &args.trace.filters;
+    let calm = args.run.command.is_empty() && kind.is_empty() && !failed && !filters.whole.is_about_opens();
     let settings = Settings {
+        calm,
         budget: options.budget,
         kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT } else { filters.kinds },
         zone_s: clock::local_offset_now_s(),

@@ -394,7 +394,7 @@ mod tests {
         let line = copied(&mut app, "");
         assert!(line.ends_with("fd 4 r  /d/stdio.h  searched 4"), "what one sees: {line}");
         // Names where the search found the name if that row is hidden. Beside a single row it names nothing.
-        let line = copied(&mut app, "e");
+        let line = copied(&mut app, "ee");
         assert!(line.ends_with("ENOENT r  /c/stdio.h  searched 3, found in /d"), "{line}");
         let line = copied(&mut app, "eaGk");
         assert!(line.ends_with("fd 4 r  /d/stdio.h"), "{line}");

@@ -64,6 +64,8 @@ pub(crate) struct End {
     /// The status as wait(2) reports it; `None` if its exit was lost.
     pub status: Option<u32>,
     pub(super) id: Option<Id>,
+    /// Whether it exited with code 1 without a failure, and its parent continued.
+    pub routine: bool,
 }
 
 impl End {
@@ -203,9 +205,9 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Whether it exited with a code other than 0, was killed, or failed to execute a program for an unusual reason.
+    /// Whether it exited with a code other than 0 that is not routine, was killed, or failed to execute a program for an unusual reason.
     pub(crate) fn failed(&self) -> bool {
-        self.end.and_then(|end| end.status).is_some_and(|status| status != 0)
+        self.end.filter(|end| !end.routine).and_then(|end| end.status).is_some_and(|status| status != 0)
             || self.tried.is_some_and(|tried| tried.failure.real)
     }
 

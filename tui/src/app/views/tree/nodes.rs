@@ -14,7 +14,7 @@ use tracetui_events::event::connection::is_close;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
 use tracetui_events::event::{Body, EventContext, Payload, Tables};
 use tracetui_events::limits;
-use tracetui_events::search::{Failure, ended_soon};
+use tracetui_events::search::{Answered, Failure, ended_soon};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
@@ -235,7 +235,7 @@ impl Nodes {
             }
             Body::Exit(exit) => {
                 node.cause = cause;
-                self.end(at, End { time: header.time, status: Some(exit.record.status), id: Some(id) });
+                self.end(at, End { time: header.time, status: Some(exit.record.status), id: Some(id), routine: false });
             }
             Body::Fork(fork) => {
                 let child = ProcessKey { tgid: fork.record.child, start: fork.record.child_start };
@@ -251,8 +251,15 @@ impl Nodes {
         }
     }
 
-    /// Takes a failed call off the counts: a later event of the same process found the name.
-    pub(super) fn answered(&mut self, id: Id, key: ProcessKey) {
+    /// Takes a failed call off the counts, or marks an exit as routine.
+    pub(crate) fn answered(&mut self, answered: &Answered) {
+        let Answered { id, kind, process: key } = *answered;
+        if kind == Kind::Exit {
+            let Some(at) = self.place(key) else { return };
+            let end = self.get_mut(at).and_then(|node| node.end.as_mut()).filter(|end| end.id == Some(id));
+            end.into_iter().for_each(|end| end.routine = true);
+            return self.flag(at);
+        }
         let one = Counts { failed: 1, ..Counts::default() };
         let after = self.travel.as_mut().filter(|travel| travel.at <= id).and_then(|travel| travel.after.get_mut(&key));
         after.into_iter().for_each(|after| *after = after.without(one));
@@ -302,7 +309,7 @@ impl Nodes {
             let running = self.links.get(at).is_some_and(|links| links.flags.running);
             let entry = self.get(at as Place).filter(|_| running).and_then(|node| processes.get(node.process.key));
             if let Some(end) = entry.and_then(|entry| entry.end) {
-                self.end(at as Place, End { time: end.time, status: Some(end.status), id: None });
+                self.end(at as Place, End { time: end.time, status: Some(end.status), id: None, routine: false });
             }
         }
     }
@@ -389,7 +396,7 @@ impl Nodes {
         });
         if let Some(before) = before {
             // The exit was lost: another process has the id.
-            self.end(before, End { time: key.start, status: None, id: None });
+            self.end(before, End { time: key.start, status: None, id: None, routine: false });
         }
         self.stale = true;
         Some(at)

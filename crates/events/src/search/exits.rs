@@ -1,0 +1,96 @@
+//! Routine exits: a process that exited with code 1 where nothing failed, and whose parent continued. grep(1), test(1) and cmp(1)
+//! answer a question this way.
+//!
+//! The parent continued if it succeeded in a call or started another program afterwards, exited with code 0, or was still running
+//! [`SOON_NS`] later. If it exited with code 1 instead, its exit and the exit of its child are one question.
+
+use super::answers::{Answered, SOON_NS};
+use crate::event::exit::Ended;
+use crate::event::process::{Process, ProcessKey};
+use crate::limits;
+use crate::store::Id;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
+
+/// The code with which programs answer no.
+const NO: u8 = 1;
+
+/// The ended children of a running process.
+#[derive(Debug, Default)]
+struct Children {
+    /// Exits that are routine if the process continues, each with its time.
+    exits: Vec<(BootNanos, Answered)>,
+    /// Whether a child failed.
+    failed: bool,
+}
+
+/// The exits that are routine if the parent continues.
+#[derive(Debug, Default)]
+pub(super) struct Exits {
+    of: FxHashMap<ProcessKey, Children>,
+    /// The parents of exits, by the times of the exits.
+    queue: VecDeque<(BootNanos, ProcessKey)>,
+}
+
+impl Exits {
+    /// Bytes in use.
+    pub(super) fn bytes(&self) -> usize {
+        let entry = size_of::<(ProcessKey, Children)>();
+        self.of.capacity() * entry
+            + self.queue.capacity() * size_of::<(BootNanos, ProcessKey)>()
+            + self.queue.len() * 2 * size_of::<(BootNanos, Answered)>()
+    }
+
+    /// Answers the exits before this time by a process that continued.
+    pub(super) fn went_on(&mut self, parent: ProcessKey, by: BootNanos, answered: &mut Vec<Answered>) {
+        let Some(children) = self.of.get_mut(&parent).filter(|children| !children.exits.is_empty()) else { return };
+        children.exits.retain(|(time, exit)| {
+            let routine = *time < by;
+            answered.extend(routine.then_some(*exit));
+            !routine
+        });
+    }
+
+    /// Answers the exits whose parents still run at this time.
+    pub(super) fn settle(&mut self, now: BootNanos, answered: &mut Vec<Answered>) {
+        while let Some((time, parent)) = self.queue.pop_front_if(|(time, _)| now.since(*time) > SOON_NS) {
+            self.went_on(parent, BootNanos(time.0 + 1), answered);
+        }
+    }
+
+    /// Handles the exit of a process. `failed`: whether a call of the process failed and nothing answered it.
+    pub(super) fn exited(
+        &mut self,
+        id: Id,
+        process: &Process,
+        (ended, time): (Ended, BootNanos),
+        failed: bool,
+        answered: &mut Vec<Answered>,
+    ) {
+        let children = self.of.remove(&process.key).unwrap_or_default();
+        let mut exits = children.exits;
+        match (ended, process.parent) {
+            (Ended::Code(0), _) => answered.extend(exits.into_iter().map(|(_, exit)| exit)),
+            (_, None) => {}
+            (Ended::Code(NO), Some(parent)) if !failed && !children.failed => {
+                exits.push((time, Answered { id, kind: Kind::Exit, process: process.key }));
+                exits.iter_mut().for_each(|(of, _)| *of = time);
+                self.make_room(exits.len());
+                self.of.entry(parent).or_default().exits.append(&mut exits);
+                self.queue.push_back((time, parent));
+            }
+            (_, Some(parent)) => {
+                self.make_room(1);
+                self.of.entry(parent).or_default().failed = true;
+            }
+        }
+    }
+
+    fn make_room(&mut self, more: usize) {
+        if self.of.len().max(self.queue.len()) + more > limits::SEARCH_CALLS {
+            *self = Exits::default();
+        }
+    }
+}

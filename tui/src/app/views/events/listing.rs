@@ -1,0 +1,408 @@
+//! The rows of the list: all events that pass the filter, or those that need attention ([`Event::is_quiet`]). The other events count in
+//! the newest row of their process.
+
+use super::runs::{InRun, Runs};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{Event, EventContext};
+use tracetui_events::store::index::{Answer, Index};
+use tracetui_events::store::{Id, Store, Stored};
+use tracetui_shared::kind::Kind;
+
+/// Which of the events that pass the filter have a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Listing {
+    #[default]
+    All,
+    /// Those that are not quiet.
+    Calm,
+    /// The failures that nothing answered.
+    Unanswered,
+}
+
+impl Listing {
+    fn has_row(self, event: &Event<'_>, answered: bool) -> bool {
+        match self {
+            Listing::All => true,
+            Listing::Calm => !event.is_quiet(answered),
+            Listing::Unanswered => event.failed() && !answered,
+        }
+    }
+}
+
+/// The events of a process without a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Quiet {
+    pub opens: u64,
+    /// Its exit.
+    pub exit: Option<Id>,
+    /// The newest row of the process.
+    row: Option<Id>,
+    /// Its newest event.
+    last: Id,
+}
+
+/// At which end of the list an event is added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum At {
+    Start,
+    End,
+}
+
+/// The rows, if some events have none.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) listing: Listing,
+    pub(super) index: Index,
+    quiet: FxHashMap<ProcessKey, Quiet>,
+    /// The processes whose quiet events have rows.
+    open: FxHashSet<ProcessKey>,
+    pub(super) runs: Runs,
+    /// The number of processes at which those that are no longer kept are dropped.
+    most: usize,
+}
+
+/// The least number of processes at which those that are no longer kept are dropped.
+const PROCESSES: usize = 1 << 12;
+
+impl Rows {
+    pub(super) fn new(listing: Listing, folds: bool) -> Rows {
+        Rows { listing, runs: Runs::new(folds), most: PROCESSES, ..Rows::default() }
+    }
+
+    /// Without rows, to add all events again. The unfolded rows stay unfolded.
+    pub(super) fn again(&mut self, store: &Store) {
+        let Rows { listing, open, runs, most, .. } = std::mem::take(self);
+        *self = Rows { listing, open, runs: runs.again(), most, index: Index::new(store), ..Rows::default() };
+    }
+
+    /// Adds an event that passes the filter. `stays`: rows that no other may replace.
+    pub(super) fn add(
+        &mut self,
+        (id, answer): (Id, Answer),
+        seen: &EventContext<'_>,
+        answered: bool,
+        at: At,
+        store: &Store,
+        stays: impl Fn(Id) -> bool,
+    ) {
+        let (event, key) = (seen.event, seen.process.map(|process| process.key));
+        if answer == Answer::Marked {
+            return self.put(id, answer, at);
+        }
+        let open = key.is_some_and(|key| self.open.contains(&key));
+        if !open && !self.listing.has_row(event, answered) {
+            return self.keep_quiet(id, event.kind(), key);
+        }
+        let index = &self.index;
+        let is_row = |row: Id| index.get(index.place(row)) == Some(row);
+        // Events of a run may be lost in a gap.
+        let together = |row: Id| index.marked_before(row) == index.marked_before(id);
+        let stays = |row: Id| stays(if at == At::End { row } else { id });
+        match self.runs.add(id, seen, at, |row| is_row(row) && together(row) && !stays(row)) {
+            Some((row, of)) if at == At::End => {
+                self.index.remove(row);
+                of.into_iter().for_each(|of| self.lost_row(of, row, store));
+            }
+            Some(_) => return,
+            None => {}
+        }
+        self.put(id, answer, at);
+        self.has_row(id, key);
+    }
+
+    fn has_row(&mut self, id: Id, process: Option<ProcessKey>) {
+        if let Some(quiet) = process.filter(|_| self.listing == Listing::Calm).map(|key| self.quiet_of(key)) {
+            quiet.row = quiet.row.max(Some(id));
+            quiet.last = quiet.last.max(id);
+        }
+    }
+
+    /// Finds the newest row of a process again after one was removed.
+    fn lost_row(&mut self, key: ProcessKey, row: Id, store: &Store) {
+        let Some(quiet) = self.quiet.get_mut(&key).filter(|quiet| quiet.row == Some(row)) else { return };
+        let of_process =
+            |row: &Id| store.get(*row).and_then(|stored| stored.process).is_some_and(|process| process.key == key);
+        let end = self.index.place(row);
+        quiet.row = (end.saturating_sub(BACK)..end).rev().filter_map(|at| self.index.get(at)).find(of_process);
+    }
+
+    fn put(&mut self, id: Id, answer: Answer, at: At) {
+        match at {
+            At::End => self.index.append(id, answer),
+            At::Start => self.index.prepend(id, answer),
+        }
+    }
+
+    fn quiet_of(&mut self, key: ProcessKey) -> &mut Quiet {
+        self.quiet.entry(key).or_default()
+    }
+
+    fn keep_quiet(&mut self, id: Id, kind: Kind, key: Option<ProcessKey>) {
+        if let (Listing::Calm, Some(key)) = (self.listing, key) {
+            let quiet = self.quiet_of(key);
+            quiet.opens += u64::from(kind == Kind::Open);
+            quiet.exit = quiet.exit.or((kind == Kind::Exit).then_some(id));
+            quiet.last = quiet.last.max(id);
+        }
+    }
+
+    /// Removes the row of a failure that was answered.
+    pub(super) fn answered(&mut self, stored: &Stored<'_>, store: &Store, stays: bool) {
+        let (id, key) = (stored.id, stored.process.map(|process| process.key));
+        if stays || key.is_some_and(|key| self.open.contains(&key)) {
+            return;
+        }
+        match self.runs.answered(stored, store) {
+            InRun::Row(Some(older)) => {
+                self.index.insert(older);
+                self.has_row(older, store.get(older).and_then(|stored| stored.process).map(|process| process.key));
+            }
+            InRun::Row(None) => {}
+            InRun::Other => return self.keep_quiet(id, stored.kind, key),
+            InRun::No if self.index.get(self.index.place(id)) != Some(id) => return,
+            InRun::No => {}
+        }
+        self.index.remove(id);
+        self.keep_quiet(id, stored.kind, key);
+        key.into_iter().for_each(|key| self.lost_row(key, id, store));
+    }
+
+    /// The events without a row that the row of an event counts.
+    pub(super) fn quiet_at(&self, id: Id, key: ProcessKey) -> Option<Quiet> {
+        let quiet = self.quiet.get(&key).filter(|quiet| quiet.row == Some(id) && !self.open.contains(&key))?;
+        (quiet.opens > 0 || quiet.exit.is_some()).then_some(*quiet)
+    }
+
+    /// Gives the quiet events of a process rows, or takes them away. Returns whether that changes the rows.
+    pub(super) fn open(&mut self, key: ProcessKey, opens: bool) -> bool {
+        if opens { self.open.insert(key) } else { self.open.remove(&key) }
+    }
+
+    pub(super) fn fold_all(&mut self, folds: bool) {
+        self.runs = Runs::new(folds);
+        self.open.clear();
+    }
+
+    /// Removes the events that the store evicted.
+    pub(super) fn evict(&mut self, store: &Store) {
+        self.index.evict(store);
+        self.runs.evict(store);
+        if self.quiet.len() > self.most {
+            let first = store.first_id();
+            self.quiet.retain(|_, quiet| quiet.last >= first);
+            self.most = PROCESSES.max(2 * self.quiet.len());
+            self.quiet.shrink_to(self.most);
+        }
+    }
+
+    /// Bytes in use, without the index.
+    pub(super) fn bytes(&self) -> usize {
+        self.quiet.capacity() * size_of::<(ProcessKey, Quiet)>() + self.runs.bytes()
+    }
+}
+
+/// How many rows are examined for an older row of a process.
+const BACK: usize = 1 << 10;
+
+#[cfg(test)]
+mod tests {
+    use crate::app::testing::{app, feed, keys, lost};
+    use crate::app::{App, Failures};
+    use proptest::prelude::*;
+    use tracetui_events::store::Id;
+    use tracetui_events::synthetic::Maker;
+    use tracetui_shared::id::Tgid;
+    use tracetui_shared::kind::Kind;
+
+    fn calm(made: &mut Maker) -> App {
+        let mut app = app(100, 24, 64 << 20);
+        app.set_calm(true);
+        feed(&mut app, made);
+        app
+    }
+
+    /// The rows, each with the number of its events and the number of quiet opens that it counts.
+    fn rows(app: &App) -> Vec<(Id, u64, u64)> {
+        let row = |id: Id| {
+            let stored = app.store().get(id).expect("kept");
+            let quiet = stored.process.and_then(|process| app.events().quiet(id, process.key));
+            let run = app.events().run_of(id).map_or(1, |run| run.events);
+            (id, run, quiet.map_or(0, |quiet| quiet.opens))
+        };
+        (0..app.events().rows()).filter_map(|at| app.events().row(at)).map(row).collect()
+    }
+
+    /// Feeds the events at once, one by one, and filters them again: the rows are the same.
+    #[track_caller]
+    fn check(make: impl Fn(&mut Maker), want: &[(Id, u64, u64)]) {
+        let mut made = Maker::default();
+        make(&mut made);
+        let mut app = calm(&mut made);
+        assert_eq!(rows(&app), want);
+        app.refilter();
+        keys(&mut app, "");
+        assert_eq!(rows(&app), want, "filtered again");
+    }
+
+    #[test]
+    fn quiet_opens_are_counted_in_the_newest_row_of_their_process() {
+        let make = |made: &mut Maker| {
+            made.exec(7, "cat", &["cat", "a"], 0);
+            made.open(7, "cat", "/etc/ld.so.cache", 3);
+            made.open(8, "dog", "/etc/x", 3);
+            made.open(7, "cat", "/usr/share/locale/C/LC_MESSAGES/x.mo", -2);
+            made.open(7, "cat", "/a", -13);
+            made.open(7, "cat", "/b", 3);
+            made.exit(7, "cat", 0);
+        };
+        check(make, &[(0, 1, 0), (4, 1, 3)]);
+        let mut made = Maker::default();
+        make(&mut made);
+        let mut app = calm(&mut made);
+        keys(&mut app, "l");
+        assert_eq!(rows(&app).iter().map(|row| row.0).collect::<Vec<_>>(), [0, 1, 3, 4, 5, 6], "all of the process");
+        assert_eq!(app.events().selected(), Some(4));
+        keys(&mut app, "h");
+        assert_eq!(rows(&app), [(0, 1, 0), (4, 1, 3)]);
+        keys(&mut app, "O");
+        assert_eq!(app.events().rows(), 7);
+        keys(&mut app, "Op");
+        assert_eq!(app.events().rows(), 6, "a filter for a process lists its opens");
+    }
+
+    #[test]
+    fn a_failure_goes_when_it_is_answered() {
+        let search = |made: &mut Maker| {
+            made.exec(7, "cc1", &["cc1"], 0);
+            ["/a", "/b", "/c"].iter().for_each(|dir| made.open(7, "cc1", &format!("{dir}/x.h"), -2));
+        };
+        check(search, &[(0, 1, 0), (3, 3, 0)]);
+        let found = |made: &mut Maker| {
+            search(made);
+            made.open(7, "cc1", "/d/x.h", 3);
+        };
+        check(found, &[(0, 1, 4)]);
+        let mut made = Maker::default();
+        search(&mut made);
+        let mut app = calm(&mut made);
+        made.open(7, "cc1", "/d/x.h", 3);
+        feed(&mut app, &mut made);
+        assert_eq!(rows(&app), [(0, 1, 4)], "answered later");
+    }
+
+    #[test]
+    fn a_run_is_one_row_whatever_is_between() {
+        let alternating = |made: &mut Maker| {
+            (0..6).for_each(|number| made.open(7, "sh", ["/m", "/f"][number % 2], -13));
+        };
+        check(alternating, &[(4, 3, 0), (5, 3, 0)]);
+        let processes = |made: &mut Maker| {
+            for pid in 10..40 {
+                made.exit(pid, "uhide", 3 << 8);
+                made.exec(50, "ls", &["ls", &pid.to_string()], -13);
+            }
+        };
+        let mut made = Maker::default();
+        processes(&mut made);
+        assert!(rows(&calm(&mut made)).contains(&(58, 30, 0)));
+        // Events may be missing.
+        let gap = |made: &mut Maker| {
+            made.open(7, "sh", "/m", -13);
+            lost(made, 5);
+            made.open(7, "sh", "/m", -13);
+            made.open(7, "sh", "/m", -13);
+        };
+        let mut made = Maker::default();
+        gap(&mut made);
+        let runs: Vec<_> = rows(&calm(&mut made)).iter().map(|row| row.1).collect();
+        assert_eq!(runs, [1, 1, 2]);
+    }
+
+    #[test]
+    fn a_poll_is_one_row_with_its_interval() {
+        let mut made = Maker::default();
+        for number in 0..312 {
+            made.ns += 999_000_000;
+            made.open(7, "collectd", "/etc/ssl/app.key", -13);
+            if number % 50 == 0 {
+                made.exec(100 + number, "date", &["date", &number.to_string()], 0);
+            }
+        }
+        let mut app = calm(&mut made);
+        let poll = app.events().selected().expect("the newest row");
+        assert_eq!(app.events().run_of(poll).expect("a run").remarks()[0], "every 1.0 s, x312");
+        assert_eq!(rows(&app).len(), 8);
+        keys(&mut app, "l");
+        assert_eq!(rows(&app).len(), 7 + 312);
+        keys(&mut app, "h");
+        assert_eq!(rows(&app).len(), 8);
+        // What is selected is not replaced.
+        keys(&mut app, "k");
+        keys(&mut app, "j");
+        made.ns += 999_000_000;
+        made.open(7, "collectd", "/etc/ssl/app.key", -13);
+        feed(&mut app, &mut made);
+        assert_eq!((app.events().selected(), rows(&app).len()), (Some(poll), 9));
+        keys(&mut app, "a");
+        assert_eq!(rows(&app).len(), 7 + 313, "nothing is folded");
+    }
+
+    #[test]
+    fn the_failures_are_first_those_that_nothing_answered() {
+        let mut made = Maker::default();
+        made.open(7, "cc1", "/a/x.h", -2);
+        made.open(7, "cc1", "/b/x.h", 3);
+        made.open(7, "cc1", "/b/y.h", -2);
+        made.exit(7, "cc1", 1 << 8);
+        made.exit(8, "true", 0);
+        let mut app = calm(&mut made);
+        let mut listed = |typed: &str| {
+            keys(&mut app, typed);
+            (rows(&app).iter().map(|row| row.0).collect::<Vec<_>>(), app.screen.failures)
+        };
+        assert_eq!(listed("e"), (vec![2, 3], Failures::Unanswered));
+        assert_eq!(listed("e"), (vec![0, 2, 3], Failures::All));
+        assert_eq!(listed("e"), (vec![2, 3], Failures::Off), "calm");
+    }
+
+    fn make(made: &mut Maker, number: u32) {
+        let pid = 7 + number % 3;
+        let path = format!("{}/{}", ["/a", "/b"][(number / 3 % 2) as usize], ["x", "y"][(number / 6 % 2) as usize]);
+        made.like.ppid = Tgid(1);
+        match number / 12 {
+            0 => lost(made, 3),
+            1 => made.exec(pid, "sh", &["ld"], [0, -2][(number % 2) as usize]),
+            2 => made.exit(pid, "sh", (number % 2) << 8),
+            3 => made.ns += 20_000_000_000,
+            4 | 5 => made.open(pid, "sh", &path, 3),
+            _ => made.open(pid, "sh", &path, [-2, -13][(number % 2) as usize]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_is_counted_once(numbers in prop::collection::vec(0u32..108, 1..80)) {
+            let mut made = Maker::default();
+            let mut app = app(80, 12, 64 << 20);
+            app.set_calm(true);
+            for part in numbers.chunks(5) {
+                part.iter().for_each(|number| make(&mut made, *number));
+                feed(&mut app, &mut made);
+                let listed: u64 = rows(&app).iter().map(|row| row.1).sum();
+                let quiet = (app.store().first_id()..app.store().next_id()).filter_map(|id| app.store().get(id));
+                let quiet = quiet.filter(|stored| {
+                    stored.kind != Kind::Lost && stored.event().is_ok_and(|event| event.is_quiet(stored.answered))
+                });
+                prop_assert_eq!(listed + quiet.count() as u64, app.store().next_id());
+            }
+            let before = rows(&app);
+            let counted = |rows: &[(Id, u64, u64)]| {
+                (rows.iter().map(|row| row.1).sum::<u64>(), rows.iter().map(|row| row.2).sum::<u64>())
+            };
+            app.refilter();
+            keys(&mut app, "");
+            prop_assert_eq!(counted(&rows(&app)), counted(&before));
+        }
+    }
+}

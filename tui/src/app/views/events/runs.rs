@@ -1,0 +1,293 @@
+//! Runs: rows that say the same, of one process or of several, whatever is between them. A run has one row, at its newest event.
+//!
+//! The calls of one search are a run too: failures of a process for one name in several directories.
+
+use super::listing::At;
+use foldhash::fast::RandomState;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::hash::{BuildHasher, Hash, Hasher};
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{Body, Event, EventContext};
+use tracetui_events::limits;
+use tracetui_events::search::{missed, place};
+use tracetui_events::store::{Id, Store, Stored};
+use tracetui_events::text::short;
+use tracetui_events::text::time::short_duration;
+use tracetui_shared::kind::Kind;
+
+/// The longest time between two events of a run, unless they are regular.
+const NEAR_NS: u64 = 10_000_000_000;
+
+/// The longest time between two calls of a search.
+const SEARCH_NS: u64 = 1_000_000_000;
+
+/// How many events have a regular interval.
+const REGULAR: u64 = 4;
+
+/// From which interval on it is shown.
+const SLOW_NS: u64 = 100_000_000;
+
+/// The most runs that may continue.
+const OPEN: usize = 1 << 14;
+
+/// The events of one row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    pub events: u64,
+    /// Whether they are calls of one search in different directories.
+    pub search: bool,
+    /// Whether they are of different processes.
+    pub several: bool,
+    first: Id,
+    /// What its rows say, or the name of the search.
+    said: u64,
+    /// The process of its newest event.
+    process: Option<ProcessKey>,
+    /// The times of the first and the last event.
+    span: (u64, u64),
+    /// The longest time between two of them.
+    longest_ns: u64,
+}
+
+impl Run {
+    fn of(id: Id, said: u64, process: Option<ProcessKey>, ns: u64) -> Run {
+        Run { events: 1, search: false, several: false, first: id, said, process, span: (ns, ns), longest_ns: 0 }
+    }
+
+    /// The average time between two events.
+    fn interval(&self) -> u64 {
+        (self.span.1 - self.span.0) / (self.events - 1).max(1)
+    }
+
+    fn is_regular(&self) -> bool {
+        self.events >= REGULAR && self.longest_ns <= 2 * self.interval()
+    }
+
+    /// The time between the run and an event that is not in it.
+    fn distance(&self, ns: u64) -> u64 {
+        self.span.0.saturating_sub(ns).max(ns.saturating_sub(self.span.1))
+    }
+
+    fn is_near(&self, ns: u64) -> bool {
+        let far = if self.is_regular() { 3 * self.interval() } else { 0 };
+        self.distance(ns) <= far.max(NEAR_NS)
+    }
+
+    fn with(mut self, id: Id, process: Option<ProcessKey>, ns: u64) -> Run {
+        self.longest_ns = self.longest_ns.max(self.distance(ns));
+        self.several |= self.process != process;
+        self.process = if ns >= self.span.1 { process } else { self.process };
+        self.events += 1;
+        (self.first, self.span) = (self.first.min(id), (self.span.0.min(ns), self.span.1.max(ns)));
+        self
+    }
+
+    /// The texts beside the row, longest first.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        if self.events < 2 {
+            return Vec::new();
+        }
+        let count = format!("x{}", short(self.events));
+        if self.search {
+            return vec![format!("searched {}", short(self.events)), count];
+        }
+        let text = |ns: u64| {
+            let mut text = Vec::new();
+            short_duration(ns, &mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        let of = if self.several { ", several processes" } else { "" };
+        let longer = match self.span.1 - self.span.0 {
+            _ if self.is_regular() && self.interval() >= SLOW_NS => {
+                vec![
+                    format!("every {}, {count}{of}", text(self.interval())),
+                    format!("every {}, {count}", text(self.interval())),
+                ]
+            }
+            passed if passed >= SLOW_NS => vec![format!("{count} in {}{of}", text(passed)), format!("{count}{of}")],
+            _ => vec![format!("{count}{of}")],
+        };
+        longer.into_iter().chain([count]).collect()
+    }
+}
+
+/// The place of an event in a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum InRun {
+    /// It is in no run.
+    No,
+    /// Its row stands for the run. Then the older event that takes its place, if there is one.
+    Row(Option<Id>),
+    Other,
+}
+
+/// The runs of the list.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    folds: bool,
+    /// The newest rows by what they say, and the oldest ones while older events are added.
+    rows: [FxHashMap<u64, Id>; 2],
+    /// The runs of several events by their rows.
+    runs: FxHashMap<Id, Run>,
+    /// What the unfolded rows say.
+    open: FxHashSet<u64>,
+    /// The number of runs at which those of one event are dropped.
+    most: usize,
+    hasher: RandomState,
+}
+
+/// What rows have in common.
+struct Said {
+    whole: u64,
+    /// The name that the call did not find. Equal for all calls of a search.
+    name: Option<u64>,
+}
+
+impl Runs {
+    pub(super) fn new(folds: bool) -> Runs {
+        Runs { folds, ..Runs::default() }
+    }
+
+    /// Without events. The unfolded rows stay unfolded.
+    pub(super) fn again(self) -> Runs {
+        Runs { folds: self.folds, open: self.open, hasher: self.hasher, ..Runs::default() }
+    }
+
+    fn said(&self, event: &Event<'_>, argv: &[u8], process: Option<ProcessKey>) -> Option<Said> {
+        let (header, body) = (&event.header, &event.body);
+        if matches!(event.kind(), Kind::Lost | Kind::Bpf | Kind::Fork) {
+            return None;
+        }
+        let mut subject = Vec::new();
+        body.subject(&mut subject);
+        let missed = missed(body) == Some(true);
+        if event.kind() == Kind::Open && !missed && subject.first() != Some(&b'/') {
+            // It may be a different file each time.
+            return None;
+        }
+        let result = (body.error().min(0), body.exit().map(|exit| exit.record.status));
+        let mut hash = self.hasher.build_hasher();
+        (event.kind() as u16, header.comm(), header.uid.0, header.mnt_ns.0, result, subject).hash(&mut hash);
+        match body {
+            Body::Exec(exec) => exec.argv.hash(&mut hash),
+            Body::Tcp(tcp) => tcp.record.op.hash(&mut hash),
+            // The row of an exit shows the arguments of its process.
+            Body::Exit(_) => argv.hash(&mut hash),
+            _ => {}
+        }
+        let name =
+            place(body).filter(|_| missed).map(|(_, name)| self.hasher.hash_one((event.kind() as u16, process, name)));
+        Some(Said { whole: hash.finish(), name })
+    }
+
+    /// Adds an event that has a row, or is in the run of one. Returns the row of the run that it joined, with the process of that row:
+    /// an event added at the end takes its place.
+    pub(super) fn add(
+        &mut self,
+        id: Id,
+        seen: &EventContext<'_>,
+        at: At,
+        may_join: impl Fn(Id) -> bool,
+    ) -> Option<(Id, Option<ProcessKey>)> {
+        let process = seen.process.map(|process| process.key);
+        let argv = seen.process.map(|process| &*process.image.argv).unwrap_or_default();
+        let said = self.said(seen.event, argv, process).filter(|_| self.folds)?;
+        let ns = seen.event.header.time.0;
+        let unfolded = self.open.contains(&said.whole);
+        let row = |key: u64, joins: &dyn Fn(&Run) -> bool| {
+            let [newest, oldest] = &self.rows;
+            let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied()?;
+            (!unfolded && may_join(row) && self.runs.get(&row).is_some_and(joins)).then_some(row)
+        };
+        // A search is of one process.
+        let same = row(said.whole, &|run| run.is_near(ns) && (!run.search || run.process == process));
+        let joined = same.or_else(|| row(said.name?, &|run| !run.several && run.distance(ns) <= SEARCH_NS));
+        let run = joined.and_then(|row| self.runs.remove(&row));
+        let of = run.and_then(|run| run.process);
+        let mut made = match run {
+            Some(run) => run.with(id, process, ns),
+            None => Run::of(id, said.whole, process, ns),
+        };
+        if let (Some(_), None, Some(name)) = (joined, same, said.name) {
+            (made.search, made.said) = (true, name);
+        }
+        let newest = if at == At::Start { joined.unwrap_or(id) } else { id };
+        self.runs.insert(newest, made);
+        for key in [Some(said.whole), said.name].into_iter().flatten() {
+            match at {
+                At::End => _ = self.rows[0].insert(key, newest),
+                At::Start => {
+                    self.rows[1].insert(key, newest);
+                    self.rows[0].entry(key).or_insert(newest);
+                }
+            }
+        }
+        if self.rows[0].len() > OPEN || self.runs.len() > OPEN.max(self.most) {
+            self.rows = Default::default();
+            self.runs.retain(|_, run| run.events > 1);
+            self.most = OPEN + 2 * self.runs.len();
+            self.runs.shrink_to(self.most);
+        }
+        joined.map(|row| (row, of))
+    }
+
+    fn said_by(&self, stored: &Stored<'_>) -> Option<Said> {
+        let argv = stored.process.map(|process| &*process.image.argv).unwrap_or_default();
+        self.said(&stored.event().ok()?, argv, stored.process.map(|process| process.key))
+    }
+
+    /// Takes a failure that was answered out of its run.
+    pub(super) fn answered(&mut self, stored: &Stored<'_>, store: &Store) -> InRun {
+        let Some(said) = self.said_by(stored) else { return InRun::No };
+        let keys = [Some(said.whole), said.name];
+        let has = |row: Id, run: &Run| {
+            run.events > 1 && run.first <= stored.id && stored.id <= row && keys.contains(&Some(run.said))
+        };
+        let mut continued = keys.into_iter().flatten().filter_map(|key| self.rows[0].get(&key).copied());
+        let continued = continued.find(|row| self.runs.get(row).is_some_and(|run| has(*row, run)));
+        // Another run may have begun since.
+        let ended = || self.runs.iter().find(|(row, run)| has(**row, run)).map(|(row, _)| *row);
+        let Some(row) = continued.or_else(ended) else { return InRun::No };
+        let Some(mut run) = self.runs.remove(&row) else { return InRun::No };
+        run.events -= 1;
+        let is_other = |other: &Stored<'_>| {
+            let says = |said: Said| said.whole == run.said || said.name == Some(run.said);
+            other.failed && !other.answered && self.said_by(other).is_some_and(says)
+        };
+        let older = (row == stored.id)
+            .then(|| store.range(run.first..row).rev().take(limits::SEARCH_AROUND as usize).find(is_other))
+            .flatten();
+        match older {
+            Some(older) => {
+                run.process = older.process.map(|process| process.key);
+                self.runs.insert(older.id, run);
+                self.rows.iter_mut().flatten().filter(|(_, at)| **at == row).for_each(|(_, at)| *at = older.id);
+                InRun::Row(Some(older.id))
+            }
+            None if row == stored.id => InRun::Row(None),
+            None => {
+                self.runs.insert(row, run);
+                InRun::Other
+            }
+        }
+    }
+
+    pub(super) fn run(&self, row: Id) -> Option<Run> {
+        self.runs.get(&row).copied().filter(|run| run.events > 1)
+    }
+
+    /// Unfolds or folds the run of a row. Returns whether that changes the rows.
+    pub(super) fn open(&mut self, stored: &Stored<'_>, opens: bool) -> bool {
+        let Some(said) = self.said_by(stored) else { return false };
+        if opens { self.open.insert(said.whole) } else { self.open.remove(&said.whole) }
+    }
+
+    pub(super) fn evict(&mut self, store: &Store) {
+        self.runs.retain(|row, _| store.get(*row).is_some());
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.runs.capacity() * size_of::<(Id, Run)>()
+            + self.rows.iter().map(|rows| rows.capacity() * size_of::<(u64, Id)>()).sum::<usize>()
+    }
+}
