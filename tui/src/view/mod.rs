@@ -13,6 +13,8 @@ mod help;
 #[cfg(test)]
 mod hostile;
 mod loss;
+#[cfg(test)]
+mod movie;
 pub(crate) mod output;
 pub mod palette;
 mod replay;

@@ -116,7 +116,7 @@ fn check(name: &str, typed: &str, mut start: impl FnMut(u16, u16) -> App) {
 }
 
 /// The dashboard with the example.
-fn recorded(width: u16, height: u16) -> App {
+pub(super) fn recorded(width: u16, height: u16) -> App {
     replay(RECORDING, width, height)
 }
 

@@ -826,7 +826,7 @@ mod tests {
         assert!(text.contains("       not attached\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
         assert_eq!(json["programs"][1]["attached_why"], serde_json::Value::Null);
-        inventory.programs[1].prog_type = 7;
+        inventory.programs[1].prog_type = 1;
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
         assert!(text.contains("not attached, or not listed by the kernel\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
