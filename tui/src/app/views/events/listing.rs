@@ -211,9 +211,10 @@ mod tests {
     use crate::app::{App, Failures};
     use proptest::prelude::*;
     use tracetui_events::store::Id;
-    use tracetui_events::synthetic::Maker;
+    use tracetui_events::synthetic::{Maker, payload};
     use tracetui_shared::id::Tgid;
-    use tracetui_shared::kind::Kind;
+    use tracetui_shared::kind::{Kind, Slot};
+    use tracetui_shared::record::open::{CREATED, OpenRecord};
 
     fn calm(made: &mut Maker) -> App {
         let mut app = app(100, 24, 64 << 20);
@@ -317,6 +318,23 @@ mod tests {
         gap(&mut made);
         let runs: Vec<_> = rows(&calm(&mut made)).iter().map(|row| row.1).collect();
         assert_eq!(runs, [1, 1, 2]);
+    }
+
+    #[test]
+    fn created_files_of_a_directory_and_bursts_of_execs_are_runs() {
+        let create = |made: &mut Maker, number: u32| {
+            let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
+            let path = format!("/tmp/{number}.o");
+            made.event(Slot::OpenTp, 7, "opt", &payload::open(record, b"", path.as_bytes()));
+        };
+        check(|made| (0..5).for_each(|number| create(made, number)), &[(4, 5, 0)]);
+        let mut made = Maker::default();
+        (0..30).for_each(|pid| made.exec(100 + pid, "cc1", &["cc1", &format!("{pid}.c")], 0));
+        // One more is no burst.
+        made.ns += 2_000_000_000;
+        made.exec(200, "cc1", &["cc1", "z.c"], 0);
+        let events: Vec<_> = rows(&calm(&mut made)).iter().map(|row| row.1).collect();
+        assert_eq!(events, [vec![1; 8], vec![22, 1]].concat());
     }
 
     #[test]

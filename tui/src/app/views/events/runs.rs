@@ -1,12 +1,13 @@
 //! Runs: rows that say the same, of one process or of several, whatever is between them. A run has one row, at its newest event.
 //!
-//! The calls of one search are a run too: failures of a process for one name in several directories.
+//! Rows that say nearly the same are a run too ([`Alike`]): the calls of a search, files created in one directory, and a burst of execs.
 
 use super::listing::At;
 use foldhash::fast::RandomState;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
-use tracetui_events::event::process::ProcessKey;
+use std::sync::Arc;
+use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::{Body, Event, EventContext};
 use tracetui_events::limits;
 use tracetui_events::search::{missed, place};
@@ -18,8 +19,11 @@ use tracetui_shared::kind::Kind;
 /// The longest time between two events of a run, unless they are regular.
 const NEAR_NS: u64 = 10_000_000_000;
 
-/// The longest time between two calls of a search.
-const SEARCH_NS: u64 = 1_000_000_000;
+/// The longest time between two rows that are only alike.
+const ALIKE_NS: u64 = 1_000_000_000;
+
+/// How many execs of a program follow each other before the next ones are a burst.
+const BURST: u8 = 8;
 
 /// How many events have a regular interval.
 const REGULAR: u64 = 4;
@@ -30,17 +34,31 @@ const SLOW_NS: u64 = 100_000_000;
 /// The most runs that may continue.
 const OPEN: usize = 1 << 14;
 
+/// What the rows of a run have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Alike {
+    /// All that they say.
+    All,
+    /// The name that a process did not find in several directories.
+    Search,
+    /// The directory in which a command created files.
+    Created,
+    /// The name of the program, as in a build.
+    Program,
+}
+
 /// The events of one row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Run {
     pub events: u64,
-    /// Whether they are calls of one search in different directories.
-    pub search: bool,
+    pub alike: Alike,
     /// Whether they are of different processes.
     pub several: bool,
     first: Id,
-    /// What its rows say, or the name of the search.
+    /// What its rows have in common.
     said: u64,
+    /// How many rows that are alike precede it.
+    before: u8,
     /// The process of its newest event.
     process: Option<ProcessKey>,
     /// The times of the first and the last event.
@@ -51,7 +69,17 @@ pub(crate) struct Run {
 
 impl Run {
     fn of(id: Id, said: u64, process: Option<ProcessKey>, ns: u64) -> Run {
-        Run { events: 1, search: false, several: false, first: id, said, process, span: (ns, ns), longest_ns: 0 }
+        Run {
+            events: 1,
+            alike: Alike::All,
+            several: false,
+            first: id,
+            said,
+            before: 0,
+            process,
+            span: (ns, ns),
+            longest_ns: 0,
+        }
     }
 
     /// The average time between two events.
@@ -88,8 +116,10 @@ impl Run {
             return Vec::new();
         }
         let count = format!("x{}", short(self.events));
-        if self.search {
-            return vec![format!("searched {}", short(self.events)), count];
+        match self.alike {
+            Alike::Search => return vec![format!("searched {}", short(self.events)), count],
+            Alike::Created => return vec![format!("{} files", short(self.events)), count],
+            Alike::All | Alike::Program => {}
         }
         let text = |ns: u64| {
             let mut text = Vec::new();
@@ -139,8 +169,14 @@ pub(super) struct Runs {
 /// What rows have in common.
 struct Said {
     whole: u64,
-    /// The name that the call did not find. Equal for all calls of a search.
-    name: Option<u64>,
+    /// What it has in common with rows that are only alike.
+    part: Option<(Alike, u64)>,
+}
+
+impl Said {
+    fn keys(&self) -> impl Iterator<Item = u64> + use<> {
+        [Some(self.whole), self.part.map(|(_, part)| part)].into_iter().flatten()
+    }
 }
 
 impl Runs {
@@ -153,7 +189,9 @@ impl Runs {
         Runs { folds: self.folds, open: self.open, hasher: self.hasher, ..Runs::default() }
     }
 
-    fn said(&self, event: &Event<'_>, argv: &[u8], process: Option<ProcessKey>) -> Option<Said> {
+    fn said(&self, event: &Event<'_>, process: Option<&Arc<Process>>) -> Option<Said> {
+        let key = process.map(|process| process.key);
+        let (argv, comm) = process.map(|process| (&*process.image.argv, &*process.comm)).unwrap_or_default();
         let (header, body) = (&event.header, &event.body);
         if matches!(event.kind(), Kind::Lost | Kind::Bpf | Kind::Fork) {
             return None;
@@ -161,13 +199,12 @@ impl Runs {
         let mut subject = Vec::new();
         body.subject(&mut subject);
         let missed = missed(body) == Some(true);
-        if event.kind() == Kind::Open && !missed && subject.first() != Some(&b'/') {
-            // It may be a different file each time.
-            return None;
-        }
+        // A relative path may be a different file each time.
+        let is_placed = event.kind() != Kind::Open || missed || subject.first() == Some(&b'/');
+        let alone = (!is_placed).then_some(header.time.0);
         let result = (body.error().min(0), body.exit().map(|exit| exit.record.status));
         let mut hash = self.hasher.build_hasher();
-        (event.kind() as u16, header.comm(), header.uid.0, header.mnt_ns.0, result, subject).hash(&mut hash);
+        (event.kind() as u16, header.comm(), header.uid.0, header.mnt_ns.0, result, subject, alone).hash(&mut hash);
         match body {
             Body::Exec(exec) => exec.argv.hash(&mut hash),
             Body::Tcp(tcp) => tcp.record.op.hash(&mut hash),
@@ -175,9 +212,21 @@ impl Runs {
             Body::Exit(_) => argv.hash(&mut hash),
             _ => {}
         }
-        let name =
-            place(body).filter(|_| missed).map(|(_, name)| self.hasher.hash_one((event.kind() as u16, process, name)));
-        Some(Said { whole: hash.finish(), name })
+        let kind = event.kind();
+        let part = match (place(body), kind) {
+            (Some((_, name)), _) if missed => {
+                Some((Alike::Search, self.hasher.hash_one((Alike::Search as u8, kind as u16, key, name))))
+            }
+            // Threads have names of their own.
+            (Some((dir, _)), Kind::Open) if !event.failed() => {
+                Some((Alike::Created, self.hasher.hash_one((Alike::Created as u8, dir, comm, header.mnt_ns.0))))
+            }
+            (_, Kind::Exec) if !event.failed() => {
+                Some((Alike::Program, self.hasher.hash_one((Alike::Program as u8, header.comm(), header.uid.0))))
+            }
+            _ => None,
+        };
+        Some(Said { whole: hash.finish(), part })
     }
 
     /// Adds an event that has a row, or is in the run of one. Returns the row of the run that it joined, with the process of that row:
@@ -190,30 +239,40 @@ impl Runs {
         may_join: impl Fn(Id) -> bool,
     ) -> Option<(Id, Option<ProcessKey>)> {
         let process = seen.process.map(|process| process.key);
-        let argv = seen.process.map(|process| &*process.image.argv).unwrap_or_default();
-        let said = self.said(seen.event, argv, process).filter(|_| self.folds)?;
+        let said = self.said(seen.event, seen.process).filter(|_| self.folds)?;
         let ns = seen.event.header.time.0;
-        let unfolded = self.open.contains(&said.whole);
+        let unfolded = said.keys().any(|key| self.open.contains(&key));
         let row = |key: u64, joins: &dyn Fn(&Run) -> bool| {
             let [newest, oldest] = &self.rows;
             let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied()?;
             (!unfolded && may_join(row) && self.runs.get(&row).is_some_and(joins)).then_some(row)
         };
         // A search is of one process.
-        let same = row(said.whole, &|run| run.is_near(ns) && (!run.search || run.process == process));
-        let joined = same.or_else(|| row(said.name?, &|run| !run.several && run.distance(ns) <= SEARCH_NS));
+        let same = row(said.whole, &|run| run.is_near(ns) && (run.alike != Alike::Search || run.process == process));
+        let alike = said.part.and_then(|(alike, part)| {
+            row(part, &|run| match alike {
+                Alike::Program => run.distance(ns) <= ALIKE_NS,
+                Alike::Created => run.distance(ns) <= NEAR_NS,
+                _ => !run.several && run.distance(ns) <= ALIKE_NS,
+            })
+        });
+        let is_burst = |row: &Id| self.runs.get(row).is_some_and(|run| run.before >= BURST);
+        let before = alike.and_then(|row| self.runs.get(&row)).map_or(0, |run| run.before.saturating_add(1));
+        let is_program = said.part.is_some_and(|(alike, _)| alike == Alike::Program);
+        let joined = same.or(alike.filter(|row| !is_program || is_burst(row)));
         let run = joined.and_then(|row| self.runs.remove(&row));
         let of = run.and_then(|run| run.process);
         let mut made = match run {
             Some(run) => run.with(id, process, ns),
             None => Run::of(id, said.whole, process, ns),
         };
-        if let (Some(_), None, Some(name)) = (joined, same, said.name) {
-            (made.search, made.said) = (true, name);
+        made.before = before;
+        if let (Some(_), None, Some(part)) = (joined, same, said.part) {
+            (made.alike, made.said) = part;
         }
         let newest = if at == At::Start { joined.unwrap_or(id) } else { id };
         self.runs.insert(newest, made);
-        for key in [Some(said.whole), said.name].into_iter().flatten() {
+        for key in said.keys() {
             match at {
                 At::End => _ = self.rows[0].insert(key, newest),
                 At::Start => {
@@ -232,18 +291,16 @@ impl Runs {
     }
 
     fn said_by(&self, stored: &Stored<'_>) -> Option<Said> {
-        let argv = stored.process.map(|process| &*process.image.argv).unwrap_or_default();
-        self.said(&stored.event().ok()?, argv, stored.process.map(|process| process.key))
+        self.said(&stored.event().ok()?, stored.process)
     }
 
     /// Takes a failure that was answered out of its run.
     pub(super) fn answered(&mut self, stored: &Stored<'_>, store: &Store) -> InRun {
         let Some(said) = self.said_by(stored) else { return InRun::No };
-        let keys = [Some(said.whole), said.name];
         let has = |row: Id, run: &Run| {
-            run.events > 1 && run.first <= stored.id && stored.id <= row && keys.contains(&Some(run.said))
+            run.events > 1 && run.first <= stored.id && stored.id <= row && said.keys().any(|key| key == run.said)
         };
-        let mut continued = keys.into_iter().flatten().filter_map(|key| self.rows[0].get(&key).copied());
+        let mut continued = said.keys().filter_map(|key| self.rows[0].get(&key).copied());
         let continued = continued.find(|row| self.runs.get(row).is_some_and(|run| has(*row, run)));
         // Another run may have begun since.
         let ended = || self.runs.iter().find(|(row, run)| has(**row, run)).map(|(row, _)| *row);
@@ -251,7 +308,7 @@ impl Runs {
         let Some(mut run) = self.runs.remove(&row) else { return InRun::No };
         run.events -= 1;
         let is_other = |other: &Stored<'_>| {
-            let says = |said: Said| said.whole == run.said || said.name == Some(run.said);
+            let says = |said: Said| said.keys().any(|key| key == run.said);
             other.failed && !other.answered && self.said_by(other).is_some_and(says)
         };
         let older = (row == stored.id)
@@ -279,7 +336,11 @@ impl Runs {
     /// Unfolds or folds the run of a row. Returns whether that changes the rows.
     pub(super) fn open(&mut self, stored: &Stored<'_>, opens: bool) -> bool {
         let Some(said) = self.said_by(stored) else { return false };
-        if opens { self.open.insert(said.whole) } else { self.open.remove(&said.whole) }
+        let run = self.runs.get(&stored.id).map(|run| run.said).filter(|_| opens);
+        match run {
+            Some(run) => self.open.insert(run),
+            None => said.keys().filter(|key| self.open.remove(key)).count() > 0,
+        }
     }
 
     pub(super) fn evict(&mut self, store: &Store) {
