@@ -1,5 +1,5 @@
 //! The time to draw a screen of the dashboard, to filter, and to go to an earlier moment, with a million events kept and 100,000
-//! arriving a second: `cargo bench --bench dashboard`, or a part of it: `-- screens`, `-- filters`, `-- moments`. Each by the wall clock,
+//! arriving a second: `cargo bench --bench dashboard`, or a part of it: `-- screens`, `-- keys`, `-- filters`, `-- moments`. Each by the wall clock,
 //! and as processor time of the thread, which other work of the machine changes less.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
@@ -53,7 +53,8 @@ fn main() {
     app.update(Input::Batch(churn.maker.batch()));
     println!("{} events of {} processes", app.store().kept(), churn.pid - FIRST);
     for (what, paths, typed) in [
-        ("events", 1, "1"),
+        ("events, calm", 1, "1"),
+        ("events", 1, "O"),
         ("events, unfolded", 1, "a"),
         ("tree, by start", 1, "a2"),
         ("tree, all unfolded", 1, "2g"),
@@ -71,6 +72,12 @@ fn main() {
         }
     }
     println!("{} events kept", app.store().kept());
+    if wanted("keys") {
+        for (what, typed) in [("calm", "\u{12}1"), ("all events", "O")] {
+            press(&mut app, typed);
+            scrolled(what, &mut app);
+        }
+    }
     if wanted("filters") {
         for filter in ["comm=cc", "kind=exit", "path~types", "comm=none"] {
             filtered(filter, &mut app);
@@ -150,6 +157,20 @@ fn screens(what: &str, app: &mut App, churn: &mut Churn) {
         drawn.push(at.passed());
     }
     println!("{what:<20} drawn in {}; {PER_SCREEN} events taken in {}", figures(&drawn), figures(&taken));
+}
+
+/// Scrolls, and prints the times from a key to its screen.
+fn scrolled(what: &str, app: &mut App) {
+    let mut terminal = Terminal::new(TestBackend::new(160, 50)).expect("a terminal in memory");
+    let mut times = Vec::new();
+    work(app);
+    for key in "kkkkkjjjjkgjjjkGkkkj".chars().cycle().take(SCREENS) {
+        let at = Clocks::now();
+        app.update(Input::Key(KeyCode::Char(key).into()));
+        draw(app, &mut terminal);
+        times.push(at.passed());
+    }
+    println!("keys, {what:<14} drawn in {}", figures(&times));
 }
 
 fn screen(app: &mut App) {
@@ -257,7 +278,7 @@ impl Churn {
 }
 
 fn dashboard() -> App {
-    let settings = Settings { budget: Budget::new(MEMORY), ..Settings::default() };
+    let settings = Settings { budget: Budget::new(MEMORY), calm: true, ..Settings::default() };
     let mut app = App::new(settings).expect("an empty filter");
     app.update(Input::Resize(160, 50));
     app

@@ -258,7 +258,10 @@ fn event_line(
     let mut line = Line::from(if evicted > 0 { Span::styled(theme.evicted(), theme.quiet()) } else { Span::raw(" ") });
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
     let remarks = match rows.remarks(found_in.as_deref()) {
-        remarks if remarks.is_empty() => stands_for(seen, id, app),
+        remarks if remarks.is_empty() => {
+            let detail = columns.iter().find(|(column, _)| *column == Column::Detail).map_or(0, |(_, cells)| *cells);
+            stands_for(seen, id, detail, app)
+        }
         remarks => remarks,
     };
     let remarks = with_evicted(remarks, evicted);
@@ -341,7 +344,7 @@ fn with_evicted(remarks: Vec<String>, evicted: u64) -> Vec<String> {
 }
 
 /// The texts beside a row about the events that have no row of their own, longest first: its run, or the quiet events of its process.
-fn stands_for(seen: &EventContext<'_>, id: Id, app: &App) -> Vec<String> {
+fn stands_for(seen: &EventContext<'_>, id: Id, detail: usize, app: &App) -> Vec<String> {
     if let Some(run) = app.events().run_of(id) {
         return run.remarks();
     }
@@ -351,17 +354,22 @@ fn stands_for(seen: &EventContext<'_>, id: Id, app: &App) -> Vec<String> {
     let opens =
         (quiet.opens > 0).then(|| format!("{} open{}", grouped(quiet.opens), if quiet.opens == 1 { "" } else { "s" }));
     let exit = quiet.exit.and_then(|exit| app.store().get(exit)?.with(app.world(), ended)).flatten();
-    let both = [&opens, &exit].map(|text| text.as_deref().unwrap_or_default()).join(", ");
-    let both = Some(both).filter(|_| opens.is_some() && exit.is_some());
-    [both, exit, opens].into_iter().flatten().collect()
+    let Some((code, ran)) = exit else { return opens.into_iter().collect() };
+    let before = opens.as_ref().map_or(String::new(), |opens| format!("{opens}, "));
+    let short = [(code != "0").then(|| format!("{before}exit {code}")), Some(format!("{before}{ran}")), opens];
+    let mut texts: Vec<String> = short.into_iter().flatten().collect();
+    texts.insert(0, format!("{before}exit {code} after {ran}"));
+    // The row's own text has most of the room.
+    let fits = texts.iter().position(|text| text.len() <= detail / 3).unwrap_or(texts.len() - 1);
+    texts.split_off(fits)
 }
 
-/// How a process ended, and how long it ran.
-fn ended(exit: &EventContext<'_>) -> Option<String> {
+/// The code with which a process exited, and how long it ran.
+fn ended(exit: &EventContext<'_>) -> Option<(String, String)> {
     let code = exit.event.body.exit()?.ended();
     let mut ran = Vec::new();
     short_duration(exit.ran_ns(), &mut ran);
-    Some(format!("exit {code} after {}", String::from_utf8_lossy(&ran)))
+    Some((code.to_string(), String::from_utf8_lossy(&ran).into_owned()))
 }
 
 /// The longest remark that leaves room for the name of a path, which is the part at `name`. If none does, parts before the name are

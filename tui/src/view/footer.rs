@@ -13,6 +13,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use tracetui_events::text::{self, grouped, short};
+use tracetui_shared::kind::Kind;
 
 /// Draws the status line. Completions of the typed text, an error in it, or a temporary message take its place.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
@@ -106,7 +107,8 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
 }
 
 fn offer(app: &App, theme: Theme) -> Piece {
-    let kind = app.rates.floods().find(|kind| app.screen.kinds.contains(*kind));
+    let is_listed = |kind: &Kind| app.screen.kinds.contains(*kind) && !(*kind == Kind::Open && app.is_calm());
+    let kind = app.rates.floods().find(is_listed);
     let offer = kind.map(|kind| format!("{}:hide {}s", app.key_of(Action::Toggle(kind)), kind.name()));
     offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.strong()))
 }

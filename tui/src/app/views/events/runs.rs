@@ -12,7 +12,7 @@ use tracetui_events::event::{Body, Event, EventContext};
 use tracetui_events::limits;
 use tracetui_events::search::{missed, place};
 use tracetui_events::store::{Id, Store, Stored};
-use tracetui_events::text::short;
+use tracetui_events::text::grouped;
 use tracetui_events::text::time::short_duration;
 use tracetui_shared::kind::Kind;
 
@@ -115,10 +115,10 @@ impl Run {
         if self.events < 2 {
             return Vec::new();
         }
-        let count = format!("x{}", short(self.events));
+        let count = format!("x{}", grouped(self.events));
         match self.alike {
-            Alike::Search => return vec![format!("searched {}", short(self.events)), count],
-            Alike::Created => return vec![format!("{} files", short(self.events)), count],
+            Alike::Search => return vec![format!("searched {}", grouped(self.events)), count],
+            Alike::Created => return vec![format!("{} files", grouped(self.events))],
             Alike::All | Alike::Program => {}
         }
         let text = |ns: u64| {
