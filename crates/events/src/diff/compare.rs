@@ -5,7 +5,7 @@ use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::{Did, Gaps, did};
 use super::search::{Place, is_absent, searches};
 use super::strings::StringTable;
-use super::tree::{Alone, NodeId, Pair, Side, Tree, each, tokens};
+use super::tree::{Alone, NodeId, Pair, RoleNode, Side, Tree, each, swapped, tokens};
 use crate::filter::Glob;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -81,6 +81,8 @@ pub(super) enum What {
     Alone {
         side: Side,
         node: NodeId,
+        /// It starts a program that both runs have.
+        wraps: bool,
     },
     /// A BPF program was loaded or attached a different number of times.
     Bpf {
@@ -197,7 +199,7 @@ impl Comparison<'_> {
                 Side::B => (self.gaps.0, self.trees.1),
             };
             let node = &tree.nodes[alone.node];
-            let what = What::Alone { side: alone.side, node: alone.node };
+            let what = What::Alone { side: alone.side, node: alone.node, wraps: alone.wraps };
             let lost = gaps.may_lack_processes() || node.orphan && self.may_misplace();
             if self.compares(Kind::Exec) && tree.execs_below(alone.node) > 0 {
                 all.push(difference(alone.pair, what, lost.then(|| alone.side.other())));
@@ -255,6 +257,7 @@ impl Comparison<'_> {
         let (a, b) = (&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]);
         let compares_execs = self.compares(Kind::Exec) && !a.forked && a.execs > 0 && b.execs > 0;
         let (removed, added) = if pair.changed { self.words(pair, strings) } else { Default::default() };
+        let (removed, added) = self.without_script(pair, (removed, added), strings);
         let only_chance = removed.is_empty() && added.is_empty() && self.in_order(pair, strings);
         let chances = (&self.trees.0.chance, &self.trees.1.chance);
         let same_file = !pair.changed || alike((strings.get(a.exe), chances.0), (strings.get(b.exe), chances.1));
@@ -313,6 +316,23 @@ impl Comparison<'_> {
             one == other || alike((strings.get(*one), &a.chance), (strings.get(*other), &b.chance))
         };
         left.len() == right.len() && left.iter().zip(&right).all(same)
+    }
+
+    /// The words without those of a program that a script of the same name replaces. If there are no others, its files.
+    fn without_script(
+        &self,
+        pair: Pair,
+        (mut removed, mut added): (Vec<u32>, Vec<u32>),
+        strings: &StringTable,
+    ) -> (Vec<u32>, Vec<u32>) {
+        let (a, b) = (&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]);
+        let Some((one, other)) = swapped(a, b, strings).filter(|_| pair.changed) else { return (removed, added) };
+        removed.retain(|word| !a.argv[..=one].contains(word));
+        added.retain(|word| !b.argv[..=other].contains(word));
+        let file = |node: &RoleNode, at: usize| if at == 0 { node.exe } else { node.argv[at] };
+        removed.insert(0, file(a, one));
+        added.insert(0, file(b, other));
+        (removed, added)
     }
 
     /// The words of the arguments that only one side has.

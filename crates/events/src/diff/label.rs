@@ -43,10 +43,14 @@ pub(super) fn labels(roles: &[&RoleNode], strings: &StringTable) -> Vec<Vec<u8>>
 /// The command line, or the program and its main argument.
 fn label(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
     let whole = command(node, strings);
-    let words: Vec<&[u8]> = node.argv.iter().skip(1).map(|word| strings.get(*word)).collect();
-    match main_argument(&words).filter(|_| whole.len() > COMMAND) {
+    let words: Vec<&[u8]> = node.argv.iter().map(|word| strings.get(*word)).collect();
+    // The kernel passes the path of a script to its interpreter.
+    let script = words.get(1).filter(|word| words[0].starts_with(b"/") && word.starts_with(b"/"));
+    let words = words.get(if script.is_some() { 2 } else { 1 }..).unwrap_or_default();
+    match main_argument(words).filter(|_| whole.len() > COMMAND) {
         Some(word) => {
             let name = called(node, strings);
+            let name = script.map_or_else(|| name.clone(), |script| [&name[..], b" ", script].concat());
             // Cut the start of a long path: paths mostly differ at the end.
             let room = COMMAND.saturating_sub(name.len() + 1);
             let cut = word.len().saturating_sub(room);

@@ -216,7 +216,7 @@ impl Comparison<'_> {
                 let sides = removed.iter().map(|word| (word, Side::A)).chain(added.iter().map(|word| (word, Side::B)));
                 sides.map(|(word, side)| of(&[*word], side)).collect()
             }
-            What::Alone { side, node } => {
+            What::Alone { side, node, .. } => {
                 let RoleNode { exe, argv, .. } = &self.tree(*side).nodes[*node];
                 vec![of(&[&[*exe], &argv[..]].concat(), *side)]
             }

@@ -70,6 +70,7 @@ impl Comparison<'_> {
                 What::Bpf { .. } | What::Tcp { .. } | What::Unrecorded { .. } => Rank::Cause,
                 What::Argv { .. } | What::Cwd => Rank::Cause,
                 What::Count { .. } => by(here.argv || above.failing, here.changed || above.disturbed),
+                What::Alone { wraps: true, .. } => Rank::Cause,
                 What::Alone { .. } => by(here.failing, here.changed || here.disturbed),
                 What::Exit => Rank::Cause,
                 What::Opened { path, a, b } => {
@@ -190,7 +191,7 @@ impl Comparison<'_> {
         let mut perhaps = Vec::new();
         for (at, one) in all.iter().enumerate().filter(|(_, one)| one.unknown.is_none()) {
             match one.what {
-                What::Alone { side, node } => {
+                What::Alone { side, node, .. } => {
                     let first = programs.entry((one.pair, side)).or_insert((node, at));
                     *first = (node, at).min(*first);
                     perhaps.extend(open(one.pair, side).then_some(at));

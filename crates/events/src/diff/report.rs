@@ -211,7 +211,7 @@ impl<'a> Maker<'a> {
             What::Count { a: more, b: less } => {
                 Key::Count { exe: a.exe, more: if more > less { Side::A } else { Side::B } }
             }
-            What::Alone { side, node } => {
+            What::Alone { side, node, .. } => {
                 let exe = self.comparison.tree(*side).nodes[*node].exe;
                 Key::Alone { exe, side: *side, pair: one.pair, first: one.rank == Rank::First }
             }
@@ -229,8 +229,8 @@ impl<'a> Maker<'a> {
     fn sums(&self, one: &Difference) -> (u64, u64) {
         match &one.what {
             What::Count { a, b } | What::Bpf { a, b, .. } => (*a, *b),
-            What::Alone { side: Side::A, node } => (self.comparison.trees.0.execs_below(*node), 0),
-            What::Alone { side: Side::B, node } => (0, self.comparison.trees.1.execs_below(*node)),
+            What::Alone { side: Side::A, node, .. } => (self.comparison.trees.0.execs_below(*node), 0),
+            What::Alone { side: Side::B, node, .. } => (0, self.comparison.trees.1.execs_below(*node)),
             _ => (0, 0),
         }
     }
@@ -243,14 +243,14 @@ impl<'a> Maker<'a> {
     /// The role of a line.
     fn role(&self, group: &Group) -> &RoleNode {
         match &group.first.what {
-            What::Alone { side, node } => &self.comparison.tree(*side).nodes[*node],
+            What::Alone { side, node, .. } => &self.comparison.tree(*side).nodes[*node],
             _ => self.nodes(group.first.pair).0,
         }
     }
 
     fn line(&self, group: &Group, label: Vec<u8>, of: &FxHashMap<usize, usize>) -> DiffLine {
         let alone = match &group.first.what {
-            What::Alone { side, node } => Some(self.program(&self.comparison.tree(*side).nodes[*node])),
+            What::Alone { side, node, .. } => Some(self.program(&self.comparison.tree(*side).nodes[*node])),
             _ => None,
         };
         let mut line = DiffLine {

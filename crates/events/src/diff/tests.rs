@@ -1,5 +1,6 @@
 mod causes;
 mod count;
+mod wrappers;
 
 use super::{DiffReport, Gaps, Run, Show, Status, Which, compare};
 use crate::frame::host::{HostFrame, Trace};
@@ -34,7 +35,8 @@ struct Made {
 impl Made {
     /// A COMMAND in this directory, with ids from `first` on.
     fn new(root: &'static str, first: u32, args: &[&str]) -> Made {
-        let mut made = Made { maker: Maker::default(), root, command: first, next: first + 1 };
+        let maker = Maker { start_ns: 99_999_000_000, ..Maker::default() };
+        let mut made = Made { maker, root, command: first, next: first + 1 };
         let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(first), filter: String::new() };
         made.maker.host(&HostFrame::Trace(trace));
         made.exec(first, args);
@@ -52,7 +54,8 @@ impl Made {
 
     fn exec(&mut self, pid: u32, args: &[&str]) {
         let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
-        let exe = names(&format!("/usr/bin/{}", args[0]));
+        let exe = if args[0].starts_with('/') { args[0].to_owned() } else { format!("/usr/bin/{}", args[0]) };
+        let exe = names(&exe);
         let exec =
             payload::Exec { filename: args[0].as_bytes(), exe: &exe, cwd: &names(self.root), argv: &argv, ret: 0 };
         self.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());

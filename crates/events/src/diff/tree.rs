@@ -5,7 +5,7 @@ use super::run::{Did, FileUses, RoleImage, Run, RunRole, TOP, did};
 use super::strings::StringTable;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 
@@ -79,6 +79,8 @@ pub(super) struct Alone {
     pub(super) side: Side,
     pub(super) node: NodeId,
     pub(super) pair: usize,
+    /// It starts a program that corresponds to one of the other run.
+    pub(super) wraps: bool,
 }
 
 /// The corresponding working directories of the two runs, in addition to the first ones: those that only one run has, if their
@@ -261,10 +263,9 @@ fn settle(files: &mut Vec<(u32, Did)>) {
 }
 
 /// Pairs the roles of two runs from the top down: first equal roles, then roles that differ in process ids and random names, then
-/// those with the most arguments in common.
+/// those with the most arguments in common. A program that only one run has may start the one that corresponds, as `timeout 60 make`
+/// and a script named `gcc` do.
 pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Vec<Pair>, Vec<Alone>) {
-    skip_wrappers(a, b);
-    skip_wrappers(b, a);
     let mut pairs = vec![Pair { a: 0, b: 0, parent: 0, changed: false }];
     let mut alone = Vec::new();
     let mut at = 0;
@@ -276,6 +277,8 @@ pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Ve
             left: a.nodes[parent.a].children.clone(),
             right: b.nodes[parent.b].children.clone(),
             found: Vec::new(),
+            lifted: Vec::new(),
+            wrappers: FxHashSet::default(),
         };
         siblings.forked();
         siblings.equal(RoleNode::key);
@@ -283,39 +286,26 @@ pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Ve
         siblings.equal(|node| (node.forked, node.exe, u32::MAX, &node.argv));
         siblings.alike(strings);
         siblings.changed(strings, at == 0);
-        pairs.extend(siblings.found.iter().map(|(a, b, changed)| Pair { a: *a, b: *b, parent: at, changed: *changed }));
-        alone.extend(siblings.left.iter().map(|node| Alone { side: Side::A, node: *node, pair: at }));
-        alone.extend(siblings.right.iter().map(|node| Alone { side: Side::B, node: *node, pair: at }));
+        let Siblings { left, right, found, lifted, wrappers, .. } = siblings;
+        pairs.extend(found.iter().map(|(a, b, changed)| Pair { a: *a, b: *b, parent: at, changed: *changed }));
+        for (side, nodes) in [(Side::A, left), (Side::B, right)] {
+            let of = |node: NodeId| Alone { side, node, pair: at, wraps: wrappers.contains(&(side, node)) };
+            alone.extend(nodes.into_iter().map(of));
+        }
+        for (side, parent, child) in lifted {
+            let tree = if side == Side::A { &mut *a } else { &mut *b };
+            tree.nodes[parent].children.retain(|node| *node != child);
+        }
         at += 1;
     }
     (pairs, alone)
 }
 
-/// The most programs that start another one in turn: `env`, `timeout` and `setpriv` in `setpriv … timeout 60 env A=1 make`, and the
-/// processes that they fork.
+/// The most programs that start another one in turn: `env`, `timeout` and `setpriv` in `setpriv … timeout 60 env A=1 make`.
 const WRAPPERS: usize = 6;
 
-/// Moves the program of a run to the top if programs that only this run has start it.
-fn skip_wrappers(tree: &mut Tree, other: &Tree) {
-    let (&[top], &[like]) = (&tree.nodes[0].children[..], &other.nodes[0].children[..]) else { return };
-    let is_like = |tree: &Tree, node: NodeId| {
-        let (node, like) = (&tree.nodes[node], &other.nodes[like]);
-        (node.forked, node.exe, &node.argv) == (like.forked, like.exe, &like.argv)
-    };
-    let mut at = top;
-    for _ in 0..WRAPPERS {
-        let &[child] = &tree.nodes[at].children[..] else { return };
-        if is_like(tree, at) {
-            return;
-        }
-        if is_like(tree, child) {
-            tree.nodes[at].children.clear();
-            tree.nodes[0].children.insert(0, child);
-            return;
-        }
-        at = child;
-    }
-}
+/// The difference, in thousandths, that a program may have from one that is started by another.
+const INNER: usize = 250;
 
 /// Adds the forked processes that only the other side has. On this side, they all executed a program.
 fn complete(tree: &mut Tree, node: NodeId, other: &Tree, like: NodeId) {
@@ -342,6 +332,24 @@ struct Siblings<'a> {
     left: Vec<NodeId>,
     right: Vec<NodeId>,
     found: Vec<(NodeId, NodeId, bool)>,
+    /// The programs that were paired although another one started them, and their parents.
+    lifted: Vec<(Side, NodeId, NodeId)>,
+    /// The children that started these.
+    wrappers: FxHashSet<(Side, NodeId)>,
+}
+
+/// A child without a counterpart, or a program that it started.
+struct Candidate {
+    node: NodeId,
+    /// The child, and further programs that started this one. Empty for the child.
+    above: Vec<NodeId>,
+    tokens: Vec<u32>,
+}
+
+impl Candidate {
+    fn child(&self) -> NodeId {
+        self.above.first().copied().unwrap_or(self.node)
+    }
 }
 
 impl<'a> Siblings<'a> {
@@ -409,62 +417,138 @@ impl<'a> Siblings<'a> {
         self.forget();
     }
 
-    /// Pairs the children with the most arguments in common.
+    /// Pairs the children, and programs that they started, with the most arguments in common.
     fn changed(&mut self, strings: &mut StringTable, top: bool) {
         if self.left.is_empty() || self.right.is_empty() {
             return;
         }
         let (a, b) = self.trees;
-        let single = self.left.len() == 1 && self.right.len() == 1;
-        let tokens = |tree: &Tree, list: &[NodeId], strings: &mut StringTable| {
-            list.iter().map(|node| sorted(tokens(&tree.nodes[*node], strings))).collect::<Vec<_>>()
-        };
-        let (left, right) = (tokens(a, &self.left, strings), tokens(b, &self.right, strings));
-        let mut holders: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
-        for (at, tokens) in right.iter().enumerate() {
-            for token in tokens.chunk_by(|x, y| x == y).filter_map(<[u32]>::first) {
-                holders.entry(*token).or_default().push(at);
-            }
-        }
-        let mut candidates: Vec<(u64, usize, usize)> = Vec::new();
-        for (one, mine) in left.iter().enumerate() {
-            let rare =
-                mine.iter().filter_map(|token| holders.get(token)).filter(|at| at.len() <= limits::DIFF_SIBLINGS);
-            let mut near: Vec<usize> = rare.flatten().copied().collect();
-            if near.is_empty() {
-                near = (0..right.len().min(limits::DIFF_SIBLINGS)).collect();
-            }
-            near.sort_unstable();
-            near.dedup();
-            for other in near {
-                let (this, that) = (&a.nodes[self.left[one]], &b.nodes[self.right[other]]);
-                let total = mine.len() + right[other].len();
-                let common = 2 * common(mine, &right[other]);
-                let same_program = leaf(strings.get(this.exe)) == leaf(strings.get(that.exe));
-                let enough = 2 * common >= total || single && (same_program || top);
-                if !this.forked && !that.forked && enough {
-                    // In thousandths, so that a long command line does not count more than a short one.
-                    let apart = 1000 - 1000 * common / total.max(1) + usize::from(!same_program);
-                    candidates.push((apart as u64, one, other));
+        let (left, left_inner) = candidates(a, &self.left, strings);
+        let (right, right_inner) = candidates(b, &self.right, strings);
+        let single = left.len() == 1 && right.len() == 1;
+        let mut all = Vec::new();
+        for (left, right) in [(&left, &right), (&left, &right_inner), (&left_inner, &right)] {
+            for (one, other) in near(left, right) {
+                let (this, that) = (&a.nodes[one.node], &b.nodes[other.node]);
+                let (apart, same_program) = apart((this, &one.tokens), (that, &other.tokens), strings);
+                let is_child = one.above.is_empty() && other.above.is_empty();
+                let enough = match is_child {
+                    true => apart <= 500 || single && (same_program || top),
+                    false => apart <= INNER && this.exe == that.exe,
+                };
+                if enough && !this.forked && !that.forked {
+                    // What a script with the name of a program starts may be the program.
+                    let script = if swapped(this, that, strings).is_some() { INNER } else { 0 };
+                    all.push((apart + script + usize::from(!same_program), !is_child, one, other));
                 }
             }
         }
-        candidates.sort_unstable();
-        let (mut used_left, mut used_right) = (FxHashSet::default(), FxHashSet::default());
-        for (_, one, other) in candidates {
-            if !used_left.contains(&one) && !used_right.contains(&other) {
-                used_left.insert(one);
-                used_right.insert(other);
-                self.found.push((self.left[one], self.right[other], true));
+        all.sort_unstable_by_key(|(apart, inner, one, other)| (*apart, *inner, one.node, other.node));
+        let mut paired = [FxHashSet::default(), FxHashSet::default()];
+        for (apart, is_inner, one, other) in all {
+            let sides = [(Side::A, one), (Side::B, other)];
+            let is_free = |(side, of): &(Side, &Candidate)| {
+                let paired = &paired[*side as usize];
+                let wraps = of.above.is_empty() && self.wrappers.contains(&(*side, of.node));
+                !wraps && !paired.contains(&of.node) && !of.above.iter().any(|node| paired.contains(node))
+            };
+            if !sides.iter().all(is_free) {
+                continue;
             }
+            for (side, of) in sides {
+                paired[side as usize].insert(of.node);
+                if let Some(parent) = of.above.last() {
+                    self.lifted.push((side, *parent, of.node));
+                    self.wrappers.insert((side, of.child()));
+                }
+            }
+            self.found.push((one.node, other.node, !is_inner || apart > 0));
         }
-        let mut at = 0;
-        self.left.retain(|_| {
-            at += 1;
-            !used_left.contains(&(at - 1))
-        });
+        self.left.retain(|node| !paired[0].contains(node));
         self.forget();
     }
+}
+
+/// The children with these numbers, and the programs that they started.
+fn candidates(tree: &Tree, list: &[NodeId], strings: &mut StringTable) -> (Vec<Candidate>, Vec<Candidate>) {
+    let mut of = |node: NodeId, above: Vec<NodeId>| {
+        let mut tokens = tokens(&tree.nodes[node], strings);
+        // The directory of a program is not an argument.
+        if let Some(first) = tokens.first_mut() {
+            let name = leaf(strings.get(*first)).to_vec();
+            *first = strings.id(&name);
+        }
+        tokens.sort_unstable();
+        Candidate { node, above, tokens }
+    };
+    let children: Vec<Candidate> = list.iter().map(|node| of(*node, Vec::new())).collect();
+    let mut inner = Vec::new();
+    for child in list {
+        let mut todo = VecDeque::from([(*child, Vec::new())]);
+        let mut room = limits::DIFF_SIBLINGS;
+        while let Some((node, above)) = todo.pop_front().filter(|(_, above)| above.len() < WRAPPERS && room > 0) {
+            let below = tree.nodes[node].children.iter().filter(|node| !tree.nodes[**node].forked).take(room);
+            let above = [&above[..], &[node]].concat();
+            for node in below {
+                room -= 1;
+                inner.push(of(*node, above.clone()));
+                todo.push_back((*node, above.clone()));
+            }
+        }
+    }
+    (children, inner)
+}
+
+/// The candidates that have a rare word in common. One that has none with any is compared with the first ones.
+fn near<'c>(left: &'c [Candidate], right: &'c [Candidate]) -> Vec<(&'c Candidate, &'c Candidate)> {
+    let mut holders: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+    for (at, other) in right.iter().enumerate() {
+        for token in other.tokens.chunk_by(|x, y| x == y).filter_map(<[u32]>::first) {
+            holders.entry(*token).or_default().push(at);
+        }
+    }
+    let mut pairs = Vec::new();
+    for one in left {
+        let holders = one.tokens.iter().filter_map(|token| holders.get(token));
+        let rare = holders.filter(|at| at.len() <= limits::DIFF_SIBLINGS);
+        let mut near: Vec<usize> = rare.flatten().copied().collect();
+        if near.is_empty() {
+            near = (0..right.len().min(limits::DIFF_SIBLINGS)).collect();
+        }
+        near.sort_unstable();
+        near.dedup();
+        pairs.extend(near.into_iter().map(|at| (one, &right[at])));
+    }
+    pairs
+}
+
+/// How much the arguments of two programs differ, in thousandths, so that a long command line does not count more than a short one,
+/// and whether the programs have the same name.
+fn apart(a: (&RoleNode, &[u32]), b: (&RoleNode, &[u32]), strings: &StringTable) -> (usize, bool) {
+    let (mut total, mut shared) = (a.1.len() + b.1.len(), 2 * common(a.1, b.1));
+    let swap = swapped(a.0, b.0, strings);
+    if let Some((one, other)) = swap {
+        // The name of the program is one word.
+        total -= one + other;
+        shared += 2;
+    }
+    let same = swap.is_some() || leaf(strings.get(a.0.exe)) == leaf(strings.get(b.0.exe));
+    (1000 - (1000 * shared / total.max(1)).min(1000), same)
+}
+
+/// If one of two programs is a script with the name of the other, as in `/bin/sh /opt/gcc`: the place of the word in the arguments
+/// that names the program, of both.
+pub(super) fn swapped(a: &RoleNode, b: &RoleNode, strings: &StringTable) -> Option<(usize, usize)> {
+    let named = |script: &RoleNode, program: &RoleNode| {
+        let name = leaf(strings.get(*program.argv.first()?));
+        let is_path = |word: &[u8]| word.contains(&b'/') && leaf(word) == name;
+        (1..=2).find(|at| script.argv.get(*at).is_some_and(|word| is_path(strings.get(*word))))
+    };
+    let called = |node: &RoleNode| node.argv.first().map(|word| leaf(strings.get(*word)));
+    if called(a) == called(b) {
+        return None;
+    }
+    named(b, a).map(|at| (0, at)).or_else(|| named(a, b).map(|at| (at, 0)))
 }
 
 fn shape_of(node: &RoleNode, chance: &Chance, strings: &StringTable) -> Vec<u8> {
@@ -490,11 +574,6 @@ pub(super) fn tokens(node: &RoleNode, strings: &mut StringTable) -> Vec<u32> {
         }
     }
     out
-}
-
-fn sorted(mut tokens: Vec<u32>) -> Vec<u32> {
-    tokens.sort_unstable();
-    tokens
 }
 
 /// Calls `with` for every number in two sorted lists.

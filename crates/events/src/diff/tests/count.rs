@@ -145,20 +145,6 @@ fn a_program_of_the_same_name_from_elsewhere_is_a_difference() {
 }
 
 #[test]
-fn a_program_that_starts_the_command_hides_nothing() {
-    let run = |wrapped: bool, found: bool| {
-        let mut made = Made::new("/w", 100, if wrapped { &["timeout", "60", "make"] } else { &["make"] });
-        let make = if wrapped { made.start(100, &["make"]) } else { 100 };
-        let cc = made.start(make, &["cc", "x.c"]);
-        made.open(cc, "x.h", if found { 3 } else { ENOENT });
-        made
-    };
-    let started = "exec     timeout 60 make: executed only in B";
-    check(run(false, true), run(true, true), &[started]);
-    check(run(false, true), run(true, false), &["missing  ./x.h by cc x.c: found in A, ENOENT in B", started]);
-}
-
-#[test]
 fn of_noise_only_the_same_results_are_noise() {
     // Only the seed is random, the mode is not.
     let args = |seed: &str, mode: &str| {
