@@ -89,6 +89,8 @@ pub enum Effect {
     /// Clear the screen and draw everything again.
     Clear,
     Copy(Vec<u8>),
+    /// Ring the terminal's bell.
+    Bell,
     /// Start a recording, or end the running one.
     Record,
     /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.

@@ -228,6 +228,7 @@ impl App {
             | Action::OnlyDir
             | Action::OnlyUser
             | Action::NotComm => self.add_part(action),
+            Action::Watch => self.toggle_watch(),
             Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.is_about_opens() => {
                 self.screen.calm = !self.screen.calm;
                 self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);

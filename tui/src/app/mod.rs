@@ -40,6 +40,7 @@ pub(crate) mod terminal_keys;
 mod update;
 mod view_kind;
 pub(crate) mod views;
+pub(crate) mod watch;
 pub(crate) mod why;
 
 #[cfg(test)]
@@ -77,6 +78,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 use views::detail::{Detail, Subject, Tab};
 use views::events::{EventList, Listing};
 use views::{View, Views};
+use watch::Watches;
 use why::Reasons;
 
 #[derive(Clone, Debug)]
@@ -137,6 +139,7 @@ pub struct App {
     pub(crate) search: Search,
     pub(crate) detail: Detail,
     pub(crate) views: Views,
+    pub(crate) watches: Watches,
     /// Whether the source was told to count the runs of BPF programs.
     counts_runs: bool,
     /// The state of the events view to return to on Esc, after another view showed a row's events there.
@@ -292,6 +295,7 @@ impl App {
             search: Search::default(),
             detail: Detail::default(),
             views: Views::new(settings.budget),
+            watches: Watches::default(),
             counts_runs: false,
             left: None,
             reasons: Reasons::default(),

@@ -43,7 +43,7 @@ impl App {
             replay.stop_finding();
             replay.nothing_passes = false;
         }
-        self.pipeline.follow(&self.filter.roots());
+        self.follow_roots();
         self.events.list(self.listing());
         self.events.restart(&self.store);
         self.views.tree.nodes.unmatch();

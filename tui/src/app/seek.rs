@@ -16,7 +16,8 @@ const SECOND: u64 = 1_000_000_000;
 impl App {
     /// Continues from a state of the pipeline, or from the start of the recording.
     pub(super) fn restore(&mut self, state: Option<&Batch>, from_start: bool) -> Effects {
-        self.pipeline = pipeline(self.settings.budget, state, &self.filter.roots());
+        self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
+        self.watches.recount();
         self.output = self.pipeline.world().terminal().map(Output::restored);
         if self.output.is_none() && self.screen.shows_output() {
             self.screen.overlay = None;

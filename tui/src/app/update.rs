@@ -162,6 +162,7 @@ impl App {
             replay,
             search,
             searches,
+            watches,
             ..
         } = self;
         let command = pipeline.command();
@@ -176,7 +177,8 @@ impl App {
             let id = store.push(seen, frame);
             let answer = shown.answer(seen);
             let taken = searches.take(id, seen);
-            events.append(id, answer, seen, taken.answered.iter().any(|answered| answered.id == id), store);
+            let watched = watches.count(seen);
+            events.append(id, answer, seen, watched, taken.answered.iter().any(|answered| answered.id == id), store);
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             if answer != Answer::No {
                 search.append(id, seen);
@@ -206,7 +208,9 @@ impl App {
         let others = Memory::of(self).others();
         self.store.set_bound(self.settings.budget.kept(others));
         self.evict();
-        if self.store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
+        let mut effects = self.watched();
+        effects.extend((self.store.next_id() != before).then_some(Effect::Redraw));
+        effects
     }
 
     fn evict(&mut self) {
@@ -248,10 +252,21 @@ impl App {
         let busy = self.busy();
         let rows = if self.replay.is_none() || self.loaded().all() { Rows::All } else { Rows::Some };
         let moment = self.loaded().moment().filter(|_| self.views.shown == View::Tree);
-        let App { pipeline, store, events, detail, views: Views { tree, top, .. }, filter, screen, search, .. } = self;
+        let App {
+            pipeline,
+            store,
+            events,
+            detail,
+            views: Views { tree, top, .. },
+            filter,
+            screen,
+            search,
+            watches,
+            ..
+        } = self;
         let world = pipeline.world();
         let shown = Shown { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
-        events.scan(store, world, SLICE, |stored| {
+        events.scan(store, world, SLICE, watches, |stored| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
                 tree.nodes.matched(process.key);

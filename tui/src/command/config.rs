@@ -4,8 +4,9 @@ use super::say::name;
 use super::usage::BadUsage;
 use crate::app::columns;
 use crate::app::keymap::Keymap;
+use crate::app::watch::Watch;
 use crate::cli;
-use crate::config::{Config, ConfigError, ENTRIES, LISTS};
+use crate::config::{Config, ConfigError, ENTRIES, LISTS, WatchEntry};
 use crate::view::theme::{COLOURS, Look, Role, WEIGHTS};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tracetui_events::filter::{Compiled, FilterOptions, NameLookup};
+use tracetui_events::filter::{Compiled, Filter, FilterOptions, NameLookup};
 use tracetui_events::limits;
 use tracetui_host::confine::{FileAccess, enter_files};
 use tracetui_host::invoker::Invoker;
@@ -65,6 +66,18 @@ impl Loaded {
         let options = FilterOptions { filter: vec![filter.text.clone()], ..FilterOptions::default() };
         let compiled = options.compile(names).map_err(|error| self.bad(&ConfigError::of_filter(filter, &error)))?;
         Ok(Some(compiled))
+    }
+
+    /// The watches of the file.
+    pub(super) fn watches(&self, names: &dyn NameLookup) -> Result<Vec<Watch>, BadUsage> {
+        let watch = |entry: &WatchEntry| {
+            let WatchEntry { name, filter, look, rings, records } = entry;
+            let parsed = Filter::parse(&filter.text, names);
+            let parsed = parsed.map_err(|error| self.bad(&ConfigError::of_filter(filter, &error)))?;
+            let (name, look) = (name.clone(), *look);
+            Ok(Watch { look, rings: *rings, records: *records, ..Watch::new(name, parsed) })
+        };
+        self.config.watches.iter().map(watch).collect()
     }
 
     fn bad(&self, error: &ConfigError) -> BadUsage {
@@ -151,6 +164,10 @@ events = ["time", "pid", "user", "comm", "result", "detail"]
 selection = "black on 214"
 quiet = "bright-black"
 
+[watch]
+ssh = "path~/[.]ssh/"
+shadow = { filter = "path=/etc/shadow", color = "red bold", bell = true, record = true }
+
 [keys]
 pause = ["Space", "F9"]
 only-pid = "F2"
@@ -165,6 +182,12 @@ const PLACE: [&str; 4] = [
 ];
 
 /// The rules for each section.
+const WATCHES: [&str; 4] = [
+    "A watch is a name and a filter, or a table with `filter` and optionally `color` (a look), `bell` and `record` (true or false).",
+    "The header counts its matches, and the list marks them with the name, even those that it would only count. `bell` rings the",
+    "terminal's bell, at most once a second. `record` starts a recording at the first match, which contains the kept events, as the key",
+    "`w` does. Watches do not restrict what is captured. The key `A` adds a watch for the selected row, until tracetui ends.",
+];
 const KEYS: [&str; 5] = [
     "The keys given here replace the keys of the action; [] removes all. They are written as in the help: q, Ctrl-F, F1, Space, PgDn,",
     "Shift-Tab. Other actions in the same place lose these keys. It is an error if an action loses its only key, if two entries of a",
@@ -213,6 +236,7 @@ pub fn markdown() -> String {
     for role in Role::ALL {
         out.push_str(&format!("| `{}` | `{}` | {} |\n", role.name(), Look::of(*role), role.doc()));
     }
+    out.push_str(&format!("\n## `[watch]`\n\n{}", paragraph(&WATCHES)));
     out.push_str(&format!("\n## `[keys]`\n\n[KEYS.md](KEYS.md) lists the actions.\n\n{}", paragraph(&KEYS)));
     out
 }
@@ -237,6 +261,7 @@ pub(super) fn parts() -> Vec<Part> {
         part("Entries", &PLACE, entries.collect()),
         part("[columns]", &COLUMNS, lists.concat()),
         part("[colors]", &[&COLORS[..], &[&words]].concat(), roles.collect()),
+        part("[watch]", &WATCHES, String::new()),
         part("[keys]", &KEYS, keys.collect()),
         part("Example", &[], EXAMPLE.to_owned()),
     ]

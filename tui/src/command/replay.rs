@@ -81,6 +81,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
     // Names of users come from the recording. The filter in the configuration is for all recordings, so a name that this recording
     // does not have is looked up on this machine.
     let names = Names(app.world(), HostNames::read());
+    let watches = loaded.watches(&names)?;
     let (own, text) = match loaded.filter(filters, &names)? {
         Some(default) => {
             let text = default.whole.text_with_ids(&names);
@@ -93,6 +94,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
         }
     };
     let filter = both_filters(&trace.filter, &text);
+    app.watch(watches);
     app.set_filter(&filter).map_err(|error| anyhow!("filter: {}", error.message))?;
     if own.whole.names_kinds() {
         app.show_kinds(own.kinds);

@@ -11,6 +11,7 @@ use crate::app::columns::{self, Columns};
 use crate::app::keymap::{Action, Conflict, KeyError, Keymap, Press};
 use crate::app::row::TimeMode;
 use crate::app::views::View;
+use crate::app::watch;
 use crate::cli::Color;
 use crate::cli::size::{ByteSize, SizeError};
 use crate::view::palette::{PALETTES, Palette};
@@ -34,6 +35,17 @@ pub(crate) struct Config {
     pub no_history: bool,
     pub memory: Option<ByteSize>,
     pub filter: Option<Filter>,
+    pub watches: Vec<WatchEntry>,
+}
+
+/// An entry of the section `[watch]`.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchEntry {
+    pub name: String,
+    pub filter: Filter,
+    pub look: Option<Look>,
+    pub rings: bool,
+    pub records: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,7 +82,7 @@ pub(crate) const ENTRIES: [Entry; 8] = [
     entry("time", "`\"clock\"`, `\"start\"` or `\"delta\"`", "the time format at the start"),
 ];
 
-pub(crate) const SECTIONS: [&str; 3] = ["columns", "colors", "keys"];
+pub(crate) const SECTIONS: [&str; 4] = ["columns", "colors", "watch", "keys"];
 
 /// The tables of columns that can be chosen.
 pub(crate) const LISTS: [(&str, View); 4] =
@@ -171,6 +183,7 @@ impl Config {
                 "time" => config.preferences.time = one_of(key, value, &TIMES)?,
                 "keys" => reader.keys(section(key, value)?, &mut config.preferences.keymap)?,
                 "colors" => reader.colors(section(key, value)?, &mut config.looks)?,
+                "watch" => config.watches = reader.watches(section(key, value)?)?,
                 "columns" => config.preferences.columns = choice(section(key, value)?)?,
                 _ => return Err(unknown_entry(key, value)),
             }
@@ -381,12 +394,49 @@ impl Reader<'_> {
             let Some(role) = Role::ALL.iter().find(|role| role.name() == key.get_ref().as_ref()) else {
                 return Err(unknown_in("colors", "role", key, Role::ALL.iter().map(|role| role.name())));
             };
-            let wrong = || wrong_type(key, value, "a string such as \"black on green\" or \"red bold\"");
-            let text = value.get_ref().as_str().ok_or_else(wrong)?;
-            let look = text.parse::<Look>().map_err(|error| self.wrong_look(&error, text, value.span()))?;
-            looks.set(*role, look);
+            looks.set(*role, self.look(key, value)?);
         }
         Ok(())
+    }
+
+    fn look(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Look, ConfigError> {
+        let wrong = || wrong_type(key, value, "a string such as \"black on green\" or \"red bold\"");
+        let text = value.get_ref().as_str().ok_or_else(wrong)?;
+        text.parse().map_err(|error| self.wrong_look(&error, text, value.span()))
+    }
+
+    /// Each watch is a filter, or a table with a filter.
+    fn watches(&self, table: &DeTable<'_>) -> Result<Vec<WatchEntry>, ConfigError> {
+        const NAMES: [&str; 4] = ["filter", "color", "bell", "record"];
+        let mut watches = Vec::new();
+        for (key, value) in in_order(table) {
+            let name = key.get_ref().to_string();
+            if watches.len() == watch::MOST {
+                return Err(ConfigError::new(key.span(), format!("more than {} watches", watch::MOST)));
+            }
+            let Some(table) = value.get_ref().as_table() else {
+                let filter = self.filter(value)?;
+                watches.push(WatchEntry { name, filter, look: None, rings: false, records: false });
+                continue;
+            };
+            let (mut filter, mut look, mut rings, mut records) = (None, None, false, false);
+            for (key, value) in in_order(table) {
+                match key.get_ref().as_ref() {
+                    "filter" => filter = Some(self.filter(value)?),
+                    "color" => look = Some(self.look(key, value)?),
+                    "bell" => rings = flag(key, value)?,
+                    "record" => records = flag(key, value)?,
+                    _ => return Err(unknown_in("watch", "entry of a watch", key, NAMES.into_iter())),
+                }
+            }
+            let missing = || {
+                ConfigError::new(key.span(), format!("watch `{name}` has no filter"))
+                    .hint(write("filter", "\"path~/[.]ssh/\""))
+            };
+            let filter = filter.ok_or_else(missing)?;
+            watches.push(WatchEntry { name, filter, look, rings, records });
+        }
+        Ok(watches)
     }
 
     fn wrong_look(&self, error: &LookError, text: &str, span: Range<usize>) -> ConfigError {

@@ -385,3 +385,24 @@ fn the_configured_colours_are_drawn() {
     assert_eq!(plain[exec].modifier, Modifier::ITALIC | Modifier::REVERSED);
     assert_eq!(read("").looks.colours(&PALETTES[0], false), Colours::Sixteen);
 }
+
+#[test]
+fn watches_are_filters_or_tables_with_one() {
+    let config = Config::parse(
+        b"[watch]\nssh = \"path~/[.]ssh/\"\nshadow = { filter = \"path=/etc/shadow\", color = \"red bold\", bell = true }",
+    )
+    .expect("good");
+    let watches: Vec<_> =
+        config.watches.iter().map(|w| (w.name.as_str(), w.filter.text.as_str(), w.look.is_some(), w.rings)).collect();
+    assert_eq!(watches, [("ssh", "path~/[.]ssh/", false, false), ("shadow", "path=/etc/shadow", true, true)]);
+    let bad = [
+        ("[watch]\nx = 1", "must be a string"),
+        ("[watch]\nx = { color = \"red\" }", "has no filter"),
+        ("[watch]\nx = { filter = \"err\", colour = \"red\" }", "unknown entry of a watch `colour`"),
+        ("[watch]\nx = { filter = \"err\", bell = 1 }", "must be true or false"),
+    ];
+    for (text, part) in bad {
+        let error = Config::parse(text.as_bytes()).expect_err(text).render("f", text);
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -264,7 +264,12 @@ fn event_line(
         }
         remarks => remarks,
     };
-    let remarks = with_evicted(remarks, evicted);
+    let remarks = if evicted > 0 { with_notes(remarks, &evicted_notes(evicted)) } else { remarks };
+    let watch = app.watches.of(seen);
+    let remarks = match watch {
+        Some(watch) => with_notes(remarks, &[format!("[{}]", watch.name(theme.charset))]),
+        None => remarks,
+    };
     let routine = answered && seen.event.body.exit().is_some();
     let look = look(seen.event.kind());
     let quiet = look == Look::Quiet || found_in.is_some();
@@ -285,6 +290,7 @@ fn event_line(
             _ if seen.event.is_alarm() => Some(theme.loss()),
             Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
+            Column::Comm if let Some(look) = watch.and_then(|watch| watch.look) => Some(theme.look(look)),
             Column::Pid | Column::Ppid | Column::User | Column::Comm if quiet => Some(theme.quiet()),
             Column::Comm if look == Look::Good => Some(theme.strong()),
             _ => None,
@@ -331,16 +337,16 @@ fn event_line(
     line
 }
 
-/// The remarks with the number of evicted opens that the row stands for.
-fn with_evicted(remarks: Vec<String>, evicted: u64) -> Vec<String> {
-    if evicted == 0 {
-        return remarks;
-    }
-    let all = counted(evicted, ["open", "opens"]);
-    let notes = [format!("{all} evicted"), format!("{} evicted", short(evicted))];
+/// How many evicted opens a row stands for, longest first.
+fn evicted_notes(evicted: u64) -> [String; 2] {
+    [format!("{} evicted", counted(evicted, ["open", "opens"])), format!("{} evicted", short(evicted))]
+}
+
+/// The remarks with one of these notes, longest first.
+fn with_notes(remarks: Vec<String>, notes: &[String]) -> Vec<String> {
     let joined =
         remarks.first().into_iter().flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
-    joined.chain(notes.clone()).chain(remarks.iter().cloned()).collect()
+    joined.chain(notes.iter().cloned()).chain(remarks.iter().cloned()).collect()
 }
 
 /// The texts beside a row about the events that have no row of their own, longest first: its run, or the quiet events of its process.

@@ -4,6 +4,7 @@ use super::theme::Theme;
 use super::{Piece, duration, ends, width_of};
 use crate::app::keymap::Action;
 use crate::app::summary::Summary;
+use crate::app::watch::Watch;
 use crate::app::{App, SourceState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -53,12 +54,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
             [capture, rates].concat()
         }
     };
+    let watched = fits(watches(app, theme));
     let spark = fits(vec![Piece::new(sparkline(app, theme), theme.note())]);
     let ring = fits(vec![ring(app, theme)]);
     if running {
         left.extend(fits(host(app, theme)));
     }
     left.extend(figures);
+    left.extend(watched);
     let right = [spark, ring, vec![off, lost]].concat();
     ends(frame, area, &left, &right, theme);
 }
@@ -157,6 +160,16 @@ fn capture(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
             vec![Piece::new("capture", theme.quiet()), Piece::plain(text)]
         }
     }
+}
+
+/// The watches with a match, with the numbers of these.
+fn watches(app: &App, theme: Theme) -> Vec<Piece> {
+    let matched = app.watches.iter().filter(|watch| watch.count > 0);
+    let piece = |watch: &Watch| {
+        let style = watch.look.map_or_else(|| theme.note(), |look| theme.look(look));
+        Piece::new(format!("{} {}", watch.name(theme.charset), short(watch.count)), style)
+    };
+    matched.map(piece).collect()
 }
 
 /// The rate of each captured kind. A narrow screen has no dots between them.

@@ -81,6 +81,8 @@ const ROLES: usize = Role::ALL.len();
 /// The style of the screen and of each role.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Styles {
+    /// Without colours.
+    plain: bool,
     base: Style,
     roles: [Style; ROLES],
 }
@@ -282,7 +284,7 @@ impl Looks {
             let look = self.0[at].unwrap_or_else(|| hues.map_or(default, |hues| default.among(hues)));
             if plain { look.plain() } else { look.coloured() }
         });
-        Colours::Own(Box::leak(Box::new(Styles { base, roles })))
+        Colours::Own(Box::leak(Box::new(Styles { plain, base, roles })))
     }
 }
 
@@ -353,6 +355,16 @@ impl Theme {
             Colours::None => Look::of(role).plain(),
             Colours::Own(styles) => styles.roles[role as usize],
         }
+    }
+
+    /// The style of a look, which may not belong to a role.
+    pub(crate) fn look(self, look: Look) -> Style {
+        let plain = match self.colours {
+            Colours::Sixteen => false,
+            Colours::None => true,
+            Colours::Own(styles) => styles.plain,
+        };
+        if plain { look.plain() } else { look.coloured() }
     }
 
     /// The style of the whole screen, under everything else.

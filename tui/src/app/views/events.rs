@@ -11,6 +11,7 @@ mod runs;
 
 use crate::app::filter::DisplayFilter;
 use crate::app::keymap::Action;
+use crate::app::watch::Watches;
 pub(crate) use fold::{Fold, Line};
 use listing::{At, Rows};
 pub(crate) use listing::{Listing, Quiet};
@@ -130,11 +131,19 @@ impl EventList {
     }
 
     /// Adds an event that was just stored. `answered`: it needs no answer.
-    pub(crate) fn append(&mut self, id: Id, answer: Answer, seen: &EventContext<'_>, answered: bool, store: &Store) {
+    pub(crate) fn append(
+        &mut self,
+        id: Id,
+        answer: Answer,
+        seen: &EventContext<'_>,
+        watched: bool,
+        answered: bool,
+        store: &Store,
+    ) {
         self.passing.append(id, answer);
         let stays = self.stays();
         if let Some(rows) = self.listed.as_mut().filter(|_| answer != Answer::No) {
-            rows.add((id, answer), seen, answered, At::End, store, stays);
+            rows.add((id, answer), seen, watched, answered, At::End, store, stays);
         }
     }
 
@@ -209,13 +218,21 @@ impl EventList {
         self.evicted = EvictedRows::default();
     }
 
-    pub fn scan(&mut self, store: &Store, world: &World, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
+    pub(crate) fn scan(
+        &mut self,
+        store: &Store,
+        world: &World,
+        budget: usize,
+        watches: &Watches,
+        mut ask: impl FnMut(&Stored<'_>) -> Answer,
+    ) {
         let (listed, selected) = (&mut self.listed, self.selected.filter(|_| !self.follow));
         self.passing.scan(store, budget, |stored| {
             let answer = ask(stored);
             if let Some(rows) = listed.as_mut().filter(|_| answer != Answer::No) {
                 stored.with(world, |seen| {
-                    rows.add((stored.id, answer), seen, stored.answered, At::Start, store, |id| selected == Some(id))
+                    let (row, watched) = ((stored.id, answer), watches.of(seen).is_some());
+                    rows.add(row, seen, watched, stored.answered, At::Start, store, |id| selected == Some(id))
                 });
             }
             answer

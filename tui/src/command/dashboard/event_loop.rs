@@ -374,12 +374,18 @@ impl Loop {
         for effect in effects {
             *dirty |= !matches!(
                 effect,
-                Effect::Copy(_) | Effect::Look(..) | Effect::Type(_) | Effect::CommandWindow(..) | Effect::CountRuns(_)
+                Effect::Copy(_)
+                    | Effect::Bell
+                    | Effect::Look(..)
+                    | Effect::Type(_)
+                    | Effect::CommandWindow(..)
+                    | Effect::CountRuns(_)
             );
             match effect {
                 Effect::Quit => return Ok(Next::Leave),
                 Effect::Redraw => {}
                 Effect::Record => self.toggle_recording().await,
+                Effect::Bell => screen.send(b"\x07")?,
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
                 Effect::Seek(ns) => self.seek(ns),
                 Effect::Find(find) => self.find(find)?,

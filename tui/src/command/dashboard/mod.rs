@@ -36,6 +36,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let loaded = Loaded::read(&args.screen.config)?;
     let names = HostNames::read();
     let own_filter = loaded.filter(&args.trace.filters, &names)?;
+    let watches = loaded.watches(&names)?;
     // Unless the options name kinds, those that are off by default (forks) are collected too, so that a key can show past events.
     let trace = cli::TraceArgs { memory: args.trace.memory.or(loaded.config.memory), ..args.trace.clone() };
     let Request { filters, held, options } = Request::read(&trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
@@ -56,7 +57,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         filters: std::mem::take(&mut saved.lines),
         preferences: loaded.config.preferences.clone(),
     };
-    let app = App::new(settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
+    let mut app = App::new(settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
+    app.watch(watches);
     let Session { feed, notes, lookups, .. } = started;
     let shown =
         Trace { feed, command: held, timeline: None, recorder, opener, lookups: Some(lookups), run: args.run.clone() };

@@ -81,6 +81,7 @@ impl Rows {
         &mut self,
         (id, answer): (Id, Answer),
         seen: &EventContext<'_>,
+        watched: bool,
         answered: bool,
         at: At,
         store: &Store,
@@ -91,7 +92,7 @@ impl Rows {
             return self.put(id, answer, at);
         }
         let open = key.is_some_and(|key| self.open.contains(&key));
-        if !open && !self.listing.has_row(event, answered) {
+        if !open && !watched && !self.listing.has_row(event, answered) {
             return self.keep_quiet(id, event.kind(), key);
         }
         let index = &self.index;
