@@ -140,7 +140,7 @@ pub(super) fn draw(
     }
     for (y, rows) in (area.y..area.bottom()).zip(&lines) {
         let Some(line) = row_line(rows, &columns, area.width, app, theme) else { break };
-        let line = if cursor == Some(rows.last) { selected(&line, area.width, theme) } else { line };
+        let line = if cursor == Some(rows.last) && !rows.quiet { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if app.events().rows() == 0 {
@@ -237,6 +237,9 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
 }
 
 fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
+    if rows.quiet {
+        return gap::quiet_line(app.events().pause_before(rows.first, app.store())?, width.into(), app, theme);
+    }
     let id = app.events().row(rows.last)?;
     let stored = app.store().get(id)?;
     let base = TimeBase::of(app, rows.first);

@@ -75,6 +75,9 @@ pub(crate) struct EvictedRows {
     pub new: usize,
 }
 
+/// From which time on a line stands for the events without a row between two rows.
+const PAUSE_NS: u64 = 10_000_000_000;
+
 /// The number of cells per step of sideways scrolling.
 const SIDEWAYS: isize = 8;
 
@@ -341,6 +344,10 @@ impl EventList {
             lines = self.lines_up(self.rows().checked_sub(1), store).take(height).collect();
             lines.reverse();
         }
+        // A click counts lines from the first row.
+        if lines.first().is_some_and(|line| line.quiet) {
+            lines.remove(0);
+        }
         lines
     }
 
@@ -353,14 +360,31 @@ impl EventList {
 
     /// The line of a row, and the lines below.
     fn lines_down(&self, at: usize, store: &Store) -> impl Iterator<Item = Line> {
-        let next = move |at: usize| (at < self.rows()).then(|| self.line(at, store));
-        std::iter::successors(next(at), move |line| next(line.last + 1))
+        let line = move |at: usize| (at < self.rows()).then(|| self.line(at, store));
+        std::iter::successors(line(at), move |above| match above.last + 1 {
+            _ if above.quiet => line(above.last),
+            at if self.pause_before(at, store).is_some() => Some(Line::quiet(at)),
+            at => line(at),
+        })
     }
 
     /// The line of a row, and the lines above.
     fn lines_up(&self, at: Option<usize>, store: &Store) -> impl Iterator<Item = Line> {
         let line = |at| self.line(at, store);
-        std::iter::successors(at.map(line), move |below| below.first.checked_sub(1).map(line))
+        std::iter::successors(at.map(line), move |below| match below.first {
+            at if !below.quiet && self.pause_before(at, store).is_some() => Some(Line::quiet(at)),
+            at => at.checked_sub(1).map(line),
+        })
+    }
+
+    /// How long no event had a row before a row, in nanoseconds, and how many events passed the filter in that time. `None` if it was not
+    /// long, or if there were none.
+    pub(crate) fn pause_before(&self, at: usize, store: &Store) -> Option<(u64, usize)> {
+        let rows = self.listed.as_ref().filter(|rows| rows.listing == Listing::Calm)?;
+        let (above, below) = (rows.index.get(at.checked_sub(1)?)?, self.row(at)?);
+        let long = store.get(below)?.time.0.saturating_sub(store.get(above)?.time.0);
+        let events = (self.passing.place(below) - self.passing.place(above)).saturating_sub(1);
+        (long >= PAUSE_NS && events > 0).then_some((long, events))
     }
 
     /// The line of a row. The selected row is always the last one of its line.
@@ -557,8 +581,8 @@ impl EventList {
         }
         let steps = lines.unsigned_abs() + 1;
         let to = match lines {
-            ..0 => self.lines_up(Some(at), store).take(steps).last(),
-            0.. => self.lines_down(at, store).take(steps).last(),
+            ..0 => self.lines_up(Some(at), store).filter(|line| !line.quiet).take(steps).last(),
+            0.. => self.lines_down(at, store).filter(|line| !line.quiet).take(steps).last(),
         };
         if let Some(id) = to.and_then(|line| self.row(line.last)) {
             self.select(id, height, store);

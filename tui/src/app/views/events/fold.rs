@@ -50,21 +50,28 @@ pub(crate) struct Line {
     pub(crate) last: usize,
     /// Why the rows share a line; `None` for a single row.
     pub(crate) fold: Option<Fold>,
+    /// Whether it is not the line of the row but the one above it, for the events without a row in a long time before it.
+    pub(crate) quiet: bool,
 }
 
 impl Line {
     pub(super) fn of(at: usize) -> Line {
-        Line { first: at, last: at, fold: None }
+        Line { first: at, last: at, fold: None, quiet: false }
+    }
+
+    /// The line above a row, for the events without a row before it.
+    pub(super) fn quiet(at: usize) -> Line {
+        Line { quiet: true, ..Line::of(at) }
     }
 
     /// The line without the rows before `first` and after `last`.
     pub(super) fn cut(self, first: usize, last: usize) -> Line {
         let (first, last) = (self.first.max(first), self.last.min(last));
-        Line { first, last, fold: self.fold.filter(|_| first < last) }
+        Line { first, last, fold: self.fold.filter(|_| first < last), ..self }
     }
 
     pub(super) fn has(&self, at: usize) -> bool {
-        (self.first..=self.last).contains(&at)
+        !self.quiet && (self.first..=self.last).contains(&at)
     }
 
     /// The remark on the folded rows, with their total number. Empty for a single row.

@@ -322,6 +322,26 @@ mod tests {
     }
 
     #[test]
+    fn a_long_time_without_rows_is_a_line() {
+        let mut made = Maker::default();
+        made.exec(7, "cat", &["cat"], 0);
+        made.open(7, "cat", "/a", 3);
+        made.ns += 41_000_000_000;
+        made.open(7, "cat", "/b", 3);
+        made.exec(8, "dog", &["dog"], 0);
+        made.ns += 41_000_000_000;
+        made.exec(9, "cow", &["cow"], 0);
+        let mut app = calm(&mut made);
+        let quiet: Vec<_> = app.events().screen(9, app.store()).iter().map(|line| line.quiet).collect();
+        assert_eq!(quiet, [false, true, false, false], "without events there is no line");
+        assert_eq!(app.events().pause_before(1, app.store()), Some((41_003_000_000, 2)));
+        for (typed, selected) in [("k", 3), ("k", 0), ("j", 3), ("g", 0), ("G", 4)] {
+            keys(&mut app, typed);
+            assert_eq!(app.events().selected(), Some(selected), "{typed}");
+        }
+    }
+
+    #[test]
     fn created_files_of_a_directory_and_bursts_of_execs_are_runs() {
         let create = |made: &mut Maker, number: u32| {
             let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
