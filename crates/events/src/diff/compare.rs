@@ -8,8 +8,9 @@ use super::strings::StringTable;
 use super::tree::{Alone, NodeId, Pair, RoleNode, Side, Tree, each, swapped, tokens};
 use crate::filter::Glob;
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use tracetui_shared::kind::Kind;
 
 /// The result of a role's use of a file in one run.
@@ -464,24 +465,31 @@ impl Comparison<'_> {
             return;
         }
         let chances = (&self.trees.0.chance, &self.trees.1.chance);
-        let shape_of = |(path, _): &(u32, Did), chance: &Chance| {
-            let mut out = Vec::new();
-            shape(strings.get(*path), chance, &mut out);
-            out
+        // Files of the same shape follow each other. Only the hash is kept.
+        let hasher = FxBuildHasher;
+        let shapes = |files: &[(u32, Did)], chance: &Chance| {
+            let mut text = Vec::new();
+            let mut shapes: Vec<(u64, usize)> = (files.iter().enumerate())
+                .map(|(at, (path, _))| {
+                    text.clear();
+                    shape(strings.get(*path), chance, &mut text);
+                    (hasher.hash_one(&text), at)
+                })
+                .collect();
+            shapes.sort_unstable();
+            shapes
         };
-        let mut shapes: HashMap<Vec<u8>, (Vec<usize>, Vec<usize>)> = HashMap::new();
-        a.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file, chances.0)).or_default().0.push(at));
-        b.iter().enumerate().for_each(|(at, file)| shapes.entry(shape_of(file, chances.1)).or_default().1.push(at));
+        let (left, right) = (shapes(a, chances.0), shapes(b, chances.1));
         let (mut same_a, mut same_b) = (FxHashSet::default(), FxHashSet::default());
-        for (left, right) in shapes.values() {
-            for one in left {
-                for other in right.iter().take(limits::DIFF_SIBLINGS) {
-                    let ((path, did), (path_b, did_b)) = (&a[*one], &b[*other]);
-                    let texts = ((strings.get(*path), chances.0), (strings.get(*path_b), chances.1));
-                    if Outcome::of(*did) == Outcome::of(*did_b) && alike(texts.0, texts.1) {
-                        same_a.insert(*path);
-                        same_b.insert(*path_b);
-                    }
+        for (hash, one) in left {
+            let start = right.partition_point(|(other, _)| *other < hash);
+            let others = right[start..].iter().take_while(|(other, _)| *other == hash);
+            for (_, other) in others.take(limits::DIFF_SIBLINGS) {
+                let ((path, did), (path_b, did_b)) = (&a[one], &b[*other]);
+                let texts = ((strings.get(*path), chances.0), (strings.get(*path_b), chances.1));
+                if Outcome::of(*did) == Outcome::of(*did_b) && alike(texts.0, texts.1) {
+                    same_a.insert(*path);
+                    same_b.insert(*path_b);
                 }
             }
         }

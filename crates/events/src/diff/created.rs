@@ -7,11 +7,15 @@
 use super::names::{Chance, RANDOM, changes, is_word, leaf, runs};
 use super::run::did;
 use super::strings::StringTable;
-use super::tree::Tree;
+use super::tree::{Tree, each};
+use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Alternations of letters and digits that an intended name does not have.
 const ALTERNATIONS: usize = 2;
+
+/// A file that a run created, or a directory that it opened.
+const MADE: u8 = did::WROTE | did::DIRECTORY;
 
 /// What a run did at and below a path.
 #[derive(Clone, Copy, Default)]
@@ -25,27 +29,29 @@ struct Below {
 /// Records the words of the own names of both runs.
 pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) {
     let (left, right) = (files(a), files(b));
-    let only = |these: &FxHashMap<u32, u8>, those: &FxHashMap<u32, u8>| {
-        these.keys().filter(|path| !those.contains_key(path)).map(|path| strings.get(*path)).collect::<Vec<_>>()
-    };
     let (only_a, only_b) = (only(&left, &right), only(&right, &left));
-    if only_a.is_empty() || only_b.is_empty() {
+    let made = |only: &[(u32, u8)]| {
+        let made = only.iter().filter(|(_, bits)| bits & MADE != 0).map(|(path, _)| strings.get(*path));
+        made.take(limits::DIFF_PATHS).collect::<Vec<_>>()
+    };
+    let (made_a, made_b) = (made(&only_a), made(&only_b));
+    if made_a.is_empty() || made_b.is_empty() {
         return;
     }
-    let paths: FxHashSet<&[u8]> = only_a.iter().chain(&only_b).flat_map(|path| and_above(path)).collect();
+    let paths: FxHashSet<&[u8]> = made_a.iter().chain(&made_b).flat_map(|path| and_above(path)).collect();
     let (used_a, used_b) = (used(&left, &paths, strings), used(&right, &paths, strings));
-    let own = |only: &[&'_ [u8]], used: &FxHashMap<&[u8], Below>, other: &FxHashMap<&[u8], Below>| {
+    let own = |made: &[&'_ [u8]], used: &FxHashMap<&[u8], Below>, other: &FxHashMap<&[u8], Below>| {
         let is_own =
             |path: &&[u8]| used.get(path).is_some_and(|below| below.made && !below.read) && !other.contains_key(path);
-        let names = only.iter().filter_map(|path| and_above(path).find(is_own)).map(leaf);
+        let names = made.iter().filter_map(|path| and_above(path).find(is_own)).map(leaf);
         names.map(<[u8]>::to_vec).collect::<FxHashSet<_>>()
     };
-    let (names_a, names_b) = (own(&only_a, &used_a, &used_b), own(&only_b, &used_b, &used_a));
+    let (names_a, names_b) = (own(&made_a, &used_a, &used_b), own(&made_b, &used_b, &used_a));
     let (words_a, words_b) = (words(&names_a), words(&names_b));
     // Forms of words that alternate: what precedes the random characters, and the length.
     let alternating = words_a.symmetric_difference(&words_b).filter(|word| changes(word) >= ALTERNATIONS);
     let forms: FxHashSet<_> = alternating.map(|word| form(word)).filter(|(start, _)| !start.is_empty()).collect();
-    let note = |names: &FxHashSet<Vec<u8>>, others: &FxHashSet<Vec<u8>>, chance: &mut Chance| {
+    let note = |names: &FxHashSet<Vec<u8>>, others: &FxHashSet<&[u8]>, chance: &mut Chance| {
         for name in names {
             let differing = || words_of(name).filter(|word| !others.contains(*word));
             let alternate = differing().map(changes).sum::<usize>() >= ALTERNATIONS;
@@ -53,33 +59,48 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
         }
     };
     // A word that the other run has anywhere is not random: `cache` of a journal, and of another file.
-    let all = |only: &[&'_ [u8]]| only.iter().flat_map(|path| words_of(path).map(<[u8]>::to_vec)).collect();
-    let (all_a, all_b): (FxHashSet<Vec<u8>>, FxHashSet<Vec<u8>>) = (all(&only_a), all(&only_b));
-    note(&names_a, &all_b, &mut a.chance);
-    note(&names_b, &all_a, &mut b.chance);
+    let within = |words: &FxHashSet<&'_ [u8]>, only: &[(u32, u8)]| {
+        let all = only.iter().flat_map(|(path, _)| words_of(strings.get(*path)));
+        all.filter(|word| words.contains(word)).collect::<FxHashSet<_>>()
+    };
+    let (of_both_a, of_both_b) = (within(&words_a, &only_b), within(&words_b, &only_a));
+    note(&names_a, &of_both_a, &mut a.chance);
+    note(&names_b, &of_both_b, &mut b.chance);
 }
 
-/// The files of a run, with the bits of all roles.
-pub(super) fn files(tree: &Tree) -> FxHashMap<u32, u8> {
-    let mut files = FxHashMap::default();
-    for (path, did) in tree.nodes.iter().flat_map(|node| &node.opens) {
-        *files.entry(*path).or_default() |= did.bits;
-    }
+/// The files of a run by number, with the bits of all roles.
+pub(super) fn files(tree: &Tree) -> Vec<(u32, u8)> {
+    let mut files: Vec<_> =
+        tree.nodes.iter().flat_map(|node| &node.opens).map(|(path, did)| (*path, did.bits)).collect();
+    files.sort_unstable();
+    files.dedup_by(|(path, bits), (kept, all)| {
+        let same = path == kept;
+        *all |= if same { *bits } else { 0 };
+        same
+    });
     files
 }
 
-/// What a run did at and below each of these paths that it has.
-fn used<'p>(
-    files: &FxHashMap<u32, u8>,
-    paths: &FxHashSet<&'p [u8]>,
-    strings: &StringTable,
-) -> FxHashMap<&'p [u8], Below> {
+/// The bits of one of these files; 0 if it is not there.
+pub(super) fn bits_of(files: &[(u32, u8)], path: u32) -> u8 {
+    files.binary_search_by_key(&path, |(path, _)| *path).map_or(0, |at| files[at].1)
+}
+
+/// The files that the other run does not have.
+fn only(these: &[(u32, u8)], those: &[(u32, u8)]) -> Vec<(u32, u8)> {
+    let mut only = Vec::new();
+    each(these, those, |path, bits, other| only.extend(bits.filter(|_| other.is_none()).map(|bits| (path, bits))));
+    only
+}
+
+/// What a run did at and below each of these paths that it has. All directories above a path are in `paths` too.
+fn used<'p>(files: &[(u32, u8)], paths: &FxHashSet<&'p [u8]>, strings: &StringTable) -> FxHashMap<&'p [u8], Below> {
     let mut found: FxHashMap<&[u8], Below> = FxHashMap::default();
     for (path, bits) in files {
-        for path in and_above(strings.get(*path)).filter_map(|path| paths.get(path)) {
+        for path in and_above(strings.get(*path)).map_while(|path| paths.get(path)) {
             let below = found.entry(path).or_default();
-            below.made |= bits & (did::WROTE | did::DIRECTORY) != 0;
-            below.read |= bits & (did::FOUND | did::WROTE | did::DIRECTORY) == did::FOUND;
+            below.made |= bits & MADE != 0;
+            below.read |= bits & (did::FOUND | MADE) == did::FOUND;
         }
     }
     found

@@ -10,6 +10,7 @@
 //! Some differences cannot be judged from one recording alone (a number that is a process id, a random name). [`alike`] judges
 //! these.
 
+use crate::limits;
 use rustc_hash::FxHashSet;
 use std::collections::HashMap;
 
@@ -345,7 +346,8 @@ impl Chance {
         let at = path.len() - leaf(path).len();
         for (start, word) in runs(path).filter(|(_, word)| is_word(word) && word.len() >= RANDOM) {
             // A name is only random if letters and digits alternate, so that few words are kept.
-            if new && start >= at || changes(word) > 0 {
+            let known = self.created.len() < limits::DIFF_PATHS || self.created.contains_key(word);
+            if known && (new && start >= at || changes(word) > 0) {
                 *self.created.entry(word.to_vec()).or_default() |= new && start >= at;
             }
         }

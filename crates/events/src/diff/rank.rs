@@ -1,7 +1,7 @@
 //! Which differences may follow from others.
 
 use super::compare::{Comparison, Difference, Outcome, Rank, What};
-use super::created::files;
+use super::created::{bits_of, files};
 use super::names::is_message;
 use super::run::did;
 use super::search::Place;
@@ -107,7 +107,7 @@ impl Comparison<'_> {
     fn missed(
         &self,
         made: &FxHashSet<u32>,
-        uses: &[FxHashMap<u32, u8>; 2],
+        uses: &[Vec<(u32, u8)>; 2],
         all: &[Difference],
         strings: &StringTable,
         stops: &mut Stops,
@@ -132,12 +132,12 @@ impl Comparison<'_> {
                     explained.push(one.pair);
                 }
                 What::Missing { path, program: false, .. } if one.what.lacks().is_some() => {
-                    let bits = uses[side as usize].get(path).copied().unwrap_or_default();
+                    let bits = bits_of(&uses[side as usize], *path);
                     perhaps.extend((bits & (did::WROTE | did::DIRECTORY) != 0).then_some(at));
                 }
                 What::Opened { path, a, b } if !is_message(strings.get(*path)) => {
                     let found = if side == Side::A { *a } else { *b };
-                    let bits = uses[side as usize].get(path).copied().unwrap_or_default();
+                    let bits = bits_of(&uses[side as usize], *path);
                     let is_input = found == Outcome::Found && bits & (did::WROTE | did::DIRECTORY) == 0;
                     continued.extend((is_input && strings.get(*path).starts_with(b"./")).then_some(one.pair));
                 }
@@ -170,7 +170,7 @@ impl Comparison<'_> {
     fn not_reached(
         &self,
         facts: &[Facts],
-        uses: &[FxHashMap<u32, u8>; 2],
+        uses: &[Vec<(u32, u8)>; 2],
         all: &[Difference],
         strings: &StringTable,
         stops: &mut Stops,
@@ -203,7 +203,7 @@ impl Comparison<'_> {
                         perhaps.extend((open(one.pair, side.other()) && !is_message(strings.get(path))).then_some(at));
                     } else if open(one.pair, side) {
                         continued.insert(one.pair);
-                        let bits = |side: Side| uses[side as usize].get(&path).copied().unwrap_or_default();
+                        let bits = |side: Side| bits_of(&uses[side as usize], path);
                         // An input that no process of the failed run has.
                         let is_input =
                             bits(side) & (did::WROTE | did::DIRECTORY) == 0 && bits(side.other()) & did::FOUND == 0;

@@ -5,7 +5,8 @@ use super::run::{Did, did};
 use super::strings::StringTable;
 use super::tree::each;
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashSet};
+use std::hash::BuildHasher;
 
 /// The most components of a name that was looked for: `sys/types.h` has two.
 const COMPONENTS: usize = 4;
@@ -59,19 +60,31 @@ pub(super) fn searches(
     failed: (bool, bool),
     strings: &StringTable,
 ) -> Vec<Search> {
-    let name = |path: u32| leaf(strings.get(path));
-    let mut files: FxHashMap<&[u8], Vec<File>> = differ.iter().map(|path| (name(*path), Vec::new())).collect();
+    // The names of the files as hashes, and the files by them.
+    let name = |path: u32| FxBuildHasher.hash_one(leaf(strings.get(path)));
+    let mut names: Vec<u64> = differ.iter().map(|path| name(*path)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut files: Vec<(u64, File)> = Vec::new();
     each(a, b, |path, a, b| {
-        if let Some(same) = files.get_mut(name(path)) {
-            same.push((path, a, b));
-        }
+        let name = name(path);
+        files.extend(names.binary_search(&name).is_ok().then_some((name, (path, a, b))));
     });
+    // Stable: the files of a name stay in their order.
+    files.sort_by_key(|(name, _)| *name);
     let mut explained: FxHashSet<u32> = FxHashSet::default();
     let mut found = Vec::new();
     for path in differ {
-        let same = files.get(name(*path)).filter(|same| same.len() <= limits::DIFF_DIRECTORIES);
-        let Some(same) = same.filter(|_| !explained.contains(path)) else { continue };
-        if let Some(search) = search(strings.get(*path), same, failed, strings) {
+        let name = name(*path);
+        let start = files.partition_point(|(other, _)| *other < name);
+        let same = files[start..].iter().take_while(|(other, _)| *other == name).take(limits::DIFF_DIRECTORIES + 1);
+        let same: Vec<File> = same.map(|(_, file)| *file).collect();
+        // A file that was looked for in one place only explains a failure.
+        let may_explain = same.len() > 1 || failed.0 || failed.1;
+        if !may_explain || same.len() > limits::DIFF_DIRECTORIES || explained.contains(path) {
+            continue;
+        }
+        if let Some(search) = search(strings.get(*path), &same, failed, strings) {
             explained.extend(&search.paths);
             found.push(search);
         }

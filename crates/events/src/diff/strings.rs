@@ -1,5 +1,6 @@
 //! Byte strings by number. Each is kept once.
 
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ const ENTRY: usize = 96;
 #[derive(Debug, Default)]
 pub(super) struct StringTable {
     /// Hashed with a random key: the strings are from outside.
-    ids: HashMap<Arc<[u8]>, u32>,
+    ids: HashMap<Arc<[u8]>, u32, RandomState>,
     list: Vec<Arc<[u8]>>,
     bytes: usize,
 }
@@ -25,7 +26,7 @@ impl StringTable {
     }
 
     pub(super) fn close(&mut self) {
-        self.ids = HashMap::new();
+        self.ids = HashMap::default();
     }
 
     /// The strings, in the order of their numbers.
