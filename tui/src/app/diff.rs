@@ -237,6 +237,9 @@ mod tests {
         app.update(Input::Comparing([34, 80]));
         let progress = "  comparing with good.ttr: A 34 %, B 80 % read; Esc cancels";
         assert_eq!((screen(&mut app)[3].as_str(), app.views.shown), (progress, View::Diff));
+        app.update(Input::Comparing([100, 100]));
+        let progress = "  comparing with good.ttr: both are read, looking for differences; Esc cancels";
+        assert_eq!(screen(&mut app)[3].as_str(), progress);
         // It goes on while another view is shown.
         keys(&mut app, "1D");
         assert_eq!((app.views.shown, app.is_typing()), (View::Diff, false));

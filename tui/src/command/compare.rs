@@ -14,9 +14,21 @@ use tracetui_events::playback::{Playback, Played, Step};
 use tracetui_events::text::{counted, grouped};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// The memory for reading a recording and for its data, of its share in bytes. A quarter is for reading, and an eighth for the comparison.
-pub(super) fn shares(share: u64) -> (Budget, usize) {
-    (Budget::new(share / 4), usize::try_from(share / 8 * 5).unwrap_or(usize::MAX))
+/// The memory for a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    pub(super) reading: Budget,
+    pub(super) data: usize,
+    /// The name of the limit.
+    pub(super) limit: &'static str,
+}
+
+impl Memory {
+    /// The share of a run in bytes. A quarter is for reading, and an eighth for the comparison.
+    pub(super) fn of(share: u64, limit: &'static str) -> Memory {
+        let data = usize::try_from(share / 8 * 5).unwrap_or(usize::MAX);
+        Memory { reading: Budget::new(share / 4), data, limit }
+    }
 }
 
 /// One of two runs, and what may be missing in it.
@@ -32,6 +44,9 @@ pub(super) struct Side {
     /// Notes on the unreadable and missing parts.
     remarks: Vec<String>,
 }
+
+/// The remark on a run that goes on.
+pub(super) const STILL_RUNS: &str = "B is still running: what its living processes lack may come";
 
 /// Reads a run.
 pub(super) type Read<'a> = Box<dyn FnOnce() -> Result<Side> + Send + 'a>;
@@ -60,10 +75,10 @@ impl Side {
     pub(super) fn read(
         mut playback: Playback,
         name: String,
-        share: usize,
+        memory: Memory,
         mut goes_on: impl FnMut(&Playback) -> bool,
     ) -> Result<Side> {
-        let mut run = Run::new(share);
+        let mut run = Run::new(memory.data);
         let mut take = |played: &Played<'_>| {
             run.take(played.context);
             Disposition::Delivered
@@ -80,23 +95,25 @@ impl Side {
             note_absent(&mut run, recorded & wanted, recording.pipeline().world());
         }
         run.gaps.incomplete |= damaged || early || partial;
-        remarks.extend(close(&mut run, &playback.account(), &name));
+        remarks.extend(close(&mut run, &playback.account(), &name, memory.limit));
         let counts = run.counts();
         Ok(Side { run, name, filter, damaged, early, counts, remarks })
     }
 
-    /// A trace on the screen, from its kept events. `missing` says why events may be missing.
+    /// A trace on the screen, from its kept events. `missing` says why events may be missing, `runs` whether more may come.
     pub(super) fn of_kept(
         mut run: Run,
         world: &World,
         (name, filter): (String, String),
-        (account, kinds): (&Account, KindSet),
-        missing: Vec<String>,
+        (account, kinds, limit): (&Account, KindSet, &str),
+        (missing, runs): (Option<String>, bool),
     ) -> Side {
         note_absent(&mut run, kinds, world);
-        run.gaps.incomplete |= !missing.is_empty();
-        let mut remarks = missing;
-        remarks.extend(close(&mut run, account, &name));
+        run.gaps.incomplete |= missing.is_some();
+        run.gaps.running = runs;
+        let running = runs.then(|| STILL_RUNS.to_owned());
+        let mut remarks: Vec<String> = running.into_iter().chain(missing).collect();
+        remarks.extend(close(&mut run, account, &name, limit));
         let counts = run.counts();
         Side { run, name, filter, damaged: false, early: false, counts, remarks }
     }
@@ -104,12 +121,13 @@ impl Side {
     /// Whether events may be missing.
     fn has_gaps(&self) -> bool {
         let gaps = &self.run.gaps;
-        gaps.sum() > 0 || gaps.full || gaps.incomplete
+        gaps.sum() > 0 || gaps.full || gaps.incomplete || gaps.running
     }
 
     /// Whether all of it is compared, beside what was lost.
     pub(super) fn is_whole(&self) -> bool {
-        !self.run.gaps.incomplete && !self.run.gaps.full
+        let gaps = &self.run.gaps;
+        !gaps.incomplete && !gaps.full && !gaps.running
     }
 
     fn has_no_opens(&self) -> bool {
@@ -129,7 +147,7 @@ fn note_absent(run: &mut Run, kinds: KindSet, world: &World) {
 }
 
 /// Takes the losses from the account, since a filter may have rejected their rows. Returns notes on them.
-fn close(run: &mut Run, account: &Account, name: &str) -> Vec<String> {
+fn close(run: &mut Run, account: &Account, name: &str, limit: &str) -> Vec<String> {
     run.close();
     let gaps = &mut run.gaps;
     for (kind, lost) in Kind::PROBED.into_iter().zip(&mut gaps.lost) {
@@ -142,7 +160,7 @@ fn close(run: &mut Run, account: &Account, name: &str) -> Vec<String> {
         let records = counted(gaps.sum(), ["record", "records"]);
         format!("{name}: lost {records}: differences that they may explain are reported as unknown")
     });
-    let full = gaps.full.then(|| format!("{name}: exceeds --memory: the rest is not compared"));
+    let full = gaps.full.then(|| format!("{name}: exceeds {limit}: the rest is not compared"));
     lost.into_iter().chain(full).collect()
 }
 
@@ -153,8 +171,13 @@ pub(super) fn evicted_text(name: &str, events: u64) -> String {
 }
 
 /// The differences between the last run and the others, and notes on what they depend on. `filtered`: a filter of this reading applies
-/// to all.
-pub(super) fn compare(sides: Vec<Side>, ignored: &[Glob], filtered: bool) -> Result<(DiffReport, Vec<String>)> {
+/// to all. It fails if it does not go on.
+pub(super) fn compare(
+    sides: Vec<Side>,
+    ignored: &[Glob],
+    filtered: bool,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<(DiffReport, Vec<String>)> {
     let mut notes: Vec<String> = sides.iter().flat_map(|side| side.remarks.clone()).collect();
     if sides.iter().any(|side| side.filter != sides[0].filter) {
         notes.push("the recordings were made with different filters".to_owned());
@@ -163,7 +186,7 @@ pub(super) fn compare(sides: Vec<Side>, ignored: &[Glob], filtered: bool) -> Res
     let (whole, gaps) = (sides.iter().all(Side::is_whole), sides.iter().any(Side::has_gaps));
     let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
     let (Some(b), a) = (runs.pop(), runs.remove(0)) else { bail!("no recordings") };
-    let report = diff::compare(a, runs, b, ignored);
+    let Some(report) = diff::compare_while(a, runs, b, ignored, goes_on) else { bail!("the comparison was stopped") };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     notes.extend(
         report

@@ -1,6 +1,6 @@
 //! `tracetui diff`: what one run did that another did not.
 
-use super::compare::{Read, Side, all, compare, shares};
+use super::compare::{Memory, Read, Side, all, compare};
 use super::say::{charset, name, say};
 use super::usage::BadUsage;
 use crate::cli::{self, ReportFormat};
@@ -23,10 +23,10 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
         return Err(BadUsage("only one of the recordings can be stdin".into()).into());
     }
     let filters = FilterOptions::from(&args.filters);
-    let (budget, share) = shares(args.memory.0 / args.files.len() as u64);
+    let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
-        let playback = Playback::open(std::slice::from_ref(file), &filters, budget, AtEnd::Stop)?;
-        Side::read(playback, name(file), share, |_| true)
+        let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
+        Side::read(playback, name(file), memory, |_| true)
     };
     let mut sides = all(args.files.iter().map(|file| -> Read<'_> { Box::new(|| read(file)) }).collect())?;
     // Compare with the good run that lacks the least.
@@ -36,7 +36,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     files[..=base].rotate_right(1);
     let whole = sides.iter().all(Side::is_whole);
     let summary: Vec<_> = files.iter().zip(&sides).map(|(file, side)| side_json(side, file)).collect();
-    let (report, mut notes) = compare(sides, &args.ignore, filters != FilterOptions::default())?;
+    let (report, mut notes) = compare(sides, &args.ignore, filters != FilterOptions::default(), &|| true)?;
     let result = notes.pop();
     notes.iter().for_each(say);
     let show = Show { rest: args.all, noise: args.noise };

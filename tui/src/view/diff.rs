@@ -48,7 +48,11 @@ pub(super) fn progress(app: &App) -> Option<String> {
     let with = text::escaped(with.as_bytes(), text::Mode::Screen);
     let cancels =
         if app.views.shown == View::Diff { format!("; {} cancels", app.key_of(Action::Back)) } else { String::new() };
-    Some(format!("comparing with {with}: A {a} %, B {b} % read{cancels}"))
+    let read = match (a, b) {
+        (100, 100) => "both are read, looking for differences".to_owned(),
+        _ => format!("A {a} %, B {b} % read"),
+    };
+    Some(format!("comparing with {with}: {read}{cancels}"))
 }
 
 fn sign(which: Which) -> &'static str {
@@ -169,6 +173,12 @@ fn sides(diff: &Diff, row: &Row, compared: &Compared, page: &Page<'_>) -> Vec<Li
         (_, Some(line)) => {
             for (at, subject) in line.subject.iter().enumerate() {
                 named(if at == 0 { "of" } else { "" }, &safe(subject), theme.strong());
+            }
+            if line.status == Status::Unknown {
+                let why = "unknown: B may lack the events of these differences, so they have no results";
+                named("", why, plain);
+                named("", &safe(&line.text()), plain);
+                return lines;
             }
             named("A", &safe(&line.a), style_of(line, theme));
             named("B", &safe(&line.b), style_of(line, theme));

@@ -187,32 +187,30 @@ pub(super) struct Comparison<'a> {
 type Both<'a, T> = (&'a [(u32, T)], &'a [(u32, T)]);
 
 impl Comparison<'_> {
-    /// All differences that are not ignored, in the order of the pairs.
-    pub(super) fn differences(&self, strings: &mut StringTable) -> Vec<Difference> {
+    /// All differences that are not ignored, in the order of the pairs. `None` if it does not go on.
+    pub(super) fn differences(&self, strings: &mut StringTable, goes_on: &dyn Fn() -> bool) -> Option<Vec<Difference>> {
         let mut all = Vec::new();
         self.unrecorded(&mut all);
         for (at, pair) in self.pairs.iter().enumerate().skip(1) {
+            goes_on().then_some(())?;
             self.of_pair(at, *pair, strings, &mut all);
         }
         for alone in &self.counted_alone(strings) {
-            let (gaps, tree) = match alone.side {
-                Side::A => (self.gaps.1, self.trees.0),
-                Side::B => (self.gaps.0, self.trees.1),
-            };
+            let tree = self.tree(alone.side);
             let node = &tree.nodes[alone.node];
             let what = What::Alone { side: alone.side, node: alone.node, wraps: alone.wraps };
-            let lost = gaps.may_lack_processes() || node.orphan && self.may_misplace();
+            let lost = self.may_lack_processes(alone.side.other(), alone.pair) || node.orphan && self.may_misplace();
             if self.compares(Kind::Exec) && tree.execs_below(alone.node) > 0 {
                 all.push(difference(alone.pair, what, lost.then(|| alone.side.other())));
             }
-            self.loads_alone(*alone, tree, gaps, &mut all);
+            self.loads_alone(*alone, tree, &mut all);
         }
         self.drop_created_in_both(&mut all);
         self.drop_exchanged(&mut all);
         if !self.ignored.is_empty() {
             all.retain_mut(|one| !self.is_ignored(one, strings));
         }
-        all
+        goes_on().then_some(all)
     }
 
     /// The roles of one run. Those that are ignored are replaced by their children.
@@ -236,6 +234,21 @@ impl Comparison<'_> {
     /// Whether both runs recorded a kind.
     fn compares(&self, kind: Kind) -> bool {
         !self.gaps.0.lacks(kind) && !self.gaps.1.lacks(kind)
+    }
+
+    /// Whether events of a kind of the role may be missing on a side: they were lost, or the process still runs.
+    fn may_lack(&self, side: Side, kind: Kind, pair: usize) -> bool {
+        self.gaps(side).may_lack(kind) || self.runs(side, pair)
+    }
+
+    /// Whether processes that the role started may be missing on a side.
+    fn may_lack_processes(&self, side: Side, pair: usize) -> bool {
+        self.gaps(side).may_lack_processes() || self.runs(side, pair)
+    }
+
+    /// Whether the run goes on, and a process of the role has not ended. Above all, processes may always come.
+    fn runs(&self, side: Side, pair: usize) -> bool {
+        self.gaps(side).running && (pair == 0 || self.node(pair, side).living > 0)
     }
 
     /// Whether processes may be in the wrong place of a tree.
@@ -282,8 +295,8 @@ impl Comparison<'_> {
             all.push(difference(at, What::User { a: users.0, b: users.1 }, None));
         }
         if compares_execs && a.execs != b.execs {
-            let fewer = if a.execs < b.execs { (Side::A, self.gaps.0) } else { (Side::B, self.gaps.1) };
-            let unknown = fewer.1.may_lack_processes().then_some(fewer.0);
+            let fewer = if a.execs < b.execs { Side::A } else { Side::B };
+            let unknown = self.may_lack_processes(fewer, pair.parent).then_some(fewer);
             all.push(difference(at, What::Count { a: a.execs, b: b.execs }, unknown));
         }
         if self.compares(Kind::Exec) {
@@ -368,7 +381,7 @@ impl Comparison<'_> {
     /// Compares the programs that two roles could not execute. Compares names only, because execvp(3) tries the directories of
     /// PATH.
     fn programs(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
-        let lost = |side: Side| self.gaps(side).may_lack_processes().then_some(side);
+        let lost = |side: Side| self.may_lack_processes(side, at).then_some(side);
         let by_name = |tries: &[(u32, Did)], strings: &mut StringTable| {
             let mut names: BTreeMap<u32, Did> = BTreeMap::new();
             for (path, did) in tries {
@@ -391,7 +404,7 @@ impl Comparison<'_> {
 
     /// Compares the outcomes of connections.
     fn peers(&self, (a, b): Both<'_, Did>, at: usize, all: &mut Vec<Difference>) {
-        let lost = |side: Side| self.gaps(side).may_lack(Kind::Tcp).then_some(side);
+        let lost = |side: Side| self.may_lack(side, Kind::Tcp, at).then_some(side);
         each(a, b, |peer, left, right| {
             let of = |did: Option<Did>| did.map_or(Outcome::Untouched, Outcome::of);
             let (a, b) = (of(left), of(right));
@@ -411,7 +424,7 @@ impl Comparison<'_> {
 
     /// Compares the files of two roles.
     fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
-        let lost = |side: Side| self.gaps(side).may_lack(Kind::Open).then_some(side);
+        let lost = |side: Side| self.may_lack(side, Kind::Open, at).then_some(side);
         let (mut both, mut only_a, mut only_b, mut accesses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         each(a, b, |path, left, right| match (left, right) {
             (Some(left), Some(right)) => {
@@ -501,19 +514,22 @@ impl Comparison<'_> {
         each(a, b, |what, a, b| {
             let (a, b) = (a.unwrap_or(0), b.unwrap_or(0));
             if a != b {
-                let (fewer, gaps) = if a < b { (Side::A, self.gaps.0) } else { (Side::B, self.gaps.1) };
-                all.push(difference(at, What::Bpf { what, a, b }, gaps.may_lack(Kind::Bpf).then_some(fewer)));
+                let fewer = if a < b { Side::A } else { Side::B };
+                let unknown = self.may_lack(fewer, Kind::Bpf, at).then_some(fewer);
+                all.push(difference(at, What::Bpf { what, a, b }, unknown));
             }
         });
     }
 
     /// The BPF calls of processes that only one run has.
-    fn loads_alone(&self, alone: Alone, tree: &Tree, other: &Gaps, all: &mut Vec<Difference>) {
+    fn loads_alone(&self, alone: Alone, tree: &Tree, all: &mut Vec<Difference>) {
         let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
         for node in tree.below(alone.node).filter(|_| self.compares(Kind::Bpf)) {
             tree.nodes[node].loads.iter().for_each(|(what, count)| *sums.entry(*what).or_default() += count);
         }
-        let lost = (other.may_lack(Kind::Bpf) || other.may_lack_processes()).then(|| alone.side.other());
+        let other = alone.side.other();
+        let lost = self.may_lack(other, Kind::Bpf, alone.pair) || self.may_lack_processes(other, alone.pair);
+        let lost = lost.then_some(other);
         for (what, count) in sums {
             let (a, b) = if alone.side == Side::A { (count, 0) } else { (0, count) };
             all.push(difference(alone.pair, What::Bpf { what, a, b }, lost));

@@ -49,20 +49,32 @@ use tree::Tree;
 /// Compares run B with run A. `more` are other runs that are as good as A: what differs between them and A is noise. Differences of
 /// files, programs, addresses and arguments that match `ignored` do not count.
 pub fn compare(a: Run, more: Vec<Run>, b: Run, ignored: &[Glob]) -> DiffReport {
+    compare_while(a, more, b, ignored, &|| true).unwrap_or_default()
+}
+
+/// The same, while `goes_on`; `None` afterwards.
+pub fn compare_while(
+    a: Run,
+    more: Vec<Run>,
+    b: Run,
+    ignored: &[Glob],
+    goes_on: &dyn Fn() -> bool,
+) -> Option<DiffReport> {
     let mut strings = StringTable::default();
     let gaps = a.gaps.clone();
     let directories: Vec<_> = more.iter().chain([&b]).map(|other| tree::same_directories(&a, other)).collect();
     let base = Tree::of(a, &[], &mut strings);
     let mut noise = Noise::default();
     for (other, directories) in more.into_iter().zip(&directories) {
-        let of = Against { gaps: (&gaps, &other.gaps.clone()), ignored };
+        let of = Against { gaps: (&gaps, &other.gaps.clone()), ignored, goes_on };
         let other = Tree::of(other, directories, &mut strings);
         of.compare(base.clone(), other, &mut strings, |comparison, all, strings| {
             noise.learn(comparison, &all, strings)
-        });
+        })?;
     }
     let same = directories.into_iter().next_back().unwrap_or_default();
-    let of = Against { gaps: (&gaps, &b.gaps.clone()), ignored };
+    let of = Against { gaps: (&gaps, &b.gaps.clone()), ignored, goes_on };
+    goes_on().then_some(())?;
     let b = Tree::of(b, &same, &mut strings);
     of.compare(base, b, &mut strings, |comparison, all, strings| {
         let (mut all, noise) = noise.split(comparison, all, strings);
@@ -75,6 +87,7 @@ pub fn compare(a: Run, more: Vec<Run>, b: Run, ignored: &[Glob]) -> DiffReport {
 struct Against<'a> {
     gaps: (&'a Gaps, &'a Gaps),
     ignored: &'a [Glob],
+    goes_on: &'a dyn Fn() -> bool,
 }
 
 impl Against<'_> {
@@ -84,12 +97,14 @@ impl Against<'_> {
         mut b: Tree,
         strings: &mut StringTable,
         done: impl FnOnce(&Comparison<'_>, Vec<Difference>, &StringTable) -> R,
-    ) -> R {
+    ) -> Option<R> {
+        let Against { gaps, ignored, goes_on } = *self;
+        goes_on().then_some(())?;
         created::note_own_names(&mut a, &mut b, strings);
+        goes_on().then_some(())?;
         let (pairs, alone) = tree::pair(&mut a, &mut b, strings);
-        let Against { gaps, ignored } = *self;
         let comparison = Comparison { trees: (&a, &b), gaps, pairs: &pairs, alone: &alone, ignored };
-        let all = comparison.differences(strings);
-        done(&comparison, all, strings)
+        let all = comparison.differences(strings, goes_on)?;
+        Some(done(&comparison, all, strings))
     }
 }

@@ -270,7 +270,7 @@ impl Comparison<'_> {
         &self.node(pair, side).exits
     }
 
-    fn node(&self, pair: usize, side: Side) -> &RoleNode {
+    pub(super) fn node(&self, pair: usize, side: Side) -> &RoleNode {
         let pair = self.pairs[pair];
         if side == Side::A { &self.trees.0.nodes[pair.a] } else { &self.trees.1.nodes[pair.b] }
     }

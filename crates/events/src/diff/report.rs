@@ -39,7 +39,7 @@ enum Key {
     Opened { path: u32, a: Outcome, b: Outcome },
     Access { path: u32, a: Did, b: Did },
     Unrecorded { kind: Kind, side: Side },
-    Unknown { kind: &'static str, side: Side },
+    Unknown { kind: &'static str, side: Side, both: bool },
 }
 
 /// Differences that share a line.
@@ -196,7 +196,7 @@ impl<'a> Maker<'a> {
 
     fn key(&self, one: &Difference) -> Key {
         if let (Some(side), false) = (one.unknown, matches!(one.what, What::Unrecorded { .. })) {
-            return Key::Unknown { kind: word(&one.what), side };
+            return Key::Unknown { kind: word(&one.what), side, both: which(&one.what) == Which::Both };
         }
         let pair = self.comparison.pairs[one.pair];
         let (a, b) = self.nodes(one.pair);
@@ -358,12 +358,12 @@ impl<'a> Maker<'a> {
                 line.process.clear();
                 line.what = format!("{} events: not recorded in {}", kind.name(), side.name()).into_bytes();
             }
-            Key::Unknown { kind, side } => {
-                let seen = side.other();
+            Key::Unknown { kind, side, both } => {
+                let seen = if *both { String::new() } else { format!(", seen only in {}", side.other().name()) };
                 let few = if group.members == 1 { join(&[b", by ", &line.process]) } else { Vec::new() };
                 let count = counted(group.members as u64, ["difference", "differences"]);
                 let gaps = self.comparison.gaps(*side);
-                let sentence = format!(", seen only in {}: {} {}", seen.name(), side.name(), reason(gaps));
+                let sentence = format!("{seen}: {} {}", side.name(), reason(gaps));
                 let differences = format!("{count} of kind {kind}");
                 line.what = join(&[differences.as_bytes(), &few, sentence.as_bytes()]);
             }
@@ -534,10 +534,11 @@ fn which(what: &What) -> Which {
 /// The events that may have been lost, for the end of a sentence.
 fn reason(gaps: &Gaps) -> String {
     let lost = gaps.sum();
-    match (gaps.incomplete, gaps.full, lost) {
-        (_, _, 1..) => format!("lost {}", counted(lost, ["event", "events"])),
-        (true, _, _) => "is incomplete".into(),
-        (_, true, _) => "exceeds --memory".into(),
+    match gaps {
+        _ if lost > 0 => format!("lost {}", counted(lost, ["event", "events"])),
+        Gaps { incomplete: true, .. } => "is incomplete".into(),
+        Gaps { full: true, .. } => "does not fit in memory".into(),
+        Gaps { running: true, .. } => "is still running".into(),
         _ => "may lack events".into(),
     }
 }

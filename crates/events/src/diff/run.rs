@@ -92,6 +92,8 @@ pub(super) struct RunRole {
     pub(super) parent: RoleId,
     pub(super) image: RoleImage,
     pub(super) execs: u64,
+    /// Its processes that have not ended, with those that it forked and that have not executed a program.
+    pub(super) living: u64,
     /// The lowest user id at an exec; `u32::MAX` without one.
     pub(super) uid: u32,
     /// Wait statuses, each with its count.
@@ -124,6 +126,8 @@ pub struct Gaps {
     pub other: u64,
     /// Whether the recording ends early, or a part of it cannot be read.
     pub incomplete: bool,
+    /// Whether the run goes on: what its living processes lack may come.
+    pub running: bool,
     /// Whether the memory limit was reached: [`limits::DIFF_MEMORY`].
     pub full: bool,
 }
@@ -257,6 +261,7 @@ impl Run {
             Body::Exec(exec) => self.tried(role, process, exec),
             Body::Open(open) => self.opened(role, process, open),
             Body::Exit(exit) => {
+                self.lives(role, -1);
                 if let Some(role) = self.roles.get_mut(role as usize) {
                     let status = exit.record.status & 0xffff;
                     *role.exits.entry(status).or_default() += 1;
@@ -292,6 +297,14 @@ impl Run {
     pub fn close(&mut self) {
         (self.live, self.index, self.known, self.argv_ids) = Default::default();
         self.strings.close();
+    }
+
+    /// Counts a process of a role that began or ended.
+    fn lives(&mut self, role: RoleId, change: i64) {
+        let base = self.base(role) as usize;
+        if let Some(role) = self.roles.get_mut(base) {
+            role.living = role.living.saturating_add_signed(change);
+        }
     }
 
     /// Whether new data still fits.
@@ -368,6 +381,10 @@ impl Run {
             (true, Some(cwd)) => cwd,
             _ => self.strings.id(&process.image.cwd),
         };
+        if let Some(before) = known {
+            self.lives(before, -1);
+        }
+        self.lives(role, 1);
         let time = seen.event.header.time.0;
         let live = self.live.entry(process.key).or_insert(Live { execs: 0, role, cwd, before: Vec::new() });
         if live.role != role && live.before.len() < limits::DIFF_DEPTH {
@@ -396,6 +413,7 @@ impl Run {
             parent,
             image,
             execs,
+            living: 0,
             uid,
             exits,
             process,

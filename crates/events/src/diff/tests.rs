@@ -466,6 +466,46 @@ fn what_may_have_been_lost_is_unknown() {
 }
 
 #[test]
+fn what_ended_processes_of_a_running_trace_lack_is_certain() {
+    let run = |good: bool, ended: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        let cc = made.start(100, &["cc1", "f.c"]);
+        made.open(cc, "v.h", if good { 3 } else { ENOENT });
+        if good {
+            made.open(cc, "x.h", 3);
+            made.start(100, &["ld"]);
+        }
+        if ended {
+            made.exit(cc, if good { 0 } else { FAILED });
+        }
+        let mut run = made.run();
+        run.gaps.running = !good;
+        run
+    };
+    let lines = [
+        "missing  ./v.h by cc1 f.c: found in A, ENOENT in B",
+        "exit     cc1 f.c: 0 in A, 1 in B",
+        "unknown  1 difference of kind exec, by ld, seen only in A: B is still running",
+        "follow   1 more difference may follow from these: 1 opened",
+    ];
+    assert_eq!(text(&between(run(true, true), run(false, true))), lines.map(|line| format!("{line}\n")).concat());
+    let lines = text(&between(run(true, true), run(false, false)));
+    let is_unknown = |line: &str| line.starts_with("unknown") && line.ends_with("B is still running");
+    assert!(lines.lines().all(|line| is_unknown(line) || line.starts_with("follow")), "{lines}");
+    // Both have the program, with other arguments, and both lost events.
+    let flag = |flag| {
+        let mut made = Made::new("/a", 100, &["cc1", flag]);
+        made.maker.lose(5);
+        made.open(100, "x", 3);
+        let mut run = made.run();
+        run.gaps.incomplete = true;
+        run
+    };
+    let line = "unknown  1 difference of kind argv, by cc1 -O1: B lost 5 events\n";
+    assert_eq!(text(&between(flag("-O1"), flag("-O2"))), line);
+}
+
+#[test]
 fn what_does_not_fit_is_unknown() {
     let run = |memory| {
         let mut made = Made::new("/a", 100, &["cat"]);
@@ -476,7 +516,7 @@ fn what_does_not_fit_is_unknown() {
     };
     let report = between(run(usize::MAX), run(20_000));
     assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0), "{}", text(&report));
-    assert!(text(&report).contains("exceeds --memory"), "{}", text(&report));
+    assert!(text(&report).contains("does not fit in memory"), "{}", text(&report));
 }
 
 #[test]

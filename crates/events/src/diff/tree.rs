@@ -23,6 +23,8 @@ pub(super) struct RoleNode {
     pub(super) process: Tgid,
     pub(super) orphan: bool,
     pub(super) execs: u64,
+    /// Its processes that have not ended.
+    pub(super) living: u64,
     /// The lowest user id at an exec; `u32::MAX` without one.
     pub(super) uid: u32,
     pub(super) exits: Vec<(u32, u64)>,
@@ -172,8 +174,8 @@ impl Tree {
         let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::new();
         let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
         for role in run.roles {
-            let RunRole { parent, image, execs, uid, exits, process, failed, orphan, opens, tries, loads, peers } =
-                role;
+            let RunRole { parent, image, execs, living, uid, exits, process, failed, orphan, .. } = role;
+            let RunRole { opens, tries, loads, peers, .. } = role;
             let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
             let (forked, exe, cwd, argv) = match image {
                 RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
@@ -203,6 +205,7 @@ impl Tree {
                 node.process = process;
             }
             node.execs += execs;
+            node.living += living;
             node.uid = node.uid.min(uid);
             node.exits.extend(exits);
             let files = |files: FileUses| files.into_iter().map(|(path, did)| (common(path), did));

@@ -3,7 +3,7 @@
 
 use crate::app::kept::KeptEvents;
 use crate::app::{App, Compared, Input};
-use crate::command::compare::{Side, all, compare, evicted_text, shares};
+use crate::command::compare::{Memory, Side, all, compare, evicted_text};
 use crate::command::say::name;
 use anyhow::{Result, anyhow, bail};
 use std::fs::{self, OpenOptions};
@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tracetui_events::account::Account;
-use tracetui_events::budget::Budget;
 use tracetui_events::diff::Run;
 use tracetui_events::filter::{FilterOptions, Scratch};
 use tracetui_events::frame::Batch;
@@ -174,7 +173,7 @@ struct Progress<'a> {
 
 impl Progress<'_> {
     fn compare(&self, a: Opened, b: Shown) -> Result<Compared> {
-        let memory = shares(limits::DIFF_MEMORY / 2);
+        let memory = Memory::of(limits::DIFF_MEMORY / 2, "the memory for a comparison (384 MiB for a run)");
         let name_a = name(&a.0);
         let of_a = name_a.clone();
         let read_a = move || self.read(0, &[a], of_a, memory);
@@ -183,28 +182,37 @@ impl Progress<'_> {
             Shown::Live(live) => self.read_live(*live, memory),
         };
         let sides = all(vec![Box::new(read_a), Box::new(read_b)])?;
+        self.say();
         let name_b = sides.last().map_or_else(String::new, |side| side.name.clone());
-        let (report, notes) = compare(sides, &[], false)?;
+        let (report, notes) = compare(sides, &[], false, &|| self.goes_on())?;
         Ok(Compared { a: name_a, b: name_b, report, notes })
     }
 
-    fn read(&self, side: usize, files: &[Opened], name: String, (budget, share): (Budget, usize)) -> Result<Side> {
+    fn read(&self, side: usize, files: &[Opened], name: String, memory: Memory) -> Result<Side> {
         let size = files.iter().map(|(_, file)| file.size()).sum();
-        let playback = Playback::of(files, &FilterOptions::default(), budget)?;
-        Side::read(playback, name, share, |playback| {
+        let playback = Playback::of(files, &FilterOptions::default(), memory.reading)?;
+        let read = Side::read(playback, name, memory, |playback| {
             let read = playback.recordings().iter().map(|recording| recording.read_so_far().1).sum();
             let percent = percent(read, size);
             if self.percent[side].swap(percent, Ordering::Relaxed) != percent {
                 self.say();
             }
-            !self.stop.load(Ordering::Relaxed)
-        })
+            self.goes_on()
+        })?;
+        // What is behind the end of a recording is not read.
+        self.percent[side].store(100, Ordering::Relaxed);
+        self.say();
+        if self.goes_on() { Ok(read) } else { bail!("the comparison was stopped") }
     }
 
-    fn read_live(&self, live: Live, (budget, share): (Budget, usize)) -> Result<Side> {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn read_live(&self, live: Live, memory: Memory) -> Result<Side> {
         let Live { mut parts, filter, kinds, account, runs } = live;
-        let mut pipeline = playback::pipeline(budget, None, &[]);
-        let (mut run, mut scratch, mut recorded) = (Run::new(share), Scratch::default(), None);
+        let mut pipeline = playback::pipeline(memory.reading, None, &[]);
+        let (mut run, mut scratch, mut recorded) = (Run::new(memory.data), Scratch::default(), None);
         let evicted = loop {
             let Some(Part { batch, percent, evicted }) = parts.blocking_recv() else { bail!("the trace has ended") };
             pipeline.feed(batch);
@@ -231,9 +239,9 @@ impl Progress<'_> {
                 break evicted;
             }
         };
-        let running = runs.then(|| "B is still running: what is missing may come".to_owned());
-        let missing = running.into_iter().chain((evicted > 0).then(|| evicted_text(THIS, evicted))).collect();
-        Ok(Side::of_kept(run, pipeline.world(), (THIS.to_owned(), filter), (&account, kinds), missing))
+        let missing = (evicted > 0).then(|| evicted_text(THIS, evicted));
+        let of = (&account, kinds, memory.limit);
+        Ok(Side::of_kept(run, pipeline.world(), (THIS.to_owned(), filter), of, (missing, runs)))
     }
 
     fn say(&self) {
@@ -322,6 +330,29 @@ mod tests {
     }
 
     #[test]
+    fn a_stopped_comparison_ends_before_it_compares() {
+        let dir = std::env::temp_dir().join(format!("tracetui-stopped-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let path = write(&dir, "good", &[build(true)], usize::MAX).remove(0);
+        let opened = || (path.clone(), open(&path).expect("a recording"));
+        for stopped in [false, true] {
+            let (out, mut messages) = unbounded_channel();
+            let stop = AtomicBool::new(stopped);
+            let progress = Progress { stop: &stop, out: &out, percent: Default::default() };
+            let result = progress.compare(opened(), Shown::Recording("b".into(), vec![opened()]));
+            let expected = stopped.then_some("the comparison was stopped");
+            assert_eq!(result.err().map(|error| error.to_string()).as_deref(), expected);
+            let mut last = None;
+            while let Ok(Input::Comparing(percent)) = messages.try_recv() {
+                last = Some(percent);
+            }
+            assert_eq!(last, Some([100, 100]));
+        }
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
     fn kept_events_are_compared_as_their_recording_would_be() {
         let dir = std::env::temp_dir().join(format!("tracetui-comparer-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
@@ -332,10 +363,11 @@ mod tests {
         let first = failed.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
         assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{failed:?}");
         assert_eq!(failed.report.count(Status::Unknown), 0);
-        // What a running one lacks may come.
+        // What the processes of a running one that ended lack is certain.
         let running = compared(&dir, false, false);
-        assert_eq!(running.notes, ["B is still running: what is missing may come", "the runs differ"]);
-        assert!(running.report.count(Status::Unknown) > 0);
+        assert_eq!(running.notes, ["B is still running: what its living processes lack may come", "the runs differ"]);
+        let first = running.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
+        assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{running:?}");
         fs::create_dir(dir.join("sub")).expect("room");
         fs::write(dir.join("x.ttr"), "").expect("room");
         assert_eq!(names_beside(&dir.join("g")).expect("there"), ["sub/", "x.ttr"]);
