@@ -3,7 +3,7 @@
 //! All integers are little-endian. A checksum is CRC-32 (IEEE 802.3, as in gzip). Headers are 64 bytes; the payload of a
 //! block is padded with zeros to a multiple of 8 bytes.
 
-use super::columns;
+use super::{columns, rows};
 use crate::limits;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -198,6 +198,8 @@ pub(super) mod codec {
     pub(in crate::recording) const COLUMNS: u16 = 2;
     /// In columns, then a part of a zstd stream that goes through several blocks.
     pub(in crate::recording) const STREAM: u16 = 3;
+    /// In rows, then a part of such a stream.
+    pub(in crate::recording) const ROWS: u16 = 4;
 }
 
 /// The first 64 bytes of a block.
@@ -208,7 +210,7 @@ pub struct BlockHeader {
     pub magic: [u8; 4],
     /// [`Contents`].
     pub contents: u16,
-    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream.
+    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream, 4: in rows, then such a part.
     pub codec: u16,
     /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
     pub index: u64,
@@ -278,6 +280,7 @@ pub struct Unsealer {
     before: Option<u32>,
     columns: Vec<u8>,
     decoder: columns::Decoder,
+    model: rows::Model,
 }
 
 impl std::fmt::Debug for Unsealer {
@@ -304,13 +307,16 @@ impl Unsealer {
             codec::ZSTD => decompress(&mut self.zstd, payload, plain, frames),
             codec::COLUMNS => decompress(&mut self.zstd, payload, columns::most(plain), &mut self.columns)
                 .and_then(|()| self.decoder.decode(&self.columns, plain, frames)),
-            codec::STREAM => {
+            codec::STREAM | codec::ROWS => {
                 let (follows, packed) = u32::read_from_prefix(payload).map_err(|_| Damage::Contents)?;
                 if header.part > 0 && before != Some(follows) {
                     return Err(Damage::Base);
                 }
-                self.stream(header.part == 0, packed, columns::most(plain))
-                    .and_then(|()| self.decoder.decode(&self.columns, plain, frames))
+                self.stream(header.part == 0, packed, columns::most(plain).max(rows::most(plain)))
+                    .and_then(|()| match header.codec {
+                        codec::ROWS => self.model.decode(&self.columns, plain, frames),
+                        _ => self.decoder.decode(&self.columns, plain, frames),
+                    })
                     .map(|()| self.before = Some(header.payload_crc))
             }
             other => return Err(Damage::Codec(other)),
@@ -323,10 +329,11 @@ impl Unsealer {
         Err(Damage::Contents)
     }
 
-    /// Decompresses a part of a zstd stream into `columns`, at most `most` bytes.
+    /// Decompresses a part of a zstd stream into `self.columns`, at most `most` bytes.
     fn stream(&mut self, begins: bool, packed: &[u8], most: usize) -> Option<()> {
         let stream = self.stream.get_or_insert_default();
         if begins {
+            self.model.restart();
             stream.reset(ResetDirective::SessionOnly).ok()?;
             stream.set_parameter(DParameter::WindowLogMax(limits::STREAM_WINDOW)).ok()?;
         }

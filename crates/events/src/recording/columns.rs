@@ -1,5 +1,5 @@
-//! Stores the bytes of frames in columns: the same word of all frames of a kind in a row, as differences, byte by byte. Compressed,
-//! an event takes a third to a half of the bytes that it takes uncolumned.
+//! Reads the columns of earlier recordings (codecs 2 and 3): the same word of all frames of a kind in a row, as differences, byte by
+//! byte. New ones have [rows](super::rows).
 //!
 //! | bytes | what |
 //! |---|---|
@@ -12,143 +12,16 @@
 //!
 //! The first word of a frame contains its length.
 
-use crate::frame::host::{FIRST_KIND, Layout};
-use crate::frame::{FrameRef, Frames, HEADER};
-use tracetui_shared::header::flag;
-use tracetui_shared::id::Tid;
+use crate::frame::HEADER;
 use zerocopy::FromBytes;
-
-/// The most threads that have groups of their own in a block.
-const THREADS: usize = 32;
-
-/// The number of groups beyond which threads get no groups of their own. The format allows 255.
-const GROUPS: usize = 200;
-
-/// The size of a frame whose payload is one word.
-const SHORT: usize = HEADER + 8;
 
 /// The maximum size of the columns of `plain` bytes of frames. Each frame has at least 96 bytes and costs one byte more.
 pub(super) fn most(plain: usize) -> usize {
     8 + 255 * 8 + plain + plain / HEADER
 }
 
-/// Frames of the same shape, and of one thread if there are few threads.
-struct Group<'a> {
-    kind: u16,
-    thread: Option<Tid>,
-    continues: bool,
-    words: usize,
-    frames: Vec<&'a [u8]>,
-}
-
-/// Appends the columns of frames. Returns `false` if the bytes are not whole frames with zeros between them, or if there are too
-/// many kinds.
-///
-/// Threads that take turns differ in many words. If there are few, each has groups of its own: a storm of two threads then takes
-/// half the bytes, and a build 4 % less.
-pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) -> bool {
-    let by_thread = has_few_threads(bytes);
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    let mut order = Vec::new();
-    let mut rest = bytes;
-    while let Some((frame, after)) = FrameRef::first(rest) {
-        let padding = rest.get(frame.bytes.len()..rest.len() - after.len()).unwrap_or_default();
-        if padding.iter().any(|byte| *byte != 0) || rest.len() - after.len() != frame.bytes.len().next_multiple_of(8) {
-            return false;
-        }
-        let Some(group) = group_of(&frame, by_thread, &mut groups) else { return false };
-        order.push(group);
-        rest = after;
-    }
-    if !rest.is_empty() {
-        return false;
-    }
-    out.extend_from_slice(&(order.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(groups.len() as u32).to_le_bytes());
-    for group in &groups {
-        out.extend_from_slice(&group.kind.to_le_bytes());
-        out.extend_from_slice(&(group.words as u16).to_le_bytes());
-        out.extend_from_slice(&(group.frames.len() as u32).to_le_bytes());
-    }
-    out.extend_from_slice(&order);
-    groups.iter().for_each(|group| planes(group, out));
-    for group in &groups {
-        group.frames.iter().for_each(|frame| out.extend_from_slice(&frame[group.words * 8..]));
-    }
-    true
-}
-
-/// Whether at most [`THREADS`] threads made the frames of the probes.
-fn has_few_threads(bytes: &[u8]) -> bool {
-    let mut threads = Vec::with_capacity(THREADS);
-    Frames::of(bytes).filter_map(|frame| thread_of(&frame)).all(|thread| {
-        let known = threads.contains(&thread);
-        if !known {
-            threads.push(thread);
-        }
-        threads.len() <= THREADS
-    })
-}
-
-/// The thread of a frame of the probes.
-fn thread_of(frame: &FrameRef<'_>) -> Option<Tid> {
-    (frame.header.kind < FIRST_KIND).then_some(frame.header.tid)
-}
-
-/// Adds a frame to its group. Returns the number of the group, or `None` if there are too many groups.
-fn group_of<'a>(frame: &FrameRef<'a>, by_thread: bool, groups: &mut Vec<Group<'a>>) -> Option<u8> {
-    let (kind, continues) = (frame.header.kind, frame.header.has(flag::CONTINUES));
-    let thread = thread_of(frame).filter(|_| by_thread && groups.len() < GROUPS);
-    let fixed = match frame.bytes.len() {
-        _ if continues => HEADER,
-        // Such as the frame after each read of the ring, whose only field is the time of its header.
-        SHORT if kind >= FIRST_KIND => SHORT,
-        _ => HEADER + Layout::fixed_of_own(kind),
-    };
-    let words = fixed / 8;
-    // A frame that ends early gets a group of its own shape.
-    let words = if frame.bytes.len() < words * 8 { HEADER / 8 } else { words };
-    let same = |group: &Group<'_>| {
-        (group.kind, group.thread, group.continues, group.words) == (kind, thread, continues, words)
-    };
-    let at = groups.iter().position(same).unwrap_or_else(|| {
-        groups.push(Group { kind, thread, continues, words, frames: Vec::new() });
-        groups.len() - 1
-    });
-    groups.get_mut(at)?.frames.push(frame.bytes);
-    u8::try_from(at).ok().filter(|at| *at < u8::MAX)
-}
-
-fn planes(group: &Group<'_>, out: &mut Vec<u8>) {
-    let (words, count) = (group.words, group.frames.len());
-    let start = out.len();
-    // Most of them are zeros.
-    out.resize(start + 8 * words * count, 0);
-    let planes = &mut out[start..];
-    let (mut before, mut any, mut rows) = (vec![0u64; words], vec![0u64; words], vec![0u64; 8 * words]);
-    for (first, frames) in (0..).step_by(8).zip(group.frames.chunks(8)) {
-        any.fill(0);
-        rows.fill(0);
-        for (row, frame) in rows.chunks_exact_mut(words).zip(frames) {
-            let values = frame.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-            for (((difference, before), any), value) in row.iter_mut().zip(&mut before).zip(&mut any).zip(values) {
-                *difference = value.wrapping_sub(*before);
-                *any |= *difference;
-                *before = value;
-            }
-        }
-        for word in (0..words).filter(|word| any[*word] != 0) {
-            let bytes = transposed(std::array::from_fn(|row| rows[row * words + word]));
-            for (byte, bytes) in bytes.iter().enumerate().filter(|(_, bytes)| **bytes != 0) {
-                let at = (8 * word + byte) * count + first;
-                planes[at..at + frames.len()].copy_from_slice(&bytes.to_le_bytes()[..frames.len()]);
-            }
-        }
-    }
-}
-
 /// Swaps rows and columns of eight by eight bytes: byte `j` of word `i` becomes byte `i` of word `j`.
-fn transposed(mut rows: [u64; 8]) -> [u64; 8] {
+pub(super) fn transposed(mut rows: [u64; 8]) -> [u64; 8] {
     // Swaps squares of 1, 2 and 4 bytes across the diagonal.
     for (size, mask) in [(1, 0x00ff_00ff_00ff_00ff), (2, 0x0000_ffff_0000_ffff), (4, 0x0000_0000_ffff_ffff)] {
         for row in (0..8).filter(|row| row & size == 0) {
@@ -250,7 +123,7 @@ fn sum(planes: &[u8], count: usize, from: usize, before: &mut u64, mut to: impl 
 
 /// Fewer than eight bytes, as a word.
 #[cold]
-fn last(bytes: &[u8]) -> u64 {
+pub(super) fn last(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 

@@ -7,7 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`block`] | headers and checksums |
-//! | `columns` | the order of bytes in which frames compress well |
+//! | `rows`, `columns` | the form in which frames compress well, and that of earlier recordings |
 //! | [`index`] | the contents of each block |
 //! | `seal`, [`writer`] | frames into blocks |
 //! | [`map`] | finding places in a file by its index |
@@ -29,6 +29,7 @@ pub mod keys;
 pub mod map;
 pub mod names;
 pub mod reader;
+mod rows;
 mod seal;
 pub mod search;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Frames as the blocks of a file.
 
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, codec, crc};
-use super::columns;
 use super::index::IndexEntry;
+use super::rows;
 use crate::limits;
 use std::io;
 use zerocopy::IntoBytes;
@@ -20,7 +20,8 @@ pub(super) struct Sealer {
     streamed: usize,
     began_ns: u64,
     before: u32,
-    columns: Vec<u8>,
+    model: rows::Model,
+    rows: Vec<u8>,
     packed: Vec<u8>,
     file: u64,
     /// The offset of the last index block.
@@ -57,7 +58,8 @@ impl Sealer {
             streamed: 0,
             began_ns: 0,
             before: 0,
-            columns: Vec::new(),
+            model: rows::Model::default(),
+            rows: Vec::new(),
             packed: Vec::new(),
             file,
             index: 0,
@@ -74,13 +76,16 @@ impl Sealer {
     /// # Errors
     /// If zstd cannot allocate memory.
     pub(super) fn seal(&mut self, entry: &mut IndexEntry, frames: &[u8]) -> io::Result<Vec<u8>> {
-        self.columns.clear();
-        if !columns::encode(frames, &mut self.columns) {
-            self.restart();
-            return self.seal_state(entry, frames, 1);
-        }
         if self.streamed >= limits::STREAM || entry.last_ns.saturating_sub(self.began_ns) >= limits::STREAM_NS {
             self.restart();
+        }
+        if self.part == 0 {
+            self.model.restart();
+        }
+        self.rows.clear();
+        if !self.model.encode(frames, &mut self.rows) {
+            self.restart();
+            return self.seal_state(entry, frames, 1);
         }
         if self.part == 0 {
             self.began_ns = entry.last_ns;
@@ -90,9 +95,9 @@ impl Sealer {
         packed.clear();
         packed.extend_from_slice(&self.before.to_le_bytes());
         // Beyond the bound: the end of the last block in the stream, and an empty block that ends the flush.
-        packed.reserve(zstd::zstd_safe::compress_bound(self.columns.len()) + 64);
+        packed.reserve(zstd::zstd_safe::compress_bound(self.rows.len()) + 64);
         let start = packed.len();
-        let (mut out, mut source) = (OutBuffer::around_pos(&mut packed, start), InBuffer::around(&self.columns));
+        let (mut out, mut source) = (OutBuffer::around_pos(&mut packed, start), InBuffer::around(&self.rows));
         while self.stream.compress_stream2(&mut out, &mut source, FLUSH).map_err(zstd_error)? > 0 {
             // Without room, it would go on forever.
             if out.pos() == out.capacity() {
@@ -100,7 +105,7 @@ impl Sealer {
             }
         }
         entry.part = self.part;
-        let block = self.block(entry, 1, codec::STREAM, frames.len(), &packed);
+        let block = self.block(entry, 1, codec::ROWS, frames.len(), &packed);
         (self.part, self.before) = (self.part + 1, crc(&packed));
         self.streamed += frames.len();
         self.packed = packed;

@@ -4,9 +4,9 @@ use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::holes::{Hole, Holes};
 use super::index::{IndexEntry, IndexKey, SUMMARY, Totals};
 use super::reader::Ending;
-use super::{Item, Map, Reader, Writer, columns};
-use crate::frame::Batch;
+use super::{Item, Map, Reader, Writer, columns, rows};
 use crate::frame::host::{HostFrame, StatePart};
+use crate::frame::{Batch, Frames};
 use crate::limits;
 use crate::recording::keys::keys_of;
 use crate::synthetic::Maker;
@@ -18,6 +18,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::{Tgid, Tid};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -356,38 +360,102 @@ fn streams_end_after_some_bytes_or_some_time() {
 }
 
 #[test]
-fn frames_that_do_not_fit_columns_are_stored_as_they_are() {
+fn frames_that_do_not_fit_rows_are_stored_as_they_are() {
     let mut batch = Batch::default();
     batch.push(FrameHeader { kind: 3, ..FrameHeader::default() }, &[1, 2, 3]);
     let mut bytes = batch.bytes().to_vec();
     // Not zero between frames.
     *bytes.last_mut().expect("padding") = 1;
-    assert!(!columns::encode(&bytes, &mut Vec::new()));
+    assert!(!model().encode(&bytes, &mut Vec::new()));
     let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
     writer.batch(batch.bytes()).expect("memory");
     let (file, _) = writer.end(&Batch::default()).expect("memory");
     assert!(read(&file[..]).frames.len() == batch.len());
 }
 
+fn model() -> rows::Model {
+    let mut model = rows::Model::default();
+    model.restart();
+    model
+}
+
 fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
     let payload = prop::collection::vec(any::<u8>(), 0..300);
-    (0u16..80, 0u16..8, any::<u64>(), any::<u32>(), payload).prop_map(|(kind, flags, time, pid, payload)| {
+    // Few kinds, so that there are not too many groups.
+    let any_frame = (prop_oneof![0u16..8, 64u16..72, Just(96)], 0u16..8, any::<u64>(), 0u32..300, payload);
+    let any_frame = any_frame.prop_map(|(kind, flags, time, thread, payload)| {
         let like = Maker::default().like;
-        let header = FrameHeader { kind, flags, time: BootNanos(time), tid: tracetui_shared::id::Tid(pid), ..like };
+        let header = FrameHeader { kind, flags, time: BootNanos(time), tid: Tid(thread), ..like };
         (header, payload)
+    });
+    prop_oneof![any_frame, open(), fork()]
+}
+
+/// Opens with right and wrong lengths, of files in and outside the directory of the path.
+fn open() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
+    let text = |of| prop::sample::select(of);
+    let names = text(vec!["", "a.h\0include\0usr\0", "a.h\0b\0usr\0", "include\0", "\0\0"]);
+    let path = text(vec!["", "/usr/include/a.h", "a.h", "//include//a.h/", "/", "b\0c"]);
+    let lengths =
+        (0i32..20, 0i32..20, -4i16..4).prop_map(|(names, path, more)| if names == 0 || path == 0 { more } else { 0 });
+    (names, path, lengths, 0u32..3, text(vec!["", "\x01\0\0\0"])).prop_map(|(names, path, more, thread, rest)| {
+        let record = OpenRecord {
+            names_len: (names.len() as u16).wrapping_add_signed(more),
+            path_len: path.len() as u16,
+            root_off: if thread == 0 { u16::MAX } else { names.len() as u16 },
+            ..OpenRecord::default()
+        };
+        let payload = [record.as_bytes(), names.as_bytes(), path.as_bytes(), rest.as_bytes()].concat();
+        (FrameHeader { kind: Kind::Open as u16, tid: Tid(thread), ..Maker::default().like }, payload)
+    })
+}
+
+/// Forks of few children, some of which make other frames.
+fn fork() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
+    (0u32..300, any::<u64>(), 0usize..40).prop_map(|(child, time, cut)| {
+        let record =
+            ForkRecord { child: Tgid(child), child_tid: child, child_start: BootNanos(time), ..ForkRecord::default() };
+        let payload = record.as_bytes()[..cut.min(32)].to_vec();
+        (FrameHeader { kind: Kind::Fork as u16, time: BootNanos(time), ..Maker::default().like }, payload)
     })
 }
 
 proptest! {
     #[test]
-    fn columns_give_back_the_frames(made in prop::collection::vec(frame(), 0..60)) {
+    fn rows_give_back_the_frames(blocks in prop::collection::vec(prop::collection::vec(frame(), 0..60), 1..4)) {
+        let (mut writer, mut reader) = (model(), model());
+        for made in blocks {
+            let mut batch = Batch::default();
+            made.iter().for_each(|(header, payload)| batch.push(*header, payload));
+            let (mut encoded, mut decoded) = (Vec::new(), Vec::new());
+            prop_assert!(writer.encode(batch.bytes(), &mut encoded));
+            prop_assert!(encoded.len() <= rows::most(batch.len()));
+            prop_assert_eq!(reader.decode(&encoded, batch.len(), &mut decoded), Some(()));
+            prop_assert!(decoded == batch.bytes());
+        }
+    }
+
+    #[test]
+    fn hostile_rows_are_refused(
+        made in prop::collection::vec(frame(), 0..40),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
+        blocks in 1..3,
+        plain in prop::option::of(0usize..5000),
+    ) {
         let mut batch = Batch::default();
         made.iter().for_each(|(header, payload)| batch.push(*header, payload));
-        let mut encoded = Vec::new();
-        prop_assert!(columns::encode(batch.bytes(), &mut encoded));
-        prop_assert!(encoded.len() <= columns::most(batch.len()));
-        let decoded = columns::decode(&encoded, batch.len());
-        prop_assert!(decoded.as_deref() == Some(batch.bytes()));
+        let (mut writer, mut reader) = (model(), model());
+        for _ in 0..blocks {
+            let mut encoded = Vec::new();
+            prop_assert!(writer.encode(batch.bytes(), &mut encoded));
+            changes.iter().for_each(|(at, byte)| *at.get_mut(&mut encoded) = *byte);
+            let (plain, mut decoded) = (plain.unwrap_or(batch.len()), Vec::new());
+            if reader.decode(&encoded, plain, &mut decoded).is_none() {
+                break;
+            }
+            prop_assert_eq!(decoded.len(), plain);
+            prop_assert_eq!(Frames::of(&decoded).map(|frame| frame.bytes.len().next_multiple_of(8)).sum::<usize>(), plain);
+        }
     }
 
     #[test]
