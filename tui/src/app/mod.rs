@@ -41,6 +41,7 @@ mod update;
 mod view_kind;
 pub(crate) mod views;
 pub(crate) mod watch;
+mod watched;
 pub(crate) mod why;
 
 #[cfg(test)]

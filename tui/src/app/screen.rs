@@ -44,6 +44,8 @@ pub(crate) struct Screen {
     pub columns: Columns,
     pub overlay: Option<Overlay>,
     pub help: HelpSearch,
+    /// When the bell rang last.
+    pub rang: Option<Duration>,
     message: Option<(String, Duration)>,
 }
 
@@ -59,6 +61,7 @@ impl Screen {
             columns: settings.preferences.columns.clone(),
             overlay: None,
             help: HelpSearch::default(),
+            rang: None,
             message: None,
         }
     }
