@@ -16,7 +16,7 @@
 //! more than [`AFTERWARDS`] other calls succeeded (unless the arguments name the file), or it ran on for longer than [`SOON_NS`]
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
-use super::exits::Exits;
+use super::exits::{Answered, Exits, SOON_NS};
 use super::{argument, common_name, place};
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
@@ -33,9 +33,6 @@ use tracetui_shared::time::BootNanos;
 /// How many calls for other names may succeed between a failure and the exit that it causes. Compilers read the source again for
 /// the message.
 const AFTERWARDS: u8 = 2;
-
-/// How long a process may run on after a failure that makes it exit, in nanoseconds.
-pub(super) const SOON_NS: u64 = 1_000_000_000;
 
 /// How many processes must succeed without a name before its absence no longer counts as a cause.
 const COMMON: u8 = 3;
@@ -96,14 +93,6 @@ impl Miss {
         let same_path = self.wanted.whole == found.whole && (self.kind == Kind::Bpf) == (kind == Kind::Bpf);
         same_name || same_path
     }
-}
-
-/// A failed call or an exit that no longer counts as a failure.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Answered {
-    pub id: Id,
-    pub kind: Kind,
-    pub process: ProcessKey,
 }
 
 /// The effect of an event on the failures before it.

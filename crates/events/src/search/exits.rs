@@ -4,7 +4,6 @@
 //! The parent continued if it succeeded in a call or started another program afterwards, exited with code 0, or was still running
 //! [`SOON_NS`] later. If it exited with code 1 instead, its exit and the exit of its child are one question.
 
-use super::answers::{Answered, SOON_NS};
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
 use crate::limits;
@@ -13,6 +12,17 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
+
+/// How long a process may run on after a failure that makes it exit, in nanoseconds.
+pub(super) const SOON_NS: u64 = 1_000_000_000;
+
+/// A failed call or an exit that no longer counts as a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answered {
+    pub id: Id,
+    pub kind: Kind,
+    pub process: ProcessKey,
+}
 
 /// The code with which programs answer no.
 const NO: u8 = 1;

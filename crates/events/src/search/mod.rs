@@ -14,7 +14,8 @@ pub mod places;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{Answered, Failure, Searches, Taken, ended_soon};
+pub use answers::{Failure, Searches, Taken, ended_soon};
+pub use exits::Answered;
 pub use places::{Searched, found_later, place_of, searched};
 
 use crate::event::Body;

@@ -1,7 +1,7 @@
 //! The rows of the list: all events that pass the filter, or those that need attention ([`Event::is_quiet`]). The other events count in
 //! the newest row of their process.
 
-use super::runs::{InRun, Runs};
+use super::runs::{At, InRun, Runs};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{Event, EventContext};
@@ -40,13 +40,6 @@ pub(crate) struct Quiet {
     row: Option<Id>,
     /// Its newest event.
     last: Id,
-}
-
-/// At which end of the list an event is added.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum At {
-    Start,
-    End,
 }
 
 /// The rows, if some events have none.

@@ -2,7 +2,6 @@
 //!
 //! Rows that say nearly the same are a run too ([`Alike`]): the calls of a search, files created in one directory, and a burst of execs.
 
-use super::listing::At;
 use foldhash::fast::RandomState;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -15,6 +14,13 @@ use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::grouped;
 use tracetui_events::text::time::short_duration;
 use tracetui_shared::kind::Kind;
+
+/// At which end of the list an event is added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum At {
+    Start,
+    End,
+}
 
 /// The longest time between two events of a run, unless they are regular.
 const NEAR_NS: u64 = 10_000_000_000;
