@@ -143,6 +143,7 @@ pub(super) struct Model {
     time: u64,
     /// Opens by what came before them, and for each thread the hash of its last open.
     opens: Vec<Opened>,
+    opens_kept: bool,
     before: Vec<u32>,
     /// Of this block: the group of each frame, the code of its thread, the differences of changed threads, and the code of each open.
     order: Vec<u8>,
@@ -164,7 +165,10 @@ impl Model {
         self.time = 0;
         self.before.resize(THREADS, 0);
         self.opens.resize_with(OPENS, Opened::default);
-        self.opens.iter_mut().for_each(|open| open.tail.clear());
+        // Hostile files begin a stream with every block.
+        if std::mem::take(&mut self.opens_kept) {
+            self.opens.iter_mut().for_each(|open| open.tail.clear());
+        }
     }
 
     fn begin_block(&mut self) {
@@ -272,6 +276,7 @@ impl Model {
         }
         open.row.copy_from_slice(&row[..open::WORDS]);
         self.before[place] = open.hash;
+        self.opens_kept = true;
     }
 
     /// The number of the group of a frame. `None` if there are too many.
