@@ -382,6 +382,8 @@ slots! {
         BpfNetlink = 35:     "bpf_netlink"        Request, "Changes of attachments by rtnetlink, from its notifications.";
         BpfXdp = 36:         "bpf_xdp"            Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
         BpfSent = 37:        "sys_exit_btf"       Request, "The same, from the ends of sendto(2) and sendmsg(2).";
+        BpfMade = 38:        "sys_exit_btf"       Request, "Further links that a program made, from the end of bpf(BPF_PROG_TEST_RUN).";
+        BpfMadeTp = 39:      "bpf_tp"             Request, "The same, from `bpf_tp`.";
     }
     Tcp {
         TcpState = 22:       "tcp_state_btf"      Most,    "`tcp` from the BTF tracepoint `inet_sock_set_state`.";
@@ -505,6 +507,8 @@ mod tests {
             (Kind::Bpf, "bpf_netlink"),
             (Kind::Bpf, "bpf_xdp"),
             (Kind::Bpf, "sys_exit_btf"),
+            (Kind::Bpf, "sys_exit_btf"),
+            (Kind::Bpf, "bpf_tp"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, made) in (0..).zip(slots) {

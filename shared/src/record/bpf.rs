@@ -216,6 +216,19 @@ pub struct XdpRecord {
     pub named: u32,
 }
 
+/// The payload of [`BpfMade`](crate::kind::Slot::BpfMade): a link that a program made, beside the one of the event of the call.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct MadeRecord {
+    /// `bpf_link.id`.
+    pub link: u32,
+    /// `bpf_link.type`.
+    pub link_type: u32,
+    /// `bpf_prog_aux.id` of its program; 0 without one.
+    pub program: u32,
+    pub zero: u32,
+}
+
 /// Bytes of the text after a record, with its NUL: a path, or the name of a function.
 pub const TEXT_LEN: usize = 4096;
 /// Bytes of a program's symbol with its NUL: `bpf_prog_`, its tag, `_`, and its whole name.

@@ -8,7 +8,7 @@ use crate::bpf_inventory::load_for;
 use crate::recording::{read, text};
 use crate::sys::{self, Actor, c};
 use crate::tcp::net;
-use crate::traced::{Dir, Run, Traced, alone, may_trace, n, not_checked, trace, tracetui};
+use crate::traced::{Dir, Run, Traced, alone, doctor, may_trace, n, not_checked, trace, tracetui};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -770,19 +770,25 @@ fn links_that_a_program_makes_have_the_caller() {
         let of =
             |op: &str| events.iter().filter(|e| e["op"] == op && e["attach"]["link_id"] == *id).collect::<Vec<_>>();
         let (begun, ended) = (of("attach"), of("detach"));
-        // The second link of a run: an inventory may report it.
-        if [4, 6].contains(&n) {
+        // The second link of a run: `bpf_multi` does not see it, but an inventory may.
+        let is_second = [4, 6].contains(&n);
+        if is_second && doctor().lines().any(|line| line.starts_with("bpf_multi ") && !line.contains("not attached")) {
             assert!(begun.len() < 2 && begun.len() == ended.len(), "link {id}: {begun:#?} {ended:#?}");
-            assert!(begun.iter().all(|event| event["seen_by"] == "inventory"), "{begun:#?}");
             continue;
         }
         let [begin] = begun[..] else { panic!("link {id} begins {begun:#?}") };
-        assert_eq!((&begin["pid"], &begin["seen_by"]), (&pid.into(), &"call".into()), "{n}: {begin}");
-        assert_eq!((&begin["prog"]["name"], &begin["err"]), (&"tt_by_prog".into(), &Value::Null), "{begin}");
+        let seen_by = if is_second { "inventory" } else { "call" };
+        assert_eq!((&begin["pid"], &begin["seen_by"]), (&pid.into(), &seen_by.into()), "{n}: {begin}");
+        assert_eq!(ended.len(), 1, "link {id} ends {ended:#?}");
+        // The inspector reads the program of the second one, which may be unloaded by then, and shows its place.
+        let is_known = |value: &Value| !is_second || !value.is_null();
+        let name = &begin["prog"]["name"];
+        assert!(begin["err"].is_null() && (!is_known(name) || name == "tt_by_prog"), "{begin}");
         let attach = &begin["attach"];
         let [attach_type, via, target] = ["type", "via", "target"].map(|key| attach[key].clone());
-        assert_eq!([attach_type, via, target], ["raw_tracepoint", "link", "sched_process_exit"], "{begin}");
-        assert_eq!(ended.len(), 1, "link {id} ends {ended:#?}");
+        let expected = if is_second { "sched_process_fork" } else { "sched_process_exit" };
+        assert!(!is_known(&target) || target == expected, "{begin}");
+        assert_eq!([attach_type, via], ["raw_tracepoint", "link"], "{begin}");
     }
     let account = run.check_sums();
     println!("{} links, {account}", numbers.len() - 1);

@@ -270,6 +270,11 @@ impl Attached {
         changes
     }
 
+    /// Handles a link that a program made. `end` is the payload of the event of its end.
+    pub(super) fn made(&mut self, place: Place, program: ProgId, time: BootNanos, end: Box<[u8]>) {
+        self.begin(place, Reported { time, program, open: true, end });
+    }
+
     fn begin(&mut self, place: Place, reported: Reported) {
         self.bytes += reported.end.len();
         self.reports += 1;
@@ -488,7 +493,7 @@ impl Attached {
 
     /// Forgets the older half if there is too much, so that this is rare. Returns the number of forgotten attachments that have not
     /// ended.
-    fn make_room(&mut self) -> u64 {
+    pub(super) fn make_room(&mut self) -> u64 {
         if self.reports <= limits::BPF_PLACES_KNOWN && self.bytes <= limits::BPF_PLACES_BYTES {
             return 0;
         }

@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, flag, until_nul};
 use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::record::bpf::{BpfRecord, NetlinkRecord, XdpRecord, call, cmd, has, on, option};
+use tracetui_shared::record::bpf::{BpfRecord, MadeRecord, NetlinkRecord, XdpRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -109,6 +109,10 @@ impl Waiting {
         let time = if self.keeps_time() { self.time } else { self.due().min(until) };
         for frame in self.event.frames() {
             let header = FrameHeader { time, ..by(&frame, self.called(), callers) };
+            if let Some(payload) = placed(frame.payload, world) {
+                made.push(header, &payload);
+                continue;
+            }
             let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
             match unread.zip(known_program(program_of(&frame), world)) {
                 Some((bpf, program)) => {
@@ -126,12 +130,29 @@ impl Waiting {
 impl ProgramReports {
     /// Takes the record of a call by netlink.
     pub(super) fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
+        let slot = Slot::try_from(frame.header.slot);
+        if let (Ok(Slot::BpfMade | Slot::BpfMadeTp), Ok((record, _))) =
+            (slot, MadeRecord::read_from_prefix(frame.payload))
+        {
+            return self.link_made(&frame.header, record, world, made);
+        }
         match XdpRecord::read_from_prefix(frame.payload) {
-            Ok((record, _)) if frame.header.slot != Slot::BpfNetlink as u16 => {
-                self.xdp(&frame.header, &record, world, made)
-            }
+            Ok((record, _)) if slot != Ok(Slot::BpfNetlink) => self.xdp(&frame.header, &record, world, made),
             _ => self.callers.add(frame),
         }
+    }
+
+    /// Handles a link that a program made. The event waits for its place, which an inventory may show.
+    fn link_made(&mut self, caller: &FrameHeader, record: MadeRecord, world: &mut World, made: &mut Batch) {
+        let (link, program, link_type) = (LinkId(record.link), ProgId(record.program), record.link_type);
+        let facts = BpfAttachment { link, program, link_type, ..BpfAttachment::default() };
+        let (place, known) = (Place::of(&facts, false), known_program(program, world));
+        self.attached.made(place, program, caller.time, place_event(&facts, true, known).into());
+        let FrameHeader { kind, version, slot, .. } = made_header(caller.time);
+        let header = FrameHeader { kind, version, slot, flags: 0, seq: 0, ..*caller };
+        let event = one(header, caller.time, &place_event(&facts, false, known));
+        self.wait(Waiting { of: Awaited::Place(place), time: caller.time, event }, world, made);
+        world.bpf.leave_out(self.attached.make_room());
     }
 
     /// Handles a call by netlink that changed the XDP programs of an interface. The events wait for the facts about the programs, like
@@ -577,6 +598,13 @@ pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
 /// A program that is loaded, or was.
 fn known_program(id: ProgId, world: &World) -> Option<&BpfProgram> {
     world.bpf.program(id).or_else(|| world.bpf.gone_program(id).map(|gone| &gone.facts))
+}
+
+/// The payload of the event of a link that a program made, with the place that an inventory shows. `None` without one.
+fn placed(payload: &[u8], world: &World) -> Option<Vec<u8>> {
+    let made = record(payload).filter(|made| made.has & has::LINK != 0 && made.hooknum == 0)?;
+    let facts = world.bpf.attachment_of_link(LinkId(made.link_id))?;
+    Some(place_event(facts, made.cmd == cmd::PROG_DETACH, known_program(facts.program, world)))
 }
 
 /// Whether a program belongs to tracetui.

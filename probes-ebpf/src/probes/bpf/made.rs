@@ -5,13 +5,16 @@
 //! newer link. [`LINKS`] makes each of them an event only once, whichever call reports it.
 
 use super::object::{is_program, private_of, program_of_link};
+use crate::emit::{Event, Frame};
 use crate::files::{Anonymous, at_slot, is_anonymous};
 use crate::maps::{per_cpu, this_cpu};
 use crate::read::{get, konst, ld, may_turn, rd_field, set};
+use crate::task::{Who, current};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
+use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::bpf::LINKS_KNOWN;
+use tracetui_shared::record::bpf::{LINKS_KNOWN, MadeRecord};
 
 /// The id of the link that was last made for each remainder of ids by [`LINKS_KNOWN`], then an id up to which links are not new.
 /// Until user space has written that id, none are.
@@ -32,17 +35,22 @@ struct Table {
     file: u64,
     /// One more than the first descriptor that has a new link; 0 without one.
     found: u64,
+    /// Whether `bpf_tp` examines it, and not `sys_exit_btf`.
+    is_tp: u64,
 }
 
 per_cpu! {
     /// The table of each CPU.
     TABLES: Table;
+    /// Records of further links.
+    MADE_SCRATCH: Frame<MadeRecord>;
 }
 
-/// The first descriptor of the current task that has a new link. All new links are noted, so none is reported later: one of a run is
-/// reported, because the verifier does not accept a loop around the code that reports. `FURTHER`: the program may call functions.
+/// The first descriptor of the current task that has a new link. All new links are noted, so none is reported later. The others are
+/// reported here, without their places, because the verifier does not accept a loop around the code that finds them. `FURTHER`: the
+/// program may call functions; otherwise the others are not reported.
 #[inline(always)]
-pub(super) unsafe fn made<const FURTHER: bool>(task: u64) -> Option<u64> {
+pub(super) unsafe fn made<const FURTHER: bool>(task: u64, is_tp: bool) -> Option<u64> {
     let t = table()?;
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `t` is an element of a map.
     unsafe {
@@ -52,6 +60,7 @@ pub(super) unsafe fn made<const FURTHER: bool>(task: u64) -> Option<u64> {
         set(&raw mut (*t).next, 0);
         set(&raw mut (*t).end, if end < MOST { end } else { MOST });
         set(&raw mut (*t).found, 0);
+        set(&raw mut (*t).is_tp, u64::from(is_tp));
         if FURTHER {
             links_further();
         } else {
@@ -111,7 +120,35 @@ fn table() -> Option<*mut Table> {
 extern "C" fn link_is_new() -> i32 {
     let Some(t) = table() else { return 0 };
     // SAFETY: `t` is an element of a map.
-    i32::from(unsafe { note(get(&raw const (*t).file)) })
+    unsafe {
+        let file = get(&raw const (*t).file);
+        if !note(file) {
+            return 0;
+        }
+        if get(&raw const (*t).found) != 0 {
+            let link = private_of(file);
+            if get(&raw const (*t).is_tp) == 0 { report(Slot::BpfMade, link) } else { report(Slot::BpfMadeTp, link) }
+        }
+    }
+    1
+}
+
+/// Reports a further link of a run.
+#[inline(always)]
+unsafe fn report(slot: Slot, link: u64) {
+    // SAFETY: the current task is a BTF pointer where the kernel has them. `frame` is this CPU's element of a map that only the program
+    // that fills the slot uses. Kernel addresses are read by helper.
+    unsafe {
+        let who = Who::of(current());
+        let Some(event) = Event::request(slot, &who) else { return };
+        let Some(frame) = event.place(&MADE_SCRATCH) else { return };
+        event.head(&raw mut (*frame).header, &who);
+        let aux: u64 = rd_field(program_of_link(link), field::ProgAux);
+        let (link, link_type) = (rd_field(link, field::LinkId), rd_field(link, field::LinkType));
+        set(&raw mut (*frame).record, MadeRecord { link, link_type, program: rd_field(aux, field::AuxId), zero: 0 });
+        const LEN: u64 = size_of::<Frame<MadeRecord>>() as u64;
+        event.send(frame.cast(), LEN, LEN);
+    }
 }
 
 /// Examines descriptors. A global function, which the verifier checks once (see `further.rs`).

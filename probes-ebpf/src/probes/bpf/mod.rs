@@ -217,7 +217,7 @@ unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call
         if runs {
             // The link exists even if the call looks trapped.
             (call.trapped, call.killed) = (false, false);
-            let Some(fd) = made::made::<FURTHER>(call.task) else { return };
+            let Some(fd) = made::made::<FURTHER>(call.task, matches!(slot, Slot::BpfTp)) else { return };
             call.ret = fd as i64;
         } else if how == call::BPF && matches!(command, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) && call.ret >= 0 {
             made::note(file_at(call.task, call.ret as u64));

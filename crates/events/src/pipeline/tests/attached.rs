@@ -7,7 +7,7 @@ use crate::bpf::{AttachFacts, Hook, Inventory, Link, ProgramFacts, Via, XDP};
 use proptest::prelude::*;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::NsInum;
-use tracetui_shared::record::bpf::{NetlinkRecord, XdpRecord, call, message, on, option};
+use tracetui_shared::record::bpf::{MadeRecord, NetlinkRecord, XdpRecord, call, message, on, option};
 
 /// What happens; numbers select an object.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,11 @@ enum Act {
     },
     /// SO_ATTACH_BPF or, at [`GROUP`], SO_ATTACH_REUSEPORT_EBPF, which replaces the program there.
     Socket {
+        nth: usize,
+        place: u32,
+    },
+    /// A program makes a link that is not the first of its run.
+    Made {
         nth: usize,
         place: u32,
     },
@@ -82,6 +87,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Socket { nth, place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Xdp { nth, place }),
+        1 => (nth(), place()).prop_map(|(nth, place)| Act::Made { nth, place }),
         4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
         2 => (nth(), any::<bool>()).prop_map(|(nth, unload_first)| Act::DetachLast { nth, unload_first }),
         3 => nth().prop_map(|nth| Act::Close { nth }),
@@ -227,6 +233,15 @@ impl Kernel {
                 let made = Attachment { program, link: id(&mut self.next), via: Via::Link, place };
                 self.attach(made);
                 self.call(&made, true, |record| record.cmd = cmd::LINK_CREATE);
+            }
+            Act::Made { nth, place } => {
+                let Some(program) = self.program(nth) else { return };
+                let made = Attachment { program, link: id(&mut self.next), via: Via::Link, place };
+                self.attach(made);
+                let record = MadeRecord { link: made.link, link_type: 1, program, zero: 0 };
+                let mut header = header(Slot::BpfMade, 0, 0, self.ms);
+                header.flags = flag::REQUEST | flag::BOOKKEEPING;
+                self.batch.push(header, record.as_bytes());
             }
             Act::Place { nth, place } => self.replace(Via::ProgAttach, cmd::PROG_ATTACH, nth, place),
             Act::Ioctl { nth, place } => {
