@@ -122,6 +122,8 @@ actions! {
     Back60 "back-1min" "go 1 min back",
     Forward60 "forward-1min" "go 1 min forward",
     GoTo "go-to" "go to a time",
+    Mark "mark" "set a mark, named by the next letter",
+    GoToMark "go-to-mark" "go to the mark named by the next letter; twice: to the place before",
     ShowEvents "events" "show the events",
     ShowTree "tree" "show the process tree",
     ShowTop "top" "show the most frequent values",
@@ -315,11 +317,17 @@ const OF_REPLAY: &[Binding] = &[
     bind(Section::Replay, &[key('>')], Action::Faster, "speed", "slower or faster"),
     bind(Section::Replay, &[key(',')], Action::EventBack, "", "previous or next event"),
     bind(Section::Replay, &[key('.')], Action::EventForward, "event", "previous or next event"),
-    bind(Section::Replay, &[key('[')], Action::Back10, "", "10 s back or forward"),
-    bind(Section::Replay, &[key(']')], Action::Forward10, "10 s", "10 s back or forward"),
-    bind(Section::Replay, &[key('{')], Action::Back60, "", "1 min back or forward"),
-    bind(Section::Replay, &[key('}')], Action::Forward60, "1 min", "1 min back or forward"),
-    bind(Section::Replay, &[key('T')], Action::GoTo, "go to time", "go to a time"),
+];
+
+/// Ways through time, live and in a replay.
+const OF_TIME: &[Binding] = &[
+    bind(Section::Move, &[key('[')], Action::Back10, "", "go by time; marks a-z"),
+    bind(Section::Move, &[key(']')], Action::Forward10, "10 s", "go by time; marks a-z"),
+    bind(Section::Move, &[key('{')], Action::Back60, "", "go by time; marks a-z"),
+    bind(Section::Move, &[key('}')], Action::Forward60, "1 min", "go by time; marks a-z"),
+    bind(Section::Move, &[key('T')], Action::GoTo, "go to time", "go by time; marks a-z"),
+    bind(Section::Move, &[key('m')], Action::Mark, "", "go by time; marks a-z"),
+    bind(Section::Move, &[key('\'')], Action::GoToMark, "", "go by time; marks a-z"),
 ];
 
 const BEFORE_KINDS: &[Binding] = &[
@@ -330,9 +338,9 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('4')], Action::ShowBpf, "", "events tree top BPF"),
     bind(Section::Move, &[TAB], Action::NextView, "", "next or previous view"),
     bind(Section::Move, &[BACK_TAB], Action::PreviousView, "", "next or previous view"),
-    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
-    bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
-    bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
+    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; next"),
+    bind(Section::Find, &[key('n')], Action::Next, "", "a regex or comm=cc1; next"),
+    bind(Section::Find, &[key('N')], Action::Previous, "", "a regex or comm=cc1; next"),
     bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; Tab completes"),
     bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "pid tree comm dir user"),
     bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "pid tree comm dir user"),
@@ -396,7 +404,8 @@ impl Default for Keymap {
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
         let mut keymap = Keymap {
-            bindings: [OF_TREE, OF_TOP, OF_BPF, OF_DIFF, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat(),
+            bindings: [OF_TREE, OF_TOP, OF_BPF, OF_DIFF, OF_REPLAY, OF_TIME, BEFORE_KINDS, &kinds, AFTER_KINDS]
+                .concat(),
         };
         keymap.name_hidden_kinds();
         keymap

@@ -38,6 +38,10 @@ impl App {
             return self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
         }
         let press = keymap::pressed(key);
+        if self.time.awaited.is_some() {
+            self.screen.clear_message();
+            return self.mark(press);
+        }
         self.screen.clear_message();
         let asked = self.asked_to_quit;
         // A terminal reports Esc and a key right after it as that key with Alt. No action is bound to Alt.
@@ -79,7 +83,7 @@ impl App {
             }
             return vec![Effect::Redraw];
         }
-        if self.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
+        if self.time.line.is_some() {
             return self.typed_time(press);
         }
         if self.views.diff.prompt.line.is_some() {
@@ -138,8 +142,8 @@ impl App {
         if let Some(line) = &mut self.screen.help.line {
             line.paste(text);
             self.screen.help.text = line.text();
-        } else if self.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
-            self.replay.iter_mut().filter_map(|replay| replay.line.as_mut()).for_each(|line| line.paste(text));
+        } else if let Some(line) = &mut self.time.line {
+            line.paste(text);
         } else if let Some(line) = &mut self.views.diff.prompt.line {
             line.paste(text);
             self.views.diff.prompt.completion = None;
@@ -161,13 +165,14 @@ impl App {
         in_help
             || self.filter.line().is_some()
             || self.search.line().is_some()
-            || self.replay.as_ref().is_some_and(|replay| replay.line.is_some())
+            || self.time.line.is_some()
             || self.views.diff.prompt.line.is_some()
     }
 
     pub(super) fn act(&mut self, action: Action) -> Effects {
         let handled = self.act_in_view(action);
         let handled = handled.or_else(|| self.act_on_replay(action));
+        let handled = handled.or_else(|| self.act_on_time(action));
         let handled = handled.or_else(|| self.act_on_program(action));
         let handled = handled.or_else(|| self.act_on_events_of_row(action));
         let handled = handled.or_else(|| self.act_on_rows(action));

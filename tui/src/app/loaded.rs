@@ -81,7 +81,9 @@ impl Loaded<'_> {
     /// The time span of the recording as far as it is known (CLOCK_BOOTTIME, ns).
     pub(crate) fn span(self) -> Option<(u64, u64)> {
         let known = self.replay.and_then(|replay| replay.facts.span);
-        let loaded = || Some((self.start_ns?, self.last_ns()?));
+        // Live, time goes on without events.
+        let now = if self.replay.is_none() { self.pipeline.world().counted_at().0 } else { 0 };
+        let loaded = || Some((self.start_ns?, self.last_ns()?.max(now)));
         match (known, loaded()) {
             (Some((start, end)), Some((_, latest))) => Some((start, end.max(latest))),
             // The times of a pipe may be out of order.
@@ -89,9 +91,9 @@ impl Loaded<'_> {
         }
     }
 
-    /// The position in a replay, or the time that it is going to (CLOCK_BOOTTIME, ns).
+    /// The time of the selected event, or the position of a replay, or the time that it is going to (CLOCK_BOOTTIME, ns).
     pub(crate) fn position(self) -> Option<u64> {
-        let replay = self.replay?;
+        let Some(replay) = self.replay else { return self.selected_ns() };
         match (replay.transport.target(), replay.transport.playing().map(|playing| playing.at)) {
             (Some(Target::At(ns)), _) => Some(self.span().map_or(ns, |(start, end)| ns.clamp(start, end))),
             (_, Some(at)) => Some(at),

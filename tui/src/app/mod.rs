@@ -37,6 +37,7 @@ mod shown;
 mod strace;
 pub(crate) mod summary;
 pub(crate) mod terminal_keys;
+pub(crate) mod time;
 mod update;
 mod view_kind;
 pub(crate) mod views;
@@ -66,6 +67,7 @@ use search::Search;
 use std::sync::Arc;
 use std::time::Duration;
 use summary::Summary;
+use time::{Strip, Time};
 use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::World;
@@ -154,6 +156,7 @@ pub struct App {
     pub(crate) source: SourceState,
     pub(crate) usage: UsageState,
     pub(crate) replay: Option<Replay>,
+    pub(crate) time: Time,
     pub(crate) recordings: Recordings,
     pub(crate) output: Option<Output>,
     /// Whether Quit was pressed while COMMAND runs. The next press quits.
@@ -308,6 +311,7 @@ impl App {
             source: SourceState::default(),
             usage: UsageState::default(),
             replay: None,
+            time: Time::default(),
             recordings: Recordings::default(),
             output: None,
             asked_to_quit: false,
@@ -393,7 +397,9 @@ impl App {
     }
 
     /// Shows a recording. The frames fed are a part of it.
-    pub fn set_replay(&mut self, replay: Replay) {
+    pub fn set_replay(&mut self, mut replay: Replay) {
+        self.time.strip = Strip::new(replay.facts.span);
+        self.time.strip.set(std::mem::take(&mut replay.facts.density), replay.facts.span);
         if replay.facts.seekable {
             // What is evicted can be loaded again, in parts without gaps.
             self.store = Store::new(self.settings.budget.kept(0)).by_age();

@@ -4,24 +4,18 @@
 //! position. Playing moves the position with time.
 
 mod speed;
-mod strip;
 mod transport;
 
 #[cfg(test)]
 mod tests;
 
-use super::edit::{Edited, History, Line};
 use super::find::{Find, Finding};
-use super::keymap::Press;
 use super::search::Way;
 pub use speed::Speed;
 use std::time::Duration;
-pub use strip::Bin;
-use strip::Strip;
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::timeline::{End, Facts, WHOLE_EVENTS};
 use tracetui_events::store::Id;
-use tracetui_events::text::time::{Moment, duration};
 use tracetui_events::text::without_codes;
 pub(super) use transport::Playing;
 pub use transport::{Target, Transport};
@@ -46,7 +40,6 @@ enum Loaded {
 pub struct Replay {
     pub(crate) facts: Facts,
     pub(crate) transport: Transport,
-    pub(super) strip: Strip,
     loaded: Loaded,
     /// The times of the first and the latest frame read from the loaded part (CLOCK_BOOTTIME, ns).
     read: Option<(u64, u64)>,
@@ -57,8 +50,6 @@ pub struct Replay {
     /// Whether the loaded part begins at the start of the recording.
     pub(crate) from_start: bool,
     pub(crate) speed: Speed,
-    pub(crate) line: Option<Line>,
-    history: History,
     /// The running search in the part that is not loaded, and the search to start or stop.
     pub(super) finding: Option<Finding>,
     pub(super) asked: Option<Option<Find>>,
@@ -72,7 +63,6 @@ impl Replay {
         let mut transport = Transport::default();
         transport.aim(target);
         let mut replay = Replay {
-            strip: Strip::new(facts.span),
             transport,
             loaded: Loaded::default(),
             read: None,
@@ -80,8 +70,6 @@ impl Replay {
             failure: None,
             from_start: true,
             speed,
-            line: None,
-            history: History::default(),
             finding: None,
             asked: None,
             nothing_passes: false,
@@ -94,7 +82,6 @@ impl Replay {
     /// Updates the facts about the recording. Returns a message if it has ended.
     pub(super) fn set(&mut self, facts: Facts) -> Option<String> {
         let before = std::mem::replace(&mut self.facts, facts).end;
-        self.strip.set(std::mem::take(&mut self.facts.density), self.facts.span);
         match self.facts.end {
             now if now == before => None,
             End::Complete => Some("the recording is complete".to_owned()),
@@ -108,11 +95,6 @@ impl Replay {
         if let (Some(playing), Some(at)) = (self.transport.playing_mut().filter(|playing| playing.row != chosen), at) {
             *playing = Playing::new(at, now, chosen);
         }
-    }
-
-    /// The event density from the start to a time (CLOCK_BOOTTIME, ns). Empty if the start is unknown.
-    pub fn bins(&self, end: u64) -> &[Bin] {
-        self.strip.bins(end)
     }
 
     pub(super) fn fail(&mut self, why: String) {
@@ -190,7 +172,6 @@ impl Replay {
         if from_start {
             self.before_start = before;
         }
-        self.strip.restart();
     }
 
     pub(super) fn change_speed(&mut self, faster: bool) {
@@ -220,67 +201,5 @@ impl Replay {
             self.asked = Some(None);
         }
         stopped
-    }
-
-    /// Handles a key in the line. Returns the time once it is entered, or an error if the text is not a time.
-    pub(super) fn key(&mut self, press: Press) -> Option<Result<Aim, String>> {
-        let line = self.line.as_mut()?;
-        match line.key(press, &self.history) {
-            Edited::Same | Edited::Changed => None,
-            Edited::Cancelled => {
-                self.line = None;
-                None
-            }
-            Edited::Done => {
-                let text = line.text();
-                let aim = Aim::parse(&text);
-                // The user can correct the text.
-                if aim.is_none() && !text.trim().is_empty() {
-                    return Some(Err(format!("invalid time {text}; write 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%")));
-                }
-                self.line = None;
-                aim.map(|aim| {
-                    self.history.add(&text);
-                    Ok(aim)
-                })
-            }
-        }
-    }
-}
-
-/// A typed time.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Aim {
-    Moment(Moment),
-    /// Nanoseconds before the last event: `-20s`.
-    BeforeEnd(u64),
-    /// A part of the recording, from 0 to 1: `99%`.
-    Part(f64),
-}
-
-impl Aim {
-    fn parse(text: &str) -> Option<Aim> {
-        let text = text.trim();
-        if let Some(before) = text.strip_prefix('-') {
-            return u64::try_from(duration(before)?.as_nanos()).ok().map(Aim::BeforeEnd);
-        }
-        if let Some(percent) = text.strip_suffix('%') {
-            let percent: f64 = percent.trim_end().parse().ok()?;
-            return (0.0..=100.0).contains(&percent).then_some(Aim::Part(percent / 100.0));
-        }
-        Moment::parse(text).map(Aim::Moment)
-    }
-
-    /// The time in a recording (CLOCK_BOOTTIME, ns). `span`: its first and last one. `offset`: what that clock is behind the wall
-    /// clock, which is `zone_s` seconds before the time of day.
-    pub(super) fn boot_ns(self, (start, end): (u64, u64), offset: i128, zone_s: i32) -> u64 {
-        match self {
-            Aim::Moment(moment) => {
-                let unix = moment.unix_ns(i128::from(start) + offset, zone_s);
-                u64::try_from((unix - offset).max(1)).unwrap_or(u64::MAX - 1)
-            }
-            Aim::BeforeEnd(ns) => end.saturating_sub(ns).max(start),
-            Aim::Part(part) => start + (end.saturating_sub(start) as f64 * part) as u64,
-        }
     }
 }

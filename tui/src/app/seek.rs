@@ -6,6 +6,7 @@ use super::keymap::{Action, Press};
 use super::output::Output;
 use super::replay::{Playing, Target, Transport};
 use super::search::Way;
+use super::time::Marked;
 use super::{App, Effect, Effects, SourceState};
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::pipeline;
@@ -31,6 +32,7 @@ impl App {
         self.views.empty(self.settings.budget);
         self.search.stop();
         self.search.recount();
+        self.time.strip.restart();
         let before = self.loaded().events_read();
         if let Some(replay) = &mut self.replay {
             replay.restored(from_start, before);
@@ -94,7 +96,6 @@ impl App {
     }
 
     fn act_on_transport(&mut self, action: Action) -> Handled {
-        let at = self.loaded().position().unwrap_or_default();
         let Some(replay) = &mut self.replay else { return Handled::No };
         let to = match action {
             Action::Play | Action::Pause => return Handled::Effects(self.toggle_play()),
@@ -102,24 +103,91 @@ impl App {
                 replay.change_speed(action == Action::Faster);
                 return Handled::Redraw;
             }
-            Action::GoTo => {
-                replay.line = Some(Line::default());
-                return Handled::Redraw;
-            }
             Action::EventBack | Action::EventForward => {
                 let rows = if action == Action::EventBack { -1 } else { 1 };
                 self.events.move_by(rows, self.list_height(), &self.store);
                 return Handled::Redraw;
             }
-            Action::Back10 => at.saturating_sub(10 * SECOND),
-            Action::Forward10 => at.saturating_add(10 * SECOND),
-            Action::Back60 => at.saturating_sub(60 * SECOND),
-            Action::Forward60 => at.saturating_add(60 * SECOND),
             Action::Start => 0,
             Action::End | Action::Follow => u64::MAX,
             _ => return Handled::No,
         };
         Handled::Effects(self.seek(to))
+    }
+
+    /// Performs an action that goes through time, live or in a replay.
+    pub(super) fn act_on_time(&mut self, action: Action) -> Handled {
+        let at = self.loaded().position().unwrap_or_default();
+        let to = match action {
+            Action::GoTo => {
+                self.time.line = Some(Line::default());
+                return Handled::Redraw;
+            }
+            Action::Mark | Action::GoToMark => {
+                self.await_mark(action);
+                return Handled::Redraw;
+            }
+            Action::Back10 => self.back_to(at.saturating_sub(10 * SECOND)),
+            Action::Back60 => self.back_to(at.saturating_sub(60 * SECOND)),
+            Action::Forward10 => at.saturating_add(10 * SECOND),
+            Action::Forward60 => at.saturating_add(60 * SECOND),
+            _ => return Handled::No,
+        };
+        Handled::Effects(self.seek(to))
+    }
+
+    /// A time to go back to, or that of the row above if no row lies between.
+    fn back_to(&self, ns: u64) -> u64 {
+        let Some(row) = self.events.cursor().filter(|row| *row == self.loaded().row_at(ns)) else { return ns };
+        let above = row.checked_sub(1).and_then(|above| self.events.row(above));
+        above.and_then(|id| self.loaded().time_of(id)).unwrap_or(ns)
+    }
+
+    fn await_mark(&mut self, action: Action) {
+        let aimed = self.aimed_at().and_then(|id| self.loaded().time_of(id));
+        if action == Action::Mark && aimed.is_none() {
+            return self.say("no event is shown yet");
+        }
+        self.time.awaited = Some((action, aimed));
+        let what = if action == Action::Mark { "mark this event as" } else { "go to mark" };
+        let known: String = self.time.marks().map(|(letter, _)| format!(" {letter}")).collect();
+        let known = if known.is_empty() { known } else { format!(" (set:{known})") };
+        self.say(format!("{what}: press a letter{known}"));
+    }
+
+    /// Takes the letter of a mark.
+    pub(super) fn mark(&mut self, press: Press) -> Effects {
+        match self.time.marked(press) {
+            Marked::Set(letter) => {
+                let key = self.key_of(Action::GoToMark);
+                self.say(format!("mark {letter} is set; {key}{letter} goes to it"));
+            }
+            Marked::GoTo(ns) => return self.jump(ns),
+            Marked::Unknown(letter) => self.say(format!("mark {letter} is not set")),
+            Marked::None => {}
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Goes to a time, and keeps the place before.
+    fn jump(&mut self, ns: u64) -> Effects {
+        self.time.before = self.loaded().position();
+        self.seek(ns)
+    }
+
+    /// Selects the first row at or after a time, live. A later time is the newest row.
+    fn select_time(&mut self, ns: u64) -> Effects {
+        let (row, rows) = (self.loaded().row_at(ns), self.events.rows());
+        let first = self.loaded().first_ns().is_some_and(|first| ns < first);
+        match self.events.row(row) {
+            Some(id) => self.events.select(id, self.list_height(), &self.store),
+            None if rows > 0 => self.events.go_to_end(self.list_height(), &self.store),
+            None => {}
+        }
+        if first && self.store.evicted() > 0 {
+            self.say("earlier events were evicted");
+        }
+        vec![Effect::Redraw]
     }
 
     /// Pauses or resumes. To resume at the row where following was paused means to follow again. From any other row, the replay plays.
@@ -159,6 +227,9 @@ impl App {
 
     /// Goes to a time of the recording. `u64::MAX` is the last event, 0 the first.
     pub(super) fn seek(&mut self, ns: u64) -> Effects {
+        if self.replay.is_none() {
+            return self.select_time(ns);
+        }
         self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
         let first = self.loaded().first_ns().unwrap_or(u64::MAX);
         let last = self.loaded().last_ns().unwrap_or_default();
@@ -206,15 +277,16 @@ impl App {
     }
 
     pub(super) fn typed_time(&mut self, press: Press) -> Effects {
-        let typed = self.replay.as_mut().and_then(|replay| replay.key(press));
+        let typed = self.time.key(press);
         match (typed, self.loaded().span()) {
             (Some(Ok(aim)), Some(span)) => {
                 let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone_s);
                 if ns > span.1 {
-                    self.say("the recording ends before that");
+                    let ends = "the recording ends before that";
+                    self.say(if self.replay.is_some() { ends } else { "that time is still to come" });
                     return vec![Effect::Redraw];
                 }
-                return self.seek(ns);
+                return self.jump(ns);
             }
             (Some(Err(error)), _) => self.say(error),
             _ => {}

@@ -23,7 +23,8 @@ impl App {
         let mut effects = match input {
             Input::Batch(batch) => self.batch(batch),
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
-            Input::Replayed(facts) => {
+            Input::Replayed(mut facts) => {
+                self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
                 self.screen.said(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
             }
             Input::ReadFailed(why) => {
@@ -159,6 +160,7 @@ impl App {
             summary,
             filter,
             screen,
+            time,
             replay,
             search,
             searches,
@@ -171,9 +173,7 @@ impl App {
         pipeline.next(None, &mut |seen, frame| {
             rates.count(seen.event, frame.header.time.0);
             command.into_iter().for_each(|command| summary.count(seen, command));
-            if let Some(replay) = replay {
-                replay.strip.count(seen);
-            }
+            time.strip.count(seen);
             let id = store.push(seen, frame);
             let answer = shown.answer(seen);
             let taken = searches.take(id, seen);
@@ -203,7 +203,11 @@ impl App {
             }
             Disposition::Delivered
         });
-        tree.reached(pipeline.world().counted_at());
+        let now = pipeline.world().counted_at();
+        tree.reached(now);
+        if replay.is_none() {
+            time.strip.reach(now.0);
+        }
         // Events may use all memory that nothing else needs.
         let others = Memory::of(self).others();
         self.store.set_bound(self.settings.budget.kept(others));

@@ -258,7 +258,11 @@ fn event_line(
     theme: Theme,
 ) -> Line<'static> {
     let evicted = app.events().evicted_in(rows, app.store());
-    let mut line = Line::from(if evicted > 0 { Span::styled(theme.evicted(), theme.quiet()) } else { Span::raw(" ") });
+    let mut line = Line::from(match app.time.mark_at(seen.event.header.time.0) {
+        Some(mark) => Span::styled(mark.to_string(), theme.note()),
+        None if evicted > 0 => Span::styled(theme.evicted(), theme.quiet()),
+        None => Span::raw(" "),
+    });
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
     let remarks = match rows.remarks(found_in.as_deref()) {
         remarks if remarks.is_empty() => {

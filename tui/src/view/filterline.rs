@@ -18,7 +18,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 /// Draws the line, with the cursor in the text being typed. Returns the cells of the tabs and of the chips.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
     let none = (Tabs::default(), Chips::default());
-    if let Some(line) = app.replay.as_ref().and_then(|replay| replay.line.as_ref()) {
+    if let Some(line) = &app.time.line {
         typed(frame, area, "go to time> ", line, app, theme);
         return none;
     }

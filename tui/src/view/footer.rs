@@ -1,7 +1,7 @@
 //! The last two lines: memory, ring and hidden events; and the available keys.
 
 use super::theme::Theme;
-use super::{Piece, ends, filterline, put};
+use super::{Piece, apart, ends, filterline, put};
 use crate::app::Memory;
 use crate::app::keymap::{Action, Binding, Scope};
 use crate::app::output::Output;
@@ -17,7 +17,10 @@ use tracetui_shared::kind::Kind;
 
 /// Draws the status line. Completions of the typed text, an error in it, or a temporary message take its place.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
-    let right = [offer(app, theme), place(app, theme)];
+    let away = app.loaded().moment().is_some();
+    // There the strip takes the room of the offer.
+    let offer = if away && area.width < 100 { Piece::default() } else { offer(app, theme) };
+    let right = [offer, place(app, theme)];
     if let Some(completion) = app.completion() {
         return filterline::offers(frame, area, completion, theme);
     }
@@ -33,8 +36,9 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
     }
     if let (None, Some(replay)) = (app.screen.message(), app.replay.as_ref()) {
-        let strip = super::replay::strip(app, replay, area.width);
-        return ends(frame, area, &[Piece::plain(strip)], &[], theme);
+        let mut line = super::replay::status(app, replay, area.width, theme);
+        line.insert(0, Piece::plain(" "));
+        return apart(frame, area, &line, 0, &[], theme);
     }
     let left = match app.screen.message() {
         Some(message) => {
@@ -43,13 +47,23 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
             Piece::new(format!(" {message}"), theme.strong())
         }
         None => {
-            let figures =
-                fitting(&figures(app, area.width, theme), usize::from(area.width), super::width_of(&right), theme);
-            Piece::new(figures, theme.quiet())
+            // Away from the newest row, the strip is more important.
+            let width = usize::from(area.width);
+            let (most, reserved) = if away && width >= 60 { (width / 3, 0) } else { (width, super::width_of(&right)) };
+            Piece::new(fitting(&figures(app, area.width, theme), most, reserved, theme), theme.quiet())
         }
     };
-    ends(frame, area, &[left], &right, theme);
+    let mut line = vec![left];
+    if app.screen.message().is_none() {
+        let room = usize::from(area.width).saturating_sub(super::width_of(&line) + super::width_of(&right) + 1);
+        let strip = if room < STRIP { Vec::new() } else { super::replay::strip(app, room, theme) };
+        line.extend(std::iter::once(Piece::plain("  ")).chain(strip));
+    }
+    apart(frame, area, &line, 0, &right, theme);
 }
+
+/// The minimum width of the density strip of a live trace.
+const STRIP: usize = 24;
 
 /// As many figures as fit uncut.
 fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> String {
@@ -186,7 +200,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
     if app.views.diff.prompt.line.is_some() {
         return own(&[("Enter", "compare"), ("Tab", "complete"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
-    if app.replay.as_ref().is_some_and(|replay| replay.line.is_some()) {
+    if app.time.line.is_some() {
         return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
     if app.search.line().is_some() {
@@ -265,7 +279,8 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::TimeMode | Action::FoldAll => app.views.shown == View::Events,
         Action::BpfGone => app.views.bpf.tally.gone > 0,
         Action::Follow if replay => offers_follow,
-        Action::Forward60 => !offers_follow || app.screen.width >= 100,
+        Action::Forward10 | Action::GoTo => replay,
+        Action::Forward60 => replay && (!offers_follow || app.screen.width >= 100),
         _ => true,
     };
     let mut all: Vec<&Binding> = app.settings.preferences.keymap.iter().collect();

@@ -1,12 +1,14 @@
-//! The lines of a replay: position and time in the header, the density strip in the status line.
+//! The lines of a replay: position and time in the header, the density strip in the status line, which a live trace has too.
 
 use super::theme::Theme;
 use super::{Piece, clock, ends};
 use crate::app::App;
 use crate::app::keymap::Action;
-use crate::app::replay::{Bin, Replay, Speed, Transport};
+use crate::app::replay::{Replay, Speed, Transport};
+use crate::app::time::Bin;
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use std::cmp::Ordering;
 use tracetui_events::playback::timeline::End;
 use tracetui_events::text::{self, counted, grouped};
 
@@ -91,7 +93,7 @@ pub(super) fn legend(app: &App) -> [String; 2] {
     let key = |action| app.key_of(action);
     [
         format!("|| paused   > playing   >> following a growing file ({})   ... loading", key(Action::Follow)),
-        "strip  > here   . : | few to most events   = before   - after   ! lost events".to_owned(),
+        "strip  > here   . : | few to most   = before   - after   ! lost events   a-z marks".to_owned(),
     ]
 }
 
@@ -120,22 +122,45 @@ fn minutes(ns: u64) -> String {
     }
 }
 
-/// The density strip with the position, and the number of the event.
-pub(super) fn strip(app: &App, replay: &Replay, width: u16) -> String {
+/// The status line of a replay: the strip, and the number of the event.
+pub(super) fn status(app: &App, replay: &Replay, width: u16, theme: Theme) -> Vec<Piece> {
     let number = if width >= WIDE { number(app, replay) } else { String::new() };
-    let columns = usize::from(width).saturating_sub(number.len() + 6);
-    let Some((start, end)) = app.loaded().span().filter(|_| columns > 3) else { return format!(" {number}") };
-    let bins = replay.bins(end);
-    let at = app.loaded().position().unwrap_or(start).clamp(start, end.max(start));
-    let position = u128::from(at - start) * columns as u128 / (u128::from(end.saturating_sub(start)) + 1);
+    let mut pieces = strip(app, usize::from(width).saturating_sub(number.len() + 4), theme);
+    pieces.push(Piece::plain(format!("  {number}")));
+    pieces
+}
+
+/// The density strip with the position, the marks and the losses, in brackets. Empty if there is no room.
+pub(super) fn strip(app: &App, width: usize, theme: Theme) -> Vec<Piece> {
+    let columns = width.saturating_sub(2);
+    let Some((start, end)) = app.loaded().span().filter(|_| columns > 3) else { return Vec::new() };
+    let bins = app.time.bins(end);
+    let place = |at: u64| {
+        let at = at.clamp(start, end.max(start));
+        (u128::from(at - start) * columns as u128 / (u128::from(end.saturating_sub(start)) + 1)) as usize
+    };
+    let position = place(app.loaded().position().unwrap_or(start));
+    let marks: Vec<(usize, char)> = app.time.marks().map(|(letter, ns)| (place(ns), letter)).collect();
     let shares: Vec<Bin> = (0..columns).map(|column| share(bins, column, columns)).collect();
     let most = shares.iter().map(|bin| bin.events).max().unwrap_or_default();
-    let column = |(column, bin): (usize, &Bin)| match column.cmp(&(position as usize)) {
-        std::cmp::Ordering::Equal => '>',
-        _ if bin.lost > 0 => '!',
-        past => bar(bin.events, most).unwrap_or(if past.is_lt() { '=' } else { '-' }),
+    let cell = |(column, bin): (usize, &Bin)| {
+        let mark = marks.iter().find(|(at, _)| *at == column);
+        match column.cmp(&position) {
+            Ordering::Equal => ('>', theme.strong()),
+            _ if bin.lost > 0 => ('!', theme.loss()),
+            _ if let Some((_, letter)) = mark => (*letter, theme.note()),
+            past => (bar(bin.events, most).unwrap_or(if past.is_lt() { '=' } else { '-' }), theme.quiet()),
+        }
     };
-    format!(" [{}]  {number}", shares.iter().enumerate().map(column).collect::<String>())
+    let mut pieces = vec![Piece::new("[", theme.quiet())];
+    for (sign, style) in shares.iter().enumerate().map(cell) {
+        match pieces.last_mut().filter(|piece| piece.style == style) {
+            Some(piece) => piece.text.push(sign),
+            None => pieces.push(Piece::new(sign.to_string(), style)),
+        }
+    }
+    pieces.push(Piece::new("]", theme.quiet()));
+    pieces
 }
 
 /// The bins that a column of the strip covers.

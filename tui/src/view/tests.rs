@@ -508,6 +508,29 @@ fn the_selected_event_stays_selected_when_rows_come_and_go() {
 }
 
 #[test]
+fn the_strip_of_a_live_trace_has_its_losses_and_marks() {
+    let mut made = Maker { step_ns: 10_000_000, ..Maker::default() };
+    let mut app = app(120, 24, MEMORY);
+    more_opens(&mut app, &mut made, 0..500);
+    lost(&mut made, 7);
+    more_opens(&mut app, &mut made, 500..1000);
+    let strip = |app: &mut App| screen(app)[22].clone();
+    assert!(strip(&mut app).contains(">]") && strip(&mut app).ends_with("following"), "{}", strip(&mut app));
+    keys(&mut app, "gmz");
+    keys(&mut app, "jjG");
+    work(&mut app);
+    let marked = strip(&mut app);
+    let at = |sign: char| marked.chars().position(|letter| letter == sign).expect("in the strip");
+    assert!(at('z') < at('!') && at('!') < at('>'), "{marked}");
+    keys(&mut app, "'z[");
+    let row = selected(&mut app);
+    assert!(row.starts_with('>') && row.ends_with("/f/0"), "{row}");
+    keys(&mut app, "j");
+    assert!(screen(&mut app)[3].starts_with('z'), "the mark of the row: {}", screen(&mut app)[3]);
+    assert!(strip(&mut app).contains("F follow"), "{}", strip(&mut app));
+}
+
+#[test]
 fn rows_say_how_many_evicted_opens_they_stand_for() {
     let mut made = Maker::default();
     let mut app = app(100, 24, 4 << 20);

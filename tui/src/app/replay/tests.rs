@@ -1,6 +1,7 @@
-use super::strip::BINS;
 use super::*;
 use crate::app::testing::{app, keys, work};
+use crate::app::time::Bin;
+use crate::app::time::strip::BINS;
 use crate::app::{App, Effect, Effects};
 use crate::app::{Input, Tick};
 use tracetui_events::pipeline::Pipeline;
@@ -82,7 +83,7 @@ fn it_opens_paused_at_the_first_event() {
     );
     load(&mut app, &mut maker, 1000);
     assert_eq!(row(&app), 0);
-    assert_eq!(app.replay.as_ref().map(|replay| replay.bins(u64::MAX).iter().map(|bin| bin.events).sum()), Some(2000));
+    assert_eq!(app.time.bins(u64::MAX).iter().map(|bin| bin.events).sum::<u64>(), 2000);
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn it_goes_to_times_that_are_loaded_at_once() {
     keys(&mut app, "Tx\n");
     assert!(app.screen.message().is_some_and(|message| message.contains("invalid time")), "{:?}", app.screen.message());
     // The user can correct it.
-    assert!(app.replay.as_ref().is_some_and(|replay| replay.line.as_ref().is_some()));
+    assert!(app.time.line.is_some());
     keys(&mut app, "\x1b");
     // The time is not loaded yet. It is loaded by reading on, without a request for another part, when the end is in reach.
     load(&mut app, &mut maker, 1_000);
@@ -369,7 +370,7 @@ fn the_density_grows_with_the_recording() {
     }
     let (start, end) = app.loaded().span().expect("events");
     assert_eq!(end - start, 20_999 * 10_000_000);
-    let bins = app.replay.as_ref().map(|replay| replay.bins(end).to_vec()).expect("a replay");
+    let bins = app.time.bins(end).to_vec();
     assert_eq!(bins.iter().map(|bin| bin.events).sum::<u64>(), 21_000);
     // Even, except for the last bin.
     let events = bins.iter().take(bins.len() - 1).map(|bin| bin.events);
@@ -378,7 +379,7 @@ fn the_density_grows_with_the_recording() {
     let part = Density { first_ns: start, last_ns: end, events: 1 << 20, lost: 3 };
     let facts = Facts { span: Some((start, end)), density: vec![part], ..Facts::default() };
     app.update(Input::Replayed(facts));
-    let bins = app.replay.as_ref().map(|replay| replay.bins(end).to_vec()).expect("a replay");
+    let bins = app.time.bins(end).to_vec();
     assert_eq!(bins.iter().fold(Bin::default(), Bin::and).events, 1 << 20);
 }
 

@@ -3,16 +3,16 @@
 use tracetui_events::event::{Body, EventContext};
 use tracetui_events::playback::timeline::Density;
 
-pub(super) const BINS: usize = 512;
+pub(in crate::app) const BINS: usize = 512;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bin {
+pub(crate) struct Bin {
     pub events: u64,
     pub lost: u64,
 }
 
 impl Bin {
-    pub fn and(self, other: &Bin) -> Bin {
+    pub(crate) fn and(self, other: &Bin) -> Bin {
         Bin { events: self.events.saturating_add(other.events), lost: self.lost.saturating_add(other.lost) }
     }
 }
@@ -33,13 +33,19 @@ pub(in crate::app) struct Strip {
     counts: bool,
 }
 
+impl Default for Strip {
+    fn default() -> Strip {
+        Strip::new(None)
+    }
+}
+
 impl Strip {
     /// A strip that counts the loaded events until the density is known.
-    pub(super) fn new(extent: Option<(u64, u64)>) -> Strip {
+    pub(in crate::app) fn new(extent: Option<(u64, u64)>) -> Strip {
         Strip { bins: vec![Bin::default(); BINS], extent, counts: true }
     }
 
-    pub(super) fn set(&mut self, density: Vec<Density>, extent: Option<(u64, u64)>) {
+    pub(in crate::app) fn set(&mut self, density: Vec<Density>, extent: Option<(u64, u64)>) {
         if !density.is_empty() {
             (self.counts, self.extent) = (false, extent);
             self.bins.fill(Bin::default());
@@ -52,7 +58,7 @@ impl Strip {
         self.bins.get(..used.unwrap_or(0)).unwrap_or_default()
     }
 
-    pub(super) fn restart(&mut self) {
+    pub(in crate::app) fn restart(&mut self) {
         if self.counts {
             self.bins.fill(Bin::default());
         }
@@ -67,6 +73,13 @@ impl Strip {
             };
             self.extend_to(ns);
             self.spread(Density { first_ns: ns, last_ns: ns, events, lost });
+        }
+    }
+
+    /// Covers the time up to now, when no events arrive.
+    pub(in crate::app) fn reach(&mut self, ns: u64) {
+        if self.counts && self.extent.is_some() {
+            self.extend_to(ns);
         }
     }
 

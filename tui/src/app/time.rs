@@ -1,0 +1,133 @@
+//! Going through time, live and in a replay: the density strip, typed times, and marks.
+
+pub(in crate::app) mod strip;
+
+use super::edit::{Edited, History, Line};
+use super::keymap::{Action, Press};
+use crate::app::device::KeyCode;
+use std::collections::BTreeMap;
+pub(crate) use strip::Bin;
+pub(super) use strip::Strip;
+use tracetui_events::text::time::{Moment, duration};
+
+/// Times are CLOCK_BOOTTIME in ns.
+#[derive(Debug, Default)]
+pub(crate) struct Time {
+    pub(super) strip: Strip,
+    /// The line in which a time is typed.
+    pub(crate) line: Option<Line>,
+    history: History,
+    marks: BTreeMap<char, u64>,
+    /// The action whose letter is awaited, [`Action::Mark`] or [`Action::GoToMark`], and the time of the event under the cursor.
+    pub(super) awaited: Option<(Action, Option<u64>)>,
+    /// Where the selection was before the last jump.
+    pub(super) before: Option<u64>,
+}
+
+/// The letter of a mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Marked {
+    Set(char),
+    GoTo(u64),
+    Unknown(char),
+    None,
+}
+
+impl Time {
+    /// The event density from the start to a time. Empty if the start is unknown.
+    pub(crate) fn bins(&self, end: u64) -> &[Bin] {
+        self.strip.bins(end)
+    }
+
+    pub(crate) fn marks(&self) -> impl Iterator<Item = (char, u64)> {
+        self.marks.iter().map(|(letter, ns)| (*letter, *ns))
+    }
+
+    /// The mark at a time.
+    pub(crate) fn mark_at(&self, ns: u64) -> Option<char> {
+        self.marks().find(|(_, at)| *at == ns).map(|(letter, _)| letter)
+    }
+
+    /// Takes the key after that of a mark, as in vim: a letter, or the key again for the place before the last jump.
+    pub(super) fn marked(&mut self, press: Press) -> Marked {
+        match (self.awaited.take(), press.code) {
+            (Some((Action::GoToMark, _)), KeyCode::Char('\'')) if !press.ctrl => {
+                self.before.map_or(Marked::Unknown('\''), Marked::GoTo)
+            }
+            (_, KeyCode::Char(letter)) if press.ctrl || !letter.is_ascii_alphanumeric() => Marked::None,
+            (Some((Action::Mark, Some(ns))), KeyCode::Char(letter)) => {
+                self.marks.insert(letter, ns);
+                Marked::Set(letter)
+            }
+            (Some((Action::GoToMark, _)), KeyCode::Char(letter)) => {
+                self.marks.get(&letter).map_or(Marked::Unknown(letter), |ns| Marked::GoTo(*ns))
+            }
+            _ => Marked::None,
+        }
+    }
+
+    /// Handles a key in the line. Returns the time once it is entered, or an error if the text is not a time.
+    pub(super) fn key(&mut self, press: Press) -> Option<Result<Aim, String>> {
+        let line = self.line.as_mut()?;
+        match line.key(press, &self.history) {
+            Edited::Same | Edited::Changed => None,
+            Edited::Cancelled => {
+                self.line = None;
+                None
+            }
+            Edited::Done => {
+                let text = line.text();
+                let aim = Aim::parse(&text);
+                // The user can correct the text.
+                if aim.is_none() && !text.trim().is_empty() {
+                    return Some(Err(format!("invalid time {text}; write 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%")));
+                }
+                self.line = None;
+                aim.map(|aim| {
+                    self.history.add(&text);
+                    Ok(aim)
+                })
+            }
+        }
+    }
+}
+
+/// A typed time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Aim {
+    Moment(Moment),
+    /// Nanoseconds before the last event: `-20s`.
+    BeforeEnd(u64),
+    /// A part of the recording, from 0 to 1: `99%`.
+    Part(f64),
+}
+
+impl Aim {
+    fn parse(text: &str) -> Option<Aim> {
+        let text = text.trim();
+        if let Some(before) = text.strip_prefix('-') {
+            return u64::try_from(duration(before)?.as_nanos()).ok().map(Aim::BeforeEnd);
+        }
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent: f64 = percent.trim_end().parse().ok()?;
+            return (0.0..=100.0).contains(&percent).then_some(Aim::Part(percent / 100.0));
+        }
+        Moment::parse(text).map(Aim::Moment)
+    }
+
+    /// The time in a recording (CLOCK_BOOTTIME, ns). `span`: its first and last one. `offset`: what that clock is behind the wall
+    /// clock, which is `zone_s` seconds before the time of day.
+    pub(super) fn boot_ns(self, (start, end): (u64, u64), offset: i128, zone_s: i32) -> u64 {
+        match self {
+            Aim::Moment(moment) => {
+                let unix = moment.unix_ns(i128::from(start) + offset, zone_s);
+                u64::try_from((unix - offset).max(1)).unwrap_or(u64::MAX - 1)
+            }
+            Aim::BeforeEnd(ns) => end.saturating_sub(ns).max(start),
+            Aim::Part(part) => start + (end.saturating_sub(start) as f64 * part) as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+use crate::app::App;
+use crate::app::replay::{Replay, Speed, Target};
+use crate::app::testing::{app, feed, keys, lost};
+use tracetui_events::playback::timeline::Facts;
+use tracetui_events::synthetic::Maker;
+
+/// Opens with a time between them.
+fn opens(app: &mut App, count: u32, step_ns: u64) -> Maker {
+    let mut made = Maker { step_ns, ..Maker::default() };
+    (0..count).for_each(|at| made.open(7, "cat", &format!("/{at}"), 3));
+    feed(app, &mut made);
+    made
+}
+
+fn row(app: &App) -> usize {
+    app.events().cursor().expect("a row")
+}
+
+#[track_caller]
+fn check(app: &mut App, typed: &str, want: usize) {
+    keys(app, typed);
+    assert_eq!(row(app), want, "{typed}: {:?}", app.screen.message());
+}
+
+#[test]
+fn keys_go_through_the_time_of_a_live_trace() {
+    let mut app = app(80, 24, 64 << 20);
+    let mut made = opens(&mut app, 100, 1_000_000_000);
+    check(&mut app, "[", 89);
+    assert!(!app.events().follows());
+    check(&mut app, "[", 79);
+    check(&mut app, "{", 19);
+    check(&mut app, "[[", 0);
+    check(&mut app, "]", 10);
+    check(&mut app, "}", 70);
+    check(&mut app, "T-20s\n", 79);
+    check(&mut app, "T50%\n", 50);
+    check(&mut app, "T0:30\n", 30);
+    check(&mut app, "T1h\n", 30);
+    assert_eq!(app.screen.message(), Some("that time is still to come"));
+    keys(&mut app, "Tx\n");
+    assert!(app.time.line.is_some() && app.screen.message().is_some_and(|text| text.starts_with("invalid time x")));
+    keys(&mut app, "\x1b");
+    // Beyond the newest row the list follows it.
+    check(&mut app, "T99%\n", 99);
+    check(&mut app, "]", 99);
+    assert!(app.events().follows());
+    made.open(7, "cat", "/new", 3);
+    feed(&mut app, &mut made);
+    assert_eq!(row(&app), 100);
+}
+
+#[test]
+fn a_step_back_passes_a_row_if_none_lies_between() {
+    let mut app = app(80, 24, 64 << 20);
+    opens(&mut app, 10, 60_000_000_000);
+    check(&mut app, "[", 8);
+    check(&mut app, "[", 7);
+    check(&mut app, "]", 8);
+    check(&mut app, "{{", 6);
+}
+
+#[test]
+fn marks_are_set_and_found_again() {
+    let live = app(80, 24, 64 << 20);
+    let mut replay = app(80, 24, 64 << 20);
+    replay.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
+    for mut app in [live, replay] {
+        opens(&mut app, 50, 1_000_000_000);
+        check(&mut app, "g]", 10);
+        keys(&mut app, "ma");
+        assert_eq!(app.screen.message(), Some("mark a is set; 'a goes to it"));
+        check(&mut app, "]]mb", 30);
+        check(&mut app, "'a", 10);
+        check(&mut app, "''", 30);
+        check(&mut app, "''", 10);
+        check(&mut app, "'x", 10);
+        assert_eq!(app.screen.message(), Some("mark x is not set"));
+        // Other keys are no letters, and a letter is no key.
+        check(&mut app, "'\x1b", 10);
+        check(&mut app, "mq", 10);
+        assert_eq!(app.time.marks().map(|(letter, _)| letter).collect::<String>(), "abq");
+        check(&mut app, "'b", 30);
+    }
+}
+
+#[test]
+fn the_strip_counts_live_events_and_losses() {
+    let mut app = app(80, 24, 64 << 20);
+    let mut made = opens(&mut app, 1000, 1_000_000);
+    lost(&mut made, 5);
+    feed(&mut app, &mut made);
+    let bins = app.time.bins(made.ns);
+    let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));
+}
