@@ -6,7 +6,7 @@ use super::output::{self, Output};
 use super::replay::Replay;
 use super::search::{Found, Rows, Wrapped};
 use super::views::detail::{Subject, tcp_of};
-use super::views::events::Shown;
+use super::views::events::{Added, Shown};
 use super::views::{View, Views};
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;
@@ -178,7 +178,8 @@ impl App {
             let answer = shown.answer(seen);
             let taken = searches.take(id, seen);
             let watched = watches.count(seen);
-            events.append(id, answer, seen, watched, taken.answered.iter().any(|answered| answered.id == id), store);
+            let answered = taken.answered.iter().any(|answered| answered.id == id);
+            events.append(Added { id, answer, watched, answered }, seen, store);
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             if answer != Answer::No {
                 search.append(id, seen);

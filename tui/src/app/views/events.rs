@@ -13,6 +13,7 @@ use crate::app::filter::DisplayFilter;
 use crate::app::keymap::Action;
 use crate::app::watch::Watches;
 pub(crate) use fold::{Fold, Line};
+pub(crate) use listing::Added;
 use listing::Rows;
 pub(crate) use listing::{Listing, Quiet};
 use runs::At;
@@ -134,20 +135,12 @@ impl EventList {
         self.listed.as_ref().map_or(&self.passing, |rows| &rows.index)
     }
 
-    /// Adds an event that was just stored. `answered`: it needs no answer.
-    pub(crate) fn append(
-        &mut self,
-        id: Id,
-        answer: Answer,
-        seen: &EventContext<'_>,
-        watched: bool,
-        answered: bool,
-        store: &Store,
-    ) {
-        self.passing.append(id, answer);
+    /// Adds an event that was just stored.
+    pub(crate) fn append(&mut self, added: Added, seen: &EventContext<'_>, store: &Store) {
+        self.passing.append(added.id, added.answer);
         let stays = self.stays();
-        if let Some(rows) = self.listed.as_mut().filter(|_| answer != Answer::No) {
-            rows.add((id, answer), seen, watched, answered, At::End, store, stays);
+        if let Some(rows) = self.listed.as_mut().filter(|_| added.answer != Answer::No) {
+            rows.add(added, seen, At::End, store, stays);
         }
     }
 
@@ -235,8 +228,9 @@ impl EventList {
             let answer = ask(stored);
             if let Some(rows) = listed.as_mut().filter(|_| answer != Answer::No) {
                 stored.with(world, |seen| {
-                    let (row, watched) = ((stored.id, answer), watches.of(seen).is_some());
-                    rows.add(row, seen, watched, stored.answered, At::Start, store, |id| selected == Some(id))
+                    let watched = watches.of(seen).is_some();
+                    let added = Added { id: stored.id, answer, watched, answered: stored.answered };
+                    rows.add(added, seen, At::Start, store, |id| selected == Some(id))
                 });
             }
             answer

@@ -55,6 +55,16 @@ pub(super) struct Rows {
     most: usize,
 }
 
+/// An event that passes the filter, or a gap.
+pub(crate) struct Added {
+    pub id: Id,
+    pub answer: Answer,
+    /// Whether a watch matches it. It then has a row.
+    pub watched: bool,
+    /// Whether it needs no answer.
+    pub answered: bool,
+}
+
 /// The least number of processes at which those that are no longer kept are dropped.
 const PROCESSES: usize = 1 << 12;
 
@@ -69,13 +79,11 @@ impl Rows {
         *self = Rows { listing, open, runs: runs.again(), most, index: Index::new(store), ..Rows::default() };
     }
 
-    /// Adds an event that passes the filter. `stays`: rows that no other may replace.
+    /// Adds an event. `stays`: rows that no other may replace.
     pub(super) fn add(
         &mut self,
-        (id, answer): (Id, Answer),
+        Added { id, answer, watched, answered }: Added,
         seen: &EventContext<'_>,
-        watched: bool,
-        answered: bool,
         at: At,
         store: &Store,
         stays: impl Fn(Id) -> bool,
