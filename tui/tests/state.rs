@@ -501,7 +501,10 @@ fn printed(file: &Path, filters: &FilterOptions, span: Option<(u64, u64)>) -> (S
     sink.finish().expect("a Vec takes everything");
     drop(sink);
     let blocks = playback.recordings()[0].read_so_far().2;
-    (String::from_utf8(out).expect("JSON"), format!("{:?}", playback.account()), blocks)
+    // Events that are passed over are not examined.
+    let mut account = playback.account();
+    account.cut_filtered = 0;
+    (String::from_utf8(out).expect("JSON"), format!("{account:?}"), blocks)
 }
 
 /// A term, mostly about something of one part of a story.

@@ -160,7 +160,8 @@ pub struct Account {
     pub own: u64,
     /// Delivered with a truncated field.
     pub cut: u64,
-    /// Rejected by the display filter, with a truncated field. The filter might match the rest of it.
+    /// Rejected by the display filter, with a truncated field. The filter might match the rest of it. Parts of a recording that are
+    /// passed over are not counted.
     pub cut_filtered: u64,
     /// Skips of programs that serve several kinds.
     pub unattributed_skips: u64,
