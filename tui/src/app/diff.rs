@@ -25,7 +25,7 @@ impl App {
             self.show(View::Diff);
         } else {
             let prompt = &mut self.views.diff.prompt;
-            prompt.line = Some(Line::new(prompt.history.newest()));
+            prompt.line = Some(Line::default());
         }
         Handled::Redraw
     }
@@ -60,8 +60,10 @@ impl App {
     }
 
     fn compare_with(&mut self, file: String) {
+        let before = self.views.diff.compared.take();
+        let before = before.or_else(|| self.views.diff.running.take()?.before);
         self.views.diff.set(None);
-        self.views.diff.running = Some(Running { with: file.clone(), percent: [0; 2] });
+        self.views.diff.running = Some(Running { with: file.clone(), before, percent: [0; 2] });
         self.views.diff.asked = Some(Some(file));
         self.show(View::Diff);
     }
@@ -82,18 +84,24 @@ impl App {
 
     /// Takes the result of the comparison. After an error, the name can be corrected.
     pub(super) fn compared(&mut self, result: Result<Box<Compared>, String>) {
-        let Some(Running { with, .. }) = self.views.diff.running.take() else { return };
+        let Some(Running { with, before, .. }) = self.views.diff.running.take() else { return };
         let shown = self.views.shown == View::Diff;
         match result {
             Ok(compared) => {
                 self.views.diff.set(Some(compared));
+                self.mark_ended();
                 if !shown {
                     self.say(format!("compared with {with}; {} shows the differences", self.key_of(Action::Diff)));
                 }
             }
             Err(why) => {
-                if shown {
+                let keeps = before.is_some();
+                self.views.diff.set(before);
+                self.mark_ended();
+                if shown && !keeps {
                     self.leave_diff();
+                }
+                if shown {
                     self.views.diff.prompt.line = Some(Line::new(&with));
                 }
                 self.say(why);
@@ -101,10 +109,23 @@ impl App {
         }
     }
 
-    /// Stops a running comparison, and returns to the view from which it was started.
+    /// Marks a comparison with a trace that has ended since.
+    pub(super) fn mark_ended(&mut self) {
+        if !self.is_running() {
+            self.views.diff.has_ended();
+        }
+    }
+
+    /// Stops a running comparison and returns to the one before. Without one, returns to the view from which it was started.
     pub(super) fn leave_diff(&mut self) {
-        if self.views.diff.running.take().is_some() {
+        if let Some(Running { before, .. }) = self.views.diff.running.take() {
             self.views.diff.asked = Some(None);
+            let keeps = before.is_some();
+            self.views.diff.set(before);
+            self.mark_ended();
+            if keeps {
+                return;
+            }
         }
         self.show(self.views.diff.from);
     }
@@ -228,6 +249,39 @@ mod tests {
         assert_eq!((line(&app).as_str(), app.views.shown), ("/tmp/good-2.ttr", View::Events));
         keys(&mut app, "\x1bD\u{2191}");
         assert_eq!(line(&app), "/tmp/good-2.ttr");
+    }
+
+    #[test]
+    fn a_comparison_that_fails_or_is_cancelled_keeps_the_one_before() {
+        let mut app = compared();
+        let first = |app: &mut App| screen(app)[3].clone();
+        let line = first(&mut app);
+        // The line for the name begins empty, and Up recalls the last one.
+        keys(&mut app, "Dnone.ttr");
+        assert_eq!(pressed(&mut app, KeyCode::Enter), [Effect::Compare(Some("none.ttr".into()))]);
+        assert!(first(&mut app).contains("comparing with none.ttr"));
+        app.update(Input::Compared(Err("none.ttr: no such recording".into())));
+        assert_eq!((first(&mut app), app.is_typing()), (line.clone(), true));
+        keys(&mut app, "\x1bDother.ttr\n");
+        assert_eq!(pressed(&mut app, KeyCode::Esc), [Effect::Compare(None)]);
+        assert_eq!((first(&mut app), app.views.shown), (line, View::Diff));
+        // What is shown does not follow.
+        let follow = |app: &mut App| screen(app).iter().any(|line| line.contains("may follow from these"));
+        assert!(follow(&mut app));
+        keys(&mut app, "a");
+        assert!(!follow(&mut app));
+    }
+
+    #[test]
+    fn a_comparison_with_a_running_trace_is_marked_when_that_ends() {
+        let mut app = compared();
+        let notes = vec![crate::app::compared::STILL_RUNS.to_owned(), "the runs differ".to_owned()];
+        keys(&mut app, "Dagain.ttr\n");
+        app.update(Input::Compared(Ok(Box::new(Compared { notes, ..*differences() }))));
+        let has = |app: &mut App, part: &str| screen(app).iter().any(|line| line.contains(part));
+        assert!(has(&mut app, "B is still running"));
+        app.update(Input::SourceEnded);
+        assert!(has(&mut app, "B has ended since: compare again") && !has(&mut app, "B is still running"));
     }
 
     #[test]

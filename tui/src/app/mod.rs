@@ -3,7 +3,7 @@
 pub(crate) mod branch;
 mod clipboard;
 pub(crate) mod columns;
-mod compared;
+pub(crate) mod compared;
 pub(crate) mod complete;
 pub(crate) mod copy;
 pub(crate) mod device;

@@ -248,6 +248,7 @@ impl App {
         if close {
             self.screen.overlay = None;
         }
+        self.mark_ended();
         vec![Effect::Redraw]
     }
 

@@ -71,6 +71,7 @@ impl App {
                 self.replay.iter_mut().for_each(Replay::end);
                 self.pipeline.end();
                 self.take();
+                self.mark_ended();
                 vec![Effect::Redraw]
             }
             Input::Recording(name) => {

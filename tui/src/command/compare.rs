@@ -1,5 +1,6 @@
 //! Reads two runs and compares them, for `tracetui diff` and for the dashboard.
 
+use crate::app::compared::STILL_RUNS;
 use anyhow::{Result, anyhow, bail};
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -44,9 +45,6 @@ pub(super) struct Side {
     /// Notes on the unreadable and missing parts.
     remarks: Vec<String>,
 }
-
-/// The remark on a run that goes on.
-pub(super) const STILL_RUNS: &str = "B is still running: what its living processes lack may come";
 
 /// Reads a run.
 pub(super) type Read<'a> = Box<dyn FnOnce() -> Result<Side> + Send + 'a>;

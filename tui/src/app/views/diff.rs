@@ -45,6 +45,8 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub with: String,
+    /// The result of the comparison before, to return to.
+    pub before: Option<Box<Compared>>,
     pub percent: [u8; 2],
 }
 
@@ -84,6 +86,11 @@ impl Diff {
         self.folded.clear();
         self.list.unselect();
         (self.all, self.again) = (false, true);
+    }
+
+    /// Marks a comparison with a trace that has ended since.
+    pub(in crate::app) fn has_ended(&mut self) {
+        self.again |= self.compared.as_mut().is_some_and(|compared| compared.has_ended());
     }
 
     fn make_rows(&self) -> Vec<Row> {
@@ -135,7 +142,8 @@ impl Diff {
             }
         }
         connect(rows.iter_mut().map(|row| &mut row.branch));
-        rows.extend(report.follow_text().is_some().then(|| at_top(Item::Follow, false)));
+        let hidden = report.follow_text().is_some() && !self.all;
+        rows.extend(hidden.then(|| at_top(Item::Follow, false)));
         rows
     }
 
