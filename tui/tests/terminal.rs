@@ -304,7 +304,7 @@ fn much_output(path: &Path, mib: u64) {
     let mut maker = Maker::default();
     let file = File::create(path).expect("room");
     let mut writer = Writer::new(file, &FileHeader::new([7; 16], 0), keys_of).expect("room");
-    maker.open(7, "make", "/first", 3);
+    maker.open(7, "make", "/first", -13);
     let bytes = b"\x1b[32mword\x1b[m of output\r\n".repeat((1 << 20) / 24);
     for _ in 0..mib {
         maker.ns += 1_000_000_000;
@@ -312,7 +312,7 @@ fn much_output(path: &Path, mib: u64) {
         maker.host(&HostFrame::CommandOutput(CommandOutput { columns: 80, rows: 24, bytes, missing: 0 }));
         writer.batch(maker.batch().bytes()).expect("room");
     }
-    maker.open(7, "make", "/last", 3);
+    maker.open(7, "make", "/last", -13);
     writer.batch(maker.batch().bytes()).expect("room");
     writer.end(&Pipeline::default().state()).expect("room");
 }

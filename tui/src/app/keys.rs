@@ -40,7 +40,11 @@ impl App {
         let press = keymap::pressed(key);
         if self.time.awaited.is_some() {
             self.screen.clear_message();
-            return self.mark(press);
+            // A key with Ctrl, such as Ctrl-C, has its own meaning.
+            if !press.ctrl {
+                return self.mark(press);
+            }
+            self.time.awaited = None;
         }
         self.screen.clear_message();
         let asked = self.asked_to_quit;

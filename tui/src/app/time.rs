@@ -51,10 +51,10 @@ impl Time {
     /// Takes the key after that of a mark, as in vim: a letter, or the key again for the place before the last jump.
     pub(super) fn marked(&mut self, press: Press) -> Marked {
         match (self.awaited.take(), press.code) {
-            (Some((Action::GoToMark, _)), KeyCode::Char('\'')) if !press.ctrl => {
+            (Some((Action::GoToMark, _)), KeyCode::Char('\'')) => {
                 self.before.map_or(Marked::Unknown('\''), Marked::GoTo)
             }
-            (_, KeyCode::Char(letter)) if press.ctrl || !letter.is_ascii_alphanumeric() => Marked::None,
+            (_, KeyCode::Char(letter)) if !letter.is_ascii_alphanumeric() => Marked::None,
             (Some((Action::Mark, Some(ns))), KeyCode::Char(letter)) => {
                 self.marks.insert(letter, ns);
                 Marked::Set(letter)

@@ -194,6 +194,10 @@ fn empty(app: &App) -> String {
     match app.store().kept() {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         0 => "no events yet".to_owned(),
+        kept if app.is_calm() && !filtered && !failures && !app.events().paused() => {
+            let quiet = counted(kept, ["quiet event", "quiet events"]);
+            format!("{quiet}: {} lists them", key(Action::Toggle(Kind::Open)))
+        }
         _ if app.events().paused() && !filtered && !failures => {
             format!("all paused rows were evicted: {} resumes", key(Action::Pause))
         }
