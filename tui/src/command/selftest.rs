@@ -91,8 +91,11 @@ impl SelfTest {
                 break;
             }
         }
-        let came = |program: &str| Slot::ALL.iter().filter(|s| s.program() == program).all(|s| seen.contains(s));
-        let mut programs: Vec<&str> = Slot::ALL.iter().map(|slot| slot.program()).filter(|p| came(p)).collect();
+        // Events of these would need a change of an interface, or a program that attaches others.
+        let needs_more = [Slot::BpfXdp, Slot::BpfSent, Slot::BpfMade, Slot::BpfMadeTp];
+        let slots = || Slot::ALL.iter().filter(|slot| !needs_more.contains(slot));
+        let came = |program: &str| slots().filter(|slot| slot.program() == program).all(|slot| seen.contains(slot));
+        let mut programs: Vec<&str> = slots().map(|slot| slot.program()).filter(|program| came(program)).collect();
         programs.dedup();
         programs.extend(sees_a_load(live).then_some(tracetui_live::STREAM));
         programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
@@ -102,7 +105,7 @@ impl SelfTest {
         let tcp = [Slot::TcpState, Slot::TcpStateTp].iter().any(|slot| seen.contains(slot));
         let quiet = ["tcp_destroy_btf", "tcp_destroy_tp", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
         programs.extend(quiet.into_iter().filter(|_| tcp));
-        // It would need a change of an interface.
+        // These too would need a change of an interface.
         let bpf = seen.iter().any(|slot| slot.kind() == Kind::Bpf);
         programs.extend(["bpf_netlink", "bpf_xdp"].into_iter().filter(|_| bpf));
         programs
