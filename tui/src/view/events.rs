@@ -242,7 +242,7 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
 
 fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
     if rows.quiet {
-        return gap::quiet_line(app.events().pause_before(rows.first, app.store())?, width.into(), app, theme);
+        return gap::quiet_line(app.events().pause_before(rows.first, app.store())?, width.into(), theme);
     }
     let id = app.events().row(rows.last)?;
     let stored = app.store().get(id)?;

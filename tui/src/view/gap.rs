@@ -25,11 +25,9 @@ pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: 
     Line::styled(format!(" {} {said} {}", dash.repeat(before), dash.repeat(dashes - before)), theme.loss())
 }
 
-/// The row for the events without a row in a long time: how long it was, and their number.
-pub(super) fn quiet_line((ns, events): (u64, usize), width: usize, app: &App, theme: Theme) -> Option<Line<'static>> {
-    let key = app.key_of(Action::Toggle(Kind::Open));
-    let said = format!("quiet here for {}: {} ({key} lists them)", duration(ns), counted(events as u64, None));
-    let said = text::cut(&said, width.saturating_sub(10), theme.charset);
+/// The row for a long time without a new row.
+pub(super) fn quiet_line(ns: u64, width: usize, theme: Theme) -> Option<Line<'static>> {
+    let said = text::cut(&format!("no other row for {}", duration(ns)), width.saturating_sub(10), theme.charset);
     let dashes = theme.dash().repeat(3);
     Some(Line::styled(format!(" {dashes} {said} {dashes}"), theme.quiet()))
 }

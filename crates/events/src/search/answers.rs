@@ -113,6 +113,8 @@ pub struct Searches {
     common: FxHashMap<u64, u8>,
     /// Calls before this event cannot be causes, because their answers may be lost.
     since: Id,
+    /// The time of the current event.
+    now: BootNanos,
     hasher: RandomState,
 }
 
@@ -128,6 +130,7 @@ impl Searches {
     pub fn take(&mut self, id: Id, seen: &EventContext<'_>) -> Taken<'_> {
         self.answered.clear();
         let (mut cause, time) = (None, seen.event.header.time);
+        self.now = time;
         self.exits.settle(time, &mut self.answered);
         match (&seen.event.body, seen.process) {
             (Body::Lost(_), _) => self.since = id,
@@ -233,6 +236,7 @@ impl Searches {
     fn add(&mut self, key: ProcessKey, miss: Miss) {
         if self.all >= limits::SEARCH_CALLS {
             (self.waiting, self.all) = (FxHashMap::default(), 0);
+            self.exits.forgot = self.now;
         }
         let waiting = self.waiting.entry(key).or_default();
         if waiting.len() >= limits::SEARCH_OF_PROCESS {

@@ -2,7 +2,7 @@
 //! answer a question this way.
 //!
 //! The parent continued if it succeeded in a call or started another program afterwards, exited with code 0, or was still running
-//! [`SOON_NS`] later. If it exited with code 1 instead, its exit and the exit of its child are one question.
+//! [`SOON_NS`] later. If it exited with another code, such as a compiler driver after its compiler, both exits are failures.
 
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
@@ -42,6 +42,8 @@ pub(super) struct Exits {
     of: FxHashMap<ProcessKey, Children>,
     /// The parents of exits, by the times of the exits.
     queue: VecDeque<(BootNanos, ProcessKey)>,
+    /// When exits or failures were last forgotten for lack of room. No exit of a process that ran then is routine.
+    pub(super) forgot: BootNanos,
 }
 
 impl Exits {
@@ -80,27 +82,26 @@ impl Exits {
         answered: &mut Vec<Answered>,
     ) {
         let children = self.of.remove(&process.key).unwrap_or_default();
-        let mut exits = children.exits;
+        let failed = failed || children.failed || !children.exits.is_empty() || process.key.start <= self.forgot;
         match (ended, process.parent) {
-            (Ended::Code(0), _) => answered.extend(exits.into_iter().map(|(_, exit)| exit)),
+            (Ended::Code(0), _) => answered.extend(children.exits.into_iter().map(|(_, exit)| exit)),
             (_, None) => {}
-            (Ended::Code(NO), Some(parent)) if !failed && !children.failed => {
-                exits.push((time, Answered { id, kind: Kind::Exit, process: process.key }));
-                exits.iter_mut().for_each(|(of, _)| *of = time);
-                self.make_room(exits.len());
-                self.of.entry(parent).or_default().exits.append(&mut exits);
+            (Ended::Code(NO), Some(parent)) if !failed => {
+                self.make_room(time);
+                let exit = Answered { id, kind: Kind::Exit, process: process.key };
+                self.of.entry(parent).or_default().exits.push((time, exit));
                 self.queue.push_back((time, parent));
             }
             (_, Some(parent)) => {
-                self.make_room(1);
+                self.make_room(time);
                 self.of.entry(parent).or_default().failed = true;
             }
         }
     }
 
-    fn make_room(&mut self, more: usize) {
-        if self.of.len().max(self.queue.len()) + more > limits::SEARCH_CALLS {
-            *self = Exits::default();
+    fn make_room(&mut self, now: BootNanos) {
+        if self.of.len().max(self.queue.len()) >= limits::SEARCH_CALLS {
+            *self = Exits { forgot: now, ..Exits::default() };
         }
     }
 }

@@ -372,14 +372,13 @@ impl EventList {
         })
     }
 
-    /// How long no event had a row before a row, in nanoseconds, and how many events passed the filter in that time. `None` if it was not
-    /// long, or if there were none.
-    pub(crate) fn pause_before(&self, at: usize, store: &Store) -> Option<(u64, usize)> {
+    /// How long no other event has a row before a row, in nanoseconds. `None` if it is not long, or if no events passed the filter then.
+    pub(crate) fn pause_before(&self, at: usize, store: &Store) -> Option<u64> {
         let rows = self.listed.as_ref().filter(|rows| rows.listing == Listing::Calm)?;
         let (above, below) = (rows.index.get(at.checked_sub(1)?)?, self.row(at)?);
         let long = store.get(below)?.time.0.saturating_sub(store.get(above)?.time.0);
         let events = (self.passing.place(below) - self.passing.place(above)).saturating_sub(1);
-        (long >= PAUSE_NS && events > 0).then_some((long, events))
+        (long >= PAUSE_NS && events > 0).then_some(long)
     }
 
     /// The line of a row. The selected row is always the last one of its line.

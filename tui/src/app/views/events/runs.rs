@@ -1,6 +1,6 @@
 //! Runs: rows that say the same, of one process or of several, whatever is between them. A run has one row, at its newest event.
 //!
-//! Rows that say nearly the same are a run too ([`Alike`]): the calls of a search, files created in one directory, and a burst of execs.
+//! Rows that say nearly the same are a run too ([`Alike`]): the calls of a search, and files created in one directory.
 
 use foldhash::fast::RandomState;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -28,9 +28,6 @@ const NEAR_NS: u64 = 10_000_000_000;
 /// The longest time between two rows that are only alike.
 const ALIKE_NS: u64 = 1_000_000_000;
 
-/// How many execs of a program follow each other before the next ones are a burst.
-const BURST: u8 = 8;
-
 /// How many events have a regular interval.
 const REGULAR: u64 = 4;
 
@@ -49,8 +46,6 @@ pub(crate) enum Alike {
     Search,
     /// The directory in which a command created files.
     Created,
-    /// The name of the program, as in a build.
-    Program,
 }
 
 /// The events of one row.
@@ -63,8 +58,6 @@ pub(crate) struct Run {
     first: Id,
     /// What its rows have in common.
     said: u64,
-    /// How many rows that are alike precede it.
-    before: u8,
     /// The process of its newest event.
     process: Option<ProcessKey>,
     /// The times of the first and the last event.
@@ -75,17 +68,7 @@ pub(crate) struct Run {
 
 impl Run {
     fn of(id: Id, said: u64, process: Option<ProcessKey>, ns: u64) -> Run {
-        Run {
-            events: 1,
-            alike: Alike::All,
-            several: false,
-            first: id,
-            said,
-            before: 0,
-            process,
-            span: (ns, ns),
-            longest_ns: 0,
-        }
+        Run { events: 1, alike: Alike::All, several: false, first: id, said, process, span: (ns, ns), longest_ns: 0 }
     }
 
     /// The average time between two events.
@@ -124,8 +107,8 @@ impl Run {
         let count = format!("x{}", grouped(self.events));
         match self.alike {
             Alike::Search => return vec![format!("searched {}", grouped(self.events)), count],
-            Alike::Created => return vec![format!("{} files", grouped(self.events))],
-            Alike::All | Alike::Program => {}
+            Alike::Created => return vec![format!("{} created", grouped(self.events))],
+            Alike::All => {}
         }
         let text = |ns: u64| {
             let mut text = Vec::new();
@@ -224,11 +207,9 @@ impl Runs {
                 Some((Alike::Search, self.hasher.hash_one((Alike::Search as u8, kind as u16, key, name))))
             }
             // Threads have names of their own.
-            (Some((dir, _)), Kind::Open) if !event.failed() => {
-                Some((Alike::Created, self.hasher.hash_one((Alike::Created as u8, dir, comm, header.mnt_ns.0))))
-            }
-            (_, Kind::Exec) if !event.failed() => {
-                Some((Alike::Program, self.hasher.hash_one((Alike::Program as u8, header.comm(), header.uid.0))))
+            (Some((dir, _)), Kind::Open) if !event.failed() && !event.is_quiet(false) => {
+                let said = (Alike::Created as u8, dir, comm, header.uid.0, header.mnt_ns.0);
+                Some((Alike::Created, self.hasher.hash_one(said)))
             }
             _ => None,
         };
@@ -254,25 +235,24 @@ impl Runs {
             (!unfolded && may_join(row) && self.runs.get(&row).is_some_and(joins)).then_some(row)
         };
         // A search is of one process.
-        let same = row(said.whole, &|run| run.is_near(ns) && (run.alike != Alike::Search || run.process == process));
+        let same = row(said.whole, &|run| match run.alike {
+            Alike::All => run.is_near(ns),
+            Alike::Search => run.is_near(ns) && run.process == process,
+            Alike::Created => false,
+        });
         let alike = said.part.and_then(|(alike, part)| {
             row(part, &|run| match alike {
-                Alike::Program => run.distance(ns) <= ALIKE_NS,
                 Alike::Created => run.distance(ns) <= NEAR_NS,
                 _ => !run.several && run.distance(ns) <= ALIKE_NS,
             })
         });
-        let is_burst = |row: &Id| self.runs.get(row).is_some_and(|run| run.before >= BURST);
-        let before = alike.and_then(|row| self.runs.get(&row)).map_or(0, |run| run.before.saturating_add(1));
-        let is_program = said.part.is_some_and(|(alike, _)| alike == Alike::Program);
-        let joined = same.or(alike.filter(|row| !is_program || is_burst(row)));
+        let joined = same.or(alike);
         let run = joined.and_then(|row| self.runs.remove(&row));
         let of = run.and_then(|run| run.process);
         let mut made = match run {
             Some(run) => run.with(id, process, ns),
             None => Run::of(id, said.whole, process, ns),
         };
-        made.before = before;
         if let (Some(_), None, Some(part)) = (joined, same, said.part) {
             (made.alike, made.said) = part;
         }
