@@ -348,7 +348,17 @@ impl ProgramReports {
 
     /// Handles the event of an end at an unload. The report of the call that ended the attachment may arrive after the unload.
     fn end_at_unload(&mut self, end: &FrameRef<'_>, begun: &[Place], world: &World, made: &mut Batch) {
-        let Some(record) = record(end.payload) else { return };
+        let Some(ended) = record(end.payload) else { return };
+        // The begin of a link whose program was replaced meanwhile names another program.
+        let begins = |frame: FrameRef<'_>| {
+            record(frame.payload).is_some_and(|begun| begun.link_id == ended.link_id && begun.cmd != cmd::PROG_DETACH)
+        };
+        let of_link = |waiting: &Waiting| ended.link_id != 0 && waiting.event.frames().any(begins);
+        let at = self.waiting.iter().position(of_link);
+        if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
+            waiting.push_until(end.header.time, &mut self.callers, world, made);
+        }
+        let record = ended;
         let (place, time, mut header) = (Place::of_made(&record), end.header.time, end.header);
         let of = match Via::of(record.priority) {
             Some(Via::Netlink) => Awaited::Place(place),
