@@ -317,9 +317,14 @@ impl ProgramReports {
     /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload. Returns the
     /// places where the program was attached.
     fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) -> Vec<Place> {
+        let link_of = |frame: &FrameRef<'_>| record(frame.payload).map_or(0, |record| record.link_id);
+        // A link whose program was replaced meanwhile began with another program.
+        let frames = self.waiting.iter().flat_map(|waiting| waiting.event.frames());
+        let links = frames.filter(|frame| program_of(frame) == id).map(|frame| link_of(&frame));
+        let links: Vec<u32> = links.filter(|link| *link != 0).collect();
         let (callers, mut begun) = (&mut self.callers, Vec::new());
         self.waiting.retain(|waiting| {
-            let is_of = |frame: FrameRef<'_>| program_of(&frame) == id;
+            let is_of = |frame: FrameRef<'_>| program_of(&frame) == id || links.contains(&link_of(&frame));
             let ends = !waiting.keeps_time() && waiting.event.frames().any(is_of);
             if ends {
                 waiting.push_until(time, callers, world, made);
