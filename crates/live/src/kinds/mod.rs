@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(wanted(Kind::Exec.into(), Way::Typed), ["exit_btf", "exec_btf", "fork_btf", "sys_exit_btf"]);
         assert_eq!(wanted(Kind::Exec.into(), Way::Classic), ["exit_tp", "exec_tp", "exec_bprm_multi", "exec_fail_tp"]);
         assert_eq!(wanted(Kind::Exec.into(), Way::Functions), ["fork_multi", "exec_fail_multi"]);
-        assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["fork_multi", "bpf_multi"]);
+        assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["fork_multi", "bpf_multi", "bpf_xdp"]);
         assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["fork_multi", "open_multi", "uring_quiet"]);
     }
 
