@@ -115,15 +115,21 @@ enum Unread {
     Refused(io::Error),
 }
 
-/// Reads a file in a separate thread, with the ids of the user who typed sudo and without capabilities.
+/// Runs `work` in a separate thread that took the ids of the user who typed sudo by `enter`. Without such a user, runs it here.
+pub(super) fn as_user<T: Send + 'static>(
+    invoker: Option<Invoker>,
+    enter: fn(&Invoker) -> io::Result<()>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let Some(invoker) = invoker else { return Ok(work()) };
+    let thread = std::thread::Builder::new().spawn(move || enter(&invoker).map(|()| work()));
+    let done = thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))?;
+    done.context("cannot switch to the ids of the user")
+}
+
+/// Reads a file with the ids of the user who typed sudo, without capabilities.
 fn read_as(invoker: Option<Invoker>, path: PathBuf) -> Result<Result<Vec<u8>, Unread>> {
-    let Some(invoker) = invoker else { return Ok(read(&path)) };
-    let thread = std::thread::Builder::new().spawn(move || -> io::Result<_> {
-        enter_files(Some(&invoker), FileAccess::Read)?;
-        Ok(read(&path))
-    });
-    let read = thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))?;
-    read.context("cannot switch to the ids of the user")
+    as_user(invoker, |invoker| enter_files(Some(invoker), FileAccess::Read), move || read(&path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Unread> {

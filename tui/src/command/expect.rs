@@ -13,8 +13,8 @@ const MATCHED: u8 = 3;
 /// Prints events, live or of recordings.
 pub async fn print(mut args: cli::Print) -> Result<ExitCode> {
     let expects_none = args.expect_none.is_some();
-    if let Some(expr) = args.expect_none.take() {
-        args.trace.filters.filter = vec![expr];
+    if let Some(expr) = &args.expect_none {
+        args.trace.filters.filter = vec![expr.clone()];
         args.count = Some(1);
     }
     let printed = match args.recordings.is_empty() {

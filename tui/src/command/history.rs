@@ -1,6 +1,6 @@
 //! The filters of earlier sessions: a file of the invoking user with one filter a line.
 
-use super::config::user_path;
+use super::config::{as_user, user_path};
 use crate::app::edit::{HISTORY, LINE};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
@@ -26,19 +26,12 @@ pub(super) struct SavedFilters {
 impl SavedFilters {
     /// Opens the file with the ids of the user who typed sudo. If it cannot be used, filters are kept in memory only.
     pub(super) fn open(wanted: bool) -> SavedFilters {
-        let invoker = Invoker::of_environment().ok().filter(|_| wanted);
-        let Some(invoker) = invoker else { return SavedFilters::default() };
-        let Some(path) = user_path(invoker.as_ref(), PLACE, |name| std::env::var_os(name)) else {
-            return SavedFilters::default();
+        let opened = || {
+            let invoker = Invoker::of_environment().ok().filter(|_| wanted)?;
+            let path = user_path(invoker.as_ref(), PLACE, |name| std::env::var_os(name))?;
+            as_user(invoker, enter_user, move || open(&path)).ok()?.ok()
         };
-        let opened = match invoker {
-            None => open(&path).ok(),
-            // The ids are those of a thread.
-            Some(invoker) => {
-                std::thread::spawn(move || enter_user(&invoker).and_then(|()| open(&path)).ok()).join().ok().flatten()
-            }
-        };
-        opened.unwrap_or_default()
+        opened().unwrap_or_default()
     }
 
     /// Appends the filters of this session.

@@ -4,7 +4,6 @@ use super::explain;
 use super::print::{Flow, Lines, Printed};
 use super::say::{charset, name, paint, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
-use super::usage::HostNames;
 use crate::cli::{self, ReportFormat};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -115,31 +114,32 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         }
     }
     let code = if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    let incomplete = damaged || playback.ended_early() || playback.goes_on();
-    let doubt = match incomplete {
-        true => Some("events are missing".to_owned()),
-        false => playback.account().doubt().map(str::to_owned).or_else(|| unrecorded(&playback, &filters)),
-    };
+    let doubt = args.expect_none.as_ref().and_then(|_| doubt(&playback, &filters));
     Ok(Printed { code, matched: lines.is_done(), doubt })
 }
 
-/// Why an event that the filter means may be in none of the recordings.
-fn unrecorded(playback: &Playback, filters: &FilterOptions) -> Option<String> {
-    let names = HostNames::read();
-    let wanted = filters.compile(&names).ok()?.kinds;
-    playback.recordings().iter().find_map(|recording| {
-        let (trace, name) = (recording.trace(), recording.name());
-        let missing: Vec<_> = (wanted & !trace.kinds()).iter().map(Kind::name).collect();
-        if !missing.is_empty() {
-            return Some(format!("{name} has no events of kind {}", missing.join(", ")));
-        }
-        let pipeline = recording.pipeline();
-        if pipeline.excerpt().is_some() || !pipeline.windows().is_empty() {
-            return Some(format!("{name} is an excerpt"));
-        }
-        let all = Filter::parse(&trace.filter, &names).is_ok_and(|filter| filter.is_of_kinds(&names));
-        (!all).then(|| format!("{name} has only events that passed the filter {}", without_codes(&trace.filter)))
-    })
+/// Why the filter may match an event that is in none of the recordings; `None` if it cannot.
+fn doubt(playback: &Playback, filters: &FilterOptions) -> Option<String> {
+    if playback.damaged() || playback.ended_early() || playback.goes_on() {
+        return Some("events are missing".to_owned());
+    }
+    let doubt = playback.account().doubt().map(str::to_owned);
+    doubt.or_else(|| playback.recordings().iter().find_map(|recording| unrecorded(recording, filters)))
+}
+
+/// Why a recording may lack events that the filter means: its kinds or its filter.
+fn unrecorded(recording: &Recording, filters: &FilterOptions) -> Option<String> {
+    let (trace, name, pipeline) = (recording.trace(), recording.name(), recording.pipeline());
+    let wanted = filters.compile(pipeline.world()).map_or(KindSet::BY_DEFAULT, |filter| filter.kinds);
+    let missing: Vec<_> = (wanted & !trace.kinds()).iter().map(Kind::name).collect();
+    if !missing.is_empty() {
+        return Some(format!("{name} has no events of kind {}", missing.join(", ")));
+    }
+    if pipeline.excerpt().is_some() || !pipeline.windows().is_empty() {
+        return Some(format!("{name} is an excerpt"));
+    }
+    let all = Filter::parse(&trace.filter, pipeline.world()).is_ok_and(|filter| filter.is_of_kinds(pipeline.world()));
+    (!all).then(|| format!("{name} has only events that passed the filter {}", without_codes(&trace.filter)))
 }
 
 /// Adds a tip to the error that there is no such recording: `print make` may be meant as `print -- make`.
