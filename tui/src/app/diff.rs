@@ -265,7 +265,7 @@ mod tests {
         keys(&mut app, "\x1bDother.ttr\n");
         assert_eq!(pressed(&mut app, KeyCode::Esc), [Effect::Compare(None)]);
         assert_eq!((first(&mut app), app.views.shown), (line, View::Diff));
-        // What is shown does not follow.
+        // Listed lines are not counted as lines that may follow.
         let follow = |app: &mut App| screen(app).iter().any(|line| line.contains("may follow from these"));
         assert!(follow(&mut app));
         keys(&mut app, "a");

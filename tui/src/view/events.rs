@@ -349,7 +349,7 @@ fn event_line(
     line
 }
 
-/// How many evicted opens a row stands for, longest first.
+/// Texts with the number of evicted opens counted in a row, longest first.
 fn evicted_notes(evicted: u64) -> [String; 2] {
     [format!("{} evicted", counted(evicted, ["open", "opens"])), format!("{} evicted", short(evicted))]
 }

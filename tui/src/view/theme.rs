@@ -339,7 +339,7 @@ signs! {
     line "─" "-",
     border "│" "|",
     dash "╌" "-",
-    /// Marks a row that stands for evicted events.
+    /// Marks a row in which evicted events are counted.
     evicted "┊" ":",
 }
 

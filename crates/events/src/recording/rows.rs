@@ -555,7 +555,7 @@ fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.rsplit(|byte| *byte == b'/').filter(|part| !part.is_empty())
 }
 
-/// The names of an opened file that are also in its path. `code` is the number of names in the path that are not.
+/// The parts of a path that are names of the opened file: all but `code` of them.
 fn shared(path: &[u8], code: u8) -> impl Iterator<Item = &[u8]> {
     let count = if code >= APART { 0 } else { parts(path).count().saturating_sub(code.into()) };
     parts(path).take(count)

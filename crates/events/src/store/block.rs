@@ -25,7 +25,7 @@ struct Meta {
 /// detail pane.
 pub(super) const PER_EVENT: usize = size_of::<Meta>() + 2 * size_of::<Id>();
 
-/// The id of an event, and the number of evicted events that it stands for ([`Stored::evicted`]).
+/// The id of an event, and the number of evicted events counted in it ([`Stored::evicted`]).
 type Place = (Id, u32);
 
 /// Events in the order of their ids. Only the newest block of a level grows.
@@ -34,7 +34,7 @@ pub(super) struct Block {
     first: Id,
     bytes: Vec<u8>,
     metas: Vec<Meta>,
-    /// One for each event. Empty if the events are consecutive and stand for no others.
+    /// One for each event. Empty if the events are consecutive and none counts evicted ones.
     places: Vec<Place>,
     lost_rows: u64,
 }
@@ -66,7 +66,7 @@ impl Block {
         self.bytes.extend_from_slice(frame.bytes);
     }
 
-    /// Adds a copy of an event of another block. It then stands for `evicted` events.
+    /// Adds a copy of an event of another block, with `evicted` events counted in it.
     pub(super) fn copy(&mut self, stored: &Stored<'_>, evicted: u32) {
         let Stored { id, clock_offset, file, time, kind, failed, answered, .. } = *stored;
         if self.metas.is_empty() {

@@ -5,7 +5,7 @@
 //!
 //! At the limit, events are evicted by their value. The blocks form three levels by age: the newest have all events, older ones no middle
 //! of runs, the oldest no quiet opens either ([`thin`]). A full level passes its oldest blocks on to the next one; the last level evicts
-//! its oldest block. Each event is therefore examined at most twice. A kept event says how many evicted ones it stands for.
+//! its oldest block. Each event is therefore examined at most twice. A kept event has the number of evicted events counted in it.
 
 mod block;
 pub mod index;
@@ -102,7 +102,7 @@ pub struct Stored<'a> {
     pub failed: bool,
     /// Whether it failed, but needs no answer or a later call answered it.
     pub answered: bool,
-    /// The number of evicted opens that it stands for: equal ones between it and the first of its run, or quiet ones of its process
+    /// The number of evicted opens counted in it: equal ones between it and the first of its run, or quiet ones of its process
     /// since the event of the process before it.
     pub evicted: u32,
     pub kind: Kind,

@@ -1,4 +1,4 @@
-//! Eviction by value: which events of some blocks can be evicted, and which of the kept ones stand for them.
+//! Eviction by value: which events of some blocks can be evicted, and in which of the kept ones they are counted.
 
 use super::block::Block;
 use super::{Id, Stored};
@@ -50,7 +50,7 @@ impl Plan {
             if is_held(stored.id) {
                 group.own = 0;
             }
-            // A later event of the process stands for quiet ones.
+            // Quiet events are counted in a later event of the process.
             for hash in [group.own, group.process] {
                 if hash != 0 {
                     plan.ends.entry(hash).and_modify(|ends| ends.last = at).or_insert(Ends { first: at, last: at });
@@ -68,7 +68,7 @@ impl Plan {
         self.ends.get(&group.own).is_none_or(is_end)
     }
 
-    /// Whether the next block is not worth a copy: nearly all of it is kept, and stands for nothing. Then it is passed over.
+    /// Skips the next block if a copy would save little: nearly all of its events are kept, and count no evicted ones. Returns whether it did.
     pub(super) fn passes(&mut self, block: &Block) -> bool {
         let all = self.next..self.next + block.len();
         let passes = self.evicted.is_empty() && all.clone().filter(|at| !self.keeps(*at)).count() * 8 < block.len();
@@ -78,7 +78,7 @@ impl Plan {
         passes
     }
 
-    /// The number of evicted events that the next event stands for. `None` if it is evicted too.
+    /// The number of evicted events counted in the next event. `None` if that is evicted too.
     pub(super) fn next(&mut self, stored: &Stored<'_>) -> Option<u32> {
         let at = self.next;
         self.next += 1;
@@ -88,11 +88,11 @@ impl Plan {
             *count = count.saturating_add(1).saturating_add(stored.evicted);
             return None;
         }
-        let mut stands_for = stored.evicted;
+        let mut counted = stored.evicted;
         for hash in [group.own, group.process] {
-            stands_for = stands_for.saturating_add(self.evicted.remove(&hash).unwrap_or(0));
+            counted = counted.saturating_add(self.evicted.remove(&hash).unwrap_or(0));
         }
-        Some(stands_for)
+        Some(counted)
     }
 }
 

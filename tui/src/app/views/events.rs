@@ -77,7 +77,7 @@ pub(crate) struct EvictedRows {
     pub new: usize,
 }
 
-/// From which time on a line stands for the events without a row between two rows.
+/// The time between two rows from which a line shows how long it was.
 const PAUSE_NS: u64 = 10_000_000_000;
 
 /// The number of cells per step of sideways scrolling.
@@ -433,7 +433,7 @@ impl EventList {
         ids.is_some_and(|(first, last)| self.unfolded.range(first..=last).next().is_some())
     }
 
-    /// The number of evicted opens that the rows of a line stand for.
+    /// The number of evicted opens counted in the rows of a line.
     pub(crate) fn evicted_in(&self, line: &Line, store: &Store) -> u64 {
         let rows = (line.first..=line.last).filter_map(|at| store.get(self.row(at)?));
         rows.map(|stored| u64::from(stored.evicted)).sum()

@@ -203,7 +203,7 @@ impl Page<'_> {
         if self.charset() == Charset::Utf8 { " › " } else { " > " }
     }
 
-    /// The evicted opens that the row of an event stands for, and since when.
+    /// The evicted opens counted in the row of an event, and since when.
     fn evicted(&self, id: Id) -> Vec<Line<'static>> {
         let (store, list) = (self.app.store(), self.app.events());
         let Some((stored, line)) = store.get(id).zip(list.line_of(id, store)) else { return Vec::new() };

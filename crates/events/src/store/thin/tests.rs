@@ -6,7 +6,7 @@ use crate::synthetic::Maker;
 use proptest::prelude::*;
 use tracetui_shared::kind::Kind;
 
-/// The kept events: their paths, and how many evicted ones each stands for.
+/// The kept events: the path, and the number of evicted events counted in each.
 fn kept(store: &Store, world: &World) -> Vec<(Id, Option<String>, u32)> {
     let all = store.range(0..store.next_id());
     all.map(|stored| (stored.id, path_of(&stored, world), stored.evicted)).collect()
@@ -88,7 +88,7 @@ fn quiet_opens_go_next_and_the_rest_by_age() {
     let mut all = kept(&store, &world);
     all.drain(..all.iter().position(|(id, ..)| id % 20 == 0).expect("an exec"));
     let oldest: Vec<_> = all.iter().take(3).map(|(id, _, evicted)| (id % 20, *evicted)).collect();
-    // The exec, the failure, and the exit that stands for the opens.
+    // The exec, the failure, and the exit, in which the opens are counted.
     assert_eq!(oldest, [(0, 0), (1, 0), (19, 17)], "{:?}", &all[..9]);
     assert!(all[0].0 > 0 && store.get(all[0].0 + 2).is_none());
     // What remains of by far the most processes is whole.

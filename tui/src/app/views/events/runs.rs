@@ -135,7 +135,7 @@ impl Run {
 pub(super) enum InRun {
     /// It is in no run.
     No,
-    /// Its row stands for the run. Then the older event that takes its place, if there is one.
+    /// It is the row of the run. The event is the older one that takes its place, if there is one.
     Row(Option<Id>),
     Other,
 }

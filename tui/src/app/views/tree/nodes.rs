@@ -26,7 +26,7 @@ const TEXT: usize = 256;
 /// The maximum number of ancestors added together with a process.
 const GENERATIONS: usize = 1 << 12;
 
-/// The counts of an event, and of the evicted opens that it stands for.
+/// The counts of an event, and of the evicted opens counted in it.
 fn counts_of(stored: &Stored<'_>) -> Counts {
     let ends = stored.kind == Kind::Tcp && stored.event().is_ok_and(|event| is_close(&event.body));
     let (own, evicted) = (Counts::of(stored.kind, stored.failed, stored.answered, ends), stored.evicted.into());
