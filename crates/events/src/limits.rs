@@ -185,6 +185,9 @@ pub const TOP_GROUPS: usize = 8_192;
 /// Share of the budget (1/n) for these groups.
 pub const TOP_SHARE: u64 = 32;
 
+/// The part (1/n) of the memory limit that the rates of the side strip may take.
+pub const SIDE_SHARE: u64 = 256;
+
 /// Share of the budget (1/n) for the paths of cgroups. See [`CGROUPS`].
 pub const CGROUPS_SHARE: u64 = 32;
 

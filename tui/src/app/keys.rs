@@ -174,7 +174,7 @@ impl App {
     }
 
     pub(super) fn act(&mut self, action: Action) -> Effects {
-        let handled = self.act_in_view(action);
+        let handled = self.act_on_side(action).or_else(|| self.act_in_view(action));
         let handled = handled.or_else(|| self.act_on_replay(action));
         let handled = handled.or_else(|| self.act_on_time(action));
         let handled = handled.or_else(|| self.act_on_program(action));
@@ -354,6 +354,7 @@ impl App {
         self.screen.kinds = self.settings.kinds;
         self.screen.failures = Failures::Off;
         self.screen.calm = self.settings.calm;
+        self.screen.strip = self.settings.preferences.strip;
         self.screen.time = self.settings.preferences.time;
         self.screen.columns = self.settings.preferences.columns.clone();
         self.refilter();

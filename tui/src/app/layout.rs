@@ -6,6 +6,12 @@ pub(crate) use ratatui::layout::{Position, Rect};
 /// The screen width from which the detail pane is on the right.
 const SIDE_BY_SIDE: u16 = 140;
 
+/// The screen width from which the side strip stands beside the list.
+pub(crate) const WITH_SIDE: u16 = 160;
+
+/// The maximum width of the strip.
+const SIDE: u16 = 64;
+
 /// The areas of the screen. An area that does not fit is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Areas {
@@ -15,6 +21,8 @@ pub struct Areas {
     pub filter: Rect,
     pub titles: Rect,
     pub list: Rect,
+    /// The side strip with its border.
+    pub side: Rect,
     /// The detail pane with its title.
     pub detail: Rect,
     /// Memory, ring and hidden events.
@@ -25,7 +33,7 @@ pub struct Areas {
 impl Areas {
     /// The area between the filter line and the status line, where overlays are drawn.
     pub fn body(&self) -> Rect {
-        let parts = [self.titles, self.list, self.detail].into_iter().filter(|part| !part.is_empty());
+        let parts = [self.titles, self.list, self.side, self.detail].into_iter().filter(|part| !part.is_empty());
         parts.reduce(Rect::union).unwrap_or_default()
     }
 
@@ -36,16 +44,17 @@ impl Areas {
     }
 }
 
-/// Divides a screen of this many columns and rows.
-pub(crate) fn areas(width: u16, height: u16, detail: Option<Size>) -> Areas {
+/// Divides a screen of this many columns and rows. `side`: the strip is shown where it fits.
+pub(crate) fn areas(width: u16, height: u16, detail: Option<Size>, side: bool) -> Areas {
     let mut rest = Rect::new(0, 0, width, height);
     let header = take_top(&mut rest, 1);
     let filter = if height >= 3 { take_top(&mut rest, 1) } else { Rect::default() };
     let footer = if height >= 5 { take_bottom(&mut rest, 1) } else { Rect::default() };
     let status = if height >= 4 { take_bottom(&mut rest, 1) } else { Rect::default() };
+    let side = if side { take_side(&mut rest, detail) } else { Rect::default() };
     let pane = detail.map_or(Rect::default(), |size| take_detail(&mut rest, size));
     let titles = if rest.height >= 3 { take_top(&mut rest, 1) } else { Rect::default() };
-    Areas { header, filter, titles, list: rest, detail: pane, status, footer }
+    Areas { header, filter, titles, list: rest, side, detail: pane, status, footer }
 }
 
 fn take_top(rest: &mut Rect, rows: u16) -> Rect {
@@ -59,6 +68,16 @@ fn take_bottom(rest: &mut Rect, rows: u16) -> Rect {
     let rows = rows.min(rest.height);
     rest.height -= rows;
     Rect { y: rest.y + rest.height, height: rows, ..*rest }
+}
+
+/// The pane goes first where there is no room for both.
+fn take_side(rest: &mut Rect, detail: Option<Size>) -> Rect {
+    let columns = (rest.width * 2 / 7).min(SIDE);
+    if rest.width < WITH_SIDE || detail.is_some() && rest.width - columns < SIDE_BY_SIDE {
+        return Rect::default();
+    }
+    rest.width -= columns;
+    Rect { x: rest.x + rest.width, width: columns, ..*rest }
 }
 
 fn take_detail(rest: &mut Rect, size: Size) -> Rect {
@@ -81,10 +100,12 @@ mod tests {
     fn every_size_is_divided_without_overlap() {
         for (width, height) in [(1, 1), (1, 2), (2, 3), (10, 4), (40, 10), (80, 24), (160, 50), (500, 200), (0, 0)] {
             for detail in [None, Some(Size::Part), Some(Size::Full)] {
-                let a = areas(width, height, detail);
-                let all = [a.header, a.filter, a.titles, a.list, a.detail, a.status, a.footer];
-                let cells: u32 = all.iter().map(|area| area.area()).sum();
-                assert_eq!(cells, u32::from(width) * u32::from(height), "{width}x{height} {detail:?}");
+                for side in [false, true] {
+                    let a = areas(width, height, detail, side);
+                    let all = [a.header, a.filter, a.titles, a.list, a.side, a.detail, a.status, a.footer];
+                    let cells: u32 = all.iter().map(|area| area.area()).sum();
+                    assert_eq!(cells, u32::from(width) * u32::from(height), "{width}x{height} {detail:?} {side}");
+                }
             }
         }
     }

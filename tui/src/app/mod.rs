@@ -34,6 +34,7 @@ pub(crate) mod screen;
 pub mod search;
 mod seek;
 mod shown;
+pub(crate) mod side;
 mod strace;
 pub(crate) mod summary;
 pub(crate) mod terminal_keys;
@@ -64,6 +65,7 @@ pub(crate) use screen::Failures;
 use screen::Screen;
 pub use screen::{Overlay, OverlayKind};
 use search::Search;
+use side::Side;
 use std::sync::Arc;
 use std::time::Duration;
 use summary::Summary;
@@ -124,12 +126,20 @@ pub struct Preferences {
     pub(crate) keymap: Keymap,
     pub(crate) columns: Columns,
     pub(crate) folds: bool,
+    /// Whether a wide screen has the side strip.
+    pub(crate) strip: bool,
     pub(crate) time: TimeMode,
 }
 
 impl Default for Preferences {
     fn default() -> Preferences {
-        Preferences { keymap: Keymap::default(), columns: Columns::default(), folds: true, time: TimeMode::default() }
+        Preferences {
+            keymap: Keymap::default(),
+            columns: Columns::default(),
+            folds: true,
+            strip: true,
+            time: TimeMode::default(),
+        }
     }
 }
 
@@ -143,6 +153,7 @@ pub struct App {
     pub(crate) detail: Detail,
     pub(crate) views: Views,
     pub(crate) watches: Watches,
+    pub(crate) side: Side,
     /// Whether the source was told to count the runs of BPF programs.
     counts_runs: bool,
     /// The state of the events view to return to on Esc, after another view showed a row's events there.
@@ -249,7 +260,7 @@ impl Memory {
         Memory {
             events: app.store.bytes(),
             waiting: app.pipeline.bytes(),
-            processes: processes + app.views.bytes() + app.searches.bytes() + app.events.bytes(),
+            processes: processes + app.views.bytes() + app.side.bytes() + app.searches.bytes() + app.events.bytes(),
             names: app.world().bytes() - processes,
             output: app.output.as_ref().map_or(0, Output::bytes),
             queues: app.settings.budget.queues(),
@@ -300,6 +311,7 @@ impl App {
             detail: Detail::default(),
             views: Views::new(settings.budget),
             watches: Watches::default(),
+            side: Side::new(settings.budget),
             counts_runs: false,
             left: None,
             reasons: Reasons::default(),
@@ -416,7 +428,7 @@ impl App {
     }
 
     pub fn areas(&self) -> Areas {
-        layout::areas(self.screen.width, self.screen.height, self.detail.size())
+        layout::areas(self.screen.width, self.screen.height, self.detail.size(), self.has_side())
     }
 
     /// The height of the list in rows. It is at least 1, so that the selection can move while the detail pane covers the list.
@@ -431,6 +443,7 @@ impl App {
             || self.search.hunting()
             || self.search.counting(&self.store)
             || self.views.top.scanning(&self.store)
+            || self.side.scanning(&self.store)
             || self.views.shown == View::Tree && self.views.tree.nodes.travelling(self.loaded().moment(), &self.store)
     }
 

@@ -61,6 +61,11 @@ impl App {
             self.detail.show(Tab::ALL[tab]);
             return vec![Effect::Redraw];
         }
+        if areas.side.contains(at) {
+            self.screen.clear_message();
+            self.click_side(usize::from(at.y - areas.side.y));
+            return vec![Effect::Redraw];
+        }
         if !areas.list.contains(at) {
             return Vec::new();
         }

@@ -48,6 +48,7 @@ impl App {
         self.events.restart(&self.store);
         self.views.tree.nodes.unmatch();
         self.views.top.stop();
+        self.side.restart();
         self.views.count(self.loaded().moment(), &self.events, &self.store, self.pipeline.world());
         self.search.recount();
         self.work();

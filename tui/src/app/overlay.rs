@@ -77,6 +77,11 @@ impl App {
                 self.work();
                 return Handled::Redraw;
             }
+            (OverlayKind::Strip, Action::Up | Action::PageUp) => return self.act_on_side(Action::StripUp),
+            (OverlayKind::Strip, Action::Down | Action::PageDown) => return self.act_on_side(Action::StripDown),
+            (OverlayKind::Strip, Action::Strip | Action::StripUp | Action::StripDown | Action::Enter) => {
+                return self.act_on_side(action).or_else(|| Handled::Redraw);
+            }
             (_, Action::Up) => -1,
             (_, Action::Down) => 1,
             (_, Action::PageUp | Action::HalfUp) => -page / 2,

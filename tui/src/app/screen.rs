@@ -40,6 +40,8 @@ pub(crate) struct Screen {
     pub failures: Failures,
     /// Whether the list leaves out what needs no attention, unless the filter is about it.
     pub calm: bool,
+    /// Whether a wide screen has the side strip.
+    pub strip: bool,
     pub time: TimeMode,
     pub columns: Columns,
     pub overlay: Option<Overlay>,
@@ -57,6 +59,7 @@ impl Screen {
             kinds: settings.kinds,
             failures: Failures::default(),
             calm: settings.calm,
+            strip: settings.preferences.strip,
             time: settings.preferences.time,
             columns: settings.preferences.columns.clone(),
             overlay: None,
@@ -173,11 +176,13 @@ pub enum OverlayKind {
     Output,
     /// The choice of columns. Its scroll offset is the cursor.
     Columns,
+    /// The side strip on a narrow screen.
+    Strip,
 }
 
 impl OverlayKind {
-    pub(super) const ALL: [OverlayKind; 4] =
-        [OverlayKind::Help, OverlayKind::Loss, OverlayKind::Output, OverlayKind::Columns];
+    pub(super) const ALL: [OverlayKind; 5] =
+        [OverlayKind::Help, OverlayKind::Loss, OverlayKind::Output, OverlayKind::Columns, OverlayKind::Strip];
 
     /// The action that shows it.
     pub(super) fn action(self) -> Action {
@@ -186,6 +191,7 @@ impl OverlayKind {
             OverlayKind::Loss => Action::LossReport,
             OverlayKind::Output => Action::Output,
             OverlayKind::Columns => Action::Columns,
+            OverlayKind::Strip => Action::Strip,
         }
     }
 }

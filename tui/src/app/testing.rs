@@ -114,8 +114,7 @@ pub(crate) fn keys(app: &mut App, text: &str) {
             '\n' => (KeyCode::Enter, false),
             '\x1b' => (KeyCode::Esc, false),
             '\t' => (KeyCode::Tab, false),
-            '\x12' => (KeyCode::Char('r'), true),
-            '\x03' => (KeyCode::Char('c'), true),
+            letter @ '\x01'..='\x1a' => (KeyCode::Char(char::from(letter as u8 | 0x60)), true),
             '\u{2191}' => (KeyCode::Up, false),
             letter => (KeyCode::Char(letter), false),
         };

@@ -109,6 +109,7 @@ impl App {
             let until = self.loaded().shown_until();
             self.output.iter_mut().for_each(|output| output.show(until));
         }
+        self.settle_side();
         self.events.reveal(self.list_height(), &self.store);
         if self.events.hold(self.list_height(), &mut self.store) {
             self.evict();
@@ -166,6 +167,7 @@ impl App {
             search,
             searches,
             watches,
+            side,
             ..
         } = self;
         let command = pipeline.command();
@@ -199,6 +201,7 @@ impl App {
             }
             if let Some(stored) = store.get(id) {
                 if answer == Answer::Yes {
+                    side.append(&stored, seen);
                     top.append(&stored, seen.world);
                 }
                 detail.append(&stored);
@@ -268,6 +271,7 @@ impl App {
             screen,
             search,
             watches,
+            side,
             ..
         } = self;
         let world = pipeline.world();
@@ -277,6 +281,9 @@ impl App {
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
                 tree.nodes.matched(process.key);
             }
+            if answer == Answer::Yes {
+                side.prepend(stored, world);
+            }
             answer
         });
         // Travelling looks at no frames, so its budget is larger.
@@ -285,6 +292,7 @@ impl App {
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);
         search.count(events, store, world, SLICE);
+        self.scan_side(SLICE);
         self.found(found);
         busy
     }

@@ -67,7 +67,7 @@ const fn entry(name: &'static str, values: &'static str, doc: &'static str) -> E
     Entry { name, values, doc }
 }
 
-pub(crate) const ENTRIES: [Entry; 8] = [
+pub(crate) const ENTRIES: [Entry; 9] = [
     entry("filter", "a filter", "the display filter at the start; not used if filter options are given"),
     entry("color", "`\"auto\"`, `\"always\"` or `\"never\"`", "as `--color`, which takes precedence"),
     entry("theme", "a name such as `\"nord\"`", "as `--theme`, which takes precedence"),
@@ -79,6 +79,11 @@ pub(crate) const ENTRIES: [Entry; 8] = [
         "whether filters are kept for later sessions, in ~/.local/state/tracetui/filters",
     ),
     entry("fold", "`true` or `false`", "whether repeats and searches are folded at the start"),
+    entry(
+        "strip",
+        "`true` or `false`",
+        "whether the side strip is shown at the start, on a screen of 160 columns or more",
+    ),
     entry("time", "`\"clock\"`, `\"start\"` or `\"delta\"`", "the time format at the start"),
 ];
 
@@ -180,6 +185,7 @@ impl Config {
                 "mouse" => config.mouse = flag(key, value)?,
                 "history" => config.no_history = !flag(key, value)?,
                 "fold" => config.preferences.folds = flag(key, value)?,
+                "strip" => config.preferences.strip = flag(key, value)?,
                 "time" => config.preferences.time = one_of(key, value, &TIMES)?,
                 "keys" => reader.keys(section(key, value)?, &mut config.preferences.keymap)?,
                 "colors" => reader.colors(section(key, value)?, &mut config.looks)?,

@@ -24,13 +24,14 @@ fn report(text: &str) -> String {
 #[test]
 fn every_entry_is_read() {
     let config = read(
-        "filter = 'comm=cc1'\ncolor = \"never\"\nmemory = \"64MiB\"\nmouse = true\nfold = false\ntime = \"delta\"\n\
+        "filter = 'comm=cc1'\ncolor = \"never\"\nmemory = \"64MiB\"\nmouse = true\nfold = false\nstrip = false\ntime = \"delta\"\n\
          columns.events = [\"detail\", 'pid']\n[colors]\nexit = \"blue\"\n[keys]\nhelp = \"F9\"\nup = [\"Up\", \"Ctrl-P\"]\n",
     );
     assert_eq!(config.filter.map(|filter| filter.text).as_deref(), Some("comm=cc1"));
     assert_eq!((config.color, config.mouse, config.memory), (Some(Color::Never), true, Some(ByteSize(64 << 20))));
-    let Preferences { keymap, columns, folds, time } = config.preferences;
-    assert_eq!((columns.of(View::Events), folds, time), (Some(&["detail", "pid"][..]), false, TimeMode::Delta));
+    let Preferences { keymap, columns, folds, strip, time } = config.preferences;
+    assert_eq!((columns.of(View::Events), time), (Some(&["detail", "pid"][..]), TimeMode::Delta));
+    assert!(!folds && !strip);
     assert_eq!((keymap.first(Action::Help).as_str(), keymap.first(Action::Up).as_str()), ("F9", "Up"));
     let mut looks = Looks::default();
     looks.set(Role::Exit, "blue".parse().expect("a look"));
@@ -99,7 +100,7 @@ fn every_error_is_where_it_was_written() {
         (
             "mouse = true\n\n  «background» = 1",
             "unknown entry `background`",
-            "valid entries: filter, color, theme, memory, mouse, history, fold, time; sections: [columns]",
+            "valid entries: filter, color, theme, memory, mouse, history, fold, strip, time; sections: [columns]",
         ),
         ("[«colours»]\n", "unknown entry `colours`", "did you mean `colors`?"),
         ("[«colour»]\n", "unknown entry `colour`", "did you mean `colors`?"),
@@ -322,7 +323,8 @@ fn the_configured_keys_are_pressed_and_shown() {
 #[test]
 fn the_configured_columns_are_shown_in_their_order() {
     let titles = |text: &str, width| {
-        screen(&mut dashboard(text, width))[2].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        let text = format!("strip = false\n{text}");
+        screen(&mut dashboard(&text, width))[2].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     let text = "[columns]\nevents = [\"comm\", \"result\", \"detail\", \"pid\", \"time\", \"user\", \"cgroup\"]";
     assert_eq!(titles(text, 200), ["COMM", "RESULT", "DETAIL", "PID", "TIME", "USER", "CGROUP"]);
@@ -336,7 +338,7 @@ fn the_configured_columns_are_shown_in_their_order() {
             "\"time\", \"kind\", \"pid\", \"comm\", \"result\", \"detail\"",
             "\"detail\", \"cwd\", \"result\", \"time\"",
         ] {
-            let mut app = dashboard(&format!("[columns]\nevents = [{list}]"), width);
+            let mut app = dashboard(&format!("strip = false\n[columns]\nevents = [{list}]"), width);
             keys(&mut app, "k");
             let lines = screen(&mut app);
             let detail = lines[2].find("DETAIL").map(|at| {

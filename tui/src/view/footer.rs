@@ -4,6 +4,7 @@ use super::theme::Theme;
 use super::{Piece, apart, ends, filterline, put};
 use crate::app::Memory;
 use crate::app::keymap::{Action, Binding, Scope};
+use crate::app::layout::WITH_SIDE;
 use crate::app::output::Output;
 use crate::app::replay::Transport;
 use crate::app::views::View;
@@ -213,6 +214,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
     match app.screen.overlay.map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),
         Some(OverlayKind::Loss) => of_overlay(app, Action::Next, "next gap"),
+        Some(OverlayKind::Strip) => of_overlay(app, Action::Enter, "go there"),
         Some(OverlayKind::Columns) => {
             let keys = |one, other| format!("{} {}", app.key_of(one), app.key_of(other));
             let move_it = keys(Action::Left, Action::Right);
@@ -277,6 +279,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
             false
         }
         Action::TimeMode | Action::FoldAll => app.views.shown == View::Events,
+        Action::Strip => app.views.shown == View::Events && app.screen.width >= WITH_SIDE,
         Action::BpfGone => app.views.bpf.tally.gone > 0,
         Action::Follow if replay => offers_follow,
         Action::Forward10 | Action::GoTo => replay,

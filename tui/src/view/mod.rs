@@ -18,6 +18,7 @@ mod movie;
 pub(crate) mod output;
 pub mod palette;
 mod replay;
+mod side;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             View::Diff => diff::draw(frame, areas.titles, areas.list, app, theme),
             View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
         };
+        side::draw(frame, areas.side, app, theme);
         detail::draw(frame, areas.detail, app, theme, extent);
         drawn
     };
@@ -69,6 +71,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                 OverlayKind::Columns => {
                     let drawn = draw_view(frame, &mut extent);
                     columns::draw(frame, body, app, drawn, scroll, theme);
+                    0
+                }
+                OverlayKind::Strip => {
+                    side::over(frame, body, body, app, theme);
                     0
                 }
                 OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),

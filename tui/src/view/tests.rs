@@ -322,7 +322,7 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
     for (width, height, wanted) in [
         (40, 10, " 11.004 OPEN cc1      stdio.h  found"),
         (80, 24, " 02:11.004 OPEN 48214 cc1       ENOENT  r  …/stdio.h  searched 3, found later"),
-        (160, 50, "/usr/include/x86_64-linux-gnu/stdio.h  searched 3, found in /usr/include"),
+        (159, 50, "/usr/include/x86_64-linux-gnu/stdio.h  searched 3, found in /usr/include"),
     ] {
         let mut app = app(width, height, MEMORY);
         let mut made = header_search();
@@ -379,6 +379,7 @@ fn what_is_said_of_folded_rows_is_never_cut() {
 fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
     let mut app = app(160, 50, MEMORY);
     feed(&mut app, &mut build());
+    keys(&mut app, "v");
     assert!(screen(&mut app)[2].starts_with("         TIME KIND   PID  PPID USER     COMM"));
     keys(&mut app, "k\n");
     let shown = screen(&mut app);

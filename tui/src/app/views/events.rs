@@ -89,6 +89,8 @@ pub struct EventList {
     passing: Index,
     /// Those with a row; `None` if all have one.
     listed: Option<Rows>,
+    /// The failures that nothing answered, folded, if they are kept apart.
+    failures: Option<Rows>,
     /// The selected event. If it is hidden or evicted, the nearest row is selected.
     selected: Option<Id>,
     /// The first row on the screen.
@@ -116,7 +118,8 @@ impl EventList {
     /// Empties the list, to hold other events.
     pub(crate) fn empty(&mut self) {
         let listed = self.listed.as_ref().map(|rows| Rows::new(rows.listing, self.folds));
-        *self = EventList { sideways: self.sideways, folds: self.folds, listed, ..EventList::new() };
+        let failures = self.failures.as_ref().map(|_| Rows::new(Listing::Unanswered, true));
+        *self = EventList { sideways: self.sideways, folds: self.folds, listed, failures, ..EventList::new() };
     }
 
     /// Chooses the events with a row. The events are then filtered again.
@@ -124,6 +127,19 @@ impl EventList {
         if self.listing() != listing {
             self.listed = (listing != Listing::All).then(|| Rows::new(listing, self.folds));
         }
+    }
+
+    /// Keeps the failures that nothing answered apart, whatever has a row. The events are then filtered again.
+    pub(crate) fn keep_failures(&mut self, keeps: bool) {
+        self.failures = keeps.then(|| Rows::new(Listing::Unanswered, true));
+    }
+
+    /// The failures that nothing answered before an event, the newest first, each with its run.
+    pub(crate) fn failures(&self, until: Option<Id>) -> impl Iterator<Item = (Id, Option<Run>)> {
+        self.failures.iter().flat_map(move |rows| {
+            let end = until.map_or(rows.index.len(), |until| rows.index.place(until));
+            (0..end).rev().filter_map(|at| rows.index.get(at)).map(|id| (id, rows.runs.run(id)))
+        })
     }
 
     pub(crate) fn listing(&self) -> Listing {
@@ -139,6 +155,9 @@ impl EventList {
     pub(crate) fn append(&mut self, added: Added, seen: &EventContext<'_>, store: &Store) {
         self.passing.append(added.id, added.answer);
         let stays = self.stays();
+        if let Some(rows) = self.failures.as_mut().filter(|_| added.answer == Answer::Yes && seen.event.failed()) {
+            rows.add(Added { watched: false, ..added }, seen, At::End, store, |_| false);
+        }
         if let Some(rows) = self.listed.as_mut().filter(|_| added.answer != Answer::No) {
             rows.add(added, seen, At::End, store, stays);
         }
@@ -154,6 +173,7 @@ impl EventList {
     pub(crate) fn answered(&mut self, stored: &Stored<'_>, store: &Store) {
         let stays = self.stays()(stored.id);
         let passes = self.passes(stored.id);
+        self.failures.iter_mut().filter(|_| passes).for_each(|rows| rows.answered(stored, store, false));
         self.listed.iter_mut().filter(|_| passes).for_each(|rows| rows.answered(stored, store, stays));
     }
 
@@ -168,14 +188,14 @@ impl EventList {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.listed.as_ref().map_or(0, Rows::bytes)
+        self.listed.iter().chain(&self.failures).map(Rows::bytes).sum()
     }
 
     pub fn evict(&mut self, store: &Store) {
         let first = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned);
         let (above, rows, all) = (self.index().place(first), self.rows(), self.index().len());
         self.passing.evict(store);
-        self.listed.iter_mut().for_each(|rows| rows.evict(store));
+        self.listed.iter_mut().chain(&mut self.failures).for_each(|rows| rows.evict(store));
         self.unfolded.retain(|id| store.get(*id).is_some());
         let above = above - self.index().place(first);
         let (of_pause, all) = (rows - self.rows(), all - self.index().len());
@@ -211,7 +231,7 @@ impl EventList {
     /// Filters all events again, the newest first.
     pub fn restart(&mut self, store: &Store) {
         self.passing = Index::new(store);
-        self.listed.iter_mut().for_each(|rows| rows.again(store));
+        self.listed.iter_mut().chain(&mut self.failures).for_each(|rows| rows.again(store));
         self.evicted = EvictedRows::default();
     }
 
@@ -224,8 +244,14 @@ impl EventList {
         mut ask: impl FnMut(&Stored<'_>) -> Answer,
     ) {
         let (listed, selected) = (&mut self.listed, self.selected.filter(|_| !self.follow));
+        let failures = &mut self.failures;
         self.passing.scan(store, budget, |stored| {
             let answer = ask(stored);
+            let failed = answer == Answer::Yes && stored.failed && !stored.answered;
+            if let Some(rows) = failures.as_mut().filter(|_| failed) {
+                let added = Added { id: stored.id, answer, watched: false, answered: false };
+                stored.with(world, |seen| rows.add(added, seen, At::Start, store, |_| false));
+            }
             if let Some(rows) = listed.as_mut().filter(|_| answer != Answer::No) {
                 stored.with(world, |seen| {
                     let watched = watches.of(seen).is_some();

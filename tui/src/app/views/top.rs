@@ -153,6 +153,19 @@ pub(crate) enum Window {
     All,
     /// The last [`SECONDS`] seconds.
     Recent,
+    /// The rate at the end: events of the last [`RATE`] seconds, and any counted before.
+    Rate,
+}
+
+impl Window {
+    /// How many seconds before the end events are counted from; `None` means all.
+    fn seconds(self) -> Option<u64> {
+        match self {
+            Window::All => None,
+            Window::Recent => Some(SECONDS as u64),
+            Window::Rate => Some(RATE),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -300,6 +313,11 @@ impl Top {
         Top { bound, ..Top::default() }
     }
 
+    /// The rates of the commands, instead of all counts.
+    pub(crate) fn of_rates(bound: usize) -> Top {
+        Top { bound, window: Window::Rate, ..Top::default() }
+    }
+
     /// Drops all counts, and counts again while the view is shown.
     fn restart(&mut self, until: Option<Id>, store: &Store) {
         self.stop();
@@ -441,8 +459,8 @@ impl Top {
             self.from = id;
             let Some(stored) = store.get(id) else { continue };
             // Events are only nearly in time order: an event that is a second older may still be followed by one in the window.
-            let oldest = self.now_ns().saturating_sub((SECONDS as u64 + 1) * SECOND);
-            if self.window == Window::Recent && stored.time.0 < oldest {
+            let oldest = self.window.seconds().map(|seconds| self.now_ns().saturating_sub((seconds + 1) * SECOND));
+            if oldest.is_some_and(|oldest| stored.time.0 < oldest) {
                 self.from = first;
                 return;
             }
@@ -501,6 +519,16 @@ impl Top {
         self.list.rows().iter().filter_map(|at| self.group(*at))
     }
 
+    /// The values with the highest rates at a time, and these rates.
+    pub(crate) fn busiest(&self, now_ns: u64, most: usize) -> Vec<(&Group, u64)> {
+        let since = self.since_ns().unwrap_or_default();
+        let rates = self.groups.iter().map(|group| (group, group.rate(now_ns, since)));
+        let mut rates: Vec<_> = rates.filter(|(_, rate)| *rate > 0).collect();
+        rates.sort_unstable_by_key(|(group, rate)| (Reverse(*rate), Reverse(group.last_ns), &group.value));
+        rates.truncate(most);
+        rates
+    }
+
     fn group(&self, at: u32) -> Option<&Group> {
         self.groups.get(at as usize)
     }
@@ -553,7 +581,7 @@ impl ViewState for Top {
             Action::TopWindow => {
                 let (window, what) = match self.window {
                     Window::All => (Window::Recent, "counting the last 60 s"),
-                    Window::Recent => (Window::All, "counting all kept events"),
+                    _ => (Window::All, "counting all kept events"),
                 };
                 self.window = window;
                 context.say(what);

@@ -56,6 +56,7 @@ pub(super) struct Rows {
 }
 
 /// An event that passes the filter, or a gap.
+#[derive(Clone, Copy)]
 pub(crate) struct Added {
     pub id: Id,
     pub answer: Answer,

@@ -1,0 +1,273 @@
+//! The side strip: the busiest commands, the newest failures that nothing answered, new attachments and peers, and the watches. Each of
+//! its rows leads to events.
+//!
+//! Everything is counted as events arrive, and only while the strip is wanted. Like the list, it shows what passes the filter.
+
+mod news;
+
+use super::input::Handled;
+use super::keymap::Action;
+use super::screen::OverlayKind;
+use super::views::View;
+use super::views::detail::Size;
+use super::views::events::Run;
+use super::views::top::{By, Group, Top};
+use super::watch::Watch;
+use super::{App, layout};
+use news::News;
+use tracetui_events::budget::Budget;
+use tracetui_events::event::EventContext;
+use tracetui_events::limits;
+use tracetui_events::store::{Id, Store, Stored};
+
+/// The target of a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Target {
+    Event(Id),
+    /// The events that pass this part of a filter.
+    Part(String),
+}
+
+/// The content of a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    /// A title, and what the rows below it say.
+    Title(&'static str, &'static str),
+    /// Why there is no row below a title.
+    None(&'static str),
+    /// A command, and its events per second.
+    Busy(&'a Group, u64),
+    /// A failure with its run. It has two lines.
+    Failure(Stored<'a>, Option<Run>),
+    /// The second line of the failure.
+    Reason(Stored<'a>),
+    /// The first kept event of an attachment or a peer, and the number of its events.
+    New(Stored<'a>, u64),
+    Watch(&'a Watch),
+    Blank,
+}
+
+/// A line of the strip.
+#[derive(Clone, Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) content: Content<'a>,
+    pub(crate) target: Option<Target>,
+}
+
+impl<'a> Line<'a> {
+    fn of(content: Content<'a>) -> Line<'a> {
+        Line { content, target: None }
+    }
+
+    fn to(content: Content<'a>, target: Target) -> Line<'a> {
+        Line { content, target: Some(target) }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Side {
+    busy: Top,
+    news: News,
+    /// The target of the selected row.
+    cursor: Option<Target>,
+    /// Whether events are counted.
+    runs: bool,
+}
+
+impl Side {
+    pub(super) fn new(budget: Budget) -> Side {
+        let busy = Top::of_rates(budget.share(limits::SIDE_SHARE));
+        Side { busy, news: News::default(), cursor: None, runs: false }
+    }
+
+    /// Adds an event that was just stored and passes the filter.
+    pub(super) fn append(&mut self, stored: &Stored<'_>, seen: &EventContext<'_>) {
+        if self.runs {
+            self.busy.append(stored, seen.world);
+            self.news.add(stored.id, seen);
+        }
+    }
+
+    /// Adds an older event, which passes the filter.
+    pub(super) fn prepend(&mut self, seen: &Stored<'_>, world: &dyn tracetui_events::event::Tables) {
+        if self.runs && News::may_be(seen) {
+            seen.with(world, |context| self.news.add(seen.id, context));
+        }
+    }
+
+    /// Forgets all events, because others pass the filter.
+    pub(super) fn restart(&mut self) {
+        self.busy.stop();
+        self.news = News::default();
+    }
+
+    pub(super) fn scanning(&self, store: &Store) -> bool {
+        self.busy.scanning(store)
+    }
+
+    pub(crate) fn is_selected(&self, line: &Line<'_>) -> bool {
+        line.target.is_some() && self.cursor == line.target
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.busy.bytes
+    }
+}
+
+impl App {
+    /// Whether the strip stands beside the list, or over it.
+    pub(crate) fn shows_side(&self) -> bool {
+        self.shows_side_over() || !self.areas().side.is_empty()
+    }
+
+    pub(super) fn shows_side_over(&self) -> bool {
+        self.screen.overlay.is_some_and(|overlay| overlay.kind == OverlayKind::Strip)
+    }
+
+    /// Whether there may be a strip beside the list.
+    pub(super) fn has_side(&self) -> bool {
+        self.screen.strip && self.views.shown == View::Events && self.detail.size() != Some(Size::Full)
+    }
+
+    /// Begins or ends to count for the strip.
+    pub(super) fn settle_side(&mut self) {
+        let runs = self.screen.strip && self.screen.width >= layout::WITH_SIDE || self.shows_side_over();
+        if std::mem::replace(&mut self.side.runs, runs) != runs {
+            self.events.keep_failures(runs);
+            self.refilter();
+        }
+        match self.shows_side() {
+            true => {
+                let until = self.loaded().moment().map(|moment| moment.until);
+                self.side.busy.count_until(until, &self.events, &self.store, self.pipeline.world());
+            }
+            false => {
+                self.side.busy.stop();
+                self.side.cursor = None;
+            }
+        }
+    }
+
+    pub(super) fn scan_side(&mut self, budget: usize) {
+        self.side.busy.scan(&self.events, &self.store, self.pipeline.world(), budget);
+    }
+
+    /// The time up to which the strip counts (CLOCK_BOOTTIME, ns).
+    pub(crate) fn side_now(&self) -> u64 {
+        let is_now = self.replay.is_none() && self.loaded().moment().is_none();
+        self.side.busy.now_ns().max(if is_now { self.world().counted_at().0 } else { 0 })
+    }
+
+    /// The lines of a strip of this height.
+    pub(crate) fn side_lines(&self, height: usize) -> Vec<Line<'_>> {
+        let until = self.loaded().moment().map(|moment| moment.until);
+        let few = (height / 6).clamp(2, 8);
+        let mut lines = vec![Line::of(Content::Title("BUSY", "events/s"))];
+        for (group, rate) in self.side.busy.busiest(self.side_now(), few) {
+            lines.push(Line::to(Content::Busy(group, rate), Target::Part(By::Comm.term(&group.value))));
+        }
+        if lines.len() == 1 {
+            lines.push(Line::of(Content::None("no events")));
+        }
+        let mut below = vec![Line::of(Content::Blank), Line::of(Content::Title("NEW", "BPF, peers"))];
+        let news = self.side.news.newest(until, &self.store, few);
+        below.extend(news.map(|(stored, events)| Line::to(Content::New(stored, events), Target::Event(stored.id))));
+        if below.len() == 2 {
+            below.push(Line::of(Content::None("none")));
+        }
+        if !self.watches.all.is_empty() {
+            below.extend([Line::of(Content::Blank), Line::of(Content::Title("WATCH", "matches"))]);
+            let watches = self.watches.iter().take(few);
+            below.extend(
+                watches.map(|watch| Line::to(Content::Watch(watch), Target::Part(watch.filter.text().to_owned()))),
+            );
+        }
+        // The failures take the rest.
+        let room = height.saturating_sub(lines.len() + below.len() + 2) / 2;
+        lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", "newest first"))]);
+        let before = lines.len();
+        let failed = self.events.failures(until).filter_map(|(id, run)| Some((self.store.get(id)?, run)));
+        for (stored, run) in failed.take(room.clamp(1, 12)) {
+            lines.push(Line::to(Content::Failure(stored, run), Target::Event(stored.id)));
+            lines.push(Line::to(Content::Reason(stored), Target::Event(stored.id)));
+        }
+        if lines.len() == before {
+            lines.push(Line::of(Content::None("nothing that stayed unanswered")));
+        }
+        lines.extend(below);
+        lines.truncate(height);
+        lines
+    }
+
+    /// The height of the strip, or of the body that it covers.
+    fn side_height(&self) -> usize {
+        let areas = self.areas();
+        usize::from(if self.shows_side_over() { areas.body().height } else { areas.side.height })
+    }
+
+    pub(super) fn act_on_side(&mut self, action: Action) -> Handled {
+        match action {
+            Action::Strip if self.shows_side_over() => self.screen.overlay = None,
+            Action::Strip if self.screen.width < layout::WITH_SIDE || self.views.shown != View::Events => {
+                self.screen.open(OverlayKind::Strip);
+            }
+            Action::Strip => self.screen.strip = !self.screen.strip,
+            Action::StripDown | Action::StripUp => {
+                if !self.shows_side() {
+                    let key = self.key_of(Action::Strip);
+                    self.say(format!("{key} shows the side strip"));
+                    return Handled::Redraw;
+                }
+                self.move_in_side(action == Action::StripDown);
+            }
+            Action::Enter => match self.side.cursor.take() {
+                Some(target) => self.go_from_side(target),
+                None => return Handled::No,
+            },
+            Action::Back if self.side.cursor.take().is_some() => {}
+            _ => return Handled::No,
+        }
+        Handled::Redraw
+    }
+
+    /// Selects the next row of the strip.
+    fn move_in_side(&mut self, down: bool) {
+        let mut targets: Vec<Target> =
+            self.side_lines(self.side_height()).into_iter().filter_map(|line| line.target).collect();
+        targets.dedup();
+        let at = self.side.cursor.as_ref().and_then(|cursor| targets.iter().position(|target| target == cursor));
+        let next = match at {
+            Some(at) if down => (at + 1).min(targets.len() - 1),
+            Some(at) => at.saturating_sub(1),
+            None if down => 0,
+            None => targets.len().saturating_sub(1),
+        };
+        self.side.cursor = targets.into_iter().nth(next);
+    }
+
+    /// Goes to the target of the row of the strip at a line.
+    pub(super) fn click_side(&mut self, line: usize) {
+        let target = self.side_lines(self.side_height()).into_iter().nth(line).and_then(|line| line.target);
+        self.side.cursor = None;
+        target.into_iter().for_each(|target| self.go_from_side(target));
+    }
+
+    fn go_from_side(&mut self, target: Target) {
+        self.screen.overlay = None;
+        match target {
+            Target::Event(id) if self.store.get(id).is_none() => self.say("this event was evicted from memory"),
+            Target::Event(id) => {
+                self.show(View::Events);
+                if self.events.place(id) >= self.events.rows() {
+                    self.say("this event happened after the pause and is not in the list");
+                } else {
+                    self.events.select(id, self.list_height(), &self.store);
+                }
+            }
+            Target::Part(part) => _ = self.show_events(|filter, world| filter.add(&part, world)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+use super::*;
+use crate::app::testing::{app, app_with, feed, keys};
+use crate::app::{Input, Preferences};
+use crate::view::tests::screen;
+use std::net::SocketAddr;
+use tracetui_events::filter::Filter;
+use tracetui_events::synthetic::Maker;
+use tracetui_events::synthetic::payload::tcp;
+use tracetui_shared::record::tcp::op;
+
+/// The lines of the strip, as they are drawn.
+fn strip(app: &mut App) -> Vec<String> {
+    let from = usize::from(app.areas().side.x);
+    let lines = screen(app).into_iter().map(|line| line.chars().skip(from + 1).collect::<String>());
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+fn traced(width: u16) -> (App, Maker) {
+    let (mut app, mut made) = (app(width, 45, 64 << 20), Maker::default());
+    made.exec(7, "make", &["make"], 0);
+    (0..30).for_each(|number| made.open(7, "make", &format!("/src/{number}"), 3));
+    made.open(8, "cc1", "/a/x.h", -2);
+    made.open(8, "cc1", "/secret", -13);
+    made.open(9, "collectd", "/etc/app.key", -13);
+    made.open(9, "collectd", "/etc/app.key", -13);
+    feed(&mut app, &mut made);
+    (app, made)
+}
+
+#[test]
+fn it_says_who_is_busy_what_failed_and_what_is_watched() {
+    let (mut app, mut made) = traced(160);
+    let watch = Filter::parse("path~secret", app.world()).expect("a filter");
+    app.watch(vec![Watch::new("secrets".to_owned(), watch)]);
+    made.open(9, "collectd", "/secret", -13);
+    feed(&mut app, &mut made);
+    let strip = strip(&mut app);
+    let at =
+        |text: &str| strip.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {strip:#?}"));
+    assert!(at("BUSY") < at("make") && at("make") < at("collectd") && at("collectd") < at("FAILED"), "{strip:#?}");
+    let failed = &strip[at("FAILED") + 1..at("NEW") - 1];
+    assert_eq!(
+        failed,
+        [
+            "9 collectd  EACCES",
+            "r  /secret",
+            "9 collectd  EACCES  x2",
+            "r  /etc/app.key",
+            "8 cc1  EACCES",
+            "r  /secret",
+            "8 cc1  ENOENT",
+            "r  /a/x.h"
+        ],
+        "newest first, folded"
+    );
+    assert!(strip[at("secrets")].contains('1') && strip[at("secrets")].contains("path~secret"));
+}
+
+#[test]
+fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
+    let (mut app, mut made) = traced(160);
+    let failures = |app: &App| app.events.failures(app.loaded().moment().map(|moment| moment.until)).count();
+    assert_eq!(failures(&app), 3);
+    made.open(8, "cc1", "/b/x.h", 4);
+    feed(&mut app, &mut made);
+    assert_eq!(failures(&app), 2);
+    keys(&mut app, "g");
+    assert_eq!(failures(&app), 0, "nothing had failed");
+    keys(&mut app, "F");
+    // The same after everything was filtered again.
+    app.refilter();
+    keys(&mut app, "");
+    assert_eq!(failures(&app), 2);
+    assert!(strip(&mut app).iter().any(|line| line == "9 collectd  EACCES  x2"));
+}
+
+#[test]
+fn each_row_is_a_jump() {
+    let (mut app, _) = traced(160);
+    keys(&mut app, ")");
+    keys(&mut app, "\n");
+    assert_eq!(app.filter.text(), "comm=make", "{:#?}", strip(&mut app));
+    keys(&mut app, "\u{1b}");
+    assert_eq!((app.filter.text().as_str(), app.detail.size()), ("", None));
+    // The newest failure, and the one below it.
+    let row = strip(&mut app).iter().position(|line| line.starts_with("9 collectd")).expect("a row");
+    let row = u16::try_from(row).expect("a row");
+    let (x, list) = (app.areas().side.x + 5, app.areas().side.y);
+    assert!(row > list);
+    app.update(Input::Mouse(crate::app::device::MouseEvent {
+        kind: crate::app::device::MouseEventKind::Down(crate::app::device::MouseButton::Left),
+        column: x,
+        row: row + 2,
+        modifiers: crate::app::device::KeyModifiers::NONE,
+    }));
+    assert_eq!(app.selected().map(|stored| stored.id), Some(32), "/secret");
+}
+
+#[test]
+fn a_narrow_screen_has_it_over_the_list_on_request() {
+    let (mut app, _) = traced(159);
+    assert!(app.areas().side.is_empty() && !app.side.runs);
+    keys(&mut app, "v");
+    assert!(app.side.runs && screen(&mut app).iter().any(|line| line.contains("FAILED")));
+    keys(&mut app, "jj");
+    keys(&mut app, "\n");
+    assert!(app.screen.overlay.is_none() && app.filter.text() != "");
+    assert!(!app.side.runs, "nothing counts");
+    app.update(Input::Resize(160, 45));
+    assert!(!app.areas().side.is_empty());
+    keys(&mut app, "v");
+    assert!(app.areas().side.is_empty() && !app.side.runs);
+    let preferences = Preferences { strip: false, ..Preferences::default() };
+    assert!(app_with(200, 45, 64 << 20, preferences).areas().side.is_empty());
+}
+
+#[test]
+fn a_new_peer_is_one_row_and_older_ones_leave() {
+    let (mut app, mut made) = traced(160);
+    let local = SocketAddr::from(([10, 0, 0, 1], 40_000));
+    for number in 0..80u8 {
+        [number, 79]
+            .map(|host| made.tcp(20, "curl", tcp(op::CONNECT, local, SocketAddr::from(([10, 0, 0, host], 443)))));
+    }
+    feed(&mut app, &mut made);
+    let newest = |app: &App| app.side.news.newest(None, &app.store, 99).map(|(_, events)| events).collect::<Vec<_>>();
+    let before = newest(&app);
+    assert_eq!((before.len(), before.iter().max()), (64, Some(&81)));
+    app.refilter();
+    keys(&mut app, "");
+    assert_eq!(newest(&app).len(), 64);
+}

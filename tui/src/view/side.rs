@@ -1,0 +1,141 @@
+//! The side strip.
+
+use super::detail::border;
+use super::events::{fitted, scrolled, selected};
+use super::header::bar;
+use super::theme::Theme;
+use super::{Piece, put};
+use crate::app::App;
+use crate::app::row::{Cell, Column, severity};
+use crate::app::side::{Content, Line};
+use crate::app::views::events::Run;
+use crate::app::views::top::Group;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line as Drawn;
+use tracetui_events::event::EventContext;
+use tracetui_events::event::parts::Role;
+use tracetui_events::store::Stored;
+use tracetui_events::text::{self, short};
+use tracetui_shared::kind::Kind;
+
+/// The cells of the name of a command or a watch.
+const NAME: usize = 18;
+
+/// The cells of a number after it.
+const NUMBER: usize = 8;
+
+/// How many seconds the bars show.
+const SECONDS: u64 = 10;
+
+/// Draws the strip beside the list.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    if !area.is_empty() {
+        let inside = border(frame, area, theme);
+        over(frame, area, inside, app, theme);
+    }
+}
+
+/// Draws the strip in an area of its own. `area`: the part that a click counts lines in.
+pub(super) fn over(frame: &mut Frame<'_>, area: Rect, inside: Rect, app: &App, theme: Theme) {
+    for (y, line) in (inside.y..inside.bottom()).zip(app.side_lines(area.height.into())) {
+        let drawn = drawn(&line, inside.width.into(), app, theme);
+        let drawn = if app.side.is_selected(&line) { selected(&drawn, inside.width, theme) } else { drawn };
+        put(frame, Rect { y, height: 1, ..inside }, drawn);
+    }
+}
+
+fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'static> {
+    let context = |stored: &Stored<'_>, look: &dyn Fn(&EventContext<'_>) -> Vec<Piece>| {
+        stored.with(app.world(), look).unwrap_or_default()
+    };
+    let pieces = match &line.content {
+        Content::Blank => Vec::new(),
+        Content::Title(title, about) => vec![
+            Piece::new(format!(" {}", text::left(title, NAME, theme.charset)), theme.strong()),
+            Piece::new(text::right(about, NUMBER.max(about.len()), theme.charset), theme.quiet()),
+        ],
+        Content::None(text) => vec![Piece::new(format!("  {text}"), theme.quiet())],
+        Content::Busy(group, rate) => busy(group, *rate, app, theme),
+        Content::Failure(stored, run) => context(stored, &|seen| failure(seen, *run, width, theme)),
+        Content::Reason(stored) => context(stored, &|seen| reason(stored, seen, width, app, theme)),
+        Content::New(stored, events) => context(stored, &|seen| new(seen, *events, width, theme)),
+        Content::Watch(watch) => {
+            let look = watch.look.map_or_else(|| theme.note(), |look| theme.look(look));
+            let style = if watch.count > 0 { look } else { theme.quiet() };
+            let filter = text::value_in(watch.filter.text().as_bytes(), theme.charset, 256);
+            vec![
+                Piece::new(format!("  {}", text::left(&watch.name(theme.charset), NAME - 1, theme.charset)), style),
+                Piece::new(text::right(&short(watch.count), NUMBER, theme.charset), style),
+                Piece::new(format!("  {filter}"), theme.quiet()),
+            ]
+        }
+    };
+    let pieces = fitted(pieces, width, false, theme);
+    Drawn::from_iter(pieces)
+}
+
+fn busy(group: &Group, rate: u64, app: &App, theme: Theme) -> Vec<Piece> {
+    let name = text::value_in(&group.value, theme.charset, NAME - 1);
+    let history: Vec<u32> = group.history(app.side_now(), SECONDS).collect();
+    let most = history.iter().max().copied().unwrap_or_default().into();
+    let bars = history.iter().map(|count| bar((*count).into(), most, theme.charset)).collect::<String>();
+    vec![
+        Piece::plain(format!("  {}", text::left(&name, NAME - 1, theme.charset))),
+        Piece::plain(text::right(&short(rate), NUMBER, theme.charset)),
+        Piece::new(format!("  {bars}"), theme.note()),
+    ]
+}
+
+/// `9304 backup.sh  exit 1  x312`
+fn failure(seen: &EventContext<'_>, run: Option<Run>, width: usize, theme: Theme) -> Vec<Piece> {
+    let header = &seen.event.header;
+    let (mut result, style) = (seen.event.body.before_result().as_bytes().to_vec(), theme.part(severity(seen)));
+    seen.result(&mut result);
+    let [comm, result] = [header.comm(), &result].map(|bytes| text::value_in(bytes, theme.charset, 32));
+    let mut pieces = vec![Piece::new(format!("  {} {comm}  {result}", header.tgid.0), style)];
+    let used = pieces[0].width();
+    let remarks = run.map(|run| run.remarks()).unwrap_or_default();
+    let remark = remarks.iter().find(|remark| used + 2 + text::width(remark) <= width).or(remarks.last());
+    pieces.extend(remark.map(|remark| Piece::new(format!("  {remark}"), theme.note())));
+    pieces
+}
+
+/// What made a process exit, or what the failed call was about.
+fn reason(stored: &Stored<'_>, seen: &EventContext<'_>, width: usize, app: &App, theme: Theme) -> Vec<Piece> {
+    let before = Piece::plain("    ");
+    let parts = match app.views.tree.cause_of(stored.id, app.store()) {
+        Some(reason) => {
+            let [whole, short] = reason.in_row().map(|words| text::value_in(&words, theme.charset, 256));
+            let text = if text::width(&whole) + before.width() <= width { whole } else { short };
+            vec![Piece::new(text, theme.part(Role::Expected))]
+        }
+        None => detail(seen, 0, theme),
+    };
+    [vec![before], scrolled(parts, width.saturating_sub(4), 0, theme)].concat()
+}
+
+/// The text of the list's last column without its first parts.
+fn detail(seen: &EventContext<'_>, skip: usize, theme: Theme) -> Vec<Piece> {
+    let mut cell = Cell::default();
+    Column::Detail.write(seen, &mut cell);
+    let piece = |(role, raw): (Role, &[u8])| {
+        Piece::new(text::value_in(raw, theme.charset, 4096), theme.part(role)).of_directories(role == Role::Directory)
+    };
+    cell.parts().skip(skip).map(piece).collect()
+}
+
+/// `bpftrace[9340]  kprobe tcp_connect+0x0  x3`
+fn new(seen: &EventContext<'_>, events: u64, width: usize, theme: Theme) -> Vec<Piece> {
+    let header = &seen.event.header;
+    let who = format!("  {}[{}]", text::value_in(header.comm(), theme.charset, 16), header.tgid.0);
+    let who = Piece::plain(text::left(&who, NAME + 2, theme.charset));
+    // All of the events are attachments.
+    let skip = if seen.event.kind() == Kind::Bpf { 2 } else { 0 };
+    let count = if events > 1 { format!("  x{}", short(events)) } else { String::new() };
+    let room = width.saturating_sub(who.width() + 1 + count.len());
+    let what = detail(seen, skip, theme);
+    let whole: usize = what.iter().map(Piece::width).sum();
+    let what = fitted(scrolled(what, room, 0, theme), whole.min(room), false, theme);
+    [vec![who, Piece::plain(" ")], what, vec![Piece::new(count, theme.note())]].concat()
+}
