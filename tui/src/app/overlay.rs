@@ -79,7 +79,10 @@ impl App {
             }
             (OverlayKind::Strip, Action::Up | Action::PageUp) => return self.act_on_side(Action::StripUp),
             (OverlayKind::Strip, Action::Down | Action::PageDown) => return self.act_on_side(Action::StripDown),
-            (OverlayKind::Strip, Action::Strip | Action::StripUp | Action::StripDown | Action::Enter) => {
+            (
+                OverlayKind::Strip,
+                Action::Strip | Action::StripUp | Action::StripDown | Action::Enter | Action::SubtreeEvents,
+            ) => {
                 return self.act_on_side(action).or_else(|| Handled::Redraw);
             }
             (_, Action::Up) => -1,

@@ -53,6 +53,7 @@ impl App {
     /// Prepares the parts of the screen that are not built with each event. Call it before each drawing.
     pub fn prepare(&mut self) {
         self.in_view(|_, _| ());
+        self.settle_summary();
     }
 
     /// Runs a function on the shown view, after the view has built its rows. `None` if the list of events is shown.

@@ -1,9 +1,10 @@
 //! The side strip: the busiest commands, the newest failures that nothing answered, new attachments and peers, and the watches. Each of
-//! its rows leads to events.
+//! its rows leads to events. In the tree, a summary of the selected process takes its place ([`process`]).
 //!
 //! Everything is counted as events arrive, and only while the strip is wanted. Like the list, it shows what passes the filter.
 
 mod news;
+mod process;
 
 use super::input::Handled;
 use super::keymap::Action;
@@ -12,11 +13,15 @@ use super::views::View;
 use super::views::detail::Size;
 use super::views::events::Run;
 use super::views::top::{By, Group, Top};
+use super::views::tree::Seen;
 use super::watch::Watch;
 use super::{App, layout};
 use news::News;
+use process::Summary;
+use std::borrow::Cow;
 use tracetui_events::budget::Budget;
-use tracetui_events::event::EventContext;
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{EventContext, Tables};
 use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
 
@@ -26,13 +31,15 @@ pub(crate) enum Target {
     Event(Id),
     /// The events that pass this part of a filter.
     Part(String),
+    /// A process in the tree.
+    Process(ProcessKey),
 }
 
 /// The content of a line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Content<'a> {
     /// A title, and what the rows below it say.
-    Title(&'static str, &'static str),
+    Title(&'static str, Cow<'static, str>),
     /// Why there is no row below a title.
     None(&'static str),
     /// A command, and its events per second.
@@ -44,6 +51,16 @@ pub(crate) enum Content<'a> {
     /// The first kept event of an attachment or a peer, and the number of its events.
     New(Stored<'a>, u64),
     Watch(&'a Watch),
+    /// A process: its id and state, its command, its times, and the same of its parent or of a child.
+    Who(Seen<'a>),
+    Command(Seen<'a>),
+    Life(Seen<'a>),
+    Parent(Seen<'a>),
+    Child(Seen<'a>),
+    /// A value, and its number of events.
+    Count(&'a [u8], u64),
+    /// A failed call.
+    Call(Stored<'a>),
     Blank,
 }
 
@@ -68,6 +85,7 @@ impl<'a> Line<'a> {
 pub(crate) struct Side {
     busy: Top,
     news: News,
+    summary: Summary,
     /// The target of the selected row.
     cursor: Option<Target>,
     /// Whether events are counted.
@@ -77,7 +95,7 @@ pub(crate) struct Side {
 impl Side {
     pub(super) fn new(budget: Budget) -> Side {
         let busy = Top::of_rates(budget.share(limits::SIDE_SHARE));
-        Side { busy, news: News::default(), cursor: None, runs: false }
+        Side { busy, news: News::default(), summary: Summary::default(), cursor: None, runs: false }
     }
 
     /// Adds an event that was just stored and passes the filter.
@@ -88,8 +106,13 @@ impl Side {
         }
     }
 
+    /// Adds an event that was just stored, whether it passes the filter or not.
+    pub(super) fn append_any(&mut self, stored: &Stored<'_>, seen: &EventContext<'_>) {
+        self.summary.append(stored, seen);
+    }
+
     /// Adds an older event, which passes the filter.
-    pub(super) fn prepend(&mut self, seen: &Stored<'_>, world: &dyn tracetui_events::event::Tables) {
+    pub(super) fn prepend(&mut self, seen: &Stored<'_>, world: &dyn Tables) {
         if self.runs && News::may_be(seen) {
             seen.with(world, |context| self.news.add(seen.id, context));
         }
@@ -102,7 +125,7 @@ impl Side {
     }
 
     pub(super) fn scanning(&self, store: &Store) -> bool {
-        self.busy.scanning(store)
+        self.busy.scanning(store) || self.summary.scanning(store)
     }
 
     pub(crate) fn is_selected(&self, line: &Line<'_>) -> bool {
@@ -110,7 +133,7 @@ impl Side {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.busy.bytes
+        self.busy.bytes + self.summary.bytes()
     }
 }
 
@@ -126,7 +149,9 @@ impl App {
 
     /// Whether there may be a strip beside the list.
     pub(super) fn has_side(&self) -> bool {
-        self.screen.strip && self.views.shown == View::Events && self.detail.size() != Some(Size::Full)
+        self.screen.strip
+            && matches!(self.views.shown, View::Events | View::Tree)
+            && self.detail.size() != Some(Size::Full)
     }
 
     /// Begins or ends to count for the strip.
@@ -136,9 +161,10 @@ impl App {
             self.events.keep_failures(runs);
             self.refilter();
         }
+        let until = self.loaded().moment().map(|moment| moment.until);
         match self.shows_side() {
+            true if self.views.shown == View::Tree => self.side.busy.stop(),
             true => {
-                let until = self.loaded().moment().map(|moment| moment.until);
                 self.side.busy.count_until(until, &self.events, &self.store, self.pipeline.world());
             }
             false => {
@@ -148,8 +174,17 @@ impl App {
         }
     }
 
+    /// Chooses the process of the summary. The rows of the tree are built before.
+    pub(super) fn settle_summary(&mut self) {
+        let shows = self.views.shown == View::Tree && self.shows_side();
+        let process = self.views.tree.selected().filter(|_| shows).map(|seen| seen.process.key);
+        let until = self.loaded().moment().map(|moment| moment.until);
+        self.side.summary.about(process.map(|key| (key, until)), &self.store, self.pipeline.world());
+    }
+
     pub(super) fn scan_side(&mut self, budget: usize) {
         self.side.busy.scan(&self.events, &self.store, self.pipeline.world(), budget);
+        self.side.summary.scan(&self.store, self.pipeline.world(), budget * 4);
     }
 
     /// The time up to which the strip counts (CLOCK_BOOTTIME, ns).
@@ -160,23 +195,30 @@ impl App {
 
     /// The lines of a strip of this height.
     pub(crate) fn side_lines(&self, height: usize) -> Vec<Line<'_>> {
+        match self.views.shown {
+            View::Tree => self.process_lines(height),
+            _ => self.strip_lines(height),
+        }
+    }
+
+    fn strip_lines(&self, height: usize) -> Vec<Line<'_>> {
         let until = self.loaded().moment().map(|moment| moment.until);
         let few = (height / 6).clamp(2, 8);
-        let mut lines = vec![Line::of(Content::Title("BUSY", "events/s"))];
+        let mut lines = vec![Line::of(Content::Title("BUSY", "events/s".into()))];
         for (group, rate) in self.side.busy.busiest(self.side_now(), few) {
             lines.push(Line::to(Content::Busy(group, rate), Target::Part(By::Comm.term(&group.value))));
         }
         if lines.len() == 1 {
             lines.push(Line::of(Content::None("no events")));
         }
-        let mut below = vec![Line::of(Content::Blank), Line::of(Content::Title("NEW", "BPF, peers"))];
+        let mut below = vec![Line::of(Content::Blank), Line::of(Content::Title("NEW", "BPF, peers".into()))];
         let news = self.side.news.newest(until, &self.store, few);
         below.extend(news.map(|(stored, events)| Line::to(Content::New(stored, events), Target::Event(stored.id))));
         if below.len() == 2 {
             below.push(Line::of(Content::None("none")));
         }
         if !self.watches.all.is_empty() {
-            below.extend([Line::of(Content::Blank), Line::of(Content::Title("WATCH", "matches"))]);
+            below.extend([Line::of(Content::Blank), Line::of(Content::Title("WATCH", "matches".into()))]);
             let watches = self.watches.iter().take(few);
             below.extend(
                 watches.map(|watch| Line::to(Content::Watch(watch), Target::Part(watch.filter.text().to_owned()))),
@@ -184,7 +226,7 @@ impl App {
         }
         // The failures take the rest.
         let room = height.saturating_sub(lines.len() + below.len() + 2) / 2;
-        lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", "newest first"))]);
+        lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", "newest first".into()))]);
         let before = lines.len();
         let failed = self.events.failures(until).filter_map(|(id, run)| Some((self.store.get(id)?, run)));
         for (stored, run) in failed.take(room.clamp(1, 12)) {
@@ -208,7 +250,9 @@ impl App {
     pub(super) fn act_on_side(&mut self, action: Action) -> Handled {
         match action {
             Action::Strip if self.shows_side_over() => self.screen.overlay = None,
-            Action::Strip if self.screen.width < layout::WITH_SIDE || self.views.shown != View::Events => {
+            Action::Strip
+                if self.screen.width < layout::WITH_SIDE || !matches!(self.views.shown, View::Events | View::Tree) =>
+            {
                 self.screen.open(OverlayKind::Strip);
             }
             Action::Strip => self.screen.strip = !self.screen.strip,
@@ -220,7 +264,7 @@ impl App {
                 }
                 self.move_in_side(action == Action::StripDown);
             }
-            Action::Enter => match self.side.cursor.take() {
+            Action::Enter | Action::SubtreeEvents => match self.side.cursor.take() {
                 Some(target) => self.go_from_side(target),
                 None => return Handled::No,
             },
@@ -264,6 +308,7 @@ impl App {
                     self.events.select(id, self.list_height(), &self.store);
                 }
             }
+            Target::Process(key) => self.views.tree.go_to(key),
             Target::Part(part) => _ = self.show_events(|filter, world| filter.add(&part, world)),
         }
     }

@@ -205,6 +205,7 @@ impl App {
                     top.append(&stored, seen.world);
                 }
                 detail.append(&stored);
+                side.append_any(&stored, seen);
             }
             Disposition::Delivered
         });

@@ -279,7 +279,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
             false
         }
         Action::TimeMode | Action::FoldAll => app.views.shown == View::Events,
-        Action::Strip => app.views.shown == View::Events && app.screen.width >= WITH_SIDE,
+        Action::Strip => matches!(app.views.shown, View::Events | View::Tree) && app.screen.width >= WITH_SIDE,
         Action::BpfGone => app.views.bpf.tally.gone > 0,
         Action::Follow if replay => offers_follow,
         Action::Forward10 | Action::GoTo => replay,

@@ -251,13 +251,14 @@ impl Screen {
         if self.theme.charset == Charset::Ascii {
             assert!(self.shown.screen().contents().is_ascii(), "{what}");
         }
-        columns(&meant, what);
+        let titles = self.app.areas().titles;
+        columns(&meant, if titles.is_empty() { width } else { titles.right() }, what);
     }
 }
 
 /// Each title has a blank before or after it. Every row must have a blank in the same place.
-fn columns(screen: &Buffer, what: &str) {
-    let (width, height) = (screen.area.width, screen.area.height);
+fn columns(screen: &Buffer, width: u16, what: &str) {
+    let height = screen.area.height;
     let title = |x: u16| screen[(x, 2)].symbol();
     let line: String = (0..width).map(title).collect();
     // The list with its titles, or a screen without columns.

@@ -1592,7 +1592,7 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(tree.contains("48213 exit 2      7 ms"), "{tree}");
     let started =
         |tree: &str| tree.lines().find(|line| line.contains(">48213 ")).map(str::to_owned).unwrap_or_default();
-    app.update(Input::Resize(160, 24));
+    app.update(Input::Resize(159, 24));
     let tree = screen(&mut app).join("\n");
     assert!(started(&tree).contains(" 14:02:11.001 "), "when its first exec was: {tree}");
     app.update(Input::Resize(120, 24));

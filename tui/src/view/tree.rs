@@ -152,7 +152,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     line
 }
 
-fn state(seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
+pub(super) fn state(seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
     let mut cell = Cell::default();
     columns::state(seen, app.without_end(), &mut cell);
     let part =

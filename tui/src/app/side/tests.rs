@@ -5,7 +5,10 @@ use crate::view::tests::screen;
 use std::net::SocketAddr;
 use tracetui_events::filter::Filter;
 use tracetui_events::synthetic::Maker;
-use tracetui_events::synthetic::payload::tcp;
+use tracetui_events::synthetic::payload::{self, tcp};
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::op;
 
 /// The lines of the strip, as they are drawn.
@@ -129,4 +132,38 @@ fn a_new_peer_is_one_row_and_older_ones_leave() {
     app.refilter();
     keys(&mut app, "");
     assert_eq!(newest(&app).len(), 64);
+}
+
+#[test]
+fn the_tree_has_a_summary_of_its_process() {
+    let (mut app, mut made) = (app(160, 45, 64 << 20), Maker::default());
+    made.exec(7, "make", &["make", "-j2"], 0);
+    made.fork(7, "make", 8);
+    made.like.ppid = Tgid(7);
+    made.exec(8, "cc1", &["cc1", "a.c"], 0);
+    made.like.ppid = Tgid(1);
+    ["/usr/include/a.h", "/usr/include/b.h", "/src/a.c"].iter().for_each(|path| made.open(7, "make", path, 3));
+    let record = OpenRecord { ret: 3, flags: 1, ..OpenRecord::default() };
+    made.event(Slot::OpenTp, 7, "make", &payload::open(record, b"a.o\0out\0", b"/out/a.o"));
+    made.open(7, "make", "/secret", -13);
+    made.exit(8, "cc1", 1 << 8);
+    feed(&mut app, &mut made);
+    keys(&mut app, "2");
+    app.prepare();
+    keys(&mut app, "g");
+    let shown = strip(&mut app);
+    let has = |text: &str| assert!(shown.iter().any(|line| line == text), "{text}: {shown:#?}");
+    has("2  /usr/include");
+    has("1  /out/a.o");
+    assert!(shown.iter().any(|line| line.starts_with("8 cc1") && line.contains("exit 1")), "{shown:#?}");
+    assert!(shown.iter().any(|line| line.starts_with("EACCES") && line.ends_with("/secret")), "{shown:#?}");
+    // New events are counted, and those after a moment are not.
+    made.open(7, "make", "/usr/include/c.h", 3);
+    feed(&mut app, &mut made);
+    assert!(strip(&mut app).iter().any(|line| line == "3  /usr/include"));
+    keys(&mut app, "))\n");
+    assert_eq!(app.views.shown, View::Events, "{:#?}", app.filter.text());
+    assert!(app.filter.text().starts_with("pid=7 path~") && app.events.rows() > 0, "{}", app.filter.text());
+    keys(&mut app, "\u{1b}");
+    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Tree, ""));
 }

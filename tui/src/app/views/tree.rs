@@ -337,6 +337,12 @@ impl Tree {
         self.nodes.seen(self.nodes.place(key)?, None)
     }
 
+    /// The children of a process that had started at the shown moment, in the order of their starts.
+    pub(crate) fn children(&self, of: ProcessKey) -> impl Iterator<Item = Seen<'_>> {
+        let children = self.nodes.place(of).into_iter().flat_map(|at| self.nodes.children(Some(at)));
+        children.filter_map(|at| self.nodes.seen(at, self.shown.moment))
+    }
+
     /// The failed call that made a process exit, and the processes from the child that failed down to the one that made the call. The call
     /// is `None` if the last of these processes has none.
     pub(crate) fn cause(&self, of: &Seen<'_>) -> (Option<Failure>, Vec<Seen<'_>>) {

@@ -439,7 +439,7 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     assert_eq!(shown[1], " 1  2 Tree  3  4 │ f filter    2 failed");
     assert_eq!(shown[2], "   PID STATE    COMMAND");
     assert!(shown[6].starts_with(">  104 exit 126 │ └ ! …/ld"), "{}", shown.join("\n"));
-    let mut app = tree(160, 50, &mut build());
+    let mut app = tree(159, 50, &mut build());
     let shown = screen(&mut app);
     assert!(
         shown[2].starts_with("   PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS CONNS FAILED COMMAND"),
@@ -462,6 +462,7 @@ fn the_column_of_cgroups_is_left_out_while_all_shown_are_the_same() {
         made.like = FrameHeader { cgroup: CgroupId(7), ..made.like };
         made.exec(7, "b", &["b"], 0);
         let mut app = tree(160, 24, &mut made);
+        keys(&mut app, "v");
         let titles = screen(&mut app)[2].clone();
         assert_eq!(titles.contains("CGROUP"), shown, "{titles}");
     }
