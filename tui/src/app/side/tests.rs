@@ -122,8 +122,9 @@ fn a_new_peer_is_one_row_and_older_ones_leave() {
     let (mut app, mut made) = traced(160);
     let local = SocketAddr::from(([10, 0, 0, 1], 40_000));
     for number in 0..80u8 {
-        [number, 79]
-            .map(|host| made.tcp(20, "curl", tcp(op::CONNECT, local, SocketAddr::from(([10, 0, 0, host], 443)))));
+        for host in [number, 79] {
+            made.tcp(20, "curl", tcp(op::CONNECT, local, SocketAddr::from(([10, 0, 0, host], 443))));
+        }
     }
     feed(&mut app, &mut made);
     let newest = |app: &App| app.side.news.newest(None, &app.store, 99).map(|(_, events)| events).collect::<Vec<_>>();
