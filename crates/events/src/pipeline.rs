@@ -102,6 +102,11 @@ impl Pipeline {
         self.budget
     }
 
+    /// Sets the end of the recording that the frames are from.
+    pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
+        self.world.set_end(ends_at);
+    }
+
     /// The tables. Waiting events are dropped.
     pub fn into_world(self) -> World {
         self.world

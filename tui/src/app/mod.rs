@@ -411,6 +411,7 @@ impl App {
     /// Shows a recording. The frames fed are a part of it.
     pub fn set_replay(&mut self, mut replay: Replay) {
         self.time.strip = Strip::new(replay.facts.span);
+        self.pipeline.set_end(replay.ends_at());
         self.time.strip.set(std::mem::take(&mut replay.facts.density), replay.facts.span);
         if replay.facts.seekable {
             // What is evicted can be loaded again, in parts without gaps.

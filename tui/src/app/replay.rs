@@ -17,6 +17,7 @@ use tracetui_events::frame::Batch;
 use tracetui_events::playback::timeline::{End, Facts, WHOLE_EVENTS};
 use tracetui_events::store::Id;
 use tracetui_events::text::without_codes;
+use tracetui_shared::time::BootNanos;
 pub(super) use transport::Playing;
 pub use transport::{Target, Transport};
 
@@ -165,6 +166,11 @@ impl Replay {
     }
 
     /// Notes that another part is loaded. The pipeline knows `before` events before it.
+    /// The end of the recording as far as it is known.
+    pub(super) fn ends_at(&self) -> Option<BootNanos> {
+        self.facts.span.map(|(_, last)| BootNanos(last))
+    }
+
     pub(super) fn restored(&mut self, from_start: bool, before: u64) {
         (self.from_start, self.failure) = (from_start, None);
         (self.loaded, self.read) = (Loaded::Some, None);

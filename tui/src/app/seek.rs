@@ -4,7 +4,7 @@ use super::edit::Line;
 use super::input::Handled;
 use super::keymap::{Action, Press};
 use super::output::Output;
-use super::replay::{Playing, Target, Transport};
+use super::replay::{Playing, Replay, Target, Transport};
 use super::search::Way;
 use super::time::Marked;
 use super::{App, Effect, Effects, SourceState};
@@ -18,7 +18,9 @@ impl App {
     /// Continues from a state of the pipeline, or from the start of the recording.
     pub(super) fn restore(&mut self, state: Option<&Batch>, from_start: bool) -> Effects {
         self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
+        self.pipeline.set_end(self.replay.as_ref().and_then(Replay::ends_at));
         self.watches.recount();
+        self.side.restart();
         self.output = self.pipeline.world().terminal().map(Output::restored);
         if self.output.is_none() && self.screen.shows_output() {
             self.screen.overlay = None;

@@ -121,7 +121,7 @@ impl Side {
     /// Forgets all events, because others pass the filter.
     pub(super) fn restart(&mut self) {
         self.busy.stop();
-        self.news = News::default();
+        (self.news, self.summary) = (News::default(), Summary::default());
     }
 
     pub(super) fn scanning(&self, store: &Store) -> bool {

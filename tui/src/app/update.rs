@@ -13,6 +13,7 @@ use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::store::index::Answer;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 /// How many kept events a slice filters, and how many rows a slice of a search checks.
 const SLICE: usize = 4_000;
@@ -25,6 +26,7 @@ impl App {
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
             Input::Replayed(mut facts) => {
                 self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
+                self.pipeline.set_end(facts.span.map(|(_, last)| BootNanos(last)));
                 self.screen.said(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
             }
             Input::ReadFailed(why) => {

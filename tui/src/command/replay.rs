@@ -113,6 +113,9 @@ impl NameLookup for Names<'_> {
     fn gid(&self, name: &str) -> Option<u32> {
         self.0.gid(name).or_else(|| self.1.gid(name))
     }
+    fn end(&self) -> Option<i128> {
+        self.0.end()
+    }
 }
 
 /// The CLOCK_BOOTTIME of a moment in nanoseconds, according to the clock at the start of the recording.

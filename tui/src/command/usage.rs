@@ -1,6 +1,7 @@
 //! Wrong arguments, and the filter options.
 
 use crate::cli;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tracetui_events::filter::{self, Compiled};
 use tracetui_events::playback;
 use tracetui_host::users::AccountNames;
@@ -33,5 +34,8 @@ impl filter::NameLookup for HostNames {
     }
     fn gid(&self, name: &str) -> Option<u32> {
         self.0.gid(name).ok().map(|gid| gid.0)
+    }
+    fn end(&self) -> Option<i128> {
+        SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_nanos() as i128)
     }
 }

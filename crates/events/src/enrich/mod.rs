@@ -38,6 +38,8 @@ pub struct World {
     probes: Vec<Probe>,
     counters: Counters,
     counted_at: BootNanos,
+    /// The end of the recording, if these are a part of one.
+    ends_at: Option<BootNanos>,
     /// COMMAND's terminal, if its output is recorded.
     terminal: Option<Box<Terminal>>,
     /// Whether the output is not followed.
@@ -235,6 +237,17 @@ impl World {
     /// The latest counters of the probes.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Sets the end of the recording that these are a part of.
+    pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
+        self.ends_at = ends_at;
+    }
+
+    /// The end of the recording, or of the trace so far, in nanoseconds since 1970. `None` if no time is known yet.
+    pub fn end(&self) -> Option<i128> {
+        let end = self.ends_at.unwrap_or(self.counted_at);
+        (end.0 > 0).then(|| i128::from(end.0) + i128::from(self.clock_offset))
     }
 
     /// The time of these counters. A live trace reads them once a second, even without events.

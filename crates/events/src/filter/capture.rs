@@ -83,7 +83,8 @@ impl FilterOptions {
     /// Parses all options, and extracts the part that the kernel can apply.
     /// An error names the option whose value is wrong.
     pub fn compile(&self, names: &dyn NameLookup) -> Result<Compiled, FilterError> {
-        let expr = self.expr(names)?;
+        let mut expr = self.expr(names)?;
+        expr.fix_times(names);
         let whole = Filter::of(expr.clone(), expr.to_string(), names)?;
         let mut lowered = Lowered::new(self.kind.is_empty(), &expr, names);
         let mut rest = Vec::new();

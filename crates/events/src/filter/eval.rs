@@ -11,6 +11,7 @@ use super::prefix::Prefix;
 use crate::event::describe::{self, Shape, Value, props};
 use crate::event::{EventContext, names, tcp};
 use crate::limits;
+use crate::text::time;
 use regex::bytes::{Regex, RegexBuilder};
 use std::io::Write as _;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(super) enum FilterNode {
     Not(Box<FilterNode>),
     Failed,
     Tree(Tgid),
+    /// Compares the time, in nanoseconds since 1970.
+    Time(Order, i128),
     Word(Word),
     Field(Box<FieldTest>),
     Column(Box<ColumnTest>),
@@ -100,6 +103,7 @@ impl FilterNode {
             FilterNode::Not(node) => !node.holds(seen, scratch),
             FilterNode::Failed => seen.event.failed(),
             FilterNode::Tree(root) => seen.process.is_some_and(|process| seen.world.in_tree(process, *root)),
+            FilterNode::Time(order, right) => order.holds(seen.unix_nanos(), *right),
             FilterNode::Word(word) => word.holds(seen, scratch),
             FilterNode::Field(test) => test.holds(seen, scratch),
             FilterNode::Column(test) => test.holds(seen, scratch),
@@ -120,6 +124,10 @@ impl FilterNode {
                 let (holds, fails) = node.may(lost, scratch);
                 (fails, holds)
             }
+            FilterNode::Time(..) => {
+                let holds = self.holds(lost, scratch);
+                (holds, !holds)
+            }
             FilterNode::Field(test) if test.present(lost) => {
                 let holds = test.holds(lost, scratch);
                 (holds, !holds)
@@ -138,7 +146,11 @@ impl FilterNode {
             FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes.iter().for_each(|node| node.roots(into)),
             FilterNode::Not(node) => node.roots(into),
             FilterNode::Tree(root) => into.push(*root),
-            FilterNode::Failed | FilterNode::Word(_) | FilterNode::Field(_) | FilterNode::Column(_) => {}
+            FilterNode::Failed
+            | FilterNode::Time(..)
+            | FilterNode::Word(_)
+            | FilterNode::Field(_)
+            | FilterNode::Column(_) => {}
         }
     }
 
@@ -147,7 +159,7 @@ impl FilterNode {
         match self {
             FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes.iter().map(FilterNode::cost).max().unwrap_or(0),
             FilterNode::Not(node) => node.cost(),
-            FilterNode::Failed => 0,
+            FilterNode::Failed | FilterNode::Time(..) => 0,
             FilterNode::Tree(_) => 2,
             FilterNode::Word(_) | FilterNode::Column(_) => 4,
             FilterNode::Field(test) => match test.check {
@@ -199,6 +211,16 @@ impl Check {
 }
 
 impl Order {
+    fn of(op: Op) -> Order {
+        match op {
+            Op::Lt => Order::Less,
+            Op::Le => Order::AtMost,
+            Op::Gt => Order::More,
+            Op::Ge => Order::AtLeast,
+            Op::Eq | Op::Ne | Op::Like | Op::NotLike => Order::Equal,
+        }
+    }
+
     fn holds(self, left: i128, right: i128) -> bool {
         match self {
             Order::Equal => left == right,
@@ -319,6 +341,9 @@ impl<'n> Compiler<'n> {
             let pid = u32::try_from(pid).map_err(|_| at_value(test, format!("{pid} is not a valid process id")))?;
             return Ok(FilterNode::Tree(Tgid(pid)));
         }
+        if test.is_of_time() {
+            return Ok(FilterNode::Time(Order::of(test.op), time_of(test, self.names)?));
+        }
         self.kind_named |= test.field == "kind";
         if let Some(write) = fields::column(&test.field) {
             fits(test, Shape::Text, noun(Shape::Text))?;
@@ -338,13 +363,7 @@ impl<'n> Compiler<'n> {
     }
 
     fn check(&mut self, test: &Test, shape: Shape) -> Result<Check, FilterError> {
-        let order = match test.op {
-            Op::Lt => Order::Less,
-            Op::Le => Order::AtMost,
-            Op::Gt => Order::More,
-            Op::Ge => Order::AtLeast,
-            Op::Eq | Op::Ne | Op::Like | Op::NotLike => Order::Equal,
-        };
+        let order = Order::of(test.op);
         match shape {
             Shape::Text | Shape::List | Shape::Address | Shape::Object => match test.op {
                 Op::Like | Op::NotLike => self.regex(test).map(Check::Regex),
@@ -529,6 +548,25 @@ fn duration(test: &Test) -> Result<i128, FilterError> {
     parsed.map(|d| d.as_nanos() as i128).map_err(|error| {
         at_value(test, format!("invalid duration `{text}`: {error}")).hint("use a unit, as in 2s, 1h5m or 250ms")
     })
+}
+
+/// The time that a comparison of the time is about, in nanoseconds since 1970.
+pub(super) fn time_of(test: &Test, names: &dyn NameLookup) -> Result<i128, FilterError> {
+    let text = String::from_utf8_lossy(&test.value);
+    let wrong = |why: &str| {
+        at_value(test, format!("`{text}` {why}"))
+            .hint("write -90s or -1h5m (before now, or before the end), or 2026-11-20T14:02:11Z")
+    };
+    if let Some(before) = text.strip_prefix('-') {
+        let before = time::duration(before).ok_or_else(|| wrong("is not a time"))?;
+        let end = names.end().ok_or_else(|| wrong("is relative to an end that is not known here"))?;
+        return Ok(end - before.as_nanos() as i128);
+    }
+    match time::Moment::parse(&text) {
+        Some(time::Moment::At(ns)) => Ok(ns),
+        Some(_) => Err(wrong("has no date")),
+        None => Err(wrong("is not a time")),
+    }
 }
 
 /// `=` on a text. If the possible texts are a closed set, any other text is refused.

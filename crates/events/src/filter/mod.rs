@@ -7,7 +7,8 @@
 //! Terms side by side (or with `and`) must all hold; `or` binds weaker, `not` and `!` bind stronger. A term is
 //! `field op value` with `= != ~ !~ < > <= >=`, a bare word (searched for in the columns, smart case), or `err` alone (it
 //! failed). `=` on text is a [glob](Glob) on the whole value, `~` a regex. A comparison with an absent field is false,
-//! but `a!=b` is `not a=b`. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
+//! but `a!=b` is `not a=b`. `time` is also compared with a date and
+//! time (UTC), or as `time>-1m` with the time before now, or before the end of a recording. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
 //!
 //! `=` and `!=` take several values: `comm=gcc,cc1` is `(comm=gcc or comm=cc1)`, and `comm!=gcc,cc1` is the opposite. A
 //! comma in a value has quotes round the value or a backslash before it. Also read: `==`, `&&`, `||`, blanks round
@@ -63,10 +64,15 @@ pub fn without_texts(text: &str) -> String {
     }
 }
 
-/// Maps the names of users and groups to ids, when a filter is parsed.
+/// Maps the names of users and groups to ids, and relative times to absolute ones, when a filter is parsed.
 pub trait NameLookup {
     fn uid(&self, name: &str) -> Option<u32>;
     fn gid(&self, name: &str) -> Option<u32>;
+
+    /// The time to which `-1m` is relative, in nanoseconds since 1970: now, or the end of a recording.
+    fn end(&self) -> Option<i128> {
+        None
+    }
 }
 
 /// Without names: filters accept only numbers.
@@ -89,6 +95,9 @@ impl NameLookup for World {
     }
     fn gid(&self, name: &str) -> Option<u32> {
         self.group_id(name).map(|gid| gid.0)
+    }
+    fn end(&self) -> Option<i128> {
+        self.end()
     }
 }
 

@@ -7,9 +7,9 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, EventContext};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, HostFrame, User};
+use crate::frame::host::{Cgroup, FIRST_KIND, HostFrame, User};
 use crate::limits;
-use crate::synthetic::{self, payload, payload::Exec};
+use crate::synthetic::{self, Maker, payload, payload::Exec};
 use proptest::prelude::*;
 use tracetui_shared::capture::{CommGlobs, test};
 use tracetui_shared::header::{FrameHeader, VERSION};
@@ -1884,5 +1884,71 @@ fn a_filter_tells_only_what_its_events_have() {
         ("no=such field (", "…"),
     ] {
         assert_eq!(super::without_texts(text), shown, "{text}");
+    }
+}
+
+/// The end is at 2026-11-20T14:02:11Z.
+struct Ended;
+
+impl NameLookup for Ended {
+    fn uid(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn gid(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn end(&self) -> Option<i128> {
+        Some(1_795_183_331_000_000_000)
+    }
+}
+
+#[test]
+fn times_are_compared_with_the_end_or_a_date() {
+    let options = |text: &str| FilterOptions { filter: vec![text.to_owned()], ..FilterOptions::default() };
+    for (text, fixed) in [
+        ("time>-1m", "time>2026-11-20T14:01:11.000000000Z"),
+        (
+            "time<=-1h5m not time<2026-11-20T14:02:11.5Z",
+            "time<=2026-11-20T12:57:11.000000000Z not time<2026-11-20T14:02:11.500000000Z",
+        ),
+        ("time~T14 time>-90", "time~T14 time>2026-11-20T14:00:41.000000000Z"),
+    ] {
+        let compiled = options(text).compile(&Ended).unwrap_or_else(|error| panic!("{}", error.render()));
+        assert_eq!((compiled.whole.text(), compiled.rest.text()), (fixed, fixed));
+        assert_eq!(Filter::parse(text, &Ended).map(|filter| filter.text().to_owned()).ok().as_deref(), Some(text));
+        assert!(Filter::parse(fixed, &NoNames).is_ok());
+    }
+    for (text, message) in [
+        ("time>-x", "`-x` is not a time"),
+        ("time>yesterday", "`yesterday` is not a time"),
+        ("time>14:02:11", "`14:02:11` has no date"),
+    ] {
+        assert_eq!(Filter::parse(text, &Ended).map_err(|error| error.message).err().as_deref(), Some(message));
+    }
+    let unknown = Filter::parse("time>-1m", &NoNames).expect_err("no end");
+    assert!(unknown.message.contains("an end that is not known here"), "{}", unknown.message);
+}
+
+#[test]
+fn events_and_gaps_before_a_time_do_not_match() {
+    let mut made = Maker::default();
+    (0..3).for_each(|number| made.open(7, "cat", &format!("/{number}"), 3));
+    let second = 100_002_000_000_i64;
+    let time = |ns: i64| {
+        let mut text = Vec::new();
+        crate::text::time::rfc3339(ns.into(), &mut text);
+        String::from_utf8(text).expect("ASCII")
+    };
+    for (op, want) in [("<", 1), ("<=", 2), (">", 1), (">=", 2)] {
+        let filter = Filter::parse(&format!("time{op}{}", time(second)), &NoNames).expect("a filter");
+        let mut world = World::default();
+        let batch = made.clone().batch();
+        let matches = batch.frames().filter(|frame| frame.header.kind < FIRST_KIND).filter(|frame| {
+            let event = Event::decode(frame).expect("an event");
+            let process = world.apply(&event);
+            let seen = EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset: 0 };
+            filter.matches(&seen, &mut Scratch::default())
+        });
+        assert_eq!(matches.count(), want, "{op}");
     }
 }

@@ -5,6 +5,7 @@ use crate::budget::Budget;
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
+use crate::recording::Map;
 use crate::recording::block::HEADER;
 use crate::recording::disk::Unreadable;
 use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::KindSet;
+use tracetui_shared::time::BootNanos;
 
 pub(super) struct Part {
     pub(super) path: PathBuf,
@@ -321,6 +323,12 @@ impl Files {
         let number = |part: Option<&Part>| part.and_then(Part::place).map(|(_, number)| u64::from(number));
         let ends = self.part().frames.reader().ending() == Some(Ending::Complete);
         ends && number(self.parts.get(self.at + 1)) == number(Some(self.part())).map(|number| number + 1)
+    }
+
+    /// The time of the last event. `None` for a pipe, or if there are no events.
+    pub(super) fn end(&self) -> Option<BootNanos> {
+        let map = Map::of(self.parts.last()?.regular()?.clone()).ok()?;
+        Some(BootNanos(map.totals().last_ns)).filter(|last| last.0 > 0)
     }
 
     pub(super) fn ended_early(&self) -> bool {

@@ -74,7 +74,10 @@ impl Recording {
             Some(Next::Frames(state) | Next::State(state)) => start.restore(state),
             Some(Next::NotYet) | None => {}
         }
-        let start = start.into_world();
+        let mut start = start.into_world();
+        if filters.filter.iter().any(|text| text.contains("time")) {
+            start.set_end(input.end());
+        }
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
         let (recorded, mut odd_filter) = (options.compile(&start), false);

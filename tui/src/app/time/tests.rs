@@ -94,3 +94,19 @@ fn the_strip_counts_live_events_and_losses() {
     let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
     assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));
 }
+
+#[test]
+fn a_filter_compares_the_time_with_now() {
+    let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
+    made.open(7, "cat", "/old", 3);
+    made.ns += 120_000_000_000;
+    made.open(7, "cat", "/new", 3);
+    made.counters(false);
+    feed(&mut app, &mut made);
+    keys(&mut app, "ftime>-1m\n");
+    assert_eq!((app.filter.text().as_str(), app.events().rows()), ("time>-1m", 1));
+    keys(&mut app, "\u{1b}ftime<-1m\n");
+    assert_eq!(app.events().rows(), 1);
+    keys(&mut app, "\u{1b}ftime>-3m\n");
+    assert_eq!(app.events().rows(), 2);
+}
