@@ -142,6 +142,7 @@ const OF_TREE: &[Binding] = &[
     ),
     bind(Section::Tree, &[key('s'), f(6)], Action::Sort, "sort", "sort by the next column; reverse"),
     bind(Section::Tree, &[key('S')], Action::Reverse, "", "sort by the next column; reverse"),
+    bind(Section::Tree, &[key('V')], Action::Gantt, "chart", "chart: what ran when, what waited"),
     bind(Section::Tree, &[key('i')], Action::Idle, "idle", "show or hide processes without events"),
 ];
 

@@ -201,6 +201,7 @@ impl App {
             }
             Action::LossReport => self.screen.open(OverlayKind::Loss),
             Action::Output => self.show_output(),
+            Action::Gantt => self.screen.open(OverlayKind::Gantt),
             Action::Columns => self.screen.open(OverlayKind::Columns),
             Action::TimeMode => {
                 self.screen.time = step(TimeMode::ALL, self.screen.time, 1);

@@ -12,6 +12,7 @@ pub(crate) mod edit;
 pub(crate) mod filter;
 pub mod find;
 mod further;
+pub(crate) mod gantt;
 pub(crate) mod input;
 pub(crate) mod kept;
 pub mod keymap;

@@ -178,11 +178,19 @@ pub enum OverlayKind {
     Columns,
     /// The side strip on a narrow screen.
     Strip,
+    /// The Gantt chart of the process that the tree selects.
+    Gantt,
 }
 
 impl OverlayKind {
-    pub(super) const ALL: [OverlayKind; 5] =
-        [OverlayKind::Help, OverlayKind::Loss, OverlayKind::Output, OverlayKind::Columns, OverlayKind::Strip];
+    pub(super) const ALL: [OverlayKind; 6] = [
+        OverlayKind::Help,
+        OverlayKind::Loss,
+        OverlayKind::Output,
+        OverlayKind::Columns,
+        OverlayKind::Strip,
+        OverlayKind::Gantt,
+    ];
 
     /// The action that shows it.
     pub(super) fn action(self) -> Action {
@@ -192,6 +200,7 @@ impl OverlayKind {
             OverlayKind::Output => Action::Output,
             OverlayKind::Columns => Action::Columns,
             OverlayKind::Strip => Action::Strip,
+            OverlayKind::Gantt => Action::Gantt,
         }
     }
 }

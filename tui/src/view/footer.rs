@@ -214,6 +214,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
     match app.screen.overlay.map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),
         Some(OverlayKind::Loss) => of_overlay(app, Action::Next, "next gap"),
+        Some(OverlayKind::Gantt) => of_overlay(app, Action::End, "end"),
         Some(OverlayKind::Strip) => of_overlay(app, Action::Enter, "go there"),
         Some(OverlayKind::Columns) => {
             let keys = |one, other| format!("{} {}", app.key_of(one), app.key_of(other));

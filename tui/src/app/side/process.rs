@@ -165,7 +165,7 @@ impl App {
                 lines.push(Line::to(Content::Count(path, events), Target::Event(id)));
             }
         }
-        let children: Vec<_> = self.views.tree.children(seen.process.key).collect();
+        let children: Vec<_> = self.views.tree.children(seen.process.key, self.loaded().moment()).collect();
         if !children.is_empty() {
             let failed = match children.iter().filter(|child| child.failed()).count() {
                 0 => String::new(),

@@ -334,13 +334,23 @@ impl Tree {
 
     /// A process as it is now. `None` if it is not in the tree.
     pub(crate) fn process(&self, key: ProcessKey) -> Option<Seen<'_>> {
-        self.nodes.seen(self.nodes.place(key)?, None)
+        self.process_at(key, None)
     }
 
-    /// The children of a process that had started at the shown moment, in the order of their starts.
-    pub(crate) fn children(&self, of: ProcessKey) -> impl Iterator<Item = Seen<'_>> {
+    /// The children of a process that had started at a moment, in the order of their starts.
+    pub(crate) fn children(&self, of: ProcessKey, moment: Option<Moment>) -> impl Iterator<Item = Seen<'_>> {
         let children = self.nodes.place(of).into_iter().flat_map(|at| self.nodes.children(Some(at)));
-        children.filter_map(|at| self.nodes.seen(at, self.shown.moment))
+        children.filter_map(move |at| self.nodes.seen(at, moment))
+    }
+
+    /// A process as it was at a moment.
+    pub(crate) fn process_at(&self, key: ProcessKey, moment: Option<Moment>) -> Option<Seen<'_>> {
+        self.nodes.seen(self.nodes.place(key)?, moment)
+    }
+
+    /// The time of a moment, or the time that the trace has reached.
+    pub(crate) fn time(&self, moment: Option<Moment>) -> BootNanos {
+        moment.map_or(self.nodes.last, |moment| moment.time)
     }
 
     /// The failed call that made a process exit, and the processes from the child that failed down to the one that made the call. The call
@@ -361,8 +371,7 @@ impl Tree {
 
     /// The lifetime of a process so far, in nanoseconds.
     pub(crate) fn lived(&self, seen: &Seen<'_>) -> u64 {
-        let now = self.shown.moment.map_or(self.nodes.last, |moment| moment.time);
-        seen.process.ran_ns(seen.end.map_or(now, |end| end.time))
+        seen.process.ran_ns(seen.end.map_or(self.time(self.shown.moment), |end| end.time))
     }
 
     pub(crate) fn selected(&self) -> Option<Seen<'_>> {

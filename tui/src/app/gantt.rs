@@ -1,0 +1,177 @@
+//! A Gantt chart of a process and its descendants: what ran at the same time, and the chain of processes that determined the end.
+//!
+//! A process ends after the child that it waited for last. Before that child started, its parent waited for the one that ended last
+//! until then, and so on. Nobody recorded the waiting itself: a child that ended shortly before the next one began counts as waited for.
+
+use super::views::state::Moment;
+use super::views::tree::{Seen, Tree};
+use std::cmp::Reverse;
+use tracetui_events::event::process::ProcessKey;
+
+/// The most processes of a chart.
+const MOST: usize = 2_000;
+
+/// A process of the chart. Times are CLOCK_BOOTTIME in ns.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar<'a> {
+    pub(crate) seen: Seen<'a>,
+    pub(crate) depth: usize,
+    pub(crate) from: u64,
+    /// Its end, or now.
+    pub(crate) to: u64,
+    /// The end of the part that others waited for, which begins at its start. `None` if nobody did.
+    pub(crate) waited: Option<u64>,
+    /// The place of its parent.
+    above: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chart<'a> {
+    /// In the order of the tree.
+    pub(crate) bars: Vec<Bar<'a>>,
+    /// Whether processes were left out.
+    pub(crate) is_cut: bool,
+    /// The most processes without children that ran at the same time.
+    pub(crate) parallel: usize,
+}
+
+impl<'a> Chart<'a> {
+    /// The chart of a process at a moment.
+    pub(crate) fn of(root: ProcessKey, tree: &'a Tree, moment: Option<Moment>) -> Chart<'a> {
+        let mut chart = Chart::default();
+        let mut waiting: Vec<_> = tree.process_at(root, moment).map(|seen| (seen, 0, None)).into_iter().collect();
+        let now = tree.time(moment);
+        while let Some((seen, depth, above)) = waiting.pop() {
+            if chart.bars.len() == MOST {
+                chart.is_cut = true;
+                break;
+            }
+            let process = seen.process;
+            let from = process.key.start.0.saturating_add(process.held_ns);
+            let to = from + process.ran_ns(seen.end.map_or(now, |end| end.time));
+            let at = chart.bars.len();
+            let first = waiting.len();
+            waiting.extend(tree.children(process.key, moment).map(|child| (child, depth + 1, Some(at))));
+            // Popped from the end.
+            waiting.get_mut(first..).unwrap_or_default().reverse();
+            chart.bars.push(Bar { seen, depth, from, to, waited: None, above });
+        }
+        chart.find_chain();
+        chart.parallel = chart.most_parallel();
+        chart
+    }
+
+    /// The first and the last time.
+    pub(crate) fn span(&self) -> (u64, u64) {
+        let from = self.bars.first().map_or(0, |bar| bar.from);
+        (from, self.bars.iter().map(|bar| bar.to).max().unwrap_or(from))
+    }
+
+    /// The processes of the chain without children in it, in the order of their starts.
+    pub(crate) fn chain(&self) -> Vec<&Bar<'a>> {
+        let waits = |at: usize| self.bars.iter().any(|bar| bar.above == Some(at) && bar.waited.is_some());
+        let ends = self.bars.iter().enumerate().filter(|(at, bar)| bar.waited.is_some() && !waits(*at));
+        let mut ends: Vec<_> = ends.map(|(_, bar)| bar).collect();
+        ends.sort_by_key(|bar| bar.from);
+        ends
+    }
+
+    fn find_chain(&mut self) {
+        let mut children: Vec<Vec<usize>> = vec![Vec::new(); self.bars.len()];
+        for (at, bar) in self.bars.iter().enumerate() {
+            bar.above.and_then(|above| children.get_mut(above)).into_iter().for_each(|children| children.push(at));
+        }
+        let mut waiting: Vec<(usize, u64)> = self.bars.first().map(|bar| (0, bar.to)).into_iter().collect();
+        while let Some((at, until)) = waiting.pop() {
+            self.bars[at].waited = Some(until);
+            let mut of: Vec<usize> = std::mem::take(&mut children[at]);
+            of.sort_by_key(|child| Reverse(self.bars[*child].to));
+            let mut until = until;
+            for child in of {
+                let Bar { from, to, .. } = self.bars[child];
+                if to <= until {
+                    waiting.push((child, to));
+                    until = from;
+                }
+            }
+        }
+    }
+
+    fn most_parallel(&self) -> usize {
+        let mut parents = vec![false; self.bars.len()];
+        self.bars.iter().filter_map(|bar| bar.above).for_each(|above| parents[above] = true);
+        let leaves = self.bars.iter().zip(parents).filter(|(_, parent)| !parent).map(|(bar, _)| bar);
+        let mut changes: Vec<(u64, i32)> = leaves.flat_map(|bar| [(bar.from, 1), (bar.to, -1)]).collect();
+        changes.sort_unstable();
+        let (mut now, mut most) = (0, 0);
+        for (_, change) in changes {
+            now += change;
+            most = most.max(now);
+        }
+        usize::try_from(most).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{app, feed, keys};
+    use crate::view::tests::screen;
+    use tracetui_events::synthetic::Maker;
+    use tracetui_shared::id::Tgid;
+
+    /// Two compilers that run at the same time. Each process starts just before its first event.
+    fn build() -> Maker {
+        let mut made = Maker::default();
+        made.start_ns = made.ns - 100;
+        made.exec(100, "make", &["make"], 0);
+        made.like.ppid = Tgid(100);
+        for compiler in [101, 102] {
+            made.start_ns = made.ns - u64::from(compiler);
+            made.exec(compiler, "cc1", &["cc1"], 0);
+        }
+        made.ns += 10_000_000;
+        made
+    }
+
+    #[test]
+    fn the_chain_goes_back_from_the_end_and_what_ran_beside_it_is_not_in_it() {
+        let mut made = build();
+        let begin = made.ns;
+        let end = |made: &mut Maker, pid: u32, started: u64| {
+            made.start_ns = started - u64::from(pid);
+            made.exit(pid, "x", 0);
+        };
+        // 102 ends first, then 101, which the linker waited for.
+        let (first, second) = (100_001_000_000, 100_002_000_000);
+        end(&mut made, 102, second);
+        end(&mut made, 101, first);
+        let linker = made.ns;
+        made.start_ns = linker - 103;
+        made.exec(103, "ld", &["ld"], 0);
+        made.start_ns = made.ns - 104;
+        made.exec(104, "daemon", &["daemon"], 0);
+        made.ns += 5_000_000;
+        end(&mut made, 103, linker);
+        made.like.ppid = Tgid(1);
+        end(&mut made, 100, 100_000_000_000);
+        made.ns += 5_000_000;
+        made.open(104, "daemon", "/x", 3);
+        let mut app = app(160, 45, 64 << 20);
+        feed(&mut app, &mut made);
+        keys(&mut app, "2");
+        app.prepare();
+        keys(&mut app, "g");
+        let tree = &app.views.tree;
+        let root = tree.selected().expect("a process").process.key;
+        assert_eq!(root.tgid, Tgid(100));
+        let chart = Chart::of(root, tree, None);
+        let pid = |bar: &Bar<'_>| bar.seen.process.key.tgid.0;
+        assert_eq!(chart.bars.iter().map(pid).collect::<Vec<_>>(), [100, 101, 102, 103, 104]);
+        assert_eq!(chart.chain().into_iter().map(pid).collect::<Vec<_>>(), [101, 103]);
+        assert!(chart.parallel >= 2 && !chart.is_cut && chart.span().0 < begin);
+        keys(&mut app, "V");
+        let shown = screen(&mut app).join("\n");
+        assert!(shown.contains("waited for") && shown.contains("█") && shown.contains("━"), "{shown}");
+    }
+}

@@ -1,0 +1,73 @@
+//! The Gantt chart of a tree's processes.
+
+use super::theme::Theme;
+use super::{Piece, duration};
+use crate::app::App;
+use crate::app::gantt::{Bar, Chart};
+use ratatui::text::Line;
+use tracetui_events::text::{self, Charset, counted};
+
+/// The lines of the chart for a width.
+pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let tree = &app.views.tree;
+    let root = tree.selected().map(|seen| seen.process.key);
+    let chart = root.map(|root| Chart::of(root, tree, app.loaded().moment())).unwrap_or_default();
+    let Some(first) = chart.bars.first() else { return vec![Line::raw("  no process is selected")] };
+    let width = usize::from(width);
+    let (from, to) = chart.span();
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    let processes = counted(chart.bars.len() as u64, ["process", "processes"]);
+    let cut = if chart.is_cut { ", others left out" } else { "" };
+    let about = format!("{}, {processes}{cut}, at most {} at once", duration(to - from), chart.parallel);
+    let head = Piece::new(format!(" {}", label(first, theme)), theme.strong());
+    lines.push(Line::from_iter([head, Piece::plain(format!("  {about}"))]));
+    let chain: Vec<String> =
+        chart.chain().iter().map(|bar| format!("{} {}", label(bar, theme), duration(bar.to - bar.from))).collect();
+    let waited = format!("waited for: {}", chain.join(", "));
+    lines.extend(
+        text::wrap(&waited, width.saturating_sub(2))
+            .into_iter()
+            .map(|line| Line::styled(format!(" {line}"), theme.note())),
+    );
+    let names = (width / 3).clamp(12, 44);
+    let cells = width.saturating_sub(names + 10);
+    let total = duration(to - from);
+    let axis = format!("{}0{total:>1$}", " ".repeat(names + 10), cells.saturating_sub(1));
+    lines.push(Line::styled(axis, theme.quiet()));
+    lines.extend(chart.bars.iter().map(|bar| line(bar, (from, to), names, cells, theme)));
+    lines
+}
+
+fn label(bar: &Bar<'_>, theme: Theme) -> String {
+    let process = bar.seen.process;
+    format!("{} {}", text::value_in(&process.comm, theme.charset, 16), process.key.tgid.0)
+}
+
+fn line(bar: &Bar<'_>, (from, to): (u64, u64), names: usize, cells: usize, theme: Theme) -> Line<'static> {
+    let style = match bar.seen.end {
+        _ if bar.seen.failed() => theme.failure(),
+        _ if bar.waited.is_some() => theme.strong(),
+        Some(_) => theme.quiet(),
+        None => ratatui::style::Style::new(),
+    };
+    let command = super::detail::command(bar.seen.process, theme);
+    let name = format!(" {}{} {command}", "  ".repeat(bar.depth.min(8)), bar.seen.process.key.tgid.0);
+    let name = Piece::new(text::left(&name, names, theme.charset), style);
+    let lived = Piece::new(text::right(&duration(bar.to - bar.from), 8, theme.charset), theme.quiet());
+    let at = |ns: u64| {
+        let part = u128::from(ns.clamp(from, to) - from) * cells as u128;
+        usize::try_from(part / u128::from((to - from).max(1))).unwrap_or_default()
+    };
+    let begin = at(bar.from).min(cells.saturating_sub(1));
+    let end = at(bar.to).clamp(begin + 1, cells.max(begin + 1));
+    let waited = bar.waited.map_or(begin, |until| at(until).clamp(begin + 1, end));
+    let (heavy, light) = if theme.charset == Charset::Utf8 { ("█", "━") } else { ("#", "=") };
+    let look = if bar.seen.failed() { theme.failure() } else { theme.note() };
+    Line::from_iter([
+        name,
+        lived,
+        Piece::plain(" ".repeat(2 + begin)),
+        Piece::new(heavy.repeat(waited - begin), look),
+        Piece::new(light.repeat(end - waited), look),
+    ])
+}
