@@ -64,7 +64,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::{
-    AttachFacts, EVENTS, Hidden, Hook, InterfacePart, Inventory, NotScanned, ProgramFacts, SOCKETS, Unseen, Via, View,
+    AttachFacts, EVENTS, Hidden, Hook, InterfacePart, Inventory, LINKS, NotScanned, ProgramFacts, SOCKETS, Unseen, Via,
+    View,
 };
 use tracetui_events::limits;
 use tracetui_events::symbols::{Snapshot, Unavailable};
@@ -562,16 +563,16 @@ impl Collector {
     ) -> (Vec<AttachFacts>, Vec<LinkId>) {
         // EINVAL: before 5.8, links have no ids.
         let (ids, all) =
-            unlooked.note("links", sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS)).unwrap_or_default();
+            unlooked.note(LINKS, sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS)).unwrap_or_default();
         if !all && !ids.is_empty() {
-            unlooked.cut("links", limits::BPF_PROGRAMS);
+            unlooked.cut(LINKS, limits::BPF_PROGRAMS);
         }
         let mut names = links::LookupTables { programs, cgroups, types: &mut self.types };
         let before = std::mem::take(&mut self.unopened);
         let (mut links, mut unopened) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids.into_iter().map(LinkId) {
             pieces.rest();
-            match unlooked.note("links", links::read(id, &mut names)) {
+            match unlooked.note(LINKS, links::read(id, &mut names)) {
                 Some(Some(facts)) => links.push(facts),
                 Some(None) if self.hidden_links.contains(&id) => {}
                 Some(None) => {
@@ -580,7 +581,7 @@ impl Collector {
                     if since.elapsed() < UNOPENED {
                         unopened.push(id);
                     } else {
-                        unlooked.add("links", format!("link {} cannot be opened", id.0), "");
+                        unlooked.add(LINKS, format!("link {} cannot be opened", id.0), "");
                     }
                 }
                 None => {}

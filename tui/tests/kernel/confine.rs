@@ -189,8 +189,8 @@ pub(crate) mod request {
     pub(crate) const SYSCALL: u64 = 24;
     pub(super) const GETREGSET: u64 = 0x4204;
     pub(super) const SETREGSET: u64 = 0x4205;
-    pub(super) const SEIZE: u64 = 0x4206;
-    pub(super) const INTERRUPT: u64 = 0x4207;
+    pub(crate) const SEIZE: u64 = 0x4206;
+    pub(crate) const INTERRUPT: u64 = 0x4207;
 }
 
 pub(crate) fn ptrace(request: u64, tid: i32, address: u64, data: u64) -> i64 {

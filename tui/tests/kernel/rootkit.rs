@@ -6,7 +6,8 @@ use crate::bpf::{
     raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::bpf_inventory::{
-    CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, SOCKET_FILTER, XDP, index_of, load_for, prog_attach,
+    CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, PERF_EVENT, SCHED_CLS, SK_SKB, SOCKET_FILTER, XDP, event as perf_clock,
+    index_of, load_for, prog_attach,
 };
 use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::inspector::inspector_of;
@@ -271,6 +272,8 @@ const READ: u64 = u64::MAX - 1;
 /// Commands that fail.
 const BPF_PROG_GET_FD_BY_ID: u64 = 13;
 const BPF_LINK_GET_FD_BY_ID: u64 = 30;
+/// BPF_LINK_GET_NEXT_ID, where the number that follows another is falsified.
+const LINK_AFTER: u64 = BPF_LINK_GET_NEXT_ID as u64;
 
 /// What is falsified: a result of a command of bpf(2), at offsets in its attributes. Each offset but the last is that of an
 /// address.
@@ -282,16 +285,19 @@ struct Lie {
 }
 
 impl Lie {
-    /// `tracetui bpf`, falsified at the end of each system call by ptrace(2). `None`, with a message, where it cannot be.
-    #[expect(clippy::zombie_processes, reason = "waitpid(2) waits for the process")]
-    fn report(&self) -> Option<Value> {
+    /// `None`, with a message, where the registers of a thread are unknown.
+    fn may(&self) -> Option<()> {
         if cfg!(not(target_arch = "x86_64")) {
             not_checked("the test knows the registers of x86-64 only");
             return None;
         }
-        /// PTRACE_O_TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE, _EXITKILL.
-        const OPTIONS: u64 = 1 | 2 | 4 | 8 | 1 << 20;
-        const BEGINS: i32 = libc::SIGSTOP;
+        Some(())
+    }
+
+    /// `tracetui bpf`, falsified at the end of each system call by ptrace(2). `None`, with a message, where it cannot be.
+    #[expect(clippy::zombie_processes, reason = "waitpid(2) waits for the process")]
+    fn report(&self) -> Option<Value> {
+        self.may()?;
         let dir = Dir::new();
         let output = std::fs::File::create(dir.at("report")).expect("a file");
         let mut command = tracetui();
@@ -303,18 +309,38 @@ impl Lie {
             })
         };
         let child = command.args(["bpf", "--format", "json"]).stdout(output).spawn().expect("it starts");
-        let (child, mut status) = (child.id().cast_signed(), 0);
-        // SAFETY: the status is a live local. It waits for the threads of the child too.
-        let mut next = || unsafe { (libc::waitpid(-1, &raw mut status, libc::__WALL), status) };
-        assert!(next().0 == child && ptrace(request::SETOPTIONS, child, 0, OPTIONS) == 0);
+        let child = child.id().cast_signed();
+        assert!(next_state().0 == child && ptrace(request::SETOPTIONS, child, 0, OPTIONS | EXITKILL) == 0);
         ptrace(request::SYSCALL, child, 0, 0);
+        assert_eq!(self.follow(child), 0, "it ends well");
+        Some(json(&std::fs::read_to_string(dir.at("report")).expect("UTF-8")))
+    }
+
+    /// Falsifies what a process sees that runs already, until it ends.
+    fn betray(self, pid: i32) -> std::thread::JoinHandle<i32> {
+        let (begins, begun) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten() {
+                let tid = task.file_name().to_str().and_then(|tid| tid.parse().ok()).expect("a number");
+                assert_eq!(ptrace(request::SEIZE, tid, 0, OPTIONS), 0, "{}", std::io::Error::last_os_error());
+                assert_eq!(ptrace(request::INTERRUPT, tid, 0, 0), 0);
+            }
+            begins.send(()).expect("the test waits");
+            self.follow(pid)
+        });
+        begun.recv().expect("it begins");
+        thread
+    }
+
+    /// Falsifies the results of the threads that this thread traces, until a process ends. Returns its status.
+    fn follow(&self, pid: i32) -> i32 {
+        const BEGINS: i32 = libc::SIGSTOP;
         loop {
-            let (tid, status) = next();
+            let (tid, status) = next_state();
             assert!(tid > 0, "{}", std::io::Error::last_os_error());
             if !libc::WIFSTOPPED(status) {
-                if tid == child {
-                    assert_eq!(status, 0, "it ends well");
-                    break;
+                if tid == pid {
+                    return status;
                 }
                 continue;
             }
@@ -328,7 +354,6 @@ impl Lie {
             };
             ptrace(request::SYSCALL, tid, 0, signal as u64);
         }
-        Some(json(&std::fs::read_to_string(dir.at("report")).expect("UTF-8")))
     }
 
     /// At the entry of a call, the attributes do not have the number yet, or the kernel overwrites it.
@@ -375,13 +400,33 @@ impl Lie {
         if !read(address + last, &mut number) || u32::from_ne_bytes(number) != self.hidden {
             return;
         }
-        if matches!(self.command, BPF_PROG_GET_FD_BY_ID | BPF_LINK_GET_FD_BY_ID) {
-            registers[AX as usize / 8] = i64::from(-libc::ENOENT).cast_unsigned();
+        let mut result = |result: i64| {
+            registers[AX as usize / 8] = result.cast_unsigned();
             write_registers(tid, &registers);
-        } else {
-            memory.write_all_at(&self.shown.to_ne_bytes(), address + last).expect("its memory");
+        };
+        match self.command {
+            BPF_PROG_GET_FD_BY_ID | BPF_LINK_GET_FD_BY_ID => result(i64::from(-libc::ENOENT)),
+            // `bpf_attr.next_id` follows `bpf_attr.start_id`.
+            LINK_AFTER => {
+                memory.write_all_at(&self.shown.to_ne_bytes(), address + 4).expect("its memory");
+                result(0);
+            }
+            _ => memory.write_all_at(&self.shown.to_ne_bytes(), address + last).expect("its memory"),
         }
     }
+}
+
+/// PTRACE_O_TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE.
+const OPTIONS: u64 = 1 | 2 | 4 | 8;
+/// PTRACE_O_EXITKILL.
+const EXITKILL: u64 = 1 << 20;
+
+/// Waits until a thread that this thread traces stops or ends.
+fn next_state() -> (i32, i32) {
+    let mut status = 0;
+    // SAFETY: the status is a live local.
+    let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+    (tid, status)
 }
 
 /// `bpf_prog_`, the tag and `_`: what precedes the name of a program in its symbol.
@@ -481,6 +526,51 @@ fn what_cannot_be_opened_is_found() {
         let said = (&hidden[0][key], &hidden[0]["seen_by"], &hidden[0]["missing_in"]);
         assert_eq!(said, (&number.into(), &view.into(), &"fd_by_id".into()), "{hidden:?}");
     }
+}
+
+/// A link that is listed and cannot be opened may be in the making for 10 s. Then it is reported, and hides no end of an attachment.
+#[test]
+fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(prog) = loaded("tt_linked") else { return };
+    let links = [0, 1].map(|_| raw_tracepoint_open(&prog, "cgroup_remount"));
+    if links.iter().any(|link| *link < 0) {
+        return not_checked("no raw tracepoint cgroup_remount");
+    }
+    let [kept, removed] = links.map(sys::owned);
+    let listed = link_id(&removed);
+    drop(removed);
+    let lie = Lie { command: LINK_AFTER, at: &[0], hidden: link_id(&kept) as u32, shown: listed as u32 };
+    let event = sys::owned(load(PERF_EVENT, "tt_perf", &[MOV_R0, EXIT]));
+    let (Some(()), Some(mut traced)) = (lie.may(), Traced::start(&["--kind", "bpf"])) else { return };
+    let liar = lie.betray(inspector_of(traced.pid()).expect("it has one"));
+    let text = format!("link {listed} cannot be opened");
+    let patience = if emulated() { 3 * TWO_COMPARISONS } else { TWO_COMPARISONS };
+    let begun = Instant::now();
+    // Each attachment causes an inventory.
+    let mut attached = 0;
+    while !traced.says(&text) && begun.elapsed() < patience {
+        let perf = sys::owned(perf_clock(1, 0, None, 0));
+        assert_eq!(set_bpf(&event, &perf), 0);
+        attached += 1;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(9), "it may be in the making: {:?}", begun.elapsed());
+    // The last end is in the next inventory.
+    std::thread::sleep(patience / 2);
+    let run = traced.stop();
+    assert_eq!(liar.join().expect("no panic"), 0, "the inspector ends well");
+    run.check();
+    let said = run.stderr.iter().filter(|line| line.contains(&text)).count();
+    assert_eq!(said, 1, "{:#?}", run.stderr);
+    let id = id_and_tag(&event)[0];
+    let of = |op: &str| run.lines().filter(|e| e["prog"]["id"] == id && e["op"] == op).count();
+    let lines = || run.lines().collect::<Vec<_>>();
+    assert_eq!((of("attach"), of("detach"), of("unload")), (attached, attached, 0), "{:#?}", lines());
+    assert!(run.lines().all(|event| event["attach"]["link_id"] != listed && event["op"] != "hidden"), "{:#?}", lines());
 }
 
 /// Programs attached without links to a cgroup, a map of sockets, a network namespace and an interface. Each with the view

@@ -206,6 +206,12 @@ impl Traced {
         self.said.iter().any(|line| line.contains("missing: ") && line.contains(what))
     }
 
+    /// Whether it has reported this.
+    pub(crate) fn says(&mut self, what: &str) -> bool {
+        self.said.extend(self.stderr.try_iter());
+        self.said.iter().any(|line| line.contains(what))
+    }
+
     /// The read end of the pipe to which it writes.
     pub(crate) fn take_stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().expect("started with a pipe")

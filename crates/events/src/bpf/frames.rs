@@ -1,8 +1,8 @@
 //! Writes an [`Inventory`] as host frames: the whole inventory at first, then the changes.
 
 use super::{
-    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, InterfacePart, Inventory, Link, NotScanned, Object, ProgramFacts,
-    Unseen, Via, View,
+    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, InterfacePart, Inventory, LINKS, Link, NotScanned, Object,
+    ProgramFacts, Unseen, Via, View,
 };
 use crate::frame::Batch;
 use crate::frame::host::{
@@ -434,12 +434,12 @@ impl Described {
 
     /// Appends the changed attachments. Returns whether these were all attachments when the inventory was begun.
     fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) -> bool {
-        let unseen = |unseen: &Unseen| unseen.what;
+        let unseen = || inventory.unseen.iter().map(|unseen| unseen.what);
         if !self.whole {
-            self.unseen = inventory.unseen.iter().map(unseen).collect();
+            self.unseen = unseen().collect();
         }
         // A failed read does not mean that an attachment is gone.
-        let whole = inventory.unseen.iter().map(unseen).all(|what| self.unseen.contains(what));
+        let whole = unseen().all(|what| what == LINKS || self.unseen.contains(what));
         let before = std::mem::take(&mut self.unsettled);
         let mut unsettled = FxHashSet::default();
         let mut settled = |same: &Same, gone: bool| {
@@ -645,7 +645,10 @@ mod tests {
         next.attachments = vec![on(2, None), on(3, None)];
         assert_eq!([unsteady(&next), unsteady(&next)], [0, 1], "nor an end");
         next.attachments = vec![];
-        assert_eq!(frames_of(&mut known, &next), ["-#3 true", "-#4 true", "=2 0 false"]);
+        next.unseen = vec![Unseen { what: LINKS, why: String::new(), remedy: "" }];
+        let changes = frames_of(&mut known, &next);
+        assert_eq!(changes, ["-#3 true", "-#4 true", "=2 0 false"], "no link hides these");
+        next.unseen = vec![];
         next.attachments = vec![on(3, Some(9))];
         assert_eq!(frames_of(&mut known, &next), ["+#6 3 true", "=2 1 false"]);
         next.attachments[0].detached = true;

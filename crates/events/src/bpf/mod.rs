@@ -501,6 +501,9 @@ pub const SOCKMAPS: &str = "programs of maps of sockets";
 /// What [`Unseen`] says of perf_event programs that ioctl(2) attached.
 pub const EVENTS: &str = "programs of perf events";
 
+/// What [`Unseen`] says of links. A link that cannot be read explains no place, so it hides no attachment without a link.
+pub const LINKS: &str = "links";
+
 /// Whether what could not be read, as [`Unseen`] says it, may be where a program of this type is attached.
 pub fn may_hide_place(unseen: &str, prog_type: u32) -> bool {
     const PERF_EVENT: u32 = 7;

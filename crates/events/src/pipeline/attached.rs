@@ -4,7 +4,7 @@
 //! It ends once: by the event of a system call, by the unload of its program, or because an inventory that began later lacks it.
 
 use crate::bpf::frames::hook;
-use crate::bpf::{EVENTS, SOCKETS, SOCKMAPS, Via, XDP, may_hide_place};
+use crate::bpf::{EVENTS, LINKS, SOCKETS, SOCKMAPS, Via, XDP, may_hide_place};
 use crate::enrich::World;
 use crate::event::Tables as _;
 use crate::event::bpf::{Bpf, with_program};
@@ -624,14 +624,15 @@ struct Before {
 impl Before {
     fn of(inventory: &BpfInventory, world: &World) -> Before {
         let lacks = |what: &str| inventory.unseen.iter().any(|text| text.starts_with(what));
-        let read = |inventory: &&BpfInventory| inventory.unseen.iter().all(|text| !may_hide_place(text, 0));
+        let hides = |text: &String| !text.starts_with(LINKS) && may_hide_place(text, 0);
+        let read = |inventory: &&BpfInventory| !inventory.unseen.iter().any(hides);
         // While links come and go, an attachment without a link may be left for the next inventory.
         let previous = || world.bpf.taken().filter(read).map(|previous| previous.from);
         let others = Some(inventory).filter(read).and_then(|inventory| match inventory.complete {
             true => Some(inventory.from),
             false => previous(),
         });
-        let links = if lacks("links") { BootNanos(0) } else { inventory.from };
+        let links = if lacks(LINKS) { BootNanos(0) } else { inventory.from };
         let others = others.unwrap_or_default();
         let of = |what| if lacks(what) { BootNanos(0) } else { others };
         Before { links, sockets: of(SOCKETS), maps: of(SOCKMAPS), events: of(EVENTS), others }
