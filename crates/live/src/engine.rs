@@ -41,6 +41,9 @@ const VISIBLE: Duration = Duration::from_micros(100);
 /// Reading the counters of all CPUs, which may be many, takes at most 1/n of the time.
 const LOOKS: u32 = 50;
 
+/// The time after which reports of the inspector do not wait for the end of the ring any longer. A storm may never end.
+const REPORTED: Duration = Duration::from_secs(1);
+
 /// The interval at which the counters are read and the clock offset is checked.
 const COUNT: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,8 @@ impl Source for LiveSource {
             clock_offset: i64::MIN,
             net_namespaces: 0,
             counters: Counters::default(),
+            reports: Batch::default(),
+            reported: Instant::now(),
             held: None,
             unnamed: None,
             ending: false,
@@ -171,6 +176,9 @@ struct Reader {
     net_namespaces: u64,
     /// The counters as last sent to the pipeline.
     counters: Counters,
+    /// What the inspector has reported, until the records of earlier calls are read, and when it came.
+    reports: Batch,
+    reported: Instant,
     /// Records that were read but not sent yet.
     held: Option<Batch>,
     /// The offset in them from which the addresses have no names yet, because the symbols are still being read.
@@ -190,6 +198,9 @@ impl Reader {
     fn run(mut self) {
         raise_priority();
         let mut counters = self.out.batch();
+        if let Some(inspector) = &mut self.inspector {
+            counters.append(inspector.attached_at_start().bytes());
+        }
         self.count(false, &mut counters);
         if !self.out.send(counters) {
             return;
@@ -242,6 +253,11 @@ impl Reader {
     fn read(&mut self, polling: bool) -> Read {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let held = batch.len();
+        // What the inspector has reported comes after the records of calls that preceded it.
+        if let Some(inspector) = self.inspector.as_mut().filter(|_| self.reports.is_empty()) {
+            inspector.receive(&mut self.reports);
+            self.reported = Instant::now();
+        }
         let (before, began) = (clock::now_boot(), Instant::now());
         self.quiet = self.is_quiet(began);
         let room = self.out.budget().batch();
@@ -249,6 +265,9 @@ impl Reader {
         let more = self.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
         self.inventory(asked.bpf, &mut batch);
+        if !more || self.reported.elapsed() > REPORTED {
+            batch.append(std::mem::take(&mut self.reports).bytes());
+        }
         let any = batch.len() > held;
         self.name_cgroups(&asked.cgroups, &mut batch);
         let unnamed = self.unnamed.take().or(asked.addresses.then_some(held));
@@ -299,7 +318,7 @@ impl Reader {
         quiet
     }
 
-    /// Adds loads and unloads of programs and finished inventories. Requests another inventory if something changed.
+    /// Adds loads and unloads of programs. Requests an inventory if something changed.
     fn inventory(&mut self, bpf: bool, batch: &mut Batch) {
         let inspector = self.inspector.as_mut();
         let mut loaded = |id| inspector.iter().for_each(|inspector| inspector.loaded(id));
@@ -309,7 +328,6 @@ impl Reader {
             inspector.changed();
         }
         Self::tell_namespaces(&self.live, &mut self.net_namespaces, inspector);
-        inspector.receive(batch);
     }
 
     /// Reports network namespaces created since the last call to the inspector.
@@ -325,7 +343,7 @@ impl Reader {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         if let Some(inspector) = self.inspector.take() {
             Self::tell_namespaces(&self.live, &mut self.net_namespaces, &inspector);
-            inspector.end(&mut batch);
+            inspector.end(&mut self.reports);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.
         self.live.end_changes(&mut batch);

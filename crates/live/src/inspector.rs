@@ -84,6 +84,8 @@ pub struct Inspector {
     child: Child,
     socket: UnixStream,
     frames: Received,
+    /// See [`Inspector::attached_at_start`].
+    attached: Batch,
     counts: bool,
     ending: bool,
     /// Whether the process has ended, and no more frames come.
@@ -118,6 +120,7 @@ impl Inspector {
             child,
             socket,
             frames: Received::default(),
+            attached: Batch::default(),
             counts: false,
             ending: false,
             over: false,
@@ -146,19 +149,45 @@ impl Inspector {
         let requests: Vec<u8> = own.chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
         self.heard = Instant::now();
         self.frames.last.to = clock::now_boot();
-        let begun = (&self.socket).write_all(&requests).and_then(|()| self.answer(&mut [0]));
+        let begun = (&self.socket).write_all(&requests).and_then(|()| self.attached());
         begun.map_err(|error| format!("the inspector does not begin: {error}"))
     }
 
-    /// Waits for an answer at the start.
-    fn answer(&self, bytes: &mut [u8]) -> io::Result<()> {
-        self.wait(START);
-        match (&self.socket).read_exact(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(io::Error::other(format!("no answer for {} s", START.as_secs())))
-            }
-            done => done,
+    /// Reads what is attached by netlink at the start.
+    fn attached(&mut self) -> io::Result<()> {
+        let mut len = [0; 4];
+        self.answer(&mut len)?;
+        let len = u32::from_ne_bytes(len) as usize;
+        if len > MEMORY as usize {
+            return Err(io::Error::other(format!("it sends {len} bytes")));
         }
+        let mut bytes = vec![0; len];
+        self.answer(&mut bytes)?;
+        self.frames.add(&bytes, clock::now_boot(), &mut self.attached).map_err(io::Error::other)
+    }
+
+    /// Waits for an answer at the start.
+    fn answer(&self, mut bytes: &mut [u8]) -> io::Result<()> {
+        let end = Instant::now() + START;
+        while !bytes.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            self.wait(left);
+            match (&self.socket).read(bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => bytes = bytes.split_at_mut(read).1,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) if left.is_zero() => {
+                    return Err(io::Error::other(format!("no answer for {} s", START.as_secs())));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What is attached by netlink at the start. It belongs before all records: a call can end it.
+    pub(crate) fn attached_at_start(&mut self) -> Batch {
+        std::mem::take(&mut self.attached)
     }
 
     /// The process, which the thread that receives its frames may kill.
@@ -195,8 +224,7 @@ impl Inspector {
         self.ask([request::LOADED, id.0]);
     }
 
-    /// Appends the frames that came since the last call. They get the current time, because all earlier events have been
-    /// read.
+    /// Appends the frames that came since the last call, with the current time. The records of earlier calls belong before them.
     pub(crate) fn receive(&mut self, batch: &mut Batch) {
         for _ in 0..PIECES {
             if self.over {

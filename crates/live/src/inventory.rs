@@ -171,7 +171,7 @@ impl Taker {
         Ok((taker, Requests { poke, loads, ends, counts, namespaces, pace }))
     }
 
-    /// Follows the changes of network interfaces from now on. Then writes a byte to the trace.
+    /// Follows the changes of network interfaces from now on. Then writes to the trace what is attached by netlink, after its length.
     pub(super) fn follow(&mut self) -> io::Result<()> {
         self.routes = self.collector.changes();
         let attached = self.routes.is_some().then(|| self.collector.attached_by_netlink()).flatten();
@@ -184,7 +184,7 @@ impl Taker {
             let (of_links, others) = attached.iter().partition(|facts| is_of_link(facts));
             self.described.begin(own, others, of_links, clock::now_boot(), &mut batch);
         }
-        self.trace.write_all(&[0])?;
+        self.trace.write_all(&(batch.len() as u32).to_ne_bytes())?;
         self.trace.write_all(batch.bytes())
     }
 

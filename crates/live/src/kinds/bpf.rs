@@ -27,17 +27,13 @@ pub(super) const TP: Probe = Probe::new(
 pub(super) const MULTI: Probe =
     Probe::new(Slot::BpfMulti, Functions(At::Return, |arch| arch.bpfs), &[HEADER, FILES, SYSCALL, FIELDS], &[WHAT]);
 
-/// Changes of XDP programs by netlink, in all network namespaces. Without it, the inspector reports most of them. Before 6.6 it is left
-/// out (`TcxLinkDev`): on 5.10, a change before the first inventory was reported twice.
+/// Changes of XDP programs by netlink, in all network namespaces. Without it, the inspector reports most of them.
 pub(super) const XDP: Group = Group::wanted(&[(
     Way::Functions,
     &[Probe::new(
         Slot::BpfXdp,
         Exit("dev_change_xdp_fd"),
-        &[
-            HEADER,
-            &[ProgAux, AuxId, NetDeviceIfindex, NetDeviceName, NetDeviceNet, NetDeviceXdpState, NetInum, TcxLinkDev],
-        ],
+        &[HEADER, &[ProgAux, AuxId, NetDeviceIfindex, NetDeviceName, NetDeviceNet, NetDeviceXdpState, NetInum]],
         &["short XDP attachments at interfaces that are down"],
     )
     .optional()],

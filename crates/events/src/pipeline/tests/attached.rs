@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::bpf::frames::Described;
-use crate::bpf::{AttachFacts, Hook, Inventory, Link, ProgramFacts, Via, XDP};
+use crate::bpf::{AttachFacts, Hook, InterfacePart, Inventory, Link, Part, ProgramFacts, Via, XDP};
 use proptest::prelude::*;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::NsInum;
@@ -39,9 +39,15 @@ enum Act {
         nth: usize,
         place: u32,
     },
-    /// A call by netlink attaches a program to an interface, in place of the one that is there.
+    /// A call by netlink attaches a program to an interface, in place of the one that is there. `early`: the inspector reports the
+    /// change before the call ends.
     Xdp {
         nth: usize,
+        place: u32,
+        early: bool,
+    },
+    /// The inspector reports the program of an interface.
+    Notify {
         place: u32,
     },
     /// No system call reports it.
@@ -86,7 +92,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Ioctl { nth, place }),
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Socket { nth, place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
-        2 => (nth(), place()).prop_map(|(nth, place)| Act::Xdp { nth, place }),
+        2 => (nth(), place(), any::<bool>()).prop_map(|(nth, place, early)| Act::Xdp { nth, place, early }),
+        2 => place().prop_map(|place| Act::Notify { place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Made { nth, place }),
         4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
         2 => (nth(), any::<bool>()).prop_map(|(nth, unload_first)| Act::DetachLast { nth, unload_first }),
@@ -170,8 +177,19 @@ impl Kernel {
         self.seq += 1;
     }
 
+    /// The inspector reports the program of an interface.
+    fn notify(&mut self, ifindex: u32) {
+        let of = |known: &&Attachment| known.via == Via::Netlink && known.place == ifindex;
+        let programs = self.attachments.iter().filter(of).map(|known| self.facts(known)).collect();
+        let part = InterfacePart { netns: NETNS, ifindex, part: Part::Xdp, programs };
+        self.described.change(&part, BootNanos(self.ms * MS), &mut self.batch);
+    }
+
     /// A call by netlink that made these the programs of an interface. `named`: the program of its message.
-    fn xdp(&mut self, ifindex: u32, named: u32) {
+    fn xdp(&mut self, ifindex: u32, named: u32, early: bool) {
+        if early {
+            self.notify(ifindex);
+        }
         let of = |known: &&Attachment| known.via == Via::Netlink && known.place == ifindex;
         let mut programs = self.attachments.iter().filter(of).map(|known| known.program);
         let programs = [programs.next().unwrap_or_default(), 0, 0];
@@ -261,20 +279,21 @@ impl Kernel {
                     self.attach(made);
                 }
             }
-            Act::Xdp { nth, place } => {
+            Act::Notify { place } => self.notify(INTERFACES + place),
+            Act::Xdp { nth, place, early } => {
                 let Some(program) = self.program(nth) else { return };
                 let made = Attachment { program, link: 0, via: Via::Netlink, place: INTERFACES + place };
                 if !self.attachments.contains(&made) {
                     self.attachments.retain(|known| known.via != made.via || known.place != made.place);
                     self.attach(made);
                 }
-                self.xdp(made.place, program);
+                self.xdp(made.place, program, early);
             }
             Act::Detach { nth, names } => {
                 let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
                 if self.attachments[nth].via == Via::Netlink && self.attachments[nth].place > INTERFACES {
                     let gone = self.detach(nth).expect("it is there");
-                    return self.xdp(gone.place, 0);
+                    return self.xdp(gone.place, 0, names);
                 }
                 let (cmd, names) = match self.attachments[nth].via {
                     Via::Link => (cmd::LINK_DETACH, names),
@@ -336,12 +355,8 @@ impl Kernel {
         }
     }
 
-    fn take(&mut self, from: u64, listed: &[Attachment], steady: bool) {
-        let mut ids: Vec<u32> =
-            listed.iter().map(|listed| listed.program).chain(self.programs.iter().copied()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let facts = |of: &Attachment| AttachFacts {
+    fn facts(&self, of: &Attachment) -> AttachFacts {
+        AttachFacts {
             program: ProgId(of.program),
             link: (of.link != 0).then_some(Link { id: LinkId(of.link), link_type: 1 }),
             via: of.via,
@@ -368,10 +383,17 @@ impl Kernel {
             netns: Some(NETNS).filter(|_| of.via == Via::Netlink && of.place > INTERFACES),
             cgroup: CgroupId(if of.via == Via::ProgAttach && !self.earlier { of.place.into() } else { 0 }),
             ..AttachFacts::default()
-        };
+        }
+    }
+
+    fn take(&mut self, from: u64, listed: &[Attachment], steady: bool) {
+        let mut ids: Vec<u32> =
+            listed.iter().map(|listed| listed.program).chain(self.programs.iter().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
         let inventory = Inventory {
             programs: ids.iter().map(|id| ProgramFacts { id: ProgId(*id), ..ProgramFacts::default() }).collect(),
-            attachments: listed.iter().map(facts).collect(),
+            attachments: listed.iter().map(|known| self.facts(known)).collect(),
             ..Inventory::default()
         };
         let times = (BootNanos(from * MS), BootNanos(self.ms * MS));
