@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::id::{CgroupId, LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
+use zerocopy::FromZeros as _;
 
 /// A place where a program was attached or detached, identified by what both reports contain: the link, or else the program and the
 /// mechanism.
@@ -74,15 +75,18 @@ impl Place {
 
     /// The place with the program that an inventory lists there. A call may not name the program, and the kernel may ignore the name.
     fn named(self, bpf: &Bpf<'_>, world: &World) -> Place {
-        if self.link.0 != 0 || is_listed(self, world) {
+        if self.link.0 != 0 || is_listed(self.begun(), world) {
             return self;
         }
         let end = bpf.end(self.via);
         let Some(end) = Bpf::of(&end) else { return self };
         let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
-        let mut same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
-        let found = same_way.find(|facts| end.likeness(facts, cgroup) > 1);
-        found.map_or(self, |facts| Place { program: facts.program, ..self })
+        let same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
+        let mut found = same_way.filter(|facts| end.likeness(facts, cgroup) > 1);
+        match (found.next(), found.next()) {
+            (Some(facts), None) => Place { program: facts.program, ..self },
+            _ => self,
+        }
     }
 
     /// The place where a call ended the attachment of a socket. The call does not name the program.
@@ -198,19 +202,35 @@ impl Attached {
         world.bpf.leave_out(self.make_room());
     }
 
-    /// The event of a call that detached the program of a socket, with the program. `since`: the last unload of a program of this group
-    /// of sockets. Earlier attachments belong to another group that had the same address.
-    pub(super) fn of_socket(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
+    /// The event of a call that detached the program of a socket or cgroup, with the program. The call may not name it, or the kernel may
+    /// ignore the name. `since`: the last unload of a program of this group of sockets. Earlier attachments belong to another group that
+    /// had the same address. `None` if there is nothing to add.
+    pub(super) fn of_unnamed(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
         let record = call.record();
-        let of_sockets = self.begun.iter().filter(|(place, _)| place.via == Via::Setsockopt as u8 && place.link.0 == 0);
-        let here = of_sockets.flat_map(|(_, all)| all).filter(|known| known.open && known.is_at(&record));
-        let last = here.filter(|known| known.time > since).max_by_key(|known| known.time);
+        let gone = Place::of_call(&record).unwrap_or(Place::of_socket(&record));
+        let is_there = |known: &&Reported| known.open && known.is_at(&record) && known.time > since;
+        let is_listed_at = |gone: Place| is_listed(gone.begun(), world) && !self.ended.contains_key(&gone);
+        if self.begun.get(&gone.begun()).is_some_and(|all| all.iter().any(|known| is_there(&known)))
+            || is_listed_at(gone)
+        {
+            return None;
+        }
+        let same_way = self.begun.iter().filter(|(place, _)| (place.via, place.link.0) == (gone.via, 0));
+        let last = same_way.flat_map(|(_, all)| all).filter(is_there).max_by_key(|known| known.time);
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
-        let there = Place::of_socket(&record).named(call, world);
-        let listed = since.0 == 0 && there.program.0 != 0 && !self.ended.contains_key(&there);
-        listed.then_some(BpfRecord { prog_id: there.program.0, has: record.has | has::PROG, ..record })
+        let there = gone.named(call, world);
+        let is_other = since.0 == 0 && there.program != gone.program && !self.ended.contains_key(&there);
+        let of = BpfRecord { has: has::PROG, prog_id: there.program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
+        is_other.then(|| with_program(record, &of))
+    }
+
+    /// Adds where a link is that no inventory lists yet. Returns the text that follows the record.
+    pub(super) fn set_place_of_link(&self, record: &mut BpfRecord, link: LinkId) -> Option<&[u8]> {
+        let known = self.begun.get(&Place::new(false, link, ProgId(0), 0, 0))?.back()?;
+        let end = Bpf::of(&known.end)?;
+        Some(end.set_place(record))
     }
 
     /// Handles a change of the XDP programs of an interface, which a call made. `now` are its programs afterwards. If

@@ -260,21 +260,27 @@ impl ProgramReports {
     }
 
     /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's
-    /// link no longer contains it, or the program of a socket, which setsockopt(2) does not name. `None` if there is nothing to add.
+    /// link no longer contains it, or the program of a socket or cgroup, which the call may not name. `None` if there is nothing to add.
     pub(super) fn completed(&self, frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
         let bpf = Bpf::of(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16)?;
         let (mut record, mut text) = (bpf.record(), Vec::new());
         match (record.call, record.cmd) {
             (call::BPF, cmd::LINK_DETACH) if record.has & has::LINK != 0 => {
                 let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
-                let facts = world.bpf.attachment_of_link(LinkId(record.link_id)).filter(|_| unplaced)?;
-                text = [set_place(&mut record, facts), b"\0"].concat();
+                let link = Some(LinkId(record.link_id)).filter(|_| unplaced)?;
+                let listed = world.bpf.attachment_of_link(link).map(|facts| set_place(&mut record, facts));
+                let place = listed.or_else(|| self.attached.set_place_of_link(&mut record, link))?;
+                text = [place, b"\0"].concat();
+            }
+            (call::BPF, cmd::PROG_DETACH) if record.on & on::CGROUP != 0 && record.ret >= 0 => {
+                record = self.attached.of_unnamed(&bpf, BootNanos(0), world)?;
+                known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
                 let ended = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
                 let unloaded = ended.filter(|ended| ended.keeps_time()).map(|ended| ended.time);
                 let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
-                let known = self.attached.of_socket(&bpf, unloaded.unwrap_or_default(), world);
+                let known = self.attached.of_unnamed(&bpf, unloaded.unwrap_or_default(), world);
                 record = known.or_else(|| ended.map(|ended| with_program(record, &ended)))?;
                 known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
             }

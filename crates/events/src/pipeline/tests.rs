@@ -1400,15 +1400,23 @@ fn a_reported_attachment_counts_until_the_next_inventory() {
 }
 
 #[test]
-fn a_detached_link_has_the_place_that_the_inventory_knows() {
+fn a_detached_link_has_the_place_of_its_begin_or_in_the_inventory() {
     let mut pipeline = asked(ALL, 0);
     let mut batch = Batch::default();
     let known = BpfAttachment { target: b"eth7".to_vec(), ifindex: Some(7), news: false, ..attachment(0, 2, 5) };
     HostFrame::BpfAttachment(known).push(BootNanos(1000 * MS), &mut batch);
     attach_call(&mut batch, 0, (2, 5), cmd::LINK_DETACH, 1001);
     attach_call(&mut batch, 1, (2, 6), cmd::LINK_DETACH, 1002);
+    // One that no inventory lists yet.
+    let mut begins = BpfRecord::new_zeroed();
+    (begins.cmd, begins.has, begins.prog_id, begins.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 2, 8);
+    (begins.link_type, begins.on, begins.object, begins.target[0]) = (6, on::DEVICE, 4, b'e');
+    batch.push(header(Slot::BpfSysExit, 0, 2, 1003), begins.as_bytes());
+    let ends = BpfRecord { cmd: cmd::LINK_DETACH, on: 0, object: 0, target: [0; _], ..begins };
+    batch.push(header(Slot::BpfSysExit, 0, 3, 1004), ends.as_bytes());
     pipeline.feed(batch);
     let lines = json_of(&mut pipeline);
+    assert_eq!((&lines[3]["op"], &lines[3]["attach"]), (&"detach".into(), &lines[2]["attach"]));
     let place = |line: &serde_json::Value| (line["attach"]["target"].clone(), line["attach"]["ifindex"].clone());
     assert_eq!(place(&lines[0]), ("eth7".into(), 7.into()), "{lines:?}");
     assert_eq!(

@@ -29,6 +29,16 @@ impl<'a> Bpf<'a> {
         [record.as_bytes(), text, b"\0"].concat()
     }
 
+    /// Adds the place of this attachment to the record of another event. Returns the text that follows the record.
+    pub(crate) fn set_place(&self, record: &mut BpfRecord) -> &'a [u8] {
+        const PLACE: u8 = has::KPROBE | has::UPROBE | has::RETURNS;
+        let BpfRecord { target, target2, addr, offset, cgroup, object, count, cookie, on, .. } = self.record();
+        record.has |= self.record().has & PLACE;
+        record.text_len = self.text.len() as u32 + 1;
+        *record = BpfRecord { target, target2, addr, offset, cgroup, object, count, cookie, on, ..*record };
+        self.text
+    }
+
     /// The type of the attach point, as the inventory has it.
     fn hook(&self) -> (u8, u32) {
         let BpfRecord { attach_type, expected_attach_type, .. } = self.record();

@@ -20,7 +20,7 @@ enum Act {
         nth: usize,
         place: u32,
     },
-    /// BPF_PROG_ATTACH to a cgroup, which replaces the program there.
+    /// BPF_PROG_ATTACH to a cgroup, which replaces the program there, except at [`SHARED`].
     Place {
         nth: usize,
         place: u32,
@@ -60,6 +60,11 @@ enum Act {
         nth: usize,
         names: bool,
     },
+    /// By a system call that names another program, which a cgroup with one program ignores.
+    Misname {
+        nth: usize,
+        by: usize,
+    },
     /// By a system call that does not name the program and unloads it. The report of the unload may be read before or after the call.
     DetachLast {
         nth: usize,
@@ -96,6 +101,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => place().prop_map(|place| Act::Notify { place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Made { nth, place }),
         4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
+        2 => (nth(), nth()).prop_map(|(nth, by)| Act::Misname { nth, by }),
         2 => (nth(), any::<bool>()).prop_map(|(nth, unload_first)| Act::DetachLast { nth, unload_first }),
         3 => nth().prop_map(|nth| Act::Close { nth }),
         1 => (nth(), nth()).prop_map(|(nth, by)| Act::Update { nth, by }),
@@ -113,6 +119,9 @@ struct Attachment {
     via: Via,
     place: u32,
 }
+
+/// The place of BPF_PROG_ATTACH that has several programs (`BPF_F_ALLOW_MULTI`).
+const SHARED: u32 = 2;
 
 /// The place of sockets that is a group of them.
 const GROUP: u32 = 3;
@@ -217,11 +226,15 @@ impl Kernel {
         Some(attachment)
     }
 
-    /// A system call that attaches a program in place of the one that is there.
+    /// A system call that attaches a program, usually in place of the one that is there.
     fn replace(&mut self, via: Via, cmd: u16, nth: usize, place: u32) {
         let Some(program) = self.program(nth) else { return };
-        self.attachments.retain(|known| known.via != via || known.place != place);
         let made = Attachment { program, link: 0, via, place };
+        if (via, place) != (Via::ProgAttach, SHARED) {
+            self.attachments.retain(|known| known.via != via || known.place != place);
+        } else if self.attachments.contains(&made) {
+            return;
+        }
         self.attach(made);
         self.call(&made, true, |record| record.cmd = cmd);
     }
@@ -297,17 +310,29 @@ impl Kernel {
                 }
                 let (cmd, names) = match self.attachments[nth].via {
                     Via::Link => (cmd::LINK_DETACH, names),
-                    Via::ProgAttach => (cmd::PROG_DETACH, names),
+                    Via::ProgAttach => (cmd::PROG_DETACH, names || self.attachments[nth].place == SHARED),
                     Via::Setsockopt => (option::DETACH_FILTER, false),
                     _ => return,
                 };
                 let Some(gone) = self.detach(nth) else { return };
                 self.call(&gone, names, |record| record.cmd = cmd);
             }
+            // Early inventories do not have the numbers of cgroups.
+            Act::Misname { nth, by } if !self.earlier => {
+                let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
+                let Attachment { via, place, .. } = self.attachments[nth];
+                let Some(program) = self.program(by).filter(|_| via == Via::ProgAttach && place != SHARED) else {
+                    return;
+                };
+                let Some(gone) = self.detach(nth) else { return };
+                self.call(&Attachment { program, ..gone }, true, |record| record.cmd = cmd::PROG_DETACH);
+            }
+            Act::Misname { .. } => {}
             Act::DetachLast { nth, unload_first } => {
                 let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
                 let Attachment { program, via, place, .. } = self.attachments[nth];
                 let cmd = match (via, place) {
+                    (Via::ProgAttach, SHARED) => return,
                     (Via::ProgAttach, _) => cmd::PROG_DETACH,
                     (Via::Setsockopt, GROUP) => option::DETACH_FILTER,
                     _ => return,
@@ -539,6 +564,32 @@ fn ends_that_inventories_confirm_late_are_confirmed_in_order() {
     let again = [Act::Ioctl { nth: 0, place: 1 }, unnamed(0), unnamed(0), there, link, here, Act::Take];
     let rest = [unnamed(1), Act::Begin, link, unnamed(2), Act::Take, Act::Take];
     check(false, &[Act::Load, link, there], &[&again[..], &rest].concat());
+}
+
+/// Of several programs at one place, a call ends the one that it names.
+#[test]
+fn a_call_ends_the_program_that_it_names() {
+    let attach = |nth| [Act::Load, Act::Place { nth, place: SHARED }];
+    let ends = [Act::Take, Act::Detach { nth: 1, names: true }, Act::Take];
+    check(false, &[], &[&attach(0)[..], &attach(1), &ends].concat());
+}
+
+/// A cgroup with one program detaches it, whatever the call names.
+#[test]
+fn a_call_that_names_no_program_or_another_one_shows_the_one_that_it_detached() {
+    for listed in [false, true] {
+        for ends in [Act::Detach { nth: 0, names: false }, Act::Misname { nth: 0, by: 1 }] {
+            let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
+            HostFrame::Trace(Trace { kinds: ALL.bits(), ..Trace::default() }).push(BootNanos(0), &mut kernel.batch);
+            let path = b"/1".to_vec();
+            HostFrame::Cgroup(Cgroup { id: CgroupId(1), path }).push(BootNanos(0), &mut kernel.batch);
+            let begins = [Act::Take, Act::Load, Act::Load, Act::Place { nth: 0, place: 1 }];
+            let acts = begins.into_iter().chain(listed.then_some(Act::Take)).chain([ends, Act::Take, Act::Batch]);
+            acts.for_each(|act| kernel.act(act));
+            let named = Named::new(1, 0, 1);
+            assert_eq!(events_of(&kernel.batches, |_| true), [(true, named), (false, named)], "{listed} {ends:?}");
+        }
+    }
 }
 
 /// The same program, another one, and one of classic BPF, which has no id. The last call ends no attachment that is known.
