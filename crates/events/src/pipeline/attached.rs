@@ -384,7 +384,7 @@ impl Attached {
         let Some(all) = self.begun.get_mut(&place) else {
             let unloaded = self.unloaded.contains(&facts.program);
             return match place.link.0 {
-                0 if is_by_netlink(facts) && self.has_link(facts, world) => Listing::Ended,
+                0 if may_have_link(facts) && self.has_link(facts, world) => Listing::Ended,
                 0 if unloaded => Listing::Unloaded,
                 1.. if unloaded || self.ended.contains_key(&gone) => Listing::Ended,
                 _ => Listing::Unreported,
@@ -586,6 +586,11 @@ impl Attached {
 /// Whether netlink shows it. Netlink also shows the XDP programs of links, even if the link is gone by now.
 fn is_by_netlink(facts: &BpfAttachment) -> bool {
     facts.via == Via::Netlink as u8
+}
+
+/// Whether an inventory may show it without its link: a query lists the programs of links, and new links are not known yet.
+fn may_have_link(facts: &BpfAttachment) -> bool {
+    is_by_netlink(facts) || facts.via == Via::ProgAttach as u8
 }
 
 /// Inserts the time of an end. The oldest is the first to be confirmed.

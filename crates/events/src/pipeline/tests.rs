@@ -1331,6 +1331,24 @@ fn a_restored_report_has_the_same_time() {
     }
 }
 
+/// BPF_PROG_QUERY lists the programs of links. Of one that came after the links were read, the inventory has no link.
+#[test]
+fn the_program_of_a_new_link_is_not_attached_without_it() {
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has) = (cmd::LINK_CREATE, has::PROG | has::LINK | has::ATTR);
+    (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 3, 1);
+    (record.on, record.cgroup) = (on::CGROUP, 7);
+    let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
+    HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/a".to_vec() }).push(BootNanos(0), &mut batch);
+    batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
+    let target = b"/a".to_vec();
+    let queried = BpfAttachment { hook: 1, attach_type: 1, cgroup: CgroupId(7), target, ..attachment(0, 1, 0) };
+    HostFrame::BpfAttachment(queried.clone()).push(BootNanos(1010 * MS), &mut batch);
+    HostFrame::BpfAttachment(BpfAttachment { gone: true, ..queried }).push(BootNanos(1020 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(program_events(&mut pipeline, true), ["attach 1 by call of 100 at 1000"]);
+}
+
 /// Checks that the attachments of an unloaded program end once, before its unload and at the same time.
 #[test]
 fn an_unload_ends_the_attachments_of_the_program() {
