@@ -324,6 +324,13 @@ fields! {
     TcpIsMptcp = "tcp_sock" "is_mptcp";
     FastopenData = "tcp_fastopen_request" "data";
     MptcpFirst = "mptcp_sock" "first";
+    TaskSighand = "task_struct" "sighand";
+    SighandAction = "sighand_struct" "action";
+    SigactionHandler = "k_sigaction" "sa.sa_handler";
+    SiginfoCode = "kernel_siginfo" "si_code";
+    SiginfoAddress = "kernel_siginfo" "_sifields._sigfault._addr";
+    SignalOomMm = "signal_struct" "oom_mm";
+    SignalLimits = "signal_struct" "rlim";
 }
 
 macro_rules! widths {
@@ -341,6 +348,7 @@ macro_rules! widths {
 
 // Each field of the table above. The sizes that gcc gives for the known kernels are in tui/tests/data/offsets.tsv.
 widths! {
+    Bytes(2048): SighandAction;
     Bytes(1): KiocbOpcode NfLinkPf SkState TcpIsMptcp;
     Bytes(2): InodeMode SkFamily SkDport SkProtocol SkType InetSport;
     Bytes(4):
@@ -349,7 +357,8 @@ widths! {
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId
-        InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr SkOwned SkBacklogLen TcpTotalRetrans TcpSrtt;
+        InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr SkOwned SkBacklogLen TcpTotalRetrans TcpSrtt
+        SiginfoCode;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
@@ -363,9 +372,9 @@ widths! {
         KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs NetDeviceNet NetDevIndexHead DentryInode InodeIno TaskSeccompFilter
         SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg
         KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket SkBacklogHead TcpBytesReceived TcpBytesSent TcpBytesRetrans
-        TcpEstablished TcpFastopenReq FastopenData MptcpFirst;
+        TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm;
     Either(4, 8): TaskCompat KiocbFlags;
-    AtLeast(16): TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6;
+    AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6;
     AtLeast(128): AuxKsymName;
     AtLeast(24): IoOpenHow NetDeviceXdpState;
     Any:
@@ -525,6 +534,8 @@ pub const TYPES: &[&str] = &[
     "tcp_fastopen_request",
     "mptcp_sock",
     "net",
+    "k_sigaction",
+    "kernel_siginfo",
 ];
 
 /// How many types there are.

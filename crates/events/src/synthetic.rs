@@ -207,7 +207,7 @@ pub mod payload {
     }
 
     pub fn exit(status: u32) -> Vec<u8> {
-        ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec()
+        ExitRecord { status, ..ExitRecord::default() }.as_bytes().to_vec()
     }
 
     /// An event of a connection between this socket and its peer, without errors.

@@ -3,18 +3,18 @@
 use crate::capture;
 use crate::emit::{Event, Frame};
 use crate::maps::per_cpu;
-use crate::read::{field, konst, ld, typed_as};
+use crate::read::{any, field, has, konst, ld, ld_word, offset, rd, typed_as};
 use crate::task::{Who, comm_of, current, start_of};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::macros::{btf_tracepoint, map, tracepoint};
 use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use core::ffi::c_void;
-use tracetui_shared::id::Tid;
+use tracetui_shared::id::{Tgid, Tid, Uid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::record::exit::{ExitRecord, Sent, fact};
 use tracetui_shared::record::stack;
 
 /// `SIGNAL_GROUP_EXIT` of `signal_struct.flags` (include/linux/sched/signal.h).
@@ -79,10 +79,11 @@ unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, t
         let leader: u64 = ld(task, field::TaskGroupLeader);
         // The process ended, whichever of its threads was the last. The event has the leader's name and id.
         let who = Who { comm: comm_of(leader), ..Who::of(task) };
-        if !told && !first_exit(who.tgid, start_of(task)) {
+        let start = start_of(task);
+        if !told && !first_exit(who.tgid, start) {
             return;
         }
-        let record = status(task, signal);
+        let record = ended(task, signal, who.tgid, start);
         let event = Event::begin(slot, context, &who, record.status != 0);
         capture::forget(&who);
         let Some(event) = event else { return };
@@ -96,18 +97,148 @@ unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, t
     }
 }
 
-/// The status that wait(2) reports ([`wait_task_zombie`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c)).
+/// The status that wait(2) reports ([`wait_task_zombie`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c)),
+/// and what is known about its signal.
 #[inline(always)]
-unsafe fn status(task: u64, signal: u64) -> ExitRecord {
-    // SAFETY: `task` is the current task and `signal` its `signal_struct`, BTF pointers where the kernel has them.
+unsafe fn ended(task: u64, signal: u64, tgid: u32, start: u64) -> ExitRecord {
+    // SAFETY: `task` is the current task and `signal` its `signal_struct`, BTF pointers where the kernel has them. The
+    // sending is in a map value.
     unsafe {
         let signal_flags: u32 = ld(signal, field::SignalFlags);
-        let status = if signal_flags & SIGNAL_GROUP_EXIT != 0 {
+        let status: u32 = if signal_flags & SIGNAL_GROUP_EXIT != 0 {
             ld(signal, field::SignalGroupExitCode)
         } else {
             ld(ld(task, field::TaskGroupLeader), field::TaskExitCode)
         };
-        ExitRecord { status, signal_flags }
+        let mut record = ExitRecord { status, signal_flags, ..ZERO };
+        let number = status & 0x7f;
+        if number == 0 {
+            return record;
+        }
+        let key = SentKey { start, tgid, signal: number };
+        if let Some(sent) = SENT.get(&key) {
+            record.sent = *sent;
+            record.facts = sent.facts | fact::SENT;
+            _ = SENT.remove(&key);
+        }
+        if has(field::SignalOomMm) && ld::<u64>(signal, field::SignalOomMm) != 0 {
+            record.facts |= fact::OOM;
+        }
+        // The first limit is that of CPU time: the soft one, then the hard one.
+        if has(field::SignalLimits) && ld_word::<1>(signal, field::SignalLimits) != u64::MAX {
+            record.facts |= fact::CPU_LIMIT;
+        }
+        if has(field::TaskSeccompMode) {
+            record.seccomp = ld(task, field::TaskSeccompMode);
+        }
+        record
+    }
+}
+
+/// A record without facts. `Default` is no constant.
+const ZERO: ExitRecord = ExitRecord {
+    status: 0,
+    signal_flags: 0,
+    sent: Sent { address: 0, comm: [0; 16], tgid: Tgid(0), uid: Uid(0), code: 0, facts: 0 },
+    facts: 0,
+    seccomp: 0,
+};
+
+/// A signal of a process, as a key of [`SENT`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SentKey {
+    start: u64,
+    tgid: u32,
+    signal: u32,
+}
+
+/// Signals that were sent to processes and may end them. Most end the process at once, which removes them here. Others
+/// stay until newer ones evict them, such as a blocked one that is never delivered.
+#[map]
+static SENT: LruHashMap<SentKey, Sent> = LruHashMap::with_max_entries(4096, 0);
+
+/// The signals that end no process if it does not handle them, by their number minus 1: SIGCHLD, SIGCONT, SIGSTOP,
+/// SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH (`SIG_KERNEL_IGNORE_MASK`, `SIG_KERNEL_STOP_MASK`,
+/// include/linux/signal.h).
+const HARMLESS: u64 = 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27;
+/// `SIGKILL` (include/uapi/asm-generic/signal.h), which has no handler.
+const SIGKILL: u64 = 9;
+/// Bytes of `struct k_sigaction` of 64-bit kernels: the handler, the flags, the restorer and the mask. The width of the
+/// table in shared/src/offsets.rs is that of 64 of them.
+const SIGACTION: u64 = 32;
+/// `TRACE_SIGNAL_DELIVERED` and `TRACE_SIGNAL_LOSE_INFO` (include/trace/events/signal.h): the signal is pending, in the
+/// second case without its `siginfo`.
+const DELIVERED: u64 = 0;
+const LOSE_INFO: u64 = 4;
+/// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` (include/linux/sched/signal.h), in place of a pointer.
+const NOINFO: u64 = 0;
+const PRIV: u64 = 1;
+/// `SI_KERNEL` (include/uapi/asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
+/// `PF_EXITING` of `task_struct.flags` (include/linux/sched.h).
+const PF_EXITING: u32 = 4;
+
+/// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`
+/// ([`include/trace/events/signal.h`](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/signal.h)).
+/// Called in [`__send_signal_locked`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c) by the sender.
+#[btf_tracepoint]
+#[inline(always)]
+pub fn signal_btf(ctx: BtfTracePointContext) -> i32 {
+    let number = ctx.arg::<u64>(0) & 0x7f;
+    let result = ctx.arg::<u64>(4) & 0xffff_ffff;
+    let place = number.wrapping_sub(1);
+    if place >= 64 || HARMLESS >> place & 1 != 0 || result != DELIVERED && result != LOSE_INFO {
+        return 0;
+    }
+    let task = typed_as(ctx.arg(2), field::TaskTgid);
+    // SAFETY: `task` and the info are the tracepoint's arguments, which the kernel types. The handler is in an array of
+    // 64, and is read through a cast pointer or by helper. The info is a pointer unless it is one of two small numbers.
+    unsafe {
+        let actions = ld::<u64>(task, field::TaskSighand).wrapping_add(offset(field::SighandAction));
+        if number != SIGKILL && any::<u64>(actions.wrapping_add(place * SIGACTION), field::SigactionHandler) != 0 {
+            return 0;
+        }
+        // The verifier takes an argument of a pointer type for a pointer, and would remove a comparison with 0.
+        let info = rd((ctx.as_ptr() as u64).wrapping_add(8));
+        sent(number as u32, info, task);
+    }
+    0
+}
+
+/// Notes a signal that may end a process.
+#[inline(always)]
+unsafe fn sent(signal: u32, info: u64, task: u64) {
+    // SAFETY: the tasks are BTF pointers where the kernel has them; `info` is as in `signal_btf`.
+    unsafe {
+        let sender = current();
+        let who = Who::of(sender);
+        let tgid: u32 = ld(task, field::TaskTgid);
+        let comm = comm_of(ld(sender, field::TaskGroupLeader));
+        let mut sent = Sent {
+            comm: core::mem::transmute::<[u64; 2], [u8; 16]>(comm),
+            tgid: Tgid(who.tgid),
+            uid: Uid(who.uid),
+            ..ZERO.sent
+        };
+        match info {
+            NOINFO => sent.facts = fact::UNNAMED,
+            PRIV => (sent.facts, sent.code) = (fact::PRIVILEGED, SI_KERNEL),
+            info => {
+                sent.code = any(info, field::SiginfoCode);
+                if sent.code > 0 {
+                    sent.address = any(info, field::SiginfoAddress);
+                }
+            }
+        }
+        if tgid == who.tgid {
+            sent.facts |= fact::SELF;
+        }
+        if ld::<u32>(sender, field::TaskFlags) & PF_EXITING != 0 {
+            sent.facts |= fact::ENDING;
+        }
+        let key = SentKey { start: start_of(task), tgid, signal };
+        _ = SENT.insert(key, sent, u64::from(BPF_ANY));
     }
 }
 

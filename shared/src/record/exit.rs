@@ -1,5 +1,7 @@
 //! `exit`: a process ended.
 
+use crate::header::COMM_LEN;
+use crate::id::{Tgid, Uid};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The payload of `exit`.
@@ -13,6 +15,49 @@ pub struct ExitRecord {
     pub status: u32,
     /// `signal->flags` (`SIGNAL_*`, include/linux/sched/signal.h).
     pub signal_flags: u32,
+    /// The sending of the signal in `status`. Meaningless without [`fact::SENT`].
+    pub sent: Sent,
+    /// Bits of [`fact`].
+    pub facts: u32,
+    /// `current->seccomp.mode` (`SECCOMP_MODE_*`, include/uapi/linux/seccomp.h; 3 after a forbidden call, from 5.17 on).
+    pub seccomp: u32,
 }
 
-const _: () = assert!(size_of::<ExitRecord>() == 8);
+const _: () = assert!(size_of::<ExitRecord>() == 56);
+
+/// A signal that was sent to a process: what `signal_generate` shows
+/// ([`__send_signal_locked`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c)).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Sent {
+    /// `si_addr` of a signal that the processor caused.
+    pub address: u64,
+    /// The name of the current process: `current->group_leader->comm`.
+    pub comm: [u8; COMM_LEN],
+    /// The current process, in the initial pid namespace. It is the sender, or was interrupted by the kernel's sending.
+    pub tgid: Tgid,
+    /// Its real user.
+    pub uid: Uid,
+    /// `si_code`; `SI_USER` (0) and `SI_KERNEL` (0x80) for a signal without `siginfo`, as the kernel fills it in.
+    pub code: i32,
+    /// Those bits of [`fact`] that belong to the sending.
+    pub facts: u32,
+}
+
+/// Bits of [`ExitRecord::facts`].
+pub mod fact {
+    /// The sending of the signal was seen.
+    pub const SENT: u32 = 1;
+    /// Sent without `siginfo`, by the kernel (`SEND_SIG_PRIV`).
+    pub const PRIVILEGED: u32 = 2;
+    /// Sent without `siginfo`, in the name of the current process (`SEND_SIG_NOINFO`).
+    pub const UNNAMED: u32 = 4;
+    /// The process sent it to itself.
+    pub const SELF: u32 = 8;
+    /// The current process was ending (`PF_EXITING`).
+    pub const ENDING: u32 = 16;
+    /// The OOM killer chose the process: `signal->oom_mm`.
+    pub const OOM: u32 = 32;
+    /// The process has a limit of CPU time: `signal->rlim[RLIMIT_CPU].rlim_max`.
+    pub const CPU_LIMIT: u32 = 64;
+}

@@ -217,10 +217,10 @@ mod tests {
     #[test]
     fn fields_and_values_are_offered_where_they_can_stand() {
         for (text, want) in [
-            ("ki", &["kind="][..]),
-            ("not (KI", &["kind="]),
-            ("comm=x && ki", &["kind="]),
-            ("comm=x !ki", &["kind="]),
+            ("kin", &["kind="][..]),
+            ("not (KIN", &["kind="]),
+            ("comm=x && kin", &["kind="]),
+            ("comm=x !kin", &["kind="]),
             ("dur", &["dur>", "dur_ns>"]),
             ("kind=ex", &["exec", "exit"]),
             ("kind!=ex", &["exec", "exit"]),
@@ -258,7 +258,7 @@ mod tests {
             ("comm<c", &[]),
             ("nofield=x ki", &[]),
             ("comm=zz", &[]),
-            ("\"ki", &[]),
+            ("\"kin", &[]),
             ("ki)", &[]),
         ] {
             let offers = offers(text);
@@ -290,7 +290,7 @@ mod tests {
     fn tab_completes_then_shows_then_goes_round() {
         let mut app = some();
         let line = |app: &App| app.filter.line().map(|line| line.text()).unwrap_or_default();
-        keys(&mut app, "fki\t");
+        keys(&mut app, "fkin\t");
         assert_eq!(line(&app), "kind=");
         keys(&mut app, "ex\t");
         assert_eq!((line(&app).as_str(), app.filter.completion().is_some()), ("kind=ex", true));

@@ -22,7 +22,6 @@ use tracetui_events::event::{EventContext, names};
 use tracetui_events::text::{self, Charset, grouped};
 use tracetui_events::why::{self};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::record::exit::ExitRecord;
 
 const NAME: usize = 9;
 
@@ -193,7 +192,7 @@ fn safe(bytes: &[u8], theme: Theme) -> String {
 }
 
 fn ended(status: u32) -> String {
-    let exit = Exit { record: ExitRecord { status, signal_flags: 0 } };
+    let exit = Exit::of_status(status);
     let core = if exit.core() { ", core dumped" } else { "" };
     match exit.ended() {
         Ended::Code(code) => format!("exit {code}{core}"),

@@ -23,13 +23,13 @@ fn exit_process(code: i32) -> ! {
 }
 
 /// A process that was watched: its id, its status, and the time from before its fork to its end.
-struct Ended {
-    pid: i32,
-    status: Status,
-    within: Duration,
+pub(crate) struct Ended {
+    pub(crate) pid: i32,
+    pub(crate) status: Status,
+    pub(crate) within: Duration,
 }
 
-fn watch(act: impl FnOnce() -> Vec<i64>) -> Ended {
+pub(crate) fn watch(act: impl FnOnce() -> Vec<i64>) -> Ended {
     let began = Instant::now();
     let mut actor = Actor::new(act);
     actor.go();
@@ -39,7 +39,7 @@ fn watch(act: impl FnOnce() -> Vec<i64>) -> Ended {
 }
 
 /// Checks that the only exit event of a process matches the status from waitpid.
-fn check_exit(run: &Run, ended: &Ended) -> Value {
+pub(crate) fn check_exit(run: &Run, ended: &Ended) -> Value {
     let exit = run.one("exit", ended.pid, |_| true);
     assert_eq!(exit["exit_code"].as_i64().map(|c| c as i32), ended.status.code(), "{exit}");
     assert_eq!(exit["signal"].as_str().map(number_of), ended.status.signal(), "{exit}");
@@ -57,6 +57,13 @@ fn number_of(signal: &str) -> i32 {
         ("SIGSEGV", libc::SIGSEGV),
         ("SIGABRT", libc::SIGABRT),
         ("SIGTERM", libc::SIGTERM),
+        ("SIGALRM", libc::SIGALRM),
+        ("SIGPIPE", libc::SIGPIPE),
+        ("SIGUSR1", libc::SIGUSR1),
+        ("SIGXCPU", libc::SIGXCPU),
+        ("SIGXFSZ", libc::SIGXFSZ),
+        ("SIGBUS", libc::SIGBUS),
+        ("SIGSYS", libc::SIGSYS),
         ("SIGRTMIN+3", REAL_TIME),
     ];
     known.iter().find(|(name, _)| *name == signal).unwrap_or_else(|| panic!("a signal: {signal}")).1
@@ -340,5 +347,5 @@ fn a_process_that_runs_out_of_memory_is_killed() {
         return crate::traced::cannot_run("the memory cgroup has no effect");
     }
     assert_eq!(ended.status, Status(libc::SIGKILL), "the kernel ended it");
-    check_exit(&run, &ended);
+    assert_eq!(check_exit(&run, &ended)["killed_by"]["cause"], "oom");
 }

@@ -35,6 +35,7 @@ mod formats;
 mod fuse;
 mod hostile;
 mod inspector;
+mod killers;
 mod lies;
 mod live;
 mod narrow;

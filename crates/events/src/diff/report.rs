@@ -15,7 +15,6 @@ use crate::text::{counted, grouped};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeSet, HashMap};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exit::ExitRecord;
 
 /// The least number of lines to show, if there are that many. Differences that may follow from others fill them up.
 const LINES: usize = 4;
@@ -559,7 +558,7 @@ fn statuses(node: &RoleNode) -> Vec<u8> {
     }
     let single = sums.len() == 1;
     let each = sums.iter().map(|(status, count)| {
-        let exit = Exit { record: ExitRecord { status: *status, signal_flags: 0 } };
+        let exit = Exit::of_status(*status);
         let name = match exit.ended() {
             Ended::Code(127) => "127 (command not found)".to_owned(),
             Ended::Code(126) => "126 (cannot execute)".to_owned(),

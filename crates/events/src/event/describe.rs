@@ -231,6 +231,8 @@ pub mod props {
     pub const BYTES: u16 = 128;
     /// A number that may need all 64 bits. All others are signed in Parquet: Spark has no unsigned integers.
     pub const UNSIGNED: u16 = 256;
+    /// It came after the columns of Parquet had their places: its columns are the last ones.
+    pub const LATER: u16 = 512;
 }
 
 impl Field {

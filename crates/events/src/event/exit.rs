@@ -1,13 +1,14 @@
 //! `exit`: a process ended.
 
-use super::describe::{Field, STACK, Shape, Value};
+use super::describe::{Field, STACK, Shape, Value, Why, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{EventContext, Payload, Sections, exit, names};
 use crate::text::paint::Look;
 use crate::text::time;
-use tracetui_shared::record::exit::ExitRecord;
-use zerocopy::IntoBytes;
+use tracetui_shared::header::until_nul;
+use tracetui_shared::record::exit::{ExitRecord, Sent, fact};
+use zerocopy::{FromBytes, IntoBytes};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
@@ -43,8 +44,10 @@ impl Payload<'_> for Exit {
         vec![ExitRecord::default().as_bytes().to_vec()]
     }
 
-    fn redact(_: &[u8], _: &mut Redact) -> Option<Vec<u8>> {
-        None
+    fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
+        let (mut record, rest) = ExitRecord::read_from_prefix(payload).ok()?;
+        with.fit(&mut record.sent.comm);
+        Some([record.as_bytes(), rest].concat())
     }
 
     const LOOK: Look = Look::Exit;
@@ -66,13 +69,21 @@ impl Payload<'_> for Exit {
     }
 
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        if self.by(out) {
+            out.extend_from_slice(b", ");
+        }
         out.extend_from_slice(b"ran ");
         self.duration(seen, out);
     }
 
-    /// How long the process ran, and its command.
+    /// What ended the process, how long it ran, and its command.
     fn show(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
         let failed = self.failed();
+        let mut by = Vec::new();
+        if self.by(&mut by) {
+            by.extend_from_slice(b"  ");
+            out.part(Role::Failure, |out| out.extend_from_slice(&by));
+        }
         out.part(if failed { Role::Failure } else { Role::Quiet }, |out| self.duration(seen, out));
         let Some(process) = seen.process else { return };
         let argv = &process.image.argv;
@@ -89,7 +100,97 @@ impl Payload<'_> for Exit {
     }
 }
 
+/// The cause of a signal that killed a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A process sent it.
+    Kill(Sent),
+    Oom,
+    /// The processor caused it, with the address if it has one.
+    Fault(Option<u64>),
+    Seccomp,
+    Limit,
+    /// The kernel sent it for another reason: a timer, a terminal, a broken pipe.
+    Other,
+}
+
+impl Cause {
+    fn word(self) -> &'static str {
+        match self {
+            Cause::Kill(_) => "kill",
+            Cause::Oom => "oom",
+            Cause::Fault(_) => "fault",
+            Cause::Seccomp => "seccomp",
+            Cause::Limit => "limit",
+            Cause::Other => "other",
+        }
+    }
+}
+
 impl Exit {
+    /// An exit of which only the status is known.
+    pub fn of_status(status: u32) -> Exit {
+        Exit { record: ExitRecord { status, ..ExitRecord::default() } }
+    }
+
+    /// The cause of the signal that killed the process; `None` if unknown or if no signal did.
+    pub fn cause(&self) -> Option<Cause> {
+        use fact::*;
+        let Ended::Signal(signal) = self.ended() else { return None };
+        let (facts, sent) = (self.record.facts, self.record.sent);
+        let has = |fact: u32| facts & fact != 0;
+        let is = |name: &str| names::signal(signal) == Some(name);
+        if !has(SENT) {
+            // A forbidden call ends the process without a signal in strict mode, and up to 5.15 in filter mode.
+            let strict = matches!(self.record.seccomp, STRICT | DEAD);
+            let forbidden = is("SIGSYS") && self.record.seccomp != 0 || is("SIGKILL") && strict;
+            let oom = is("SIGKILL") && has(OOM);
+            return forbidden.then_some(Cause::Seccomp).or(oom.then_some(Cause::Oom));
+        }
+        Some(match sent.code {
+            _ if has(PRIVILEGED) => match () {
+                () if is("SIGKILL") && has(OOM) => Cause::Oom,
+                // The init of a pid namespace ends its processes; a tracer, its tracees; a session leader, its session.
+                () if (is("SIGKILL") || is("SIGHUP")) && has(ENDING) && !has(SELF) => Cause::Kill(sent),
+                () if is("SIGXCPU") || is("SIGKILL") && has(SELF) && has(CPU_LIMIT) => Cause::Limit,
+                () => Cause::Other,
+            },
+            _ if has(UNNAMED) && has(SELF) => match () {
+                () if is("SIGXFSZ") => Cause::Limit,
+                () => Cause::Other,
+            },
+            SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO => Cause::Other,
+            ..=0 => Cause::Kill(sent),
+            SYS_SECCOMP if is("SIGSYS") => Cause::Seccomp,
+            code if ["SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"].into_iter().any(is) => {
+                Cause::Fault((code != SI_KERNEL).then_some(sent.address))
+            }
+            _ if is("SIGKILL") && has(OOM) => Cause::Oom,
+            _ => Cause::Other,
+        })
+    }
+
+    /// Writes what sent the signal. Returns whether it wrote anything.
+    fn by(&self, out: &mut Vec<u8>) -> bool {
+        let Some(cause) = self.cause() else { return false };
+        let text = match cause {
+            Cause::Kill(_) if self.record.facts & fact::SELF != 0 => "by itself".to_owned(),
+            Cause::Kill(sent) => {
+                out.extend_from_slice(b"by ");
+                out.extend_from_slice(until_nul(&sent.comm));
+                format!("[{}]", sent.tgid.0)
+            }
+            Cause::Oom => "by the OOM killer".to_owned(),
+            Cause::Fault(Some(address)) => format!("at {address:#x}"),
+            Cause::Fault(None) => "by a fault".to_owned(),
+            Cause::Seccomp => "by seccomp".to_owned(),
+            Cause::Limit => "by a limit".to_owned(),
+            Cause::Other => "by the kernel".to_owned(),
+        };
+        out.extend_from_slice(text.as_bytes());
+        true
+    }
+
     /// How the process ended: WIFEXITED, WEXITSTATUS, WTERMSIG.
     pub fn ended(&self) -> Ended {
         match self.record.status & 0x7f {
@@ -111,6 +212,46 @@ impl Exit {
     }
 }
 
+/// `SI_KERNEL`, `SI_TIMER`, `SI_MESGQ`, `SI_ASYNCIO`, `SI_SIGIO`, `SYS_SECCOMP` of `si_code`
+/// (include/uapi/asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
+const SI_TIMER: i32 = -2;
+const SI_MESGQ: i32 = -3;
+const SI_ASYNCIO: i32 = -4;
+const SI_SIGIO: i32 = -5;
+const SYS_SECCOMP: i32 = 1;
+/// `SECCOMP_MODE_STRICT` (include/uapi/linux/seccomp.h) and `SECCOMP_MODE_DEAD` (kernel/seccomp.c).
+const STRICT: u32 = 1;
+const DEAD: u32 = 3;
+
+/// A field of the sender; null if no process sent the signal.
+fn of_sender<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Sent) -> Value<'a>) -> Value<'a> {
+    exit(seen, |e| match e.cause() {
+        Some(Cause::Kill(_)) => get(&e.record.sent),
+        _ => Value::Null,
+    })
+}
+
+const KILLER: &[Field] = &[
+    Field::new("pid", Shape::Number, "The process id of the sender; null unless cause is kill.", |s| {
+        of_sender(s, |sent| Value::Uint(sent.tgid.0.into()))
+    })
+    .with(props::PID),
+    Field::new("comm", Shape::Text, "The name of the sender: task_struct.group_leader->comm.", |s| {
+        of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm)))
+    })
+    .with(props::BYTES),
+    Field::new("uid", Shape::User, "The real user id of the sender.", |s| {
+        of_sender(s, |sent| Value::Uint(sent.uid.0.into()))
+    }),
+    Field::new(
+        "cause",
+        Shape::Text,
+        "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (by the kernel: timer, terminal, broken pipe).",
+        |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word()))),
+    ),
+];
+
 pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "exit_code",
@@ -129,6 +270,22 @@ pub(crate) const FIELDS: &[Field] = &[
             Ended::Signal(signal) => Value::Word(names::signal(signal).unwrap_or("SIGUNKNOWN")),
         })
     }),
+    Field {
+        sub: KILLER,
+        ..Field::new(
+            "killed_by",
+            Shape::Object,
+            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace or a tracer changed it.",
+            |s| {
+                exit(s, |e| match (e.ended(), e.cause()) {
+                    (Ended::Code(_), _) => Value::Null,
+                    (_, None) => Value::Unknown(Why::NotCollected),
+                    (_, Some(_)) => Value::Object,
+                })
+            },
+        )
+        .with(props::LACKS | props::LATER)
+    },
     Field::new("core", Shape::Bool, "Whether the process dumped core: WCOREDUMP.", |s| {
         exit(s, |e| Value::Bool(e.core()))
     }),
@@ -140,3 +297,96 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     STACK,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::sample;
+    use serde_json::{Value as Json, json};
+    use tracetui_shared::id::{Tgid, Uid};
+    use tracetui_shared::kind::Kind;
+
+    const HUP: u32 = 1;
+    const TRAP: u32 = 5;
+    const KILL: u32 = 9;
+    const SEGV: u32 = 11;
+    const PIPE: u32 = 13;
+    const ALRM: u32 = 14;
+    const TERM: u32 = 15;
+    const XCPU: u32 = 24;
+    const XFSZ: u32 = 25;
+    const SYS: u32 = 31;
+
+    fn record(status: u32, code: i32, facts: u32) -> ExitRecord {
+        let sent =
+            Sent { address: 16, comm: *b"oomd\0\0\0\0\0\0\0\0\0\0\0\0", tgid: Tgid(812), uid: Uid(5), code, facts };
+        ExitRecord { status, sent, facts, ..ExitRecord::default() }
+    }
+
+    /// The cause, and the text of what sent the signal.
+    fn cause(record: ExitRecord) -> (&'static str, String) {
+        let (exit, mut text) = (Exit { record }, Vec::new());
+        exit.by(&mut text);
+        (exit.cause().map_or("", Cause::word), String::from_utf8(text).expect("ASCII"))
+    }
+
+    #[test]
+    fn the_sending_decides_the_cause() {
+        use fact::*;
+        let cases = [
+            ((KILL, 0, SENT), "kill", "by oomd[812]"),
+            ((KILL, 0, SENT | OOM), "kill", "by oomd[812]"),
+            ((KILL, 0, SENT | UNNAMED), "kill", "by oomd[812]"),
+            ((TERM, -6, SENT | SELF), "kill", "by itself"),
+            ((TERM, -1, SENT | ENDING), "kill", "by oomd[812]"),
+            ((KILL, SI_KERNEL, SENT | PRIVILEGED | OOM), "oom", "by the OOM killer"),
+            ((KILL, 0, OOM), "oom", "by the OOM killer"),
+            ((KILL, SI_KERNEL, SENT | PRIVILEGED | ENDING), "kill", "by oomd[812]"),
+            ((HUP, SI_KERNEL, SENT | PRIVILEGED | ENDING), "kill", "by oomd[812]"),
+            ((HUP, SI_KERNEL, SENT | PRIVILEGED), "other", "by the kernel"),
+            // A timer interrupts any process, also one that is ending.
+            ((ALRM, SI_KERNEL, SENT | PRIVILEGED | ENDING), "other", "by the kernel"),
+            ((ALRM, SI_TIMER, SENT), "other", "by the kernel"),
+            ((PIPE, 0, SENT | UNNAMED | SELF), "other", "by the kernel"),
+            ((XFSZ, 0, SENT | UNNAMED | SELF), "limit", "by a limit"),
+            ((XFSZ, 0, SENT | SELF), "kill", "by itself"),
+            ((XCPU, SI_KERNEL, SENT | PRIVILEGED | SELF), "limit", "by a limit"),
+            ((KILL, SI_KERNEL, SENT | PRIVILEGED | SELF | CPU_LIMIT), "limit", "by a limit"),
+            ((KILL, SI_KERNEL, SENT | PRIVILEGED | SELF), "other", "by the kernel"),
+            ((SEGV, 1, SENT | SELF), "fault", "at 0x10"),
+            ((SEGV | 0x80, SI_KERNEL, SENT | SELF), "fault", "by a fault"),
+            ((TRAP, 1, SENT | SELF), "fault", "at 0x10"),
+            ((SEGV, 0, SENT), "kill", "by oomd[812]"),
+            ((SYS, SYS_SECCOMP, SENT | SELF), "seccomp", "by seccomp"),
+            ((SYS, 2, SENT | SELF), "other", "by the kernel"),
+            ((TERM, 0, 0), "", ""),
+            ((0, 0, SENT), "", ""),
+        ];
+        for ((status, code, facts), word, text) in cases {
+            assert_eq!(cause(record(status, code, facts)), (word, text.to_owned()), "{status} {code} {facts:b}");
+        }
+    }
+
+    #[test]
+    fn a_forbidden_call_may_end_a_process_without_a_signal() {
+        let of = |status, seccomp| cause(ExitRecord { seccomp, ..record(status, 0, 0) }).0;
+        assert_eq!([of(SYS, 2), of(SYS, DEAD), of(KILL, STRICT), of(KILL, DEAD)], ["seccomp"; 4]);
+        assert_eq!([of(SYS, 0), of(KILL, 2), of(KILL, 0), of(TERM, 2)], [""; 4]);
+    }
+
+    #[test]
+    fn only_a_signal_of_a_process_has_a_sender() {
+        let object = |record: ExitRecord| -> Json {
+            let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Exit), record.as_bytes());
+            serde_json::from_slice(&line).expect("JSON")
+        };
+        let killed = object(record(KILL, 0, fact::SENT));
+        assert_eq!(killed["killed_by"], json!({ "pid": 812, "comm": "oomd", "uid": 5, "cause": "kill" }));
+        let fault = object(record(SEGV, 1, fact::SENT | fact::SELF));
+        assert_eq!(fault["killed_by"], json!({ "pid": null, "comm": null, "uid": null, "cause": "fault" }));
+        let unseen = object(record(KILL, 0, 0));
+        assert_eq!((&unseen["killed_by"], &unseen["killed_by_why"]), (&Json::Null, &"not_collected".into()));
+        let exited = object(record(0x100, 0, 0));
+        assert_eq!((&exited["killed_by"], exited.get("killed_by_why")), (&Json::Null, None));
+    }
+}

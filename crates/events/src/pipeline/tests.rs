@@ -437,7 +437,7 @@ fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
     let fork = FrameHeader { flags: flag::BOOKKEEPING, ..header(Slot::ForkBtf, 0, 0, 10) };
     batch.push(fork, child.as_bytes());
     let exit = FrameHeader { tgid: Tgid(200), tid: Tid(200), start: BootNanos(9), ..header(Slot::ExitBtf, 0, 0, 12) };
-    batch.push(exit, ExitRecord { status: 0x100, signal_flags: 4 }.as_bytes());
+    batch.push(exit, ExitRecord { status: 0x100, signal_flags: 4, ..ExitRecord::default() }.as_bytes());
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["exit 200"]);
     let table = &pipeline.world().processes;

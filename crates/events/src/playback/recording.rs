@@ -24,7 +24,6 @@ use crate::text::json;
 use std::path::Path;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KINDS, Kind, KindSet};
-use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::time::BootNanos;
 
 /// A recording, its pipeline and its filters. The files of one trace are one recording.
@@ -220,7 +219,7 @@ impl Recording {
     /// The arguments of the COMMAND, and how it ended if that is known; `None` without a COMMAND.
     pub fn command(&self) -> Option<(&[u8], Option<Ended>)> {
         let Ran { argv, status } = self.pipeline.world().processes.ran();
-        let ended = status.map(|status| Exit { record: ExitRecord { status, signal_flags: 0 } }.ended());
+        let ended = status.map(|status| Exit::of_status(status).ended());
         (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv, ended))
     }
 

@@ -466,12 +466,12 @@ mod tests {
         check_line(
             Kind::Exit,
             &sample::exit(0x7f00),
-            r#""exit_code":127,"signal":null,"core":false,"dur_ns":81000001"#,
+            r#""exit_code":127,"signal":null,"killed_by":null,"core":false,"dur_ns":81000001"#,
         );
         check_line(
             Kind::Exit,
             &sample::exit(0x8b),
-            r#""exit_code":null,"signal":"SIGSEGV","core":true,"dur_ns":81000001"#,
+            r#""exit_code":null,"signal":"SIGSEGV","killed_by":null,"killed_by_why":"not_collected","core":true,"dur_ns":81000001"#,
         );
         check_line(Kind::Fork, &sample::fork(48_300), r#""child_pid":48300,"child_start_ns":3731499000000"#);
         check_line(

@@ -175,6 +175,7 @@ of_calls! { open bpf exec tcp }
 /// has a captured fork.
 pub(super) const GROUPS: &[Group] = &[
     exit::GROUP,
+    exit::SIGNALS,
     exec::GROUP,
     fork::GROUP,
     tcp::STATES,
@@ -357,6 +358,7 @@ impl Probe {
             TaskSeccompMode => self.needs.contains(&SYSCALL),
             TcpIsMptcp | MptcpFirst | SkSaddr6 | SkDaddr6 | KiocbCtx | KiocbUserData | KiocbFd | KiocbFile
             | IoConnectAddr | IoAcceptFileSlot => self.kinds().contains(Kind::Tcp),
+            SignalOomMm | SignalLimits => self.kinds().contains(Kind::Exit),
             NsproxyNetNs => self.kinds().contains(Kind::Bpf) || self.kinds().contains(Kind::Fork),
             KiocbTask | KiocbTctx | IoUringTaskTask => self.needs.contains(&uring::FIELDS),
             _ => self.kinds().contains(Kind::Bpf),
@@ -456,7 +458,7 @@ mod tests {
         let wanted = |kinds: KindSet, way: Way| of(kinds, KindSet::ALL, way);
         assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Typed), ["exit_btf", "exec_btf", "fork_btf"]);
         assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Functions), ["fork_multi"]);
-        assert_eq!(wanted(Kind::Exit.into(), Way::Typed), ["exit_btf", "exec_btf", "fork_btf"]);
+        assert_eq!(wanted(Kind::Exit.into(), Way::Typed), ["exit_btf", "signal_btf", "exec_btf", "fork_btf"]);
         assert_eq!(wanted(Kind::Exit.into(), Way::Classic), ["exit_tp", "exec_tp"]);
         assert_eq!(wanted(Kind::Exit.into(), Way::Functions), ["fork_multi"]);
         assert_eq!(wanted(Kind::Exec.into(), Way::Typed), ["exit_btf", "exec_btf", "fork_btf", "sys_exit_btf"]);

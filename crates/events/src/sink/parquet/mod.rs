@@ -103,19 +103,19 @@ impl<'w> Parquet<'w> {
         // The order of the numbers: the columns of a new kind are the last ones.
         let mut kinds = Kind::ALL;
         kinds.sort_unstable();
-        for kind in kinds {
+        for (later, kind) in [false, true].into_iter().flat_map(|later| kinds.map(|kind| (later, kind))) {
             let at = usize::from(kind as u16);
             if plans.len() <= at {
                 plans.resize_with(at + 1, Vec::new);
             }
-            let plan = describe::fields(kind).map(|field| {
+            let fields = describe::fields(kind).filter(|field| field.has(props::LATER) == later);
+            plans[at].extend(fields.map(|field| {
                 let step = schema.step(kind, "", field);
                 if field.name == "uid" {
                     user = schema.column(USER, Type::Text);
                 }
                 step
-            });
-            plans[at] = plan.collect();
+            }));
         }
         let columns = schema.columns;
         let out: Box<dyn Write + Send + 'w> = Box::new(BufWriter::with_capacity(limits::SCRATCH, out));
@@ -232,7 +232,8 @@ impl Schema {
         if field.shape == Shape::Object {
             let prefix = format!("{name}_");
             let sub = field.sub.iter().map(|field| self.step(kind, &prefix, field)).collect();
-            return Step { field, column: 0, why: None, hex: None, sub };
+            let why = field.has(props::LACKS).then(|| self.column(&format!("{name}_why"), Type::Text));
+            return Step { field, column: 0, why, hex: None, sub };
         }
         let has = props_of(kind, &name);
         let of = if has & props::UNSIGNED != 0 { Type::Uint } else { type_of(&name, field.shape) };

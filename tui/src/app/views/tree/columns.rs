@@ -7,14 +7,13 @@ use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::process::Origin;
 use tracetui_events::text::time::short_duration;
-use tracetui_shared::record::exit::ExitRecord;
 
 /// The state of a process: how it ended (`exit 1`, a signal's name, or `ended` if its exit was lost), or `without_end`
 /// ([`App::without_end`](crate::app::App::without_end)).
 pub(crate) fn state(seen: &Seen<'_>, without_end: &str, out: &mut impl Parts) {
     let Some(end) = seen.end else { return out.part(Role::Plain, |out| out.extend_from_slice(without_end.as_bytes())) };
     let Some(status) = end.status else { return out.part(Role::Quiet, |out| out.extend_from_slice(b"ended")) };
-    let exit = Exit { record: ExitRecord { status, signal_flags: 0 } };
+    let exit = Exit::of_status(status);
     out.part(if exit.failed() { Role::Failure } else { Role::Quiet }, |out| {
         if matches!(exit.ended(), Ended::Code(_)) {
             out.extend_from_slice(b"exit ");

@@ -8,7 +8,6 @@ use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
 use tracetui_shared::id::CgroupId;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::time::BootNanos;
 
 /// The index of a process in `nodes` and `links`.
@@ -71,7 +70,7 @@ pub(crate) struct End {
 impl End {
     /// Whether it exited by itself with a code other than 0.
     pub(super) fn is_error(self) -> bool {
-        let exit = |status| Exit { record: ExitRecord { status, signal_flags: 0 } };
+        let exit = Exit::of_status;
         self.status.is_some_and(|status| matches!(exit(status).ended(), Ended::Code(1..)))
     }
 }
