@@ -1,5 +1,8 @@
 //! The `tracetui` binary: arguments in, exit status out.
 
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+mod bytes;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsStr;
@@ -11,6 +14,11 @@ use tracetui::command::read::replay_of;
 use tracetui::command::say::{name, say};
 use tracetui_host::files;
 use tracetui_live::inspector;
+
+/// The allocator of musl maps and unmaps memory all the time.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BAD_USAGE: u8 = 2;
 
