@@ -30,14 +30,14 @@ static NETLINK_NETNS: Array<u32> = Array::with_max_entries(1, 0);
 /// Words of a notification that are read: `struct nlmsghdr` and `struct tcmsg`.
 const WORDS: usize = 9;
 /// Bytes of `struct nlmsghdr` and `struct ifinfomsg`, which attributes follow (include/uapi/linux/rtnetlink.h).
-const LINK: u32 = 32;
+pub(super) const LINK: u64 = 32;
 /// Bytes of `struct nlmsghdr` and `struct tcmsg`.
-const FILTER: u32 = 36;
+const FILTER: u64 = 36;
 /// Attributes that are examined.
 const TURNS: u32 = 96;
 
 // Attributes (include/uapi/linux/if_link.h, rtnetlink.h, pkt_cls.h).
-const IFLA_XDP: u32 = 43;
+pub(super) const IFLA_XDP: u32 = 43;
 /// `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID` follow.
 const IFLA_XDP_DRV_PROG_ID: u32 = 5;
 const TCA_KIND: u32 = 1;
@@ -114,13 +114,13 @@ unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
         if head[4] & 0xff != 0 {
             return None;
         }
-        let (end, message) = (ctx.len(), head[1] as u16);
+        let (end, message) = (u64::from(ctx.len()), head[1] as u16);
         let mut record = NetlinkRecord { message, first: 1, ifindex: head[5], netns: 0, programs: [0; 3] };
         match message {
             message::NEWLINK => {
                 // A change of flags is another's work. An interface that is down sends nothing when a program is attached.
                 record.first = u16::from(head[6] & UP != 0 && head[7] == 0);
-                let (at, end) = attribute(ctx, LINK, end, IFLA_XDP)?;
+                let (at, end) = notified(ctx, LINK, end, IFLA_XDP)?;
                 let mut mode = 0;
                 while mode < 3 {
                     record.programs[mode] = number(ctx, at, end, IFLA_XDP_DRV_PROG_ID + mode as u32);
@@ -128,12 +128,10 @@ unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
                 }
             }
             message::NEWTFILTER => {
-                let (at, _) = attribute(ctx, FILTER, end, TCA_KIND)?;
-                let mut kind = 0u32;
-                if !load(ctx, at, &mut kind) || kind != u32::from_le_bytes(*b"bpf\0") {
+                if number(ctx, FILTER, end, TCA_KIND) != u32::from_le_bytes(*b"bpf\0") {
                     return None;
                 }
-                let (at, end) = attribute(ctx, FILTER, end, TCA_OPTIONS)?;
+                let (at, end) = notified(ctx, FILTER, end, TCA_OPTIONS)?;
                 record.programs[0] = number(ctx, at, end, TCA_BPF_ID);
             }
             _ => return None,
@@ -182,48 +180,63 @@ unsafe fn sender(ctx: &SkBuffContext) -> u32 {
     port
 }
 
-/// Where the value of an attribute begins and ends. `struct nlattr` (include/uapi/linux/netlink.h) is a length and a type.
+/// Where the value of an attribute of a message begins and ends. `struct nlattr` (include/uapi/linux/netlink.h) is a length and a type.
+/// `read` reads a word of the message.
 #[inline(always)]
-unsafe fn attribute(ctx: &SkBuffContext, mut at: u32, end: u32, wanted: u32) -> Option<(u32, u32)> {
-    const HEAD: u32 = 4;
+pub(super) unsafe fn attribute<const TURNS: u32>(
+    mut at: u64,
+    end: u64,
+    wanted: u32,
+    read: impl Fn(u64) -> Option<u32>,
+) -> Option<(u64, u64)> {
+    const HEAD: u64 = 4;
     /// `NLA_TYPE_MASK`.
     const TYPE: u32 = 0x3fff;
     let mut turn = 0u32;
-    // SAFETY: `may_goto` leaves the loop. The context is that of a filter.
+    // SAFETY: `may_goto` leaves the loop.
     unsafe {
         loop {
             may_turn!(turn, TURNS);
             if at >= end {
                 break;
             }
-            let mut head = 0u32;
-            if !load(ctx, at, &mut head) {
-                break;
-            }
-            let len = head & 0xffff;
+            let Some(head) = read(at) else { break };
+            let len = u64::from(head & 0xffff);
             if len < HEAD {
                 break;
             }
             if head >> 16 & TYPE == wanted {
-                return Some((at + HEAD, at + len));
+                return Some((at.wrapping_add(HEAD), at.wrapping_add(len)));
             }
-            at += (len + 3) & !3;
+            at = at.wrapping_add((len + 3) & !3);
         }
     }
     None
 }
 
+/// The same in a notification.
+#[inline(always)]
+unsafe fn notified(ctx: &SkBuffContext, at: u64, end: u64, wanted: u32) -> Option<(u64, u64)> {
+    // SAFETY: the context is that of a filter.
+    unsafe { attribute::<TURNS>(at, end, wanted, |at| word(ctx, at)) }
+}
+
 /// The value of an attribute that is a number; 0 without it.
 #[inline(always)]
-unsafe fn number(ctx: &SkBuffContext, at: u32, end: u32, wanted: u32) -> u32 {
-    let mut value = 0;
+unsafe fn number(ctx: &SkBuffContext, at: u64, end: u64, wanted: u32) -> u32 {
     // SAFETY: the context is that of a filter.
     unsafe {
-        if let Some((at, _)) = attribute(ctx, at, end, wanted) {
-            load(ctx, at, &mut value);
-        }
+        let found = notified(ctx, at, end, wanted);
+        found.and_then(|(at, _)| word(ctx, at)).unwrap_or_default()
     }
-    value
+}
+
+/// Reads 4 bytes of a notification.
+#[inline(always)]
+unsafe fn word(ctx: &SkBuffContext, at: u64) -> Option<u32> {
+    let mut word = 0;
+    // SAFETY: the context is that of a filter.
+    unsafe { load(ctx, at as u32, &mut word).then_some(word) }
 }
 
 /// Reads bytes of a notification. Returns `false` if it is shorter.

@@ -1,7 +1,7 @@
 //! Messages to rtnetlink that attach or detach an XDP program. `bpf_xdp` sees all such changes; where a security policy forbids it, the
 //! end of sendto(2) and sendmsg(2) is the best view. rtnetlink handles a message within the call.
 
-use super::netlink::{programs_of, report};
+use super::netlink::{IFLA_XDP, LINK, attribute, programs_of, report};
 use super::object::{is_program, private_of};
 use crate::arch::read_passed;
 use crate::call::Call;
@@ -23,10 +23,7 @@ per_cpu! {
 // include/uapi/linux/rtnetlink.h, if_link.h.
 const RTM_NEWLINK: u32 = 16;
 const RTM_SETLINK: u32 = 19;
-const IFLA_XDP: u32 = 43;
 const IFLA_XDP_FD: u32 = 1;
-/// Bytes of `struct nlmsghdr` and `struct ifinfomsg`, which attributes follow.
-const LINK: u64 = 32;
 /// Attributes that are examined.
 const TURNS: u32 = 24;
 /// Interfaces that are examined in a list of the kernel's table (`NETDEV_HASHENTRIES`, include/linux/netdevice.h).
@@ -53,8 +50,8 @@ pub(super) unsafe fn sent(call: &Call) {
             return;
         }
         let end = at.wrapping_add(u64::from(head[0]));
-        let Some((xdp, end)) = attribute(at.wrapping_add(LINK), end, IFLA_XDP) else { return };
-        let Some((fd, _)) = attribute(xdp, end, IFLA_XDP_FD) else { return };
+        let Some((xdp, end)) = attribute::<TURNS>(at.wrapping_add(LINK), end, IFLA_XDP, |at| user(at)) else { return };
+        let Some((fd, _)) = attribute::<TURNS>(xdp, end, IFLA_XDP_FD, |at| user(at)) else { return };
         let Some(fd) = user::<i32>(fd) else { return };
         let mut named = 0;
         if fd >= 0 {
@@ -81,34 +78,6 @@ unsafe fn user<T>(at: u64) -> Option<T> {
         let read = read_passed::<MOST>(value.as_mut_ptr().cast(), size_of::<T>() as u64, at);
         if read == 0 { Some(value.assume_init()) } else { None }
     }
-}
-
-/// Where the value of an attribute of the message begins, and where it ends.
-#[inline(always)]
-unsafe fn attribute(mut at: u64, end: u64, wanted: u32) -> Option<(u64, u64)> {
-    const HEAD: u32 = 4;
-    /// `NLA_TYPE_MASK`.
-    const TYPE: u32 = 0x3fff;
-    let mut turn = 0u32;
-    // SAFETY: `may_goto` leaves the loop.
-    unsafe {
-        loop {
-            may_turn!(turn, TURNS);
-            if at >= end {
-                break;
-            }
-            let Some(head) = user::<u32>(at) else { break };
-            let len = head & 0xffff;
-            if len < HEAD {
-                break;
-            }
-            if head >> 16 & TYPE == wanted {
-                return Some((at.wrapping_add(u64::from(HEAD)), at.wrapping_add(u64::from(len))));
-            }
-            at = at.wrapping_add(u64::from((len + 3) & !3));
-        }
-    }
-    None
 }
 
 /// The interface with this number in the network namespace of a socket of rtnetlink; 0 without one.
