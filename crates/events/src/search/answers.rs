@@ -1,14 +1,16 @@
 //! Which failed calls nothing answered. FAILED counts these calls, and an exit names one of them as its cause.
 //!
 //! A later call of the process answers a failed one if it succeeds
-//! - for the same path, whatever the error was;
-//! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH;
-//! - for another name in the same directory, as the next call: `makefile`, then `Makefile`;
-//! - for the same port of another address, if it is a connect.
+//! - for the same path, whatever the error was, unless it reads where the failed one would have written;
+//! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH. At most [`BETWEEN`] other calls succeed
+//!   between, and at most [`SEARCH_NS`] pass;
+//! - for a spelling of the name in the same directory, as the next call: `GNUmakefile`, then `Makefile` ([`spelling`]);
+//! - for the same port, if it is a connect: soon, and with an address of another family, or as the next call. The addresses of one
+//!   name are tried like this. Only a loopback address answers for one.
 //!
-//! Some failures need no answer: files of a locale, of the loader and of the user's preferences, and devices ([`is_optional`]).
-//! Neither does a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is
-//! never optional.
+//! Some failures need no answer: files of a locale, of the loader and of the user's preferences, and devices ([`is_optional`]). Neither does
+//! a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is never optional.
+//! If an optional file is all that failed before an exit with a code other than 0, the exit names it.
 //!
 //! An exit is answered if it is routine ([`exits`](super::exits)).
 //!
@@ -33,6 +35,12 @@ use tracetui_shared::time::BootNanos;
 /// How many calls for other names may succeed between a failure and the exit that it causes. Compilers read the source again for
 /// the message.
 const AFTERWARDS: u8 = 2;
+
+/// How many calls for other names may succeed between two calls of one search.
+const BETWEEN: u8 = 64;
+
+/// How long a search may take, in nanoseconds.
+const SEARCH_NS: u64 = 5 * SOON_NS;
 
 /// How many processes must succeed without a name before its absence no longer counts as a cause.
 const COMMON: u8 = 3;
@@ -65,13 +73,19 @@ pub fn ended_soon(process: &Process, at: BootNanos, end: BootNanos) -> bool {
 }
 
 /// The target of a call, as hashes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Wanted {
     /// The whole path. For a BPF call, the program or place that it loads or attaches; for a connect, the address and port.
     whole: u64,
+    /// For a connect, whether the address is a loopback address.
     dir: u64,
+    /// The directory above. For a connect, the family of the address.
+    above: u64,
     /// The name that a search can find elsewhere.
     name: Option<u64>,
+    /// What its spellings share.
+    spelling: Option<u64>,
+    writes: bool,
 }
 
 /// A failed call that waits for an answer.
@@ -83,15 +97,27 @@ struct Miss {
     wanted: Wanted,
     /// Whether the arguments of the process name it.
     named: bool,
+    /// Whether it counts as answered, although it can be the cause of an exit.
+    optional: bool,
     others: u8,
 }
 
 impl Miss {
     /// Whether a successful call found what this one did not.
-    fn is_answered(&self, kind: Kind, found: &Wanted) -> bool {
-        let same_name = self.kind == kind && self.wanted.name.is_some_and(|name| found.name == Some(name));
-        let same_path = self.wanted.whole == found.whole && (self.kind == Kind::Bpf) == (kind == Kind::Bpf);
-        same_name || same_path
+    fn is_answered(&self, kind: Kind, found: &Wanted, now: BootNanos) -> bool {
+        let wanted = &self.wanted;
+        // A shell reads a script that the kernel cannot execute.
+        let is_script = self.kind == Kind::Exec && kind == Kind::Open && self.failure.err == "ENOEXEC";
+        if wanted.whole == found.whole && (self.kind == kind || is_script) && found.writes >= wanted.writes {
+            return true;
+        }
+        let same_name = self.kind == kind && wanted.name.is_some_and(|name| found.name == Some(name));
+        let (passed, next) = (now.since(self.time), self.others == 0);
+        same_name
+            && match kind {
+                Kind::Tcp => passed <= SOON_NS && wanted.dir == found.dir && (next || wanted.above != found.above),
+                _ => passed <= SEARCH_NS && self.others <= BETWEEN,
+            }
     }
 }
 
@@ -135,9 +161,10 @@ impl Searches {
         match (&seen.event.body, seen.process) {
             (Body::Lost(_), _) => self.since = id,
             (Body::Exit(exit), Some(process)) => {
-                let failed = self.waiting.contains_key(&process.key);
+                let waiting = self.forget(process.key);
+                cause = self.exited(&waiting, process, exit.ended(), time);
+                let failed = cause.is_some() || waiting.iter().any(|miss| !miss.optional);
                 self.exits.exited(id, process, (exit.ended(), time), failed, &mut self.answered);
-                cause = self.exited(process, exit.ended(), time);
             }
             (body, Some(process)) if body.ret().is_some() || seen.event.failed() => match seen.event.failed() {
                 true => self.failed(id, seen, process),
@@ -151,19 +178,31 @@ impl Searches {
     /// The target of a call. A call that may create its file has no name to find.
     fn wanted(&self, body: &Body<'_>) -> Wanted {
         let hash = |bytes: &[u8]| self.hasher.hash_one(bytes);
-        let (whole, name) = match (body, body.sought()) {
+        let mut wanted = Wanted { name: common_name(body).map(hash), ..Wanted::default() };
+        match (body, body.sought()) {
             (Body::Tcp(tcp), _) => {
-                let port = tcp.record.rport.to_le_bytes();
-                (hash(&[&tcp.record.raddr[..], &port].concat()), tcp.is_request().then(|| hash(&port)))
+                let (peer, port) = (tcp.raddr(), tcp.record.rport);
+                wanted.whole = self.hasher.hash_one((peer, port));
+                wanted.name = tcp.is_request().then(|| self.hasher.hash_one(port));
+                wanted.dir = peer.is_some_and(|peer| peer.is_loopback()).into();
+                wanted.above = peer.is_some_and(|peer| peer.is_ipv6()).into();
             }
-            (_, Some(path)) => (hash(path), common_name(body).map(hash)),
+            (_, Some(path)) => wanted.whole = hash(path),
             (_, None) => {
                 let mut subject = Vec::new();
                 body.subject(&mut subject);
-                (hash(&subject), common_name(body).map(hash))
+                wanted.whole = hash(&subject);
             }
-        };
-        Wanted { whole, dir: place(body).map_or(0, |(dir, _)| hash(dir)), name }
+        }
+        if let Body::Open(open) = body {
+            wanted.writes = open.flags() & names::O_ACCMODE != 0;
+        }
+        if let Some((dir, name)) = place(body) {
+            let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
+            (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
+            wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
+        }
+        wanted
     }
 
     fn failed(&mut self, id: Id, seen: &EventContext<'_>, process: &Process) {
@@ -172,22 +211,35 @@ impl Searches {
         let path = body.sought().unwrap_or_default();
         let failure = Failure::of(id, body.error());
         let named = argument(path, &process.image.argv).is_some();
-        if !failure.real && !named && is_optional(path) {
-            return self.answered.push(Answered { id, kind: seen.event.kind(), process: process.key });
+        let optional = !failure.real && !named && is_optional(path);
+        let (kind, time) = (seen.event.kind(), seen.event.header.time);
+        if optional {
+            self.answered.push(Answered { id, kind, process: process.key });
+            if !can_matter(path, &process.image.cwd) {
+                return;
+            }
         }
-        let miss = Miss { failure, kind: seen.event.kind(), time: seen.event.header.time, wanted, named, others: 0 };
+        let miss = Miss { failure, kind, time, wanted, named, optional, others: 0 };
         self.add(process.key, miss);
         if matches!((place(body), wanted.name), (Some((b"/", _)), Some(_))) && !named {
             self.walked_up(process.key, miss);
         }
     }
 
-    /// Answers a search that ended in the root directory after it tried each directory above the first one.
+    /// A search is optional if it ended in the root directory after it tried each directory above the first one, and no other.
     fn walked_up(&mut self, key: ProcessKey, last: Miss) {
-        let is_part = |miss: &Miss| miss.others == 0 && miss.kind == Kind::Open && miss.wanted.name == last.wanted.name;
-        let parts = self.waiting.get(&key).map_or(0, |waiting| waiting.iter().filter(|miss| is_part(miss)).count());
-        if parts > 1 {
-            self.answer(key, |miss| is_part(miss));
+        let is_part = |miss: &Miss| {
+            (miss.others, miss.kind, miss.wanted.name) == (0, last.kind, last.wanted.name)
+                && !miss.named
+                && !miss.optional
+        };
+        let waiting = self.waiting.get_mut(&key).into_iter().flatten();
+        let mut parts: Vec<&mut Miss> = waiting.filter(|miss| is_part(miss)).collect();
+        if parts.len() > 1 && parts.is_sorted_by(|below, miss| below.wanted.above == miss.wanted.dir) {
+            for miss in &mut parts {
+                miss.optional = true;
+                self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
+            }
         }
     }
 
@@ -204,16 +256,23 @@ impl Searches {
         // The calls since the last success, if all of them tried the directory of this one.
         let mut run = waiting.iter().rev().take_while(|miss| miss.others == 0);
         let is_part = |miss: &Miss| {
-            miss.kind == kind && !miss.named && miss.wanted.name.is_some() && miss.wanted.dir == found.dir
+            miss.kind == kind
+                && !miss.named
+                && miss.wanted.name.is_some()
+                && (miss.wanted.dir, miss.wanted.spelling) == (found.dir, found.spelling)
         };
-        let alternative = kind == Kind::Open && found.name.is_some() && run.all(is_part);
-        self.answer(key, |miss| miss.is_answered(kind, &found) || alternative && miss.others == 0);
+        let may_be = kind == Kind::Open && found.name.is_some() && found.spelling.is_some() && !found.writes;
+        let alternative = may_be && run.all(is_part);
+        let now = self.now;
+        self.answer(key, |miss| miss.is_answered(kind, &found, now) || alternative && miss.others == 0);
         if kind == Kind::Exec {
             // Another program runs now.
-            return self.forget(key);
+            self.forget(key);
+            return;
         }
         let waiting = self.waiting.get_mut(&key).into_iter().flatten();
         waiting.for_each(|miss| miss.others = miss.others.saturating_add(1));
+        self.answer(key, |miss| miss.optional && miss.others > AFTERWARDS);
     }
 
     /// Removes the answered calls of a process.
@@ -222,7 +281,7 @@ impl Searches {
         let before = waiting.len();
         waiting.retain(|miss| {
             let answered = is_answered(miss);
-            if answered {
+            if answered && !miss.optional {
                 self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
             }
             !answered
@@ -247,24 +306,25 @@ impl Searches {
         self.all += 1;
     }
 
-    fn forget(&mut self, key: ProcessKey) {
-        self.all -= self.waiting.remove(&key).map_or(0, |waiting| waiting.len());
+    fn forget(&mut self, key: ProcessKey) -> Vec<Miss> {
+        let waiting = self.waiting.remove(&key).unwrap_or_default();
+        self.all -= waiting.len();
+        waiting
     }
 
-    /// Removes a process that ended. Returns the call that caused its exit.
-    fn exited(&mut self, process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
-        let waiting = self.waiting.remove(&process.key)?;
-        self.all -= waiting.len();
+    /// The call that caused an exit. `waiting`: what nothing answered.
+    fn exited(&mut self, waiting: &[Miss], process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
         match ended {
-            Ended::Code(0) => self.learn(&waiting),
-            Ended::Code(code) => return self.cause(&waiting, code, process, end),
+            Ended::Code(0) => self.learn(waiting),
+            Ended::Code(code) => return self.cause(waiting, code, process, end),
             Ended::Signal(_) => {}
         }
         None
     }
 
     fn cause(&self, waiting: &[Miss], code: u8, process: &Process, end: BootNanos) -> Option<Failure> {
-        let uncommon = |miss: &&Miss| miss.named || !self.is_common(miss);
+        let optional = waiting.iter().all(|miss| miss.optional);
+        let uncommon = |miss: &&Miss| miss.optional == optional && (miss.named || !self.is_common(miss));
         let mut last = waiting.iter().rfind(uncommon)?;
         if code == NOT_EXECUTABLE {
             // A walk of PATH continues after a file that it may not execute.
@@ -301,9 +361,27 @@ impl Searches {
 fn is_optional(path: &[u8]) -> bool {
     let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
     let below = [&b"/proc/"[..], b"/dev/", b"/etc/ld.so."].iter().any(|start| path.starts_with(start));
+    within || below || path.ends_with(b"logout") || is_hidden(path)
+}
+
+/// Whether the last name of a path, or the one before it, begins with a dot.
+fn is_hidden(path: &[u8]) -> bool {
     let hidden = |name: &[u8]| name.first() == Some(&b'.') && !matches!(name, b"." | b"..");
-    let mut names = path.rsplit(|byte| *byte == b'/').take(2);
-    within || below || path.ends_with(b"logout") || names.any(hidden)
+    path.rsplit(|byte| *byte == b'/').take(2).any(hidden)
+}
+
+/// Whether a process can fail for want of an optional file: a device, except the terminal, which every shell asks for, and a dot file
+/// of the working directory, such as `.env`. A name that ends in `rc` is that of preferences.
+fn can_matter(path: &[u8], cwd: &[u8]) -> bool {
+    let is_below = |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| dir.len() > 1 && rest.starts_with(b"/"));
+    let is_device = path.starts_with(b"/dev/") && path != b"/dev/tty";
+    is_device || is_hidden(path) && !path.ends_with(b"rc") && (!path.starts_with(b"/") || is_below(cwd))
+}
+
+/// What the spellings of a name share, its first word: `GNUmakefile` and `Makefile`, `zlib-uninstalled.pc` and `zlib.pc`.
+fn spelling(name: &[u8]) -> Vec<u8> {
+    let name = name.strip_prefix(b"GNU").unwrap_or(name);
+    name.iter().take_while(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -315,9 +393,9 @@ mod tests {
         let mut searches = Searches::default();
         let key = |tgid| ProcessKey { tgid: tracetui_shared::id::Tgid(tgid), start: Default::default() };
         for id in 0..3 * limits::SEARCH_CALLS as u64 {
-            let wanted = Wanted { whole: id, dir: id, name: Some(id) };
+            let wanted = Wanted { whole: id, name: Some(id), ..Wanted::default() };
             let (failure, time) = (Failure::of(id, -2), BootNanos(id));
-            let miss = Miss { failure, kind: Kind::Open, time, wanted, named: false, others: 0 };
+            let miss = Miss { failure, kind: Kind::Open, time, wanted, named: false, optional: false, others: 0 };
             searches.add(key(id as u32 % 1000), miss);
             assert_eq!(searches.all, searches.waiting.values().map(Vec::len).sum::<usize>());
             assert!(
@@ -325,7 +403,7 @@ mod tests {
                     && searches.waiting.values().all(|waiting| waiting.len() <= limits::SEARCH_OF_PROCESS)
             );
         }
-        (0..1000).for_each(|tgid| searches.forget(key(tgid)));
+        (0..1000).for_each(|tgid| drop(searches.forget(key(tgid))));
         assert_eq!(searches.all, 0);
     }
 }

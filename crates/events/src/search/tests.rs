@@ -411,3 +411,117 @@ fn a_no_is_routine_if_its_process_failed_in_nothing_and_its_parent_continued() {
     };
     check(failed, &[]);
 }
+
+fn opened(made: &mut Maker, path: &[u8], ret: i32, flags: i32) {
+    let record = OpenRecord { ret, flags: flags as u64, names_marks: mark::RACED, ..OpenRecord::default() };
+    made.event(Slot::OpenTp, 7, "x", &payload::open(record, b"", path));
+}
+
+#[test]
+fn a_refused_write_is_not_answered_by_a_read() {
+    for (flags, answered) in [(libc::O_RDONLY, &[][..]), (libc::O_WRONLY, &[0]), (libc::O_RDWR, &[0])] {
+        let make = |made: &mut Maker| {
+            opened(made, b"/etc/passwd", -13, libc::O_WRONLY);
+            opened(made, b"/etc/passwd", 3, flags);
+        };
+        check(make, answered);
+        causes(1 << 8, make, answered.is_empty().then_some(0));
+    }
+    // A program that may not be executed can be read.
+    let program = |made: &mut Maker, ret| {
+        exec(made, b"/a/x", ret);
+        made.open(7, "env", "/a/x", 3);
+    };
+    check(|made| program(made, -libc::EACCES), &[]);
+    check(|made| program(made, -libc::ENOEXEC), &[0]);
+}
+
+#[test]
+fn another_name_in_the_same_directory_is_no_answer() {
+    check(
+        |made| {
+            made.open(7, "app", "/srv/users.db", -2);
+            made.open(7, "app", "/srv/log.txt", 3);
+            // A log is no answer, whatever its name is.
+            opened(made, b"/srv/app.db", -2, libc::O_RDONLY);
+            opened(made, b"/srv/app.log", 3, libc::O_WRONLY);
+            made.open(7, "pkgconf", "/lib/zlib-uninstalled.pc", -2);
+            made.open(7, "pkgconf", "/lib/zlib.pc", 3);
+        },
+        &[4],
+    );
+}
+
+#[test]
+fn a_search_ends_in_time() {
+    let case = |others: u32, ns: u64| {
+        let make = move |made: &mut Maker| {
+            made.open(7, "x", "/a/app.conf", -2);
+            made.ns += ns;
+            (0..others).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
+            made.open(7, "x", "/b/app.conf", 3);
+        };
+        let mut made = Maker::default();
+        make(&mut made);
+        answered(&stored(&mut made).0)
+    };
+    assert_eq!((case(64, 0), case(0, 4_000_000_000)), (vec![0], vec![0]));
+    assert_eq!((case(65, 0), case(0, 6_000_000_000)), (vec![], vec![]));
+}
+
+#[test]
+fn only_directories_above_are_a_walk_up() {
+    let walk = |dirs: &'static [&str]| {
+        move |made: &mut Maker| dirs.iter().for_each(|dir| made.open(7, "x", &format!("{dir}/a.json"), -2))
+    };
+    check(walk(&["/srv/b", "/opt", ""]), &[]);
+    check(walk(&["/srv/b", ""]), &[]);
+    check(walk(&["/srv/b", "/srv", ""]), &[0, 1, 2]);
+    // If nothing else failed, the exit names it.
+    causes(1 << 8, walk(&["/srv/b", "/srv", ""]), Some(2));
+}
+
+#[test]
+fn an_exit_names_an_optional_file_that_alone_failed() {
+    let cause = |cwd: &[u8], path: &str, others: u32| {
+        let mut made = Maker::default();
+        let exec = payload::Exec { filename: b"/bin/app", argv: b"app\0", cwd, ..payload::Exec::default() };
+        made.event(Slot::ExecBtf, 7, "app", &exec.bytes());
+        made.open(7, "app", path, -2);
+        (0..others).for_each(|other| made.open(7, "app", &format!("/other/{other}"), 3));
+        made.exit(7, "app", 1 << 8);
+        let (store, cause) = stored(&mut made);
+        assert_eq!(answered(&store), [1]);
+        cause.map(|failure| failure.id)
+    };
+    for path in ["/dev/kvm", ".env", "/srv/app/.env", ".git/HEAD"] {
+        assert_eq!((cause(b"app\0srv\0", path, 2), cause(b"app\0srv\0", path, 3)), (Some(1), None), "{path}");
+    }
+    for path in ["/dev/tty", "/home/ana/.pgpass", ".sqliterc", "/etc/ld.so.preload", "/usr/share/locale/de/x.mo"] {
+        assert_eq!(cause(b"app\0srv\0", path, 0), None, "{path}");
+    }
+}
+
+#[test]
+fn a_connection_to_another_service_at_the_same_port_is_no_answer() {
+    let case = |first: &str, next: &str, ms: u64, others: u32| {
+        let mut made = Maker::default();
+        let connect = |made: &mut Maker, peer: &str, err: u16| {
+            let [local, peer] = ["10.0.0.5:9", peer].map(|text| text.parse().expect("a socket address"));
+            let of = payload::tcp(op::CONNECT, local, peer);
+            made.tcp(7, "app", TcpRecord { flags: flag::HAS_RET, outcome: outcome::DECIDED, err, ..of });
+        };
+        connect(&mut made, first, 111);
+        made.ns += ms * 1_000_000;
+        (0..others).for_each(|other| made.open(7, "app", &format!("/other/{other}"), 3));
+        connect(&mut made, next, 0);
+        !answered(&stored(&mut made).0).is_empty()
+    };
+    // The addresses of one name.
+    assert!(case("10.0.0.7:443", "10.0.0.8:443", 10, 0));
+    assert!(case("[2001:db8::1]:443", "10.0.0.8:443", 10, 2));
+    // Another name was looked up, or time passed, or one is this machine.
+    assert!(!case("10.0.0.7:443", "10.0.0.8:443", 10, 1));
+    assert!(!case("10.0.0.7:443", "10.0.0.8:443", 1_500, 0));
+    assert!(!case("127.0.0.1:5432", "10.0.0.8:5432", 10, 0));
+}
