@@ -21,6 +21,9 @@ pub const VERSION: u16 = 2;
 /// Bytes of a file header and of a block header.
 pub const HEADER: usize = 64;
 
+/// Bytes of the start of an index block ([`super::index::IndexHead`]).
+pub(super) const INDEX_HEAD: usize = 400;
+
 /// The kind of a frame that follows the last frame of each batch and has no payload. The pipeline processes whole batches, and
 /// facts about the host apply from a batch on. A replay therefore needs the same batches.
 pub const BATCH_END: u16 = 96;
@@ -191,7 +194,7 @@ impl From<Contents> for u16 {
 
 /// How the payload of a block is stored.
 pub(super) mod codec {
-    /// Uncompressed: index and summary.
+    /// Uncompressed: summaries, and early index blocks.
     pub(in crate::recording) const PLAIN: u16 = 0;
     pub(in crate::recording) const ZSTD: u16 = 1;
     /// In columns, then zstd.
@@ -200,6 +203,8 @@ pub(super) mod codec {
     pub(in crate::recording) const STREAM: u16 = 3;
     /// In rows, then a part of such a stream.
     pub(in crate::recording) const ROWS: u16 = 4;
+    /// An index block: its start uncompressed, so that a reader of many of them reads no more, then zstd.
+    pub(in crate::recording) const INDEX: u16 = 5;
 }
 
 /// The first 64 bytes of a block.
@@ -210,7 +215,8 @@ pub struct BlockHeader {
     pub magic: [u8; 4],
     /// [`Contents`].
     pub contents: u16,
-    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream, 4: in rows, then such a part.
+    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream, 4: in rows, then such a part,
+    /// 5: the start of an index block, then zstd.
     pub codec: u16,
     /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
     pub index: u64,
@@ -305,6 +311,12 @@ impl Unsealer {
                 Some(())
             }
             codec::ZSTD => decompress(&mut self.zstd, payload, plain, frames),
+            codec::INDEX => payload.split_at_checked(INDEX_HEAD).and_then(|(head, rest)| {
+                decompress(&mut self.zstd, rest, plain.saturating_sub(INDEX_HEAD), &mut self.columns)?;
+                frames.extend_from_slice(head);
+                frames.extend_from_slice(&self.columns);
+                Some(())
+            }),
             codec::COLUMNS => decompress(&mut self.zstd, payload, columns::most(plain), &mut self.columns)
                 .and_then(|()| self.decoder.decode(&self.columns, plain, frames)),
             codec::STREAM | codec::ROWS => {

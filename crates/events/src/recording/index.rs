@@ -3,7 +3,7 @@
 //! Index blocks follow the blocks that they describe. Each has skips to earlier index blocks, so that a few dozen reads find any of
 //! them. `docs/RECORDING.md` specifies them.
 
-use super::block::{BlockHeader, Contents, HEADER};
+use super::block::{BlockHeader, Contents, HEADER, INDEX_HEAD};
 use crate::frame::FrameRef;
 use crate::frame::host::{Counters, HostFrame};
 use crate::limits;
@@ -236,7 +236,8 @@ pub struct IndexHead {
     pub skips: [SkipEntry; SKIPS],
 }
 
-const _: () = assert!(size_of::<IndexEntry>() == 168 && size_of::<Totals>() == 288 && size_of::<IndexHead>() == 400);
+const _: () =
+    assert!(size_of::<IndexEntry>() == 168 && size_of::<Totals>() == 288 && size_of::<IndexHead>() == INDEX_HEAD);
 
 /// The end of a recording that ended properly.
 #[repr(C)]

@@ -173,17 +173,12 @@ impl Map {
         Ok(self.index_header(at)?.map(|header| (HEADER + header.padded()) as u64))
     }
 
-    /// The entries of the index block at an offset, without its filters and without a check of its checksum. For an overview.
+    /// The entries of the index block at an offset. Empty if it is damaged or there is none.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn index_entries(&self, at: u64) -> io::Result<Vec<IndexEntry>> {
-        let Some(head) = self.index_head(at)? else { return Ok(Vec::new()) };
-        let most = limits::INDEX_MAX / size_of::<IndexEntry>();
-        let mut bytes = vec![0; (head.entries as usize).min(most) * size_of::<IndexEntry>()];
-        let length = read_at(&self.file, at + (HEADER + size_of::<IndexHead>()) as u64, &mut bytes)?;
-        let entries = bytes[..length].chunks_exact(size_of::<IndexEntry>());
-        Ok(entries.filter_map(|bytes| IndexEntry::read_from_bytes(bytes).ok()).collect())
+        Ok(self.index_block(at)?.map_or_else(Vec::new, |block| block.entries))
     }
 
     /// The start of an index block, without a check of its checksum.
@@ -197,7 +192,8 @@ impl Map {
 
     fn index_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
         let index = |header: &BlockHeader| {
-            Contents::from(header.contents) == Contents::Index && header.stored as usize <= limits::INDEX_MAX
+            let size = header.stored.max(header.plain) as usize;
+            Contents::from(header.contents) == Contents::Index && size <= limits::INDEX_MAX
         };
         Ok(self.block_header(at)?.filter(index))
     }

@@ -1,6 +1,6 @@
 //! Frames as the blocks of a file.
 
-use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, codec, crc};
+use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, INDEX_HEAD, codec, crc};
 use super::index::IndexEntry;
 use super::rows;
 use crate::limits;
@@ -124,7 +124,20 @@ impl Sealer {
         Ok(self.block(entry, parts, codec::ZSTD, frames.len(), &self.packed))
     }
 
-    /// The bytes of an index block or of a summary.
+    /// The bytes of an index block.
+    ///
+    /// # Errors
+    /// If zstd cannot allocate memory.
+    pub(super) fn seal_index(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
+        let (head, rest) = payload.split_at(INDEX_HEAD);
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(rest.len()));
+        self.zstd.compress_to_buffer(rest, &mut self.packed)?;
+        let entry = IndexEntry { contents: Contents::Index.into(), first_ns: u64::MAX, ..IndexEntry::default() };
+        Ok(self.block(&entry, 1, codec::INDEX, payload.len(), &[head, &self.packed].concat()))
+    }
+
+    /// The bytes of a summary.
     pub(super) fn seal_plain(&self, contents: Contents, payload: &[u8]) -> Vec<u8> {
         let entry = IndexEntry { contents: contents.into(), first_ns: u64::MAX, ..IndexEntry::default() };
         self.block(&entry, 1, codec::PLAIN, payload.len(), payload)

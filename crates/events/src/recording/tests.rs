@@ -535,8 +535,8 @@ fn a_file_is_read_on_as_it_grows() {
     let (whole, _) = recording(3);
     let whole = locked(whole);
     let mut damaged = whole.clone();
-    let block = borders(&whole)[2];
-    damaged[block..block + 3000].fill(b'T');
+    let blocks = borders(&whole);
+    damaged[blocks[2]..blocks[3]].fill(b'T');
     for (name, bytes) in [("whole", &whole), ("damaged", &damaged)] {
         let expected = read(&bytes[..]);
         for step in [1 << 14, 99_991, 1 << 20] {

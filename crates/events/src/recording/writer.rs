@@ -210,7 +210,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn index(&mut self, payload: &[u8]) -> io::Result<()> {
-        let block = self.sealer.seal_plain(Contents::Index, payload);
+        let block = self.sealer.seal_index(payload)?;
         let offset = self.written;
         self.write(&block)?;
         self.indexer.written(offset);
