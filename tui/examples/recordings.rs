@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use tracetui_events::event::EventContext;
-use tracetui_events::frame::host::{FIRST_KIND, HostFrame};
+use tracetui_events::frame::host::{CounterChanges, Counters, FIRST_KIND, HostFrame};
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::block::{FileHeader, HEADER};
@@ -21,6 +21,7 @@ use tracetui_events::recording::keys::keys_of;
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -49,7 +50,7 @@ fn batches(file: &str) -> Result<Vec<Batch>> {
     Ok(batches)
 }
 
-/// Repeats a recording. Only its first part has the frames that begin a trace, and none has the last counters.
+/// Repeats a recording. Only its first part has the frames that begin a trace. At the end, the counters are as often as large.
 fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
     let batches = batches(from)?;
     let probed = || batches.iter().flat_map(Batch::frames).filter(|frame| frame.header.kind < FIRST_KIND);
@@ -89,6 +90,19 @@ fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
         }
         turn += 1;
     }
+    let mut counters = Counters::default();
+    for frame in batches.iter().flat_map(Batch::frames) {
+        if let Some(HostFrame::CounterChanges(changes)) = HostFrame::decode(&frame) {
+            counters.apply(&changes);
+        }
+    }
+    let mut last = CounterChanges { last: true, ..Counters::default().changes_to(&counters) };
+    last.changes.iter_mut().for_each(|change| change.value *= turn);
+    last.programs.iter_mut().for_each(|program| program.skips *= turn);
+    let mut batch = Batch::default();
+    HostFrame::CounterChanges(last).push(BootNanos(first + turn * length), &mut batch);
+    writer.batch(batch.bytes())?;
+    pipeline.feed(batch);
     let (mut out, written) = writer.end(&pipeline.state())?;
     out.flush()?;
     println!("{written} bytes, {events} events, {turn} times, {:.1} s", began.elapsed().as_secs_f64());
