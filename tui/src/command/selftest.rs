@@ -9,11 +9,12 @@ use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 use tracetui_events::event::{Body, Event};
-use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::HostFrame;
+use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_host::own_id::OwnId;
 use tracetui_live::Live;
 use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::exit::fact;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::via;
 use tracetui_shared::time::BootNanos;
@@ -63,6 +64,7 @@ impl SelfTest {
     pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
         self.release();
         let (mut seen, mut asked, mut refused, mut prepared) = (Vec::new(), false, false, false);
+        let mut sent = false;
         let began = Instant::now();
         let mut batch = Batch::default();
         loop {
@@ -70,6 +72,11 @@ impl SelfTest {
             let _ = live.wait(Duration::from_millis(50), false, None);
             batch.clear();
             live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX));
+            let of_child = |frame: &FrameRef<'_>| frame.header.ppid.0 == self.tgid();
+            sent |= batch.frames().filter(of_child).any(|frame| match Event::decode(&frame).map(|event| event.body) {
+                Ok(Body::Exit(exit)) => exit.record.facts & fact::SENT != 0,
+                _ => false,
+            });
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
                 // Some programs make no event, but another program reports everything only with them. A refused request must not
@@ -101,6 +108,7 @@ impl SelfTest {
         programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
         programs.extend(["uring_refused_btf", "uring_refused_tp"].iter().filter(|_| refused));
         programs.extend(prepared.then_some("exec_bprm_multi"));
+        programs.extend(sent.then_some("signal_btf"));
         // These report only what other programs missed.
         let tcp = [Slot::TcpState, Slot::TcpStateTp].iter().any(|slot| seen.contains(slot));
         let quiet = ["tcp_destroy_btf", "tcp_destroy_tp", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
@@ -158,7 +166,7 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         connect();
         by_ring(root);
         match libc::fork() {
-            0 => libc::_exit(0),
+            0 => libc::kill(libc::getpid(), libc::SIGKILL),
             child => libc::waitpid(child, std::ptr::null_mut(), 0),
         };
         libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), environment.as_ptr());
