@@ -34,6 +34,7 @@ fn linked(pid: i32) -> BTreeSet<String> {
 fn purpose(program: &str) -> &'static str {
     match program {
         "exit_btf" | "exit_tp" => "exits",
+        "signal_btf" => "senders of signals",
         "exec_btf" | "exec_tp" => "execs",
         "fork_btf" | "fork_multi" => "forks",
         "exec_bprm_multi" => "interpreters",
@@ -78,6 +79,9 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
     assert!(uring || !rings || release() < (5, 19), "{args:?}: io_uring is missing: {programs:?}");
     let states = served.remove("states of connections");
     assert_eq!(states, calls.contains(&"tcp"), "{args:?}: {programs:?}");
+    let senders = served.remove("senders of signals");
+    let exits = args.iter().any(|arg| arg.contains("exit")) || calls.len() > 1;
+    assert_eq!(senders, exits, "{args:?}: {programs:?}");
     let interpreters = served.remove("interpreters");
     assert!(!interpreters || calls.contains(&"failed execs"), "{args:?}: no execs are wanted: {programs:?}");
     // One program serves all calls where it is the best, unless nothing of it is wanted.

@@ -64,7 +64,10 @@ fn check_parquet(file: &str, out: &str, lines: &[Value]) {
                 ("host", _) => host.trim().into(),
                 ("boot_id", _) => boot_id.trim().into(),
                 ("time" | "user", _) => continue,
-                (name, line) => line.get(name).cloned().unwrap_or_default(),
+                (name, line) => {
+                    let inner = || line.get("killed_by")?.get(name.strip_prefix("killed_by_")?);
+                    line.get(name).or_else(inner).cloned().unwrap_or_default()
+                }
             };
             // Objects of bpf events are tested with made events.
             if !name.starts_with("prog_") && !name.starts_with("attach_") {
