@@ -5,6 +5,7 @@
 
 mod abi;
 pub mod bpf;
+pub mod cgroup;
 pub mod connection;
 pub mod describe;
 pub mod exec;
