@@ -99,7 +99,7 @@ fn host() -> Batch {
     push(HostFrame::User(User { uid: Uid(1000), name: "ana".into() }));
     for id in 0..200 {
         let path = format!("/user.slice/user-1000.slice/user@1000.service/app.slice/app-{id}.scope").into_bytes();
-        push(HostFrame::Cgroup(Cgroup { id: CgroupId(id), path }));
+        push(HostFrame::Cgroup(Cgroup { id: CgroupId(id), path, container: None }));
     }
     for pid in 1..400 {
         push(HostFrame::ProcessSeed(ProcessSeed { tgid: Tgid(pid), ..ProcessSeed::default() }));

@@ -133,7 +133,7 @@ fn events() -> Batch {
     let mut made = Maker::default();
     made.host(&HostFrame::Clock(Clock { offset_ns: 1 << 60 }));
     made.host(&HostFrame::User(User { uid: Uid(0), name: "root".into() }));
-    made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/a/b.scope".to_vec() }));
+    made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/a/b.scope".to_vec(), container: None }));
     made.like.cgroup = CgroupId(5);
     made.exec(7, "make", &["make", "-j8", "\u{202e}"], 0);
     made.fork(7, "make", 8);

@@ -259,7 +259,11 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
     for round in 0..2 {
         checked.churn("cgroups", 20_000, |churn, i| {
             let path = format!("/{round}/{i}/{}", "c".repeat((i as usize * 7) % 3000)).into_bytes();
-            churn.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(u64::from(round * 100_000 + i)), path }));
+            churn.host(&HostFrame::Cgroup(Cgroup {
+                id: CgroupId(u64::from(round * 100_000 + i)),
+                path,
+                container: None,
+            }));
         });
         checked.churn("execs of 2 MiB", 200, |churn, _| long_exec(churn));
         checked.churn("processes with long names", 3_000, |churn, _| {

@@ -248,7 +248,7 @@ impl Story {
             }
             Happens::Cgroup { id, name } => {
                 let path = format!("/cgroup-{name}").into_bytes();
-                maker.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(id), path }));
+                maker.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(id), path, container: None }));
             }
             Happens::User { uid, name } => {
                 maker.host(&HostFrame::User(User { uid: Uid(uid), name: format!("user{name}") }));

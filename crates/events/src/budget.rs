@@ -87,10 +87,11 @@ impl Budget {
     }
 }
 
-/// Bytes for a cgroup with this path: in [`World`](crate::enrich::World), and in the feed, which tracks the known
+/// Bytes for a cgroup with texts of this length: in [`World`](crate::enrich::World), and in the feed, which tracks the known
 /// cgroups.
-pub fn cgroup_bytes(path: &[u8]) -> usize {
-    Fifo::<CgroupId, Box<[u8]>>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + path.len() + 16
+pub fn cgroup_bytes(texts: usize) -> usize {
+    // In `World` a path and a pointer.
+    Fifo::<CgroupId, [usize; 3]>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + texts + 16
 }
 
 /// Makes the allocator return large freed blocks to the system immediately, so that memory for long arguments is

@@ -1,5 +1,6 @@
 //! The capture filter: compiled from the filter language, installed by the source.
 
+use crate::frame::host::Cgroup;
 use crate::limits;
 use std::sync::Arc;
 use tracetui_shared::capture::{Capture, CommGlobs};
@@ -24,28 +25,27 @@ pub struct CaptureFilter {
     /// Roots of the trees that [`tracetui_shared::capture::test::TREE`] passes: the processes that have these ids when
     /// the filter is set.
     pub trees: Vec<u32>,
-    /// Conditions on the paths of cgroups, for [`tracetui_shared::capture::test::CGROUP`]. A cgroup passes if one of
-    /// them holds.
+    /// Conditions on cgroups, for [`tracetui_shared::capture::test::CGROUP`]. A cgroup passes if all of them hold.
     pub cgroups: Vec<CgroupTest>,
 }
 
-type PathTest = dyn Fn(&[u8]) -> bool + Send + Sync;
+type Holds = dyn Fn(&Cgroup) -> bool + Send + Sync;
 
-/// A condition on the path of a cgroup.
+/// A condition on the path of a cgroup, or on its unit or container.
 #[derive(Clone)]
 pub struct CgroupTest {
     text: Box<[u8]>,
-    holds: Arc<PathTest>,
+    holds: Arc<Holds>,
 }
 
 impl CgroupTest {
     /// A condition and its source text. Two conditions are equal if their texts are.
-    pub fn new(text: &[u8], holds: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> CgroupTest {
+    pub fn new(text: &[u8], holds: impl Fn(&Cgroup) -> bool + Send + Sync + 'static) -> CgroupTest {
         CgroupTest { text: text.into(), holds: Arc::new(holds) }
     }
 
-    pub fn holds(&self, path: &[u8]) -> bool {
-        (self.holds)(path)
+    pub fn holds(&self, cgroup: &Cgroup) -> bool {
+        (self.holds)(cgroup)
     }
 }
 

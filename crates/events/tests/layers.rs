@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 const ORDER: [&str; 22] = [
     "fifo",
     "limits",
-    "capture",
     "budget",
     "text",
     "frame",
+    "capture",
     "synthetic",
     "symbols",
     "bpf",

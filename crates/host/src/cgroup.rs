@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
-use tracetui_events::budget::{Budget, cgroup_bytes};
+use tracetui_events::budget::Budget;
 use tracetui_events::event::ROOT_CGROUP;
 use tracetui_events::fifo::Fifo;
 use tracetui_events::frame::host::Cgroup;
@@ -149,13 +149,14 @@ impl CgroupResolver {
     /// [`limits::CGROUPS_SHARE`]). [`look_up`](Self::look_up) finds the others.
     pub fn tree(&self) -> (Vec<Cgroup>, bool) {
         let root = self.dir.metadata().map(|meta| CgroupId(meta.ino()));
-        let mut found: Vec<_> = root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b"") }).collect();
+        let mut found: Vec<_> =
+            root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b""), container: None }).collect();
         let mut waiting = VecDeque::from([Vec::new()]);
         let mut bytes = 0;
         while let Some(parent) = waiting.pop_front() {
             for (id, path) in children(&self.dir, &parent) {
-                let cgroup = Cgroup { id, path: self.mount.path_of(&path) };
-                bytes += cgroup_bytes(&cgroup.path);
+                let cgroup = Cgroup { id, path: self.mount.path_of(&path), container: None };
+                bytes += cgroup.bytes();
                 if found.len() >= limits::CGROUPS || bytes > self.room {
                     return (found, false);
                 }
@@ -169,6 +170,11 @@ impl CgroupResolver {
     /// The directory of a cgroup of [`tree`](Self::tree); `None` if it is not below the mount, or was removed.
     pub fn open_dir(&self, path: &[u8]) -> Option<OwnedFd> {
         open_cgroup(&self.dir, path.strip_prefix(self.mount.root.as_slice())?).ok()
+    }
+
+    /// The directory of the hierarchy, and the path of the cgroup there.
+    pub(super) fn top(&self) -> (&File, &[u8]) {
+        (&self.dir, &self.mount.root)
     }
 
     /// Looks up the cgroup of an unknown id from an event. `None` if it was removed. Such ids are remembered, so that
@@ -190,7 +196,7 @@ impl CgroupResolver {
             self.vanished.insert(id, (), 0);
             self.vanished.evict(VANISHED, 0);
         }
-        path.map(|path| Cgroup { id, path })
+        path.map(|path| Cgroup { id, path, container: None })
     }
 
     /// The path of a cgroup that was opened by handle. After the first refusal, a walk finds the cgroups.
@@ -225,7 +231,7 @@ impl CgroupResolver {
 }
 
 /// The directory of a cgroup, by its path below the mount (`/a/b`, or empty).
-fn open_cgroup(mount: &File, below: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn open_cgroup(mount: &File, below: &[u8]) -> io::Result<OwnedFd> {
     let below = Path::new(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)));
     open_below(mount, below, OFlags::RDONLY | OFlags::DIRECTORY)
 }
@@ -451,8 +457,8 @@ mod tests {
                 _ => resolver.by_handle = Access::Refused,
             }
             resolver.walked = None;
-            assert_eq!(resolver.look_up(id), Some(Cgroup { id, path: path.clone() }), "{access}");
-            assert!(resolver.seed().contains(&Cgroup { id, path }));
+            assert_eq!(resolver.look_up(id), Some(Cgroup { id, path: path.clone(), container: None }), "{access}");
+            assert!(resolver.seed().contains(&Cgroup { id, path, container: None }));
             drop(made);
             resolver.found.clear();
             assert_eq!(resolver.look_up(id), None, "{access:?}");

@@ -253,9 +253,10 @@ impl CaptureMaps {
         !self.filter.cgroups.is_empty()
     }
 
-    /// Adds a cgroup if the filter contains its path.
+    /// Adds a cgroup if it passes the filter. One that was added stays if its container turns out to be another: the
+    /// display filter hides it.
     pub(super) fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
-        if self.filter.cgroups.iter().any(|test| test.holds(&cgroup.path)) {
+        if self.filter.cgroups.iter().all(|test| test.holds(cgroup)) {
             self.cgroups.insert(cgroup.id.0, 1, 0)?;
         }
         Ok(())
@@ -274,8 +275,8 @@ impl CaptureMaps {
             self.name_cgroup(cgroup)?;
         }
         let wanted = |id: &u64| {
-            let path = all.iter().find(|cgroup| cgroup.id.0 == *id).map(|cgroup| &cgroup.path);
-            path.is_some_and(|path| self.filter.cgroups.iter().any(|test| test.holds(path)))
+            let found = all.iter().find(|cgroup| cgroup.id.0 == *id);
+            found.is_some_and(|cgroup| self.filter.cgroups.iter().all(|test| test.holds(cgroup)))
         };
         let gone: Vec<u64> = old.into_iter().filter(|id| !NAMELESS_CGROUPS.contains(id) && !wanted(id)).collect();
         Ok(remove(&mut self.cgroups, gone.into_iter())?)

@@ -9,14 +9,14 @@ use super::inspector::Inspector;
 use crate::feed::{Control, FrameSender, Source};
 use crate::wake::Waker;
 use std::time::{Duration, Instant};
-use tracetui_events::budget::{Budget, cgroup_bytes};
+use tracetui_events::budget::Budget;
 use tracetui_events::fifo::Fifo;
-use tracetui_events::frame::host::{Counters, HostFrame, ProgramSkips};
+use tracetui_events::frame::host::{Cgroup, Counters, HostFrame, ProgramSkips};
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::limits;
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::priority::{is_lent, raise_priority};
-use tracetui_host::{cgroup::CgroupResolver, clock};
+use tracetui_host::{cgroup::CgroupResolver, clock, container::Containers};
 use tracetui_shared::header::flag;
 use tracetui_shared::id::{CgroupId, KernelAddr};
 use tracetui_shared::kind::{Kind, Slot};
@@ -55,6 +55,7 @@ pub struct LiveSource {
     live: Live,
     inspector: Option<Inspector>,
     cgroups: Option<CgroupResolver>,
+    containers: Option<Containers>,
     known_cgroups: Fifo<CgroupId, ()>,
 }
 
@@ -64,10 +65,11 @@ impl LiveSource {
         live: Live,
         inspector: Option<Inspector>,
         cgroups: Option<CgroupResolver>,
+        containers: Option<Containers>,
         first: &[Batch],
         budget: Budget,
     ) -> LiveSource {
-        LiveSource { live, inspector, cgroups, known_cgroups: known_cgroups(first, budget) }
+        LiveSource { live, inspector, cgroups, containers, known_cgroups: known_cgroups(first, budget) }
     }
 }
 
@@ -82,12 +84,13 @@ impl Source for LiveSource {
         if enter(Role::Ring { inspector }).is_err() {
             return;
         }
-        let LiveSource { live, inspector, cgroups, known_cgroups } = self;
+        let LiveSource { live, inspector, cgroups, containers, known_cgroups } = self;
         let reader = Reader {
             live,
             inspector,
             out,
             cgroups,
+            containers,
             last_cgroup: CgroupId(0),
             known_cgroups,
             clock_offset: i64::MIN,
@@ -167,6 +170,7 @@ struct Reader {
     inspector: Option<Inspector>,
     out: FrameSender,
     cgroups: Option<CgroupResolver>,
+    containers: Option<Containers>,
     last_cgroup: CgroupId,
     /// The cgroups that the pipeline knows. The pipeline evicts by the same rule
     /// ([`World::apply_host`](tracetui_events::enrich::World::apply_host)).
@@ -380,16 +384,29 @@ impl Reader {
             if self.known_cgroups.contains(id) {
                 continue;
             }
-            let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(*id)) else { continue };
-            self.known_cgroups.insert(*id, (), cgroup_bytes(&cgroup.path));
-            if self.live.asks_for_cgroups() {
-                // An error means that the kernel side passes fewer events than it should. The display filter hides none
-                // of the events that pass.
-                let _ = self.live.capture.name_cgroup(&cgroup);
+            let found = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(*id));
+            let Some(mut cgroup) = found else { continue };
+            self.containers.iter_mut().for_each(|containers| containers.name(&mut cgroup));
+            self.name_cgroup(cgroup, batch);
+        }
+        while let Some(cgroup) = self.containers.as_mut().and_then(Containers::late) {
+            // An evicted one is looked up again.
+            if self.known_cgroups.contains(&cgroup.id) {
+                self.name_cgroup(cgroup, batch);
             }
-            HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
         }
         self.forget_cgroups();
+    }
+
+    /// Adds a cgroup, or a known one again after its container was found.
+    fn name_cgroup(&mut self, cgroup: Cgroup, batch: &mut Batch) {
+        self.known_cgroups.insert(cgroup.id, (), cgroup.bytes());
+        if self.live.asks_for_cgroups() {
+            // An error means that the kernel side passes fewer events than it should. The display filter hides none
+            // of the events that pass.
+            let _ = self.live.capture.name_cgroup(&cgroup);
+        }
+        HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
     }
 
     /// Evicts the oldest cgroups above the limits, here and in the kernel. A path is added again at the next event of
@@ -436,7 +453,7 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     let mut known = Fifo::default();
     for frame in batches.iter().flat_map(Batch::frames) {
         if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
-            known.insert(cgroup.id, (), cgroup_bytes(&cgroup.path));
+            known.insert(cgroup.id, (), cgroup.bytes());
             while known.evict(limits::CGROUPS, budget.share(limits::CGROUPS_SHARE)).is_some() {}
         }
     }
@@ -486,7 +503,7 @@ mod tests {
         let mut batch = Batch::default();
         for id in 0..1000u64 {
             let path = "/p".repeat(1 + id as usize * 7 % 50).into_bytes();
-            HostFrame::Cgroup(Cgroup { id: CgroupId(id), path }).push(BootNanos(1), &mut batch);
+            HostFrame::Cgroup(Cgroup { id: CgroupId(id), path, container: None }).push(BootNanos(1), &mut batch);
         }
         let batches = [batch];
         let known = known_cgroups(&batches, budget);

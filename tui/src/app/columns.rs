@@ -40,6 +40,9 @@ columns! {
         Detail "detail" "DETAIL",
         Cwd "cwd" "CWD",
         Cgroup "cgroup" "CGROUP",
+        Unit "unit" "UNIT",
+        Container "container" "CONTAINER",
+        Pod "pod" "POD",
     }
     // The command follows, in any choice.
     TreeColumn {
@@ -193,7 +196,7 @@ mod tests {
         keys(&mut app, "jjjjj ");
         assert!(shown(&app).contains(&"detail") && app.screen.message().is_some());
         keys(&mut app, "jjjjjjjjj ");
-        assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail", "cgroup"]);
+        assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail", "pod"]);
         // The other views keep their columns.
         keys(&mut app, "\x1b2");
         assert_eq!(app.screen.columns.of(app.views.shown), None);

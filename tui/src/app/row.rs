@@ -32,6 +32,11 @@ impl Column {
             Column::Cgroup => {
                 out.part(Role::Quiet, |out| out.extend_from_slice(&field(seen, "cgroup").text().unwrap_or_default()));
             }
+            Column::Unit => {
+                out.part(Role::Quiet, |out| out.extend_from_slice(&field(seen, "unit").text().unwrap_or_default()));
+            }
+            Column::Container => out.part(Role::Quiet, |out| container(seen, out)),
+            Column::Pod => out.part(Role::Quiet, |out| pod(seen, out)),
         }
     }
 }
@@ -113,6 +118,23 @@ fn cwd(seen: &EventContext<'_>, out: &mut Vec<u8>) {
         (Some(cwd), _) => cwd.write(out),
         (None, Some(process)) => out.extend_from_slice(&process.image.cwd),
         (None, None) => {}
+    }
+}
+
+/// Appends the name of the container, or the id if the name is not known.
+pub(crate) fn container(seen: &EventContext<'_>, out: &mut Vec<u8>) {
+    if let (Value::Object, Some(found)) = (field(seen, "container"), seen.world.container(seen.event.header.cgroup)) {
+        out.extend_from_slice(if found.name.is_empty() { &found.id } else { &found.name });
+    }
+}
+
+/// Appends `NAMESPACE/NAME` of the pod, or its uid.
+fn pod(seen: &EventContext<'_>, out: &mut Vec<u8>) {
+    if let (Value::Object, Some(found)) = (field(seen, "pod"), seen.world.container(seen.event.header.cgroup)) {
+        match found.pod_name.is_empty() {
+            true => out.extend_from_slice(&found.pod_uid),
+            false => out.extend_from_slice(&[&found.pod_namespace, b"/".as_slice(), &found.pod_name].concat()),
+        }
     }
 }
 

@@ -568,6 +568,12 @@ pub struct FilterArgs {
     /// Cgroup paths
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
+    /// systemd units; those of a user as user@UID.service/NAME
+    #[arg(long, value_name = "GLOB")]
+    pub unit: Vec<String>,
+    /// Names or ids of containers
+    #[arg(long, value_name = "GLOB")]
+    pub container: Vec<String>,
     #[arg(long, value_name = "LIST", help = help::kinds(), value_parser = Offering(StringValueParser::new(), kind_words), hide_possible_values = true)]
     pub kind: Vec<String>,
     /// Only failures: an error, a signal or a nonzero exit code
@@ -580,8 +586,8 @@ pub struct FilterArgs {
 
 impl From<&FilterArgs> for tracetui_events::filter::FilterOptions {
     fn from(typed: &FilterArgs) -> tracetui_events::filter::FilterOptions {
-        let FilterArgs { pid, tree, comm, uid, cgroup, kind, failed, filter } = typed.clone();
-        tracetui_events::filter::FilterOptions { pid, tree, comm, uid, cgroup, kind, failed, filter }
+        let FilterArgs { pid, tree, comm, uid, cgroup, unit, container, kind, failed, filter } = typed.clone();
+        tracetui_events::filter::FilterOptions { pid, tree, comm, uid, cgroup, unit, container, kind, failed, filter }
     }
 }
 

@@ -84,7 +84,7 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
         Column::Pid | Column::Ppid => pid,
         Column::User | Column::Comm => 8,
         Column::Result => RESULT,
-        Column::Cwd | Column::Cgroup => WHERE,
+        Column::Cwd | Column::Cgroup | Column::Unit | Column::Container | Column::Pod => WHERE,
         Column::Detail => 0,
     };
     // The last column needs no space after it.
@@ -457,7 +457,7 @@ fn cell(column: Column, seen: &EventContext<'_>, columns: &Widths) -> Cell {
 fn piece(column: Column, role: Role, raw: &[u8], cells: usize, app: &App, theme: Theme) -> Piece {
     let text = match column {
         Column::Detail => text::value_in(raw, theme.charset, 4096.max(app.events().sideways + cells)),
-        Column::Cwd | Column::Cgroup => {
+        Column::Cwd | Column::Cgroup | Column::Unit | Column::Container | Column::Pod => {
             text::cut_middle(&text::value_in(raw, theme.charset, 4096), cells, theme.charset)
         }
         _ => text::value_in(raw, theme.charset, cells.max(RESULT * 4)),

@@ -92,7 +92,7 @@ fn trace(name: &[u8]) -> Maker {
     let text = String::from_utf8_lossy(name).replace('\u{fffd}', "?");
     made.host(&HostFrame::Host(Host { name: text.clone(), kernel: text.clone(), ..Host::default() }));
     made.host(&HostFrame::User(User { uid: Uid(1000), name: text.clone() }));
-    made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: [b"/", name].concat() }));
+    made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: [b"/", name].concat(), container: None }));
     made.like.cgroup = CgroupId(5);
     let argument = [name, b"\0"].concat();
     for pid in [1, 300] {

@@ -465,7 +465,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         assert_eq!(held & (CAP_SYS_ADMIN | CAP_NET_ADMIN), admin, "{name} of {process}");
         let sees_others = inspects || ["scan", "lookups", "why"].contains(&name);
         assert_eq!(held & CAP_SYS_PTRACE != 0, sees_others, "{name}");
-        let reads_all = sees_others || ["cgroups", "pins"].contains(&name);
+        let reads_all = sees_others || ["cgroups", "containers", "pins"].contains(&name);
         assert_eq!(held & CAP_DAC_READ_SEARCH != 0, reads_all, "{name}");
         let Some((tried, changed)) =
             try_all(thread.tid, &file, victim.pid()).zip(change_interface(thread.tid, process))
@@ -491,7 +491,18 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         let reads_shadow = reads_all && name != "cgroups" || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
-    for thread in ["tracetui", "source", "cgroups", "lookups", "inspector", "requests", "sockets", "streams", "pins"] {
+    for thread in [
+        "tracetui",
+        "source",
+        "cgroups",
+        "containers",
+        "lookups",
+        "inspector",
+        "requests",
+        "sockets",
+        "streams",
+        "pins",
+    ] {
         assert!(checked.iter().any(|name| name == thread), "{thread} was not checked: {checked:?}");
     }
     assert!(!Path::new(&format!("{file}.new")).exists());

@@ -7,11 +7,11 @@ mod state;
 pub mod symbols;
 
 use crate::bpf::Via;
-use crate::budget::{Budget, cgroup_bytes};
+use crate::budget::Budget;
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, Event, ROOT_CGROUP, Tables};
 use crate::fifo::Fifo;
-use crate::frame::host::{BpfAttachment, Counters, Host, HostFrame, KernelSymbol, Probe};
+use crate::frame::host::{BpfAttachment, Cgroup, Container, Counters, Host, HostFrame, KernelSymbol, Probe};
 use crate::frame::state::Told;
 use crate::limits;
 use crate::terminal::Terminal;
@@ -33,7 +33,8 @@ pub struct World {
     groups: FxHashMap<Gid, String>,
     /// Bytes of the names of users and groups.
     accounts: usize,
-    cgroups: Fifo<CgroupId, Box<[u8]>>,
+    cgroups: Fifo<CgroupId, KnownCgroup>,
+    cgroups_told: u64,
     cgroups_evicted: u64,
     probes: Vec<Probe>,
     counters: Counters,
@@ -45,6 +46,12 @@ pub struct World {
     /// Whether the output is not followed.
     without_terminal: bool,
     budget: Budget,
+}
+
+#[derive(Debug)]
+struct KnownCgroup {
+    path: Box<[u8]>,
+    container: Option<Box<Container>>,
 }
 
 /// Bytes of a user or group beside its name: its place in the table, which may be less than half full, and the overhead
@@ -83,8 +90,11 @@ impl World {
                 }
             }
             HostFrame::Cgroup(cgroup) => {
-                let bytes = cgroup_bytes(&cgroup.path);
-                self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
+                let bytes = cgroup.bytes();
+                let Cgroup { id, path, container } = cgroup;
+                let known = KnownCgroup { path: path.into(), container: container.map(Box::new) };
+                self.cgroups.insert(id, known, bytes);
+                self.cgroups_told += 1;
                 // The feed evicts by the same rule, so it knows which paths are known here.
                 while self.cgroups.evict(limits::CGROUPS, self.budget.share(limits::CGROUPS_SHARE)).is_some() {
                     self.cgroups_evicted += 1;
@@ -199,7 +209,7 @@ impl World {
             && attachment.target.first() == Some(&b'/')
             && attachment.via == Via::ProgAttach as u8
         {
-            let here = self.cgroups.iter().filter(|(_, path)| ***path == *attachment.target);
+            let here = self.cgroups.iter().filter(|(_, known)| *known.path == *attachment.target);
             attachment.cgroup = here.last().map_or(CgroupId(0), |(id, _)| *id);
         }
     }
@@ -263,8 +273,8 @@ impl Tables for World {
 
     fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
         match self.cgroups.get(&id) {
-            Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
-            Some(path) => Some(path),
+            Some(known) if &*known.path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
+            Some(known) => Some(&known.path),
             // Its path is known where no v2 hierarchy could be read.
             None if id == ROOT_CGROUP && !process.cgroup.is_empty() => Some(&process.cgroup),
             None => None,
@@ -273,6 +283,14 @@ impl Tables for World {
 
     fn knows_cgroups(&self) -> bool {
         self.cgroups_evicted > 0 || self.cgroups.iter().next().is_some()
+    }
+
+    fn container(&self, id: CgroupId) -> Option<&Container> {
+        self.cgroups.get(&id)?.container.as_deref()
+    }
+
+    fn cgroups_told(&self) -> u64 {
+        self.cgroups_told
     }
 
     fn user(&self, uid: Uid) -> Option<&str> {
@@ -284,7 +302,7 @@ impl Tables for World {
     }
 
     fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]> {
-        self.cgroups.get(&id).map(|path| &**path)
+        self.cgroups.get(&id).map(|known| &*known.path)
     }
 
     fn own_pid_ns(&self) -> NsInum {

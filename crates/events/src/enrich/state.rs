@@ -23,8 +23,9 @@ impl World {
         let mut groups: Vec<_> = self.groups.iter().collect();
         groups.sort();
         groups.into_iter().for_each(|(gid, name)| push(HostFrame::Group(Group { gid: *gid, name: name.clone() })));
-        for (id, path) in self.cgroups.iter() {
-            push(HostFrame::Cgroup(Cgroup { id: *id, path: path.to_vec() }));
+        for (id, known) in self.cgroups.iter() {
+            let container = known.container.as_deref().cloned();
+            push(HostFrame::Cgroup(Cgroup { id: *id, path: known.path.to_vec(), container }));
         }
         self.probes.iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
         self.bpf.write_state(since, out);

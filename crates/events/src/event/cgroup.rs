@@ -2,7 +2,7 @@
 //!
 //! Whoever may write to a directory of the hierarchy can create a cgroup with any name. The part of a path up to the
 //! first unit is the system manager's. What follows is a claim: [`Unit`] therefore keeps both apart, and a container
-//! should be shown only after a check.
+//! is shown only if the trace has checked it ([`frame::host::Container`](crate::frame::host::Container)).
 
 /// The longest name of a unit in systemd (`UNIT_NAME_MAX`).
 const UNIT_MAX: usize = 255;

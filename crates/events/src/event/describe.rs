@@ -1,10 +1,12 @@
 //! The name, the description and the getter of every field. Filter fields, JSON keys, CSV columns, the detail pane and
 //! the documentation are derived from these tables.
 
+use super::cgroup::{self, Unit};
 use super::stack::Stack;
 use super::{Body, Components, EventContext};
 use crate::bpf::Words;
 use crate::bpf::place::AttachPoint;
+use crate::frame::host::Container;
 use crate::text::time;
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -73,6 +75,8 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// Two texts from outside with a colon between them.
     Pair(&'a [u8], &'a [u8]),
+    /// A systemd unit.
+    Unit(Unit<'a>),
     /// An attach point in words.
     AttachPoint(AttachPoint),
     Path(Components<'a>),
@@ -119,6 +123,7 @@ impl<'a> Value<'a> {
             Value::Uint(n) => out.extend_from_slice(n.to_string().as_bytes()),
             Value::Bool(b) => return Some(Cow::Borrowed(if *b { b"true" } else { b"false" })),
             Value::Pair(a, b) => out.extend_from_slice(&[a, b":".as_slice(), b].concat()),
+            Value::Unit(unit) => unit.write(&mut out),
             Value::AttachPoint(point) => out.extend_from_slice(point.to_string().as_bytes()),
             Value::Path(names) => names.write(&mut out),
             Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
@@ -323,14 +328,7 @@ pub const COMMON: &[Field] = &[
         "cgroup",
         Shape::Text,
         "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, the path of the name=systemd cgroup.",
-        |s| match s.process {
-            None => Value::Null,
-            Some(process) => match s.world.cgroup(s.event.header.cgroup, process) {
-                Some(path) => Value::Bytes(path),
-                None if s.event.body.is_by_id() || !s.world.knows_cgroups() => Value::Unknown(Why::NotCollected),
-                None => Value::Unknown(Why::Vanished),
-            },
-        },
+        |s| of_cgroup(s, Value::Bytes),
     ).with(props::THREAD | props::LIFE | props::TRACK | props::LACKS | props::BYTES),
     Field::new(
         "start_ns",
@@ -356,6 +354,89 @@ pub const COMMON: &[Field] = &[
             nonzero(s, header.ns_pid.0)
         },
     ).with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS),
+    Field::new(
+        "unit",
+        Shape::Text,
+        "The systemd unit, from the path of the cgroup. A unit in a container or of a user's manager stands after the outer unit (`user@1000.service/app.service`): whoever runs that manager chose its name.",
+        |s| of_cgroup(s, |path| cgroup::unit(path).map_or(Value::Null, Value::Unit)),
+    ).with(props::THREAD | props::LIFE | props::LACKS | props::BYTES | props::LATER),
+    Field {
+        sub: CONTAINER,
+        ..Field::new(
+            "container",
+            Shape::Object,
+            "The container, from the path of the cgroup; not_collected if neither root gave the cgroup its name nor the files of the user who did have the container.",
+            |s| of_container(s, |c| if c.id.is_empty() { Value::Null } else { Value::Object }),
+        )
+    }.with(props::THREAD | props::LIFE | props::LACKS | props::LATER),
+    Field {
+        sub: POD,
+        ..Field::new(
+            "pod",
+            Shape::Object,
+            "The pod of Kubernetes, from the path of the cgroup and the files of the container.",
+            |s| of_container(s, |c| if c.pod_uid.is_empty() && c.pod_name.is_empty() { Value::Null } else { Value::Object }),
+        )
+    }.with(props::THREAD | props::LIFE | props::LACKS | props::LATER),
+];
+
+/// What the path of the cgroup says; the reason, if the path is not known.
+fn of_cgroup<'a>(seen: &EventContext<'a>, say: impl FnOnce(&'a [u8]) -> Value<'a>) -> Value<'a> {
+    let Some(process) = seen.process else { return Value::Null };
+    match seen.world.cgroup(seen.event.header.cgroup, process) {
+        Some(path) => say(path),
+        None if seen.event.body.is_by_id() || !seen.world.knows_cgroups() => Value::Unknown(Why::NotCollected),
+        None => Value::Unknown(Why::Vanished),
+    }
+}
+
+/// What is known of the container or pod.
+fn of_container<'a>(seen: &EventContext<'a>, say: impl FnOnce(&'a Container) -> Value<'a>) -> Value<'a> {
+    let container = seen.world.container(seen.event.header.cgroup);
+    of_cgroup(seen, |path| match (cgroup::container(path), container) {
+        (None, _) => Value::Null,
+        (Some(_), Some(container)) => say(container),
+        (Some(_), None) => Value::Unknown(Why::NotCollected),
+    })
+}
+
+/// A text of the container or pod.
+macro_rules! text {
+    ($field:ident) => {
+        |s| {
+            of_container(s, |c| {
+                if c.$field.is_empty() { Value::Unknown(Why::NotCollected) } else { Value::Bytes(&c.$field) }
+            })
+        }
+    };
+}
+
+const CONTAINER: &[Field] = &[
+    Field::new("id", Shape::Text, "As in the path; the name of a machine.", text!(id)).with(props::LACKS),
+    Field::new("name", Shape::Text, "As the files of the runtime had it when the cgroup was first seen.", text!(name))
+        .with(props::LACKS),
+    Field::new(
+        "runtime",
+        Shape::Text,
+        "docker, containerd, cri-o, podman, nspawn, or the service that registered the machine.",
+        text!(runtime),
+    )
+    .with(props::LACKS),
+    Field::new("image", Shape::Text, "The name of the image, from the same files.", |s| {
+        // A machine has no image.
+        of_container(s, |c| match () {
+            () if !c.image.is_empty() => Value::Bytes(&c.image),
+            () if c.name == c.id => Value::Null,
+            () => Value::Unknown(Why::NotCollected),
+        })
+    })
+    .with(props::LACKS),
+];
+
+const POD: &[Field] = &[
+    Field::new("name", Shape::Text, "From the files of the runtime.", text!(pod_name)).with(props::LACKS),
+    Field::new("namespace", Shape::Text, "From the same files.", text!(pod_namespace)).with(props::LACKS),
+    Field::new("uid", Shape::Text, "From the path, or from the same files.", text!(pod_uid)).with(props::LACKS),
 ];
 
 /// All fields of a kind, in the order of the JSON object: the common ones and its own.

@@ -24,7 +24,7 @@ pub mod stack;
 pub mod tcp;
 
 use crate::frame::FrameRef;
-use crate::frame::host::{Host, KernelSymbol};
+use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
 use describe::{Field, Value, Why};
 use open::File;
@@ -474,6 +474,12 @@ pub trait Tables: std::fmt::Debug {
     fn user(&self, uid: Uid) -> Option<&str>;
 
     fn group(&self, gid: Gid) -> Option<&str>;
+
+    /// The container or pod of a cgroup of the v2 hierarchy, if the trace has checked it.
+    fn container(&self, id: CgroupId) -> Option<&Container>;
+
+    /// How often a cgroup was told. What [`container`](Self::container) returns changes only then.
+    fn cgroups_told(&self) -> u64;
 
     /// The path of a cgroup in the v2 hierarchy.
     fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]>;

@@ -4,7 +4,7 @@
 //! `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one field, in a list or joined by `or`), `err` and any term
 //! about `kind` alone. The rest stays in [`Compiled::rest`], including lists and globs that are too long.
 //!
-//! The kernel applies `--cgroup` approximately, and it stays in [`Compiled::rest`] too: the kernel side compares ids,
+//! The kernel applies `--cgroup`, `--unit` and `--container` approximately, and they stay in [`Compiled::rest`] too: the kernel side compares ids,
 //! and the id of the v2 root does not identify a process in another hierarchy. A cgroup that is created during the
 //! trace passes from the time it is known, some 10 ms after its first process was seen.
 
@@ -14,7 +14,8 @@ use super::fields;
 use super::glob::{Glob, Piece};
 use super::{Filter, FilterError, NameLookup, Scratch};
 use crate::capture::{CaptureFilter, CgroupTest};
-use crate::event::{Body, EventContext};
+use crate::event::{Body, EventContext, cgroup};
+use crate::frame::host::Cgroup;
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -38,6 +39,10 @@ pub struct FilterOptions {
     pub uid: Vec<String>,
     /// `--cgroup GLOB`.
     pub cgroup: Vec<String>,
+    /// `--unit GLOB`.
+    pub unit: Vec<String>,
+    /// `--container GLOB`: a name or an id.
+    pub container: Vec<String>,
     /// `--kind LIST`. `KIND:ok` means its events that did not fail.
     pub kind: Vec<String>,
     pub failed: bool,
@@ -123,6 +128,8 @@ impl FilterOptions {
             ("--comm", "comm", &self.comm),
             ("--uid", "uid", &self.uid),
             ("--cgroup", "cgroup", &self.cgroup),
+            ("--unit", "unit", &self.unit),
+            ("--container", "container", &self.container),
         ];
         let mut parts = if self.kind.is_empty() { Vec::new() } else { vec![self.kinds(names)?] };
         for (option, field, values) in lists {
@@ -219,7 +226,9 @@ impl<'n> Lowered<'n> {
             "uid" => self.take_ids(tests, MAX_UIDS, test::UID)?,
             "comm" => self.take_comm(&tests),
             "tree" => self.take_trees(tests)?,
-            "cgroup" => self.take_cgroups(&tests),
+            "cgroup" => self.take_cgroups(&tests, |cgroup, glob| glob.matches(&cgroup.path)),
+            "unit" => self.take_cgroups(&tests, has_unit),
+            "container" => self.take_cgroups(&tests, has_container),
             _ => false,
         })
     }
@@ -268,12 +277,13 @@ impl<'n> Lowered<'n> {
         Ok(true)
     }
 
-    /// Moves cgroup globs to the capture filter if the kernel can apply them. They also stay in the display filter.
-    fn take_cgroups(&mut self, tests: &[&Test]) -> bool {
+    /// Moves globs about cgroups to the capture filter. They also stay in the display filter.
+    fn take_cgroups(&mut self, tests: &[&Test], holds: fn(&Cgroup, &Glob) -> bool) -> bool {
         let globs: Option<Vec<Glob>> = tests.iter().map(|test| Glob::new(&test.value).ok()).collect();
-        if let Some(globs) = globs.filter(|_| self.cgroups.is_empty()) {
-            let named = globs.into_iter().zip(tests);
-            self.cgroups = named.map(|(glob, test)| CgroupTest::new(&test.value, move |p| glob.matches(p))).collect();
+        if let Some(globs) = globs {
+            let text = Expr::any(tests.iter().map(|test| Expr::Test((*test).clone())).collect()).to_string();
+            let any = move |cgroup: &Cgroup| globs.iter().any(|glob| holds(cgroup, glob));
+            self.cgroups.push(CgroupTest::new(text.as_bytes(), any));
             self.tests |= test::CGROUP;
         }
         false
@@ -304,6 +314,22 @@ impl<'n> Lowered<'n> {
             trees: self.trees.unwrap_or_default(),
             cgroups: self.cgroups,
         }
+    }
+}
+
+fn has_unit(cgroup: &Cgroup, glob: &Glob) -> bool {
+    let mut text = Vec::new();
+    cgroup::unit(&cgroup.path).is_some_and(|unit| {
+        unit.write(&mut text);
+        glob.matches(&text)
+    })
+}
+
+/// Whether the name or the id matches, or may: the name is not known yet.
+fn has_container(cgroup: &Cgroup, glob: &Glob) -> bool {
+    match (&cgroup.container, cgroup::container(&cgroup.path)) {
+        (Some(container), _) => glob.matches(&container.name) || glob.matches(&container.id),
+        (None, claim) => claim.is_some(),
     }
 }
 

@@ -54,8 +54,23 @@ fn of_value(test: Test, without: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Opt
 }
 
 /// The most frequently used fields. They are offered first.
-const FIRST: [&str; 13] =
-    ["comm", "kind", "err", "path", "pid", "tree", "uid", "arg", "exe", "cwd", "cgroup", "exit_code", "dur"];
+const FIRST: [&str; 15] = [
+    "comm",
+    "kind",
+    "err",
+    "path",
+    "pid",
+    "tree",
+    "uid",
+    "arg",
+    "exe",
+    "cwd",
+    "cgroup",
+    "unit",
+    "container",
+    "exit_code",
+    "dur",
+];
 
 /// The names of fields that begin with a text, each with the operator that usually follows.
 pub fn field_terms(typed: &str) -> Vec<String> {

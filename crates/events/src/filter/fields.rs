@@ -50,6 +50,8 @@ fn named_in(kind: Kind, name: &str) -> Vec<&'static Field> {
         "arg" => named_in(kind, "argv"),
         "dur" => named_in(kind, "dur_ns"),
         "prog" => named_in(kind, "prog.name"),
+        "container" => ["container.name", "container.id"].iter().filter_map(|name| field(kind, name)).collect(),
+        "pod" => named_in(kind, "pod.name"),
         _ => field(kind, name).into_iter().collect(),
     }
 }
@@ -123,7 +125,7 @@ pub fn names() -> BTreeMap<String, Shape> {
             names.insert(format!("{}.{}", field.name, sub.name), sub.shape);
         }
     }
-    names.insert("prog".to_owned(), Shape::Text);
+    names.extend(["prog", "container", "pod"].map(|name| (name.to_owned(), Shape::Text)));
     names.extend(COLUMNS.iter().map(|(title, _)| ((*title).to_owned(), Shape::Text)));
     let titles = TITLES.iter().filter_map(|(title, field)| Some(((*title).to_owned(), *names.get(*field)?)));
     names.extend(titles.collect::<Vec<_>>());

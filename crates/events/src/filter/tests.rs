@@ -7,7 +7,7 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, EventContext};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, FIRST_KIND, HostFrame, User};
+use crate::frame::host::{Cgroup, Container, FIRST_KIND, HostFrame, User};
 use crate::limits;
 use crate::synthetic::{self, Maker, payload, payload::Exec};
 use proptest::prelude::*;
@@ -117,7 +117,7 @@ fn world() -> World {
     let mut world = World::default();
     world.apply_host(HostFrame::User(User { uid: Uid(1000), name: "alice".to_owned() }), BootNanos(1));
     world.apply_host(
-        HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec() }),
+        HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec(), container: None }),
         BootNanos(1),
     );
     world
@@ -527,7 +527,11 @@ fn every_field_has_one_shape() {
     for (name, shape) in fields::names() {
         for kind in Kind::ALL {
             let own = crate::event::describe::fields(kind).find(|field| field.name == name);
-            assert!(own.is_none_or(|f| f.shape == shape || name == "prog"), "{name} of {}", kind.name());
+            assert!(
+                own.is_none_or(|f| f.shape == shape || f.shape == crate::event::describe::Shape::Object),
+                "{name} of {}",
+                kind.name()
+            );
         }
         assert!(fields::named(&name).is_some(), "{name}");
     }
@@ -1566,12 +1570,15 @@ fn expression(text: &str) -> Compiled {
 
 #[test]
 fn options_are_ored_within_and_anded_between() {
+    let cgroup = |path: &str| Cgroup { path: path.into(), ..Cgroup::default() };
     let options = FilterOptions {
         pid: strings(&["1,2", "3"]),
         tree: strings(&["7"]),
         comm: strings(&["cc*,ld"]),
         uid: strings(&["alice"]),
         cgroup: strings(&["/user.slice/*"]),
+        unit: strings(&["a.*"]),
+        container: strings(&["web"]),
         kind: strings(&["exec,open"]),
         failed: true,
         filter: strings(&["path~\\.h$ uid=1000 ret<0"]),
@@ -1580,16 +1587,26 @@ fn options_are_ored_within_and_anded_between() {
     assert_eq!(
         compiled.whole.text(),
         "(kind=exec or kind=open) (pid=1 or pid=2 or pid=3) tree=7 (comm=cc* or comm=ld) uid=alice \
-         cgroup=/user.slice/* err path~\\.h$ uid=1000 ret<0"
+         cgroup=/user.slice/* unit=a.* container=web err path~\\.h$ uid=1000 ret<0"
     );
-    assert_eq!(compiled.rest.text(), "cgroup=/user.slice/* path~\\.h$ ret<0");
+    assert_eq!(compiled.rest.text(), "cgroup=/user.slice/* unit=a.* container=web path~\\.h$ ret<0");
     assert_eq!(compiled.kinds, KindSet::of(&[Kind::Exec, Kind::Open]));
     assert!(!compiled.show_lost);
     let lists = test::PID | test::UID | test::COMM | test::TREE | test::CGROUP;
     assert_eq!(compiled.capture.capture.tests, lists | test::FAILED);
     assert_eq!(compiled.capture.trees, [7]);
     let cgroups = &compiled.capture.cgroups;
-    assert!(cgroups.len() == 1 && cgroups[0].holds(b"/user.slice/x") && !cgroups[0].holds(b"/user.slice"));
+    let all = |cgroup: &Cgroup| cgroups.iter().map(|test| test.holds(cgroup)).collect::<Vec<_>>();
+    assert_eq!(all(&cgroup("/user.slice/x")), [true, false, false]);
+    assert_eq!(all(&cgroup("/user.slice/a.scope")), [true, true, false]);
+    assert_eq!(all(&cgroup("/user.slice")), [false, false, false]);
+    // The display filter decides about a container whose name is not known yet.
+    let mut docker = cgroup(&format!("/docker/{}", "a1".repeat(32)));
+    assert_eq!(all(&docker), [false, false, true]);
+    docker.container = Some(Container { name: b"db".to_vec(), ..Container::default() });
+    assert_eq!(all(&docker), [false, false, false]);
+    docker.container = Some(Container { id: b"web".to_vec(), ..Container::default() });
+    assert_eq!(all(&docker), [false, false, true]);
     assert_eq!(
         (compiled.capture.pids.as_slice(), compiled.capture.uids.as_slice()),
         ([1, 2, 3].as_slice(), [1000].as_slice())

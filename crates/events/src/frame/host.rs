@@ -5,6 +5,7 @@
 //! `wire` describes the payload.
 
 use super::wire::{frames, wire_list, wire_struct};
+use crate::budget::cgroup_bytes;
 use crate::limits;
 use tracetui_shared::counters::{CpuState, Reason};
 use tracetui_shared::id::{CgroupId, Gid, KernelAddr, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
@@ -61,12 +62,29 @@ wire_struct! {
         offset_ns: i64,
     }
 
-    /// A cgroup's path.
+    /// A container of which the path of a cgroup has the id, or a pod. The trace has checked that root gave the cgroup its
+    /// name, or that the user who did has such a container. Texts are empty if they are not known.
+    Container {
+        /// Empty for a pod without a container.
+        id: Vec<u8>,
+        /// `docker`, `containerd`, `cri-o`, `podman`, `nspawn`, or the service that registered a machine.
+        runtime: Vec<u8>,
+        /// As the runtime's files had it when the cgroup was first seen.
+        name: Vec<u8>,
+        image: Vec<u8>,
+        pod_name: Vec<u8>,
+        pod_namespace: Vec<u8>,
+        /// Empty outside Kubernetes.
+        pod_uid: Vec<u8>,
+    }
+
+    /// A cgroup's path. It replaces what was known of the cgroup.
     Cgroup {
         /// `kernfs_node.id`.
         id: CgroupId,
         /// As in /proc/PID/cgroup.
         path: Vec<u8>,
+        container: Option<Container>,
     }
 
     /// How often the kernel skipped a program (`bpf_prog_info.recursion_misses`).
@@ -535,6 +553,18 @@ impl Counters {
 impl From<Counters> for CounterChanges {
     fn from(counters: Counters) -> CounterChanges {
         Counters::default().changes_to(&counters)
+    }
+}
+
+impl Cgroup {
+    /// The memory that it takes in [`World`](crate::enrich::World), and in the feed, which tracks the known cgroups.
+    pub fn bytes(&self) -> usize {
+        let container = self.container.as_ref().map_or(0, |container| {
+            let Container { id, runtime, name, image, pod_name, pod_namespace, pod_uid } = container;
+            let texts = [id, runtime, name, image, pod_name, pod_namespace, pod_uid];
+            size_of::<Container>() + texts.iter().map(|text| text.len() + 16).sum::<usize>()
+        });
+        cgroup_bytes(self.path.len() + container)
     }
 }
 

@@ -242,7 +242,8 @@ impl Excerpt {
         if self.cgroups.insert(id)
             && let Some(path) = seen.world.cgroup_of_id(id)
         {
-            self.put(HostFrame::Cgroup(Cgroup { id, path: path.to_vec() }), header.time);
+            let container = seen.world.container(id).cloned();
+            self.put(HostFrame::Cgroup(Cgroup { id, path: path.to_vec(), container }), header.time);
         }
         if self.cgroups.len() > limits::CGROUPS / 2 {
             self.cgroups.clear();

@@ -867,7 +867,8 @@ fn the_oldest_cgroups_are_forgotten_and_counted() {
     let mut pipeline = short_of_memory();
     let mut batch = Batch::default();
     for id in 1..=3 {
-        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec() }).push(BootNanos(1), &mut batch);
+        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec(), container: None })
+            .push(BootNanos(1), &mut batch);
     }
     pipeline.feed(batch);
     assert_eq!(pipeline.account().shortage.cgroups, 3);

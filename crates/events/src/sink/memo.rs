@@ -17,7 +17,8 @@ const PARTS: usize = 2;
 pub(super) enum Source {
     /// More than the others.
     Event,
-    /// The fields of the thread: those of the header from the start time on, the pid namespace of tracetui, and the cgroup.
+    /// The fields of the thread: those of the header from the start time on, the pid namespace of tracetui, and the cgroup
+    /// with its container.
     Thread,
     /// [`Body::decisive`](crate::event::Body::decisive).
     Kind,
@@ -83,9 +84,11 @@ fn of_thread<'m>(seen: &EventContext<'_>, threads: &'m mut Table) -> Option<Text
     let header = &seen.event.header;
     let cgroup = seen.world.cgroup(header.cgroup, process);
     let known = u8::from(cgroup.is_some()) << 1 | u8::from(seen.world.knows_cgroups());
-    let [a, b, c, d] = seen.world.own_pid_ns().0.to_le_bytes();
+    let mut others = [known; 13];
+    others[..4].copy_from_slice(&seen.world.own_pid_ns().0.to_le_bytes());
+    others[4..12].copy_from_slice(&seen.world.cgroups_told().to_le_bytes());
     let from_start = header.as_bytes().get(offset_of!(FrameHeader, start)..)?;
-    Some(threads.texts(header.tid.0 as usize, &[from_start, &[a, b, c, d, known], cgroup.unwrap_or_default()]))
+    Some(threads.texts(header.tid.0 as usize, &[from_start, &others, cgroup.unwrap_or_default()]))
 }
 
 /// The cached texts for a line.

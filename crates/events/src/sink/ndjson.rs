@@ -219,6 +219,7 @@ impl Values {
                 out.push(b':');
                 out.extend_from_slice(b);
             }),
+            Value::Unit(unit) => self.text(name, out, |out| unit.write(out)),
             Value::AttachPoint(point) => {
                 self.text(name, out, |out| out.extend_from_slice(point.to_string().as_bytes()))
             }
@@ -381,7 +382,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
     use tracetui_shared::header::FrameHeader;
-    use tracetui_shared::id::{NsInum, Tgid};
+    use tracetui_shared::id::{CgroupId, NsInum, Tgid};
     use tracetui_shared::record::exec::ExecRecord;
     use tracetui_shared::record::mark;
     use tracetui_shared::record::open::OpenRecord;
@@ -405,7 +406,7 @@ mod tests {
     fn check_line(kind: Kind, payload: &[u8], own: &str) {
         let line = sample::line(FormatName::Json, sample::header(kind), payload);
         let common = format!(
-            r#"{{"kind":"{}","time":"2026-11-20T10:02:11.500000001Z","ns":3731500000001,"cpu":1,"pid":48214,"tid":48215,"ppid":48213,"comm":"cc","uid":1000,"gid":1001,"cgroup":"/user.slice/app.scope","start_ns":3731419000000,"mnt_ns":4026531841,"pid_ns":4026531836,"ns_pid":null,"#,
+            r#"{{"kind":"{}","time":"2026-11-20T10:02:11.500000001Z","ns":3731500000001,"cpu":1,"pid":48214,"tid":48215,"ppid":48213,"comm":"cc","uid":1000,"gid":1001,"cgroup":"/user.slice/app.scope","start_ns":3731419000000,"mnt_ns":4026531841,"pid_ns":4026531836,"ns_pid":null,"unit":"app.scope","container":null,"pod":null,"#,
             kind.name()
         );
         assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{common}{own}}}\n"));
@@ -554,6 +555,26 @@ mod tests {
     fn a_process_in_another_namespace_has_its_id_there() {
         let header = FrameHeader { pid_ns: NsInum(77), ns_pid: Tgid(1), ..sample::header(Kind::Exit) };
         assert_eq!(object_of(header, &sample::exit(0))["ns_pid"], 1);
+    }
+
+    #[test]
+    fn a_process_in_a_container_has_its_unit_and_pod() {
+        let at = |cgroup: u64| {
+            let header = FrameHeader { cgroup: CgroupId(cgroup), ..sample::header(Kind::Exit) };
+            object_of(header, &sample::exit(0))
+        };
+        let id = "a1".repeat(32);
+        let (found, forged) = (at(43), at(44));
+        assert_eq!(found["unit"], format!("cri-containerd-{id}.scope/a.service"));
+        let container = json!({"id":id,"name":"web","runtime":"containerd","image":null,"image_why":"not_collected"});
+        assert_eq!(found["container"], container);
+        let uid = "01234567-89ab-cdef-0123-456789abcdef";
+        assert_eq!(found["pod"], json!({"name":"shop-1","namespace":"prod","uid":uid}));
+        for field in ["container", "pod"] {
+            assert_eq!((&forged[field], &forged[format!("{field}_why")]), (&Json::Null, &json!("not_collected")));
+        }
+        // In no known cgroup.
+        assert_eq!((&at(9)["unit"], &at(9)["unit_why"]), (&Json::Null, &json!("vanished")));
     }
 
     #[test]

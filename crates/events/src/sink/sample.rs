@@ -5,7 +5,7 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, EventContext, unwritten};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame};
+use crate::frame::host::{Cgroup, Clock, Container, FIRST_KIND, Host, HostFrame};
 use crate::synthetic::comm;
 pub(crate) use crate::synthetic::payload::exit;
 use crate::synthetic::payload::{self, Exec};
@@ -30,10 +30,29 @@ pub(crate) fn host() -> Batch {
     let frames = [
         HostFrame::Host(Host { pid_ns: NsInum(4_026_531_836), ..Host::default() }),
         HostFrame::Clock(Clock { offset_ns: BOOT_UNIX_NS }),
-        HostFrame::Cgroup(Cgroup { id: CgroupId(42), path: b"/user.slice/app.scope".to_vec() }),
+        HostFrame::Cgroup(Cgroup { id: CgroupId(42), path: b"/user.slice/app.scope".to_vec(), container: None }),
+        HostFrame::Cgroup(in_pod()),
+        // Its container was not found, or its name is forged.
+        HostFrame::Cgroup(Cgroup { id: CgroupId(44), container: None, ..in_pod() }),
     ];
     frames.into_iter().for_each(|frame| frame.push(BootNanos(0), &mut batch));
     batch
+}
+
+/// The cgroup 43: a container in a pod, of which the runtime knows no image.
+fn in_pod() -> Cgroup {
+    let (id, uid) = ("a1".repeat(32), "01234567_89ab_cdef_0123_456789abcdef");
+    let container = Container {
+        id: id.clone().into(),
+        runtime: b"containerd".to_vec(),
+        name: b"web".to_vec(),
+        image: Vec::new(),
+        pod_name: b"shop-1".to_vec(),
+        pod_namespace: b"prod".to_vec(),
+        pod_uid: uid.replace('_', "-").into(),
+    };
+    let path = format!("/kubepods.slice/kubepods-pod{uid}.slice/cri-containerd-{id}.scope/system.slice/a.service");
+    Cgroup { id: CgroupId(43), path: path.into(), container: Some(container) }
 }
 
 /// The header of an event of `cc` at 14:02:11.5 in a time zone four hours east of UTC.

@@ -290,6 +290,10 @@ impl List {
                 list.opens(0)?;
                 list.when(libc::SYS_open_by_handle_at, &[masked(2, libc::O_PATH, libc::O_PATH)])?;
             }
+            For::Role(Role::Containers) => {
+                list.reads()?;
+                list.calls(&[libc::SYS_openat2]);
+            }
             For::Role(Role::Processes) => {
                 list.reads()?;
                 // The inspector passes sockets.

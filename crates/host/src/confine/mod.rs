@@ -6,6 +6,7 @@
 //! | main, and the threads that it starts | [`Role::Events`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
 //! | `source` | [`Role::Ring`] | BPF, PERFMON, SYSLOG, SYS_NICE |
 //! | `cgroups` | [`Role::Handles`] | DAC_READ_SEARCH |
+//! | `containers` | [`Role::Containers`] | DAC_READ_SEARCH |
 //! | `scan`, `lookups`, `why` | [`Role::Processes`] | SYS_PTRACE, DAC_READ_SEARCH |
 //! | `symbols` | [`Role::Symbols`] | SYSLOG |
 //! | `streams` | [`Role::Streams`] | PERFMON |
@@ -111,7 +112,10 @@ pub enum Role {
         /// The process that takes inventories, which may be killed.
         inspector: Option<Pid>,
     },
+    /// Opens cgroups by handle.
     Handles,
+    /// Reads the files of container runtimes.
+    Containers,
     /// Reads /proc of all users, for the processes that run at the start and for the reasons of failed calls.
     Processes,
     /// Reads the symbols of the kernel.
@@ -132,11 +136,12 @@ pub enum Role {
 }
 
 /// The roles, each with the name of its thread. `doctor` reports what they can do.
-pub(crate) const ROLES: [(&str, Role); 10] = [
+pub(crate) const ROLES: [(&str, Role); 11] = [
     ("main", Role::Events { signals: false, command: None }),
     ("main, with a COMMAND or a screen", Role::Events { signals: true, command: None }),
     ("source", Role::Ring { inspector: None }),
     ("cgroups", Role::Handles),
+    ("containers", Role::Containers),
     ("scan, lookups, why", Role::Processes),
     ("symbols", Role::Symbols),
     ("streams", Role::Streams { admin: false }),
@@ -165,7 +170,7 @@ impl Role {
             Role::Ring { .. } => {
                 NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
             }
-            Role::Handles => NONE.with(Capability::DacReadSearch),
+            Role::Handles | Role::Containers => NONE.with(Capability::DacReadSearch),
             Role::Processes => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
             Role::Symbols => NONE.with(Capability::Syslog),
             Role::Inventory => NONE
@@ -196,7 +201,7 @@ impl Role {
 
     /// Whether the role needs the right to read all files: /proc of others, bpffs.
     const fn reads_all(self) -> bool {
-        matches!(self, Role::Processes | Role::Inventory | Role::Pins)
+        matches!(self, Role::Processes | Role::Inventory | Role::Pins | Role::Containers)
     }
 }
 
@@ -210,9 +215,13 @@ pub fn enter(role: Role) -> io::Result<Enforced> {
     }
     let writes = match role {
         Role::Events { .. } => writes::restrict(WriteAccess::Terminal)?,
-        Role::Ring { .. } | Role::Handles | Role::Symbols | Role::Sockets | Role::Streams { .. } | Role::Pins => {
-            writes::restrict(WriteAccess::Nowhere)?
-        }
+        Role::Ring { .. }
+        | Role::Handles
+        | Role::Containers
+        | Role::Symbols
+        | Role::Sockets
+        | Role::Streams { .. }
+        | Role::Pins => writes::restrict(WriteAccess::Nowhere)?,
         // These roles read from other processes, which such a restriction would forbid.
         Role::Processes | Role::Inventory => false,
     };

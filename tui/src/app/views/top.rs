@@ -46,6 +46,9 @@ named! {
         Dir "dir",
         Uid "uid",
         Cgroup "cgroup",
+        Unit "unit",
+        /// Its name, or its id where the name is not known.
+        Container "container",
         Errno "errno",
         Kind "kind",
         /// The remote address and port of a client's connection, the local port of a server's.
@@ -72,7 +75,7 @@ impl By {
         let may_have = match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,
-            By::Path | By::Dir | By::Cgroup => true,
+            By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
             By::Peer => stored.kind == Kind::Tcp,
         };
         may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
@@ -88,7 +91,8 @@ impl By {
                 }
                 seen.result(out);
             }
-            By::Cgroup => out.extend_from_slice(&row::field(seen, "cgroup").text().unwrap_or_default()),
+            By::Cgroup | By::Unit => out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default()),
+            By::Container => row::container(seen, out),
             By::Path | By::Dir => match seen.event.body.file() {
                 Some(file) => file.write(out),
                 None => return false,
@@ -118,7 +122,7 @@ impl By {
             By::Comm => out.extend_from_slice(header.comm()),
             By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
             By::Kind => out.extend_from_slice(kind.name().as_bytes()),
-            By::Path | By::Dir | By::Cgroup | By::Errno | By::Peer => {}
+            By::Path | By::Dir | By::Cgroup | By::Unit | By::Container | By::Errno | By::Peer => {}
         }
         !out.is_empty()
     }
@@ -130,7 +134,7 @@ impl By {
             By::Path => filter::exactly("path", value),
             By::Dir => filter::directly_in(value),
             By::Uid => filter::exactly("uid", value),
-            By::Cgroup => filter::exactly("cgroup", value),
+            By::Cgroup | By::Unit | By::Container => filter::exactly(self.name(), value),
             By::Errno => filter::exactly("err", value),
             By::Kind => filter::exactly("kind", value),
             By::Peer => connection::of_service(value),

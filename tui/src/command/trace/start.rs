@@ -12,6 +12,7 @@ use tracetui_events::frame::Batch;
 use tracetui_host::btf::{Btf, BtfError};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
 use tracetui_host::confine::{Role, STARTING, enter, hold};
+use tracetui_host::container::Containers;
 use tracetui_host::machine::Machine;
 use tracetui_host::priority::{give_up_raised, main_takes, raise_priority};
 use tracetui_host::privilege::{self, Cause, Facts, Severity};
@@ -79,7 +80,10 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     if let Some(cgroups) = &mut cgroups {
         cgroups.set_budget(options.budget);
     }
-    let (known, all) = cgroups.as_ref().map_or((Vec::new(), true), CgroupResolver::tree);
+    let containers = cgroups.as_ref().map(Containers::start).transpose();
+    let mut containers = containers.context(NO_THREAD)?;
+    let (mut known, all) = cgroups.as_ref().map_or((Vec::new(), true), CgroupResolver::tree);
+    containers.iter_mut().for_each(|containers| containers.name_all(&mut known));
     if live.asks_for_cgroups() {
         if !all {
             let known = known.len();
@@ -121,7 +125,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         cgroups.open_aside().context(NO_THREAD)?;
     }
     let lookups = Threads::start(sockets).context(NO_THREAD)?;
-    let source = LiveSource::new(live, inspector, cgroups, &first, budget);
+    let source = LiveSource::new(live, inspector, cgroups, containers, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
     // Do this last, since threads inherit it.
     let role = Role::Events { signals: options.signals, command: options.command_pid };

@@ -454,7 +454,7 @@ fn the_column_of_cgroups_is_left_out_while_all_shown_are_the_same() {
     for (other, shown) in [("/", false), ("/a.scope", true)] {
         let mut made = Maker::default();
         for (id, path) in [(5, "/"), (6, other)] {
-            made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: path.into() }));
+            made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: path.into(), container: None }));
             made.like = FrameHeader { cgroup: CgroupId(id), ..made.like };
             made.exec(id as u32, "a", &["a"], 0);
         }

@@ -511,7 +511,7 @@ fn check(earlier: bool, at_start: &[Act], acts: &[Act]) {
     HostFrame::Trace(trace).push(BootNanos(0), &mut kernel.batch);
     for place in 1..4 {
         let path = format!("/{place}").into_bytes();
-        HostFrame::Cgroup(Cgroup { id: CgroupId(place), path }).push(BootNanos(0), &mut kernel.batch);
+        HostFrame::Cgroup(Cgroup { id: CgroupId(place), path, container: None }).push(BootNanos(0), &mut kernel.batch);
     }
     let options = std::mem::take(&mut kernel.batch);
     at_start.iter().for_each(|act| kernel.act(*act));
