@@ -515,6 +515,79 @@ fn a_cgroup_is_captured_by_its_path() {
     assert_eq!(run.one("exit", pid, |_| true)["cgroup"], cgroup);
 }
 
+/// The directory of a container as containerd makes it, removed when dropped.
+struct Bundle(String);
+
+impl Bundle {
+    fn new(id: &str, config: &str) -> Bundle {
+        let bundle = Bundle(format!("/run/containerd/io.containerd.runtime.v2.task/default/{id}"));
+        std::fs::create_dir_all(&bundle.0).expect("root");
+        std::fs::write(format!("{}/config.json", bundle.0), config).expect("room");
+        bundle
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_container_is_captured_by_its_name() {
+    let _alone = alone();
+    let Some(top) = Cgroup::new("tracetui-containers") else { return cannot_run("no cgroup v2 hierarchy") };
+    let scope = |id: &str| {
+        let scope = Cgroup(format!("{}/nerdctl-{id}.scope", top.0));
+        std::fs::create_dir(&scope.0).expect("a cgroup");
+        scope
+    };
+    let id = |number: u64| format!("{:064x}", sys::pid() as u64 * 256 + number);
+    let wanted = format!("wanted-{}", sys::pid());
+    let config = |name: &str| format!(r#"{{"ociVersion":"1.1.0","annotations":{{"nerdctl/name":"{name}"}}}}"#);
+    let _bundles = [(1, wanted.as_str()), (2, "other"), (3, &wanted)]
+        .map(|(number, name)| Bundle::new(&id(number), &config(name)));
+    let (first, other) = (scope(&id(1)), scope(&id(2)));
+    // A user made this cgroup, and gave it the name of a container of root.
+    let users = Cgroup(format!("{}/user", top.0));
+    std::fs::create_dir(&users.0).expect("a cgroup");
+    std::os::unix::fs::chown(&users.0, Some(65_530), None).expect("root");
+    let forged = Cgroup(format!("{}/nerdctl-{}.scope", users.0, id(1)));
+    std::fs::create_dir(&forged.0).expect("a cgroup");
+    let opens = [(&first, "/nowhere/first"), (&other, "/nowhere/other"), (&forged, "/nowhere/forged")];
+    let actors = opens.map(|(cgroup, path)| {
+        Actor::new(|| {
+            cgroup.enter();
+            vec![sys::open_path(path)]
+        })
+    });
+    let Some(traced) = Traced::start(&["--container", &wanted, "--kind", "open,exit"]) else { return };
+    actors.into_iter().for_each(|actor| drop(actor.run()));
+    // The names of a container that starts now are known from a fork, exec or exit of its first process.
+    let late = scope(&id(3));
+    let actor = Actor::new(|| {
+        late.enter();
+        sys::wait(fork(|| ()));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        vec![sys::open_path("/nowhere/late")]
+    });
+    actor.run();
+    let run = traced.stop();
+    run.check();
+    let event = |path: &str| run.lines().find(|e| e["path"] == path);
+    let seen = event("/nowhere/first").expect("it passes");
+    assert_eq!(
+        (&seen["container"]["name"], &seen["container"]["id"], &seen["container"]["runtime"]),
+        (&wanted.clone().into(), &id(1).into(), &"containerd".into()),
+        "{seen}"
+    );
+    let unit = format!("tracetui-containers-{}/nerdctl-{}.scope", sys::pid(), id(1));
+    assert_eq!(seen["unit"], unit);
+    assert!(event("/nowhere/other").is_none() && event("/nowhere/forged").is_none());
+    assert_eq!(event("/nowhere/late").expect("it passes")["container"]["name"], wanted);
+    assert!(run.lines().filter(|e| e["kind"] == "exit").all(|e| e["container"]["name"] == wanted));
+}
+
 #[test]
 fn without_a_v2_hierarchy_no_cgroup_vanished_and_a_filter_of_them_is_refused_or_explained() {
     let _alone = alone();
