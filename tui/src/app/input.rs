@@ -52,6 +52,8 @@ pub enum Input {
     RecordingEnded(u64),
     /// The recording failed or cannot begin, for the reason in the message.
     NotRecorded(String),
+    /// The events that are shown were saved: the name of the file, the number of events, and its bytes.
+    Saved(String, u64, u64),
     /// No more frames will arrive.
     SourceEnded,
 }
@@ -93,6 +95,8 @@ pub enum Effect {
     Bell,
     /// Start a recording, or end the running one.
     Record,
+    /// Saves the events that are shown in a file of their own.
+    SaveShown,
     /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.
     Seek(u64),
     /// Search the recording, or stop searching it: [`Input::Finding`] and [`Input::Found`] follow.

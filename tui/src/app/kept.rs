@@ -1,6 +1,8 @@
 //! The kept events as an excerpt, delivered in parts.
 
 use super::App;
+use super::views::events::Listing;
+use tracetui_events::filter::without_texts;
 use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::Excerpt;
@@ -16,13 +18,27 @@ pub(crate) struct KeptEvents {
     done: u64,
     /// The number of events that were evicted before they were taken. Known after the last part.
     pub(crate) evicted: u64,
+    /// Whether only the events are taken that pass the filter.
+    only_shown: bool,
 }
 
 impl KeptEvents {
     pub(crate) fn new(app: &App) -> KeptEvents {
         let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL);
         let (store, excerpt) = (app.store(), Excerpt::new(app.world(), kinds, ""));
-        KeptEvents { excerpt, next: store.first_id(), done: store.evicted(), evicted: 0 }
+        KeptEvents { excerpt, next: store.first_id(), done: store.evicted(), evicted: 0, only_shown: false }
+    }
+
+    /// Those that the list shows, folded or not, with what a reader needs to show them.
+    pub(crate) fn shown(app: &App) -> KeptEvents {
+        let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL) & app.screen.kinds;
+        let excerpt = Excerpt::new(app.world(), kinds, &without_texts(&app.filter.text())).only_shown();
+        KeptEvents { excerpt, only_shown: true, ..KeptEvents::new(app) }
+    }
+
+    /// The number of events taken, without those that were evicted before.
+    pub(crate) fn taken(&self, app: &App) -> u64 {
+        self.done - app.store().evicted()
     }
 
     /// The first event that has not been taken.
@@ -37,12 +53,25 @@ impl KeptEvents {
             if self.excerpt.bytes() >= limits::BLOCK {
                 return (self.excerpt.batch(), false);
             }
-            stored.with(world, |seen| self.excerpt.add(seen, &stored.frame()));
-            self.done += u64::from(stored.kind != Kind::Lost);
             self.next = stored.id + 1;
+            if self.only_shown && !app.events().passes(stored.id) {
+                continue;
+            }
+            let listing = if self.only_shown { app.events().listing() } else { Listing::All };
+            let added = stored.with(world, |seen| {
+                let has_row = listing.has_row(seen.event, stored.answered);
+                if has_row {
+                    self.excerpt.add(seen, &stored.frame());
+                }
+                has_row
+            });
+            if added == Some(false) {
+                continue;
+            }
+            self.done += u64::from(stored.kind != Kind::Lost);
         }
         self.next = store.next_id();
-        self.evicted = store.kept() + store.evicted() - self.done;
+        self.evicted = (store.kept() + store.evicted()).saturating_sub(self.done);
         (self.excerpt.batch(), true)
     }
 }

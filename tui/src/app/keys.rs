@@ -38,6 +38,12 @@ impl App {
             return self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
         }
         let press = keymap::pressed(key);
+        // The question stands as long as its message.
+        if std::mem::take(&mut self.asks_what) && self.screen.message().is_some() {
+            if let Some(effects) = self.answer_what(press) {
+                return effects;
+            }
+        }
         if self.time.awaited.is_some() {
             self.screen.clear_message();
             // A key with Ctrl, such as Ctrl-C, has its own meaning.
@@ -194,7 +200,7 @@ impl App {
             Action::CopyCommand => return Handled::Effects(self.copy_command()),
             Action::CopyJson => return Handled::Effects(self.copy_event(copy::json, "event as JSON")),
             Action::CopyCall => return Handled::Effects(self.copy_event(strace::line, "call as strace writes it")),
-            Action::Record => return Handled::Effects(vec![Effect::Record, Effect::Redraw]),
+            Action::Record => return Handled::Effects(self.record()),
             Action::Help => {
                 self.screen.help = HelpSearch::default();
                 self.screen.open(OverlayKind::Help);
@@ -219,6 +225,30 @@ impl App {
             _ => return Handled::No,
         }
         Handled::Redraw
+    }
+
+    /// Starts or ends a recording. If events are hidden, asks first whether to record all or to save those that are shown.
+    fn record(&mut self) -> Effects {
+        let hidden = self.loaded().hidden();
+        let asks = hidden > 0 && self.recordings.written.is_none() && self.replay.is_none();
+        if !asks {
+            return vec![Effect::Record, Effect::Redraw];
+        }
+        self.asks_what = true;
+        self.say("a records everything, kept and to come; s saves only what is shown; Esc neither");
+        vec![Effect::Redraw]
+    }
+
+    /// The effects of the answer. `None` if the key does not answer: it then has its usual meaning.
+    fn answer_what(&mut self, press: Press) -> Option<Effects> {
+        let records = self.settings.preferences.keymap.lookup(press, &[Scope::Everywhere]) == Some(Action::Record);
+        self.screen.clear_message();
+        match press.code {
+            KeyCode::Char('s') if !press.ctrl => Some(vec![Effect::SaveShown, Effect::Redraw]),
+            KeyCode::Esc => Some(vec![Effect::Redraw]),
+            KeyCode::Char('a') if !press.ctrl => Some(vec![Effect::Record, Effect::Redraw]),
+            _ => records.then(|| vec![Effect::Record, Effect::Redraw]),
+        }
     }
 
     /// Performs an action on the contents of the event list.
@@ -383,5 +413,54 @@ impl App {
         }
         let peeled = self.filter.peel(self.pipeline.world());
         self.changed(peeled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
+    use crate::app::kept::KeptEvents;
+    use crate::app::testing::{app, feed, keys};
+    use crate::app::{Effect, Input};
+    use tracetui_events::pipeline::{Disposition, Pipeline};
+    use tracetui_events::synthetic::Maker;
+
+    #[test]
+    fn a_recording_of_a_filtered_list_asks_what_to_record() {
+        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        made.exec(7, "cat", &["cat"], 0);
+        made.open(7, "cat", "/a", 3);
+        made.open(8, "dog", "/b", 3);
+        feed(&mut app, &mut made);
+        let press = |app: &mut crate::app::App, letter| {
+            app.update(Input::Key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE)))
+        };
+        assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");
+        keys(&mut app, "fpid=7\n");
+        for (answer, wanted) in
+            [('a', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
+        {
+            assert!(!press(&mut app, 'w').contains(&Effect::Record));
+            assert!(
+                app.screen.message().is_some_and(|text| text.contains("s saves only what is shown")),
+                "{:?}",
+                app.screen.message()
+            );
+            let effects = press(&mut app, answer);
+            let asked = effects.into_iter().find(|effect| matches!(effect, Effect::Record | Effect::SaveShown));
+            assert_eq!(asked, wanted, "{answer}");
+        }
+        // A reader of what was saved sees these events, and nothing else.
+        let mut shown = KeptEvents::shown(&app);
+        let (batch, last) = shown.next(&app);
+        assert!(last && shown.taken(&app) == 2);
+        let (mut reader, mut read) = (Pipeline::default(), Vec::new());
+        reader.feed(batch);
+        reader.end();
+        reader.next(None, &mut |seen, _| {
+            read.push(seen.event.header.tgid.0);
+            Disposition::Delivered
+        });
+        assert_eq!(read, [7, 7]);
     }
 }

@@ -173,6 +173,8 @@ pub struct App {
     pub(crate) output: Option<Output>,
     /// Whether Quit was pressed while COMMAND runs. The next press quits.
     asked_to_quit: bool,
+    /// Whether the next key says what to record.
+    asks_what: bool,
     extent: Extent,
     /// The event selected when the screen was drawn; `None` after a key.
     drawn: Option<Id>,
@@ -328,6 +330,7 @@ impl App {
             recordings: Recordings::default(),
             output: None,
             asked_to_quit: false,
+            asks_what: false,
             extent: Extent::default(),
             drawn: None,
             now: Duration::ZERO,

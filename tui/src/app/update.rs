@@ -86,6 +86,9 @@ impl App {
                 Vec::new()
             }
             Input::RecordingEnded(bytes) => self.screen.said(self.recordings.end(bytes), self.now),
+            Input::Saved(name, events, bytes) => {
+                self.screen.said(Some(self.recordings.saved(name, events, bytes)), self.now)
+            }
             Input::NotRecorded(why) => self.screen.said(Some(self.recordings.fail(why)), self.now),
         };
         if !more {

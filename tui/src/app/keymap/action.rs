@@ -102,7 +102,7 @@ actions! {
     Watch "watch" "watch what the row is about: its matches are counted and marked; again: end the watch",
     CopyCall "copy-call" "copy the row as strace writes it",
     LossReport "loss-report" "show the lost events",
-    Record "record" "start recording, including the kept events; again: stop",
+    Record "record" "record everything, or save what is shown; again: stop",
     Output "output" "show COMMAND's terminal; Enter gives it the keys, Ctrl-] takes them back",
     Help "help" "show the keys",
     Reset "reset" "remove all filters, and restore orders, kinds and formats",

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use tracetui_events::event::names;
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::restart;
+use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::timeline::{Place, Timeline};
 use tracetui_host::clock;
 use tracetui_live::command::{Ended, Happened, HeldCommand};
@@ -385,6 +386,7 @@ impl Loop {
                 Effect::Quit => return Ok(Next::Leave),
                 Effect::Redraw => {}
                 Effect::Record => self.toggle_recording().await,
+                Effect::SaveShown => self.save_shown().await,
                 Effect::Bell => screen.send(b"\x07")?,
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
                 Effect::Seek(ns) => self.seek(ns),
@@ -469,16 +471,48 @@ impl Loop {
         if self.trace.recorder().is_some() {
             return self.end_recording().await;
         }
+        if let Some(recorder) = self.new_recording().await {
+            self.record_with(Some(recorder));
+            self.kept = Some(KeptEvents::new(&self.app));
+        }
+    }
+
+    /// Writes the events that are shown into a file of their own.
+    async fn save_shown(&mut self) {
+        let Some(mut recorder) = self.new_recording().await else { return };
+        let (mut shown, mut reader) = (KeptEvents::shown(&self.app), Pipeline::new(self.app.pipeline.budget()));
+        let take = |reader: &mut Pipeline| reader.next(None, &mut |_, _| Disposition::Delivered);
+        let mut done = false;
+        let mut failed = None;
+        while !done && failed.is_none() {
+            failed = recorder.ready().await.err();
+            let (batch, last) = shown.next(&self.app);
+            recorder.frames(&batch);
+            reader.feed(batch);
+            take(&mut reader);
+            done = last;
+        }
+        reader.end();
+        take(&mut reader);
+        let ended = match failed {
+            Some(failed) => Err(failed),
+            None => recorder.end(&reader).await,
+        };
+        self.app.update(match ended {
+            Ok(bytes) => Input::Saved(recorder.name().to_owned(), shown.taken(&self.app), bytes),
+            Err(failed) => Input::NotRecorded(write::failed_text(&recorder, &failed)),
+        });
+    }
+
+    /// A recording in a new file. If that fails, the screen says why.
+    async fn new_recording(&mut self) -> Option<Recorder> {
         let Some(opener) = &self.opener else {
             self.app.update(Input::NotRecorded(NO_TRACE.to_owned()));
-            return;
+            return None;
         };
         let file = opener.path(&write::default_name(&self.app.world().host().name, clock::now_real_ns()));
         match opener.record(&file).await {
-            Ok(recorder) => {
-                self.record_with(Some(recorder));
-                self.kept = Some(KeptEvents::new(&self.app));
-            }
+            Ok(recorder) => return Some(recorder),
             Err(error) => {
                 let remedy = match error.kind() {
                     io::ErrorKind::PermissionDenied => "; start tracetui in a directory that you can write to",
@@ -488,6 +522,7 @@ impl Loop {
                 self.app.update(Input::NotRecorded(why));
             }
         }
+        None
     }
 
     /// Ends the recording, after writing the kept events.

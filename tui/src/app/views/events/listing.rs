@@ -21,7 +21,8 @@ pub(crate) enum Listing {
 }
 
 impl Listing {
-    fn has_row(self, event: &Event<'_>, answered: bool) -> bool {
+    /// Whether an event that passes the filter has a row. `answered`: it needs no answer.
+    pub(crate) fn has_row(self, event: &Event<'_>, answered: bool) -> bool {
         match self {
             Listing::All => true,
             Listing::Calm => !event.is_quiet(answered),
