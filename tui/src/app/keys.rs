@@ -39,10 +39,11 @@ impl App {
         }
         let press = keymap::pressed(key);
         // The question stands as long as its message.
-        if std::mem::take(&mut self.asks_what) && self.screen.message().is_some() {
-            if let Some(effects) = self.answer_what(press) {
-                return effects;
-            }
+        if std::mem::take(&mut self.asks_what)
+            && self.screen.message().is_some()
+            && let Some(effects) = self.answer_what(press)
+        {
+            return effects;
         }
         if self.time.awaited.is_some() {
             self.screen.clear_message();
