@@ -173,8 +173,13 @@ mod tests {
                         *byte = other;
                     }
                     // SAFETY: two vectors of `count` bytes.
-                    let order = unsafe { super::memcmp(a.as_ptr(), b.as_ptr(), count) }.cmp(&0);
-                    assert_eq!(order, a.cmp(&b), "{count} bytes, {other} at {at}");
+                    let (order, equal) = unsafe {
+                        (
+                            super::memcmp(a.as_ptr(), b.as_ptr(), count).cmp(&0),
+                            super::bcmp(a.as_ptr(), b.as_ptr(), count) == 0,
+                        )
+                    };
+                    assert_eq!((order, equal), (a.cmp(&b), a == b), "{count} bytes, {other} at {at}");
                 }
             }
         }

@@ -1340,7 +1340,7 @@ fn the_program_of_a_new_link_is_not_attached_without_it() {
     (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 3, 1);
     (record.on, record.cgroup) = (on::CGROUP, 7);
     let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
-    HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/a".to_vec() }).push(BootNanos(0), &mut batch);
+    HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/a".to_vec(), container: None }).push(BootNanos(0), &mut batch);
     batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
     let target = b"/a".to_vec();
     let queried = BpfAttachment { hook: 1, attach_type: 1, cgroup: CgroupId(7), target, ..attachment(0, 1, 0) };

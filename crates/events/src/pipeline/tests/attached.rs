@@ -582,7 +582,7 @@ fn a_call_that_names_no_program_or_another_one_shows_the_one_that_it_detached() 
             let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
             HostFrame::Trace(Trace { kinds: ALL.bits(), ..Trace::default() }).push(BootNanos(0), &mut kernel.batch);
             let path = b"/1".to_vec();
-            HostFrame::Cgroup(Cgroup { id: CgroupId(1), path }).push(BootNanos(0), &mut kernel.batch);
+            HostFrame::Cgroup(Cgroup { id: CgroupId(1), path, container: None }).push(BootNanos(0), &mut kernel.batch);
             let begins = [Act::Take, Act::Load, Act::Load, Act::Place { nth: 0, place: 1 }];
             let acts = begins.into_iter().chain(listed.then_some(Act::Take)).chain([ends, Act::Take, Act::Batch]);
             acts.for_each(|act| kernel.act(act));
