@@ -3,6 +3,7 @@
 use crate::exits::{Ended, check_exit, watch};
 use crate::sys::{self, fork};
 use crate::traced::{Run, Traced, alone};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
@@ -147,45 +148,45 @@ fn the_init_of_a_pid_namespace_and_a_dying_parent_are_senders() {
     }
 }
 
+/// Sets the soft and the hard limit of this process.
+fn limit(resource: Resource, most: u64) {
+    setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).expect("a lower limit");
+}
+
 #[test]
 fn signals_of_the_kernel_have_their_cause() {
     let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    let limited = |resource, soft, hard| {
-        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-        // SAFETY: the limit is valid and outlives the call.
-        unsafe { libc::setrlimit(resource, &raw const limit) };
-    };
     // What a process does, and the cause.
-    let acts: [(&str, fn(&dyn Fn(u32, u64, u64))); 7] = [
-        ("fault", |_| {
+    let acts: [(&str, fn()); 7] = [
+        ("fault", || {
             // SAFETY: the read faults, which ends this child.
             unsafe { std::ptr::read_volatile(std::ptr::without_provenance::<u8>(8)) };
         }),
-        ("kill", |_| std::process::abort()),
-        ("limit", |limited| {
-            limited(libc::RLIMIT_FSIZE as u32, 10, 10);
+        ("kill", || std::process::abort()),
+        ("limit", || {
+            limit(Resource::Fsize, 10);
             let file = std::fs::File::create(format!("/tmp/tracetui-limit-{}", sys::pid())).expect("a file");
             std::fs::remove_file(format!("/tmp/tracetui-limit-{}", sys::pid())).expect("it is there");
             for _ in 0..2 {
                 let _ = std::io::Write::write(&mut &file, &[0; 10]);
             }
         }),
-        ("limit", |limited| {
-            limited(libc::RLIMIT_CPU as u32, 1, 1);
+        ("limit", || {
+            limit(Resource::Cpu, 1);
             // SAFETY: the signal is ignored, so the hard limit ends this child.
             unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
             let began = Instant::now();
             while began.elapsed() < Duration::from_secs(60) {}
         }),
-        ("seccomp", |_| {
+        ("seccomp", || {
             // SAFETY: prctl(2) with integers. The next call but read, write, exit and sigreturn ends this child.
             unsafe {
                 libc::prctl(libc::PR_SET_SECCOMP, 1);
                 libc::syscall(libc::SYS_getpid);
             }
         }),
-        ("other", |_| {
+        ("other", || {
             let (end, other) = std::io::pipe().expect("a pipe");
             drop(end);
             // SAFETY: the handler is the default one, and the descriptor is open.
@@ -194,7 +195,7 @@ fn signals_of_the_kernel_have_their_cause() {
                 libc::write(std::os::fd::AsRawFd::as_raw_fd(&other), [0u8].as_ptr().cast(), 1);
             }
         }),
-        ("other", |_| {
+        ("other", || {
             // SAFETY: alarm(2) takes an integer.
             unsafe { libc::alarm(1) };
             wait_for_ever();
@@ -202,7 +203,7 @@ fn signals_of_the_kernel_have_their_cause() {
     ];
     let ended = acts.map(|(cause, act)| {
         let ended = watch(|| {
-            act(&limited);
+            act();
             vec![]
         });
         (cause, ended)
