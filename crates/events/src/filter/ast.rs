@@ -1,10 +1,7 @@
 //! The syntax tree of a filter expression.
 
-use super::NameLookup;
-use super::eval::time_of;
 use super::fields;
 use crate::text::REDACTED;
-use crate::text::time::rfc3339;
 use std::ops::Range;
 
 /// An expression. `Display` writes text that parses to the same.
@@ -62,16 +59,6 @@ impl Expr {
         }
     }
 
-    /// Replaces relative times by absolute ones, which mean the same later too.
-    pub(super) fn fix_times(&mut self, names: &dyn NameLookup) {
-        self.change_tests(&mut |test| {
-            if let Some(Ok(ns)) = test.is_of_time().then(|| time_of(test, names)) {
-                test.value.clear();
-                rfc3339(ns, &mut test.value);
-            }
-        });
-    }
-
     /// Replaces the text values that a passing event need not have. `has`: whether a passing event has the value of a term.
     pub(super) fn hide_texts(&mut self, has: bool) {
         match self {
@@ -118,11 +105,6 @@ pub(super) struct Test {
 }
 
 impl Test {
-    /// Whether it compares the time.
-    pub(super) fn is_of_time(&self) -> bool {
-        self.field == "time" && matches!(self.op, Op::Lt | Op::Le | Op::Gt | Op::Ge)
-    }
-
     fn hide_text(&mut self, has: bool) {
         let has = has && !matches!(self.op, Op::Ne | Op::NotLike);
         if !has && fields::is_outside(&self.field) {

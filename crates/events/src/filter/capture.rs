@@ -12,6 +12,7 @@ use super::ast::{Expr, Op, Spots, Test};
 use super::eval::{COMM_MAX, Check, Compiler, FilterNode};
 use super::fields;
 use super::glob::{Glob, Piece};
+use super::time;
 use super::{Filter, FilterError, NameLookup, Scratch};
 use crate::capture::{CaptureFilter, CgroupTest};
 use crate::event::{Body, EventContext, cgroup};
@@ -89,7 +90,7 @@ impl FilterOptions {
     /// An error names the option whose value is wrong.
     pub fn compile(&self, names: &dyn NameLookup) -> Result<Compiled, FilterError> {
         let mut expr = self.expr(names)?;
-        expr.fix_times(names);
+        time::fix(&mut expr, names);
         let whole = Filter::of(expr.clone(), expr.to_string(), names)?;
         let mut lowered = Lowered::new(self.kind.is_empty(), &expr, names);
         let mut rest = Vec::new();

@@ -8,10 +8,10 @@ use super::error::{FilterError, did_you_mean};
 use super::fields::{self, Appearance, TREE};
 use super::glob::Glob;
 use super::prefix::Prefix;
+use super::time;
 use crate::event::describe::{self, Shape, Value, props};
 use crate::event::{EventContext, names, tcp};
 use crate::limits;
-use crate::text::time;
 use regex::bytes::{Regex, RegexBuilder};
 use std::io::Write as _;
 use std::time::Duration;
@@ -342,8 +342,8 @@ impl<'n> Compiler<'n> {
             let pid = u32::try_from(pid).map_err(|_| at_value(test, format!("{pid} is not a valid process id")))?;
             return Ok(FilterNode::Tree(Tgid(pid)));
         }
-        if test.is_of_time() {
-            return Ok(FilterNode::Time(Order::of(test.op), time_of(test, self.names)?));
+        if time::compared(test) {
+            return Ok(FilterNode::Time(Order::of(test.op), time::of(test, self.names)?));
         }
         self.kind_named |= test.field == "kind";
         if let Some(write) = fields::column(&test.field) {
@@ -549,25 +549,6 @@ fn duration(test: &Test) -> Result<i128, FilterError> {
     parsed.map(|d| d.as_nanos() as i128).map_err(|error| {
         at_value(test, format!("invalid duration `{text}`: {error}")).hint("use a unit, as in 2s, 1h5m or 250ms")
     })
-}
-
-/// The time that a comparison of the time is about, in nanoseconds since 1970.
-pub(super) fn time_of(test: &Test, names: &dyn NameLookup) -> Result<i128, FilterError> {
-    let text = String::from_utf8_lossy(&test.value);
-    let wrong = |why: &str| {
-        at_value(test, format!("`{text}` {why}"))
-            .hint("write -90s or -1h5m (before now, or before the end), or 2026-11-20T14:02:11Z")
-    };
-    if let Some(before) = text.strip_prefix('-') {
-        let before = time::duration(before).ok_or_else(|| wrong("is not a time"))?;
-        let end = names.end().ok_or_else(|| wrong("is relative to an end that is not known here"))?;
-        return Ok(end - before.as_nanos() as i128);
-    }
-    match time::Moment::parse(&text) {
-        Some(time::Moment::At(ns)) => Ok(ns),
-        Some(_) => Err(wrong("has no date")),
-        None => Err(wrong("is not a time")),
-    }
 }
 
 /// `=` on a text. If the possible texts are a closed set, any other text is refused.

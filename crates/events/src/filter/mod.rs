@@ -34,6 +34,7 @@ mod quote;
 mod replace;
 #[cfg(test)]
 mod tests;
+mod time;
 
 pub use capture::{Compiled, FilterOptions};
 pub use error::FilterError;
