@@ -69,11 +69,13 @@ install_needs() {
 # Headers of the host's C library would do as well: the code calls few functions, and has no macros that differ.
 compiler() { if [ "$1" = "$host" ]; then echo musl-gcc; else echo "$1-linux-gnu-gcc"; fi; }
 
-# The binary of architecture $1. No path of this machine is in it.
+# The binary of architecture $1. No path of this machine is in it. The sources of the standard library, where they are installed, have
+# the path that it has without them.
 build() {
-  local arch=$1 upper=${1^^} home=${CARGO_HOME:-$HOME/.cargo}
+  local arch=$1 upper=${1^^} home=${CARGO_HOME:-$HOME/.cargo} sources
+  sources=$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/$(rustc -vV | sed -n 's/^commit-hash: //p')
   env "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_LINKER=rust-lld" \
-    "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_RUSTFLAGS=--remap-path-prefix=$root=. --remap-path-prefix=$home=cargo" \
+    "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_RUSTFLAGS=--remap-path-prefix=$root=. --remap-path-prefix=$home=cargo --remap-path-prefix=$sources" \
     "CC_${arch}_unknown_linux_musl=$(compiler "$arch")" \
     "CFLAGS_${arch}_unknown_linux_musl=-ffile-prefix-map=$root=. -ffile-prefix-map=$home=cargo -U_FORTIFY_SOURCE" \
     "PATH=$tools/bin:$PATH" \
@@ -194,7 +196,7 @@ oci() {
   jq -nc --argjson manifests "$manifests" '{schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: $manifests}' |
     blob application/vnd.oci.image.index.v1+json |
     jq -c --arg version "$version" '{schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json",
-      manifests: [. + {annotations: {"org.opencontainers.image.ref.name": $version}}]}' >"$layout/index.json"
+      manifests: [. + {annotations: {"org.opencontainers.image.ref.name": "tracetui:\($version)"}}]}' >"$layout/index.json"
   echo '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
   archive "$layout" . >"$out/tracetui-$version.oci.tar"
 }
