@@ -15,11 +15,6 @@ use tracetui::command::say::{name, say};
 use tracetui_host::files;
 use tracetui_live::inspector;
 
-/// The allocator of musl maps and unmaps memory all the time.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
