@@ -1,7 +1,7 @@
 //! An index of the kept events that match a predicate. It is built in slices, from the newest to the oldest event, so that the
 //! screen fills at once and keys do not wait. It is updated when events are added or evicted.
 
-use super::{Id, Store, Stored};
+use super::{Id, LEVELS, Store, Stored};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ pub struct Index {
     /// The number of the event at position 0. The newest events, and the pinned ones, keep their numbers when others are added or evicted.
     number: i64,
     /// The parts from which events were evicted by value at the last call of [`Index::evict`].
-    thinned: [Id; 2],
+    thinned: [Id; LEVELS - 1],
 }
 
 impl Index {

@@ -3,9 +3,10 @@
 //! An event is kept as the bytes of its frame and decoded again for display. Only its process and the clock offset are
 //! kept with it, because those change. Ids are never changed or reused.
 //!
-//! At the limit, events are evicted by their value. The blocks form three levels by age: the newest have all events, older ones no middle
-//! of runs, the oldest no quiet opens either ([`thin`]). A full level passes its oldest blocks on to the next one; the last level evicts
-//! its oldest block. Each event is therefore examined at most twice. A kept event has the number of evicted events counted in it.
+//! At the limit, events are evicted by their value. The blocks form four levels by age: the newest have all events, older ones no middle
+//! of runs, still older ones no quiet opens either, the oldest few opens ([`thin`]). A full level passes its oldest blocks on to the next
+//! one; the last level evicts its oldest block. Each event is therefore examined at most three times. A kept event has the number of
+//! evicted events counted in it.
 
 mod block;
 pub mod index;
@@ -56,8 +57,11 @@ const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 /// The part (1/n) of the limit that a level but the last one keeps when memory is short.
 const SHARE: usize = 4;
 
-/// The levels with all events, without the middle of runs, and without quiet opens.
-const LEVELS: usize = 3;
+/// What is evicted from the events of a level when they are passed on to the next one.
+const WORTHS: [Worth; LEVELS - 1] = [Worth::Runs, Worth::Quiet, Worth::Opens];
+
+/// The levels with all events, without the middle of runs, without quiet opens, and with few opens.
+const LEVELS: usize = 4;
 
 #[derive(Debug)]
 pub struct Store {
@@ -102,8 +106,8 @@ pub struct Stored<'a> {
     pub failed: bool,
     /// Whether it failed, but needs no answer or a later call answered it.
     pub answered: bool,
-    /// The number of evicted opens counted in it: equal ones between it and the first of its run, or quiet ones of its process
-    /// since the event of the process before it.
+    /// The number of evicted opens counted in it: equal ones between it and the first of its run, quiet ones of its process since the
+    /// event of the process before it, or others of its process that succeeded or failed as it did.
     pub evicted: u32,
     pub kind: Kind,
     /// The time ([`FrameHeader::time`]).
@@ -249,7 +253,7 @@ impl Store {
         self.next
     }
 
-    /// The first event after each part from which events were evicted by value: the middle of runs, and quiet opens.
+    /// The first event after each part from which events were evicted by value: the middle of runs, quiet opens, and the other opens.
     pub fn thinned(&self) -> [Id; LEVELS - 1] {
         self.thinned
     }
@@ -323,12 +327,11 @@ impl Store {
     fn evict(&mut self) {
         while self.bytes() > self.bound {
             let share = self.bound / SHARE;
-            let [newest, runs, _] = &self.levels;
-            match (newest.bytes() > share, runs.bytes() > share) {
-                (true, _) if self.by_value && newest.len() > 1 => self.thin(0, Worth::Runs),
-                (_, true) if self.by_value => self.thin(1, Worth::Quiet),
-                _ if !self.evict_oldest() => return,
-                _ => {}
+            let is_full = |at: &usize| self.levels[*at].bytes() > share && (*at > 0 || self.levels[0].len() > 1);
+            match (0..LEVELS - 1).find(is_full).filter(|_| self.by_value) {
+                Some(level) => self.thin(level),
+                None if !self.evict_oldest() => return,
+                None => {}
             }
         }
     }
@@ -348,12 +351,12 @@ impl Store {
     }
 
     /// Evicts events by value from the oldest blocks of a level, and passes the others on to the next level.
-    fn thin(&mut self, from: usize, worth: Worth) {
+    fn thin(&mut self, from: usize) {
         let (batch, but) = (self.bound / BLOCKS_MIN, usize::from(from == 0));
         let blocks = self.levels[from].oldest(batch, but);
         let count = blocks.clone().count();
         let pins = &self.pins;
-        let mut plan = Plan::of(blocks, worth, &self.hasher, |id| pins.get(id).is_some());
+        let mut plan = Plan::of(blocks, WORTHS[from], &self.hasher, |id| pins.get(id).is_some());
         for _ in 0..count {
             let Some(block) = self.levels[from].take() else { break };
             self.thinned[from] = block.next_id();

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use rustc_hash::FxHashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use tracetui_shared::kind::Kind;
 
 /// The events that can be evicted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +16,8 @@ pub(super) enum Worth {
     Runs,
     /// Also quiet opens: what succeeded and created nothing, and failures that were answered.
     Quiet,
+    /// Also the other opens, except the last success and the last failure of each process.
+    Opens,
 }
 
 /// The positions of the first and the last event of a group.
@@ -96,7 +99,7 @@ impl Plan {
     }
 }
 
-/// The group of an event, and that of the quiet opens of its process, as hashes. 0: none.
+/// The group of an event, and that of the opens of its process of which only a later event is kept, as hashes. 0: none.
 #[derive(Clone, Copy, Debug)]
 struct Group {
     own: u64,
@@ -106,9 +109,13 @@ struct Group {
 impl Group {
     fn of(stored: &Stored<'_>, worth: Worth, hasher: &RandomState) -> Group {
         let process = match worth {
-            Worth::Runs => 0,
+            Worth::Runs | Worth::Opens => 0,
             Worth::Quiet => hasher.hash_one(stored.process.map(|process| process.key)) | 1,
         };
+        if worth == Worth::Opens && stored.kind == Kind::Open {
+            let own = hasher.hash_one((stored.process.map(Arc::as_ptr), stored.failed && !stored.answered)) | 1;
+            return Group { own, process: own };
+        }
         let Some(open) = stored.open() else { return Group { own: 0, process } };
         let remark = open.remark();
         if worth == Worth::Quiet && remark.is_none() && (!stored.failed || stored.answered) {

@@ -3,8 +3,11 @@ use super::super::tests::{check_sums, fill, path_of};
 use super::super::{Id, Store};
 use crate::enrich::World;
 use crate::synthetic::Maker;
+use crate::synthetic::payload::tcp;
 use proptest::prelude::*;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::bpf::BpfRecord;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// The kept events: the path, and the number of evicted events counted in each.
 fn kept(store: &Store, world: &World) -> Vec<(Id, Option<String>, u32)> {
@@ -95,6 +98,36 @@ fn quiet_opens_go_next_and_the_rest_by_age() {
     let newest = all.last().expect("events").0;
     assert!((0..20).all(|back| store.get(newest - back).is_some()));
     check_sums(&store);
+}
+
+#[test]
+fn other_events_survive_a_storm_of_failures_with_new_names() {
+    const STORM: u32 = 60_000;
+    let (mut store, mut world) = (Store::new(1 << 20), World::default());
+    let mut made = Maker::default();
+    for at in 0..100 {
+        let pid = 1_000 + at;
+        made.exec(pid, "rare", &["rare"], 0);
+        made.open(pid, "rare", &format!("/root/{at}"), -13);
+        made.tcp(pid, "rare", tcp(0, ([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 9).into()));
+        made.event(Slot::BpfSysExit, pid, "rare", BpfRecord::new_zeroed().as_bytes());
+        made.exit(pid, "rare", 0);
+    }
+    for at in 0..STORM {
+        made.open(7 + at % 3, "storm", &format!("/new/{at}"), -2);
+        if at % 5_000 == 4_999 {
+            fill(&mut store, &mut world, &mut made);
+            assert!(store.bytes() <= 1 << 20);
+            check_sums(&store);
+        }
+    }
+    assert_eq!((0..500).find(|id| store.get(*id).is_none()), None, "of 500 rare events");
+    // Nothing is evicted unsaid, and all that is counted in a failure failed.
+    let said = |failed| store.range(0..store.next_id()).filter(move |stored| stored.failed == failed);
+    assert_eq!(said(true).map(|stored| 1 + u64::from(stored.evicted)).sum::<u64>(), u64::from(STORM) + 100);
+    assert!(said(false).all(|stored| stored.evicted == 0));
+    let newest = store.next_id() - 1_000..store.next_id();
+    assert_eq!(store.range(newest.clone()).map(|stored| stored.id).collect::<Vec<_>>(), newest.collect::<Vec<_>>());
 }
 
 #[test]
