@@ -22,7 +22,9 @@ fn main() {
     let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     if wanted("store") {
-        for (load, paths, pids) in [("a run", 1, 3), ("alternating", 1000, 3), ("a build", 100_000, 4000)] {
+        for (load, paths, pids) in
+            [("a run", 1, 3), ("alternating", 1000, 3), ("new names", 200_000, 3), ("a build", 100_000, 4000)]
+        {
             store(load, paths, pids);
         }
     }
@@ -103,12 +105,13 @@ fn hours(events: u64) {
     let mut rare = [0u64; 5];
     for second in 0..seconds {
         for at in 0..per_second {
-            // A process that repeats, one that alternates, and one that polls for what is missing.
+            // A process that repeats, one that alternates, one that polls for what is missing, and one whose failures are always new.
             let file = at % 97;
-            match at % 3 {
+            match at % 4 {
                 0 => made.open(7, "spin", "/etc/passwd", 3),
                 1 => made.open(8, "scan", &format!("/var/lib/scan/{file}"), 3),
-                _ => made.open(9, "poll", &format!("/run/none/{file}"), -2),
+                2 => made.open(9, "poll", &format!("/run/none/{file}"), -2),
+                _ => made.open(10, "guess", &format!("/srv/{second}/{at}"), -2),
             }
         }
         let pid = 10_000 + u32::try_from(second).unwrap_or_default();
