@@ -314,8 +314,10 @@ fn a_killed_recorder_leaves_its_files() {
         child.wait().expect("it ended");
         let mut files = files(&dir.at(""));
         assert!(files.len() <= 4, "{files:?}");
-        // The newest may have been created and nothing more.
+        // The newest may have been created and nothing more. The others are whole then.
+        let all = files.len();
         files.retain(|file| fs::metadata(file).expect("there").len() >= 64);
+        let whole = files.len() < all;
         let printed = print(&files);
         assert!(printed.status.success(), "{}", text(&printed.stderr));
         let lines = text(&printed.stdout);
@@ -324,7 +326,7 @@ fn a_killed_recorder_leaves_its_files() {
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), lines.lines().count());
-        assert!(text(&printed.stderr).contains("ends early"), "{}", text(&printed.stderr));
+        assert!(whole || text(&printed.stderr).contains("ends early"), "{}", text(&printed.stderr));
     }
 }
 
