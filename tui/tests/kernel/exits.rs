@@ -2,6 +2,7 @@
 
 use crate::sys::{self, Actor, Status, c, fork};
 use crate::traced::{Dir, Run, Traced, alone, n, not_checked};
+use crate::trees::Cgroup;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -236,32 +237,20 @@ fn an_exec_by_the_leader_has_no_other_thread() {
     assert_eq!(exit["comm"], "sleep");
 }
 
-/// A memory cgroup of the v1 or the v2 hierarchy, removed with the value.
-struct Memory(String);
-
-impl Memory {
-    /// `None` if there is no such hierarchy, or no cgroup can be created in it.
-    fn limited_to(bytes: u64) -> Option<Memory> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-        mounts.lines().find_map(|line| {
-            let [_, place, fstype, options, ..] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
-            let limit = match fstype {
-                "cgroup" if options.split(',').any(|option| option == "memory") => "memory.limit_in_bytes",
-                "cgroup2" => "memory.max",
-                _ => return None,
-            };
-            let memory = Memory(format!("{place}/tracetui-{}", sys::pid()));
-            std::fs::create_dir(&memory.0).ok()?;
-            std::fs::write(format!("{}/{limit}", memory.0), bytes.to_string()).ok()?;
-            Some(memory)
-        })
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
+/// A memory cgroup of the v1 or the v2 hierarchy. `None` if there is no such hierarchy, or no cgroup can be created in it.
+fn limited_to(bytes: u64) -> Option<Cgroup> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let [_, place, fstype, options, ..] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+        let limit = match fstype {
+            "cgroup" if options.split(',').any(|option| option == "memory") => "memory.limit_in_bytes",
+            "cgroup2" => "memory.max",
+            _ => return None,
+        };
+        let memory = Cgroup::at(format!("{place}/tracetui-{}", sys::pid()))?;
+        std::fs::write(format!("{}/{limit}", memory.0), bytes.to_string()).ok()?;
+        Some(memory)
+    })
 }
 
 /// Several processes have the same id one after the other while other processes run. Each starts and ends once.
@@ -329,7 +318,7 @@ fn processes_that_reuse_an_id_are_distinguished() {
 #[test]
 fn a_process_that_runs_out_of_memory_is_killed() {
     let _alone = alone();
-    let Some(memory) = Memory::limited_to(16 << 20) else {
+    let Some(memory) = limited_to(16 << 20) else {
         return crate::traced::cannot_run("a memory cgroup cannot be created");
     };
     let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };

@@ -443,7 +443,7 @@ fn a_tree_needs_its_root() {
 }
 
 /// A cgroup that is removed when dropped.
-pub(crate) struct Cgroup(String);
+pub(crate) struct Cgroup(pub(crate) String);
 
 impl Cgroup {
     /// `None` if there is no cgroup v2 hierarchy, or no cgroup can be created in it.
@@ -461,7 +461,11 @@ impl Cgroup {
         let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
         let words = |line: &str| Some((line.split(' ').nth(2)?.to_owned(), line.split(' ').nth(3)?.to_owned()));
         let line = mounts.lines().find(|line| words(line).is_some_and(|(kind, options)| which(&kind, &options)))?;
-        let path = format!("{}/{name}-{}", line.split(' ').nth(1)?, sys::pid());
+        Cgroup::at(format!("{}/{name}-{}", line.split(' ').nth(1)?, sys::pid()))
+    }
+
+    /// The cgroup of a new directory. `None` if it cannot be created.
+    pub(crate) fn at(path: String) -> Option<Cgroup> {
         std::fs::create_dir(&path).ok()?;
         Some(Cgroup(path))
     }
@@ -537,23 +541,17 @@ impl Drop for Bundle {
 fn a_container_is_captured_by_its_name() {
     let _alone = alone();
     let Some(top) = Cgroup::new("tracetui-containers") else { return cannot_run("no cgroup v2 hierarchy") };
-    let scope = |id: &str| {
-        let scope = Cgroup(format!("{}/nerdctl-{id}.scope", top.0));
-        std::fs::create_dir(&scope.0).expect("a cgroup");
-        scope
-    };
+    let scope = |parent: &Cgroup, id: &str| Cgroup::at(format!("{}/nerdctl-{id}.scope", parent.0)).expect("a cgroup");
     let id = |number: u64| format!("{:064x}", sys::pid() as u64 * 256 + number);
     let wanted = format!("wanted-{}", sys::pid());
     let config = |name: &str| format!(r#"{{"ociVersion":"1.1.0","annotations":{{"nerdctl/name":"{name}"}}}}"#);
     let _bundles = [(1, wanted.as_str()), (2, "other"), (3, &wanted)]
         .map(|(number, name)| Bundle::new(&id(number), &config(name)));
-    let (first, other) = (scope(&id(1)), scope(&id(2)));
+    let (first, other) = (scope(&top, &id(1)), scope(&top, &id(2)));
     // A user made this cgroup, and gave it the name of a container of root.
-    let users = Cgroup(format!("{}/user", top.0));
-    std::fs::create_dir(&users.0).expect("a cgroup");
+    let users = Cgroup::at(format!("{}/user", top.0)).expect("a cgroup");
     std::os::unix::fs::chown(&users.0, Some(65_530), None).expect("root");
-    let forged = Cgroup(format!("{}/nerdctl-{}.scope", users.0, id(1)));
-    std::fs::create_dir(&forged.0).expect("a cgroup");
+    let forged = scope(&users, &id(1));
     let opens = [(&first, "/nowhere/first"), (&other, "/nowhere/other"), (&forged, "/nowhere/forged")];
     let actors = opens.map(|(cgroup, path)| {
         Actor::new(|| {
@@ -564,7 +562,7 @@ fn a_container_is_captured_by_its_name() {
     let Some(traced) = Traced::start(&["--container", &wanted, "--kind", "open,exit"]) else { return };
     actors.into_iter().for_each(|actor| drop(actor.run()));
     // The names of a container that starts now are known from a fork, exec or exit of its first process.
-    let late = scope(&id(3));
+    let late = scope(&top, &id(3));
     let actor = Actor::new(|| {
         late.enter();
         sys::wait(fork(|| ()));
