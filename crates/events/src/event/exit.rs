@@ -174,6 +174,8 @@ impl Exit {
     fn by(&self, out: &mut Vec<u8>) -> bool {
         let Some(cause) = self.cause() else { return false };
         let text = match cause {
+            // A process can queue a signal that looks like one of a timer or a message queue.
+            Cause::Other if self.record.sent.code < 0 => return false,
             Cause::Kill(_) if self.record.facts & fact::SELF != 0 => "by itself".to_owned(),
             Cause::Kill(sent) => {
                 out.extend_from_slice(b"by ");
@@ -247,7 +249,7 @@ const KILLER: &[Field] = &[
     Field::new(
         "cause",
         Shape::Text,
-        "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (by the kernel: timer, terminal, broken pipe).",
+        "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (a timer, a terminal, a broken pipe, or a process that pretends to be a timer).",
         |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word()))),
     ),
 ];
@@ -346,7 +348,7 @@ mod tests {
             ((HUP, SI_KERNEL, SENT | PRIVILEGED), "other", "by the kernel"),
             // A timer interrupts any process, also one that is ending.
             ((ALRM, SI_KERNEL, SENT | PRIVILEGED | ENDING), "other", "by the kernel"),
-            ((ALRM, SI_TIMER, SENT), "other", "by the kernel"),
+            ((ALRM, SI_TIMER, SENT), "other", ""),
             ((PIPE, 0, SENT | UNNAMED | SELF), "other", "by the kernel"),
             ((XFSZ, 0, SENT | UNNAMED | SELF), "limit", "by a limit"),
             ((XFSZ, 0, SENT | SELF), "kill", "by itself"),
