@@ -41,6 +41,8 @@ fn list(f: &mut Formatter<'_>, tests: &[Test]) -> fmt::Result {
     for (i, test) in tests.iter().enumerate() {
         match i {
             0 => test.fmt(f)?,
+            // After a comma, a keyword or a term is taken for a missing value.
+            _ if str::from_utf8(&test.value).is_ok_and(lex::is_term) => write!(f, ",{}", quoted(&test.value))?,
             _ => write!(f, ",{}", value_text(test.op, &test.value))?,
         }
     }

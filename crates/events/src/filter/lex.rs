@@ -252,7 +252,7 @@ impl<'t> Lexer<'t> {
 }
 
 /// Whether the text after an operator and blanks is a term or a keyword, so that the value is missing.
-fn is_term(text: &str) -> bool {
+pub(super) fn is_term(text: &str) -> bool {
     let name = &text[..name_len(text)];
     let after = &text[name.len()..];
     let compares = operator(after.trim_start()).is_some() && fields::named(name).is_some();

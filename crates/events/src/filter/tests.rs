@@ -687,6 +687,8 @@ fn titles_of_columns_are_fields() {
 fn lists_and_joined_terms_are_written_as_they_were() {
     for (text, written) in [
         ("comm = gcc , \"cc1\" && err", "comm=gcc,cc1 err"),
+        // Without the quotes, the value would be missing after the comma.
+        ("comm=a,\"or\" or comm=b", "comm=a,\"or\" or comm=b"),
         ("comm != \"a,b\",c", "comm!=\"a,b\",c"),
         ("! comm=a,b", "not comm=a,b"),
         ("comm=a||comm=b", "comm=a or comm=b"),
