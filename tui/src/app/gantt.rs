@@ -69,9 +69,7 @@ impl<'a> Chart<'a> {
 
     /// The processes of the chain without children in it, in the order of their starts.
     pub(crate) fn chain(&self) -> Vec<&Bar<'a>> {
-        let waits = |at: usize| self.bars.iter().any(|bar| bar.above == Some(at) && bar.waited.is_some());
-        let ends = self.bars.iter().enumerate().filter(|(at, bar)| bar.waited.is_some() && !waits(*at));
-        let mut ends: Vec<_> = ends.map(|(_, bar)| bar).collect();
+        let mut ends = self.leaves(|bar| bar.waited.is_some());
         ends.sort_by_key(|bar| bar.from);
         ends
     }
@@ -97,11 +95,18 @@ impl<'a> Chart<'a> {
         }
     }
 
-    fn most_parallel(&self) -> usize {
+    /// The bars of which `is_one` holds, without those that have such a child.
+    fn leaves(&self, is_one: impl Fn(&Bar<'a>) -> bool) -> Vec<&Bar<'a>> {
         let mut parents = vec![false; self.bars.len()];
-        self.bars.iter().filter_map(|bar| bar.above).for_each(|above| parents[above] = true);
-        let leaves = self.bars.iter().zip(parents).filter(|(_, parent)| !parent).map(|(bar, _)| bar);
-        let mut changes: Vec<(u64, i32)> = leaves.flat_map(|bar| [(bar.from, 1), (bar.to, -1)]).collect();
+        let above = self.bars.iter().filter(|bar| is_one(bar)).filter_map(|bar| bar.above);
+        above.for_each(|above| parents[above] = true);
+        let leaves = self.bars.iter().zip(parents).filter(|(bar, parent)| is_one(bar) && !parent);
+        leaves.map(|(bar, _)| bar).collect()
+    }
+
+    fn most_parallel(&self) -> usize {
+        let mut changes: Vec<(u64, i32)> =
+            self.leaves(|_| true).into_iter().flat_map(|bar| [(bar.from, 1), (bar.to, -1)]).collect();
         changes.sort_unstable();
         let (mut now, mut most) = (0, 0);
         for (_, change) in changes {

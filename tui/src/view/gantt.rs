@@ -5,7 +5,11 @@ use super::{Piece, duration};
 use crate::app::App;
 use crate::app::gantt::{Bar, Chart};
 use ratatui::text::Line;
-use tracetui_events::text::{self, Charset, counted};
+use std::cmp::Reverse;
+use tracetui_events::text::{self, Charset, counted, grouped};
+
+/// The most processes of the chain that are named. A `configure` waits for thousands.
+const LONGEST: usize = 12;
 
 /// The lines of the chart for a width.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
@@ -21,9 +25,16 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let about = format!("{}, {processes}{cut}, at most {} at once", duration(to - from), chart.parallel);
     let head = Piece::new(format!(" {}", label(first, theme)), theme.strong());
     lines.push(Line::from_iter([head, Piece::plain(format!("  {about}"))]));
-    let chain: Vec<String> =
-        chart.chain().iter().map(|bar| format!("{} {}", label(bar, theme), duration(bar.to - bar.from))).collect();
-    let waited = format!("waited for: {}", chain.join(", "));
+    let mut chain = chart.chain();
+    let others = chain.len().saturating_sub(LONGEST);
+    if others > 0 {
+        chain.sort_by_key(|bar| Reverse(bar.to - bar.from));
+        chain.truncate(LONGEST);
+        chain.sort_by_key(|bar| bar.from);
+    }
+    let named = chain.iter().map(|bar| format!("{} {}", label(bar, theme), duration(bar.to - bar.from)));
+    let others = (others > 0).then(|| format!("{} shorter ones", grouped(others as u64)));
+    let waited = format!("waited for: {}", named.chain(others).collect::<Vec<_>>().join(", "));
     lines.extend(
         text::wrap(&waited, width.saturating_sub(2))
             .into_iter()
