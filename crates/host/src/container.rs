@@ -29,7 +29,7 @@ const TEXT_MAX: usize = 512;
 /// The maximum number of questions that wait for the thread. Further ones are not asked.
 const WAITING: usize = 64;
 
-/// How long the names of a cgroup are waited for. Files are read within a millisecond, unless the disk is slow.
+/// The maximum time to wait for the names of a cgroup. Reading the files takes less than a millisecond, unless the disk is slow.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// After a wait, none follows for so many times its length. Somebody may create many cgroups.

@@ -98,7 +98,7 @@ unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, t
 }
 
 /// The status that wait(2) reports ([`wait_task_zombie`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c)),
-/// and what is known about its signal.
+/// and the sender of its signal, if it was seen.
 #[inline(always)]
 unsafe fn ended(task: u64, signal: u64, tgid: u32, start: u64) -> ExitRecord {
     // SAFETY: `task` is the current task and `signal` its `signal_struct`, BTF pointers where the kernel has them. The

@@ -236,7 +236,7 @@ impl App {
             return vec![Effect::Record, Effect::Redraw];
         }
         self.asks_what = true;
-        self.say("a records everything, kept and to come; s saves only what is shown; Esc neither");
+        self.say("a: record everything, kept events included; s: save only what is shown; Esc: cancel");
         vec![Effect::Redraw]
     }
 
@@ -443,7 +443,7 @@ mod tests {
         {
             assert!(!press(&mut app, 'w').contains(&Effect::Record));
             assert!(
-                app.screen.message().is_some_and(|text| text.contains("s saves only what is shown")),
+                app.screen.message().is_some_and(|text| text.contains("s: save only what is shown")),
                 "{:?}",
                 app.screen.message()
             );

@@ -6,7 +6,7 @@ pub(crate) use ratatui::layout::{Position, Rect};
 /// The screen width from which the detail pane is on the right.
 const SIDE_BY_SIDE: u16 = 140;
 
-/// The screen width from which the side strip stands beside the list.
+/// The minimum screen width for the side strip beside the list.
 pub(crate) const WITH_SIDE: u16 = 160;
 
 /// The maximum width of the strip.

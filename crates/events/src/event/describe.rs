@@ -390,7 +390,7 @@ fn of_cgroup<'a>(seen: &EventContext<'a>, say: impl FnOnce(&'a [u8]) -> Value<'a
     }
 }
 
-/// What is known of the container or pod.
+/// A field of the container or pod, or why it is not known.
 fn of_container<'a>(seen: &EventContext<'a>, say: impl FnOnce(&'a Container) -> Value<'a>) -> Value<'a> {
     let container = seen.world.container(seen.event.header.cgroup);
     of_cgroup(seen, |path| match (cgroup::container(path), container) {

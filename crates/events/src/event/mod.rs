@@ -478,7 +478,7 @@ pub trait Tables: std::fmt::Debug {
     /// The container or pod of a cgroup of the v2 hierarchy, if the trace has checked it.
     fn container(&self, id: CgroupId) -> Option<&Container>;
 
-    /// How often a cgroup was told. What [`container`](Self::container) returns changes only then.
+    /// The number of reports of cgroups so far. What [`container`](Self::container) returns changes only with it.
     fn cgroups_told(&self) -> u64;
 
     /// The path of a cgroup in the v2 hierarchy.

@@ -4,9 +4,9 @@
 //! `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one field, in a list or joined by `or`), `err` and any term
 //! about `kind` alone. The rest stays in [`Compiled::rest`], including lists and globs that are too long.
 //!
-//! The kernel applies `--cgroup`, `--unit` and `--container` approximately, and they stay in [`Compiled::rest`] too: the kernel side compares ids,
-//! and the id of the v2 root does not identify a process in another hierarchy. A cgroup that is created during the
-//! trace passes from the time it is known, some 10 ms after its first process was seen.
+//! The kernel applies `--cgroup`, `--unit` and `--container` approximately, and they stay in [`Compiled::rest`] too: the
+//! kernel side compares ids, and the id of the v2 root does not identify a process in another hierarchy. A cgroup that is
+//! created during the trace passes from the time it is known, some 10 ms after its first process was seen.
 
 use super::ast::{Expr, Op, Spots, Test};
 use super::eval::{COMM_MAX, Check, Compiler, FilterNode};

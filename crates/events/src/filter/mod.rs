@@ -7,8 +7,8 @@
 //! Terms side by side (or with `and`) must all hold; `or` binds weaker, `not` and `!` bind stronger. A term is
 //! `field op value` with `= != ~ !~ < > <= >=`, a bare word (searched for in the columns, smart case), or `err` alone (it
 //! failed). `=` on text is a [glob](Glob) on the whole value, `~` a regex. A comparison with an absent field is false,
-//! but `a!=b` is `not a=b`. `time` is also compared with a date and
-//! time (UTC), or as `time>-1m` with the time before now, or before the end of a recording. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
+//! but `a!=b` is `not a=b`. `time` is compared with a date (UTC), or as in `time>-1m` with a time before now or before the
+//! end of a recording. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
 //!
 //! `=` and `!=` take several values: `comm=gcc,cc1` is `(comm=gcc or comm=cc1)`, and `comm!=gcc,cc1` is the opposite. A
 //! comma in a value has quotes round the value or a backslash before it. Also read: `==`, `&&`, `||`, blanks round

@@ -78,7 +78,7 @@ wire_struct! {
         pod_uid: Vec<u8>,
     }
 
-    /// A cgroup's path. It replaces what was known of the cgroup.
+    /// A cgroup's path and container. A later frame about the same cgroup replaces an earlier one.
     Cgroup {
         /// `kernfs_node.id`.
         id: CgroupId,
