@@ -50,7 +50,7 @@ install_needs() {
   command -v rpmbuild >/dev/null || missing+=(rpm)
   command -v dpkg-deb >/dev/null || missing+=(dpkg)
   for arch in "${archs[@]}"; do
-    # zstd is in C.
+    # zstd and the allocator are in C.
     command -v "$(compiler "$arch")" >/dev/null || case $arch in
       "$host") missing+=(musl-tools) ;;
       x86_64) missing+=(gcc-x86-64-linux-gnu libc6-dev-amd64-cross) ;;

@@ -15,6 +15,11 @@ use tracetui::command::say::{name, say};
 use tracetui_host::files;
 use tracetui_live::inspector;
 
+/// With the allocator of musl, commands take 30 to 60 % more CPU time.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {

@@ -109,6 +109,8 @@ impl Inspector {
         let child = Command::new("/proc/self/exe")
             .arg0(NAME)
             .env_clear()
+            // The allocator of static binaries takes 1 GiB of address space without it, which is more than MEMORY.
+            .env("MIMALLOC_ARENA_RESERVE", "8MiB")
             .current_dir("/")
             .process_group(0)
             .stdin(OwnedFd::from(its_socket))
