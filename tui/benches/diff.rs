@@ -52,7 +52,7 @@ fn build(file: &Path, events: u64, first_pid: u32, root: &str, fails: Option<u64
     let mut writer = Writer::new(BufWriter::new(File::create(file)?), &FileHeader::new([7; 16], 7), |_, _| {})?;
     let mut maker = Maker { step_ns: 20_000, ..Maker::default() };
     let make = first_pid;
-    let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(make), filter: String::new() };
+    let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(make), ..Trace::default() };
     maker.host(&HostFrame::Trace(trace));
     maker.host(&HostFrame::Host(Host { cpus: 1, ..Host::default() }));
     maker.host(&HostFrame::Clock(Clock { offset_ns: 1 }));

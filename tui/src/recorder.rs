@@ -83,6 +83,8 @@ enum Job {
     Flush,
     /// Begins the next file with this state.
     Next(Batch),
+    /// Replaces the metrics beside the files.
+    Metrics(String),
     End(Batch),
     /// Removes the file, since there is nothing to record. The answer is whether it was removed; if not, the recording continues.
     Withdraw(oneshot::Sender<bool>),
@@ -128,6 +130,14 @@ pub trait RecordingFiles: Send + 'static {
     fn size(&self) -> Option<u64> {
         None
     }
+
+    /// The time after which the next file is due; `None` if only its size matters.
+    fn time(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Replaces the metrics beside the files.
+    fn metrics(&mut self, _text: &str) {}
 
     /// Called when the second-to-last file opened is fully written.
     fn ended(&mut self, _: Self::File) -> io::Result<()> {
@@ -235,7 +245,8 @@ impl Recorder {
                 Ok((writer, header)) => {
                     its.written.store(writer.written(), Ordering::Relaxed);
                     let _ = started.send(Ok(()));
-                    let writing = Writing { begun: 0, before: 0, totals: Totals::default(), part: header.part, files };
+                    let (begun_at, totals) = (Instant::now(), Totals::default());
+                    let writing = Writing { begun: 0, begun_at, before: 0, totals, part: header.part, files };
                     write(writing, writer, &todo, &its);
                 }
                 Err(error) => drop(started.send(Err(error))),
@@ -310,6 +321,11 @@ impl Recorder {
         self.add(Job::Frames(frames));
     }
 
+    /// Replaces the metrics beside the files of `record --rotate`.
+    pub fn metrics(&self, text: String) {
+        self.add(Job::Metrics(text));
+    }
+
     /// The messages about the files, once the recording has ended or failed.
     pub fn remarks(&self) -> Vec<String> {
         self.shared.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -362,6 +378,7 @@ struct Writing<F> {
     files: F,
     /// Bytes of the file after its first state.
     begun: u64,
+    begun_at: Instant,
     /// Bytes of the earlier files. `totals` has the sums of their blocks.
     before: u64,
     totals: Totals,
@@ -371,6 +388,9 @@ struct Writing<F> {
 impl<F: RecordingFiles> Writing<F> {
     /// Whether the next file is due. This leaves room for the final state, which is about as large as the first one.
     fn next_is_due(&self, writer: &Writer<F::File>) -> bool {
+        if self.files.time().is_some_and(|time| self.begun_at.elapsed() >= time) {
+            return true;
+        }
         // Otherwise the states at both ends would be most of the file.
         let has_frames = writer.written() - self.begun > self.begun;
         has_frames && self.files.size().is_some_and(|size| writer.written().saturating_add(self.begun) >= size)
@@ -405,7 +425,7 @@ impl<F: RecordingFiles> Writing<F> {
         self.files.ended(file)?;
         self.before += written;
         self.totals = totals;
-        self.begun = next.written();
+        (self.begun, self.begun_at) = (next.written(), Instant::now());
         self.part += 1;
         Ok(next)
     }
@@ -512,6 +532,10 @@ fn write<F: RecordingFiles>(
             }
             Some(Job::State(state)) => writer.state(&state),
             Some(Job::Flush) => writer.flush(),
+            Some(Job::Metrics(text)) => {
+                writing.files.metrics(&text);
+                Ok(())
+            }
             // The next file may have been requested twice.
             Some(Job::Next(_)) if !writing.next_is_due(&writer) => Ok(()),
             Some(Job::Next(state)) => {

@@ -137,7 +137,12 @@ fn opens() -> Batch {
 fn host() -> Batch {
     let mut batch = Batch::default();
     let frames = [
-        HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(8), filter: "tree=8".into() }),
+        HostFrame::Trace(Trace {
+            kinds: KindSet::ALL.bits(),
+            command: Tgid(8),
+            filter: "tree=8".into(),
+            ..Trace::default()
+        }),
         HostFrame::Layout(Layout::own()),
         HostFrame::Host(Host { name: "host".into(), cpus: 2, ..Host::default() }),
         HostFrame::Clock(Clock { offset_ns: 1 << 60 }),

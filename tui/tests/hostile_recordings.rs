@@ -177,7 +177,7 @@ fn opens(count: u32) -> Batch {
 }
 
 fn trace(filter: &str) -> HostFrame {
-    HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: filter.to_owned() })
+    HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), filter: filter.to_owned(), ..Trace::default() })
 }
 
 fn seed(tgid: u32, start: u64, ppid: u32, parent_start: u64) -> HostFrame {

@@ -152,7 +152,7 @@ impl Story {
         let mut maker = Maker::default();
         let command = Tgid(if command { 3 } else { 0 });
         let kinds = (KindSet::PROBED).bits();
-        maker.host(&HostFrame::Trace(Trace { kinds, command, filter: filter.into() }));
+        maker.host(&HostFrame::Trace(Trace { kinds, command, filter: filter.into(), ..Trace::default() }));
         maker.host(&HostFrame::Host(Host { pid_ns: NsInum(7), name: "a".into(), ..Host::default() }));
         maker.host(&HostFrame::Clock(Clock { offset_ns: 5 }));
         let name = Slot::OpenUringQuiet.program().to_owned();

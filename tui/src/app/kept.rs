@@ -177,7 +177,7 @@ mod tests {
         let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
         let command = Tgid(100);
         made.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
-        made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
+        made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
         made.exec(100, "make", &["make"], 0);
         made.exit(100, "make", 0);
         let batch = made.batch();

@@ -86,7 +86,7 @@ pub(crate) fn build(made: &mut Maker, good: bool) {
 pub(crate) fn differences() -> Box<Compared> {
     let run = |good: bool| {
         let mut made = Maker::default();
-        made.host(&HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), filter: String::new() }));
+        made.host(&HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), ..Trace::default() }));
         build(&mut made, good);
         let (mut pipeline, mut run) = (Pipeline::default(), Run::new(usize::MAX));
         pipeline.feed(made.batch());

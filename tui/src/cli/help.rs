@@ -74,6 +74,7 @@ Examples:
   sudo tracetui record -o build.ttr -- make
   sudo tracetui record --duration 10m --comm nginx
   sudo tracetui record -o web.ttr --rotate 1GiB,4
+  sudo tracetui record -o all.ttr --rotate 256MiB,5m,48 --resume --metrics
   tracetui print web.*.ttr --failed
   sudo tracetui record --around 'comm=nginx kind=exit err' --before 2m
   tracetui print build.ttr --kind exec

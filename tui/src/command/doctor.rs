@@ -112,6 +112,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         capture,
         btf: btf.map(Path::to_owned),
         filter: String::new(),
+        labels: Vec::new(),
         command: None,
         signals: false,
         command_pid: None,

@@ -120,7 +120,7 @@ fn metadata(playback: &Playback, times: Option<(i128, i128)>) -> Vec<(&'static s
         ("start", time(times.map(|(first, _)| first))),
         ("end", time(times.map(|(_, last)| last))),
         ("command", each(&Recording::command_json)),
-        ("labels", "{}".to_owned()),
+        ("labels", each(&Recording::labels_json)),
     ]
 }
 

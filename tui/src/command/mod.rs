@@ -17,6 +17,7 @@ mod find;
 mod history;
 pub mod keys;
 pub mod man;
+mod metrics;
 mod outlet;
 mod pace;
 pub mod print;

@@ -17,7 +17,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::event::describe::Value;
 use tracetui_events::event::exit::Ended;
 use tracetui_events::filter::{Filter, FilterOptions};
-use tracetui_events::frame::host::{Probe, Window};
+use tracetui_events::frame::host::{Label, Probe, Window};
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::Error::NoSuchRecording;
@@ -368,6 +368,9 @@ impl Facts {
             let argv = Value::Args(argv).text().unwrap_or_default();
             line("command", &format!("{} ({ended})", clean(&String::from_utf8_lossy(&argv))));
         }
+        for Label { name, value } in &recording.trace().labels {
+            line("label", &clean(&format!("{name}={value}")));
+        }
         let probes = pipeline.world().probes();
         let failed: Vec<_> = probes.iter().filter(|probe| !probe.attached).map(|probe| clean(&probe.name)).collect();
         let attached = probes.len() - failed.len();
@@ -422,7 +425,7 @@ impl Facts {
         let account_json = account.object();
         format!(
             "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":{},\"filter\":{},\"command\":{},\
+             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":{},\"filter\":{},\"command\":{},\"labels\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
             text(&name(recording.path())),
             version,
@@ -438,6 +441,7 @@ impl Facts {
             known(!probes.is_empty(), format!("[{}]", probes.join(","))),
             known(pipeline.trace().is_some(), text(&recording.trace().filter)),
             recording.command_json(),
+            known(pipeline.trace().is_some(), recording.labels_json()),
             bytes,
             blocks,
         )

@@ -1,6 +1,7 @@
 //! `tracetui record`: writes frames to a file, without a screen.
 
 use super::around::{Around, Counts, Wanted};
+use super::metrics;
 use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
 use super::say::{self, say};
@@ -17,10 +18,11 @@ use anyhow::Result;
 use std::future::pending;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tokio::time::{MissedTickBehavior, interval_at};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tracetui_events::budget::Budget;
 use tracetui_events::filter::Compiled;
 use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::Label;
 use tracetui_events::limits;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::text::counted;
@@ -28,6 +30,9 @@ use tracetui_host::clock;
 use tracetui_host::machine::Machine;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::KindSet;
+
+/// How often metrics are written.
+const METRICS_EVERY: Duration = Duration::from_secs(10);
 
 /// Records until a signal, until a limit is reached, or until the COMMAND has ended.
 pub async fn run(args: &cli::Record) -> Result<ExitCode> {
@@ -40,11 +45,12 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let beside = matches.as_ref().filter(|matches| matches.whole.names_kinds()).map_or(KindSet::NONE, |m| m.kinds);
     // COMMAND's output would damage a recording on stdout.
     let streams = if cli::is_stream(&path) { Streams::StdoutToStderr } else { Streams::Inherited };
-    let Request { filters, held, options } = Request::read(&args.trace, &args.run, streams, beside)?;
+    let Request { filters, held, mut options } = Request::read(&args.trace, &args.run, streams, beside)?;
+    options.labels = labels(&args.label)?;
     let signals = signals(held.is_some())?;
     args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);
     let recorder = match args.rotate {
-        Some(rotate) => rotate::start(&path, rotate)?,
+        Some(rotate) => rotate::start(&path, rotate, args.resume)?,
         None => write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,
     };
     let started = write::or_withdraw(start(&options), Some(&recorder)).await?;
@@ -74,6 +80,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         limited: false,
         stopped: false,
         // A COMMAND writes to the same terminal, and so does what reads stdout.
+        metrics: args.metrics.then(|| interval_at(Instant::now().into(), METRICS_EVERY)),
         progress: Progress::new().filter(|_| args.run.command.is_empty() && !cli::is_stream(&path)),
     };
     recording.run(args.duration).await;
@@ -89,6 +96,22 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     remarks(&options, &account, recording.pipeline.discrepancy()).iter().for_each(say);
     say(account.line());
     Ok(code)
+}
+
+fn labels(given: &[Label]) -> Result<Vec<Label>> {
+    let twice = given.iter().enumerate().find(|(at, label)| given[..*at].iter().any(|other| other.name == label.name));
+    match twice {
+        Some((_, label)) => Err(BadUsage(format!("--label {}: given twice", label.name)).into()),
+        None => Ok(given.to_vec()),
+    }
+}
+
+/// Waits until the metrics are due.
+async fn due(metrics: &mut Option<Interval>) {
+    match metrics {
+        Some(metrics) => drop(metrics.tick().await),
+        None => pending().await,
+    }
 }
 
 /// The filter of `--around`.
@@ -126,6 +149,8 @@ struct Recording {
     full: bool,
     limited: bool,
     stopped: bool,
+    /// When to write the metrics; `None` if they are not wanted.
+    metrics: Option<Interval>,
     progress: Option<Progress>,
 }
 
@@ -157,10 +182,14 @@ impl Recording {
                     Happening::SourceEnded => break,
                 },
                 () = &mut over, if !self.stopped => self.reached("--duration"),
+                () = due(&mut self.metrics) => self.write_metrics(),
                 _ = ticks.tick(), if self.progress.is_some() => self.show_progress(),
             }
         }
         self.begin_part();
+        if self.metrics.is_some() {
+            self.write_metrics();
+        }
         let Recording { trace, pipeline, part, .. } = self;
         let Some(Part::Around(part)) = part else {
             pipeline.end();
@@ -262,6 +291,14 @@ impl Recording {
         self.limited = true;
         self.stop();
         say(format_args!("ended: {option} reached"));
+    }
+
+    fn write_metrics(&mut self) {
+        let Some(recorder) = self.trace.recorder() else { return };
+        let (at, account) = self.pipeline.account_then();
+        let lag = at.map_or(0, |at| clock::now_boot().0.saturating_sub(at.0)) as f64 / 1e9;
+        let counters = self.pipeline.world().counters();
+        recorder.metrics(metrics::of_trace(&account, &metrics::Figures { bytes: recorder.written(), lag, counters }));
     }
 
     fn show_progress(&mut self) {

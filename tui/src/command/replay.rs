@@ -138,7 +138,6 @@ pub(crate) mod tests {
     use tracetui_events::pipeline::{Disposition, Pipeline};
     use tracetui_events::playback::timeline::Facts;
     use tracetui_events::recording::block::HEADER;
-    use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::KindSet;
     use tracetui_shared::time::BootNanos;
 
@@ -193,7 +192,7 @@ pub(crate) mod tests {
         let dir = dir("damaged");
         let (mut batches, filter) = (batches(), "path=/src/3/*".to_owned());
         batches[0] = Batch::default();
-        let trace = host::Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: filter.clone() };
+        let trace = host::Trace { kinds: KindSet::ALL.bits(), filter: filter.clone(), ..host::Trace::default() };
         HostFrame::Trace(trace).push(BootNanos(0), &mut batches[0]);
         let [path] = <[PathBuf; 1]>::try_from(write(&dir, "one", &batches, usize::MAX)).expect("one file");
         for damaged in [false, true] {
@@ -214,7 +213,7 @@ pub(crate) mod tests {
         let dir = dir("configured");
         let (mut batches, config) = (batches(), dir.join("config.toml"));
         batches[0] = Batch::default();
-        let trace = host::Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: "comm=a".to_owned() };
+        let trace = host::Trace { kinds: KindSet::ALL.bits(), filter: "comm=a".to_owned(), ..host::Trace::default() };
         HostFrame::Trace(trace).push(BootNanos(0), &mut batches[0]);
         let files = write(&dir, "one", &batches, usize::MAX);
         // The recording does not know the name, this machine does.

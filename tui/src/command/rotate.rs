@@ -3,20 +3,23 @@
 //! `build.ttr` becomes `build.000001.ttr`, `build.000002.ttr` and so on. The directory is opened once; files are created and
 //! removed in it, whatever happens to its path. A file is never replaced, and only one that this trace wrote is removed.
 
+use super::metrics;
 use super::say::name;
 use super::write::{locked, random_id};
 use crate::cli::Rotate;
 use crate::recorder::Recorder;
 use crate::recorder::RecordingFiles;
 use anyhow::{Context, Result, anyhow};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, renameat, statat, unlinkat};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracetui_events::recording::block::FileHeader;
+use tracetui_events::recording::follow::{RecordingFile, is_being_written};
 use tracetui_events::recording::names::{DIGITS_MOST, FileNames};
 use tracetui_events::text::grouped;
 use tracetui_host::clock;
@@ -33,8 +36,9 @@ const IN_ORDER: u32 = 8;
 /// The lowest number that does not count as the number of an existing file. As many numbers follow it as can be tried.
 const LAST: u64 = 10u64.pow(DIGITS_MOST as u32) - (1 << TRIES);
 
-/// Starts a recording in several files. The next file begins when the current one has its size. Call it before privileges are dropped.
-pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
+/// Starts a recording in several files. The next file begins when the current one has its size or its time. With `resume`, the files of
+/// earlier traces count as its own. Call it before privileges are dropped.
+pub(super) fn start(path: &Path, rotate: Rotate, resume: bool) -> Result<Recorder> {
     let names = FileNames::of(path).ok_or_else(|| anyhow!("{}: not a file name", name(path)))?;
     let invoker = Invoker::of_environment()?;
     let directory = PathBuf::from(&names.directory);
@@ -43,6 +47,9 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         number: 0,
         names,
         rotate,
+        resume,
+        earlier: 0,
+        existing: Vec::new(),
         id: random_id().context("cannot read random bytes")?,
         part: 0,
         opened: None,
@@ -52,6 +59,7 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         gone: 0,
         kept_on: Vec::new(),
         largest: 0,
+        unwritten: None,
     };
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Create(&directory));
     let recorder = Recorder::start_files(files, name(path), prepare);
@@ -80,6 +88,12 @@ struct Identity {
     changed: (i64, i64),
 }
 
+impl Identity {
+    fn bytes(self) -> u64 {
+        u64::try_from(self.size).unwrap_or_default()
+    }
+}
+
 impl From<Stat> for Identity {
     fn from(stat: Stat) -> Identity {
         Identity {
@@ -96,6 +110,12 @@ struct Series {
     directory: Option<OwnedFd>,
     names: FileNames,
     rotate: Rotate,
+    /// Whether files of earlier traces are still to be counted as its own.
+    resume: bool,
+    /// Bytes of those files.
+    earlier: u64,
+    /// The numbers of the files that exist when it starts.
+    existing: Vec<u64>,
     /// Random bytes. They identify the trace in the headers, and give the files their ids.
     id: [u8; 16],
     /// The number of the next part.
@@ -114,6 +134,8 @@ struct Series {
     kept_on: Vec<String>,
     /// Bytes of the largest file.
     largest: u64,
+    /// Why the last metrics were not written.
+    unwritten: Option<io::Error>,
 }
 
 impl Series {
@@ -127,18 +149,12 @@ impl Series {
                 opened => opened,
             };
             let directory = opened.map_err(|error| failed("cannot open the directory", path, error))?;
-            self.number = self.latest(&directory);
+            // Numbers continue after the existing ones, so that names sort by time.
+            self.existing = existing(&directory, &self.names);
+            self.number = self.existing.last().copied().unwrap_or_default();
             self.directory = Some(directory);
         }
         self.directory.as_ref().ok_or_else(|| io::Error::other("no directory"))
-    }
-
-    /// The highest number of an existing file. Numbers continue after it, so that names sort by time.
-    fn latest(&self, directory: &OwnedFd) -> u64 {
-        let Ok(entries) = Dir::read_from(directory) else { return 0 };
-        let names = entries.filter_map(Result::ok);
-        let numbers = names.filter_map(|entry| self.names.number(entry.file_name().to_bytes()));
-        numbers.filter(|number| *number < LAST).max().unwrap_or(0)
     }
 
     fn create(&mut self) -> io::Result<File> {
@@ -155,6 +171,12 @@ impl Series {
                     let opened = Opened { number, device: stat.st_dev, inode: stat.st_ino };
                     self.number = number;
                     self.before = self.opened.replace(opened);
+                    if std::mem::take(&mut self.resume) {
+                        let existing = std::mem::take(&mut self.existing);
+                        let earlier = |number| earlier(self.directory.as_ref()?, &names, number, stat.st_uid);
+                        self.ended = existing.into_iter().filter_map(earlier).collect();
+                        self.earlier = self.ended.iter().map(|file| file.identity.bytes()).sum();
+                    }
                     return Ok(File::from(file));
                 }
                 Err(rustix::io::Errno::EXIST) => {}
@@ -185,9 +207,21 @@ impl Series {
                 Ok(_) => self.kept_on.push(format!("{}: not removed: changed since it was written", name(&file))),
                 Err(error) => return Err(failed("cannot remove", &file, error)),
             }
-            self.gone += u64::try_from(oldest.identity.size).unwrap_or_default();
+            self.gone += oldest.identity.bytes();
         }
         Ok(())
+    }
+
+    /// Replaces NAME.prom at once, so that nobody reads a part of it.
+    fn write_metrics(&mut self, text: &str) -> io::Result<()> {
+        let (file, made) = (self.names.beside("prom"), self.names.beside("prom.new"));
+        let directory = self.directory()?;
+        // One that a killed recorder left.
+        let _ = unlinkat(directory, &made, AtFlags::empty());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        File::from(openat(directory, &made, flags, mode)?).write_all(text.as_bytes())?;
+        Ok(renameat(directory, &made, directory, &file)?)
     }
 
     fn header(&mut self) -> FileHeader {
@@ -223,10 +257,20 @@ impl RecordingFiles for Series {
         Some(self.rotate.size.0)
     }
 
+    fn time(&self) -> Option<Duration> {
+        self.rotate.time
+    }
+
+    fn metrics(&mut self, text: &str) {
+        let files = self.ended.len() as u64 + u64::from(self.opened.is_some());
+        let text = format!("{text}{}", metrics::of_files(files, self.removed, self.number));
+        self.unwritten = self.write_metrics(&text).err();
+    }
+
     fn ended(&mut self, file: File) -> io::Result<()> {
         if let Some(before) = self.before.take() {
             let identity = Identity::from(rustix::fs::fstat(file.as_fd())?);
-            self.largest = self.largest.max(u64::try_from(identity.size).unwrap_or_default());
+            self.largest = self.largest.max(identity.bytes());
             self.ended.push_back(Written { number: before.number, identity });
         }
         self.leave(self.rotate.count.get() as usize - 1)
@@ -245,10 +289,14 @@ impl RecordingFiles for Series {
     }
 
     fn remarks(&self, written: u64) -> Vec<String> {
+        let unwritten = self
+            .unwritten
+            .as_ref()
+            .map(|error| format!("--metrics: cannot write {}: {error}", name(self.names.beside("prom"))));
         let last = self.opened.map(|opened| self.names.file(opened.number));
         let files = self.ended.len() as u64 + u64::from(last.is_some());
         let first = self.ended.front().map(|file| self.names.file(file.number));
-        let bytes = grouped(written.saturating_sub(self.gone));
+        let bytes = grouped(written.saturating_add(self.earlier).saturating_sub(self.gone));
         let mut line = match (first, last) {
             (Some(first), Some(last)) => format!("{} to {}: {files} files, {bytes} bytes", name(first), name(last)),
             (None, Some(only)) | (Some(only), None) => format!("{}: {bytes} bytes", name(only)),
@@ -265,8 +313,27 @@ impl RecordingFiles for Series {
             let (largest, size) = (grouped(self.largest), self.rotate.size);
             format!("--rotate: files grow to {largest} bytes, not {size}: each starts and ends with the state of all processes")
         });
-        self.kept_on.iter().cloned().chain([line]).chain(larger).collect()
+        self.kept_on.iter().cloned().chain([line]).chain(larger).chain(unwritten).collect()
     }
+}
+
+/// The numbers of the existing files, in order.
+fn existing(directory: &OwnedFd, names: &FileNames) -> Vec<u64> {
+    let Ok(entries) = Dir::read_from(directory) else { return Vec::new() };
+    let numbers = entries.filter_map(Result::ok).filter_map(|entry| names.number(entry.file_name().to_bytes()));
+    let mut numbers: Vec<_> = numbers.filter(|number| *number < LAST).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// The file with this number, if it is a recording that may be removed: a regular file of this user, which nobody writes.
+fn earlier(directory: &OwnedFd, names: &FileNames, number: u64, owner: u32) -> Option<Written> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(directory, names.file(number), flags, Mode::empty()).ok()?);
+    let stat = rustix::fs::fstat(&file).ok()?;
+    let ours = FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_uid == owner;
+    let over = ours && !is_being_written(&file).ok()? && RecordingFile::open(file).is_ok();
+    over.then(|| Written { number, identity: stat.into() })
 }
 
 /// A random number of `bits` bits.
@@ -286,8 +353,8 @@ fn failed(what: &str, file: &OsStr, error: rustix::io::Errno) -> io::Error {
 mod tests {
     use super::*;
     use std::fs;
-    use std::io::Write as _;
     use std::os::unix::fs::{MetadataExt as _, symlink};
+    use zerocopy::IntoBytes;
 
     struct Scratch(PathBuf);
 
@@ -304,6 +371,9 @@ mod tests {
                 directory: None,
                 names: FileNames::of(&self.0.join("a.ttr")).expect("a name"),
                 rotate: format!("64KiB,{count}").parse().expect("good usage"),
+                resume: false,
+                earlier: 0,
+                existing: Vec::new(),
                 id: [7; 16],
                 part: 0,
                 number: 0,
@@ -314,6 +384,7 @@ mod tests {
                 gone: 0,
                 kept_on: Vec::new(),
                 largest: 0,
+                unwritten: None,
             }
         }
 
@@ -394,6 +465,59 @@ mod tests {
         assert!(series.number < LAST, "{}", series.number);
         let others = dir.files().len() - 1;
         assert_eq!(others, 601, "none of them was removed");
+    }
+
+    #[test]
+    fn files_of_earlier_traces_count_if_they_are_recordings() {
+        let dir = Scratch::new("resumed");
+        let recording = FileHeader::new([9; 16], 7);
+        let path = |number: u32| dir.0.join(format!("a.{number:06}.ttr"));
+        for number in [2, 3, 5, 6] {
+            fs::write(path(number), recording.as_bytes()).expect("room");
+        }
+        fs::write(path(1), "something else").expect("room");
+        symlink("a.000002.ttr", path(4)).expect("room");
+        // Another recorder writes this one.
+        let other = File::options().write(true).open(path(6)).expect("there");
+        fs::write(path(6), locked(&other, recording).as_bytes()).expect("room");
+        let mut series = Series { resume: true, ..dir.series(3) };
+        let mut current = None;
+        go_on(&mut series, &mut current).expect("room");
+        assert_eq!(dir.files(), [1, 4, 5, 6, 7].map(|number| format!("a.{number:06}.ttr")));
+        go_on(&mut series, &mut current).expect("room");
+        go_on(&mut series, &mut current).expect("room");
+        assert_eq!(dir.files(), [1, 4, 6, 7, 8, 9].map(|number| format!("a.{number:06}.ttr")));
+        assert_eq!(series.removed, 3);
+        let said = series.remarks(30);
+        assert_eq!(
+            said,
+            [
+                "a.000007.ttr to a.000009.ttr: 3 files, 30 bytes; 3 older ones were removed; 30 bytes were written in total"
+            ]
+        );
+    }
+
+    #[test]
+    fn metrics_are_replaced_as_a_whole() {
+        let dir = Scratch::new("metrics");
+        let mut series = dir.series(3);
+        let mut current = None;
+        go_on(&mut series, &mut current).expect("room");
+        fs::write(dir.0.join("target"), "precious").expect("room");
+        symlink("target", dir.0.join("a.prom")).expect("room");
+        symlink("target", dir.0.join("a.prom.new")).expect("room");
+        for _ in 0..2 {
+            series.metrics("x 1\n");
+            let text = fs::read_to_string(dir.0.join("a.prom")).expect("there");
+            assert!(text.starts_with("x 1\n") && text.contains("\ntracetui_files 1\n"), "{text}");
+        }
+        assert_eq!(dir.files(), ["a.000001.ttr", "a.prom", "target"]);
+        assert_eq!(fs::read(dir.0.join("target")).expect("there"), b"precious");
+        fs::remove_file(dir.0.join("a.prom")).expect("ours");
+        fs::create_dir(dir.0.join("a.prom")).expect("room");
+        series.metrics("x 1\n");
+        let said = series.remarks(1000);
+        assert!(said[1].starts_with("--metrics: cannot write a.prom: "), "{said:?}");
     }
 
     #[test]

@@ -56,6 +56,51 @@ impl std::io::Write for Disk {
     }
 }
 
+/// Consecutive files, of which the next one is always due.
+#[derive(Clone, Default)]
+struct Timed(std::sync::Arc<std::sync::Mutex<Vec<Disk>>>);
+
+impl RecordingFiles for Timed {
+    type File = Disk;
+    fn next(&mut self) -> std::io::Result<(Disk, FileHeader)> {
+        let mut files = self.0.lock().expect("no panic");
+        files.push(Disk::default());
+        let number = files.len() as u32 - 1;
+        Ok((files[files.len() - 1].clone(), FileHeader::new(ID, 7).part_of([1; 8], number)))
+    }
+    fn time(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+#[test]
+fn a_file_ends_after_its_time_however_small_it_is() {
+    let files = Timed::default();
+    let mut recorder = Recorder::start_files(files.clone(), "disk".to_owned(), || Ok(())).expect("a thread");
+    let pipeline = tracetui_events::pipeline::Pipeline::default();
+    runtime().block_on(async {
+        for _ in 0..2 {
+            recorder.ready().await.expect("room");
+            let mut maker = Maker::default();
+            maker.open(100, "cc1", "/usr/include/stdio.h", 3);
+            recorder.frames(&maker.batch());
+            // It becomes due once the frames are written.
+            while !recorder.shared.next_due.load(std::sync::atomic::Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            recorder.state_if_due(&pipeline);
+        }
+        recorder.end(&pipeline).await.expect("written");
+    });
+    let files = files.0.lock().expect("no panic");
+    let recordings: Vec<_> = files.iter().map(|file| file.0.lock().expect("no panic").clone()).collect();
+    assert!(recordings.len() >= 3, "{}", recordings.len());
+    for recording in &recordings {
+        let mut reader = Reader::new(recording.as_slice()).expect("a recording");
+        while reader.next().expect("readable").is_some() {}
+    }
+}
+
 fn recorder(disk: &Disk) -> Recorder {
     Recorder::start(disk.clone(), "disk".to_owned(), &FileHeader::new(ID, 7)).expect("a thread")
 }

@@ -1254,6 +1254,7 @@ fn what_an_excerpt_has_no_opens_of_is_not_zero() {
                 kinds: KindSet::of(&[Kind::Exec]).bits(),
                 command: Tgid(0),
                 filter: String::new(),
+                ..Trace::default()
             }),
             "unknown: opens are not traced",
         ),
@@ -1323,6 +1324,7 @@ fn failed_build() -> Maker {
         kinds: KindSet::BY_DEFAULT.bits(),
         command: Tgid(100),
         filter: String::new(),
+        ..Trace::default()
     }));
     made.exec(100, "make", &["make"], 0);
     made.fork(100, "make", 101);
@@ -1375,7 +1377,7 @@ fn an_exit_without_a_cause_names_none() {
     app.set_command("cargo");
     let mut made = Maker::default();
     let command = Tgid(100);
-    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
+    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
     made.exec(100, "cargo", &["cargo"], 0);
     made.fork(100, "cargo", 101);
     made.exec(101, "rustc", &["rustc"], 0);
@@ -1551,7 +1553,7 @@ fn the_header_sums_up_a_command_that_ended() {
     app.set_command("make");
     let mut made = Maker::default();
     let command = Tgid(48_213);
-    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
+    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
     made.exec(48_213, "make", &["make"], 0);
     feed(&mut app, &mut made);
     // The process scan is read after these events.

@@ -92,6 +92,46 @@ fn all_files_together_are_the_recording() {
 }
 
 #[test]
+fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (out, metrics) = (dir.at("a.ttr"), dir.at("a.prom"));
+    let work = ["--", "timeout", "60", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do cat /etc/hostname; sleep 0.5; done"];
+    let options = ["record", "-o", &out, "--rotate", "1MiB,1s,3", "--resume", "--metrics", "--label", "site=fra1"];
+    let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let first = files(&dir.at(""));
+    assert_eq!(first.len(), 3, "{first:?}");
+    // Each file has its share of the time.
+    for file in &first[..2] {
+        let info = info(file);
+        assert_eq!((&info["complete"], &info["labels"]["site"]), (&true.into(), &"fra1".into()));
+        assert!(number(&info["events"]["open"]) >= 1 && fs::metadata(file).expect("there").len() < 1 << 20);
+    }
+    let text_of = || fs::read_to_string(&metrics).expect("there");
+    let metric = |name: &str| {
+        let text = text_of();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().expect("a number")
+    };
+    let live = last_line(&done);
+    let delivered = |kind: &str| metric(&format!(r#"tracetui_events_total{{kind="{kind}",outcome="recorded"}}"#));
+    let (execs, exits) = (delivered("exec"), delivered("exit"));
+    assert!(live.contains(&format!("exec {execs} exit {exits} ")), "{live}");
+    assert_eq!(
+        (metric("tracetui_files"), metric("tracetui_files_removed_total")),
+        (3.0, metric("tracetui_file_number") - 3.0)
+    );
+    // The files of the first trace count in the second.
+    let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let second = files(&dir.at(""));
+    assert_eq!(second.len(), 3, "{second:?}");
+    assert!(second[0] > first[2], "{first:?} {second:?}");
+    assert_eq!(info(&second[2])["labels"]["site"], "fra1");
+}
+
+#[test]
 fn only_the_newest_files_are_kept_and_no_others_are_touched() {
     let _alone = alone();
     let dir = Dir::new();

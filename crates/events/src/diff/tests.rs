@@ -37,7 +37,7 @@ impl Made {
     fn new(root: &'static str, first: u32, args: &[&str]) -> Made {
         let maker = Maker { start_ns: 99_999_000_000, ..Maker::default() };
         let mut made = Made { maker, root, command: first, next: first + 1 };
-        let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(first), filter: String::new() };
+        let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(first), ..Trace::default() };
         made.maker.host(&HostFrame::Trace(trace));
         made.exec(first, args);
         made

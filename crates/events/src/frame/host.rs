@@ -124,6 +124,14 @@ wire_struct! {
         command: Tgid,
         /// The capture filter; empty for none.
         filter: String,
+        /// The `--label` options, each once.
+        labels: Vec<Label>,
+    }
+
+    /// A name and a value that the user gave the recording.
+    Label {
+        name: String,
+        value: String,
     }
 
     /// The ring was empty at this time.
@@ -582,7 +590,7 @@ impl Trace {
     }
 }
 
-wire_list!(String CounterChange ProgramSkips RecordLayout BpfHolder u16);
+wire_list!(String Label CounterChange ProgramSkips RecordLayout BpfHolder u16);
 
 frames! {
     /// A host frame, decoded.

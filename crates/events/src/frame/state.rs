@@ -9,7 +9,7 @@ use tracetui_shared::time::BootNanos;
 
 wire_struct! {
     /// The identity of a process.
-    #[derive(PartialOrd, Ord, Eq)]
+    #[derive(PartialOrd, Ord)]
     Key {
         tgid: Tgid,
         start: BootNanos,
@@ -61,7 +61,7 @@ wire_struct! {
     }
 
     /// A pair of keys of the process table.
-    #[derive(PartialOrd, Ord, Eq)]
+    #[derive(PartialOrd, Ord)]
     KeyPair {
         /// The replaced key, or the key whose id denotes the other.
         from: Key,
@@ -70,7 +70,7 @@ wire_struct! {
     }
 
     /// A process whose start is only known to the clock tick.
-    #[derive(PartialOrd, Ord, Eq)]
+    #[derive(PartialOrd, Ord)]
     InexactStart {
         tgid: Tgid,
         /// Nanoseconds per tick.
@@ -126,7 +126,6 @@ wire_struct! {
     }
 
     /// A BPF program as the event of its load describes it; the inventory may miss it.
-    #[derive(Eq)]
     BpfLoad {
         program: ProgId,
         /// The time of the event.
@@ -146,7 +145,6 @@ wire_struct! {
     }
 
     /// Where a program was attached, from the event of the call; the kernel may not list it.
-    #[derive(Eq)]
     BpfTold {
         program: ProgId,
         /// As in [`super::host::BpfAttachment`].
@@ -158,7 +156,6 @@ wire_struct! {
     }
 
     /// Who loaded or attached a BPF program.
-    #[derive(Eq)]
     BpfDoer {
         /// The program that was loaded, or attached without a link; else 0.
         program: ProgId,

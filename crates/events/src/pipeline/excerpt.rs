@@ -18,7 +18,7 @@ use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::id::{CgroupId, Gid, KernelAddr, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, Uid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
@@ -81,7 +81,7 @@ impl Excerpt {
         let mut batch = Batch::default();
         let mut push = |frame: HostFrame| frame.push(BootNanos(0), &mut batch);
         push(HostFrame::Layout(Layout::own()));
-        push(HostFrame::Trace(Trace { kinds: kinds.bits(), command: Tgid(0), filter: String::new() }));
+        push(HostFrame::Trace(Trace { kinds: kinds.bits(), ..Trace::default() }));
         push(HostFrame::Excerpt(Mark { filter: filter.to_owned() }));
         push(HostFrame::Host(world.host().clone()));
         push(HostFrame::Clock(Clock { offset_ns: world.clock_offset() }));

@@ -20,7 +20,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
@@ -387,5 +386,5 @@ fn trace_in(state: &Batch) -> Option<Trace> {
 }
 
 pub(super) fn no_trace() -> Trace {
-    Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: String::new() }
+    Trace { kinds: KindSet::ALL.bits(), ..Trace::default() }
 }

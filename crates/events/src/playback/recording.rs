@@ -12,7 +12,7 @@ use crate::event::EventContext;
 use crate::event::describe::args;
 use crate::event::exit::{Ended, Exit};
 use crate::filter::{Compiled, FilterOptions, Needs, Scratch};
-use crate::frame::host::Trace;
+use crate::frame::host::{Label, Trace};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
@@ -205,6 +205,13 @@ impl Recording {
     /// The tables from the first frames: the host, and the state before the first event.
     pub fn start(&self) -> &World {
         &self.start
+    }
+
+    /// The labels as a JSON object.
+    pub fn labels_json(&self) -> String {
+        let label = |label: &Label| format!("{}:{}", json::ascii(&label.name), json::ascii(&label.value));
+        let labels: Vec<_> = self.trace.labels.iter().map(label).collect();
+        format!("{{{}}}", labels.join(","))
     }
 
     /// The filters of the recording and of this reading, combined into one.

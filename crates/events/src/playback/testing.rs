@@ -9,7 +9,6 @@ use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::{BlockHeader, Contents, FileHeader};
 use tracetui_events::recording::keys::keys_of;
 use tracetui_events::synthetic::Maker;
-use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
@@ -17,7 +16,7 @@ use tracetui_shared::time::BootNanos;
 pub(crate) fn batches() -> Vec<Batch> {
     let mut maker = Maker::default();
     let mut trace = Batch::default();
-    let all = Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: String::new() };
+    let all = Trace { kinds: KindSet::ALL.bits(), ..Trace::default() };
     HostFrame::Trace(all).push(BootNanos(0), &mut trace);
     let mut batches = vec![trace];
     for number in 0..40 {

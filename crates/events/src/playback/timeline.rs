@@ -314,7 +314,6 @@ mod tests {
     use crate::frame::host::{HostFrame, Trace};
     use crate::pipeline::{Disposition, Pipeline};
     use std::fs;
-    use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Kind;
     use tracetui_shared::time::BootNanos;
 
@@ -373,7 +372,7 @@ mod tests {
         let dir = dir("first");
         let mut batches = batches();
         batches[0] = Batch::default();
-        let trace = Trace { kinds: Kind::Open.bit(), command: Tgid(0), filter: String::new() };
+        let trace = Trace { kinds: Kind::Open.bit(), ..Trace::default() };
         HostFrame::Trace(trace).push(BootNanos(0), &mut batches[0]);
         let files = write(&dir, "one", &batches, usize::MAX);
         let opened = opened(&files);

@@ -47,6 +47,11 @@ impl FileNames {
         OsString::from_vec([self.stem.as_bytes(), number.as_bytes()].concat())
     }
 
+    /// A file beside them with this extension: `build.prom`.
+    pub fn beside(&self, extension: &str) -> OsString {
+        OsString::from_vec([self.stem.as_bytes(), b".", extension.as_bytes()].concat())
+    }
+
     /// The number in the name of one of the files.
     pub fn number(&self, file: &[u8]) -> Option<u64> {
         let number = file.strip_prefix(self.stem.as_bytes())?.strip_prefix(b".")?;

@@ -457,6 +457,7 @@ impl List {
         self.reads()?;
         if matches!(work, FileAccess::Create(_)) {
             self.creates()?;
+            self.calls(&[libc::SYS_renameat]);
         }
         self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         self.calls(&[

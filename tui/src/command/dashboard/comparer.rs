@@ -298,7 +298,7 @@ mod tests {
 
     fn build(good: bool) -> Batch {
         let mut made = Maker::default();
-        let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), filter: String::new() };
+        let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), ..Trace::default() };
         made.host(&HostFrame::Trace(trace));
         testing::build(&mut made, good);
         made.counters(true);

@@ -25,6 +25,7 @@ pub(super) fn first_batch(
         kinds: options.kinds.bits(),
         command: options.command.unwrap_or(Tgid(0)),
         filter: options.filter.clone(),
+        labels: options.labels.clone(),
     };
     let layout = HostFrame::Layout(Layout::own());
     let host = [layout, HostFrame::Trace(trace), HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];

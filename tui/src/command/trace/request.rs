@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
 use tracetui_events::filter::Compiled;
+use tracetui_events::frame::host::Label;
 use tracetui_live::Way;
 use tracetui_live::command::{HeldCommand, Streams};
 use tracetui_shared::id::Tgid;
@@ -30,6 +31,8 @@ pub(crate) struct TraceOptions {
     pub btf: Option<PathBuf>,
     /// The filter options, as one expression.
     pub filter: String,
+    /// The labels of a recording.
+    pub labels: Vec<Label>,
     /// The COMMAND, held until all probes are attached. The pipeline restricts the output to its process tree. The kernel side does so
     /// too, unless it has another tree.
     pub command: Option<Tgid>,
@@ -70,6 +73,7 @@ impl Request {
             capture,
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),
+            labels: Vec::new(),
             command: held.as_ref().map(HeldCommand::tgid),
             signals: held.is_some() || streams == Streams::Captured,
             command_pid: held.as_ref().and_then(HeldCommand::pid),
