@@ -112,6 +112,7 @@ common() {
   "$runs" completions zsh >"$tree/zsh/vendor-completions/_tracetui"
   "$runs" completions fish >"$tree/fish/vendor_completions.d/tracetui.fish"
   cp README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE "$tree/doc/tracetui/"
+  install -Dm644 -t "$work/common/usr/lib/systemd/system" packaging/systemd/*.service
   third_party >"$tree/doc/tracetui/THIRD-PARTY"
 }
 
@@ -120,7 +121,8 @@ archive() { tar --directory "$1" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --own
 
 tarball() {
   local arch=$1 name=tracetui-$version-$1-unknown-linux-musl share=$work/common/usr/share
-  mkdir -p "$work/tar/$name/completions"
+  mkdir -p "$work/tar/$name"/{completions,systemd}
+  cp packaging/systemd/*.service "$work/tar/$name/systemd/"
   cp "$work/tracetui.$arch" "$work/tar/$name/tracetui"
   cp "$share/doc/tracetui/"* "$share/man/man1/tracetui.1" "$work/tar/$name/"
   cp "$share/bash-completion/completions/tracetui" "$work/tar/$name/completions/tracetui.bash"
