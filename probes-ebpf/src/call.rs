@@ -192,6 +192,21 @@ unsafe fn registers() -> u64 {
     unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
+/// The number of the 64-bit system call that the current task is in, and its second argument (5.15+). In another table, the numbers of
+/// the calls that send messages are those of calls that do not.
+#[inline(always)]
+pub unsafe fn in_progress() -> (u32, u64) {
+    // SAFETY: the registers are those of the current task. Each half reads at the offsets of its own architecture.
+    unsafe {
+        let regs = registers();
+        if on_arm() {
+            (load_at(regs, arm::SYSCALLNO), load_at(regs, arm::X1))
+        } else {
+            (load_at::<u64>(regs, x86::ORIG_AX) as u32, load_at(regs, x86::SI))
+        }
+    }
+}
+
 /// The return value of a function. The context is the registers at its return.
 #[inline(always)]
 unsafe fn returned(ctx: &ProbeContext) -> i64 {
@@ -266,9 +281,9 @@ mod x86 {
     const BX: u64 = 40;
     const CX: u64 = 88;
     const DX: u64 = 96;
-    const SI: u64 = 104;
+    pub(super) const SI: u64 = 104;
     pub(super) const DI: u64 = 112;
-    const ORIG_AX: u64 = 120;
+    pub(super) const ORIG_AX: u64 = 120;
 
     /// `__X32_SYSCALL_BIT` (arch/x86/include/uapi/asm/unistd.h).
     const X32: u32 = 0x4000_0000;
@@ -345,14 +360,14 @@ mod arm {
 
     // Offsets in `struct pt_regs` in bytes (arch/arm64/include/asm/ptrace.h): `regs[31]`, `sp`, `pc`, `pstate`, then
     // these.
-    const X1: u64 = 8;
+    pub(super) const X1: u64 = 8;
     const X2: u64 = 16;
     const X3: u64 = 24;
     pub(super) const X4: u64 = 32;
     /// The first argument. At the end of the call `regs[0]` holds the result.
     const ORIG_X0: u64 = 272;
     /// The number of the call, 4 bytes.
-    const SYSCALLNO: u64 = 280;
+    pub(super) const SYSCALLNO: u64 = 280;
 
     /// `_TIF_32BIT` of `thread_info.flags` (arch/arm64/include/asm/thread_info.h): the task runs 32-bit code.
     const TIF_32BIT: u32 = 1 << 22;

@@ -73,13 +73,9 @@ pub mod bpf {
         pub const PRCTL: u8 = 4;
         /// unshare(2).
         pub const UNSHARE: u8 = 5;
-        /// sendto(2).
-        pub const SENDTO: u8 = 6;
-        /// sendmsg(2).
-        pub const SENDMSG: u8 = 7;
     }
 
-    /// The system calls that may load, attach or detach a program, or create a network namespace. Only `sys_exit_btf` sees messages.
+    /// The system calls that may load, attach or detach a program, or create a network namespace.
     pub const CALLS: Calls = Calls {
         kind: Kind::Bpf,
         rows: &[
@@ -92,8 +88,6 @@ pub mod bpf {
             (what::SECCOMP, [317, 354, 317, 277, 383]),
             (what::SETSOCKOPT, [54, 366, 541, 208, 294]),
             (what::UNSHARE, [272, 310, 272, 97, 337]),
-            (what::SENDTO, [44, NONE, NONE, 206, NONE]),
-            (what::SENDMSG, [46, NONE, NONE, 211, NONE]),
         ],
     };
 

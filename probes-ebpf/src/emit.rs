@@ -77,12 +77,12 @@ pub unsafe fn count_tree_full() {
     unsafe { (*state).tree_full += 1 };
 }
 
-/// Counts a network namespace that was created.
+/// Counts what may hide a change of an attachment by netlink ([`CpuState::unseen`]).
 #[inline(always)]
-pub unsafe fn count_net_namespace() {
+pub unsafe fn count_unseen() {
     let Some((_, state)) = this_cpu() else { return };
     // SAFETY: `state` is this CPU's element of the map.
-    unsafe { (*state).net_namespaces += 1 };
+    unsafe { (*state).unseen += 1 };
 }
 
 /// Counts events that are not sent, for a reason.

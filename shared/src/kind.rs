@@ -381,7 +381,7 @@ slots! {
         BpfMulti = 13:       "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
         BpfNetlink = 35:     "bpf_netlink"        Request, "Changes of attachments by rtnetlink, from its notifications.";
         BpfXdp = 36:         "bpf_xdp"            Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
-        BpfSent = 37:        "sys_exit_btf"       Request, "The same, from the ends of sendto(2) and sendmsg(2).";
+        BpfSent = 37:        "bpf_sent"           Request, "The same, from the BTF tracepoint `sock_send_length`.";
         BpfMade = 38:        "sys_exit_btf"       Request, "Further links that a program made, from the end of bpf(BPF_PROG_TEST_RUN).";
         BpfMadeTp = 39:      "bpf_tp"             Request, "The same, from `bpf_tp`.";
     }
@@ -506,7 +506,7 @@ mod tests {
             (Kind::Tcp, "tcp_begun"),
             (Kind::Bpf, "bpf_netlink"),
             (Kind::Bpf, "bpf_xdp"),
-            (Kind::Bpf, "sys_exit_btf"),
+            (Kind::Bpf, "bpf_sent"),
             (Kind::Bpf, "sys_exit_btf"),
             (Kind::Bpf, "bpf_tp"),
         ];

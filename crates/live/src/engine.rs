@@ -94,7 +94,7 @@ impl Source for LiveSource {
             last_cgroup: CgroupId(0),
             known_cgroups,
             clock_offset: i64::MIN,
-            net_namespaces: 0,
+            unseen: 0,
             counters: Counters::default(),
             reports: Batch::default(),
             reported: Instant::now(),
@@ -176,8 +176,8 @@ struct Reader {
     /// ([`World::apply_host`](tracetui_events::enrich::World::apply_host)).
     known_cgroups: Fifo<CgroupId, ()>,
     clock_offset: i64,
-    /// The number of network namespaces created so far.
-    net_namespaces: u64,
+    /// What may have hidden changes by netlink so far ([`CpuState::unseen`](tracetui_shared::counters::CpuState::unseen)).
+    unseen: u64,
     /// The counters as last sent to the pipeline.
     counters: Counters,
     /// What the inspector has reported, until the records of earlier calls are read, and when it came.
@@ -331,14 +331,14 @@ impl Reader {
         if changed || bpf {
             inspector.changed();
         }
-        Self::tell_namespaces(&self.live, &mut self.net_namespaces, inspector);
+        Self::tell_unseen(&self.live, &mut self.unseen, inspector);
     }
 
-    /// Reports network namespaces created since the last call to the inspector.
-    fn tell_namespaces(live: &Live, known: &mut u64, inspector: &Inspector) {
-        let created = live.cpus.net_namespaces();
-        if created != std::mem::replace(known, created) {
-            inspector.namespaces_created();
+    /// Tells the inspector if changes by netlink since the last call may have been hidden.
+    fn tell_unseen(live: &Live, known: &mut u64, inspector: &Inspector) {
+        let unseen = live.cpus.unseen();
+        if unseen != std::mem::replace(known, unseen) {
+            inspector.unseen();
         }
     }
 
@@ -346,7 +346,7 @@ impl Reader {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         if let Some(inspector) = self.inspector.take() {
-            Self::tell_namespaces(&self.live, &mut self.net_namespaces, &inspector);
+            Self::tell_unseen(&self.live, &mut self.unseen, &inspector);
             inspector.end(&mut self.reports);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.

@@ -65,8 +65,10 @@ mod request {
     /// A program was loaded.
     pub(super) const LOADED: u32 = 4;
     pub(super) const END: u32 = 5;
-    /// Network namespaces were created.
-    pub(super) const NAMESPACES: u32 = 6;
+    /// Changes by netlink may have been hidden.
+    pub(super) const UNSEEN: u32 = 6;
+    /// No probe sees the changes of XDP programs at interfaces that are down. Comes before [`BEGIN`].
+    pub(super) const BLIND: u32 = 7;
 }
 
 /// The ids of the inspector.
@@ -147,8 +149,9 @@ impl Inspector {
             _ => format!("cannot list BPF links: {error}"),
         })?;
         let own = live.own_programs().into_iter().map(|own| [request::OWN, own.0]);
+        let blind = (!live.sees_xdp()).then_some([request::BLIND, 0]);
         let begin = [request::BEGIN, links.last().copied().unwrap_or_default()];
-        let requests: Vec<u8> = own.chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
+        let requests: Vec<u8> = own.chain(blind).chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
         self.heard = Instant::now();
         self.frames.last.to = clock::now_boot();
         let begun = (&self.socket).write_all(&requests).and_then(|()| self.attached());
@@ -217,9 +220,9 @@ impl Inspector {
         self.changed();
     }
 
-    /// Network namespaces were created, and may be gone before the next inventory.
-    pub(crate) fn namespaces_created(&self) {
-        self.ask([request::NAMESPACES, 0]);
+    /// Changes by netlink may have been hidden since the last inventory.
+    pub(crate) fn unseen(&self) {
+        self.ask([request::UNSEEN, 0]);
     }
 
     pub(crate) fn loaded(&self, id: ProgId) {
@@ -430,15 +433,16 @@ fn inspect() -> io::Result<()> {
     hold(Role::Inventory.capabilities())?;
     // The change of the user id above would reset it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let mut own = FxHashSet::default();
+    let (mut own, mut blind) = (FxHashSet::default(), false);
     let last = loop {
         match read_request(&mut trace)? {
             [request::OWN, id] => _ = own.insert(ProgId(id)),
+            [request::BLIND, _] => blind = true,
             [request::BEGIN, last] => break LinkId(last),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
     };
-    let (mut taker, requests) = Taker::new(own, last, helpers, trace.try_clone()?)?;
+    let (mut taker, requests) = Taker::new(own, blind, last, helpers, trace.try_clone()?)?;
     taker.follow()?;
     std::thread::Builder::new().name("requests".into()).spawn(move || follow(trace, &requests))?;
     taker.run();
@@ -452,7 +456,7 @@ fn follow(mut trace: File, requests: &Requests) {
             match what {
                 request::CHANGED => requests.changed(number != 0),
                 request::LOADED => requests.loaded(ProgId(number)),
-                request::NAMESPACES => requests.namespaces_created(),
+                request::UNSEEN => requests.unseen(),
                 request::END => requests.end(),
                 _ => break,
             }

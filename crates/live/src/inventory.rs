@@ -49,7 +49,7 @@ pub(super) struct Requests {
     loads: SyncSender<ProgId>,
     ends: Arc<AtomicBool>,
     counts: Arc<AtomicBool>,
-    namespaces: Arc<AtomicBool>,
+    unseen: Arc<AtomicBool>,
     pace: Arc<Pace>,
 }
 
@@ -60,9 +60,9 @@ impl Requests {
         self.hurry();
     }
 
-    /// Network namespaces were created.
-    pub(super) fn namespaces_created(&self) {
-        self.namespaces.store(true, Ordering::Release);
+    /// Changes by netlink may have been hidden.
+    pub(super) fn unseen(&self) {
+        self.unseen.store(true, Ordering::Release);
         self.hurry();
     }
 
@@ -118,8 +118,11 @@ pub(super) struct Taker {
     unsteady: bool,
     /// Whether notifications were lost since the last inventory.
     lost: bool,
-    /// Whether network namespaces were created since the last inventory. They may be gone before the next one.
-    namespaces: Arc<AtomicBool>,
+    /// Whether changes by netlink may have been hidden since the last inventory
+    /// ([`CpuState::unseen`](tracetui_shared::counters::CpuState::unseen)).
+    unseen: Arc<AtomicBool>,
+    /// Whether no probe sees the changes of XDP programs at interfaces that are down.
+    blind: bool,
     /// Whether a program that netlink attaches existed in the last inventory or since.
     attachable: bool,
     /// Programs loaded since the last read.
@@ -136,13 +139,14 @@ impl Taker {
     /// `last` is the last link that exists.
     pub(super) fn new(
         own: FxHashSet<ProgId>,
+        blind: bool,
         last: LinkId,
         Helpers { pins, sockets, streams }: Helpers,
         trace: File,
     ) -> io::Result<(Taker, Requests)> {
         let poke = Waker::new()?;
         let (loads, loaded) = sync_channel(LOADS);
-        let [ends, counts, namespaces] = [(); 3].map(|()| Arc::<AtomicBool>::default());
+        let [ends, counts, unseen] = [(); 3].map(|()| Arc::<AtomicBool>::default());
         let pace = Arc::<Pace>::default();
         let newest = own.iter().copied().max().unwrap_or_default();
         let taker = Taker {
@@ -161,14 +165,15 @@ impl Taker {
             links: Vec::new(),
             unsteady: false,
             lost: false,
-            namespaces: namespaces.clone(),
+            unseen: unseen.clone(),
+            blind,
             attachable: false,
             loaded,
             compared: None,
             changed: false,
             listed: Vec::new(),
         };
-        Ok((taker, Requests { poke, loads, ends, counts, namespaces, pace }))
+        Ok((taker, Requests { poke, loads, ends, counts, unseen, pace }))
     }
 
     /// Follows the changes of network interfaces from now on. Then writes to the trace what is attached by netlink, after its length.
@@ -278,8 +283,8 @@ impl Taker {
 
     /// Whether netlink attachments can come and go without a notification.
     fn misses(&self) -> bool {
-        let created = self.attachable && self.namespaces.load(Ordering::Acquire);
-        created || self.lost || self.routes.is_none() || self.collector.is_silent()
+        let unseen = self.attachable && (self.blind || self.unseen.load(Ordering::Acquire));
+        unseen || self.lost || self.routes.is_none() || self.collector.is_silent()
     }
 
     /// Reports the programs at parts of interfaces.
@@ -386,7 +391,7 @@ impl Taker {
         self.attachable |= attachable;
         self.described.missed(was_silent || self.misses(), now);
         (self.lost, self.attachable) = (false, attachable);
-        self.namespaces.store(false, Ordering::Release);
+        self.unseen.store(false, Ordering::Release);
         self.described.update(&inventory, steady, (from, now), &mut batch);
         self.send(&batch);
         self.change(&parts);

@@ -411,6 +411,12 @@ impl Live {
         Ok(())
     }
 
+    /// Whether a probe sees the changes of XDP programs at interfaces that are down.
+    pub(crate) fn sees_xdp(&self) -> bool {
+        let slots = [Slot::BpfXdp, Slot::BpfSent];
+        self.probes.iter().any(|probe| probe.attached && slots.iter().any(|slot| slot.program() == probe.name))
+    }
+
     pub fn own_programs(&self) -> FxHashSet<ProgId> {
         self.changes.as_ref().map(|changes| changes.own().clone()).unwrap_or_default()
     }

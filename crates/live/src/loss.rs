@@ -41,9 +41,9 @@ impl CpuStates {
         (0..self.cpus).map(|cpu| zerocopy::transmute!(self.words::<WORDS>(cpu * WORDS))).collect()
     }
 
-    /// The number of network namespaces that were created.
-    pub(super) fn net_namespaces(&self) -> u64 {
-        const AT: usize = std::mem::offset_of!(CpuState, net_namespaces) / size_of::<u64>();
+    /// See [`CpuState::unseen`].
+    pub(super) fn unseen(&self) -> u64 {
+        const AT: usize = std::mem::offset_of!(CpuState, unseen) / size_of::<u64>();
         (0..self.cpus).map(|cpu| self.words::<1>(cpu * WORDS + AT)[0]).sum()
     }
 

@@ -70,7 +70,7 @@ unsafe fn fork(slot: Slot, scratch: &Array<ForkScratch>, context: *mut c_void, p
         if has(field::NsproxyNetNs) {
             let (own, new): (u64, u64) = (ld(parent, field::TaskNsproxy), ld(child, field::TaskNsproxy));
             if own != new && ld::<u64>(own, field::NsproxyNetNs) != ld::<u64>(new, field::NsproxyNetNs) {
-                emit::count_net_namespace();
+                emit::count_unseen();
             }
         }
         let tgid: u32 = ld(child, field::TaskTgid);

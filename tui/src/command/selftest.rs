@@ -115,7 +115,7 @@ impl SelfTest {
         programs.extend(quiet.into_iter().filter(|_| tcp));
         // These too would need a change of an interface.
         let bpf = seen.iter().any(|slot| slot.kind() == Kind::Bpf);
-        programs.extend(["bpf_netlink", "bpf_xdp"].into_iter().filter(|_| bpf));
+        programs.extend(["bpf_netlink", "bpf_xdp", "bpf_sent"].into_iter().filter(|_| bpf));
         programs
     }
 

@@ -477,10 +477,10 @@ fn an_attachment_by_netlink_has_its_process() {
 fn an_interface_that_is_down_hides_no_xdp_program() {
     let _alone = alone();
     let attached = |line: &str| {
-        ["bpf_xdp ", "sys_exit_btf "].iter().any(|name| line.starts_with(name)) && !line.contains("not attached")
+        ["bpf_xdp ", "bpf_sent "].iter().any(|name| line.starts_with(name)) && !line.contains("not attached")
     };
     if !doctor().lines().any(attached) {
-        return not_checked("calls of netlink: neither bpf_xdp nor sys_exit_btf");
+        return not_checked("calls of netlink: neither bpf_xdp nor bpf_sent");
     }
     let held = [0, 20, 300];
     let acted = trace("bpf", move || {

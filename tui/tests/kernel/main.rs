@@ -15,6 +15,7 @@ mod bpf_ends;
 mod bpf_helpers;
 mod bpf_inventory;
 mod bpf_maps;
+mod bpf_sent;
 mod command;
 mod command_terminal;
 mod confine;

@@ -27,17 +27,30 @@ pub(super) const TP: Probe = Probe::new(
 pub(super) const MULTI: Probe =
     Probe::new(Slot::BpfMulti, Functions(At::Return, |arch| arch.bpfs), &[HEADER, FILES, SYSCALL, FIELDS], &[WHAT]);
 
-/// Changes of XDP programs by netlink, in all network namespaces. Without it, the inspector reports most of them.
-pub(super) const XDP: Group = Group::wanted(&[(
-    Way::Functions,
-    &[Probe::new(
-        Slot::BpfXdp,
-        Exit("dev_change_xdp_fd"),
-        &[HEADER, &[ProgAux, AuxId, NetDeviceIfindex, NetDeviceName, NetDeviceNet, NetDeviceXdpState, NetInum]],
-        &["short XDP attachments at interfaces that are down"],
-    )
-    .optional()],
-)]);
+/// The fields of an interface.
+const INTERFACE: &[Field] =
+    &[ProgAux, AuxId, NetDeviceIfindex, NetDeviceName, NetDeviceNet, NetDeviceXdpState, NetInum];
+const DOWN: &str = "short XDP attachments at interfaces that are down";
+/// Changes of XDP programs by netlink, in all network namespaces. The second way runs for every message that any socket sends. Without
+/// both, the inspector reports most of the changes.
+pub(super) const XDP: Group = Group::listed(&[
+    (Way::Functions, &[Probe::new(Slot::BpfXdp, Exit("dev_change_xdp_fd"), &[HEADER, INTERFACE], &[DOWN])]),
+    (
+        Way::Typed,
+        &[Probe::new(
+            Slot::BpfSent,
+            Btf(&["sock_send_length"]),
+            &[
+                HEADER,
+                FILES,
+                INTERFACE,
+                &[FilePrivate, SkFamily, SkProtocol, SkNet, NetDevIndexHead, NetDeviceIndexHlist],
+            ],
+            &[DOWN],
+        )
+        .optional()],
+    ),
+]);
 
 /// Who attached or detached a program by netlink. Without it, the inventory reports the change without a process.
 pub(super) const NETLINK: Group = Group::wanted(&[(

@@ -148,6 +148,8 @@ enum When {
     Always,
     /// If one of its kinds is requested.
     Wanted,
+    /// The same. The ways are tried in the order in which they are listed.
+    Listed,
 }
 
 /// The kinds that are made at the end of system calls. Each has `FIELDS` and `WHAT`, the fields that it needs beyond those of every
@@ -196,6 +198,10 @@ impl Group {
         Group { ways, when: When::Wanted }
     }
 
+    const fn listed(ways: Ways) -> Group {
+        Group { ways, when: When::Listed }
+    }
+
     /// Whether one of its programs is attached for the requested events. A program that only adds data to events does
     /// not serve the process table, so it is attached only for its kind.
     pub(super) fn wants(&self, probe: &Probe, requested: Requested) -> bool {
@@ -205,10 +211,12 @@ impl Group {
 
     /// The ways, the best first.
     pub(super) fn ways(&self, order: [Way; 3]) -> impl Iterator<Item = &'static [Probe]> {
-        order
-            .into_iter()
-            .filter_map(|wanted| self.ways.iter().find(|(way, _)| *way == wanted))
-            .map(|(_, probes)| *probes)
+        let listed = self.when == When::Listed;
+        let way = move |(nth, wanted): (usize, Way)| match listed {
+            true => self.ways.get(nth),
+            false => self.ways.iter().find(|(way, _)| *way == wanted),
+        };
+        order.into_iter().enumerate().filter_map(way).map(|(_, probes)| *probes)
     }
 
     /// Every program of every way.

@@ -3,7 +3,7 @@
 use crate::arch::read_passed;
 use crate::call::{Call, at_return, at_tracepoint};
 use crate::calls::bpf::{CALLS, SET_BPF, attaches, what};
-use crate::emit::{Event, Frame, count_net_namespace};
+use crate::emit::{Event, Frame, count_unseen};
 use crate::files::{Anonymous, file_at, is_anonymous, is_tun, owns_table};
 use crate::maps::per_cpu;
 use crate::read::{at_most, forgotten, has as exists, rd_field, set};
@@ -176,14 +176,7 @@ unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call
     if call.which() == what::UNSHARE {
         if call.ret == 0 && call.args[0] & CLONE_NEWNET != 0 {
             // SAFETY: the counters are this CPU's.
-            unsafe { count_net_namespace() };
-        }
-        return;
-    }
-    if matches!(call.which(), what::SENDTO | what::SENDMSG) {
-        if matches!(slot, Slot::BpfSysExit) {
-            // SAFETY: `call.task` is the current task.
-            unsafe { sent::sent(call) };
+            unsafe { count_unseen() };
         }
         return;
     }

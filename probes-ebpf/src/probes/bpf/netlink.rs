@@ -180,19 +180,19 @@ unsafe fn sender(ctx: &SkBuffContext) -> u32 {
     port
 }
 
-/// Where the value of an attribute of a message begins and ends. `struct nlattr` (include/uapi/linux/netlink.h) is a length and a type.
-/// `read` reads a word of the message.
+/// Where the value of the last attribute of a type begins and ends in a message, and whether all of them were examined. `struct nlattr`
+/// (include/uapi/linux/netlink.h) is a length and a type. `read` reads a word of the message.
 #[inline(always)]
 pub(super) unsafe fn attribute<const TURNS: u32>(
     mut at: u64,
     end: u64,
     wanted: u32,
     read: impl Fn(u64) -> Option<u32>,
-) -> Option<(u64, u64)> {
+) -> (Option<(u64, u64)>, bool) {
     const HEAD: u64 = 4;
     /// `NLA_TYPE_MASK`.
     const TYPE: u32 = 0x3fff;
-    let mut turn = 0u32;
+    let (mut found, mut len, mut turn) = (0u64, 0u64, 0u32);
     // SAFETY: `may_goto` leaves the loop.
     unsafe {
         loop {
@@ -201,24 +201,25 @@ pub(super) unsafe fn attribute<const TURNS: u32>(
                 break;
             }
             let Some(head) = read(at) else { break };
-            let len = u64::from(head & 0xffff);
-            if len < HEAD {
+            let size = u64::from(head & 0xffff);
+            if size < HEAD {
                 break;
             }
             if head >> 16 & TYPE == wanted {
-                return Some((at.wrapping_add(HEAD), at.wrapping_add(len)));
+                (found, len) = (at, size);
             }
-            at = at.wrapping_add((len + 3) & !3);
+            at = at.wrapping_add((size + 3) & !3);
         }
     }
-    None
+    let value = (found.wrapping_add(HEAD), found.wrapping_add(len));
+    (if len == 0 { None } else { Some(value) }, at >= end)
 }
 
 /// The same in a notification.
 #[inline(always)]
 unsafe fn notified(ctx: &SkBuffContext, at: u64, end: u64, wanted: u32) -> Option<(u64, u64)> {
     // SAFETY: the context is that of a filter.
-    unsafe { attribute::<TURNS>(at, end, wanted, |at| word(ctx, at)) }
+    unsafe { attribute::<TURNS>(at, end, wanted, |at| word(ctx, at)).0 }
 }
 
 /// The value of an attribute that is a number; 0 without it.

@@ -315,7 +315,7 @@ pub(crate) fn route(kind: u8, to: Ipv4Addr) {
 }
 
 /// `struct nlattr`.
-fn attribute(kind: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(kind: u16, body: &[u8]) -> Vec<u8> {
     let len = 4 + body.len() as u16;
     let mut all = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), body].concat();
     all.resize(all.len().next_multiple_of(4), 0);
