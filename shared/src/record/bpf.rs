@@ -159,6 +159,16 @@ pub mod on {
     pub const EVENT: u16 = 1024;
 }
 
+/// Flags of BPF_PROG_ATTACH (include/uapi/linux/bpf.h).
+pub mod attach {
+    /// `BPF_F_ALLOW_MULTI`: a cgroup keeps its other programs.
+    pub const MULTI: u32 = 2;
+    /// `BPF_F_REPLACE`.
+    pub const REPLACE: u32 = 4;
+    /// Not one of the kernel's: the flags are recorded. Earlier versions did not.
+    pub const KNOWN: u32 = 1 << 31;
+}
+
 /// What is known of the helpers that a program calls ([`BpfRecord::scan`]).
 pub mod scan {
     /// Nothing: there is no program, or it was not examined.
@@ -298,9 +308,9 @@ pub struct BpfRecord {
     pub scan: u8,
     /// `nf_hook_ops.pf`.
     pub pf: u8,
-    /// `nf_hook_ops.hooknum`.
+    /// `nf_hook_ops.hooknum`, or bits of [`attach`] in a successful BPF_PROG_ATTACH.
     pub hooknum: u32,
-    /// `nf_hook_ops.priority`.
+    /// `nf_hook_ops.priority`, or the id of the program that BPF_PROG_ATTACH with [`attach::REPLACE`] replaced; 0 if it is unknown.
     pub priority: i32,
     /// `bpf_prog_aux.attach_btf_id`.
     pub attach_btf_id: u32,

@@ -42,6 +42,7 @@ fn purpose(program: &str) -> &'static str {
         "exec_fail_tp" | "exec_fail_multi" => "failed execs",
         "open_tp" | "open_multi" => "opens",
         "bpf_tp" | "bpf_multi" => "bpf",
+        "bpf_xdp" | "bpf_sent" => "changes of XDP programs",
         // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
         // first inventory may be under way when the trace is ready.
         "task_starts" | "tt_programs" | "tt_links" | "tt_files" | "tt_tasks" => "lists",
@@ -82,6 +83,8 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
     let senders = served.remove("senders of signals");
     let exits = args.iter().any(|arg| arg.contains("exit")) || calls.len() > 1;
     assert_eq!(senders, exits, "{args:?}: {programs:?}");
+    let changes = served.remove("changes of XDP programs");
+    assert!(!changes || calls.contains(&"bpf"), "{args:?}: no bpf is wanted: {programs:?}");
     let interpreters = served.remove("interpreters");
     assert!(!interpreters || calls.contains(&"failed execs"), "{args:?}: no execs are wanted: {programs:?}");
     // One program serves all calls where it is the best, unless nothing of it is wanted.

@@ -18,6 +18,7 @@ use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
+const BPF_PROG_ATTACH: u64 = 8;
 const BPF_PROG_DETACH: u64 = 9;
 const BPF_LINK_DETACH: u64 = 34;
 const TRACING: u32 = 26;
@@ -394,6 +395,63 @@ fn an_end_names_its_place() {
         seen.iter().map(|e| format!("{} {} {}", e["op"], e["prog"]["id"] == other, e["pid"] == pid)).collect();
     let [begin, end] = ["attach", "detach"].map(|op| move |first: bool| format!("\"{op}\" {first} true"));
     assert_eq!(shown, [begin(true), end(true), begin(true), end(true), begin(false), end(false)]);
+}
+
+/// The places where BPF_PROG_ATTACH replaces a program: by the kind of place, or by the flag that names the program.
+#[test]
+fn a_replaced_program_ends_at_the_call() {
+    const MULTI: u32 = 2;
+    const REPLACE: u32 = 4;
+    let _alone = alone();
+    let dir = Dir::new();
+    let cgroups = dir.dir("cgroups");
+    // Flags of the second attachment.
+    let ways =
+        [(CgroupAttach, 0), (CgroupAttach, MULTI | REPLACE), (Sockmap, 0), (FlowDissector, 0), (TcxAttach, REPLACE)];
+    let acted = trace("bpf", || {
+        sys::mount("cgroup2", &cgroups, "cgroup2", 0);
+        sys::unshare(libc::CLONE_NEWNET);
+        let map = sys::owned(Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).call(BPF_MAP_CREATE));
+        let mut numbers = Vec::new();
+        for (nth, (way, flags)) in ways.into_iter().enumerate() {
+            let path = format!("{cgroups}/tt-{nth}-{}", sys::pid());
+            fs::create_dir(&path).expect("a cgroup");
+            let cgroup: OwnedFd = File::open(&path).expect("a cgroup").into();
+            let (kind, expected, attach_type, target) = match way {
+                CgroupAttach => (CGROUP_SKB, 1, 1, sys::raw(&cgroup) as u32),
+                Sockmap => (SK_SKB, 5, 5, sys::raw(&map) as u32),
+                FlowDissector => (FLOW_DISSECTOR, 0, 17, 0),
+                _ => (SCHED_CLS, 0, 47, index_of("lo")),
+            };
+            let [old, new] = ["tt_old", "tt_new"].map(|name| sys::owned(load_for(kind, expected, name, MOV_R0_1)));
+            let attach = |program: &OwnedFd, flags: u32| {
+                let attr =
+                    Attr::new().u32(0, target).u32(4, sys::raw(program) as u32).u32(8, attach_type).u32(12, flags);
+                let replaced = if flags & REPLACE != 0 { sys::raw(&old) as u32 } else { 0 };
+                { attr.u32(16, replaced) }.call(BPF_PROG_ATTACH)
+            };
+            let done = attach(&old, flags & !REPLACE).min(attach(&new, flags));
+            numbers.extend([id_and_tag(&old)[0], id_and_tag(&new)[0], done]);
+            let detach = Attr::new().u32(0, target).u32(4, sys::raw(&new) as u32).u32(8, attach_type);
+            { detach }.call(BPF_PROG_DETACH);
+            drop(cgroup);
+            fs::remove_dir(&path).expect("it is empty");
+        }
+        numbers
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    for ((way, flags), ids) in ways.into_iter().zip(numbers.chunks_exact(3)) {
+        if ids[2] < 0 {
+            not_checked(&format!("{way:?} {flags}: error {}", ids[2]));
+            continue;
+        }
+        let is_change = |e: &Value| matches!(e["op"].as_str(), Some("attach" | "detach"));
+        let of = run.lines().filter(|e| is_change(e) && ids[..2].iter().any(|id| e["prog"]["id"] == *id));
+        let shown: Vec<_> = of.map(|e| format!("{} {} {}", e["op"], e["prog"]["name"], e["pid"] == pid)).collect();
+        let expected = [("attach", "old"), ("detach", "old"), ("attach", "new"), ("detach", "new")];
+        let expected = expected.map(|(op, name)| format!("\"{op}\" \"tt_{name}\" true"));
+        assert_eq!(shown, expected, "{way:?} {flags}");
+    }
 }
 
 #[test]

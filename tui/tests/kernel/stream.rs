@@ -473,7 +473,7 @@ fn what_netlink_attaches_before_the_first_inventory_is_seen() {
         }
         std::thread::sleep(Duration::from_millis(held_ms));
         let run = traced.stop();
-        assert_eq!(n(&run.check()["bpf_unseen_windows"]["count"]), 0);
+        assert_eq!(n(&run.check()["bpf_unseen_windows"]["count"]), 0, "{:#?}", run.stderr);
         let ops = [("detach", before), ("attach", after), ("detach", after)];
         let ops = ops.into_iter().filter(|(_, is_expected)| *is_expected).map(|(op, _)| op);
         for (id, place) in [(xdp_id, "xdp"), (tc_id, "tc")].into_iter().take(1 + usize::from(has_tc)) {
@@ -578,15 +578,16 @@ fn a_network_namespace_between_inventories_is_a_window() {
         &|program| std::thread::scope(|scope| scope.spawn(|| by_unshare(program)).join().expect("no panic")),
         &|program| _ = sys::wait(sys::fork_with(libc::CLONE_NEWNET, || attach_and_leave(program))),
     ];
-    let mut windows = vec![];
+    let (mut windows, mut messages) = (vec![], vec![]);
     for way in ways {
         let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
         way(sys::raw(&program));
         let run = traced.stop();
         run.check();
         windows.push(n(&run.account()["bpf_unseen_windows"]["count"]));
+        messages.extend(run.stderr);
     }
-    assert_eq!(windows, [0, 1, 1]);
+    assert_eq!(windows, [0, 1, 1], "{messages:#?}");
 }
 
 #[test]

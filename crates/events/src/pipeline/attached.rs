@@ -226,6 +226,13 @@ impl Attached {
         is_other.then(|| with_program(record, &of))
     }
 
+    /// The event of the end of a named program at a place, with what the call that attached it there reported.
+    pub(super) fn with_known(&self, end: BpfRecord) -> BpfRecord {
+        let is_it = |known: &&Reported| known.open && known.program.0 == end.prog_id && known.is_at(&end);
+        let known = self.begun.values().flatten().find(is_it).and_then(|known| Bpf::of(&known.end));
+        known.map_or(end, |known| with_program(end, &known.record()))
+    }
+
     /// Adds where a link is that no inventory lists yet. Returns the text that follows the record.
     pub(super) fn set_place_of_link(&self, record: &mut BpfRecord, link: LinkId) -> Option<&[u8]> {
         let known = self.begun.get(&Place::new(false, link, ProgId(0), 0, 0))?.back()?;

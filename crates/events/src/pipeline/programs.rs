@@ -25,9 +25,11 @@ use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, flag, until_nul};
 use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::record::bpf::{BpfRecord, MadeRecord, NetlinkRecord, XdpRecord, call, cmd, has, on, option};
+use tracetui_shared::record::bpf::{
+    BpfRecord, MadeRecord, NetlinkRecord, XdpRecord, attach, call, cmd, has, on, option,
+};
 use tracetui_shared::time::BootNanos;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, FromZeros as _, IntoBytes};
 
 /// [`FrameHeader::seq`] of an event that waits as [`Awaited::Unloaded`].
 const UNLOADED: u64 = 1;
@@ -238,25 +240,24 @@ impl ProgramReports {
         }
     }
 
-    /// Ends the attachment that a call replaced, just before it: a socket has one program. Another group of sockets may have got the
-    /// address of a former one, so what a call replaced there is not known.
+    /// Ends the attachment that a call replaced, just before it. Another group of sockets may have got the address of a former one, so
+    /// what a call replaced there is not known.
     pub(super) fn replaced(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
-        let is_set = |record: &BpfRecord| {
-            let attaches = matches!(record.cmd, option::ATTACH_FILTER | option::ATTACH_BPF);
-            record.call == call::SETSOCKOPT && attaches && record.ret >= 0
-        };
-        let Some(set) = record(frame.payload).filter(|set| frame.header.kind == Kind::Bpf as u16 && is_set(set)) else {
-            return;
-        };
-        let detached = BpfRecord { cmd: option::DETACH_FILTER, prog_id: 0, has: set.has & !has::PROG, ..set };
+        let Some(set) = record(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16) else { return };
+        let Some((cmd, program, via)) = replaced_by(&set) else { return };
+        let none = BpfRecord { prog_id: program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
+        let detached = BpfRecord { cmd, has: set.has & !has::PROG, hooknum: 0, priority: 0, ..set };
+        let mut detached = self.attached.with_known(with_program(detached, &none));
+        known_program(program, world).into_iter().for_each(|program| fill(&mut detached, program));
         let time = BootNanos(frame.header.time.0.saturating_sub(1));
         let mut batch = Batch::default();
         batch.push(FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header }, detached.as_bytes());
-        let Some(named) = batch.frame_at(0).and_then(|frame| self.completed(&frame, world)) else { return };
+        let named = batch.frame_at(0).and_then(|frame| self.completed(&frame, world));
+        let Some(named) = named.or((program.0 != 0).then_some(batch)) else { return };
         let Some(end) = named.frame_at(0) else { return };
         self.begin_before(&end, world, made);
         self.is_new(&end, world);
-        Bpf::of(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(Via::Setsockopt as u8)));
+        Bpf::of(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via as u8)));
     }
 
     /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's
@@ -272,7 +273,7 @@ impl ProgramReports {
                 let place = listed.or_else(|| self.attached.set_place_of_link(&mut record, link))?;
                 text = [place, b"\0"].concat();
             }
-            (call::BPF, cmd::PROG_DETACH) if record.on & on::CGROUP != 0 && record.ret >= 0 => {
+            (call::BPF, cmd::PROG_DETACH) if record.on & SINGLE != 0 && record.ret >= 0 => {
                 record = self.attached.of_unnamed(&bpf, BootNanos(0), world)?;
                 known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
             }
@@ -614,6 +615,29 @@ pub(super) fn is_by_netlink(frame: &FrameRef<'_>) -> bool {
 /// Whether an event that no probe made names its process. A load does.
 pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
     record(frame.payload).as_ref().and_then(loaded).is_some()
+}
+
+/// The places where BPF_PROG_DETACH need not name the program.
+const SINGLE: u16 = on::CGROUP | on::MAP | on::NETNS;
+
+/// The command that would have ended the attachment that a call replaced, its program, or 0 if the call does not name it, and how that
+/// was attached. `None` if it replaces none.
+fn replaced_by(set: &BpfRecord) -> Option<(u16, ProgId, Via)> {
+    let by_name = set.hooknum & attach::REPLACE != 0;
+    match (set.call, set.cmd) {
+        _ if set.ret < 0 => None,
+        // A socket has one program.
+        (call::SETSOCKOPT, option::ATTACH_FILTER | option::ATTACH_BPF) => {
+            Some((option::DETACH_FILTER, ProgId(0), Via::Setsockopt))
+        }
+        (call::BPF, cmd::PROG_ATTACH) if set.hooknum & attach::KNOWN != 0 => {
+            let is_single = set.on & SINGLE != 0 && (set.on & on::CGROUP == 0 || set.hooknum & attach::MULTI == 0);
+            let program = ProgId(if by_name { set.priority.cast_unsigned() } else { 0 });
+            let replaces = if by_name { program.0 != 0 } else { is_single };
+            replaces.then_some((cmd::PROG_DETACH, program, Via::ProgAttach))
+        }
+        _ => None,
+    }
 }
 
 /// A program that is loaded, or was.

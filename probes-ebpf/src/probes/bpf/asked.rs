@@ -1,5 +1,6 @@
 //! What the caller passed: the arguments of the call, and `union bpf_attr`.
 
+use super::object::{is_program, private_of};
 use super::target::{map, net};
 use super::{BpfScratch, NO_FD};
 use crate::arch::{read_passed, untagged};
@@ -7,7 +8,7 @@ use crate::call::Call;
 use crate::files::{file_at, inode_of};
 use crate::read::{get, ld, rd_field, read_user_str, set};
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::bpf::{NAME_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on};
+use tracetui_shared::record::bpf::{NAME_LEN, TARGET_LEN, TEXT_LEN, attach, call, cmd, has, link_type, on};
 
 /// Bytes of `union bpf_attr` (include/uapi/linux/bpf.h) that are read: all fields in use lie in them.
 pub(super) const ATTR: u64 = 128;
@@ -46,6 +47,8 @@ mod attr {
         pub(in super::super) const TARGET_FD: usize = 0;
         pub(in super::super) const ATTACH_BPF_FD: usize = 4;
         pub(in super::super) const ATTACH_TYPE: usize = 8;
+        pub(in super::super) const ATTACH_FLAGS: usize = 12;
+        pub(in super::super) const REPLACE_BPF_FD: usize = 16;
     }
 }
 
@@ -175,7 +178,10 @@ pub(super) unsafe fn finish(s: *mut BpfScratch, call: &Call) {
                     read_user_str((&raw mut (*record).target).cast(), TARGET_LEN as u64, name);
                 }
             }
-            cmd::PROG_ATTACH | cmd::PROG_DETACH if get(&raw const (*record).ret) >= 0 => {
+            command @ (cmd::PROG_ATTACH | cmd::PROG_DETACH) if get(&raw const (*record).ret) >= 0 => {
+                if command == cmd::PROG_ATTACH {
+                    replaced(s, call);
+                }
                 attached_to(s, call, get(&raw const (*record).attach_type));
             }
             _ => {}
@@ -203,6 +209,25 @@ unsafe fn multi_as_asked(s: *mut BpfScratch) {
         if path != 0 {
             let length = read_user_str((&raw mut (*s).text).cast(), TEXT_LEN as u64, untagged(path));
             (*record).text_len = if length > 0 { length as u32 } else { 0 };
+        }
+    }
+}
+
+/// Writes the flags of PROG_ATTACH, and the program that they name.
+#[inline(always)]
+unsafe fn replaced(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
+    // read by helper.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let flags: u32 = attr_at(s, attr::prog_attach::ATTACH_FLAGS);
+        (*record).hooknum = flags | attach::KNOWN;
+        if flags & attach::REPLACE != 0 {
+            let fd: u32 = attr_at(s, attr::prog_attach::REPLACE_BPF_FD);
+            let program = private_of(file_at(call.task, u64::from(fd)));
+            if is_program(program) {
+                (*record).priority = rd_field(rd_field(program, field::ProgAux), field::AuxId);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::bpf::{AttachFacts, Hook, InterfacePart, Inventory, Link, Part, Progra
 use proptest::prelude::*;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::NsInum;
-use tracetui_shared::record::bpf::{MadeRecord, NetlinkRecord, XdpRecord, call, message, on, option};
+use tracetui_shared::record::bpf::{MadeRecord, NetlinkRecord, XdpRecord, attach, call, message, on, option};
 
 /// What happens; numbers select an object.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,11 @@ enum Act {
     Place {
         nth: usize,
         place: u32,
+    },
+    /// BPF_PROG_ATTACH to [`SHARED`] in place of a program there (`BPF_F_REPLACE`).
+    Exchange {
+        nth: usize,
+        by: usize,
     },
     Ioctl {
         nth: usize,
@@ -94,6 +99,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => nth().prop_map(|nth| Act::Unload { nth }),
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Link { nth, place }),
         4 => (nth(), place()).prop_map(|(nth, place)| Act::Place { nth, place }),
+        2 => (nth(), nth()).prop_map(|(nth, by)| Act::Exchange { nth, by }),
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Ioctl { nth, place }),
         2 => (nth(), place()).prop_map(|(nth, place)| Act::Socket { nth, place }),
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
@@ -236,7 +242,10 @@ impl Kernel {
             return;
         }
         self.attach(made);
-        self.call(&made, true, |record| record.cmd = cmd);
+        let multi = if (via, place) == (Via::ProgAttach, SHARED) { attach::MULTI } else { 0 };
+        // An earlier version did not record the flags.
+        let flags = if via == Via::ProgAttach && !self.earlier { attach::KNOWN | multi } else { 0 };
+        self.call(&made, true, |record| (record.cmd, record.hooknum) = (cmd, flags));
     }
 
     fn act(&mut self, act: Act) {
@@ -275,6 +284,22 @@ impl Kernel {
                 self.batch.push(header, record.as_bytes());
             }
             Act::Place { nth, place } => self.replace(Via::ProgAttach, cmd::PROG_ATTACH, nth, place),
+            Act::Exchange { nth, by } if !self.earlier => {
+                let Some(program) = self.program(by) else { return };
+                let made = Attachment { program, link: 0, via: Via::ProgAttach, place: SHARED };
+                let is_there = |n: &usize| self.attachments[*n].via == made.via && self.attachments[*n].place == SHARED;
+                let there: Vec<usize> = (0..self.attachments.len()).filter(is_there).collect();
+                let Some(nth) = nth.checked_rem(there.len()).filter(|_| !self.attachments.contains(&made)) else {
+                    return;
+                };
+                let gone = std::mem::replace(&mut self.attachments[there[nth]], made);
+                let flags = attach::KNOWN | attach::MULTI | attach::REPLACE;
+                self.call(&made, true, |record| {
+                    (record.cmd, record.hooknum) = (cmd::PROG_ATTACH, flags);
+                    record.priority = gone.program.cast_signed();
+                });
+            }
+            Act::Exchange { .. } => {}
             Act::Ioctl { nth, place } => {
                 let Some(program) = self.program(nth) else { return };
                 let made = Attachment { program, link: 0, via: Via::Ioctl, place };
@@ -619,6 +644,42 @@ fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
         "1004000000 \"detach\" null 100",
     ];
     assert_eq!(shown.collect::<Vec<_>>(), events);
+}
+
+/// A cgroup with one program, one that keeps the others or replaces the program that the call names, a map of sockets and an interface.
+#[test]
+fn a_program_ends_with_the_call_that_replaces_it() {
+    let [one, multi] = [attach::KNOWN, attach::KNOWN | attach::MULTI];
+    let (by_name, whole) = (multi | attach::REPLACE, ["attach 1", "detach 1", "attach 2"]);
+    let cases = [
+        (on::CGROUP, one, &whole[..]),
+        (on::CGROUP, multi, &["attach 1", "attach 2"]),
+        (on::CGROUP, by_name, &whole),
+        // Not recorded by an earlier version.
+        (on::CGROUP, 0, &["attach 1", "attach 2"]),
+        (on::MAP, one, &whole),
+        (on::NETNS, one, &whole),
+        (on::DEVICE, one, &["attach 1", "attach 2"]),
+        (on::DEVICE, attach::KNOWN | attach::REPLACE, &whole),
+    ];
+    for (at, flags, expected) in cases {
+        let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
+        for (seq, program) in (0..).zip([1, 2]) {
+            let mut record = BpfRecord::new_zeroed();
+            (record.cmd, record.has, record.prog_id) = (cmd::PROG_ATTACH, has::ATTR | has::PROG, program);
+            (record.on, record.cgroup, record.object, record.attach_type) = (at, 7, 7, 5);
+            let by_name = program == 2 && flags & attach::REPLACE != 0;
+            record.hooknum = if by_name { flags } else { flags & !attach::REPLACE };
+            record.priority = i32::from(by_name);
+            batch.push(header(Slot::BpfSysExit, 0, seq, 1000 + seq), record.as_bytes());
+        }
+        pipeline.feed(batch);
+        let lines = json_of(&mut pipeline);
+        assert!(lines.iter().all(|line| line["pid"] == 100), "{lines:?}");
+        let shown =
+            lines.iter().map(|line| format!("{} {}", line["op"].as_str().unwrap_or_default(), line["prog"]["id"]));
+        assert_eq!(shown.collect::<Vec<_>>(), expected, "{at} {flags:#x}");
+    }
 }
 
 /// The report of an unload within a call may be read first. The event of the call is then the only end. Without one, the end has the
