@@ -111,7 +111,7 @@ common() {
   "$runs" completions bash >"$tree/bash-completion/completions/tracetui"
   "$runs" completions zsh >"$tree/zsh/vendor-completions/_tracetui"
   "$runs" completions fish >"$tree/fish/vendor_completions.d/tracetui.fish"
-  cp README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE "$tree/doc/tracetui/"
+  cp README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE docs/events.schema.json "$tree/doc/tracetui/"
   install -Dm644 -t "$work/common/usr/lib/systemd/system" packaging/systemd/*.service
   third_party >"$tree/doc/tracetui/THIRD-PARTY"
 }

@@ -1,7 +1,11 @@
 //! The generated pages of docs/ match the tables. `UPDATE_DOCS=1 cargo test --test docs` regenerates them.
 
+mod schema;
+
+use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 use tracetui::command::{config, keys};
 use tracetui_events::event::describe::{COMMON, Field, Shape};
 use tracetui_events::event::fields_of;
@@ -41,7 +45,7 @@ fn table(fields: &[Field], prefix: &str, out: &mut String) {
 #[test]
 fn events_page_is_fresh() {
     let mut page = String::from(
-        "# Events and their fields\n\nGenerated from `crates/events/src/event/`. In JSON, every key of a kind is always present, except `stack`, which is present in\n`bpf` events and where `--stack` asks for it. If a value is unknown, `<field>_why` gives the reason. A stack is a list of calls,\ninnermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program), null if unknown.\n\n`print --why` adds `why` to opens, execs and `tcp`: null if they did not fail, else `text`, `component` (the part of the path that\nrefused, or the remote address and port), `cause`, `near` (the nearest existing name; or the address and port on which a process\nlistens, see [Why it failed](ARCHITECTURE.md#why-it-failed)), `place` (where it was looked up, if not at the process), and\n`checked_after_ns` (nanoseconds after the event; null without a lookup) or `proven` (true: the event proves it).\n",
+        "# Events and their fields\n\nGenerated from `crates/events/src/event/`, as is the JSON Schema [events.schema.json](events.schema.json). In JSON, every key of a kind is always present, except `stack`, which is present in\n`bpf` events and where `--stack` asks for it. If a value is unknown, `<field>_why` gives the reason. A stack is a list of calls,\ninnermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program), null if unknown.\n\n`print --why` adds `why` to opens, execs and `tcp`: null if they did not fail, else `text`, `component` (the part of the path that\nrefused, or the remote address and port), `cause`, `near` (the nearest existing name; or the address and port on which a process\nlistens, see [Why it failed](ARCHITECTURE.md#why-it-failed)), `place` (where it was looked up, if not at the process), and\n`checked_after_ns` (nanoseconds after the event; null without a lookup) or `proven` (true: the event proves it).\n",
     );
     let titles = tracetui_events::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
     let causes: Vec<_> = tracetui_events::why::Cause::ALL.iter().map(|cause| cause.word()).collect();
@@ -59,6 +63,85 @@ fn events_page_is_fresh() {
         table(fields_of(kind), "", &mut page);
     }
     check_fresh("EVENTS.md", &page);
+}
+
+/// A schema of an object with these fields. Reasons and bytes that are not UTF-8 have fields of their own.
+fn object_schema(fields: &[Field], optional: &[&str], more: &[(&str, Value)]) -> Value {
+    let named = fields.iter().map(|field| (field.name.to_owned(), field_schema(field)));
+    let more = more.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone()));
+    let required: Vec<_> = fields.iter().map(|field| field.name).filter(|name| !optional.contains(name)).collect();
+    json!({
+        "type": "object",
+        "properties": named.chain(more).collect::<Map<_, _>>(),
+        "patternProperties": {"_why$": {"type": ["string", "null"]}, "_hex$": {"type": ["string", "array"]}},
+        "required": required,
+        "unevaluatedProperties": false,
+    })
+}
+
+fn field_schema(field: &Field) -> Value {
+    let mut schema = match (field.name, field.shape) {
+        ("stack", _) => json!({"type": ["array", "null"], "items": {"type": "object"}}),
+        (_, Shape::Text | Shape::Address) => json!({"type": ["string", "null"]}),
+        (_, Shape::Number | Shape::Duration | Shape::User | Shape::Group) => json!({"type": ["integer", "null"]}),
+        (_, Shape::Bool) => json!({"type": ["boolean", "null"]}),
+        (_, Shape::List) => json!({"type": ["array", "null"], "items": {"type": ["string", "null"]}}),
+        (_, Shape::Object) => {
+            let mut object = object_schema(field.sub, &[], &[]);
+            object["type"] = json!(["object", "null"]);
+            object
+        }
+    };
+    schema["description"] = field.doc.into();
+    schema
+}
+
+/// The JSON Schema of a line of `print --format json`.
+fn events_schema() -> Value {
+    let of_kind = |kind: &Kind| {
+        let mut schema = object_schema(fields_of(*kind), &["stack"], &[]);
+        schema["$ref"] = "#/$defs/event".into();
+        schema["properties"]["kind"] = json!({"const": kind.name()});
+        schema
+    };
+    let text = json!({"type": "string"});
+    // The first is of `print --why`, the others are of several recordings.
+    let more = [("why", json!({"type": ["object", "null"]})), ("host", text.clone()), ("boot_id", text)];
+    let mut event = object_schema(COMMON, &[], &more);
+    event.as_object_mut().expect("an object").remove("unevaluatedProperties");
+    let kinds = Kind::ALL
+        .iter()
+        .map(|kind| (kind.name().to_owned(), of_kind(kind)))
+        .chain([("event".to_owned(), event)])
+        .collect::<Map<_, _>>();
+    let refs: Vec<_> = Kind::ALL.iter().map(|kind| json!({"$ref": format!("#/$defs/{}", kind.name())})).collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "An event of tracetui, as print --format json writes it",
+        "version": env!("CARGO_PKG_VERSION"),
+        "oneOf": refs,
+        "$defs": kinds,
+    })
+}
+
+#[test]
+fn events_schema_is_fresh() {
+    check_fresh("events.schema.json", &format!("{:#}\n", events_schema()));
+}
+
+#[test]
+fn every_line_of_a_recording_has_the_schema() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/recordings");
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
+    let printed = Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["print", recording, "--format", "json"]).output();
+    let mut lines = String::from_utf8(printed.expect("it runs").stdout).expect("UTF-8");
+    for file in ["v1", "v2", "v2-rows"] {
+        lines.push_str(&std::fs::read_to_string(format!("{data}/{file}.json")).expect("there"));
+    }
+    assert!(lines.lines().count() > 500);
+    for line in lines.lines() {
+        schema::check(&serde_json::from_str(line).expect("JSON"));
+    }
 }
 
 /// The name of a wire type on the page.

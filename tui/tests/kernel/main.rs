@@ -49,6 +49,8 @@ mod races;
 mod recording;
 mod rootkit;
 mod rotation;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod stacks;
 mod storm;
 mod stream;

@@ -371,11 +371,14 @@ impl Run {
         account
     }
 
-    /// Checks the properties of any run: the sums, the lines compared with the account, the order.
+    /// Checks the properties of any run: the sums, the schema of the lines, the lines compared with the account, the order.
     pub(crate) fn check_sums(&self) -> Value {
         let account = self.account();
         let mut tally = Tally::default();
-        self.lines().for_each(|line| tally.add(&line));
+        self.lines().for_each(|line| {
+            crate::schema::check(&line);
+            tally.add(&line);
+        });
         check_sums(&account);
         tally.check(&account, self.shows_lost);
         account
