@@ -45,7 +45,7 @@ const PIECES: usize = 16;
 /// How long its start may take.
 const START: Duration = Duration::from_secs(10);
 /// How long the end of a trace waits for the last inventory.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a process that was killed, or closed its sockets, may take to end.
 const END: Duration = Duration::from_millis(200);
 /// The time without an inventory after which that is reported. A pause between two has at most 10 s.
