@@ -187,6 +187,8 @@ pub struct Account {
     pub processes_unread: u64,
     /// The times in which attachments of BPF programs by netlink may have been missed.
     pub bpf_unseen: Windows,
+    /// BPF programs and attachments that did not fit into memory. The ends of these attachments may be missing.
+    pub bpf_left_out: u64,
     /// Data that did not fit into memory.
     pub shortage: Shortage,
     /// Starts and ends of processes that did not pair up.
@@ -345,6 +347,7 @@ impl Account {
             (&mut self.processes_unread, other.processes_unread),
             (&mut self.bpf_unseen.count, other.bpf_unseen.count),
             (&mut self.bpf_unseen.ns, other.bpf_unseen.ns),
+            (&mut self.bpf_left_out, other.bpf_left_out),
             (&mut self.shortage.processes, other.shortage.processes),
             (&mut self.shortage.cgroups, other.shortage.cgroups),
             (&mut self.shortage.unsettled, other.shortage.unsettled),
@@ -638,8 +641,14 @@ impl Account {
         out.push_str(&dropped.join(","));
         let _ = write!(
             out,
-            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"bpf_unseen_windows":{{"count":{},"ns":{}}},"discrepancies":["#,
-            self.hollow, self.not_read, self.late, self.processes_unread, self.bpf_unseen.count, self.bpf_unseen.ns
+            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"bpf_unseen_windows":{{"count":{},"ns":{}}},"bpf_left_out":{},"discrepancies":["#,
+            self.hollow,
+            self.not_read,
+            self.late,
+            self.processes_unread,
+            self.bpf_unseen.count,
+            self.bpf_unseen.ns,
+            self.bpf_left_out
         );
         // These texts need no escapes.
         let sums = self.discrepancies.iter();

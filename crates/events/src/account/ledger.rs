@@ -249,6 +249,7 @@ impl Ledger {
         account.processes_unread = self.unread_processes;
         let windows = world.bpf.taken().map(|taken| Windows { count: taken.windows.into(), ns: taken.windows_ns });
         account.bpf_unseen = windows.unwrap_or_default();
+        account.bpf_left_out = world.bpf.left_out();
         account
     }
 

@@ -13,7 +13,7 @@ use tracetui_shared::kind::Kind;
 pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Option<String>) -> Vec<String> {
     let doubtful = doubtful_btf(options, account).map(str::to_owned);
     let more = shortage(account, options.budget);
-    [discrepancy, doubtful, overgrown_tree(account), account.unread_text(), denied()]
+    [discrepancy, doubtful, overgrown_tree(account), left_out(account), account.unread_text(), denied()]
         .into_iter()
         .flatten()
         .chain(more)
@@ -36,6 +36,13 @@ fn overgrown_tree(account: &Account) -> Option<String> {
             grouped(left_out)
         )
     })
+}
+
+/// The message if there were too many BPF programs and attachments.
+fn left_out(account: &Account) -> Option<String> {
+    let left_out = counted(account.bpf_left_out, ["program or attachment", "programs and attachments"]);
+    (account.bpf_left_out > 0)
+        .then(|| format!("BPF inventory: too many: {left_out} dropped; their ends may be missing"))
 }
 
 /// The messages about evicted process and cgroup data, one line each.

@@ -450,6 +450,7 @@ fn many_holders_and_many_programs_are_bounded() {
     feed(&mut app, &mut made);
     let left_out = app.world().bpf.left_out();
     assert!(left_out > 900, "{left_out}");
+    assert_eq!(app.pipeline.account().bpf_left_out, left_out);
     assert!(app.world().bpf.bytes() < 13 << 20, "{}", app.world().bpf.bytes());
     assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
     let mut again = tracetui_events::pipeline::Pipeline::default();

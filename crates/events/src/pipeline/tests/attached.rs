@@ -682,6 +682,26 @@ fn a_program_ends_with_the_call_that_replaces_it() {
     }
 }
 
+/// More attachments between two inventories than there is room for: the account has the number of those without an end.
+#[test]
+fn ends_that_did_not_fit_are_counted() {
+    let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
+    for program in 1..=9000 {
+        let mut record = BpfRecord::new_zeroed();
+        (record.cmd, record.has, record.prog_id) = (cmd::PROG_ATTACH, has::ATTR | has::PROG, program);
+        (record.on, record.cgroup, record.attach_type) = (on::CGROUP, program.into(), 1);
+        batch.push(header(Slot::BpfSysExit, 0, (program - 1).into(), 1000 + u64::from(program)), record.as_bytes());
+    }
+    for program in 1..=9000 {
+        change(&mut batch, false, program, 20_000);
+    }
+    pipeline.feed(batch);
+    let lines = json_of(&mut pipeline);
+    let of = |op: &str| lines.iter().filter(|line| line["op"] == op).count() as u64;
+    let (begun, ended, missing) = (of("attach"), of("detach"), pipeline.account().bpf_left_out);
+    assert!(begun == 9000 && missing > 0 && ended + missing == begun, "{begun} {ended} {missing}");
+}
+
 /// The report of an unload within a call may be read first. The event of the call is then the only end. Without one, the end has the
 /// time of the unload. A restored pipeline does the same.
 #[test]
