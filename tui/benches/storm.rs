@@ -19,6 +19,8 @@ use tracetui_shared::kind::Kind;
 const HOURS: u64 = 8;
 
 fn main() {
+    // As tracetui does.
+    tracetui_events::budget::give_back_when_freed();
     let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     if wanted("store") {

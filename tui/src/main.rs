@@ -12,6 +12,7 @@ use tracetui::cli::{Cli, Command};
 use tracetui::command;
 use tracetui::command::read::replay_of;
 use tracetui::command::say::{name, say};
+use tracetui_events::budget;
 use tracetui_host::files;
 use tracetui_live::inspector;
 
@@ -23,6 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    budget::give_back_when_freed();
     if std::env::args_os().next().is_some_and(|name| name == inspector::NAME) {
         return inspector::run();
     }

@@ -94,8 +94,8 @@ pub fn cgroup_bytes(texts: usize) -> usize {
     Fifo::<CgroupId, [usize; 3]>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + texts + 16
 }
 
-/// Makes the allocator return large freed blocks to the system immediately, so that memory for long arguments is
-/// released. By default glibc keeps up to 64 MiB of them. Call this before any thread is started.
+/// Makes the allocator return large freed blocks to the system immediately. By default glibc raises the size of such
+/// blocks each time one is freed, and then keeps the memory of evicted events. Call this before any thread is started.
 pub fn give_back_when_freed() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes plain numbers.
@@ -105,9 +105,10 @@ pub fn give_back_when_freed() {
     }
 }
 
-/// The size in bytes from which on a block has pages of its own.
+/// The size in bytes from which on a block has pages of its own: that of a block of events. Smaller ones would cost page
+/// faults each time a table grows.
 #[cfg(target_env = "gnu")]
-const LARGE: libc::c_int = 256 << 10;
+const LARGE: libc::c_int = 1 << 20;
 
 /// The most batches before the pipeline: the waiting and the spare ones, the one being filled and the one held back.
 const BATCHES: usize = limits::BATCHES_QUEUED + limits::BATCHES_SPARE + 2;

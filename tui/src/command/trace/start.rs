@@ -7,7 +7,6 @@ use crate::cli::size::ByteSize;
 use crate::command::say::name;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
-use tracetui_events::budget;
 use tracetui_events::frame::Batch;
 use tracetui_host::btf::{Btf, BtfError};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
@@ -38,7 +37,6 @@ pub(crate) struct Session {
 
 /// Attaches the probes and starts reading. An error has every cause with its remedy, one line each.
 pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
-    budget::give_back_when_freed();
     let machine = Machine::read();
     let mut causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
     causes.extend(foreign_btf(options.btf.as_deref()));
