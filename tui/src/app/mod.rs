@@ -157,6 +157,8 @@ pub struct App {
     pub(crate) side: Side,
     /// Whether the source was told to count the runs of BPF programs.
     counts_runs: bool,
+    /// What the store had evicted and pinned when the views last removed such events.
+    evicted: (u64, Id, Option<(Id, Id)>),
     /// The state of the events view to return to on Esc, after another view showed a row's events there.
     left: Option<Left>,
     pub(crate) reasons: Reasons,
@@ -316,6 +318,7 @@ impl App {
             watches: Watches::default(),
             side: Side::new(settings.budget),
             counts_runs: false,
+            evicted: Default::default(),
             left: None,
             reasons: Reasons::default(),
             searches: Searches::default(),

@@ -228,8 +228,13 @@ impl App {
         effects
     }
 
+    /// Removes the events that the store evicted since the last call. That takes time for each row, so it is not done for each batch.
     fn evict(&mut self) {
-        let App { store, events, detail, search, .. } = self;
+        let App { store, events, detail, search, evicted, .. } = self;
+        let now = (store.evicted(), store.first_id(), store.pinned());
+        if std::mem::replace(evicted, now) == now {
+            return;
+        }
         events.evict(store);
         detail.evict(store);
         search.evict(store);
