@@ -106,6 +106,8 @@ pub struct Place {
     /// The number of the selected match, from 1. `None` if the selected row does not match.
     pub at: Option<usize>,
     pub all: usize,
+    /// The number of matching events that pass the filter, but have no row.
+    pub unlisted: usize,
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +123,7 @@ pub struct Search {
     moved: bool,
     history: History,
     hunt: Option<Hunt>,
-    /// The matching rows; `None` if the count must restart.
+    /// The matching events; `None` if the count must restart. Those without a row are marked.
     matches: Option<Index>,
     /// Whether a search of the rest of the recording found no other match.
     pub(crate) no_others: bool,
@@ -160,11 +162,11 @@ impl Search {
         (self.matches, self.no_others) = (None, false);
     }
 
-    pub fn append(&mut self, id: Id, seen: &EventContext<'_>) {
+    pub fn append(&mut self, id: Id, seen: &EventContext<'_>, list: &EventList) {
         if let (Some(pattern), Some(matches)) = (&self.pattern, &mut self.matches)
             && pattern.matches(seen, &mut self.buffers)
         {
-            matches.append(id, Answer::Yes);
+            matches.append(id, if list.has(id) { Answer::Yes } else { Answer::Marked });
         }
     }
 
@@ -184,18 +186,24 @@ impl Search {
         }
         matches.get_or_insert_with(|| Index::new(store)).scan(store, budget, |stored| {
             let matched =
-                list.has(stored.id) && stored.with(world, |seen| pattern.matches(seen, buffers)) == Some(true);
-            if matched { Answer::Yes } else { Answer::No }
+                list.passes(stored.id) && stored.with(world, |seen| pattern.matches(seen, buffers)) == Some(true);
+            match matched {
+                true if list.has(stored.id) => Answer::Yes,
+                true => Answer::Marked,
+                false => Answer::No,
+            }
         });
     }
 
     /// The number of matching rows. `None` without a pattern, and during counting.
     pub fn place(&self, list: &EventList, store: &Store) -> Option<Place> {
         let matches = self.matches.as_ref().filter(|_| !self.counting(store) && !list.scanning(store))?;
-        let number = |id: Id| Some(matches.place(id) + 1).filter(|_| matches.get(matches.place(id)) == Some(id));
+        let listed = |id: Id| matches.place(id) - matches.marked_before(id);
+        let matched = |id: &Id| matches.get(matches.place(*id)) == Some(*id);
+        let at = list.selected().filter(matched).map(|id| listed(id) + 1);
         // A paused list has no rows after the pause.
-        let end = list.rows().checked_sub(1).and_then(|last| list.row(last)).map_or(0, |last| last + 1);
-        Some(Place { at: list.selected().and_then(number), all: matches.place(end) })
+        let end = list.end().unwrap_or(store.next_id());
+        Some(Place { at, all: listed(end), unlisted: matches.marked_before(end) })
     }
 
     /// Ends a running search; the pattern stays.

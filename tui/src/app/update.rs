@@ -190,7 +190,7 @@ impl App {
             events.append(Added { id, answer, watched, answered }, seen, store);
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             if answer != Answer::No {
-                search.append(id, seen);
+                search.append(id, seen, events);
             }
             for answered in taken.answered {
                 store.answer(answered.id);
@@ -313,7 +313,9 @@ impl App {
             Found::Nothing => {}
             Found::None(back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
-                self.say("no match");
+                let opens = self.key_of(Action::Toggle(Kind::Open));
+                let quiet = self.is_calm().then(|| format!(" in the list; {opens} lists all opens"));
+                self.say(format!("no match{}", quiet.unwrap_or_default()));
             }
             Found::Edge(way, back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));

@@ -200,15 +200,22 @@ fn searched(app: &App, room: usize, theme: Theme) -> Piece {
 
 /// The number of the selected match, and of all matches in memory. A `+` marks that others may exist outside memory.
 fn matches(app: &App) -> String {
-    let Some(Place { at, all }) = app.search.place(app.events(), app.store()) else { return "...".to_owned() };
+    let Some(Place { at, all, unlisted }) = app.search.place(app.events(), app.store()) else {
+        return "...".to_owned();
+    };
     let more = app.loaded().has_unloaded_rows() && !app.search.no_others;
     let all = format!("{}{}", grouped(all as u64), if more { "+" } else { "" });
-    match (at, all.as_str()) {
+    let listed = match (at, all.as_str()) {
         (None, "0") => "no match".to_owned(),
         (None, "1") => "1 match".to_owned(),
         (None, _) if app.screen.width >= 100 => format!("{all} matches"),
         (None, _) => format!("-/{all}"),
         (Some(at), _) => format!("{}/{all}", grouped(at as u64)),
+    };
+    match unlisted {
+        0 => listed,
+        _ if app.screen.width < 100 => format!("{listed} +{}", short(unlisted as u64)),
+        _ => format!("{listed}, {} not listed", grouped(unlisted as u64)),
     }
 }
 

@@ -339,6 +339,11 @@ impl EventList {
         }
     }
 
+    /// The first event after a pause.
+    pub(crate) fn end(&self) -> Option<Id> {
+        self.frozen
+    }
+
     /// The event that was selected last, shown or not.
     pub fn chosen(&self) -> Option<Id> {
         self.selected

@@ -325,6 +325,42 @@ mod tests {
     }
 
     #[test]
+    fn a_poll_stays_one_row_among_many_other_rows() {
+        let mut made = Maker::default();
+        for second in 0..6 {
+            made.open(7, "poll", "/run/key", -13);
+            (0..4000).for_each(|number| made.open(8, "guess", &format!("/srv/{second}/{number}"), -13));
+            made.ns += 1_000_000_000;
+        }
+        let app = calm(&mut made);
+        let polls = rows(&app).into_iter().filter(|(_, events, _)| *events > 1).collect::<Vec<_>>();
+        assert_eq!(polls.iter().map(|poll| poll.1).collect::<Vec<_>>(), [6]);
+    }
+
+    #[test]
+    fn a_search_counts_what_has_no_row() {
+        let mut made = Maker::default();
+        made.exec(7, "cat", &["cat", "/etc/motd"], 0);
+        (0..3).for_each(|number| made.open(7, "cat", &format!("/etc/{number}"), 3));
+        let mut app = calm(&mut made);
+        keys(&mut app, "/etc\n");
+        let place = |app: &App| {
+            let place = app.search.place(app.events(), app.store()).expect("counted");
+            (place.at, place.all, place.unlisted)
+        };
+        assert_eq!(place(&app), (Some(1), 1, 3));
+        made.open(7, "cat", "/etc/x", 3);
+        made.open(7, "cat", "/etc/y", -13);
+        feed(&mut app, &mut made);
+        assert_eq!(place(&app).1..=place(&app).2, 2..=4);
+        keys(&mut app, "O");
+        assert_eq!((place(&app).1, place(&app).2), (6, 0));
+        keys(&mut app, "O/etc/1\n");
+        assert_eq!(place(&app), (None, 0, 1));
+        assert_eq!(app.screen.message(), Some("no match in the list; O lists all opens"));
+    }
+
+    #[test]
     fn a_long_time_without_rows_is_a_line() {
         let mut made = Maker::default();
         made.exec(7, "cat", &["cat"], 0);

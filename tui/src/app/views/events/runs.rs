@@ -268,8 +268,16 @@ impl Runs {
             }
         }
         if self.rows[0].len() > OPEN || self.runs.len() > OPEN.max(self.most) {
-            self.rows = Default::default();
             self.runs.retain(|_, run| run.events > 1);
+            // Those that may continue.
+            let goes_on = |row: &Id| self.runs.get(row).is_some_and(|run| run.is_near(ns));
+            for rows in &mut self.rows {
+                rows.retain(|_, row| goes_on(row));
+                if rows.len() > OPEN / 2 {
+                    rows.clear();
+                }
+                rows.shrink_to(OPEN);
+            }
             self.most = OPEN + 2 * self.runs.len();
             self.runs.shrink_to(self.most);
         }
