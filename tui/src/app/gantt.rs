@@ -3,6 +3,8 @@
 //! A process ends after the child that it waited for last. Before that child started, its parent waited for the one that ended last
 //! until then, and so on. Nobody recorded the waiting itself: a child that ended shortly before the next one began counts as waited for.
 
+use super::App;
+use super::views::View;
 use super::views::state::Moment;
 use super::views::tree::{Seen, Tree};
 use std::cmp::Reverse;
@@ -117,6 +119,24 @@ impl<'a> Chart<'a> {
     }
 }
 
+impl App {
+    /// The chart of the process that the tree selects.
+    pub(crate) fn chart(&self) -> Chart<'_> {
+        let tree = &self.views.tree;
+        let root = tree.selected().map(|seen| seen.process.key);
+        root.map(|root| Chart::of(root, tree, self.loaded().moment())).unwrap_or_default()
+    }
+
+    /// Selects the process of a bar in the tree.
+    pub(super) fn go_to_bar(&mut self, at: usize) {
+        let process = self.chart().bars.get(at).map(|bar| bar.seen.process.key);
+        if let Some(process) = process {
+            self.views.tree.go_to(process);
+            self.show(View::Tree);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,5 +198,10 @@ mod tests {
         keys(&mut app, "V");
         let shown = screen(&mut app).join("\n");
         assert!(shown.contains("waited for") && shown.contains("█") && shown.contains("━"), "{shown}");
+        // Enter leads to the process of the selected bar.
+        keys(&mut app, "jjj\n");
+        assert!(app.screen.overlay.is_none());
+        app.prepare();
+        assert_eq!(app.views.tree.selected().map(|seen| seen.process.key.tgid), Some(Tgid(103)));
     }
 }

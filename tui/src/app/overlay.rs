@@ -85,6 +85,12 @@ impl App {
             ) => {
                 return self.act_on_side(action).or_else(|| Handled::Redraw);
             }
+            (OverlayKind::Gantt, Action::Enter | Action::SubtreeEvents | Action::TopEvents | Action::BpfEvents) => {
+                let at = overlay.scroll;
+                self.screen.overlay = None;
+                self.go_to_bar(at);
+                return Handled::Redraw;
+            }
             (_, Action::Up) => -1,
             (_, Action::Down) => 1,
             (_, Action::PageUp | Action::HalfUp) => -page / 2,

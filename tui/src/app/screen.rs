@@ -178,7 +178,7 @@ pub enum OverlayKind {
     Columns,
     /// The side strip on a narrow screen.
     Strip,
-    /// The Gantt chart of the process that the tree selects.
+    /// The Gantt chart of the process that the tree selects. Its scroll offset is the cursor.
     Gantt,
 }
 

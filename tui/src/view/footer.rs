@@ -171,9 +171,13 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let mut line = Line::from(" ");
     let mut room = usize::from(area.width).saturating_sub(1);
     let width_of = |(key, label): &(String, String)| text::width(key) + text::width(label) + 2;
-    // The keys of the view take no room from the keys of the help and of the loss report.
-    let kept = [Action::Help, Action::LossReport].map(|action| app.key_of(action));
-    let keeps = app.views.shown == View::Bpf && area.width >= 60;
+    // The keys of the view take no room from these.
+    let (kept, from) = match app.views.shown {
+        View::Bpf => ([Action::Help, Action::LossReport], 60),
+        _ => ([Action::Help, Action::EditFilter], 100),
+    };
+    let kept = kept.map(|action| app.key_of(action));
+    let keeps = matches!(app.views.shown, View::Bpf | View::Top) && area.width >= from;
     let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || keeps && kept.contains(key);
     for (at, (key, label)) in labels.iter().enumerate() {
         let width = text::width(key) + text::width(label) + 2;
@@ -214,7 +218,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
     match app.screen.overlay.map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),
         Some(OverlayKind::Loss) => of_overlay(app, Action::Next, "next gap"),
-        Some(OverlayKind::Gantt) => of_overlay(app, Action::End, "end"),
+        Some(OverlayKind::Gantt) => of_overlay(app, Action::Enter, "go there"),
         Some(OverlayKind::Strip) => of_overlay(app, Action::Enter, "go there"),
         Some(OverlayKind::Columns) => {
             let keys = |one, other| format!("{} {}", app.key_of(one), app.key_of(other));

@@ -1,9 +1,11 @@
 //! The Gantt chart of a tree's processes.
 
 use super::theme::Theme;
-use super::{Piece, duration};
+use super::{Piece, duration, page};
 use crate::app::App;
 use crate::app::gantt::{Bar, Chart};
+use ratatui::Frame;
+use ratatui::layout::Rect;
 use ratatui::text::Line;
 use std::cmp::Reverse;
 use tracetui_events::text::{self, Charset, counted, grouped};
@@ -11,13 +13,21 @@ use tracetui_events::text::{self, Charset, counted, grouped};
 /// The most processes of the chain that are named. A `configure` waits for thousands.
 const LONGEST: usize = 12;
 
-/// The lines of the chart for a width.
-pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let tree = &app.views.tree;
-    let root = tree.selected().map(|seen| seen.process.key);
-    let chart = root.map(|root| Chart::of(root, tree, app.loaded().moment())).unwrap_or_default();
+/// Draws the chart, with the bar at the cursor selected. Returns the last place of the cursor.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, theme: Theme) -> usize {
+    let chart = app.chart();
+    let mut lines = lines(&chart, area.width.into(), theme);
+    let most = chart.bars.len().saturating_sub(1);
+    let at = lines.len().saturating_sub(most + 1) + cursor.min(most);
+    if let Some(line) = lines.get_mut(at).filter(|_| !chart.bars.is_empty()) {
+        *line = super::events::selected(line, area.width, theme);
+    }
+    page(frame, area, lines, (at + 1).saturating_sub(area.height.into()));
+    most
+}
+
+fn lines(chart: &Chart<'_>, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let Some(first) = chart.bars.first() else { return vec![Line::raw("  no process is selected")] };
-    let width = usize::from(width);
     let (from, to) = chart.span();
     let mut lines: Vec<Line<'static>> = Vec::new();
     let processes = counted(chart.bars.len() as u64, ["process", "processes"]);

@@ -78,7 +78,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                     side::over(frame, body, body, app, theme);
                     0
                 }
-                OverlayKind::Gantt => page(frame, body, gantt::lines(app, body.width, theme), scroll),
+                OverlayKind::Gantt => gantt::draw(frame, body, app, scroll, theme),
                 OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
                 OverlayKind::Output => {
                     app.output.as_ref().map_or(0, |o| output::draw(frame, body, app, o, scroll, theme))
