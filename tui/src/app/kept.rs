@@ -18,27 +18,34 @@ pub(crate) struct KeptEvents {
     done: u64,
     /// The number of events that were evicted before they were taken. Known after the last part.
     pub(crate) evicted: u64,
-    /// Whether only the events are taken that pass the filter.
-    only_shown: bool,
+    /// Of a part of the events: those that are left, and which of them have a row.
+    shown: Option<(std::vec::IntoIter<Id>, Listing)>,
+    /// The events evicted before the start.
+    before: u64,
 }
+
+/// The most events examined for a part. It may then be empty.
+const SLICE: usize = 1 << 14;
 
 impl KeptEvents {
     pub(crate) fn new(app: &App) -> KeptEvents {
         let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL);
         let (store, excerpt) = (app.store(), Excerpt::new(app.world(), kinds, ""));
-        KeptEvents { excerpt, next: store.first_id(), done: store.evicted(), evicted: 0, only_shown: false }
+        let before = store.evicted();
+        KeptEvents { excerpt, next: store.first_id(), done: before, evicted: 0, shown: None, before }
     }
 
-    /// Those that the list shows, folded or not, with what a reader needs to show them.
+    /// Those that the list shows now, folded or not, with what a reader needs to show them.
     pub(crate) fn shown(app: &App) -> KeptEvents {
         let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL) & app.screen.kinds;
         let excerpt = Excerpt::new(app.world(), kinds, &without_texts(&app.filter.text())).only_shown();
-        KeptEvents { excerpt, only_shown: true, ..KeptEvents::new(app) }
+        let ids: Vec<Id> = (0..).map_while(|at| app.events().passing(at)).collect();
+        KeptEvents { excerpt, shown: Some((ids.into_iter(), app.events().listing())), ..KeptEvents::new(app) }
     }
 
     /// The number of events taken, without those that were evicted before.
-    pub(crate) fn taken(&self, app: &App) -> u64 {
-        self.done - app.store().evicted()
+    pub(crate) fn taken(&self) -> u64 {
+        self.done - self.before
     }
 
     /// The first event that has not been taken.
@@ -49,25 +56,30 @@ impl KeptEvents {
     /// The frames of the next part, and whether it is the last one.
     pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
         let (store, world) = (app.store(), app.world());
+        if let Some((ids, listing)) = &mut self.shown {
+            for id in ids.by_ref().take(SLICE) {
+                let Some(stored) = store.get(id) else { continue };
+                let added = stored.with(world, |seen| {
+                    let has_row = listing.has_row(seen.event, stored.answered);
+                    if has_row {
+                        self.excerpt.add(seen, &stored.frame());
+                    }
+                    has_row
+                });
+                self.done += u64::from(added == Some(true) && stored.kind != Kind::Lost);
+                if self.excerpt.bytes() >= limits::BLOCK {
+                    break;
+                }
+            }
+            let done = ids.len() == 0;
+            return (self.excerpt.batch(), done);
+        }
         for stored in store.range(self.next..store.next_id()) {
             if self.excerpt.bytes() >= limits::BLOCK {
                 return (self.excerpt.batch(), false);
             }
             self.next = stored.id + 1;
-            if self.only_shown && !app.events().passes(stored.id) {
-                continue;
-            }
-            let listing = if self.only_shown { app.events().listing() } else { Listing::All };
-            let added = stored.with(world, |seen| {
-                let has_row = listing.has_row(seen.event, stored.answered);
-                if has_row {
-                    self.excerpt.add(seen, &stored.frame());
-                }
-                has_row
-            });
-            if added == Some(false) {
-                continue;
-            }
+            stored.with(world, |seen| self.excerpt.add(seen, &stored.frame()));
             self.done += u64::from(stored.kind != Kind::Lost);
         }
         self.next = store.next_id();

@@ -454,7 +454,7 @@ mod tests {
         // A reader of what was saved sees these events, and nothing else.
         let mut shown = KeptEvents::shown(&app);
         let (batch, last) = shown.next(&app);
-        assert!(last && shown.taken(&app) == 2);
+        assert!(last && shown.taken() == 2);
         let (mut reader, mut read) = (Pipeline::default(), Vec::new());
         reader.feed(batch);
         reader.end();

@@ -118,6 +118,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         comparer: Comparer::default(),
         opener,
         kept: None,
+        saving: None,
         started: Instant::now(),
         next_tick: Duration::ZERO,
         apart: FRAME,
@@ -141,6 +142,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     if let Some(screen) = screen {
         dashboard.leave(screen).await;
     }
+    dashboard.finish_saving().await;
     dashboard.drain().await;
     dashboard.trace.withdraw_recording().await;
     dashboard.end_recording().await;
@@ -173,12 +175,41 @@ struct Loop {
     opener: Option<Opener>,
     /// The kept events still to write into a recording that began after them.
     kept: Option<KeptEvents>,
+    saving: Option<Saving>,
     started: Instant,
     next_tick: Duration,
     /// The minimum time between the last screen and the next one.
     apart: Duration,
     /// Whether a signal came after the dashboard left the screen.
     interrupted: bool,
+}
+
+/// A file that gets the events that were shown.
+struct Saving {
+    recorder: Recorder,
+    shown: KeptEvents,
+    /// Reads what is written, for the account at the end.
+    reader: Pipeline,
+    done: bool,
+}
+
+impl Saving {
+    fn new(recorder: Recorder, app: &App) -> Saving {
+        Saving { recorder, shown: KeptEvents::shown(app), reader: Pipeline::new(app.pipeline.budget()), done: false }
+    }
+
+    /// Writes a part.
+    fn write(&mut self, app: &App) {
+        let (batch, last) = self.shown.next(app);
+        self.recorder.frames(&batch);
+        self.reader.feed(batch);
+        read(&mut self.reader);
+        self.done = last;
+    }
+}
+
+fn read(reader: &mut Pipeline) {
+    reader.next(None, &mut |_, _| Disposition::Delivered);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,6 +257,14 @@ impl Loop {
             let input = self.input(&mut keys, until).await?;
             let Some(input) = input else { continue };
             let effects = self.take_waiting(input, &mut keys)?;
+            // A part for each input, so that keys are answered meanwhile.
+            if let Some(saving) = self.saving.as_mut().filter(|saving| saving.recorder.has_room()) {
+                saving.write(&self.app);
+                if saving.done {
+                    self.end_saving().await;
+                    dirty = true;
+                }
+            }
             match self.perform(effects, screen, &mut dirty).await? {
                 Next::Go if !terminal::panicked() => {}
                 _ => return Ok(()),
@@ -254,7 +293,8 @@ impl Loop {
             // A recording that is loading always has frames ready, while a timer that is due is not ready at once.
             return Ok(Some(self.tick()));
         }
-        let writes = self.kept.is_some() && self.trace.recorder().is_some_and(Recorder::has_room);
+        let writes = self.kept.is_some() && self.trace.recorder().is_some_and(Recorder::has_room)
+            || self.saving.as_ref().is_some_and(|saving| saving.recorder.has_room());
         let (until_tick, frames) =
             match (self.app.busy() || writes, self.app.replay.as_ref().is_some_and(|replay| replay.plays())) {
                 (true, _) => (Duration::ZERO, Frames::Left),
@@ -477,31 +517,34 @@ impl Loop {
         }
     }
 
-    /// Writes the events that are shown into a file of their own.
+    /// Begins to write the events that are shown into a file of their own.
     async fn save_shown(&mut self) {
-        let Some(mut recorder) = self.new_recording().await else { return };
-        let (mut shown, mut reader) = (KeptEvents::shown(&self.app), Pipeline::new(self.app.pipeline.budget()));
-        let take = |reader: &mut Pipeline| reader.next(None, &mut |_, _| Disposition::Delivered);
-        let mut done = false;
-        let mut failed = None;
-        while !done && failed.is_none() {
-            failed = recorder.ready().await.err();
-            let (batch, last) = shown.next(&self.app);
-            recorder.frames(&batch);
-            reader.feed(batch);
-            take(&mut reader);
-            done = last;
+        if let Some(saving) = &self.saving {
+            return self.app.say(format!("still writing {}", saving.recorder.name()));
         }
+        self.saving = self.new_recording().await.map(|recorder| Saving::new(recorder, &self.app));
+    }
+
+    /// Ends the file of the events that were shown, once all are in it.
+    async fn end_saving(&mut self) {
+        let Some(Saving { recorder, shown, mut reader, .. }) = self.saving.take() else { return };
         reader.end();
-        take(&mut reader);
-        let ended = match failed {
-            Some(failed) => Err(failed),
-            None => recorder.end(&reader).await,
-        };
-        self.app.update(match ended {
-            Ok(bytes) => Input::Saved(recorder.name().to_owned(), shown.taken(&self.app), bytes),
+        read(&mut reader);
+        self.app.update(match recorder.end(&reader).await {
+            Ok(bytes) => Input::Saved(recorder.name().to_owned(), shown.taken(), bytes),
             Err(failed) => Input::NotRecorded(write::failed_text(&recorder, &failed)),
         });
+    }
+
+    /// Writes the rest of the events that were shown.
+    async fn finish_saving(&mut self) {
+        while let Some(saving) = self.saving.as_mut().filter(|saving| !saving.done) {
+            if saving.recorder.ready().await.is_err() {
+                break;
+            }
+            saving.write(&self.app);
+        }
+        self.end_saving().await;
     }
 
     /// A recording in a new file. If that fails, the screen says why.
