@@ -331,6 +331,25 @@ fields! {
     SiginfoAddress = "kernel_siginfo" "_sifields._sigfault._addr";
     SignalOomMm = "signal_struct" "oom_mm";
     SignalLimits = "signal_struct" "rlim";
+    SignalUtime = "signal_struct" "utime";
+    SignalStime = "signal_struct" "stime";
+    SignalRuntime = "signal_struct" "sum_sched_runtime";
+    SignalReadBytes = "signal_struct" "ioac.read_bytes";
+    SignalWriteBytes = "signal_struct" "ioac.write_bytes";
+    SignalMaxrss = "signal_struct" "maxrss";
+    SignalThreadHead = "signal_struct" "thread_head";
+    SignalStatsSequence = "signal_struct" "stats_lock.seqcount.seqcount.sequence" | "stats_lock.seqcount.sequence";
+    TaskUtime = "task_struct" "utime";
+    TaskStime = "task_struct" "stime";
+    TaskRuntime = "task_struct" "se.sum_exec_runtime";
+    TaskReadBytes = "task_struct" "ioac.read_bytes";
+    TaskWriteBytes = "task_struct" "ioac.write_bytes";
+    TaskThreadNode = "task_struct" "thread_node";
+    TaskExecStart = "task_struct" "se.exec_start";
+    TaskCfsRq = "task_struct" "se.cfs_rq";
+    CfsRqRq = "cfs_rq" "rq";
+    RqClock = "rq" "clock";
+    RqClockTask = "rq" "clock_task";
 }
 
 macro_rules! widths {
@@ -358,7 +377,7 @@ widths! {
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId
         InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr SkOwned SkBacklogLen TcpTotalRetrans TcpSrtt
-        SiginfoCode;
+        SiginfoCode SignalStatsSequence;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
@@ -372,7 +391,10 @@ widths! {
         KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs NetDeviceNet NetDevIndexHead DentryInode InodeIno TaskSeccompFilter
         SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg
         KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket SkBacklogHead TcpBytesReceived TcpBytesSent TcpBytesRetrans
-        TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm;
+        TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm
+        SignalUtime SignalStime SignalRuntime SignalReadBytes SignalWriteBytes SignalMaxrss TaskUtime TaskStime TaskRuntime
+        TaskReadBytes TaskWriteBytes TaskExecStart TaskCfsRq CfsRqRq RqClock RqClockTask;
+    Bytes(16): TaskThreadNode SignalThreadHead;
     Either(4, 8): TaskCompat KiocbFlags;
     AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6;
     AtLeast(128): AuxKsymName;
@@ -507,10 +529,12 @@ pub enum Const {
     Kinds,
     /// The architecture: one of [`arch`].
     Arch,
+    /// Bytes of a page.
+    PageSize,
 }
 
 /// How many constants there are.
-pub const CONST_COUNT: usize = Const::Arch as usize + 1;
+pub const CONST_COUNT: usize = Const::PageSize as usize + 1;
 
 /// The kernel function that casts an address to a typed pointer
 /// ([`bpf_rdonly_cast`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/helpers.c)). It is compiled to a move.
@@ -536,6 +560,7 @@ pub const TYPES: &[&str] = &[
     "net",
     "k_sigaction",
     "kernel_siginfo",
+    "signal_struct",
 ];
 
 /// How many types there are.

@@ -152,7 +152,7 @@ pub mod payload {
     use std::net::{IpAddr, SocketAddr};
     use tracetui_shared::id::{NsInum, Tgid};
     use tracetui_shared::record::exec::ExecRecord;
-    use tracetui_shared::record::exit::ExitRecord;
+    use tracetui_shared::record::exit::{Cost, ExitRecord, fact};
     use tracetui_shared::record::fork::ForkRecord;
     use tracetui_shared::record::open::OpenRecord;
     use tracetui_shared::record::tcp::TcpRecord;
@@ -207,7 +207,8 @@ pub mod payload {
     }
 
     pub fn exit(status: u32) -> Vec<u8> {
-        ExitRecord { status, ..ExitRecord::default() }.as_bytes().to_vec()
+        let cost = Cost { runtime: 1_500_000, max_rss: 3 << 20, ..Cost::default() };
+        ExitRecord { status, facts: fact::COST | fact::IO, cost, ..ExitRecord::default() }.as_bytes().to_vec()
     }
 
     /// An event of a connection between this socket and its peer, without errors.

@@ -4,6 +4,7 @@
 use super::status::ProbeStatus;
 use super::{CaptureError, LiveOptions, attach_names};
 use aya::maps::MapError;
+use rustix::param::page_size;
 use std::io;
 use tracetui_events::limits;
 use tracetui_host::arch::{self, Arch};
@@ -348,6 +349,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::Stacks, options.stacks.bits());
     put(Const::Kinds, options.kinds.bits());
     put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
+    put(Const::PageSize, u32::try_from(page_size()).unwrap_or(4096));
     constants
 }
 

@@ -3,10 +3,11 @@
 use crate::capture;
 use crate::emit::{Event, Frame};
 use crate::maps::per_cpu;
-use crate::read::{any, field, has, konst, ld, ld_word, offset, rd, typed_as};
+use crate::read::{any, any_word, field, get, has, konst, ld, ld_word, may_turn, offset, rd, set, typed_as};
 use crate::task::{Who, comm_of, current, start_of};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_tracepoint, map, tracepoint};
 use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
@@ -14,7 +15,7 @@ use core::ffi::c_void;
 use tracetui_shared::id::{Tgid, Tid, Uid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::exit::{ExitRecord, Sent, fact};
+use tracetui_shared::record::exit::{Cost, ExitRecord, Sent, fact};
 use tracetui_shared::record::stack;
 
 /// `SIGNAL_GROUP_EXIT` of `signal_struct.flags` (include/linux/sched/signal.h).
@@ -92,6 +93,10 @@ unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, t
         event.head(&raw mut (*frame).header, &who);
         (*frame).header.tid = Tid(who.tgid);
         (&raw mut (*frame).record).write(record);
+        if cost(task, signal, &raw mut (*frame).record.cost) {
+            let io = if has(field::TaskReadBytes) { fact::IO } else { 0 };
+            (*frame).record.facts = record.facts | fact::COST | io;
+        }
         const LEN: u64 = size_of::<Frame<ExitRecord>>() as u64;
         event.send(frame.cast(), LEN, LEN);
     }
@@ -135,6 +140,118 @@ unsafe fn ended(task: u64, signal: u64, tgid: u32, start: u64) -> ExitRecord {
     }
 }
 
+/// Threads that are summed before 6.9 (see [`may_turn`]).
+const THREADS: u32 = 64;
+/// How often the sums are made again because a thread left the group meanwhile.
+const TRIES: u32 = 4;
+
+/// Writes the costs of all threads, as
+/// [`thread_group_cputime`](https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/cputime.c) adds them up: those of
+/// reaped threads, and those of each thread that is left. `false` if they are incomplete.
+#[inline(always)]
+unsafe fn cost(task: u64, signal: u64, cost: *mut Cost) -> bool {
+    // SAFETY: `task` is the current task and `signal` its `signal_struct`, BTF pointers where the kernel has them. Threads
+    // of the list are read through cast pointers or by helper; RCU keeps them. `cost` is in a map value.
+    unsafe {
+        let head = signal.wrapping_add(offset(field::SignalThreadHead));
+        let (mut turn, mut tries, mut node, mut sequence, mut start) = (0u32, 0u32, head, 0, 0);
+        loop {
+            may_turn!(turn, THREADS);
+            if node == head {
+                let (now, since) =
+                    (ld::<u32>(signal, field::SignalStatsSequence), ld::<u64>(task, field::TaskExecStart));
+                if tries > 0 && now == sequence && now & 1 == 0 && since == start {
+                    break;
+                }
+                if tries == TRIES {
+                    return false;
+                }
+                (tries, sequence, start) = (tries + 1, now, since);
+                set(&raw mut (*cost).user_ticks, ld(signal, field::SignalUtime));
+                set(&raw mut (*cost).system_ticks, ld(signal, field::SignalStime));
+                set(&raw mut (*cost).runtime, ld(signal, field::SignalRuntime));
+                if has(field::TaskReadBytes) {
+                    set(&raw mut (*cost).read, ld(signal, field::SignalReadBytes));
+                    set(&raw mut (*cost).written, ld(signal, field::SignalWriteBytes));
+                }
+                node = any_word::<0>(signal, field::SignalThreadHead);
+                continue;
+            }
+            if node == 0 {
+                return false;
+            }
+            let thread = node.wrapping_sub(offset(field::TaskThreadNode));
+            add(&raw mut (*cost).user_ticks, any(thread, field::TaskUtime));
+            add(&raw mut (*cost).system_ticks, any(thread, field::TaskStime));
+            add(&raw mut (*cost).runtime, any(thread, field::TaskRuntime));
+            if has(field::TaskReadBytes) {
+                add(&raw mut (*cost).read, any(thread, field::TaskReadBytes));
+                add(&raw mut (*cost).written, any(thread, field::TaskWriteBytes));
+            }
+            node = any_word::<0>(thread, field::TaskThreadNode);
+        }
+        if node != head {
+            return false;
+        }
+        add(&raw mut (*cost).runtime, last_slice(task, start));
+        set(&raw mut (*cost).max_rss, ld::<u64>(signal, field::SignalMaxrss) * konst!(PageSize));
+        true
+    }
+}
+
+#[inline(always)]
+unsafe fn add(sum: *mut u64, value: u64) {
+    // SAFETY: `sum` points into a map value.
+    unsafe { set(sum, get(sum).wrapping_add(value)) }
+}
+
+/// How far the clock of run queues is behind `CLOCK_MONOTONIC`, at most.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Clock {
+    behind: u64,
+    /// When that was found.
+    at: u64,
+}
+
+#[map]
+static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
+
+/// A run queue is updated at least this often while a task runs: a tick of `CONFIG_HZ=100`.
+const LONGEST: u64 = 10_000_000;
+/// Part of the passed time by which NTP may have moved the clocks apart: 1/4096.
+const DRIFT: u32 = 12;
+
+/// The time since the kernel last added to the `se.sum_exec_runtime` of the current task, which was at `start`.
+///
+/// No helper tells the time of that clock (`rq->clock`), and the kernel updates it only at ticks and switches. So it is
+/// behind `CLOCK_MONOTONIC` by a constant plus the time since its update, and the least value over the latest exits is near
+/// the constant. The result is too small by the remaining difference: without other exits for a while, it is 0.
+#[inline(always)]
+unsafe fn last_slice(task: u64, start: u64) -> u64 {
+    let known = has(field::TaskCfsRq) && has(field::CfsRqRq) && has(field::RqClock) && has(field::RqClockTask);
+    let Some(clock) = CLOCK.get_ptr_mut(0).filter(|_| known) else { return 0 };
+    // SAFETY: the task is a BTF pointer where the kernel has them. `clock` is in a map value, whose fields CPUs may change
+    // at once: that only makes the estimate worse.
+    unsafe {
+        let queue: u64 = ld(ld(task, field::TaskCfsRq), field::CfsRqRq);
+        let (updated, updated_task) = (ld::<u64>(queue, field::RqClock), ld::<u64>(queue, field::RqClockTask));
+        let now = bpf_ktime_get_ns();
+        let behind = now.wrapping_sub(updated);
+        let passed = now.saturating_sub(get(&raw const (*clock).at));
+        let least = get(&raw const (*clock).behind).wrapping_add(passed >> DRIFT);
+        let mut since = behind.wrapping_sub(least);
+        if since > LONGEST {
+            since = 0;
+        }
+        set(&raw mut (*clock).behind, behind.wrapping_sub(since));
+        set(&raw mut (*clock).at, now);
+        // Interrupts are not in the task's clock. A switch since the start of the slice would have added it to the sum.
+        let before = updated_task.wrapping_sub(start);
+        if before > LONGEST || ld::<u64>(task, field::TaskExecStart) != start { 0 } else { before + since }
+    }
+}
+
 /// A record without facts. `Default` is no constant.
 const ZERO: ExitRecord = ExitRecord {
     status: 0,
@@ -142,6 +259,7 @@ const ZERO: ExitRecord = ExitRecord {
     sent: Sent { address: 0, comm: [0; 16], tgid: Tgid(0), uid: Uid(0), code: 0, facts: 0 },
     facts: 0,
     seccomp: 0,
+    cost: Cost { user_ticks: 0, system_ticks: 0, runtime: 0, max_rss: 0, read: 0, written: 0 },
 };
 
 /// A signal of a process, as a key of [`SENT`].

@@ -21,9 +21,29 @@ pub struct ExitRecord {
     pub facts: u32,
     /// `current->seccomp.mode` (`SECCOMP_MODE_*`, include/uapi/linux/seccomp.h; 3 after a forbidden call, from 5.17 on).
     pub seccomp: u32,
+    /// What the process used. Meaningless without [`fact::COST`].
+    pub cost: Cost,
 }
 
-const _: () = assert!(size_of::<ExitRecord>() == 56);
+const _: () = assert!(size_of::<ExitRecord>() == 104);
+
+/// What the threads of a process used until its last one reached the probe, as the kernel counts it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Cost {
+    /// Time in user mode, by the ticks of the scheduler: `utime` of the threads.
+    pub user_ticks: u64,
+    /// Time in the kernel, likewise: `stime`.
+    pub system_ticks: u64,
+    /// The exact time of both: `se.sum_exec_runtime`, and an estimate of the last slice of the last thread.
+    pub runtime: u64,
+    /// The peak of the resident set in bytes: `signal->maxrss`.
+    pub max_rss: u64,
+    /// Bytes fetched from storage: `ioac.read_bytes`. Meaningless without [`fact::IO`].
+    pub read: u64,
+    /// Bytes sent to storage: `ioac.write_bytes`. Meaningless without [`fact::IO`].
+    pub written: u64,
+}
 
 /// A signal that was sent to a process: what `signal_generate` shows
 /// ([`__send_signal_locked`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c)).
@@ -60,4 +80,8 @@ pub mod fact {
     pub const OOM: u32 = 32;
     /// The process has a limit of CPU time: `signal->rlim[RLIMIT_CPU].rlim_max`.
     pub const CPU_LIMIT: u32 = 64;
+    /// The costs of all threads were read.
+    pub const COST: u32 = 128;
+    /// The kernel counts bytes of storage (`CONFIG_TASK_IO_ACCOUNTING`).
+    pub const IO: u32 = 256;
 }

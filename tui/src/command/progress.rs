@@ -5,7 +5,7 @@ use rustix::process::getpgrp;
 use rustix::stdio::stderr;
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 use std::time::{Duration, Instant};
-use tracetui_events::text::grouped;
+use tracetui_events::text::{grouped, size};
 
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
@@ -71,17 +71,6 @@ fn clock(seconds: u64) -> String {
         0 => format!("{minutes}:{seconds:02}"),
         _ => format!("{hours}:{minutes:02}:{seconds:02}"),
     }
-}
-
-/// `17 B`, `45.1 MiB`.
-fn size(bytes: u64) -> String {
-    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
-        if bytes >> shift > 0 {
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes} B")
 }
 
 #[cfg(test)]

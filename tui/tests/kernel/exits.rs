@@ -1,10 +1,11 @@
 //! The ends of processes, compared with the status from waitpid(2).
 
 use crate::sys::{self, Actor, Status, c, fork};
-use crate::traced::{Dir, Run, Traced, alone, n, not_checked};
+use crate::traced::{Dir, Run, Traced, alone, emulated, n, not_checked};
 use crate::trees::Cgroup;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// `SIGRTMIN+3` as kill(1) counts. The number is fixed because C libraries reserve different signals for themselves.
@@ -337,4 +338,78 @@ fn a_process_that_runs_out_of_memory_is_killed() {
     }
     assert_eq!(ended.status, Status(libc::SIGKILL), "the kernel ended it");
     assert_eq!(check_exit(&run, &ended)["killed_by"]["cause"], "oom");
+}
+
+/// Uses the CPU for a time.
+fn compute(time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::hint::black_box((0..1000).sum::<u64>());
+    }
+}
+
+/// wait4(2): CPU time in microseconds, the largest resident set in bytes, blocks of 512 bytes in and out.
+fn wait4(pid: i32) -> (i64, [u64; 3]) {
+    // SAFETY: zeros are a valid `rusage`, which outlives the call.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::wait4(pid, std::ptr::null_mut(), 0, &raw mut used), pid);
+        used
+    };
+    let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
+    let counts = [used.ru_maxrss << 10, used.ru_inblock, used.ru_oublock];
+    (micros(used.ru_utime) + micros(used.ru_stime), counts.map(|count| count as u64))
+}
+
+/// What processes of several kinds used. The time of wait4(2) includes the end of the exit.
+#[test]
+fn costs_are_those_of_wait4() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+    let processes = if emulated() { 60 } else { 2_000 };
+    let used: Vec<_> = (0..processes)
+        .map(|i| {
+            let (time, path) = (Duration::from_micros(i * 37 % 2_000), dir.at("out"));
+            let child = fork(move || match i % 6 {
+                0 => _ = std::hint::black_box(vec![1u8; 16 << 20]),
+                1 => {
+                    let work: Vec<_> = (0..6).map(|_| std::thread::spawn(move || compute(time / 4))).collect();
+                    // The other half ends with all threads at once.
+                    if i % 12 == 1 {
+                        work.into_iter().for_each(|thread| thread.join().expect("it ends"));
+                    }
+                }
+                2 => {
+                    let mut file = std::fs::File::create(path).expect("a file");
+                    file.write_all(&[1; 200 << 10]).expect("room");
+                    file.sync_all().expect("a disk");
+                }
+                _ => compute(time),
+            });
+            (child, wait4(child))
+        })
+        .collect();
+    let run = traced.stop();
+    run.check();
+    let exits: BTreeMap<i32, Value> =
+        run.lines().filter(|e| e["kind"] == "exit").map(|e| (n(&e["pid"]) as i32, e)).collect();
+    let (mut short, mut sums) = (Vec::new(), [0, 0]);
+    for (pid, (micros, counts)) in used {
+        let exit = &exits[&pid];
+        let blocks = |name: &str| n(&exit[name]) / 512;
+        assert_eq!([n(&exit["max_rss_bytes"]), blocks("read_bytes"), blocks("written_bytes")], counts, "{exit}");
+        let ours = (n(&exit["cpu_user_ns"]) + n(&exit["cpu_system_ns"])) as i64 / 1_000;
+        short.push(micros - ours);
+        sums = [sums[0] + ours, sums[1] + micros];
+    }
+    short.sort_unstable();
+    let at = |percent: usize| short[(short.len() - 1) * percent / 100];
+    println!("less than wait4 by {} to {} us, median {}, of 99 % {}; sums {sums:?}", at(0), at(100), at(50), at(99));
+    // A tick is at most 10 ms.
+    assert!(at(0) > -10_000, "more than wait4 by {} us", -at(0));
+    if !emulated() {
+        assert!(at(5) > -1_000 && at(50) < 1_000, "{} us, median {}", at(5), at(50));
+    }
+    assert!(sums[0] * 10 > sums[1] * 7, "{sums:?}");
 }

@@ -5,9 +5,9 @@ use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{EventContext, Payload, Sections, exit, names};
 use crate::text::paint::Look;
-use crate::text::time;
+use crate::text::{self, time};
 use tracetui_shared::header::until_nul;
-use tracetui_shared::record::exit::{ExitRecord, Sent, fact};
+use tracetui_shared::record::exit::{Cost, ExitRecord, Sent, fact};
 use zerocopy::{FromBytes, IntoBytes};
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,7 @@ impl Payload<'_> for Exit {
         }
         out.extend_from_slice(b"ran ");
         self.duration(seen, out);
+        self.much(out);
     }
 
     /// What ended the process, how long it ran, and its command.
@@ -84,7 +85,10 @@ impl Payload<'_> for Exit {
             by.extend_from_slice(b"  ");
             out.part(Role::Failure, |out| out.extend_from_slice(&by));
         }
-        out.part(if failed { Role::Failure } else { Role::Quiet }, |out| self.duration(seen, out));
+        out.part(if failed { Role::Failure } else { Role::Quiet }, |out| {
+            self.duration(seen, out);
+            self.much(out);
+        });
         let Some(process) = seen.process else { return };
         let argv = &process.image.argv;
         if argv.is_empty() && process.image.exe.is_empty() {
@@ -208,6 +212,35 @@ impl Exit {
         }
     }
 
+    /// What the process used; `None` if unknown.
+    pub fn cost(&self) -> Option<&Cost> {
+        (self.record.facts & fact::COST != 0).then_some(&self.record.cost)
+    }
+
+    /// CPU time in user mode and in the kernel, in nanoseconds: the exact time, divided like the ticks, as the kernel does
+    /// for wait4(2) ([`cputime_adjust`](https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/cputime.c)).
+    pub fn cpu(&self) -> Option<(u64, u64)> {
+        self.cost().map(|cost| {
+            let (user, system, all) = (cost.user_ticks, cost.system_ticks, cost.runtime);
+            let ticks = u128::from(user) + u128::from(system);
+            let system = (u128::from(system) * u128::from(all)).checked_div(ticks).unwrap_or_default() as u64;
+            (all - system.min(all), system.min(all))
+        })
+    }
+
+    /// Writes the CPU time and the memory if they are large.
+    fn much(&self, out: &mut Vec<u8>) {
+        let Some(cost) = self.cost() else { return };
+        if cost.runtime >= MUCH_CPU {
+            out.extend_from_slice(b", cpu ");
+            time::short_duration(cost.runtime, out);
+        }
+        if cost.max_rss >= MUCH_MEMORY {
+            out.extend_from_slice(b", ");
+            out.extend_from_slice(text::size(cost.max_rss).as_bytes());
+        }
+    }
+
     /// Whether a core was dumped: WCOREDUMP.
     pub fn core(&self) -> bool {
         self.record.status & 0x80 != 0
@@ -225,6 +258,23 @@ const SYS_SECCOMP: i32 = 1;
 /// `SECCOMP_MODE_STRICT` (include/uapi/linux/seccomp.h) and `SECCOMP_MODE_DEAD` (kernel/seccomp.c).
 const STRICT: u32 = 1;
 const DEAD: u32 = 3;
+
+/// CPU time and memory that rows show: 0.1 s and 100 MiB.
+const MUCH_CPU: u64 = 100_000_000;
+const MUCH_MEMORY: u64 = 100 << 20;
+
+/// A cost. Recordings of earlier versions have none.
+fn of_cost<'a>(seen: &EventContext<'a>, get: impl FnOnce(&Exit, &Cost) -> Value<'a>) -> Value<'a> {
+    exit(seen, |e| e.cost().map_or(Value::Unknown(Why::NotCollected), |cost| get(e, cost)))
+}
+
+/// Bytes of storage, if the kernel counts them.
+fn of_storage<'a>(seen: &EventContext<'a>, get: impl FnOnce(&Cost) -> u64) -> Value<'a> {
+    of_cost(seen, |e, cost| match e.record.facts & fact::IO {
+        0 => Value::Unknown(Why::NoField),
+        _ => Value::Uint(get(cost)),
+    })
+}
 
 /// A field of the sender; null if no process sent the signal.
 fn of_sender<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Sent) -> Value<'a>) -> Value<'a> {
@@ -297,6 +347,38 @@ pub(crate) const FIELDS: &[Field] = &[
         "The lifetime of the process, in nanoseconds: ns − start_ns. For COMMAND, counted from its first exec: until then tracetui holds it.",
         |s| exit(s, |_| Value::Uint(s.ran_ns())),
     ),
+    Field::new(
+        "cpu_user_ns",
+        Shape::Duration,
+        "CPU time of all threads in user mode, as wait4(2) reports it without the process's children: utime, stime and se.sum_exec_runtime. Up to one tick of the scheduler (4 ms) less if other processes end rarely; without the rest of the exit (from 6.16 on, with the release of the memory).",
+        |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().0)),
+    )
+    .with(props::LACKS | props::LATER),
+    Field::new("cpu_system_ns", Shape::Duration, "CPU time in the kernel, likewise.", |s| {
+        of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().1))
+    })
+    .with(props::LACKS | props::LATER),
+    Field::new(
+        "max_rss_bytes",
+        Shape::Number,
+        "The largest resident set, also before an exec: signal_struct.maxrss.",
+        |s| of_cost(s, |_, cost| Value::Uint(cost.max_rss)),
+    )
+    .with(props::LACKS | props::LATER),
+    Field::new(
+        "read_bytes",
+        Shape::Number,
+        "Bytes that all threads had fetched from storage: ioac.read_bytes. What was in the page cache does not count.",
+        |s| of_storage(s, |cost| cost.read),
+    )
+    .with(props::LACKS | props::LATER),
+    Field::new(
+        "written_bytes",
+        Shape::Number,
+        "Bytes that all threads gave to storage, at once or later: ioac.write_bytes.",
+        |s| of_storage(s, |cost| cost.written),
+    )
+    .with(props::LACKS | props::LATER),
     STACK,
 ];
 
@@ -390,5 +472,49 @@ mod tests {
         assert_eq!((&unseen["killed_by"], &unseen["killed_by_why"]), (&Json::Null, &"not_collected".into()));
         let exited = object(record(0x100, 0, 0));
         assert_eq!((&exited["killed_by"], exited.get("killed_by_why")), (&Json::Null, None));
+    }
+
+    #[test]
+    fn the_ticks_divide_the_exact_time() {
+        let cpu = |user_ticks, system_ticks, runtime| {
+            let cost = Cost { user_ticks, system_ticks, runtime, ..Cost::default() };
+            Exit { record: ExitRecord { facts: fact::COST, cost, ..ExitRecord::default() } }.cpu()
+        };
+        assert_eq!(cpu(0, 0, 1_000_001), Some((1_000_001, 0)));
+        assert_eq!(cpu(0, 4_000_000, 3_999), Some((0, 3_999)));
+        assert_eq!(cpu(8_000_000, 4_000_000, 12_000_001), Some((8_000_001, 4_000_000)));
+        let centuries = u64::MAX / 3;
+        assert_eq!(cpu(centuries, centuries, 2 * centuries), Some((centuries, centuries)));
+        assert_eq!(Exit::of_status(0).cpu(), None);
+    }
+
+    #[test]
+    fn costs_are_unknown_where_nothing_counted_them() {
+        let cost = Cost { runtime: 5, max_rss: 6, read: 7, written: 8, ..Cost::default() };
+        let object = |facts| -> Json {
+            let record = ExitRecord { facts, cost, ..ExitRecord::default() };
+            let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Exit), record.as_bytes());
+            serde_json::from_slice(&line).expect("JSON")
+        };
+        let names = ["cpu_user_ns", "cpu_system_ns", "max_rss_bytes", "read_bytes", "written_bytes"];
+        let of = |facts| names.map(|name| object(facts)[name].as_u64());
+        let why = |facts| names.map(|name| object(facts)[format!("{name}_why")].as_str().map(str::to_owned));
+        let word = |word: &str| Some(word.to_owned());
+        assert_eq!(of(fact::COST | fact::IO), [Some(5), Some(0), Some(6), Some(7), Some(8)]);
+        assert_eq!(of(fact::COST), [Some(5), Some(0), Some(6), None, None]);
+        assert_eq!(why(fact::COST), [None, None, None, word("no_field"), word("no_field")]);
+        assert_eq!((of(0), why(0)), ([None; 5], [(); 5].map(|()| word("not_collected"))));
+    }
+
+    #[test]
+    fn only_large_costs_are_in_rows() {
+        let text = |runtime, max_rss| {
+            let cost = Cost { runtime, max_rss, ..Cost::default() };
+            let (mut out, facts) = (Vec::new(), fact::COST);
+            Exit { record: ExitRecord { facts, cost, ..ExitRecord::default() } }.much(&mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
+        assert_eq!(text(99_999_999, (100 << 20) - 1), "");
+        assert_eq!(text(1_240_000_000, 310 << 20), ", cpu 1.2 s, 310.0 MiB");
     }
 }

@@ -514,6 +514,9 @@ pub(super) fn number(test: &Test) -> Result<i128, FilterError> {
         Some(("0o", octal)) => (8, octal),
         _ => (10, digits),
     };
+    let sizes = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let sized = sizes.into_iter().find_map(|(unit, shift)| Some((digits.strip_suffix(unit)?.trim_end(), shift)));
+    let (digits, shift) = sized.filter(|_| radix == 10).unwrap_or((digits, 0));
     let refuse = |why: &str| {
         at_value(test, format!("`{text}` is {why}")).hint("use a decimal number, or hexadecimal such as 0x1f")
     };
@@ -524,7 +527,8 @@ pub(super) fn number(test: &Test) -> Result<i128, FilterError> {
         return Err(refuse("ambiguous: a leading 0 does not mean octal")
             .hint(format!("write octal as 0o{}", digits.trim_start_matches('0'))));
     }
-    let n = i128::from_str_radix(digits, radix).map_err(|_| refuse("too large"))?;
+    let n = i128::from_str_radix(digits, radix).ok().and_then(|n| n.checked_mul(1 << shift));
+    let n = n.ok_or_else(|| refuse("too large"))?;
     let n = if negative { -n } else { n };
     if fields::has(&test.field, props::PID) && matches!(test.op, Op::Eq | Op::Ne) && !(0..PID_LIMIT).contains(&n) {
         return Err(at_value(test, format!("`{text}` cannot be a process id"))

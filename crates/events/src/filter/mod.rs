@@ -8,7 +8,7 @@
 //! `field op value` with `= != ~ !~ < > <= >=`, a bare word (searched for in the columns, smart case), or `err` alone (it
 //! failed). `=` on text is a [glob](Glob) on the whole value, `~` a regex. A comparison with an absent field is false,
 //! but `a!=b` is `not a=b`. `time` is compared with a date (UTC), or as in `time>-1m` with a time before now or before the
-//! end of a recording. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
+//! end of a recording. A number may be a size: `max_rss_bytes>100MiB`. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
 //!
 //! `=` and `!=` take several values: `comm=gcc,cc1` is `(comm=gcc or comm=cc1)`, and `comm!=gcc,cc1` is the opposite. A
 //! comma in a value has quotes round the value or a backslash before it. Also read: `==`, `&&`, `||`, blanks round

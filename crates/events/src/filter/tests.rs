@@ -207,6 +207,8 @@ fn opens() {
             ("flags=O_WRONLY|O_CREAT", true),
             ("mode=0o644", true),
             ("mode=420", true),
+            ("mode<1KiB", true),
+            ("mode>1MiB or mode<-1GiB", false),
             ("via=openat", true),
             ("cgroup=/user.slice/*", true),
             ("mnt_ns=0xf0000001", true),

@@ -467,12 +467,12 @@ mod tests {
         check_line(
             Kind::Exit,
             &sample::exit(0x7f00),
-            r#""exit_code":127,"signal":null,"killed_by":null,"core":false,"dur_ns":81000001"#,
+            r#""exit_code":127,"signal":null,"killed_by":null,"core":false,"dur_ns":81000001,"cpu_user_ns":1500000,"cpu_system_ns":0,"max_rss_bytes":3145728,"read_bytes":0,"written_bytes":0"#,
         );
         check_line(
             Kind::Exit,
             &sample::exit(0x8b),
-            r#""exit_code":null,"signal":"SIGSEGV","killed_by":null,"killed_by_why":"not_collected","core":true,"dur_ns":81000001"#,
+            r#""exit_code":null,"signal":"SIGSEGV","killed_by":null,"killed_by_why":"not_collected","core":true,"dur_ns":81000001,"cpu_user_ns":1500000,"cpu_system_ns":0,"max_rss_bytes":3145728,"read_bytes":0,"written_bytes":0"#,
         );
         check_line(Kind::Fork, &sample::fork(48_300), r#""child_pid":48300,"child_start_ns":3731499000000"#);
         check_line(

@@ -18,6 +18,17 @@ pub mod shell;
 pub mod time;
 mod width;
 
+/// A number of bytes in the largest unit below it: `17 B`, `45.1 MiB`.
+pub fn size(bytes: u64) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes >> shift > 0 {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} B")
+}
+
 #[cfg(test)]
 pub(crate) use escape::tests::unescape;
 pub use escape::{Mode, Text, escape, escaped, is_hostile};
