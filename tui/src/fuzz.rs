@@ -27,7 +27,7 @@ use tracetui_events::recording::block::{
     BATCH_END, BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, Unsealer, VERSION,
 };
 use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::index::IndexEntry;
+use tracetui_events::recording::index::{IndexEntry, Sought};
 use tracetui_events::recording::keys;
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_events::sink::parquet::Parquet;
@@ -376,7 +376,7 @@ fn walk(bytes: &[u8]) {
     let Ok(map) = Map::open(file) else { return };
     let (overview, _) = map.overview().expect("readable");
     for (at, _) in overview.iter().take(64) {
-        let wanted = |_: &IndexEntry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
+        let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| has(Sought::Key(7)) && has(Sought::Key(u64::MAX));
         if let Some(block) = map.index_block(*at).expect("readable") {
             let mut unsealer = Unsealer::default();
             let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));
@@ -392,8 +392,9 @@ fn walk(bytes: &[u8]) {
             }
         }
     }
-    if let Ok(Some(mut search)) = tracetui_events::recording::search::Candidates::new(map, keys::keys_of, 0) {
-        while search.next(u64::MAX, &|_, _| true).is_some() {}
+    let texts = vec![regex::bytes::Regex::new("(?i)stdio").expect("a regex")];
+    if let Ok(Some(mut search)) = tracetui_events::recording::search::Candidates::new(map, keys::keys_of, texts, 0) {
+        while search.next(0, &|_, has| has(Sought::Text(0)) || has(Sought::Key(7))).is_some() {}
     }
 }
 

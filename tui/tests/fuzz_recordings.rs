@@ -20,7 +20,7 @@ use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::block::{BlockHeader, HEADER, Unsealer};
 use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry};
+use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry, Sought};
 use tracetui_events::recording::{Item, Map, Reader};
 use tracetui_events::sink::{FormatName, Sink, to_writer};
 use tracetui_events::synthetic::Maker;
@@ -212,7 +212,7 @@ fn walk(bytes: &[u8]) {
     let Ok(map) = Map::open(memory_file(bytes)) else { return };
     let (overview, _) = map.overview().expect("readable");
     for (at, _) in overview {
-        let wanted = |_: &IndexEntry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
+        let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| has(Sought::Key(7)) && has(Sought::Key(u64::MAX));
         if let Some(block) = map.index_block(at).expect("readable") {
             let mut unsealer = Unsealer::default();
             let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));

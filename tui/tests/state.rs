@@ -485,6 +485,15 @@ fn write(file: &Path, batches: &[Batch], flags: u32, ends: &[u8]) {
 
 /// What is printed of a recording, the account at the end, and how many blocks were read.
 fn printed(file: &Path, filters: &FilterOptions, span: Option<(u64, u64)>) -> (String, String, u64) {
+    printed_as(FormatName::Json, file, filters, span)
+}
+
+fn printed_as(
+    format: FormatName,
+    file: &Path,
+    filters: &FilterOptions,
+    span: Option<(u64, u64)>,
+) -> (String, String, u64) {
     let budget = Budget::new(64 << 20);
     let mut playback = Playback::open(&[file.to_owned()], filters, budget, AtEnd::Stop).expect("a recording");
     if let Some((from, to)) = span {
@@ -492,7 +501,7 @@ fn printed(file: &Path, filters: &FilterOptions, span: Option<(u64, u64)>) -> (S
         playback.between(Some(from), Some(to), 0).expect("a time span");
     }
     let mut out = Vec::new();
-    let mut sink = to_writer(FormatName::Json, &mut out);
+    let mut sink = to_writer(format, &mut out);
     let mut take = |played: &Played<'_>| {
         sink.event(played.context).expect("a Vec takes everything");
         Disposition::Delivered
@@ -572,6 +581,69 @@ proptest! {
         }
         let _ = (std::fs::remove_file(indexed), std::fs::remove_file(plain));
     }
+}
+
+/// A part of a line, in double quotes: a bare word.
+fn word_of(line: &str, from: prop::sample::Index, length: usize) -> String {
+    let chars: Vec<char> = line.chars().collect();
+    let from = from.index(chars.len());
+    let word: String = chars[from..].iter().take(length).filter(|char| !"\\\"".contains(**char)).collect();
+    format!("\"{word}\"")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Words of the rows, of which some are in names, and others only in tables and numbers.
+    #[test]
+    fn words_that_are_passed_over_are_in_no_row(
+        happens in prop::collection::vec(prop::collection::vec(happens(), 0..40), 12),
+        ends in prop::collection::vec(0u8..6, 20),
+        places in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1usize..12), 12),
+    ) {
+        let batches = Story::batches_of(&happens, false, false);
+        let dir = std::env::temp_dir();
+        let file = |what| dir.join(format!("tracetui-state-word-{what}-{}", std::process::id()));
+        let (indexed, plain) = (file("indexed"), file("plain"));
+        write(&indexed, &batches, INDEXED, &ends);
+        write(&plain, &batches, 0, &ends);
+        let kind = vec!["exec,exit,open,fork,bpf,tcp,lost".to_owned()];
+        let all = FilterOptions { kind, ..FilterOptions::default() };
+        let text = printed_as(FormatName::Text, &plain, &all, None).0;
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        for (line, from, length) in places.iter().filter(|_| !lines.is_empty()) {
+            let word = word_of(lines[line.index(lines.len())], *from, *length);
+            let filters = FilterOptions { filter: vec![word.clone()], ..all.clone() };
+            let (lines, account, _) = printed(&indexed, &filters, None);
+            let (expected, expected_account, _) = printed(&plain, &filters, None);
+            prop_assert_eq!(lines, expected, "{}", word);
+            prop_assert_eq!(account, expected_account, "{}", word);
+        }
+        let _ = (std::fs::remove_file(indexed), std::fs::remove_file(plain));
+    }
+}
+
+/// Only the parts with a word are read, whether it is in a path, a name, or arguments in several frames.
+#[test]
+fn a_rare_word_is_found_without_reading_all() {
+    let opens = |_| (0..9).map(|path| Happens::Open { pid: 1, path, ret: 3 }).collect();
+    let mut happens = (0..60).map(opens).collect::<Vec<Vec<_>>>();
+    happens[40].push(Happens::LongExec { pid: 2, parts: 2, sent: 2 });
+    let batches = Story::batches_of(&happens, false, false);
+    let file = std::env::temp_dir().join(format!("tracetui-state-rare-word-{}", std::process::id()));
+    // Later states have the processes with a found name. Errors have the letters of the last word: EMFILE.
+    for (word, count, parts) in
+        [("OPENER5", 0, 5), ("opener5", 99, 1), ("opener5x", 0, 5), ("argumentarg", 1, 2), ("ile-5-", 9, 0)]
+    {
+        let filters = FilterOptions { filter: vec![format!("\"{word}\"")], ..FilterOptions::default() };
+        write(&file, &batches, INDEXED, &[2]);
+        let (lines, account, blocks) = printed(&file, &filters, None);
+        assert_eq!(lines.lines().count(), count, "{word}: {lines}");
+        write(&file, &batches, 0, &[2]);
+        let (all_lines, all_account, all) = printed(&file, &filters, None);
+        assert_eq!((lines, account), (all_lines, all_account), "{word}");
+        assert!(all > 120 && blocks * parts < all, "{word}: {blocks} of {all}");
+    }
+    let _ = std::fs::remove_file(file);
 }
 
 /// One part of a story is read, and the start and the end.

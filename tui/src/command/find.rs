@@ -94,8 +94,11 @@ impl Search<'_> {
     /// The first match in a time span, or the last one.
     fn between(&mut self, from: u64, to: u64) -> Result<Option<u64>> {
         let mut playback = Playback::of(self.files, &self.filters(), self.budget)?;
-        playback.within(from, to);
         let (way, pattern) = (self.find.way, self.find.pattern.as_ref());
+        if let Some(text) = pattern.and_then(Pattern::marked).and_then(|regex| literal(regex.as_str())) {
+            playback.containing(&text);
+        }
+        playback.within(from, to);
         let (found, mut buffers) = (Cell::new(None), (Vec::new(), Scratch::default()));
         let mut take = |played: &Played<'_>| {
             if (found.get().is_none() || way == Way::Up)
@@ -136,6 +139,12 @@ impl Search<'_> {
             let _ = self.out.send(Input::Finding(ns));
         }
     }
+}
+
+/// A text with the parts of each match of a regex, and blanks between them. `None` if the regex has other operators than the dot.
+fn literal(regex: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" _-/.".contains(&byte);
+    regex.bytes().all(plain).then(|| regex.replace('.', " "))
 }
 
 #[cfg(test)]
@@ -228,5 +237,11 @@ mod tests {
             check(Way::Up, 0, times[0] - 1, &pattern, filter, None);
         }
         check(Way::Down, 0, u64::MAX, &terms("comm=rare"), "comm=cat", None);
+        let regex = |text| Some(Pattern::Text(Regex::new(text).expect("a regex")));
+        for (text, found) in
+            [("rar. ", true), ("(?i)RARE", true), ("ra[qr]e", true), ("rarely", false), ("rar.ly", false)]
+        {
+            check(Way::Down, 0, u64::MAX, &regex(text), "", found.then_some(times[0]));
+        }
     }
 }

@@ -22,6 +22,7 @@ pub mod redact;
 pub mod request;
 pub mod stack;
 pub mod tcp;
+pub(crate) mod words;
 
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};

@@ -275,7 +275,7 @@ impl Word {
 }
 
 /// The columns except the times, each followed by NUL, which no column contains.
-fn columns(seen: &EventContext<'_>, out: &mut Vec<u8>) {
+pub(super) fn columns(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     let header = &seen.event.header;
     out.extend_from_slice(seen.event.kind().name().as_bytes());
     out.push(0);
@@ -409,22 +409,29 @@ impl<'n> Compiler<'n> {
         Ok(())
     }
 
-    /// Smart case: a word without upper-case letters ignores case.
     fn word(&mut self, word: &[u8]) -> Result<Word, FilterError> {
         let refuse = |message: String| FilterError::new(0..0, message);
         self.count_regex().map_err(refuse)?;
         if word.contains(&0) {
             return Ok(Word { regex: None, time: false });
         }
-        let any_case = !String::from_utf8_lossy(word).contains(char::is_uppercase);
-        let escaped: String = word.utf8_chunks().map(|c| regex::escape(c.valid()) + &raw(c.invalid())).collect();
-        let regex = builder(&escaped).case_insensitive(any_case).build();
-        let regex = regex.map_err(|_| refuse("the search word is too long".to_owned()))?;
+        let regex = literal(word, any_case(word)).map_err(|_| refuse("the search word is too long".to_owned()))?;
         let time = word.first().is_some_and(u8::is_ascii_digit)
             && word.iter().all(|b| b.is_ascii_digit() || b"-:.TZtz".contains(b))
             && word.iter().any(|b| b"-:".contains(b));
         Ok(Word { regex: Some(regex), time })
     }
+}
+
+/// Smart case: whether a word matches in upper case too.
+pub(super) fn any_case(word: &[u8]) -> bool {
+    !String::from_utf8_lossy(word).contains(char::is_uppercase)
+}
+
+/// A regex that matches these bytes.
+pub(super) fn literal(bytes: &[u8], any_case: bool) -> Result<Regex, regex::Error> {
+    let escaped: String = bytes.utf8_chunks().map(|c| regex::escape(c.valid()) + &raw(c.invalid())).collect();
+    builder(&escaped).case_insensitive(any_case).build()
 }
 
 fn builder(pattern: &str) -> RegexBuilder {

@@ -2,13 +2,15 @@
 
 use super::ast::{Expr, Op, Test};
 use super::capture::kinds_of;
-use super::eval::{Check, Compiler, FilterNode};
+use super::eval::{self, Check, Compiler, FilterNode};
 use super::fields;
 use super::glob::{Glob, Piece};
 use super::{Compiled, NameLookup};
 use crate::event::describe::props;
-use crate::recording::index::{IndexEntry, IndexKey};
+use crate::event::words;
+use crate::recording::index::{IndexEntry, IndexKey, Sought};
 use crate::recording::keys::last_of;
+use regex::bytes::Regex;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 
 /// The requirements of events that pass a filter. A block that does not meet them has no such event; one that does may have some.
@@ -20,14 +22,15 @@ pub struct Needs {
     /// The first and the last time: CLOCK_BOOTTIME, ns.
     from_ns: u64,
     to_ns: u64,
-    uring: u64,
-    change: u64,
+    uring: Sought,
+    change: Sought,
+    texts: Vec<Regex>,
 }
 
 #[derive(Clone, Debug)]
 enum Need {
     Nothing,
-    Key(u64),
+    Sought(Sought),
     Kinds(KindSet),
     All(Vec<Need>),
     Any(Vec<Need>),
@@ -38,18 +41,33 @@ impl Needs {
     /// depends on the events before it.
     pub fn of(filters: &[&Compiled], names: &dyn NameLookup) -> Option<Needs> {
         let all = filters.iter().all(|filter| filter.whole.roots().is_empty());
-        let needs = |filter: &&Compiled| {
+        let mut texts = Vec::new();
+        let needs = filters.iter().map(|filter| {
             let kinds = Need::Kinds(filter.kinds);
-            Need::All(vec![kinds, need(&filter.whole.expr, names)])
-        };
+            Need::All(vec![kinds, need(&filter.whole.expr, names, &mut texts)])
+        });
+        let terms = Need::All(needs.collect());
         all.then(|| Needs {
-            terms: Need::All(filters.iter().map(needs).collect()),
+            terms,
             lost: filters.iter().all(|filter| filter.show_lost),
             from_ns: 0,
             to_ns: u64::MAX,
-            uring: IndexKey::Uring.hash(),
-            change: IndexKey::Change.hash(),
+            uring: key(IndexKey::Uring),
+            change: key(IndexKey::Change),
+            texts,
         })
+    }
+
+    /// The texts that a [`Sought`] numbers.
+    pub fn texts(&self) -> &[Regex] {
+        &self.texts
+    }
+
+    /// Limits the events to those whose row contains this text.
+    #[must_use]
+    pub fn containing(mut self, text: &[u8]) -> Needs {
+        let word = of_word(text, &mut self.texts);
+        Needs { terms: Need::All(vec![self.terms, word]), ..self }
     }
 
     /// Limits the events to a time span: CLOCK_BOOTTIME, ns.
@@ -59,8 +77,8 @@ impl Needs {
     }
 
     /// Whether the frames that an entry of the index describes may contain an event or a `lost` row that passes. `has`
-    /// says whether the frames may contain the key with this hash.
-    pub fn may_be(&self, entry: &IndexEntry, has: &dyn Fn(u64) -> bool) -> bool {
+    /// says whether the frames may contain a key. A text may also be in frames before these.
+    pub fn may_be(&self, entry: &IndexEntry, has: &dyn Fn(Sought) -> bool) -> bool {
         if self.lost && (count(entry, Kind::Lost) > 0 || entry.lost > 0) {
             return true;
         }
@@ -75,7 +93,8 @@ impl Needs {
         // The request that a frame completes, and its file, are known only after the join. So is the process that loaded a program.
         let of_others = |of: KindSet, key| !(kinds & of).is_empty() && has(key);
         let requested = Slot::ALL.into_iter().filter(|slot| slot.is_request()).map(Slot::kind).collect();
-        let known = |hash| has(hash) || of_others(requested, self.uring) || of_others(Kind::Bpf.into(), self.change);
+        let joined = || of_others(requested, self.uring) || of_others(Kind::Bpf.into(), self.change);
+        let known = |sought| has(sought) || matches!(sought, Sought::Key(_)) && joined();
         // A request (requests are not counted) or an end may show that another request was lost.
         self.lost && has(self.uring) || self.terms.may_be(kinds, &known)
     }
@@ -86,10 +105,10 @@ fn count(entry: &IndexEntry, kind: Kind) -> u32 {
 }
 
 impl Need {
-    fn may_be(&self, kinds: KindSet, has: &dyn Fn(u64) -> bool) -> bool {
+    fn may_be(&self, kinds: KindSet, has: &dyn Fn(Sought) -> bool) -> bool {
         match self {
             Need::Nothing => true,
-            Need::Key(hash) => has(*hash),
+            Need::Sought(sought) => has(*sought),
             Need::Kinds(wanted) => !(kinds & *wanted).is_empty(),
             Need::All(needs) => needs.iter().all(|need| need.may_be(kinds, has)),
             Need::Any(needs) => needs.iter().any(|need| need.may_be(kinds, has)),
@@ -97,17 +116,29 @@ impl Need {
     }
 }
 
-fn need(expr: &Expr, names: &dyn NameLookup) -> Need {
+fn key(key: IndexKey<'_>) -> Sought {
+    Sought::Key(key.hash())
+}
+
+fn need(expr: &Expr, names: &dyn NameLookup, texts: &mut Vec<Regex>) -> Need {
     if let Some(kinds) = kinds_of(expr, names) {
         return Need::Kinds(kinds);
     }
     match expr {
-        Expr::All(parts) => Need::All(parts.iter().map(|part| need(part, names)).collect()),
-        Expr::Any(parts) => Need::Any(parts.iter().map(|part| need(part, names)).collect()),
-        Expr::List(tests) => need(&Expr::of_list(tests), names),
+        Expr::All(parts) => Need::All(parts.iter().map(|part| need(part, names, texts)).collect()),
+        Expr::Any(parts) => Need::Any(parts.iter().map(|part| need(part, names, texts)).collect()),
+        Expr::List(tests) => need(&Expr::of_list(tests), names, texts),
         Expr::Test(test) => of_test(test, names),
-        Expr::Not(_) | Expr::Word(_) | Expr::Failed => Need::Nothing,
+        Expr::Word(word) => of_word(word, texts),
+        Expr::Not(_) | Expr::Failed => Need::Nothing,
     }
+}
+
+fn of_word(word: &[u8], texts: &mut Vec<Regex>) -> Need {
+    let regex = words::from_outside(word).and_then(|part| eval::literal(part, eval::any_case(word)).ok());
+    let Some(regex) = regex else { return Need::Nothing };
+    texts.push(regex);
+    Need::Sought(Sought::Text(texts.len() - 1))
 }
 
 fn of_test(test: &Test, names: &dyn NameLookup) -> Need {
@@ -116,22 +147,22 @@ fn of_test(test: &Test, names: &dyn NameLookup) -> Need {
     }
     let Ok(FilterNode::Field(field)) = Compiler::new(names).test(test) else { return Need::Nothing };
     let kinds = Need::Kinds(field.look.kinds());
-    let key = match (&field.check, test.op) {
+    let of_value = match (&field.check, test.op) {
         (Check::Number(_, id), Op::Eq) if test.field == "pid" => match u32::try_from(*id) {
-            Ok(pid) => Need::Key(IndexKey::Process(pid).hash()),
+            Ok(pid) => Need::Sought(key(IndexKey::Process(pid))),
             Err(_) => Need::Any(Vec::new()),
         },
         (Check::Glob(glob), _) => of_glob(&test.field, glob),
         _ => return kinds,
     };
-    Need::All(vec![kinds, key])
+    Need::All(vec![kinds, of_value])
 }
 
 fn of_glob(field: &str, glob: &Glob) -> Need {
     match field {
-        "comm" => glob.literal().map_or(Need::Nothing, |comm| Need::Key(IndexKey::Comm(comm).hash())),
+        "comm" => glob.literal().map_or(Need::Nothing, |comm| Need::Sought(key(IndexKey::Comm(comm)))),
         _ if fields::has(field, props::INDEXED) => {
-            last(glob).map_or(Need::Nothing, |name| Need::Key(IndexKey::Name(&name).hash()))
+            last(glob).map_or(Need::Nothing, |name| Need::Sought(key(IndexKey::Name(&name))))
         }
         _ => Need::Nothing,
     }
@@ -153,6 +184,10 @@ fn last(glob: &Glob) -> Option<Vec<u8>> {
 mod tests {
     use super::super::{FilterOptions, NoNames};
     use super::*;
+    use crate::sink::sample;
+    use proptest::prelude::proptest;
+    use tracetui_shared::header::FrameHeader;
+    use zerocopy::IntoBytes as _;
 
     fn needs(filter: &str) -> Needs {
         let options = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
@@ -163,7 +198,7 @@ mod tests {
     fn may(filter: &str, kind: Kind, key: IndexKey<'_>) -> bool {
         let mut entry = IndexEntry::default();
         entry.events[kind as usize] = 1;
-        needs(filter).may_be(&entry, &|hash| hash == key.hash())
+        needs(filter).may_be(&entry, &|sought| matches!(sought, Sought::Text(_)) || sought == super::key(key))
     }
 
     #[test]
@@ -202,6 +237,46 @@ mod tests {
         assert!(open("path=/x pid=8", IndexKey::Uring), "the request may be of 8");
     }
 
+    proptest! {
+        #[test]
+        fn columns_have_words_from_frames_or_of_their_own((header, payload) in sample::any()) {
+            check_words(header, &payload);
+        }
+    }
+
+    #[test]
+    fn the_words_of_each_kind_are_from_frames_or_of_their_own() {
+        for (header, payload) in sample::all() {
+            check_words(header, &payload);
+        }
+    }
+
+    /// Checks that each part of the columns that is searched as a text of frames is in the frame or in a table.
+    fn check_words(header: FrameHeader, payload: &[u8]) {
+        let mut columns = Vec::new();
+        sample::with_seen(header, payload, |seen| eval::columns(seen, &mut columns));
+        let frames = [sample::host().bytes(), header.as_bytes(), payload].concat();
+        for word in [1, 3, 5, 8, 13].into_iter().flat_map(|length| columns.windows(length)) {
+            if let Some(part) = words::from_outside(word) {
+                assert!(memchr::memmem::find(&frames, part).is_some(), "{:?}", String::from_utf8_lossy(word));
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_is_searched_as_a_text() {
+        let with = |filter: &str, found: bool| {
+            let mut entry = IndexEntry::default();
+            entry.events[Kind::Open as usize] = 1;
+            needs(filter).may_be(&entry, &|sought| found && matches!(sought, Sought::Text(_)))
+        };
+        for (filter, may) in [("stdio", false), ("stdio kind=open", false), ("stdio or err", true), ("not stdio", true)]
+        {
+            assert_eq!((with(filter, false), with(filter, true)), (may, true), "{filter}");
+        }
+        assert!(with("443", false) && with("enoent", false) && !with("stdio kind=exec", true));
+    }
+
     #[test]
     fn lost_rows_are_not_passed_over() {
         let entry = |kind: Kind| {
@@ -214,7 +289,7 @@ mod tests {
         }
         assert!(needs("pid=7").may_be(&IndexEntry { lost: 1, ..IndexEntry::default() }, &|_| false));
         assert!(!needs("pid=7").may_be(&entry(Kind::Open), &|_| false));
-        let of_uring = |hash| hash == IndexKey::Uring.hash();
+        let of_uring = |sought| sought == key(IndexKey::Uring);
         assert!(needs("kind=exec,lost pid=7").may_be(&IndexEntry::default(), &of_uring), "another request may be lost");
         assert!(!needs("kind=exec pid=7").may_be(&entry(Kind::Open), &of_uring));
     }

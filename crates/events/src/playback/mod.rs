@@ -177,6 +177,12 @@ impl Playback {
         }
     }
 
+    /// Allows events to be skipped whose rows do not contain this text, in smart case as a bare word of a filter. There is then no
+    /// account. Call it before [`within`](Self::within).
+    pub fn containing(&mut self, text: &str) {
+        self.recordings.iter_mut().for_each(|recording| recording.text = Some(text.to_owned()));
+    }
+
     /// The time of the last event delivered or filtered (CLOCK_BOOTTIME, ns); of several recordings, the earliest such time.
     pub fn reached_ns(&self) -> u64 {
         self.recordings.iter().map(|recording| recording.reached_ns).min().unwrap_or_default()

@@ -41,6 +41,8 @@ pub struct Recording {
     pub(super) scratch: (Scratch, Scratch),
     pub(super) span: Span,
     pub(super) skip: Option<Skip>,
+    /// A text in the row of each event that is looked for. Other events may be skipped.
+    pub(super) text: Option<String>,
     pub(super) roots: Vec<Tgid>,
     pub(super) budget: Budget,
     /// The number of events of the trace up to here, including those that a filter of this reading rejected.
@@ -115,6 +117,7 @@ impl Recording {
             scratch: Default::default(),
             span,
             skip: None,
+            text: None,
             roots,
             budget,
             events: 0,
@@ -165,11 +168,12 @@ impl Recording {
         let [part @ Part { at_end: AtEnd::Stop, .. }] = self.input.parts.as_slice() else { return None };
         let file = part.regular()?;
         let all = self.wanted.whole.text().is_empty() && self.recorded.kinds & self.wanted.kinds == self.recorded.kinds;
-        if all && self.span.bounds.is_none_or(|bounds| bounds == (0, u64::MAX)) {
+        if all && self.text.is_none() && self.span.bounds.is_none_or(|bounds| bounds == (0, u64::MAX)) {
             // In that case the index can only be wrong.
             return None;
         }
         let needs = Needs::of(&[&self.recorded, &self.wanted], &self.start)?;
+        let needs = self.text.iter().fold(needs, |needs, text| needs.containing(text.as_bytes()));
         Skip::new(file, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
     }
 

@@ -48,7 +48,7 @@ impl Skip {
             return None;
         }
         let map = Map::of(file.clone()).ok()?;
-        let mut search = Candidates::new(map, keys_of, from_ns).ok()??;
+        let mut search = Candidates::new(map, keys_of, needs.texts().to_vec(), from_ns).ok()??;
         // The event of an attachment that only the inventory reports is later than its frame.
         let needs = needs.between(from_ns.saturating_sub(limits::BPF_LOAD_NS), to_ns);
         let place = search.next(0, &|entry, has| needs.may_be(entry, has))?;

@@ -301,6 +301,32 @@ impl Unsealer {
     /// # Errors
     /// If the payload is damaged or was stored in an unknown way.
     pub fn frames(&mut self, header: &BlockHeader, payload: &[u8], frames: &mut Vec<u8>) -> Result<(), Damage> {
+        self.read::<false>(header, payload, frames, &mut Vec::new())
+    }
+
+    /// Reads all texts in the frames of a payload: to `frames`, some or all of the frames, and to `texts` those of the others. Frames
+    /// of a stream may refer to texts of its earlier blocks, which are all read in this way. Otherwise like [`frames`](Self::frames).
+    ///
+    /// # Errors
+    /// If the payload is damaged or was stored in an unknown way.
+    pub(super) fn texts(
+        &mut self,
+        header: &BlockHeader,
+        payload: &[u8],
+        frames: &mut Vec<u8>,
+        texts: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
+        texts.clear();
+        self.read::<true>(header, payload, frames, texts)
+    }
+
+    fn read<const TEXTS: bool>(
+        &mut self,
+        header: &BlockHeader,
+        payload: &[u8],
+        frames: &mut Vec<u8>,
+        texts: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
         frames.clear();
         let before = self.before.take();
         header.check(payload)?;
@@ -326,6 +352,7 @@ impl Unsealer {
                 }
                 self.stream(header.part == 0, packed, columns::most(plain).max(rows::most(plain)))
                     .and_then(|()| match header.codec {
+                        codec::ROWS if TEXTS => self.model.texts(&self.columns, plain, frames, texts),
                         codec::ROWS => self.model.decode(&self.columns, plain, frames),
                         _ => self.decoder.decode(&self.columns, plain, frames),
                     })
@@ -333,7 +360,8 @@ impl Unsealer {
             }
             other => return Err(Damage::Codec(other)),
         };
-        if read.is_some() && frames.len() == plain {
+        let part = TEXTS && header.codec == codec::ROWS;
+        if read.is_some() && (part || frames.len() == plain) {
             return Ok(());
         }
         frames.clear();

@@ -12,25 +12,13 @@
 //!
 //! The first word of a frame contains its length.
 
+use super::planes::{last, transposed};
 use crate::frame::HEADER;
 use zerocopy::FromBytes;
 
 /// The maximum size of the columns of `plain` bytes of frames. Each frame has at least 96 bytes and costs one byte more.
 pub(super) fn most(plain: usize) -> usize {
     8 + 255 * 8 + plain + plain / HEADER
-}
-
-/// Swaps rows and columns of eight by eight bytes: byte `j` of word `i` becomes byte `i` of word `j`.
-pub(super) fn transposed(mut rows: [u64; 8]) -> [u64; 8] {
-    // Swaps squares of 1, 2 and 4 bytes across the diagonal.
-    for (size, mask) in [(1, 0x00ff_00ff_00ff_00ff), (2, 0x0000_ffff_0000_ffff), (4, 0x0000_0000_ffff_ffff)] {
-        for row in (0..8).filter(|row| row & size == 0) {
-            let swapped = (rows[row] >> (8 * size) ^ rows[row + size]) & mask;
-            rows[row] ^= swapped << (8 * size);
-            rows[row + size] ^= swapped;
-        }
-    }
-    rows
 }
 
 /// A group while it is read.
@@ -119,12 +107,6 @@ fn sum(planes: &[u8], count: usize, from: usize, before: &mut u64, mut to: impl 
         *before = before.wrapping_add(difference);
         to(row, *before);
     }
-}
-
-/// Fewer than eight bytes, as a word.
-#[cold]
-pub(super) fn last(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

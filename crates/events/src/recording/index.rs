@@ -36,6 +36,15 @@ pub enum IndexKey<'a> {
     Change,
 }
 
+/// What a filter looks for in a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sought {
+    /// The key with this hash.
+    Key(u64),
+    /// The text with this number in the search ([`super::search::Candidates`]), which the index does not have.
+    Text(usize),
+}
+
 /// Passes the keys of a frame to a function. Only some kinds of frames have keys.
 pub type KeysOf = fn(&FrameRef<'_>, &mut dyn FnMut(IndexKey<'_>));
 
@@ -96,6 +105,8 @@ fn is_change(frame: &FrameRef<'_>) -> bool {
 
 /// A Bloom filter of the hashes of keys.
 pub mod filter {
+    use super::Sought;
+
     /// Bits for each key. With [`PROBES`], 1 of 120 absent keys appears to be present.
     const BITS: usize = 10;
     /// Bits that a key sets.
@@ -113,8 +124,9 @@ pub mod filter {
         filter
     }
 
-    /// Whether a key with this hash may be in the filter. An empty filter excludes nothing.
-    pub fn may_have(filter: &[u8], hash: u64) -> bool {
+    /// Whether a key may be in the filter. An empty filter excludes nothing, and no filter excludes a text.
+    pub fn may_have(filter: &[u8], sought: Sought) -> bool {
+        let Sought::Key(hash) = sought else { return true };
         let bits = filter.len() as u64 * 8;
         bits == 0 || places(hash, bits).all(|bit| filter[(bit / 8) as usize] & 1 << (bit % 8) != 0)
     }
@@ -126,8 +138,8 @@ pub mod filter {
 }
 
 /// Tests whether one block, several blocks or one frame may contain a wanted event. It gets their index entry, and a function that
-/// returns whether they may contain a key with a given hash.
-pub type Wanted<'a> = &'a dyn Fn(&IndexEntry, &dyn Fn(u64) -> bool) -> bool;
+/// returns whether they may contain a key or a text.
+pub type Wanted<'a> = &'a dyn Fn(&IndexEntry, &dyn Fn(Sought) -> bool) -> bool;
 
 /// The index entry of one block.
 #[repr(C)]
@@ -286,18 +298,19 @@ impl IndexBlock {
 
     /// Whether any of its blocks may contain a wanted event.
     pub fn may_have(&self, wanted: Wanted<'_>) -> bool {
-        wanted(&together(&self.entries), &|hash| filter::may_have(&self.filter, hash))
+        wanted(&together(&self.entries), &|sought| filter::may_have(&self.filter, sought))
     }
 
-    /// Its blocks, each with whether it may contain a wanted event. Only blocks of frames can.
-    pub fn marked(&self, wanted: Wanted<'_>) -> Vec<(IndexEntry, bool)> {
+    /// Its blocks. Those that may contain a wanted event have their filters. Only blocks of frames can.
+    pub fn marked(&self, wanted: Wanted<'_>) -> Vec<(IndexEntry, Option<Box<[u8]>>)> {
         let any = self.may_have(wanted);
         let mut rest = self.filters.as_slice();
         let mark = |entry: &IndexEntry| {
             let (its, after) = rest.split_at_checked(entry.filter as usize).unwrap_or_default();
             rest = after;
             let frames = Contents::from(entry.contents) == Contents::Frames;
-            (*entry, any && frames && wanted(entry, &|hash| filter::may_have(its, hash)))
+            let may = any && frames && wanted(entry, &|sought| filter::may_have(its, sought));
+            (*entry, may.then(|| its.into()))
         };
         self.entries.iter().map(mark).collect()
     }

@@ -7,7 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`block`] | headers and checksums |
-//! | `rows`, `columns` | the form in which frames compress well, and that of earlier recordings |
+//! | `rows`, `planes`, `columns` | the form in which frames compress well, and that of earlier recordings |
 //! | [`index`] | the contents of each block |
 //! | `seal`, [`writer`] | frames into blocks |
 //! | [`map`] | finding places in a file by its index |
@@ -16,7 +16,7 @@
 //! | [`holes`] | the unreadable parts |
 //! | [`disk`] | reads of a disk that fails in places |
 //! | [`frames`] | the output of the reader, in the form that the pipeline takes |
-//! | [`search`] | the blocks that may contain wanted events |
+//! | [`search`], `texts` | the blocks that may contain wanted events |
 
 pub mod block;
 mod columns;
@@ -28,12 +28,14 @@ pub mod index;
 pub mod keys;
 pub mod map;
 pub mod names;
+mod planes;
 pub mod reader;
 mod rows;
 mod seal;
 pub mod search;
 #[cfg(test)]
 mod tests;
+mod texts;
 pub mod writer;
 
 pub use map::Map;

@@ -8,7 +8,7 @@
 //! Writer and reader keep the same [`Model`] of the earlier frames, through all blocks of a stream. `docs/RECORDING.md` describes the
 //! bytes.
 
-use super::columns::{last, transposed};
+use super::planes::{last, pass_columns, put_columns, take_columns};
 use crate::frame::host::{FIRST_KIND, Layout};
 use crate::frame::{FrameRef, HEADER};
 use tracetui_shared::header::flag;
@@ -28,7 +28,7 @@ const OWN: usize = THREAD.start;
 /// The most groups.
 const GROUPS: usize = 64;
 /// The most words of a row.
-const WORDS: usize = 128;
+pub(super) const WORDS: usize = 128;
 /// The words of a frame whose payload is one word, such as the one after each read of the ring.
 const SHORT: usize = HEADER / 8 + 1;
 /// The code of an open whose tail is stored as it is.
@@ -394,6 +394,23 @@ impl Model {
     /// The frames, if they have `plain` bytes and the rows are valid. `frames` must be empty. After an error, only a new stream can be
     /// read.
     pub(super) fn decode(&mut self, rows: &[u8], plain: usize, frames: &mut Vec<u8>) -> Option<()> {
+        self.read::<false>(rows, plain, frames, &mut Vec::new())
+    }
+
+    /// Appends the texts of the frames: the frames without opens to `frames`, and to `texts` the new texts and threads of the opens,
+    /// one after another. Other opens have texts and threads of earlier ones in the stream. All blocks of a stream are read in this
+    /// way, or none. Otherwise like [`decode`](Self::decode).
+    pub(super) fn texts(&mut self, rows: &[u8], plain: usize, frames: &mut Vec<u8>, texts: &mut Vec<u8>) -> Option<()> {
+        self.read::<true>(rows, plain, frames, texts)
+    }
+
+    fn read<const TEXTS: bool>(
+        &mut self,
+        rows: &[u8],
+        plain: usize,
+        frames: &mut Vec<u8>,
+        texts: &mut Vec<u8>,
+    ) -> Option<()> {
         self.begin_block();
         let (count, rest) = u32::read_from_prefix(rows).ok()?;
         let (new, mut rest) = u32::read_from_prefix(rest).ok()?;
@@ -427,19 +444,35 @@ impl Model {
         let changes = codes.iter().filter(|code| **code >= NEW).count();
         take_columns(&mut rest, THREAD.len(), changes, &mut self.changes)?;
         for (group, count) in self.groups.iter_mut().zip(counts) {
-            take_columns(&mut rest, group.words, count, &mut group.rows)?;
+            match TEXTS && group.is_open() {
+                true => pass_columns(&mut rest, group.words, count)?,
+                false => take_columns(&mut rest, group.words, count, &mut group.rows)?,
+            }
         }
         let mut tails = [&rest[..0]; GROUPS];
-        for (tail, length) in tails.iter_mut().zip(lengths) {
+        let mut room = 0;
+        for ((tail, length), (group, count)) in tails.iter_mut().zip(lengths).zip(self.groups.iter().zip(counts)) {
             (*tail, rest) = rest.split_at_checked(length as usize)?;
+            if TEXTS && group.is_open() {
+                texts.extend_from_slice(std::mem::take(tail));
+            } else {
+                room += (group.fixed() + 8) * count + length as usize;
+            }
         }
-        frames.resize(plain, 0);
+        frames.resize(if TEXTS { room.min(plain) } else { plain }, 0);
         let mut left = &mut frames[..];
         let (mut shared, mut changed, mut taken) = (shared.iter(), 0, [0; GROUPS]);
         let mut row = std::mem::take(&mut self.row);
         for (at, code) in order.iter().map(|at| usize::from(*at)).zip(codes) {
             let place = self.thread_of(*code, &mut changed)?;
             let (thread, is_open) = (self.threads[place], self.groups[at].is_open());
+            if TEXTS && is_open {
+                if *code >= NEW {
+                    let [.., comm, rest] = thread.map(u64::to_le_bytes);
+                    texts.extend_from_slice([comm, rest].as_flattened());
+                }
+                continue;
+            }
             let code = if is_open { *shared.next()? } else { RAW };
             let opened = if is_open { self.opened(place, &thread) } else { 0 };
             row.clear();
@@ -460,7 +493,12 @@ impl Model {
             left = write(left, &thread, &mut row, code, stored, &mut tails[at])?;
         }
         self.row = row;
-        (left.is_empty() && rest.is_empty() && tails.iter().all(|tail| tail.is_empty())).then_some(())
+        let whole = rest.is_empty() && tails.iter().all(|tail| tail.is_empty());
+        let left = left.len();
+        if TEXTS {
+            frames.truncate(frames.len() - left);
+        }
+        (whole && (TEXTS || left == 0)).then_some(())
     }
 
     /// The place of the thread with a code. `changed` counts the words of changed threads that were taken.
@@ -611,64 +649,4 @@ fn folded(difference: u64) -> u64 {
 
 fn unfolded(word: u64) -> u64 {
     word >> 1 ^ (word & 1).wrapping_neg()
-}
-
-/// Appends rows as columns of bytes: for each word the columns that are not zeros, as bits, and then these columns.
-fn put_columns(rows: &[u64], words: usize, out: &mut Vec<u8>) {
-    if rows.is_empty() {
-        return;
-    }
-    let count = rows.len() / words;
-    let mut any = [0u64; WORDS];
-    for row in rows.chunks_exact(words) {
-        any.iter_mut().zip(row).for_each(|(any, word)| *any |= word);
-    }
-    let any = &any[..words];
-    out.extend(any.iter().map(|any| bytes_of(*any)));
-    for (word, used) in any.iter().map(|any| bytes_of(*any)).enumerate().filter(|(_, used)| *used != 0) {
-        let start = out.len();
-        out.resize(start + used.count_ones() as usize * count, 0);
-        let columns = &mut out[start..];
-        for from in (0..count).step_by(8) {
-            let mut values = [0; 8];
-            let column = rows[from * words + word..].iter().step_by(words);
-            values.iter_mut().zip(column).for_each(|(to, value)| *to = *value);
-            let bytes = transposed(values);
-            let used = (0..8).filter(|byte| used >> byte & 1 == 1);
-            for (column, byte) in columns.chunks_exact_mut(count).zip(used) {
-                let to = &mut column[from..count.min(from + 8)];
-                to.copy_from_slice(&bytes[byte].to_le_bytes()[..to.len()]);
-            }
-        }
-    }
-}
-
-/// Bit n: whether byte n of a word is not zero.
-fn bytes_of(word: u64) -> u8 {
-    word.to_le_bytes().iter().rev().fold(0, |bits, byte| bits << 1 | u8::from(*byte != 0))
-}
-
-/// Removes columns from the front of `bytes`, and appends their rows.
-fn take_columns(bytes: &mut &[u8], words: usize, count: usize, rows: &mut Vec<u64>) -> Option<()> {
-    if count == 0 {
-        return Some(());
-    }
-    let (used, mut rest) = bytes.split_at_checked(words)?;
-    rows.resize(words * count, 0);
-    for (word, used) in used.iter().enumerate().filter(|(_, used)| **used != 0) {
-        let (columns, after) = rest.split_at_checked(used.count_ones() as usize * count)?;
-        for from in (0..count).step_by(8) {
-            let mut bytes = [0; 8];
-            let used = (0..8).filter(|byte| used >> byte & 1 == 1);
-            for (column, byte) in columns.chunks_exact(count).zip(used) {
-                let eight = &column[from..];
-                bytes[byte] = eight.first_chunk().map_or_else(|| last(eight), |eight| u64::from_le_bytes(*eight));
-            }
-            let to = rows[from * words + word..].iter_mut().step_by(words);
-            to.zip(transposed(bytes)).for_each(|(to, value)| *to = value);
-        }
-        rest = after;
-    }
-    *bytes = rest;
-    Some(())
 }

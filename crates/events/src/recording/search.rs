@@ -1,9 +1,11 @@
 //! Finds the blocks of a recording that may contain wanted events, by its index.
 
 use super::block::{Contents, HEADER, INDEXED, Unsealer};
-use super::index::{IndexEntry, KeysOf, Wanted, hashes_of};
+use super::index::{IndexEntry, KeysOf, Sought, Wanted, filter, hashes_of};
 use super::map::Map;
+use super::texts::Texts;
 use crate::frame::Frames;
+use regex::bytes::Regex;
 use std::io;
 
 /// A part of a recording that may contain wanted events, in bytes from the start of the file.
@@ -23,8 +25,8 @@ pub struct Candidates {
     keys: KeysOf,
     /// The offsets of the unread index blocks, the next one last.
     index: Vec<u64>,
-    /// The unexamined blocks of the current index block, the next one last, each with whether it may contain wanted events.
-    blocks: Vec<(IndexEntry, bool)>,
+    /// The unexamined blocks of the current index block, the next one last. Those that may contain wanted events have their filters.
+    blocks: Vec<(IndexEntry, Option<Box<[u8]>>)>,
     /// The last state so far.
     state: Option<u64>,
     /// The offset of the next block.
@@ -32,12 +34,13 @@ pub struct Candidates {
     /// The last blocks of frames that were not read, since the beginning of their zstd stream.
     stream: Vec<IndexEntry>,
     unsealer: Unsealer,
+    texts: Texts,
     /// The last block of frames, unless it was found already.
     last: Option<Candidate>,
     /// The offset at which the search starts. Earlier blocks are ignored. The first block after it is always found, whatever it
     /// contains, because of the events that wait in the state.
     start: Option<u64>,
-    /// The number of blocks read since [`Candidates::take_read`].
+    /// The number of blocks read since [`Candidates::take_read`], without those of which only the texts were.
     read: u64,
 }
 
@@ -45,12 +48,12 @@ pub struct Candidates {
 const DISORDER_NS: u64 = 10_000_000_000;
 
 impl Candidates {
-    /// A search for parts of a recording from a time on (CLOCK_BOOTTIME, ns). `None` if the index does not describe the whole
-    /// recording, or not in enough detail.
+    /// A search for parts of a recording from a time on (CLOCK_BOOTTIME, ns). `texts` are the texts that a [`Sought`] numbers: each
+    /// matches at most 256 bytes. `None` if the index does not describe the whole recording, or not in enough detail.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn new(map: Map, keys: KeysOf, from_ns: u64) -> io::Result<Option<Candidates>> {
+    pub fn new(map: Map, keys: KeysOf, texts: Vec<Regex>, from_ns: u64) -> io::Result<Option<Candidates>> {
         let described = map.header().flags & INDEXED != 0 && map.is_complete() && map.rest().is_empty();
         if !described {
             return Ok(None);
@@ -65,8 +68,8 @@ impl Candidates {
         index.drain(..before);
         index.reverse();
         let (blocks, stream, unsealer) = (Vec::new(), Vec::new(), Unsealer::default());
-        let (state, last) = (None, None);
-        Ok(Some(Candidates { map, keys, index, blocks, state, at, stream, unsealer, last, start, read: 0 }))
+        let (state, last, texts) = (None, None, Texts::new(texts));
+        Ok(Some(Candidates { map, keys, index, blocks, state, at, stream, unsealer, texts, last, start, read: 0 }))
     }
 
     /// The number of blocks read since the last call.
@@ -90,8 +93,8 @@ impl Candidates {
     /// the end of the trace. If the index is damaged, everything that follows is one part.
     pub fn next(&mut self, read: u64, wanted: Wanted<'_>) -> Option<Candidate> {
         loop {
-            while let Some((entry, may)) = self.blocks.pop() {
-                if let Some(place) = self.look(&entry, may, read, wanted) {
+            while let Some((entry, filter)) = self.blocks.pop() {
+                if let Some(place) = self.look(&entry, filter.as_deref(), read, wanted) {
                     return Some(place);
                 }
             }
@@ -104,11 +107,13 @@ impl Candidates {
         }
     }
 
-    fn look(&mut self, entry: &IndexEntry, may: bool, read: u64, wanted: Wanted<'_>) -> Option<Candidate> {
+    fn look(&mut self, entry: &IndexEntry, filter: Option<&[u8]>, read: u64, wanted: Wanted<'_>) -> Option<Candidate> {
         if self.start.is_some_and(|start| entry.offset < start) {
             return None;
         }
-        if Contents::from(entry.contents) != Contents::Frames {
+        let is_state = Contents::from(entry.contents) != Contents::Frames;
+        self.texts.add(entry, is_state && entry.part == 0);
+        if is_state {
             if entry.part == 0 {
                 self.state = Some(entry.offset);
             }
@@ -126,13 +131,24 @@ impl Candidates {
         }
         // Examining a block costs less than a seek to it, but not if the reader passes it anyway.
         let comes_by = self.state.is_none_or(|state| state < read);
-        (may && (comes_by || self.has(entry, wanted))).then(|| self.last.take()).flatten()
+        let found = filter.is_some_and(|filter| self.has_texts(entry, filter, wanted));
+        (found && (comes_by || self.has(entry, wanted))).then(|| self.last.take()).flatten()
+    }
+
+    /// Whether the texts from the last state up to a block allow a wanted event in it.
+    fn has_texts(&mut self, entry: &IndexEntry, filter: &[u8], wanted: Wanted<'_>) -> bool {
+        self.texts.read(&self.map);
+        wanted(entry, &|sought| match sought {
+            Sought::Key(_) => filter::may_have(filter, sought),
+            Sought::Text(text) => self.texts.has(text),
+        })
     }
 
     /// Whether a frame of a block may be a wanted event.
     fn has(&mut self, entry: &IndexEntry, wanted: Wanted<'_>) -> bool {
         // If the match does not depend on a key, the index is exact.
-        if wanted(entry, &|_| false) {
+        let texts = &self.texts;
+        if wanted(entry, &|sought| matches!(sought, Sought::Text(text) if texts.has(text))) {
             return true;
         }
         let mut frames = Ok(None);
@@ -143,7 +159,11 @@ impl Candidates {
         let Ok(Some(frames)) = frames else { return true };
         let mut hashes = Vec::new();
         Frames::of(&frames).any(|frame| {
-            hashes_of(self.keys, &frame, &mut hashes).is_some_and(|one| wanted(&one, &|hash| hashes.contains(&hash)))
+            let Some(one) = hashes_of(self.keys, &frame, &mut hashes) else { return false };
+            wanted(&one, &|sought| match sought {
+                Sought::Key(hash) => hashes.contains(&hash),
+                Sought::Text(text) => texts.has(text),
+            })
         })
     }
 

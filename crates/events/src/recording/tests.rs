@@ -2,7 +2,7 @@ use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording, Unsea
 use super::disk::Unreadable;
 use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::holes::{Hole, Holes};
-use super::index::{IndexEntry, IndexKey, SUMMARY, Totals};
+use super::index::{IndexEntry, IndexKey, SUMMARY, Sought, Totals};
 use super::reader::Ending;
 use super::{Item, Map, Reader, Writer, columns, rows};
 use crate::frame::host::{HostFrame, StatePart};
@@ -222,11 +222,11 @@ fn the_filters_of_the_index_find_rare_events() {
     for number in (0..3_000).step_by(37) {
         let keys = [IndexKey::Process(1000 + number), IndexKey::Name(format!("file-{number}-0").as_bytes())]
             .map(|key| key.hash());
-        let wanted = |_: &IndexEntry, has: &dyn Fn(u64) -> bool| keys.iter().all(|key| has(*key));
+        let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| keys.iter().all(|key| has(Sought::Key(*key)));
         let mut found = Vec::new();
         for (at, _) in map.spine().expect("readable") {
             let block = map.index_block(at).expect("readable").expect("whole");
-            found.extend(block.marked(&wanted).into_iter().filter(|(_, may)| *may).map(|(entry, _)| entry));
+            found.extend(block.marked(&wanted).into_iter().filter(|(_, may)| may.is_some()).map(|(entry, _)| entry));
         }
         let has = |entry: &&IndexEntry| {
             let mut frames = frames[&entry.offset].frames();
