@@ -53,6 +53,11 @@ fn batches(file: &str) -> Result<Vec<Batch>> {
 /// Repeats a recording. Only its first part has the frames that begin a trace. At the end, the counters are as often as large.
 fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
     let batches = batches(from)?;
+    let of_command = |frame| matches!(HostFrame::decode(&frame), Some(HostFrame::Trace(trace)) if trace.command.0 != 0);
+    if batches.iter().flat_map(Batch::frames).any(of_command) {
+        // The processes would start before the times to which they are moved, and keys would find them in the wrong part.
+        return Err(format!("{from} has a COMMAND: take a recording of the whole system").into());
+    }
     let probed = || batches.iter().flat_map(Batch::frames).filter(|frame| frame.header.kind < FIRST_KIND);
     let first = probed().map(|frame| frame.header.time.0).min().ok_or("no events")?;
     let last = probed().map(|frame| frame.header.time.0).max().ok_or("no events")?;
