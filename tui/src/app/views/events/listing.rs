@@ -338,6 +338,31 @@ mod tests {
     }
 
     #[test]
+    fn many_names_that_are_not_in_a_directory_share_a_row() {
+        let guess = |made: &mut Maker| {
+            (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
+        };
+        let mut made = Maker::default();
+        guess(&mut made);
+        made.open(8, "guess", "/etc/x", -2);
+        made.open(9, "other", "/srv/x", -2);
+        let mut app = calm(&mut made);
+        let all = rows(&app);
+        assert_eq!((all.len(), all[16]), (19, (99, 84, 0)));
+        // One of them is answered.
+        made.open(8, "guess", "/opt/50", 3);
+        feed(&mut app, &mut made);
+        assert_eq!(rows(&app)[16].1, 83);
+        assert_eq!(
+            app.events().run_of(99).map(|run| run.remarks()[0].clone()).as_deref(),
+            Some("x83 in this directory")
+        );
+        app.events.select(99, 20, &app.store);
+        keys(&mut app, "l");
+        assert_eq!(app.events().rows(), 101, "unfolded");
+    }
+
+    #[test]
     fn a_search_counts_what_has_no_row() {
         let mut made = Maker::default();
         made.exec(7, "cat", &["cat", "/etc/motd"], 0);

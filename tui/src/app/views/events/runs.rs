@@ -34,6 +34,9 @@ const REGULAR: u64 = 4;
 /// From which interval on it is shown.
 const SLOW_NS: u64 = 100_000_000;
 
+/// From how many names on that a process did not find in one directory they share a row.
+const CROWD: u32 = 16;
+
 /// The most runs that may continue.
 const OPEN: usize = 1 << 14;
 
@@ -46,6 +49,8 @@ pub(crate) enum Alike {
     Search,
     /// The directory in which a command created files.
     Created,
+    /// The directory in which a process did not find many names.
+    Missing,
 }
 
 /// The events of one row.
@@ -108,6 +113,7 @@ impl Run {
         match self.alike {
             Alike::Search => return vec![format!("searched {}", grouped(self.events)), count],
             Alike::Created => return vec![format!("{} created", grouped(self.events))],
+            Alike::Missing => return vec![format!("{count} in this directory"), count],
             Alike::All => {}
         }
         let text = |ns: u64| {
@@ -148,6 +154,8 @@ pub(super) struct Runs {
     rows: [FxHashMap<u64, Id>; 2],
     /// The runs of several events by their rows.
     runs: FxHashMap<Id, Run>,
+    /// How many names a process did not find in a directory, and when it looked for the last one.
+    missing: FxHashMap<u64, (u32, u64)>,
     /// What the unfolded rows say.
     open: FxHashSet<u64>,
     /// The number of runs at which those of one event are dropped.
@@ -160,11 +168,13 @@ struct Said {
     whole: u64,
     /// What it has in common with rows that are only alike.
     part: Option<(Alike, u64)>,
+    /// Of a name that was not found: the process and the directory.
+    missing: Option<u64>,
 }
 
 impl Said {
     fn keys(&self) -> impl Iterator<Item = u64> + use<> {
-        [Some(self.whole), self.part.map(|(_, part)| part)].into_iter().flatten()
+        [Some(self.whole), self.part.map(|(_, part)| part), self.missing].into_iter().flatten()
     }
 }
 
@@ -213,7 +223,9 @@ impl Runs {
             }
             _ => None,
         };
-        Some(Said { whole: hash.finish(), part })
+        let missing = place(body).filter(|_| missed);
+        let missing = missing.map(|(dir, _)| self.hasher.hash_one((Alike::Missing as u8, kind as u16, key, dir)));
+        Some(Said { whole: hash.finish(), part, missing })
     }
 
     /// Adds an event that has a row, or is in the run of one. Returns the row of the run that it joined, with the process of that row:
@@ -229,6 +241,7 @@ impl Runs {
         let said = self.said(seen.event, seen.process).filter(|_| self.folds)?;
         let ns = seen.event.header.time.0;
         let unfolded = said.keys().any(|key| self.open.contains(&key));
+        let crowd = said.missing.filter(|missing| self.crowds(*missing, ns));
         let row = |key: u64, joins: &dyn Fn(&Run) -> bool| {
             let [newest, oldest] = &self.rows;
             let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied()?;
@@ -237,28 +250,33 @@ impl Runs {
         // A search is of one process.
         let same = row(said.whole, &|run| match run.alike {
             Alike::All => run.is_near(ns),
-            Alike::Search => run.is_near(ns) && run.process == process,
+            Alike::Search | Alike::Missing => run.is_near(ns) && run.process == process,
             Alike::Created => false,
         });
         let alike = said.part.and_then(|(alike, part)| {
             row(part, &|run| match alike {
                 Alike::Created => run.distance(ns) <= NEAR_NS,
-                _ => !run.several && run.distance(ns) <= ALIKE_NS,
+                _ => !run.several && run.alike != Alike::Missing && run.distance(ns) <= ALIKE_NS,
             })
         });
-        let joined = same.or(alike);
+        let crowded = crowd.filter(|_| same.or(alike).is_none()).and_then(|missing| {
+            row(missing, &|run| (run.events == 1 || run.alike == Alike::Missing) && run.is_near(ns))
+        });
+        let joined = same.or(alike).or(crowded);
         let run = joined.and_then(|row| self.runs.remove(&row));
         let of = run.and_then(|run| run.process);
         let mut made = match run {
             Some(run) => run.with(id, process, ns),
             None => Run::of(id, said.whole, process, ns),
         };
-        if let (Some(_), None, Some(part)) = (joined, same, said.part) {
-            (made.alike, made.said) = part;
+        match (crowded.and(crowd), joined, same, said.part) {
+            (Some(missing), ..) => (made.alike, made.said) = (Alike::Missing, missing),
+            (None, Some(_), None, Some(part)) => (made.alike, made.said) = part,
+            _ => {}
         }
         let newest = if at == At::Start { joined.unwrap_or(id) } else { id };
         self.runs.insert(newest, made);
-        for key in said.keys() {
+        for key in (Said { missing: crowd, ..said }).keys() {
             match at {
                 At::End => _ = self.rows[0].insert(key, newest),
                 At::Start => {
@@ -282,6 +300,17 @@ impl Runs {
             self.runs.shrink_to(self.most);
         }
         joined.map(|row| (row, of))
+    }
+
+    /// Counts a name that was not found. Returns whether there are many in the directory.
+    fn crowds(&mut self, missing: u64, ns: u64) -> bool {
+        if self.missing.len() >= OPEN {
+            self.missing.clear();
+        }
+        let (count, last) = self.missing.entry(missing).or_default();
+        *count = if ns.abs_diff(*last) > NEAR_NS { 1 } else { *count + 1 };
+        *last = ns;
+        *count > CROWD
     }
 
     fn said_by(&self, stored: &Stored<'_>) -> Option<Said> {
@@ -343,6 +372,7 @@ impl Runs {
 
     pub(super) fn bytes(&self) -> usize {
         self.runs.capacity() * size_of::<(Id, Run)>()
+            + self.missing.capacity() * size_of::<(u64, (u32, u64))>()
             + self.rows.iter().map(|rows| rows.capacity() * size_of::<(u64, Id)>()).sum::<usize>()
     }
 }
