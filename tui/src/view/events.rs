@@ -120,6 +120,8 @@ pub(super) fn draw(
     theme: Theme,
     extent: &mut Extent,
 ) -> usize {
+    // A blank precedes the border of what is beside the list.
+    let area = Rect { width: area.width.saturating_sub(u16::from(area.right() < frame.area().right())), ..area };
     let height = usize::from(area.height);
     let lines = app.events().screen(height, app.store());
     extent.first = lines.first().and_then(|line| app.events().row(line.first));

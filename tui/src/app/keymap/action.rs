@@ -86,7 +86,7 @@ actions! {
     Failures "failures" "show only failures that nothing answered; again: all failures; again: all events",
     Strip "strip" "show or hide the side strip",
     StripDown "strip-down" "select the next row of the side strip",
-    Gantt "gantt" "show a Gantt chart of the process and its descendants",
+    Gantt "gantt" "show a Gantt chart of the process and its descendants; Enter goes to the process of a bar",
     StripUp "strip-up" "select the previous row of the side strip",
     FoldAll "fold-all" "fold repeats, runs and searches, or show each event",
     NextTab "next-tab" "next tab of the pane",
