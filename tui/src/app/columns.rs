@@ -56,6 +56,8 @@ columns! {
         Opens "opens" "OPENS",
         Conns "conns" "CONNS",
         Failed "failed" "FAILED",
+        Cpu "cpu" "CPU",
+        Memory "memory" "MEMORY",
         Cgroup "cgroup" "CGROUP",
     }
     // The value comes first, in any choice.
@@ -118,6 +120,7 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
         (View::Events, "pid" | "result") => 60,
         (View::Tree, "pid" | "state") => 0,
         (View::Tree, "lived" | "opens" | "failed") => 72,
+        (View::Tree, "cpu" | "memory") => 150,
         (View::Tree, "cgroup") => 160,
         (View::Top, "events" | "failed") => 0,
         (View::Top, "share" | "rate" | "exec" | "open") => 60,

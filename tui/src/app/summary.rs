@@ -17,6 +17,8 @@ pub(crate) struct Summary {
     pub(crate) process: Option<ProcessKey>,
     /// How long COMMAND ran in nanoseconds, according to its exit. `None` until the exit was delivered.
     pub(crate) ran_ns: Option<u64>,
+    /// CPU time of all processes that ended, in nanoseconds.
+    pub(crate) cpu_ns: u64,
 }
 
 impl Summary {
@@ -26,6 +28,8 @@ impl Summary {
             self.ran_ns = Some(seen.ran_ns());
             self.process = seen.process.map(|process| process.key);
         }
+        let cost = seen.event.body.exit().and_then(|exit| exit.cost());
+        self.cpu_ns = self.cpu_ns.saturating_add(cost.map_or(0, |cost| cost.runtime));
         self.execs += u64::from(kind == Kind::Exec && !seen.event.failed());
         if let Some(failed) = self.failed(kind).filter(|_| seen.event.failed()) {
             *failed += 1;

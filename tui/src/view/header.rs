@@ -9,6 +9,7 @@ use crate::app::{App, SourceState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use tracetui_events::account::Account;
+use tracetui_events::event::exit::MUCH_CPU;
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -88,8 +89,9 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     let how = output.ended()?;
     let name = text::escape_in(output.name.as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { execs, failed_opens, failed_execs, ran_ns, .. } = app.summary;
-    let lived = ran_ns.map_or(String::new(), |ns| format!("in {}", duration(ns)));
+    let Summary { execs, failed_opens, failed_execs, ran_ns, cpu_ns, .. } = app.summary;
+    let cpu = if cpu_ns < MUCH_CPU { String::new() } else { format!(" (CPU {})", duration(cpu_ns)) };
+    let lived = ran_ns.map_or(String::new(), |ns| format!("in {}{cpu}", duration(ns)));
     let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
     let delivered = |kind| account.kind(kind).delivered;
     let count = |kind, count, nouns| {

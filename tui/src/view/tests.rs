@@ -1369,6 +1369,10 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     app.update(Input::Resize(120, 24));
     let ended = " ENDED  make exit 2 in 12 ms: 3 processes, 5 opens (2 failed), 3 execs; cc1: zlibx.h not found ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
+    // The processes used more.
+    app.summary.cpu_ns = 2_400_000_000;
+    let ended = " ENDED  make exit 2 in 12 ms (CPU 2.4 s): ";
+    assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
 }
 
 #[test]

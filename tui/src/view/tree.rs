@@ -23,6 +23,7 @@ use tracetui_events::event::parts::Role;
 use tracetui_events::event::process::{Origin, Process};
 use tracetui_events::text::{self, Charset, short};
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exit::Cost;
 
 impl Column {
     /// The width, given the number of digits of the longest process id.
@@ -31,7 +32,8 @@ impl Column {
             Column::Pid | Column::Ppid => pid.max(5),
             Column::User | Column::State => 8,
             Column::Started => 12,
-            Column::Lived => 7,
+            Column::Lived | Column::Cpu => 7,
+            Column::Memory => 10,
             Column::Execs | Column::Opens | Column::Conns => 5,
             Column::Failed => 6,
             Column::Cgroup => CGROUP,
@@ -173,6 +175,8 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         // COMMAND is held before its first exec.
         Column::Started => clock(process.key.start.0.saturating_add(process.held_ns), app.world().clock_offset(), app),
         Column::Lived => duration(app.views.tree.lived(seen)),
+        Column::Cpu => used(seen, |cost| duration(cost.runtime)),
+        Column::Memory => used(seen, |cost| text::size(cost.max_rss)),
         Column::Execs => count(Kind::Exec, seen.counts.execs, app),
         Column::Opens => count(Kind::Open, seen.counts.opens, app),
         Column::Conns => count(Kind::Tcp, seen.counts.conns, app),
@@ -182,6 +186,11 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
             text::cut_middle(&text::value_in(path, theme.charset, 4096), CGROUP, theme.charset)
         }
     }
+}
+
+/// What a process used; nothing while it runs, and `-` if unknown.
+fn used(seen: &Seen<'_>, write: impl FnOnce(Cost) -> String) -> String {
+    seen.end.map_or(String::new(), |end| end.cost.map_or_else(|| "-".to_owned(), write))
 }
 
 /// A count, or `-` if the kind is not traced.

@@ -40,6 +40,8 @@ named! {
         Lived "lived",
         Opens "opens",
         Failed "failed",
+        Cpu "cpu",
+        Memory "memory",
     }
 }
 
@@ -293,6 +295,8 @@ impl Tree {
         match self.list.order {
             Sort::Start => 0,
             Sort::Lived => self.lived(&seen),
+            Sort::Cpu => seen.cost().map_or(0, |cost| cost.runtime),
+            Sort::Memory => seen.cost().map_or(0, |cost| cost.max_rss),
             Sort::Opens => seen.counts.opens,
             Sort::Failed => seen.counts.failed,
         }

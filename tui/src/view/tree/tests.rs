@@ -442,7 +442,9 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     let mut app = tree(159, 50, &mut build());
     let shown = screen(&mut app);
     assert!(
-        shown[2].starts_with("   PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS CONNS FAILED COMMAND"),
+        shown[2].starts_with(
+            "   PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS CONNS FAILED     CPU     MEMORY COMMAND"
+        ),
         "{}",
         shown[2]
     );
@@ -540,4 +542,44 @@ fn the_tree_selects_the_process_of_the_selected_event() {
     assert_eq!(app.views.shown, View::Events);
     keys(&mut app, "\x1b");
     assert!(selected(&mut app).contains(" 101 "), "{}", selected(&mut app));
+}
+
+#[test]
+fn the_tree_shows_and_sorts_by_what_processes_used() {
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::exit::{Cost, ExitRecord, fact};
+    use zerocopy::IntoBytes;
+    let mut made = Maker::default();
+    made.exec(100, "make", &["make"], 0);
+    for (pid, seconds, mib) in [(101, 1, 300), (102, 9, 20), (103, 2, 4)] {
+        start(&mut made, (100, "make"), pid, &["cc"]);
+        let cost = Cost { runtime: seconds * 1_000_000_000, max_rss: mib << 20, ..Cost::default() };
+        let exit = ExitRecord { facts: fact::COST, cost, ..ExitRecord::default() };
+        made.event(Slot::ExitBtf, pid, "cc", exit.as_bytes());
+    }
+    // A recording of an earlier version.
+    start(&mut made, (100, "make"), 104, &["cc"]);
+    made.event(Slot::ExitBtf, 104, "cc", ExitRecord::default().as_bytes());
+    let mut app = tree(220, 24, &mut made);
+    let order = |app: &mut App| -> Vec<String> {
+        let pid = |row: &String| row.trim_start_matches(['>', ' ']).split(' ').next().map(str::to_owned);
+        screen(app).iter().filter(|row| row.contains("- cc")).filter_map(pid).collect()
+    };
+    let row = |app: &mut App, pid: &str| {
+        let of = |row: &String| row.trim_start_matches(['>', ' ']).starts_with(pid);
+        screen(app).into_iter().find(of).unwrap_or_default()
+    };
+    assert_eq!(order(&mut app), ["101", "102", "103", "104"]);
+    let shown = row(&mut app, "101 ");
+    assert!(shown.contains("   1.0 s  300.0 MiB "), "{shown}");
+    let (unknown, running) = (row(&mut app, "104 "), row(&mut app, "100 "));
+    assert!(unknown.contains("      -          - ") && !running.contains("-          -"), "{unknown}\n{running}");
+    for (key, said, sorted) in [
+        ("ssss", "sorted by cpu", ["102", "103", "101", "104"]),
+        ("s", "sorted by memory", ["101", "102", "103", "104"]),
+    ] {
+        keys(&mut app, key);
+        assert_eq!(app.screen.message(), Some(said));
+        assert_eq!(order(&mut app), sorted);
+    }
 }

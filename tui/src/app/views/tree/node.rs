@@ -8,6 +8,7 @@ use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
 use tracetui_shared::id::CgroupId;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exit::Cost;
 use tracetui_shared::time::BootNanos;
 
 /// The index of a process in `nodes` and `links`.
@@ -62,6 +63,8 @@ pub(crate) struct End {
     pub time: BootNanos,
     /// The status as wait(2) reports it; `None` if its exit was lost.
     pub status: Option<u32>,
+    /// `None` if unknown.
+    pub cost: Option<Cost>,
     pub(super) id: Option<Id>,
     /// Whether it exited with code 1 without a failure, and its parent continued.
     pub routine: bool,
@@ -204,6 +207,11 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
+    /// What it used; `None` while it runs, or if unknown.
+    pub(crate) fn cost(&self) -> Option<Cost> {
+        self.end?.cost
+    }
+
     /// Whether it exited with a code other than 0 that is not routine, was killed, or failed to execute a program for an unusual reason.
     pub(crate) fn failed(&self) -> bool {
         self.end.filter(|end| !end.routine).and_then(|end| end.status).is_some_and(|status| status != 0)

@@ -235,7 +235,8 @@ impl Nodes {
             }
             Body::Exit(exit) => {
                 node.cause = cause;
-                self.end(at, End { time: header.time, status: Some(exit.record.status), id: Some(id), routine: false });
+                let (status, cost) = (Some(exit.record.status), exit.cost().copied());
+                self.end(at, End { time: header.time, status, cost, id: Some(id), routine: false });
             }
             Body::Fork(fork) => {
                 let child = ProcessKey { tgid: fork.record.child, start: fork.record.child_start };
@@ -309,7 +310,10 @@ impl Nodes {
             let running = self.links.get(at).is_some_and(|links| links.flags.running);
             let entry = self.get(at as Place).filter(|_| running).and_then(|node| processes.get(node.process.key));
             if let Some(end) = entry.and_then(|entry| entry.end) {
-                self.end(at as Place, End { time: end.time, status: Some(end.status), id: None, routine: false });
+                self.end(
+                    at as Place,
+                    End { time: end.time, status: Some(end.status), cost: None, id: None, routine: false },
+                );
             }
         }
     }
@@ -396,7 +400,7 @@ impl Nodes {
         });
         if let Some(before) = before {
             // The exit was lost: another process has the id.
-            self.end(before, End { time: key.start, status: None, id: None, routine: false });
+            self.end(before, End { time: key.start, status: None, cost: None, id: None, routine: false });
         }
         self.stale = true;
         Some(at)
