@@ -1540,7 +1540,11 @@ fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
     }
     feed(&mut app, &mut made);
     keys(&mut app, "gjj\n");
-    assert!(screen(&mut app).join("\n").contains(" then      exit 1 after 10.0 s, at "), "{:#?}", screen(&mut app));
+    assert!(
+        screen(&mut app).join("\n").contains(" then      exit 1 after 10.0 s (CPU 1 ms, 3.0 MiB), at "),
+        "{:#?}",
+        screen(&mut app)
+    );
     keys(&mut app, "\x1bjW");
     assert!(
         screen(&mut app).join("\n").contains("a shell exits with 127 if it does not find a command; P, then e"),

@@ -16,7 +16,7 @@ use tracetui_events::event::{Body, Components, EventContext, Payload as _, Table
 use tracetui_events::limits;
 use tracetui_events::search::Searched;
 use tracetui_events::store::{Id, Stored};
-use tracetui_events::text::{Charset, counted, grouped};
+use tracetui_events::text::{Charset, counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
 
@@ -374,7 +374,10 @@ impl Page<'_> {
         let offset = self.app.world().clock_offset();
         let after = |status, time| {
             let lived = duration(process.ran_ns(time));
-            format!("{} after {lived}, at {}", ended(status), clock(time.0, offset, self.app))
+            let cost = self.app.views.tree.process(process.key).and_then(|seen| seen.cost());
+            let used = cost.map(|cost| format!(" (CPU {}, {})", duration(cost.runtime), size(cost.max_rss)));
+            let used = used.unwrap_or_default();
+            format!("{} after {lived}{used}, at {}", ended(status), clock(time.0, offset, self.app))
         };
         let this_exit =
             self.event().and_then(|stored| Some((stored.event().ok()?.body.exit()?.record.status, stored.time)));
