@@ -1,6 +1,7 @@
 //! Words as columns of bytes: byte n of the same word of all rows. Columns of zeros are left out.
 
-use super::rows::WORDS;
+/// The most words of a row.
+pub(super) const WORDS: usize = 128;
 
 /// Swaps rows and columns of eight by eight bytes: byte `j` of word `i` becomes byte `i` of word `j`.
 pub(super) fn transposed(mut rows: [u64; 8]) -> [u64; 8] {

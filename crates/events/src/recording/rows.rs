@@ -8,7 +8,7 @@
 //! Writer and reader keep the same [`Model`] of the earlier frames, through all blocks of a stream. `docs/RECORDING.md` describes the
 //! bytes.
 
-use super::planes::{last, pass_columns, put_columns, take_columns};
+use super::planes::{WORDS, last, pass_columns, put_columns, take_columns};
 use crate::frame::host::{FIRST_KIND, Layout};
 use crate::frame::{FrameRef, HEADER};
 use tracetui_shared::header::flag;
@@ -27,8 +27,6 @@ const THREAD: std::ops::Range<usize> = 4..HEADER / 8;
 const OWN: usize = THREAD.start;
 /// The most groups.
 const GROUPS: usize = 64;
-/// The most words of a row.
-pub(super) const WORDS: usize = 128;
 /// The words of a frame whose payload is one word, such as the one after each read of the ring.
 const SHORT: usize = HEADER / 8 + 1;
 /// The code of an open whose tail is stored as it is.
