@@ -23,6 +23,8 @@ impl App {
     pub(super) fn show_diff(&mut self) -> Handled {
         if self.views.diff.is_open() && self.views.shown != View::Diff {
             self.show(View::Diff);
+        } else if self.replay.as_ref().is_some_and(|replay| !replay.facts.seekable) {
+            self.say("a recording from a pipe cannot be read again to compare it");
         } else {
             let prompt = &mut self.views.diff.prompt;
             prompt.line = Some(Line::default());
@@ -188,10 +190,12 @@ fn sought(line: &DiffLine) -> Option<(Kind, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::replay::{Replay, Speed, Target};
     use crate::app::testing::{app, build, differences, feed, keys};
     use crate::app::views::diff::Item;
     use crate::app::{Input, Tick};
     use crate::view::tests::screen;
+    use tracetui_events::playback::timeline::Facts;
     use tracetui_events::synthetic::Maker;
 
     /// The effects of keys that are not about drawing.
@@ -217,6 +221,16 @@ mod tests {
         let row = app.views.diff.list.cursor() - app.views.diff.list.top;
         let line = screen(app)[3 + row].clone();
         assert!(line.contains(part), "{line} of\n{}", screen(app).join("\n"));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_before_a_name_is_typed() {
+        let mut app = app(80, 24, 64 << 20);
+        app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
+        keys(&mut app, "D");
+        let said = app.screen.message().map(str::to_owned);
+        assert_eq!(said.as_deref(), Some("a recording from a pipe cannot be read again to compare it"));
+        assert!(app.views.diff.prompt.line.is_none());
     }
 
     #[test]

@@ -95,6 +95,10 @@ impl Comparer {
         let (out, messages) = unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
         let (shown, kept) = match recording {
+            // Copies have the same id.
+            Some(files) if files.iter().any(|(_, file)| file.header().id == a.1.header().id) => {
+                return Err(io::Error::other(format!("{} is the recording on the screen", name(&a.0))));
+            }
             Some(files) => (Shown::Recording(shown_name(app), files), None),
             None => {
                 let (to, parts) = channel(WAITING);
@@ -327,6 +331,22 @@ mod tests {
                 }
             }
         })
+    }
+
+    #[test]
+    fn a_recording_is_not_compared_with_itself() {
+        let dir = std::env::temp_dir().join(format!("tracetui-itself-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let files = write(&dir, "good", &[build(true)], usize::MAX);
+        let copy = dir.join("copy.ttr");
+        fs::copy(&files[0], &copy).expect("room");
+        let opened = |path: &Path| (path.to_owned(), open(path).expect("a recording"));
+        let app = testing::app(80, 24, 64 << 20);
+        let started = Comparer::default().start(opened(&copy), Some(vec![opened(&files[0])]), &app);
+        let why = started.expect_err("the same").to_string();
+        assert!(why.ends_with("copy.ttr is the recording on the screen"), "{why}");
+        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
