@@ -268,23 +268,21 @@ impl Searches {
         if kind == Kind::Exec {
             // Another program runs now.
             self.forget(key);
-            return;
         }
-        let waiting = self.waiting.get_mut(&key).into_iter().flatten();
-        waiting.for_each(|miss| miss.others = miss.others.saturating_add(1));
-        self.answer(key, |miss| miss.optional && miss.others > AFTERWARDS);
     }
 
-    /// Removes the answered calls of a process.
+    /// Removes the answered calls of a process, and the optional ones that the process went on after for long. The others have one more
+    /// success after them. This is one pass, because each successful call makes it.
     fn answer(&mut self, key: ProcessKey, is_answered: impl Fn(&Miss) -> bool) {
         let Some(waiting) = self.waiting.get_mut(&key) else { return };
         let before = waiting.len();
-        waiting.retain(|miss| {
+        waiting.retain_mut(|miss| {
             let answered = is_answered(miss);
             if answered && !miss.optional {
                 self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
             }
-            !answered
+            miss.others = miss.others.saturating_add(1);
+            !(answered || miss.optional && miss.others > AFTERWARDS)
         });
         self.all -= before - waiting.len();
         if waiting.is_empty() {
