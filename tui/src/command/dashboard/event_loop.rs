@@ -37,7 +37,10 @@ use tracetui_live::lookup::Threads;
 /// The message for a user who starts a recording in a replay.
 const NO_TRACE: &str = "this is already a recording; tracetui cut extracts part of it";
 
-/// The minimum time between two screens.
+/// The minimum time between two screens of a live trace. Drawing takes most of the CPU time while few events arrive.
+const LIVE_FRAME: Duration = Duration::from_millis(100);
+
+/// The minimum time between two screens of a recording, or of a COMMAND that takes keys.
 const FRAME: Duration = Duration::from_millis(33);
 
 /// The minimum time between two screens after a key. The effect of a key is on the screen within 16 ms, even while events arrive.
@@ -247,7 +250,9 @@ impl Loop {
             let due = drawn.map_or(Duration::ZERO, |at| self.apart.saturating_sub(at.elapsed()));
             if dirty && due.is_zero() && screen.ready() {
                 self.draw(screen)?;
-                (dirty, drawn, self.apart) = (false, Some(Instant::now()), FRAME);
+                let moves = self.timeline.is_some() || self.app.types();
+                let apart = if moves { FRAME } else { LIVE_FRAME };
+                (dirty, drawn, self.apart) = (false, Some(Instant::now()), apart);
             }
             let until = match (dirty, screen.ready()) {
                 (false, _) => Draw::Never,
