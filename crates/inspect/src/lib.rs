@@ -99,6 +99,8 @@ pub struct Collector {
     counted: bool,
     types: links::Types,
     helpers: Option<Helpers>,
+    /// When the next comparison may read the kernel's symbols.
+    symbols_due: Option<Instant>,
     /// The offsets that the iterators read on this kernel.
     layout: Option<Result<Layout, String>>,
     /// The iterators, loaded for the first comparison and then kept. The inner value is `None` if this kernel lacks
@@ -155,6 +157,11 @@ fn aside<T: Send + 'static>(act: impl Fn() -> T + Clone + Send + 'static) -> Asi
 
 /// The pages of each CPU's ring of the stream during a comparison. They hold some 1,200 changes.
 const STREAM_PAGES: usize = 32;
+
+/// The pause after a read of the kernel's symbols, as a multiple of the processor time that it took. That grows with the square of the
+/// number of programs: to list one, the kernel walks over those before it
+/// ([`bpf_get_kallsym`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/core.c)).
+const SYMBOLS: u32 = 200;
 
 /// How long the creation or the release of a link may take. Until then, inventories wait for it.
 const UNOPENED: Duration = Duration::from_secs(10);
@@ -336,8 +343,9 @@ impl Collector {
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES, self.streams.clone());
         let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
-        let symbols = self.read_symbols();
-        let (mut inventory, symbols) = self.collect(own, Some(symbols))?;
+        let is_due = self.helpers.is_none() || self.symbols_due.is_none_or(|due| due <= Instant::now());
+        let symbols = is_due.then(|| self.read_symbols());
+        let (mut inventory, symbols) = self.collect(own, symbols)?;
         if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
             self.layout = Some(layout);
         }
@@ -482,7 +490,11 @@ impl Collector {
         places::name_tracepoints(&mut links, &mut rest);
         places::name_files(&mut links, &mut rest, &holders);
 
+        let before = self.aside;
         let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);
+        if symbols.is_some() {
+            self.symbols_due = Some(Instant::now() + SYMBOLS * self.aside.saturating_sub(before));
+        }
         let all_symbols = if self.helpers.is_none() { symbols.clone() } else { None };
         let helpers = self.helpers.get_or_insert_with(|| {
             let known = self.sealed.as_ref().map_or_else(helpers::known_distance, |sealed| sealed.distance);

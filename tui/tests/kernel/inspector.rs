@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the end of a trace may take, whatever the inspector does.
 fn end() -> Duration {
-    Duration::from_secs(if emulated() { 20 } else { 4 })
+    Duration::from_secs(if emulated() { 20 } else { 5 })
 }
 
 fn line(pid: i32, name: &str) -> Option<String> {
