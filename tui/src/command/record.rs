@@ -187,23 +187,21 @@ impl Recording {
             }
         }
         self.begin_part();
-        if self.metrics.is_some() {
+        self.pipeline.end();
+        let Some(Part::Around(mut part)) = self.part.take() else {
+            self.pipeline.next(None, &mut |_, _| Disposition::Delivered);
             self.write_metrics();
-        }
-        let Recording { trace, pipeline, part, .. } = self;
-        let Some(Part::Around(part)) = part else {
-            pipeline.end();
-            pipeline.next(None, &mut |_, _| Disposition::Delivered);
-            return trace.end_recording(pipeline).await;
+            return self.trace.end_recording(&self.pipeline).await;
         };
         let (around, reader) = part.as_mut();
-        pipeline.end();
-        pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
+        self.pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
         around.close();
-        write_part(trace, pipeline, around, reader);
+        write_part(&self.trace, &mut self.pipeline, around, reader);
         reader.end();
         reader.next(None, &mut |_, _| Disposition::Delivered);
-        trace.end_recording(reader).await;
+        self.write_metrics();
+        self.trace.end_recording(reader).await;
+        self.part = Some(Part::Around(part));
     }
 
     fn happened(&mut self, happened: &Happened) {
@@ -294,7 +292,7 @@ impl Recording {
     }
 
     fn write_metrics(&mut self) {
-        let Some(recorder) = self.trace.recorder() else { return };
+        let Some(recorder) = self.trace.recorder().filter(|_| self.metrics.is_some()) else { return };
         let (at, account) = self.pipeline.account_then();
         let lag = at.map_or(0, |at| clock::now_boot().0.saturating_sub(at.0)) as f64 / 1e9;
         let counters = self.pipeline.world().counters();
