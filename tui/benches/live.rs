@@ -73,7 +73,7 @@ fn work(rate: u32) {
     for step in 1.. {
         for _ in 0..rate / 100 {
             at += 1;
-            // Some are asked for in vain.
+            // Some of the files do not exist.
             drop(if at % 100 == 0 {
                 File::open(format!("/etc/none-{}", at % 7919))
             } else {

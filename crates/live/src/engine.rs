@@ -334,7 +334,7 @@ impl Reader {
         Self::tell_unseen(&self.live, &mut self.unseen, inspector);
     }
 
-    /// Tells the inspector if changes by netlink since the last call may have been hidden.
+    /// Asks the inspector to count a window if it may have missed changes by netlink since the last call.
     fn tell_unseen(live: &Live, known: &mut u64, inspector: &Inspector) {
         let unseen = live.cpus.unseen();
         if unseen != std::mem::replace(known, unseen) {

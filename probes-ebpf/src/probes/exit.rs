@@ -224,7 +224,7 @@ const DRIFT: u32 = 12;
 
 /// The time since the kernel last added to the `se.sum_exec_runtime` of the current task, which was at `start`.
 ///
-/// No helper tells the time of that clock (`rq->clock`), and the kernel updates it only at ticks and switches. So it is
+/// No helper returns that clock (`rq->clock`), and the kernel updates it only at ticks and context switches. So it is
 /// behind `CLOCK_MONOTONIC` by a constant plus the time since its update, and the least value over the latest exits is near
 /// the constant. The result is too small by the remaining difference: without other exits for a while, it is 0.
 #[inline(always)]

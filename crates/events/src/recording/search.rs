@@ -40,7 +40,7 @@ pub struct Candidates {
     /// The offset at which the search starts. Earlier blocks are ignored. The first block after it is always found, whatever it
     /// contains, because of the events that wait in the state.
     start: Option<u64>,
-    /// The number of blocks read since [`Candidates::take_read`], without those of which only the texts were.
+    /// The number of blocks whose frames were read since [`Candidates::take_read`].
     read: u64,
 }
 
