@@ -3,7 +3,7 @@
 use crate::capture;
 use crate::emit::{Event, Frame};
 use crate::maps::per_cpu;
-use crate::read::{any, any_word, field, get, has, konst, ld, ld_word, may_turn, offset, rd, set, typed_as};
+use crate::read::{any, any_word, field, forgotten, get, has, konst, ld, ld_word, may_turn, offset, rd, set, typed_as};
 use crate::task::{Who, comm_of, current, start_of};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
@@ -143,7 +143,7 @@ unsafe fn ended(task: u64, signal: u64, tgid: u32, start: u64) -> ExitRecord {
 /// Threads that are summed before 6.9 (see [`may_turn`]).
 const THREADS: u32 = 64;
 /// How often the sums are made again because a thread left the group meanwhile.
-const TRIES: u32 = 4;
+const TRIES: u64 = 4;
 
 /// Writes the costs of all threads, as
 /// [`thread_group_cputime`](https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/cputime.c) adds them up: those of
@@ -154,7 +154,8 @@ unsafe fn cost(task: u64, signal: u64, cost: *mut Cost) -> bool {
     // of the list are read through cast pointers or by helper; RCU keeps them. `cost` is in a map value.
     unsafe {
         let head = signal.wrapping_add(offset(field::SignalThreadHead));
-        let (mut turn, mut tries, mut node, mut sequence, mut start) = (0u32, 0u32, head, 0, 0);
+        let mut start = ld::<u64>(task, field::TaskExecStart);
+        let (mut turn, mut tries, mut node, mut sequence) = (0u32, forgotten(0, start), head, 0);
         loop {
             may_turn!(turn, THREADS);
             if node == head {

@@ -104,6 +104,11 @@ pub(crate) fn info(fd: &OwnedFd) -> Attr {
     info
 }
 
+/// The name of a program.
+pub(crate) fn name(prog: &OwnedFd) -> String {
+    String::from_utf8_lossy(&info(prog).0[64..80]).trim_end_matches('\0').to_owned()
+}
+
 /// The id and the tag of a program.
 pub(crate) fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
     let info = info(prog);

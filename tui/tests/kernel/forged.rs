@@ -107,10 +107,10 @@ fn maps_of(pid: i32) -> Vec<u32> {
 }
 
 /// `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID` (UAPI).
-const PROG: u64 = 13;
+pub(crate) const PROG: u64 = 13;
 const MAP: u64 = 14;
 
-fn by_id(command: u64, id: u32) -> OwnedFd {
+pub(crate) fn by_id(command: u64, id: u32) -> OwnedFd {
     sys::owned(Attr::new().u32(0, id).call(command))
 }
 

@@ -1,6 +1,8 @@
 //! Functions that only the library offers: changes of the capture filter while events are captured, a tree with little
 //! room, the exact starts of processes that are older than the trace.
 
+use crate::bpf;
+use crate::forged;
 use crate::sys::{self, Actor, NOBODY, fork};
 use crate::tcp::net;
 use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked, release};
@@ -392,7 +394,8 @@ fn starts_with_few_verified_instructions() {
         let field = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
         // Links show the id of their program too, but not its instructions.
         if let (Some(id), Some(instructions)) = (field("prog_id:"), field("verified_insns:")) {
-            verified.insert(id, instructions);
+            let prog = forged::by_id(forged::PROG, id as u32);
+            verified.insert(bpf::name(&prog), instructions);
         }
     }
     drop(live);

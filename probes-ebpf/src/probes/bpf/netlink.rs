@@ -180,10 +180,10 @@ unsafe fn sender(ctx: &SkBuffContext) -> u32 {
     port
 }
 
-/// Where the value of the last attribute of a type begins and ends in a message, and whether all of them were examined. `struct nlattr`
+/// Where the value of the first or last attribute of a type begins and ends in a message, and whether all of them were examined. `struct nlattr`
 /// (include/uapi/linux/netlink.h) is a length and a type. `read` reads a word of the message.
 #[inline(always)]
-pub(super) unsafe fn attribute<const TURNS: u32>(
+pub(super) unsafe fn attribute<const LAST: bool, const TURNS: u32>(
     mut at: u64,
     end: u64,
     wanted: u32,
@@ -207,6 +207,9 @@ pub(super) unsafe fn attribute<const TURNS: u32>(
             }
             if head >> 16 & TYPE == wanted {
                 (found, len) = (at, size);
+                if !LAST {
+                    break;
+                }
             }
             at = at.wrapping_add((size + 3) & !3);
         }
@@ -215,11 +218,11 @@ pub(super) unsafe fn attribute<const TURNS: u32>(
     (if len == 0 { None } else { Some(value) }, at >= end)
 }
 
-/// The same in a notification.
+/// The same in a notification, in which the kernel repeats no attribute.
 #[inline(always)]
 unsafe fn notified(ctx: &SkBuffContext, at: u64, end: u64, wanted: u32) -> Option<(u64, u64)> {
     // SAFETY: the context is that of a filter.
-    unsafe { attribute::<TURNS>(at, end, wanted, |at| word(ctx, at)).0 }
+    unsafe { attribute::<false, TURNS>(at, end, wanted, |at| word(ctx, at)).0 }
 }
 
 /// The value of an attribute that is a number; 0 without it.

@@ -10,7 +10,7 @@ use crate::call::in_progress;
 use crate::emit::{Frame, count_unseen};
 use crate::files::file_at;
 use crate::maps::per_cpu;
-use crate::read::{any, may_turn, offset, rd, rd_field};
+use crate::read::{any, forgotten, may_turn, offset, rd, rd_field};
 use crate::task::current;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -115,7 +115,7 @@ unsafe fn passed(len: u64) -> Result<u64, Unseen> {
 #[inline(always)]
 unsafe fn only_link(mut at: u64, len: u64) -> Result<Option<u64>, Unseen> {
     let end = at.wrapping_add(len);
-    let (mut found, mut turn) = (0u64, 0u32);
+    let (mut found, mut turn) = (forgotten(0, end), 0u32);
     // SAFETY: `may_goto` leaves the loop. User memory is read by helper.
     unsafe {
         loop {
@@ -144,7 +144,7 @@ unsafe fn only_link(mut at: u64, len: u64) -> Result<Option<u64>, Unseen> {
 unsafe fn last(at: u64, end: u64, wanted: u32) -> Result<Option<(u64, u64)>, Unseen> {
     // SAFETY: user memory is read by helper.
     unsafe {
-        let (found, whole) = attribute::<TURNS>(at, end, wanted, |at| user(at).ok());
+        let (found, whole) = attribute::<true, TURNS>(at, end, wanted, |at| user(at).ok());
         if whole { Ok(found) } else { Err(Unseen) }
     }
 }
