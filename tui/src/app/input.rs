@@ -43,6 +43,8 @@ pub enum Input {
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
+    /// Whether COMMAND runs again.
+    RunsAgain(bool),
     Recording(String),
     /// The recording lacks this many of the kept events, because they were evicted before they were written.
     KeptEvicted(u64),
@@ -112,6 +114,8 @@ pub enum Effect {
     Suspend,
     /// Send these bytes to COMMAND's terminal as if they were typed.
     Type(Vec<u8>),
+    /// Run COMMAND again: [`Input::RunsAgain`] follows.
+    RunAgain,
     /// Give COMMAND's terminal this many columns and rows.
     CommandWindow(u16, u16),
 }

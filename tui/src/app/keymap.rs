@@ -230,10 +230,11 @@ const BEFORE_KINDS: &[Binding] = &[
 ];
 
 const AFTER_KINDS: &[Binding] = &[
-    bind(Section::View, &[key('!')], Action::LossReport, "loss", "loss; output; diff"),
+    bind(Section::View, &[key('!')], Action::LossReport, "loss", "loss diff output run"),
     bind(Section::View, &[key('w'), f(7)], Action::Record, "record", "record on or off"),
-    bind(Section::View, &[key('D')], Action::Diff, "", "loss; output; diff"),
-    bind(Section::View, &[key('o')], Action::Output, "", "loss; output; diff"),
+    bind(Section::View, &[key('D')], Action::Diff, "", "loss diff output run"),
+    bind(Section::View, &[key('o')], Action::Output, "", "loss diff output run"),
+    bind(Section::View, &[key('r')], Action::RunAgain, "", "loss diff output run"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
     bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "go back; remove filters"),
     bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down or up"),

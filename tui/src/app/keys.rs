@@ -208,6 +208,7 @@ impl App {
             }
             Action::LossReport => self.screen.open(OverlayKind::Loss),
             Action::Output => self.show_output(),
+            Action::RunAgain => return Handled::Effects(self.run_again()),
             Action::Gantt => self.screen.open(OverlayKind::Gantt),
             Action::Columns => self.screen.open(OverlayKind::Columns),
             Action::TimeMode => {

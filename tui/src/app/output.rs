@@ -1,6 +1,7 @@
 //! The dashboard's COMMAND: its terminal, and how it ended.
 
 use super::keymap::Action;
+use super::summary::Summary;
 use super::terminal_keys as keys;
 use super::{App, Effect, Effects, Overlay, OverlayKind};
 use crate::app::device::KeyEvent;
@@ -13,6 +14,8 @@ use tracetui_shared::time::BootNanos;
 
 /// How many bytes of output lie between two terminal states that a replay keeps.
 const APART: usize = 1 << 20;
+
+const NO_COMMAND: &str = "no COMMAND was given: tracetui -- COMMAND";
 
 /// The output of a replay, by time.
 #[derive(Debug, Default)]
@@ -180,6 +183,15 @@ impl Output {
         vec![Effect::Type(keys::paste(text, self.terminal.screen().bracketed_paste()))]
     }
 
+    /// What its terminal takes before the next run, in the state that the last run left it in.
+    pub(crate) fn between_runs(&self) -> Vec<u8> {
+        const SHOW_CURSOR_AND_PLAIN_KEYS: &str = "\x1b[m\x1b[?25h\x1b[?1l\x1b[?2004l";
+        let screen = self.terminal.screen();
+        let main = if screen.alternate_screen() { "\x1b[?1049l" } else { "" };
+        let line = if screen.cursor_position().1 > 0 { "\r\n" } else { "" };
+        [main, SHOW_CURSOR_AND_PLAIN_KEYS, line].concat().into_bytes()
+    }
+
     /// Whether COMMAND uses the whole screen or edits lines.
     fn wants_all_keys(&self) -> bool {
         let screen = self.terminal.screen();
@@ -237,12 +249,12 @@ impl App {
     }
 
     pub(super) fn command_ended(&mut self, how: String) -> Effects {
-        let key = self.key_of(Action::Output);
+        let (key, again) = (self.key_of(Action::Output), self.key_of(Action::RunAgain));
         let close = self.types() && self.output.as_ref().is_some_and(|output| output.offered);
         if let Some(output) = &mut self.output {
             output.ended = Some(how.clone());
             output.typed = false;
-            let said = format!("{} ended: {how}; press {key} for its output", output.name);
+            let said = format!("{} ended: {how}; {key}: its output, {again}: run it again", output.name);
             self.say(said);
         }
         if close {
@@ -252,12 +264,37 @@ impl App {
         vec![Effect::Redraw]
     }
 
+    /// Asks for another run of COMMAND, if it has ended.
+    pub(super) fn run_again(&mut self) -> Effects {
+        match &self.output {
+            _ if self.replay.is_some() => self.say("a recording does not run"),
+            None => self.say(NO_COMMAND),
+            Some(output) if output.runs() => self.say(format!("{} still runs", output.name)),
+            Some(_) => return vec![Effect::RunAgain, Effect::Redraw],
+        }
+        vec![Effect::Redraw]
+    }
+
+    pub(super) fn runs_again(&mut self, runs: bool) -> Effects {
+        let Some(output) = &mut self.output else { return Vec::new() };
+        let said = match runs {
+            true => format!("{} runs again", output.name),
+            false => format!("{} cannot run again: the process for it was killed", output.name),
+        };
+        if runs {
+            (output.ended, output.offered) = (None, false);
+            self.summary = Summary::of_next_run(&self.pipeline.account());
+        }
+        self.say(said);
+        vec![Effect::Redraw]
+    }
+
     /// Shows the output of the COMMAND and follows it.
     pub(super) fn show_output(&mut self) {
         match self.output {
             Some(_) => self.screen.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
             None if self.replay.is_some() => self.say("the recording has no output of a COMMAND"),
-            None => self.say("no COMMAND was given: tracetui -- COMMAND"),
+            None => self.say(NO_COMMAND),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The summary of what a COMMAND did, for the header after COMMAND ended.
 
+use tracetui_events::account::Account;
 use tracetui_events::event::EventContext;
-use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::process::{Origin, ProcessKey};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{KINDS, Kind};
 
-/// The counts of a COMMAND and its descendants that the account of the delivered events lacks.
+/// The counts of the current run of a COMMAND and its descendants.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) execs: u64,
@@ -19,12 +20,32 @@ pub(crate) struct Summary {
     pub(crate) ran_ns: Option<u64>,
     /// CPU time of all processes that ended, in nanoseconds.
     pub(crate) cpu_ns: u64,
+    /// Events that were delivered before the current run, by [`Kind::place`].
+    before: [u64; KINDS],
 }
 
 impl Summary {
+    /// The summary of a run that begins now.
+    pub(crate) fn of_next_run(account: &Account) -> Summary {
+        let mut summary = Summary::default();
+        for kind in Kind::ALL {
+            kind.place().and_then(|at| summary.before.get_mut(at)).into_iter().for_each(|before| {
+                *before = account.kind(kind).delivered;
+            });
+        }
+        summary
+    }
+
+    /// The events of a kind that were delivered since the run began.
+    pub(crate) fn delivered(&self, account: &Account, kind: Kind) -> u64 {
+        let before = kind.place().and_then(|at| self.before.get(at)).copied().unwrap_or_default();
+        account.kind(kind).delivered.saturating_sub(before)
+    }
+
     pub(crate) fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
         let (kind, header) = (seen.event.kind(), &seen.event.header);
-        if kind == Kind::Exit && header.tgid == command {
+        let runs_again = seen.process.is_some_and(|process| process.origin == Origin::NextRun);
+        if kind == Kind::Exit && (header.tgid == command || runs_again) {
             self.ran_ns = Some(seen.ran_ns());
             self.process = seen.process.map(|process| process.key);
         }

@@ -68,6 +68,7 @@ impl App {
             Input::Signal(signal) => signalled(signal),
             Input::Output(bytes) => self.wrote(&bytes),
             Input::CommandEnded(how) => self.command_ended(how),
+            Input::RunsAgain(runs) => self.runs_again(runs),
             Input::SourceEnded => {
                 self.source = SourceState::Ended;
                 self.replay.iter_mut().for_each(Replay::end);

@@ -93,7 +93,7 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     let cpu = if cpu_ns < MUCH_CPU { String::new() } else { format!(" (CPU {})", duration(cpu_ns)) };
     let lived = ran_ns.map_or(String::new(), |ns| format!("in {}{cpu}", duration(ns)));
     let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
-    let delivered = |kind| account.kind(kind).delivered;
+    let delivered = |kind| app.summary.delivered(account, kind);
     let count = |kind, count, nouns| {
         let least = if account.kind(kind).lost.sum() > 0 { "at least " } else { "" };
         captured.contains(kind).then(|| format!("{least}{}", counted(count, nouns)))

@@ -443,6 +443,11 @@ impl ProcessTable {
         self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
     }
 
+    /// Whether a process is a run of the COMMAND before its exec.
+    fn is_held(&self, process: &Process) -> bool {
+        process.execs == 0 && (process.origin == Origin::NextRun || self.is_command(process.key))
+    }
+
     /// Whether a process whose fork was not captured belongs to the COMMAND: the COMMAND itself, which was forked
     /// before the probes were attached, or a child whose fork was lost.
     fn is_of_command(&self, key: ProcessKey, parent: Option<ProcessKey>) -> bool {
@@ -475,7 +480,7 @@ impl ProcessTable {
             uid: header.uid,
             gid: header.gid,
             cgroup: Arc::clone(&caller.cgroup),
-            origin: Origin::Fork,
+            origin: if self.is_held(caller) { Origin::NextRun } else { Origin::Fork },
             execs: 0,
             held_ns: 0,
             // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
@@ -500,7 +505,7 @@ impl ProcessTable {
             self.pairing.tid_not_pid += 1;
         }
         let before = self.met(header);
-        let first = before.execs == 0 && before.held_ns == 0 && self.is_command(before.key);
+        let first = before.held_ns == 0 && self.is_held(&before);
         let after = Arc::new(Process {
             held_ns: if first { header.time.since(before.key.start) } else { before.held_ns },
             comm: header.comm().into(),

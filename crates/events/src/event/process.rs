@@ -22,6 +22,8 @@ pub enum Origin {
     Older,
     /// Added by its first event: its fork was lost.
     FirstSeen,
+    /// Forked before the exec of a run of the COMMAND, for the next run. It waits for the user, and makes no event before its own exec.
+    NextRun,
 }
 
 /// The program of a process; shared between the entries of a process and its children until an exec.
@@ -51,8 +53,8 @@ pub struct Process {
     pub cgroup: Arc<[u8]>,
     pub origin: Origin,
     pub execs: u32,
-    /// How long the COMMAND waited for its first exec, in nanoseconds: it is held until the probes are attached. 0 for other
-    /// processes, and before that exec.
+    /// How long a run of the COMMAND waited for its first exec, in nanoseconds: it is held until the probes are attached, or the user
+    /// runs it again. 0 for other processes, and before that exec.
     pub held_ns: u64,
     /// Whether it is the COMMAND that tracetui started, or a descendant of it. Inherited at the fork, so it outlives the parents
     /// and their entries in the table.

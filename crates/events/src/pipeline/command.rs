@@ -3,7 +3,7 @@
 //! The process table knows the descendants ([`Process::of_command`]), so this does not depend on what the kernel side
 //! passes. If the kernel side filters by the same tree, fewer events arrive, and the result is the same.
 
-use crate::event::process::Process;
+use crate::event::process::{Origin, Process};
 use crate::event::{Body, Event};
 use tracetui_shared::id::Tgid;
 
@@ -12,7 +12,7 @@ use tracetui_shared::id::Tgid;
 pub(super) enum EventOwner {
     /// The COMMAND or a descendant.
     Commands,
-    /// The COMMAND before its first exec, while it still runs tracetui's code.
+    /// A run of the COMMAND before its first exec, while it still runs tracetui's code.
     Own,
     Others,
 }
@@ -45,17 +45,18 @@ impl CommandTree {
         match process {
             Some(process) if !process.of_command => EventOwner::Others,
             Some(process) if !self.runs && process.key.tgid == self.command => self.first(event),
+            Some(process) if process.origin == Origin::NextRun && process.execs == 0 => self.first(event),
             // A row about lost events has no process. The lost events may have been the COMMAND's.
             Some(_) | None => EventOwner::Commands,
         }
     }
 
-    /// Before its first successful exec, the COMMAND has only two kinds of events: failed execs (one for each directory
-    /// of `PATH`), and its exit if all of them failed.
+    /// Before the first successful exec, a run of the COMMAND has only three kinds of events: the fork of the next run, failed execs (one
+    /// for each directory of `PATH`), and its exit if all of them failed.
     fn first(&mut self, event: &Event<'_>) -> EventOwner {
         match &event.body {
             Body::Exec(exec) if exec.record.ret != 0 => EventOwner::Own,
-            Body::Exit(_) => EventOwner::Own,
+            Body::Exit(_) | Body::Fork(_) => EventOwner::Own,
             _ => {
                 self.runs = true;
                 EventOwner::Commands

@@ -4,6 +4,7 @@ mod attached;
 
 use super::*;
 use crate::budget::Budget;
+use crate::event::process::{Origin, ProcessKey};
 use crate::event::{Body, Payload};
 use crate::frame::host::{
     BpfAttachment, BpfHidden, BpfInventory, BpfProgram, Cgroup, Counters, Host, HostFrame, KernelSymbol, Layout, Probe,
@@ -741,6 +742,32 @@ fn a_command_that_never_ran_is_our_own() {
     pipeline.feed(batch);
     assert!(run(&mut pipeline, true).is_empty());
     assert_eq!((pipeline.ledger.counted(Kind::Exec).own, pipeline.ledger.counted(Kind::Exit).own), (2, 1));
+}
+
+#[test]
+fn the_next_run_of_a_command_is_the_commands_and_is_our_own_before_its_exec() {
+    let mut pipeline = asked(ALL, COMMAND);
+    let mut batch = Batch::default();
+    let next = |batch: &mut Batch, by_run: u32, child: u32, seq: u64, ms: u64| {
+        batch.push(by(by_run, Slot::ForkBtf, seq, ms), child_of((7, 7), (child, u64::from(child))).as_bytes());
+    };
+    next(&mut batch, COMMAND, 200, 0, 1);
+    exec_by(&mut batch, COMMAND, 0, 2, 0);
+    exit_by(&mut batch, COMMAND, 0, 3);
+    next(&mut batch, 200, 300, 1, 4);
+    exec_by(&mut batch, 200, 1, 5, -2);
+    exec_by(&mut batch, 200, 2, 6, 0);
+    open_by(&mut batch, 200, 0, 7, b"second run");
+    fork(&mut batch, 200, 201, 2, 8);
+    exit_by(&mut batch, 200, 1, 9);
+    pipeline.feed(batch);
+    let got = run(&mut pipeline, true);
+    assert_eq!(got, ["exec 0 of 0 cut false", "exit 100", "exec 0 of 0 cut false", "second run", "exit 200"]);
+    let held = [COMMAND, 200, 201, 300].map(|id| {
+        let process = pipeline.world().processes.get(ProcessKey { tgid: Tgid(id), start: BootNanos(id.into()) });
+        process.map(|entry| (entry.process.origin == Origin::NextRun, entry.process.held_ns > 0))
+    });
+    assert_eq!(held, [Some((false, true)), Some((true, true)), Some((false, false)), Some((true, false))]);
 }
 
 #[test]

@@ -4,6 +4,10 @@
 //! A COMMAND with its own terminal has a monitor, which is its parent and the leader of its session. Without a parent
 //! in the session, the kernel would ignore Ctrl-Z for it. The monitor moves the COMMAND between the foreground and the
 //! background of its terminal, and reports how it stops and ends. It keeps three descriptors and no privileges.
+//!
+//! In the dashboard the COMMAND can run again. Before its exec, each run forks the process of the next one, as its sibling. So the probes
+//! and the process table count that process as the COMMAND's, and its user, streams and environment are those of the first run. It stays
+//! in the process group of the first run, which tracetui may signal.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::env;
@@ -32,13 +36,16 @@ pub(super) const FRONT: u8 = b'f';
 /// The byte that continues it in the background.
 pub(super) const BACK: u8 = b'b';
 
+/// The byte before the process id (four bytes) of the next run.
+pub(super) const NEXT: u8 = b'n';
+
 /// The size of a report of the monitor: a [`ChildReport`] (one byte) and its value (four bytes).
 pub(super) const REPORTED: usize = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum ChildReport {
-    /// The process id of the COMMAND in tracetui's pid namespace.
+    /// The process id of the COMMAND, or of its next run, in tracetui's pid namespace.
     Started = 1,
     /// The signal that stopped the COMMAND.
     Stopped = 2,
@@ -138,6 +145,8 @@ pub(super) struct Monitor {
     pub(super) reports: RawFd,
     /// Whether the COMMAND starts in the foreground of the terminal.
     pub(super) front: bool,
+    /// Whether the COMMAND can run again.
+    pub(super) again: bool,
     pub(super) root: bool,
     pub(super) calls: MonitorCalls,
 }
@@ -248,14 +257,58 @@ impl Prepared {
                 let _ = setrlimit(Resource::Nofile, limit);
             }
             let failed = match self.change() {
-                Ok(()) if wait(hold) => self.exec(),
-                // tracetui dropped the other end, so it will never release the child.
-                Ok(()) => libc::_exit(0),
+                Ok(()) => {
+                    wait(hold);
+                    self.fork_next(hold, report);
+                    self.exec()
+                }
                 Err(failed) => failed,
             };
             let bytes = failed.write();
             libc::write(report, bytes.as_ptr().cast(), bytes.len());
             libc::_exit(126)
+        }
+    }
+
+    /// Forks the process of the next run, if the COMMAND can run again. Once that process is released, it returns from here too.
+    unsafe fn fork_next(&self, hold: RawFd, report: RawFd) {
+        let Some(monitor) = self.monitor.as_ref().filter(|monitor| monitor.again) else { return };
+        // SAFETY: all calls are async-signal-safe, on live locals. For clone(2), see `start`.
+        unsafe {
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&raw mut all);
+            loop {
+                // Signals to the process group are for the current run.
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+                let next = libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0);
+                if next == 0 {
+                    // The pipes tell when their other owners end, so this process must not keep them.
+                    self.close_own(&[hold, report, monitor.reports]);
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+                    wait(hold);
+                    libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+                    discard_signals();
+                }
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+                if next > 0 {
+                    send(monitor.reports, ChildReport::Started, next as i32);
+                }
+                if next != 0 {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes the descriptors that an exec would close, except those in `kept`.
+    unsafe fn close_own(&self, kept: &[RawFd]) {
+        for fd in self.open.iter().filter(|fd| !kept.contains(fd)) {
+            // SAFETY: the calls take numbers. Nothing after this uses these descriptors.
+            unsafe {
+                if libc::fcntl(*fd, libc::F_GETFD) & libc::FD_CLOEXEC != 0 {
+                    libc::close(*fd);
+                }
+            }
         }
     }
 
@@ -327,7 +380,7 @@ impl Monitor {
                 libc::dup2(from, to);
             }
             close_all(open);
-            send(ChildReport::Started, child);
+            send(2, ChildReport::Started, child);
             self.give_up();
             let mut children: libc::sigset_t = std::mem::zeroed();
             libc::sigaddset(&raw mut children, libc::SIGCHLD);
@@ -356,9 +409,9 @@ impl Monitor {
 
 /// Reports how the COMMAND stops and ends, and continues it as told, until tracetui closes the other end.
 ///
-/// Until then the COMMAND is not reaped, so no other process has its id. Descriptors: 0 is the terminal, 1 `control`, 2
-/// `reports`.
-unsafe fn watch(child: libc::pid_t, signals: RawFd) -> ! {
+/// Until then, or until its next run, the COMMAND is not reaped, so no other process has its id. Descriptors: 0 is the terminal, 1
+/// `control`, 2 `reports`.
+unsafe fn watch(mut child: libc::pid_t, signals: RawFd) -> ! {
     let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: all calls are async-signal-safe, on live locals of the sizes passed.
     unsafe {
@@ -376,10 +429,18 @@ unsafe fn watch(child: libc::pid_t, signals: RawFd) -> ! {
             }
             match libc::read(1, (&raw mut told).cast(), 1) {
                 1 => {
+                    if told == NEXT {
+                        let mut info: libc::siginfo_t = std::mem::zeroed();
+                        libc::waitid(libc::P_PID, child.cast_unsigned(), &raw mut info, libc::WEXITED | libc::WNOHANG);
+                        // Both are written at once.
+                        libc::read(1, (&raw mut child).cast(), size_of_val(&child));
+                    }
                     // The COMMAND may have left its original process group.
                     let group = libc::getpgid(child);
-                    libc::tcsetpgrp(0, if told == FRONT { group } else { libc::getpid() });
+                    libc::tcsetpgrp(0, if told == BACK { libc::getpid() } else { group });
                     libc::kill(if group > 1 { -group } else { child }, libc::SIGCONT);
+                    // It may have ended before the monitor knew it.
+                    look(child);
                 }
                 -1 if errno() == libc::EINTR => {}
                 _ => {
@@ -400,7 +461,7 @@ unsafe fn look(child: libc::pid_t) {
         let id = child.cast_unsigned();
         libc::waitid(libc::P_PID, id, &raw mut info, libc::WSTOPPED | libc::WNOHANG);
         if info.si_pid() != 0 {
-            send(ChildReport::Stopped, info.si_status());
+            send(2, ChildReport::Stopped, info.si_status());
         }
         info = std::mem::zeroed();
         libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT);
@@ -410,14 +471,14 @@ unsafe fn look(child: libc::pid_t) {
         // This takes the descendants out of the foreground, so that the end of this process does not hang up on them.
         libc::tcsetpgrp(0, libc::getpid());
         let report = if info.si_code == libc::CLD_EXITED { ChildReport::Exited } else { ChildReport::Killed };
-        send(report, info.si_status());
+        send(2, report, info.si_status());
     }
 }
 
-unsafe fn send(report: ChildReport, value: i32) {
+unsafe fn send(to: RawFd, report: ChildReport, value: i32) {
     let bytes = report.write(value);
     // SAFETY: the array is a live local of this length. The pipe has room: each report is read.
-    unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+    unsafe { libc::write(to, bytes.as_ptr().cast(), bytes.len()) };
 }
 
 /// Closes all descriptors above 2.
@@ -447,15 +508,29 @@ fn open_descriptors() -> Vec<RawFd> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect()
 }
 
-/// Waits for the release. Returns `false` if the other end is closed.
-unsafe fn wait(hold: RawFd) -> bool {
+/// Waits for the release. Exits if tracetui closes the other end, because it then never releases this process.
+unsafe fn wait(hold: RawFd) {
     let mut byte = 0u8;
-    loop {
-        // SAFETY: `byte` is a live local variable of one byte, the length passed.
-        match unsafe { libc::read(hold, (&raw mut byte).cast(), 1) } {
-            1 => return byte == GO,
-            -1 if errno() == libc::EINTR => {}
-            _ => return false,
+    // SAFETY: `byte` is a live local variable of one byte, the length passed.
+    unsafe {
+        loop {
+            match libc::read(hold, (&raw mut byte).cast(), 1) {
+                1 if byte == GO => return,
+                -1 if errno() == libc::EINTR => {}
+                _ => libc::_exit(0),
+            }
+        }
+    }
+}
+
+/// Discards the pending signals. Ignored signals stay ignored.
+unsafe fn discard_signals() {
+    // SAFETY: the calls take numbers.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            if libc::signal(signal, libc::SIG_IGN) != libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_DFL);
+            }
         }
     }
 }

@@ -10,6 +10,8 @@
 
 mod child;
 pub mod pty;
+#[cfg(test)]
+mod tests;
 
 use child::{ChildReport, Failed, Prepared, Stage};
 use pty::Pty;
@@ -20,7 +22,7 @@ use rustix::process::{
     waitpid,
 };
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::tcgetpgrp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -95,9 +97,15 @@ pub struct HeldCommand {
 /// The process of a COMMAND, before or after its release.
 #[derive(Debug)]
 struct Process {
+    /// The process of the current run.
     pid: Pid,
+    /// The process group of all runs. The first run leads it.
+    group: Pid,
+    /// Whether this is not the first run.
+    again: bool,
     tgid: Tgid,
     name: OsString,
+    /// A descriptor of the first run.
     pidfd: OwnedFd,
     /// The pipe on which the child sends its process id, and a reason if there is no exec. An exec closes the other
     /// end.
@@ -117,6 +125,10 @@ struct Monitor {
     front: bool,
     /// Whether to continue the COMMAND when the terminal stops it, because nobody else could do so.
     continues: bool,
+    /// The process of the next run, which waits for its release.
+    next: Option<Pid>,
+    /// The modes of the terminal at the start.
+    modes: Option<Termios>,
 }
 
 /// A change of state of the process.
@@ -129,6 +141,8 @@ enum Change {
 #[derive(Debug)]
 pub struct Running {
     process: Process,
+    /// Releases a run.
+    go: Option<PipeWriter>,
     /// Becomes readable when the process changes its state.
     changed: AsyncFd<OwnedFd>,
     terminal: Option<Terminal>,
@@ -212,6 +226,7 @@ impl HeldCommand {
             control: control.as_raw_fd(),
             reports: reports.as_raw_fd(),
             front,
+            again: captured,
             root: rustix::process::geteuid().is_root(),
             calls: MonitorCalls::prepare(),
         });
@@ -228,19 +243,23 @@ impl HeldCommand {
             pid: child,
             control,
             reports,
+            modes: tcgetattr(&master).ok(),
             master,
             front,
             continues: captured,
+            next: None,
         });
         let pid = match &monitor {
             Some(monitor) => monitor.started()?,
             None => child,
         };
         let tgid = written_tgid(&failure).unwrap_or_else(|| initial_tgid(pid.as_raw_pid()));
+        // The process of the next run has the other end too.
+        fcntl_setfl(&failure, OFlags::NONBLOCK)?;
         let name = argv.first().cloned().unwrap_or_default();
         // If `pidfd_open` fails, `go` is dropped, and the child ends.
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        let process = Process { pid, tgid, name, pidfd, failure, monitor };
+        let process = Process { pid, group: pid, again: false, tgid, name, pidfd, failure, monitor };
         Ok(HeldCommand { process: Some(process), go: Some(go) })
     }
 
@@ -273,14 +292,15 @@ impl HeldCommand {
         let changed = watched(changed, Interest::READABLE)?;
         let terminal = process.monitor.as_ref().map(Terminal::new).transpose()?;
         // An error means that the COMMAND was already killed. The wait reports that.
-        let _ = self.go.take().map(|mut go| go.write_all(&[child::GO]));
-        Ok(Running { process, changed, terminal, ended: None, end_delivered: false, reads: true })
+        let mut go = self.go.take();
+        let _ = go.as_mut().map(|go| go.write_all(&[child::GO]));
+        Ok(Running { process, go, changed, terminal, ended: None, end_delivered: false, reads: true })
     }
 }
 
 impl Drop for HeldCommand {
     fn drop(&mut self) {
-        if let Some(process) = &self.process {
+        if let Some(process) = &mut self.process {
             // If the signal is not permitted, the closed pipe ends the process.
             drop(self.go.take());
             process.signal(Signal::KILL);
@@ -314,7 +334,7 @@ impl Running {
     /// writes the queued keys to its terminal. Cancel safe.
     pub async fn next(&mut self) -> Happened {
         loop {
-            let Running { process, changed, terminal, ended: end, end_delivered, reads } = self;
+            let Running { process, changed, terminal, ended: end, end_delivered, reads, .. } = self;
             let types = terminal.as_ref().is_some_and(|terminal| !terminal.keys.is_empty());
             tokio::select! {
                 biased;
@@ -334,6 +354,21 @@ impl Running {
                 else => std::future::pending().await,
             }
         }
+    }
+
+    /// Runs the COMMAND again after it ended. Returns `false` if no process waits for this.
+    pub fn again(&mut self) -> bool {
+        let Running { process, go: Some(go), ended, end_delivered: end_delivered @ true, .. } = self else {
+            return false;
+        };
+        let Some(monitor) = &mut process.monitor else { return false };
+        let Some(next) = monitor.next.take() else { return false };
+        let modes = monitor.modes.as_ref();
+        modes.iter().for_each(|modes| _ = tcsetattr(&monitor.master, OptionalActions::Now, modes));
+        let [a, b, c, d] = next.as_raw_pid().to_ne_bytes();
+        let told = monitor.control.write_all(&[child::NEXT, a, b, c, d]).and_then(|()| go.write_all(&[child::GO]));
+        (process.pid, process.again, *ended, *end_delivered) = (next, true, None, false);
+        told.is_ok()
     }
 
     /// Whether the COMMAND has a terminal that is relayed to the user's.
@@ -404,7 +439,7 @@ impl Running {
     pub fn signal_group(&self, signal: libc::c_int) {
         let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.ended.is_none()) else { return };
         // It has not been waited for, so no other process or group has its id.
-        if kill_process_group(self.process.pid, signal).is_err() {
+        if kill_process_group(self.process.group, signal).is_err() {
             self.process.signal(signal);
         }
     }
@@ -423,7 +458,7 @@ impl Running {
     }
 }
 
-async fn change(process: &Process, changed: &AsyncFd<OwnedFd>, ended: &mut Option<Ended>) -> Change {
+async fn change(process: &mut Process, changed: &AsyncFd<OwnedFd>, ended: &mut Option<Ended>) -> Change {
     loop {
         if let Some(ended) = ended {
             return Change::Ended(ended.clone());
@@ -512,18 +547,23 @@ impl Monitor {
     }
 
     /// What happened to the COMMAND. If its monitor is gone, the COMMAND lost its terminal.
-    fn change(&self) -> Option<Change> {
+    fn change(&mut self) -> Option<Change> {
         let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
-        let mut bytes = [0; child::REPORTED];
-        match (&self.reports).read(&mut bytes) {
-            Ok(0) => Some(Change::Ended(Ended::Killed(byte(libc::SIGHUP)))),
-            Ok(_) => match ChildReport::read(bytes)? {
-                (ChildReport::Stopped, signal) => Some(Change::Stopped(signal)),
-                (ChildReport::Exited, status) => Some(Change::Ended(Ended::Exited(byte(status & 0xff)))),
-                (ChildReport::Killed, signal) => Some(Change::Ended(Ended::Killed(byte(signal)))),
-                (ChildReport::Started, _) => None,
-            },
-            Err(_) => None,
+        loop {
+            let mut bytes = [0; child::REPORTED];
+            return match (&self.reports).read(&mut bytes) {
+                Ok(0) => Some(Change::Ended(Ended::Killed(byte(libc::SIGHUP)))),
+                Ok(_) => match ChildReport::read(bytes)? {
+                    (ChildReport::Stopped, signal) => Some(Change::Stopped(signal)),
+                    (ChildReport::Exited, status) => Some(Change::Ended(Ended::Exited(byte(status & 0xff)))),
+                    (ChildReport::Killed, signal) => Some(Change::Ended(Ended::Killed(byte(signal)))),
+                    (ChildReport::Started, pid) => {
+                        self.next = Pid::from_raw(pid);
+                        continue;
+                    }
+                },
+                Err(_) => None,
+            };
         }
     }
 }
@@ -535,13 +575,17 @@ impl Process {
     }
 
     /// What happened to the process, if anything did. An ended process is reaped.
-    fn change(&self, options: WaitOptions) -> Option<Change> {
-        let change = match &self.monitor {
+    fn change(&mut self, options: WaitOptions) -> Option<Change> {
+        let change = match &mut self.monitor {
             Some(monitor) => monitor.change()?,
             None => Change::Ended(of_wait(waitpid(Some(self.pid), options).ok().flatten()?.1)),
         };
         Some(match change {
-            Change::Ended(end) => Change::Ended(self.not_run().unwrap_or(end)),
+            Change::Ended(end) => Change::Ended(match self.not_run() {
+                // The events of the first run stay, and this exec is among the failed ones.
+                Some(Ended::NotRun(_, status)) if self.again => Ended::Exited(status),
+                not_run => not_run.unwrap_or(end),
+            }),
             stopped => stopped,
         })
     }
@@ -621,183 +665,4 @@ fn initial_tgid(pid: libc::pid_t) -> Tgid {
 fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` owns its descriptor, which stays open and unchanged until it is dropped.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn argv(words: &[&str]) -> Vec<OsString> {
-        words.iter().map(OsString::from).collect()
-    }
-
-    fn start(words: &[&str]) -> HeldCommand {
-        HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process")
-    }
-
-    /// Runs a command to its end. Returns how it ended, and its output.
-    fn run(words: &[&str]) -> (Ended, String) {
-        type_into(words, &[])
-    }
-
-    /// Runs a command to its end. Sends the next keys each time the command writes a prompt (`>`).
-    fn type_into(words: &[&str], keys: &[&[u8]]) -> (Ended, String) {
-        let mut keys = keys.iter();
-        let held = start(words);
-        held.resize(90, 30);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut running = held.release().expect("released");
-            let mut all = Vec::new();
-            let ended = loop {
-                match running.next().await {
-                    Happened::Wrote(bytes) => {
-                        let prompts = bytes.iter().filter(|byte| **byte == b'>').count();
-                        keys.by_ref().take(prompts).for_each(|keys| running.send(keys.to_vec()));
-                        all.extend(bytes);
-                    }
-                    Happened::Ended(ended) => break ended,
-                    Happened::Stopped(signal) => panic!("signal {signal} is answered"),
-                }
-            };
-            all.extend(running.output_left());
-            assert_eq!(running.end(), Some(&ended), "it is known");
-            (ended, String::from_utf8(all).expect("UTF-8").replace("\r\n", "\n"))
-        })
-    }
-
-    #[test]
-    fn the_end_is_the_commands() {
-        assert_eq!(run(&["sh", "-c", "echo out; echo err >&2; exit 7"]), (Ended::Exited(7), "out\nerr\n".into()));
-        let (ended, _) = run(&["sh", "-c", "kill -9 $$"]);
-        assert_eq!((ended.status(), ended), (137, Ended::Killed(9)));
-    }
-
-    #[test]
-    fn one_that_is_stopped_takes_the_signal_that_ends_it() {
-        let held = HeldCommand::start(&argv(&["sh", "-c", "echo $$; kill -STOP $$"]), Streams::Captured).expect("room");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut running = held.release().expect("released");
-            let Happened::Wrote(pid) = running.next().await else { panic!("no output") };
-            let stat = format!("/proc/{}/stat", String::from_utf8_lossy(&pid).trim());
-            while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-            }
-            running.signal(libc::SIGTERM);
-            let end = Happened::Ended(Ended::Killed(15));
-            assert_eq!(running.next().await, end);
-        });
-    }
-
-    #[test]
-    fn its_process_group_takes_the_signal_too() {
-        // The shell may report that its sleep was terminated.
-        let script = "(trap 'echo child; exit' TERM; echo; while :; do sleep 0.01; done) 2>/dev/null & wait";
-        let held = HeldCommand::start(&argv(&["sh", "-c", script]), Streams::Captured).expect("room");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut running = held.release().expect("released");
-            assert_eq!(running.next().await, Happened::Wrote(b"\r\n".to_vec()));
-            running.signal(libc::SIGTERM);
-            let (mut said, mut end) = (Vec::new(), None);
-            while said != b"child\r\n" || end.is_none() {
-                match running.next().await {
-                    Happened::Wrote(bytes) => said.extend(bytes),
-                    Happened::Ended(ended) => end = Some(ended),
-                    Happened::Stopped(signal) => panic!("signal {signal} is answered"),
-                }
-            }
-            assert_eq!(end, Some(Ended::Killed(15)));
-        });
-    }
-
-    #[test]
-    fn it_has_a_terminal_of_its_own() {
-        let own = |number: &str| format!("[ $(tty) = $(readlink /proc/$$/fd/{number}) ] || exit 2; ");
-        let script = [&own("0"), &own("1"), &own("2"), "stty size; echo $TERM"].concat();
-        assert_eq!(run(&["sh", "-c", &script]), (Ended::Exited(0), "30 90\nxterm-256color\n".into()));
-        // The terminal is the controlling one, and the COMMAND is in its foreground.
-        let script = "read -r line < /dev/tty; set -- $(cat /proc/$$/stat); [ $5 = $8 ] && echo $line $(($5 == $1))";
-        let (ended, said) = type_into(&["sh", "-c", &format!("printf '>'; {script}")], &[b"word\r"]);
-        assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">word\nword 1\n"));
-    }
-
-    #[test]
-    fn keys_are_signals_to_it() {
-        let (ended, _) = type_into(&["sh", "-c", "printf '>'; exec sleep 1000"], &[&[3]]);
-        assert_eq!(ended, Ended::Killed(2));
-        // Nobody could continue it after Ctrl-Z, so it is continued at once.
-        let script = "trap 'printf \">\"' CONT; kill -TSTP $$; read -r line; echo \"$line\"";
-        let (ended, said) = type_into(&["sh", "-c", script], &[b"on\r"]);
-        assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">on\non\n"));
-    }
-
-    #[test]
-    fn more_keys_than_it_reads_wait() {
-        let script = "stty raw -echo; printf '>'; sleep 0.2; head -c 100000 | cksum";
-        let keys = [b'k'; 100_000];
-        let expected = std::process::Command::new("sh")
-            .args(["-c", "head -c 100000 /dev/zero | tr '\\0' k | cksum"])
-            .output()
-            .expect("a shell");
-        let (ended, said) = type_into(&["sh", "-c", script], &[&keys]);
-        assert_eq!(ended, Ended::Exited(0));
-        assert_eq!(said.trim_start_matches('>'), String::from_utf8_lossy(&expected.stdout), "raw, so without CR");
-    }
-
-    #[test]
-    fn the_monitor_keeps_no_other_descriptors() {
-        // Only root may read this directory. The last descriptor, for signals, may be opened later.
-        let (_, said) = run(&["sh", "-c", "echo $(ls /proc/$PPID/fd)"]);
-        assert!("0 1 2 3\n".starts_with(said.trim_end()) || !rustix::process::geteuid().is_root(), "{said}");
-    }
-
-    #[test]
-    fn the_end_of_input_ends_it_and_a_closed_pipe_kills_again() {
-        assert_eq!(type_into(&["sh", "-c", "printf '>'; cat"], &[&[4]]), (Ended::Exited(0), ">".into()));
-        let (ended, said) = run(&["sh", "-c", "grep SigIgn /proc/self/status"]);
-        let ignored = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        assert_eq!((ended, ignored.expect("hex") >> (libc::SIGPIPE - 1) & 1), (Ended::Exited(0), 0));
-    }
-
-    #[track_caller]
-    fn check_not_run(word: &str, status: u8, says: &str) {
-        let (ended, _) = run(&[word, "argument"]);
-        assert_eq!(ended.status(), status, "{ended}");
-        assert!(matches!(&ended, Ended::NotRun(why, _) if why.contains(word) && why.contains(says)), "{ended}");
-    }
-
-    #[test]
-    fn what_cannot_be_run_is_said_as_a_shell_says_it() {
-        check_not_run("no-such-command-anywhere", 127, "No such file");
-        check_not_run("/no/such/command", 127, "No such file");
-        check_not_run("/etc/passwd", 126, "denied");
-        check_not_run("/", 126, "denied");
-        check_not_run("", 127, "No such file");
-    }
-
-    #[test]
-    fn a_script_without_a_first_line_is_run_by_the_shell() {
-        let path = std::env::temp_dir().join(format!("tracetui-script-{}", std::process::id()));
-        let name = path.to_str().expect("UTF-8");
-        // Another process writes the script. A child held by a concurrent test would keep a descriptor of this process
-        // open for writing, and the exec of the script would fail (ETXTBSY).
-        let write = r#"printf '%s\n' 'echo "$0 $1 $2"' > "$0" && chmod 755 "$0""#;
-        let written = std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell");
-        assert!(written.success());
-        let (ended, said) = run(&[name, "a b", "c"]);
-        let _ = std::fs::remove_file(&path);
-        assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
-    }
-
-    #[test]
-    fn one_that_is_not_released_ends_without_having_run() {
-        let held =
-            HeldCommand::start(&argv(&["touch", "/tmp/must-not-be"]), Streams::Captured).expect("room for a process");
-        let pid = held.process.as_ref().expect("held").pid;
-        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
-        drop(held);
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "reaped");
-    }
 }

@@ -104,6 +104,7 @@ actions! {
     LossReport "loss-report" "show the lost events",
     Record "record" "record everything, or save what is shown; again: stop",
     Output "output" "show COMMAND's terminal; Enter gives it the keys, Ctrl-] takes them back",
+    RunAgain "run-again" "run COMMAND again, after it ended",
     Help "help" "show the keys",
     Reset "reset" "remove all filters, and restore orders, kinds and formats",
     Redraw "redraw" "redraw the screen",

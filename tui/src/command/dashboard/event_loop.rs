@@ -7,6 +7,7 @@ use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::find::Find;
 use crate::app::kept::KeptEvents;
+use crate::app::output::Output;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
 use crate::cli;
 use crate::command::find::Finder;
@@ -440,6 +441,7 @@ impl Loop {
                 Effect::ListFiles(path) => self.list_files(path).await,
                 Effect::Compare(with) => self.compare(with).await,
                 Effect::Type(bytes) => self.trace.type_into_command(bytes),
+                Effect::RunAgain => self.run_again(),
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
                 Effect::Suspend => {
@@ -453,6 +455,17 @@ impl Loop {
             }
         }
         Ok(Next::Go)
+    }
+
+    fn run_again(&mut self) {
+        let (columns, rows) = self.app.areas().command_window();
+        self.trace.resize_command(columns, rows);
+        let runs = self.trace.run_command_again();
+        let reset = self.app.output.as_ref().map(Output::between_runs).unwrap_or_default();
+        self.app.update(Input::RunsAgain(runs));
+        if runs {
+            self.take(Input::Output(reset));
+        }
     }
 
     /// Starts a search of the recording, and stops a running search.

@@ -413,6 +413,11 @@ impl RunningTrace {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
     }
 
+    /// Runs the COMMAND again after it ended ([`Running::again`]).
+    pub(crate) fn run_command_again(&mut self) -> bool {
+        self.command.as_mut().is_some_and(Running::again)
+    }
+
     pub(crate) fn type_into_command(&mut self, keys: Vec<u8>) {
         self.command.iter_mut().for_each(|command| command.send(keys.clone()));
     }

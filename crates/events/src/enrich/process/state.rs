@@ -169,7 +169,7 @@ fn process_of(state: &ProcessState) -> Process {
         uid: state.uid,
         gid: state.gid,
         cgroup: state.cgroup.as_slice().into(),
-        origin: [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen]
+        origin: [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen, Origin::NextRun]
             .into_iter()
             .find(|origin| *origin as u8 == state.origin)
             .unwrap_or(Origin::Older),

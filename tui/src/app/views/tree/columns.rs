@@ -30,11 +30,16 @@ pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
         out.path(Role::Strong, |out| out.extend_from_slice(&tried.path));
         return arguments(&tried.args, out);
     }
-    let forked = process.execs == 0 && process.origin == Origin::Fork;
-    if forked || image.argv.is_empty() && image.exe.is_empty() {
+    let forked = match process.origin {
+        Origin::Fork => " (forked)",
+        Origin::NextRun => " (waits for the next run)",
+        _ => "",
+    };
+    let forked = Some(forked).filter(|forked| process.execs == 0 && !forked.is_empty());
+    if forked.is_some() || image.argv.is_empty() && image.exe.is_empty() {
         out.part(Role::Strong, |out| out.extend_from_slice(&process.comm));
-        return if forked {
-            out.part(Role::Quiet, |out| out.extend_from_slice(b" (forked)"))
+        return if let Some(forked) = forked {
+            out.part(Role::Quiet, |out| out.extend_from_slice(forked.as_bytes()))
         };
     }
     let mut parts = image.argv.splitn(2, |byte| *byte == 0);

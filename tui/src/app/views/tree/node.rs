@@ -124,7 +124,7 @@ fn texts(process: &Process) -> usize {
 impl Node {
     pub(super) fn new(process: Arc<Process>, id: Id) -> Node {
         Node {
-            born: Some(id).filter(|_| process.origin == Origin::Fork),
+            born: Some(id).filter(|_| matches!(process.origin, Origin::Fork | Origin::NextRun)),
             process,
             before: None,
             counts: Counts::default(),

@@ -1,0 +1,212 @@
+use super::*;
+
+fn argv(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn start(words: &[&str]) -> HeldCommand {
+    HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process")
+}
+
+/// Runs a command to its end. Returns how it ended, and its output.
+fn run(words: &[&str]) -> (Ended, String) {
+    type_into(words, &[])
+}
+
+/// Runs a command to its end. Sends the next keys each time the command writes a prompt (`>`).
+fn type_into(words: &[&str], keys: &[&[u8]]) -> (Ended, String) {
+    let mut keys = keys.iter();
+    let held = start(words);
+    held.resize(90, 30);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut running = held.release().expect("released");
+        let mut all = Vec::new();
+        let ended = loop {
+            match running.next().await {
+                Happened::Wrote(bytes) => {
+                    let prompts = bytes.iter().filter(|byte| **byte == b'>').count();
+                    keys.by_ref().take(prompts).for_each(|keys| running.send(keys.to_vec()));
+                    all.extend(bytes);
+                }
+                Happened::Ended(ended) => break ended,
+                Happened::Stopped(signal) => panic!("signal {signal} is answered"),
+            }
+        };
+        all.extend(running.output_left());
+        assert_eq!(running.end(), Some(&ended), "it is known");
+        (ended, String::from_utf8(all).expect("UTF-8").replace("\r\n", "\n"))
+    })
+}
+
+#[test]
+fn the_end_is_the_commands() {
+    assert_eq!(run(&["sh", "-c", "echo out; echo err >&2; exit 7"]), (Ended::Exited(7), "out\nerr\n".into()));
+    let (ended, _) = run(&["sh", "-c", "kill -9 $$"]);
+    assert_eq!((ended.status(), ended), (137, Ended::Killed(9)));
+}
+
+#[test]
+fn one_that_is_stopped_takes_the_signal_that_ends_it() {
+    let held = HeldCommand::start(&argv(&["sh", "-c", "echo $$; kill -STOP $$"]), Streams::Captured).expect("room");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut running = held.release().expect("released");
+        let Happened::Wrote(pid) = running.next().await else { panic!("no output") };
+        let stat = format!("/proc/{}/stat", String::from_utf8_lossy(&pid).trim());
+        while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        running.signal(libc::SIGTERM);
+        let end = Happened::Ended(Ended::Killed(15));
+        assert_eq!(running.next().await, end);
+    });
+}
+
+#[test]
+fn its_process_group_takes_the_signal_too() {
+    // The shell may report that its sleep was terminated.
+    let script = "(trap 'echo child; exit' TERM; echo; while :; do sleep 0.01; done) 2>/dev/null & wait";
+    let held = HeldCommand::start(&argv(&["sh", "-c", script]), Streams::Captured).expect("room");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut running = held.release().expect("released");
+        assert_eq!(running.next().await, Happened::Wrote(b"\r\n".to_vec()));
+        running.signal(libc::SIGTERM);
+        let (mut said, mut end) = (Vec::new(), None);
+        while said != b"child\r\n" || end.is_none() {
+            match running.next().await {
+                Happened::Wrote(bytes) => said.extend(bytes),
+                Happened::Ended(ended) => end = Some(ended),
+                Happened::Stopped(signal) => panic!("signal {signal} is answered"),
+            }
+        }
+        assert_eq!(end, Some(Ended::Killed(15)));
+    });
+}
+
+#[test]
+fn it_has_a_terminal_of_its_own() {
+    let own = |number: &str| format!("[ $(tty) = $(readlink /proc/$$/fd/{number}) ] || exit 2; ");
+    let script = [&own("0"), &own("1"), &own("2"), "stty size; echo $TERM"].concat();
+    assert_eq!(run(&["sh", "-c", &script]), (Ended::Exited(0), "30 90\nxterm-256color\n".into()));
+    // The terminal is the controlling one, and the COMMAND is in its foreground.
+    let script = "read -r line < /dev/tty; set -- $(cat /proc/$$/stat); [ $5 = $8 ] && echo $line $(($5 == $1))";
+    let (ended, said) = type_into(&["sh", "-c", &format!("printf '>'; {script}")], &[b"word\r"]);
+    assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">word\nword 1\n"));
+}
+
+#[test]
+fn keys_are_signals_to_it() {
+    let (ended, _) = type_into(&["sh", "-c", "printf '>'; exec sleep 1000"], &[&[3]]);
+    assert_eq!(ended, Ended::Killed(2));
+    // Nobody could continue it after Ctrl-Z, so it is continued at once.
+    let script = "trap 'printf \">\"' CONT; kill -TSTP $$; read -r line; echo \"$line\"";
+    let (ended, said) = type_into(&["sh", "-c", script], &[b"on\r"]);
+    assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">on\non\n"));
+}
+
+#[test]
+fn more_keys_than_it_reads_wait() {
+    let script = "stty raw -echo; printf '>'; sleep 0.2; head -c 100000 | cksum";
+    let keys = [b'k'; 100_000];
+    let expected = std::process::Command::new("sh")
+        .args(["-c", "head -c 100000 /dev/zero | tr '\\0' k | cksum"])
+        .output()
+        .expect("a shell");
+    let (ended, said) = type_into(&["sh", "-c", script], &[&keys]);
+    assert_eq!(ended, Ended::Exited(0));
+    assert_eq!(said.trim_start_matches('>'), String::from_utf8_lossy(&expected.stdout), "raw, so without CR");
+}
+
+#[test]
+fn it_runs_again_as_at_first() {
+    // Neither the modes of the terminal nor the signal reach the next run.
+    let script = "echo $(stty -a | grep -c ' echo ') $(ls /proc/self/fd | wc -l) $(grep SigBlk /proc/self/status); \
+                  stty -echo; trap '' INT; kill -INT 0; exit 5";
+    let held = HeldCommand::start(&argv(&["sh", "-c", script]), Streams::Captured).expect("room");
+    let group = held.pid().expect("held");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut running = held.release().expect("released");
+        assert!(!running.again(), "it runs");
+        let (mut pids, mut texts) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            pids.push(running.pid());
+            let mut said = Vec::new();
+            let ended = loop {
+                match running.next().await {
+                    Happened::Wrote(bytes) => said.extend(bytes),
+                    Happened::Ended(ended) => break ended,
+                    Happened::Stopped(signal) => panic!("signal {signal} is answered"),
+                }
+            };
+            said.extend(running.output_left());
+            assert_eq!(ended, Ended::Exited(5));
+            texts.push(String::from_utf8(said).expect("UTF-8"));
+            assert!(running.again());
+        }
+        pids.dedup();
+        assert!(texts[0].starts_with("1 ") && texts[0].ends_with(" SigBlk: 0000000000000000\r\n"), "{texts:?}");
+        assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+        assert!(pids.len() == 3 && pids[0] == group, "{pids:?}");
+        running.signal(libc::SIGKILL);
+        assert_eq!(running.next().await, Happened::Ended(Ended::Killed(9)));
+        assert!(!running.again(), "SIGKILL also ended the process of the next run");
+    });
+}
+
+#[test]
+fn the_monitor_keeps_no_other_descriptors() {
+    // Only root may read this directory. The last descriptor, for signals, may be opened later.
+    let (_, said) = run(&["sh", "-c", "echo $(ls /proc/$PPID/fd)"]);
+    assert!("0 1 2 3\n".starts_with(said.trim_end()) || !rustix::process::geteuid().is_root(), "{said}");
+}
+
+#[test]
+fn the_end_of_input_ends_it_and_a_closed_pipe_kills_again() {
+    assert_eq!(type_into(&["sh", "-c", "printf '>'; cat"], &[&[4]]), (Ended::Exited(0), ">".into()));
+    let (ended, said) = run(&["sh", "-c", "grep SigIgn /proc/self/status"]);
+    let ignored = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    assert_eq!((ended, ignored.expect("hex") >> (libc::SIGPIPE - 1) & 1), (Ended::Exited(0), 0));
+}
+
+#[track_caller]
+fn check_not_run(word: &str, status: u8, says: &str) {
+    let (ended, _) = run(&[word, "argument"]);
+    assert_eq!(ended.status(), status, "{ended}");
+    assert!(matches!(&ended, Ended::NotRun(why, _) if why.contains(word) && why.contains(says)), "{ended}");
+}
+
+#[test]
+fn what_cannot_be_run_is_said_as_a_shell_says_it() {
+    check_not_run("no-such-command-anywhere", 127, "No such file");
+    check_not_run("/no/such/command", 127, "No such file");
+    check_not_run("/etc/passwd", 126, "denied");
+    check_not_run("/", 126, "denied");
+    check_not_run("", 127, "No such file");
+}
+
+#[test]
+fn a_script_without_a_first_line_is_run_by_the_shell() {
+    let path = std::env::temp_dir().join(format!("tracetui-script-{}", std::process::id()));
+    let name = path.to_str().expect("UTF-8");
+    // Another process writes the script. A child held by a concurrent test would keep a descriptor of this process
+    // open for writing, and the exec of the script would fail (ETXTBSY).
+    let write = r#"printf '%s\n' 'echo "$0 $1 $2"' > "$0" && chmod 755 "$0""#;
+    let written = std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell");
+    assert!(written.success());
+    let (ended, said) = run(&[name, "a b", "c"]);
+    let _ = std::fs::remove_file(&path);
+    assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
+}
+
+#[test]
+fn one_that_is_not_released_ends_without_having_run() {
+    let held =
+        HeldCommand::start(&argv(&["touch", "/tmp/must-not-be"]), Streams::Captured).expect("room for a process");
+    let pid = held.process.as_ref().expect("held").pid;
+    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    drop(held);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "reaped");
+}
