@@ -434,7 +434,8 @@ impl Collector {
         let mut pieces = Pieces::new(pace.as_deref());
         let mut programs = self.read_programs(&mut pieces, &mut unlooked)?;
         let cgroups = places::Cgroups::read(&mut unlooked);
-        let (mut links, unopened_links) = self.read_links(&programs, cgroups.paths(), &mut pieces, &mut unlooked);
+        let (mut links, unopened_links, unread_links) =
+            self.read_links(&programs, cgroups.paths(), &mut pieces, &mut unlooked);
 
         let namespaces = self.iterators.iter_mut().flatten().map(Iterators::namespaces).next().unwrap_or_default();
         let mut held = match self.iterators.iter_mut().flatten().find_map(Iterators::held) {
@@ -527,6 +528,7 @@ impl Collector {
             unseen: unlooked.unseen,
             vanished: unlooked.vanished,
             unopened_links,
+            unread_links,
         };
         inventory.programs.sort_unstable_by_key(|program| program.id);
         rest.sort_by(|a, b| (a.program, a.hook, &a.target).cmp(&(b.program, b.hook, &b.target)));
@@ -572,7 +574,7 @@ impl Collector {
         cgroups: &FxHashMap<u64, Vec<u8>>,
         pieces: &mut Pieces<'_>,
         unlooked: &mut Unlooked,
-    ) -> (Vec<AttachFacts>, Vec<LinkId>) {
+    ) -> (Vec<AttachFacts>, Vec<LinkId>, FxHashSet<LinkId>) {
         // EINVAL: before 5.8, links have no ids.
         let (ids, all) =
             unlooked.note(LINKS, sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS)).unwrap_or_default();
@@ -581,7 +583,7 @@ impl Collector {
         }
         let mut names = links::LookupTables { programs, cgroups, types: &mut self.types };
         let before = std::mem::take(&mut self.unopened);
-        let (mut links, mut unopened) = (Vec::with_capacity(ids.len()), Vec::new());
+        let (mut links, mut unopened, mut unread) = (Vec::with_capacity(ids.len()), Vec::new(), FxHashSet::default());
         for id in ids.into_iter().map(LinkId) {
             pieces.rest();
             match unlooked.note(LINKS, links::read(id, &mut names)) {
@@ -596,11 +598,11 @@ impl Collector {
                         unlooked.add(LINKS, format!("link {} cannot be opened", id.0), "");
                     }
                 }
-                None => {}
+                None => _ = unread.insert(id),
             }
         }
         unlooked.vanished += unopened.len() as u64;
-        (links, unopened)
+        (links, unopened, unread)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The inspector: a process of its own, whose end or halt the trace survives and reports.
 
+use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, link_id, load, raw_tracepoint_open};
 use crate::sys;
 use crate::traced::{Dir, Run, Traced, alone, emulated};
+use serde_json::Value;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -114,6 +116,52 @@ fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
     sys::kill(inspector, libc::SIGCONT);
     let run = end_after_an_open(traced);
     assert!(!run.stderr.iter().any(|line| line.contains("inspector")), "{:?}", run.stderr);
+}
+
+/// Sets how many descriptors a process may have, as a process of the same user, which needs no capability for it.
+fn limit_descriptors(pid: i32, most: u64) {
+    let ids = |name| line(pid, name).and_then(|ids| ids.split('\t').next()?.parse::<u32>().ok()).expect("a number");
+    let (uid, gid) = (ids("Uid:"), ids("Gid:"));
+    let child = sys::fork(|| {
+        let limit = libc::rlimit64 { rlim_cur: most, rlim_max: 4096 };
+        // SAFETY: takes numbers, and a structure that outlives the call.
+        unsafe {
+            assert_eq!((libc::setresgid(gid, gid, gid), libc::setresuid(uid, uid, uid)), (0, 0));
+            let set = libc::prlimit64(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut());
+            assert_eq!(set, 0, "prlimit: {}", std::io::Error::last_os_error());
+        }
+    });
+    assert_eq!(sys::wait(child).code(), Some(0));
+}
+
+#[test]
+fn an_inspector_without_descriptors_ends_no_attachment() {
+    let _alone = alone();
+    let Some((traced, inspector)) = start() else { return };
+    let link = || {
+        let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unread", &[MOV_R0, EXIT]));
+        sys::owned(raw_tracepoint_open(&program, "sched_process_exit"))
+    };
+    let first = link();
+    // It is in an inventory.
+    std::thread::sleep(Duration::from_secs(2));
+    limit_descriptors(inspector, 8);
+    let second = link();
+    std::thread::sleep(Duration::from_secs(2));
+    limit_descriptors(inspector, 4096);
+    let ids = [&first, &second].map(link_id);
+    let counts = |lines: &[u8]| {
+        let all = lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let all: Vec<Value> = all.filter(|event| ids.iter().any(|id| event["attach"]["link_id"] == *id)).collect();
+        ["attach", "detach"].map(|op| all.iter().filter(|event| event["op"] == op).count())
+    };
+    assert_eq!(counts(&fs::read(traced.output()).expect("the output")), [2, 0], "both are held");
+    drop((first, second));
+    std::thread::sleep(Duration::from_secs(2));
+    let run = traced.stop();
+    run.check();
+    assert_eq!(counts(&run.raw), [2, 2]);
+    assert!(run.stderr.iter().any(|line| line.contains("Too many open files")), "{:?}", run.stderr);
 }
 
 #[test]

@@ -453,7 +453,11 @@ impl Described {
         let attached = || inventory.attachments.iter().filter(|facts| !facts.detached);
         let now: FxHashSet<_> = attached().map(|facts| Same::of(&attachment(facts))).collect();
         let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
-        gone.retain(|(same, _)| (whole || matches!(same, Same::Link(_))) && settled(same, true));
+        let may_be_gone = |same: &Same| match same {
+            Same::Link(link) => !inventory.unread_links.contains(link),
+            Same::Place(..) => whole,
+        };
+        gone.retain(|(same, _)| may_be_gone(same) && settled(same, true));
         let gone = gone.into_iter().map(|(same, attachment)| (attachment.key, same.clone())).collect();
         // Before the first inventory, only netlink showed attachments.
         self.remove(gone, true, to, batch);
@@ -655,6 +659,19 @@ mod tests {
         assert_eq!(frames_of(&mut known, &next), ["-#6 true", "=2 0 false"], "its holder keeps the link");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["=2 0 false"]);
+    }
+
+    #[test]
+    fn a_link_that_could_not_be_read_has_not_ended() {
+        let on = |link| AttachFacts { link: Some(Link { id: LinkId(link), link_type: 1 }), ..AttachFacts::default() };
+        let mut known = Described::default();
+        let first = Inventory { attachments: vec![on(1), on(2)], ..Inventory::default() };
+        frames_of(&mut known, &first);
+        let unread_links = FxHashSet::from_iter([LinkId(2)]);
+        let unseen = vec![Unseen { what: LINKS, why: String::new(), remedy: "" }];
+        let next = Inventory { unread_links, unseen, ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &next), ["-#0 true", "=0 1 false"]);
+        assert_eq!(frames_of(&mut known, &Inventory::default()), ["-#1 true", "=0 0 false"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod place;
 
 use crate::frame::host::BpfAttachment;
 use frames::hook;
+use rustc_hash::FxHashSet;
 use tracetui_shared::helper::{Changes, HELPERS, PROBE_WRITE_USER};
 use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
@@ -59,6 +60,8 @@ pub struct Inventory {
     /// The links among them: each was removed, or was being made. The kernel lists a link before it can be opened (`bpf_link_prime`
     /// to `bpf_link_settle`; tcx waits for RCU in between, after the program was attached).
     pub unopened_links: Vec<LinkId>,
+    /// The links that exist and could not be read.
+    pub unread_links: FxHashSet<LinkId>,
 }
 
 impl Inventory {
