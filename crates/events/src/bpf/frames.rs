@@ -201,6 +201,8 @@ pub struct Described {
     attachments: FxHashMap<Same, BpfAttachment>,
     /// The changes in an inventory during which links came or went: attachments without a link that appeared or ended.
     unsettled: FxHashSet<(Same, bool)>,
+    /// The tables of functions of the kernel (struct_ops) that have or had a link, by their targets.
+    linked_tables: FxHashSet<Vec<u8>>,
     hidden: FxHashSet<BpfHiddenKey>,
     holders: BTreeMap<Object, BpfHolders>,
     runs: FxHashMap<ProgId, BpfRuns>,
@@ -451,14 +453,20 @@ impl Described {
             settled
         };
         let attached = || inventory.attachments.iter().filter(|facts| !facts.detached);
-        let now: FxHashSet<_> = attached().map(|facts| Same::of(&attachment(facts))).collect();
-        let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
+        let now: FxHashMap<_, _> = attached().map(attachment).map(|facts| (Same::of(&facts), facts)).collect();
+        let is_linked = |facts: &&BpfAttachment| facts.link.0 != 0 && is_table(facts);
+        self.linked_tables.extend(now.values().filter(is_linked).map(|facts| facts.target.clone()));
+        let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains_key(*same)).collect();
         let may_be_gone = |same: &Same| match same {
             Same::Link(link) => !inventory.unread_links.contains(link),
             Same::Place(..) => whole,
         };
         gone.retain(|(same, _)| may_be_gone(same) && settled(same, true));
-        let gone = gone.into_iter().map(|(same, attachment)| (attachment.key, same.clone())).collect();
+        let (parts, gone): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|(_, facts)| is_part(facts, &self.linked_tables));
+        let [parts, gone] =
+            [parts, gone].map(|all| all.into_iter().map(|(same, facts)| (facts.key, same.clone())).collect());
+        self.remove(parts, false, to, batch);
         // Before the first inventory, only netlink showed attachments.
         self.remove(gone, true, to, batch);
         // In the order of the inventory, so that equal inventories give equal frames.
@@ -470,7 +478,8 @@ impl Described {
                 continue;
             }
             let key = known.map_or(self.next_key, |known| known.key);
-            let news = known.is_none() && (self.whole || self.is_later(facts));
+            let is_news = known.is_none() && !is_part(&attachment, &self.linked_tables);
+            let news = is_news && (self.whole || self.is_later(facts));
             let described = BpfAttachment { key, news, ..attachment };
             if known.is_some_and(|known| BpfAttachment { news: described.news, ..known.clone() } == described) {
                 continue;
@@ -479,9 +488,21 @@ impl Described {
             HostFrame::BpfAttachment(described.clone()).push(to, batch);
             self.attachments.insert(same, described);
         }
+        let attachments = &self.attachments;
+        self.linked_tables.retain(|table| attachments.values().any(|facts| is_table(facts) && facts.target == *table));
         self.unsettled = unsettled;
         whole && steady
     }
+}
+
+/// Whether it is a table of functions of the kernel (struct_ops), or one of its functions.
+fn is_table(facts: &BpfAttachment) -> bool {
+    Hook::of(facts.hook, 0) == Hook::StructOps
+}
+
+/// Whether it is a function of one of these tables. Then the link of the table makes the events.
+fn is_part(facts: &BpfAttachment, linked: &FxHashSet<Vec<u8>>) -> bool {
+    facts.link.0 == 0 && is_table(facts) && linked.contains(&facts.target)
 }
 
 fn no_holders(object: Object) -> BpfHolders {
@@ -659,6 +680,24 @@ mod tests {
         assert_eq!(frames_of(&mut known, &next), ["-#6 true", "=2 0 false"], "its holder keeps the link");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["=2 0 false"]);
+    }
+
+    #[test]
+    fn the_functions_of_a_linked_table_make_no_events() {
+        let on = |link: Option<u32>, target: &[u8]| AttachFacts {
+            hook: Hook::StructOps,
+            link: link.map(|id| Link { id: LinkId(id), link_type: 9 }),
+            target: target.to_vec(),
+            ..AttachFacts::default()
+        };
+        let mut known = Described::default();
+        frames_of(&mut known, &Inventory::default());
+        let attachments = vec![on(Some(1), b"a map 1"), on(None, b"a map 1"), on(None, b"b map 2")];
+        let tables = Inventory { attachments, ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &tables), ["+#0 0 true", "+#1 0 false", "+#2 0 true", "=0 3 false"]);
+        let left = Inventory { attachments: vec![on(None, b"a map 1")], ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &left), ["-#0 true", "-#2 true", "=0 1 false"], "the link goes first");
+        assert_eq!(frames_of(&mut known, &Inventory::default()), ["-#1 false", "=0 0 false"]);
     }
 
     #[test]

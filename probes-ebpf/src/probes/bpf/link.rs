@@ -3,11 +3,13 @@
 use super::BpfScratch;
 use super::object::{is_program, private_of, program_of_link};
 use super::target::{device, map, name_of_tracepoint, net};
+use crate::files::{Anonymous, is_anonymous};
 use crate::read::{get, has as exists, konst, offset, rd, rd_field, set};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{has, link_type, on};
 
-/// Writes the fields of the link, if there is one, and finds its target. A link is recognized by its program.
+/// Writes the fields of the link, if there is one, and finds its target. A link is recognized by its program, or, because one to struct_ops
+/// has none, by its file.
 #[inline(always)]
 pub(super) unsafe fn link(s: *mut BpfScratch) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
@@ -15,7 +17,8 @@ pub(super) unsafe fn link(s: *mut BpfScratch) {
     unsafe {
         let link = get(&raw const (*s).found.link);
         let prog = program_of_link(link);
-        if !is_program(prog) {
+        let is_link = link != 0 && prog == 0 && is_anonymous(get(&raw const (*s).found.file), &Anonymous::BPF_LINK);
+        if !is_link && !is_program(prog) {
             return;
         }
         let record = &raw mut (*s).frame.record;
