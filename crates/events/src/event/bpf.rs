@@ -271,6 +271,8 @@ impl<'a> Bpf<'a> {
         match names::link_type(self.record().link_type)? {
             "perf_event" => self.perf_kind(),
             "tracing" if self.record().prog_type == prog::EXT => Some("freplace"),
+            // Flow dissectors are loaded without an attach type, and a detachment passes none. The other programs there have one.
+            "netns" if attach_type == 0 => Some("flow_dissector"),
             "tracing" | "netns" | "tracing_multi" => attach_type_kind(attach_type),
             // Their flags say whether they run at the return.
             "kprobe_multi" | "uprobe_multi" if self.lacks_arguments() => None,
