@@ -25,7 +25,10 @@ use tracetui_shared::id::{LinkId, ProgId};
 const QUIET: Duration = Duration::from_millis(100);
 /// The pause after an inventory, as a multiple of the processor time that it took. At most [`LONGEST`].
 const PAUSE: u32 = 10;
-/// The minimum interval between comparisons of the kernel's views.
+/// The same if there are more than [`MANY`] programs: with the comparisons, inventories then take less than 1 % of a processor.
+const PAUSE_OF_MANY: u32 = 120;
+const MANY: usize = 2000;
+/// The minimum interval between comparisons of the kernel's views, unless there are [`MANY`] programs.
 const COMPARE: Duration = Duration::from_secs(10);
 /// The interval after which the views are compared even without a change. Most of the work is reading the kernel's
 /// symbols.
@@ -236,7 +239,8 @@ impl Taker {
                 self.pace.calm();
                 (due, last) = (None, Instant::now());
                 let took = clock::now_thread().saturating_sub(start) + self.collector.took_aside();
-                rested = last + (took * PAUSE).min(LONGEST);
+                let pause = if self.listed.len() > MANY { PAUSE_OF_MANY } else { PAUSE };
+                rested = last + (took * pause).min(LONGEST);
             }
             if ends {
                 return;
@@ -304,7 +308,8 @@ impl Taker {
 
     /// Whether it is time to compare the views of the kernel again.
     fn compares(&self) -> bool {
-        let pause = if self.changed { COMPARE } else { COMPARE_ANYWAY };
+        let is_soon = self.changed && self.listed.len() <= MANY;
+        let pause = if is_soon { COMPARE } else { COMPARE_ANYWAY };
         self.compared.is_none_or(|compared| compared.elapsed() >= pause)
     }
 
