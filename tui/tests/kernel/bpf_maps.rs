@@ -19,9 +19,9 @@ const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_MAP_DELETE_ELEM: u64 = 3;
 const BPF_BTF_LOAD: u64 = 18;
 
-const PROG_ARRAY: u32 = 3;
-const DEVMAP: u32 = 14;
-const CPUMAP: u32 = 16;
+pub(crate) const PROG_ARRAY: u32 = 3;
+pub(crate) const DEVMAP: u32 = 14;
+pub(crate) const CPUMAP: u32 = 16;
 const DEVMAP_HASH: u32 = 25;
 const STRUCT_OPS_MAP: u32 = 26;
 
@@ -29,8 +29,8 @@ const XDP: u32 = 6;
 const PERF_EVENT: u32 = 7;
 const STRUCT_OPS: u32 = 27;
 
-const XDP_DEVMAP: u32 = 33;
-const XDP_CPUMAP: u32 = 35;
+pub(crate) const XDP_DEVMAP: u32 = 33;
+pub(crate) const XDP_CPUMAP: u32 = 35;
 
 /// `mov64 r0, 2`: XDP_PASS.
 const PASS: u64 = 0x2_0000_00b7;
@@ -44,19 +44,19 @@ fn map_id(map: &OwnedFd) -> u32 {
     crate::bpf::link_id(map) as u32
 }
 
-fn new_map(map_type: u32, value_size: u32) -> Option<OwnedFd> {
+pub(crate) fn new_map(map_type: u32, value_size: u32) -> Option<OwnedFd> {
     let attr = Attr::new().u32(0, map_type).u32(4, 4).u32(8, value_size).u32(12, 4).put(28, b"tt_map");
     let map = { attr }.call(BPF_MAP_CREATE);
     (map >= 0).then(|| sys::owned(map))
 }
 
-fn update(map: &OwnedFd, key: u32, value: &[u8]) -> i64 {
+pub(crate) fn update(map: &OwnedFd, key: u32, value: &[u8]) -> i64 {
     let key = key.to_ne_bytes();
     let attr = Attr::new().u32(0, map.as_raw_fd() as u32).u64(8, key.as_ptr() as u64);
     attr.u64(16, value.as_ptr() as u64).call(BPF_MAP_UPDATE_ELEM)
 }
 
-fn delete(map: &OwnedFd, key: u32) -> i64 {
+pub(crate) fn delete(map: &OwnedFd, key: u32) -> i64 {
     let key = key.to_ne_bytes();
     Attr::new().u32(0, map.as_raw_fd() as u32).u64(8, key.as_ptr() as u64).call(BPF_MAP_DELETE_ELEM)
 }
@@ -142,10 +142,66 @@ fn programs_in_maps_are_attached_at_their_index() {
 
 /// A BTF with one type, as maps with types need one.
 fn some_btf() -> i64 {
-    let words = [0x1_eb9f_u32, 24, 0, 16, 16, 5, 1, 1 << 24, 4, 32];
-    let mut data: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    data.extend(b"\0int\0");
+    load_btf(&[1, 1 << 24, 4, 32], b"\0int\0")
+}
+
+/// Loads a BTF with these types and names.
+pub(crate) fn load_btf(types: &[u32], names: &[u8]) -> i64 {
+    let size = size_of_val(types) as u32;
+    let head = [0x1_eb9f_u32, 24, 0, size, size, names.len() as u32];
+    let words = head.iter().chain(types).flat_map(|word| word.to_ne_bytes());
+    let data: Vec<u8> = words.chain(names.iter().copied()).collect();
     Attr::new().u64(0, data.as_ptr() as u64).u32(16, data.len() as u32).call(BPF_BTF_LOAD)
+}
+
+/// A table of functions that the kernel calls (struct_ops): a map, its value, and a program for each function.
+pub(crate) struct FunctionTable {
+    pub(crate) map: OwnedFd,
+    pub(crate) value: Vec<u8>,
+    pub(crate) programs: Vec<(&'static str, OwnedFd)>,
+}
+
+impl FunctionTable {
+    /// A table of a type of the kernel, which [`update`] registers. `Err` contains −errno if the kernel refuses it.
+    pub(crate) fn new(
+        kernel_type: &str,
+        name: &str,
+        wanted: &[&'static str],
+        map_flags: u32,
+    ) -> Result<FunctionTable, i64> {
+        let btf = Btf::running().map_err(|_| -i64::from(libc::ENOENT))?;
+        let structures = btf.structures(&[kernel_type, &format!("bpf_struct_ops_{kernel_type}")]);
+        let (Some(table), Some(value_type)) = (structures[0], structures[1]) else {
+            return Err(-i64::from(libc::ENOENT));
+        };
+        let at = |structure, path: &[&str]| btf.first_path(structure, path).expect("a member").byte_offset() as usize;
+        let data = at(value_type, &["data"]);
+        let functions = btf.callbacks(value_type);
+        // The numbers of the functions are those of the members only if no other member comes first.
+        if functions[0].0 as usize != data {
+            return Err(-i64::from(libc::EOPNOTSUPP));
+        }
+        let size = btf.size_of(value_type).expect("a size");
+        let types = sys::owned(some_btf());
+        let attr = Attr::new().u32(0, STRUCT_OPS_MAP).u32(4, 4).u32(8, size).u32(12, 1).u32(16, map_flags);
+        let attr = attr.put(28, name.as_bytes()).u32(48, types.as_raw_fd() as u32).u32(60, value_type);
+        let map = { attr }.call(BPF_MAP_CREATE);
+        if map < 0 {
+            return Err(map);
+        }
+        let mut value = vec![0; size as usize];
+        let name_at = data + at(table, &["name"]);
+        value[name_at..name_at + name.len()].copy_from_slice(name.as_bytes());
+        let mut programs = Vec::new();
+        for wanted in wanted {
+            let index = functions.iter().position(|(_, name)| *name == wanted.as_bytes()).expect("a function");
+            let program = load_as(STRUCT_OPS, index as u32, table, name, &[MOV_R0, EXIT])?;
+            let place = functions[index].0 as usize;
+            value[place..place + 4].copy_from_slice(&program.as_raw_fd().to_ne_bytes());
+            programs.push((*wanted, program));
+        }
+        Ok(FunctionTable { map: sys::owned(map), value, programs })
+    }
 }
 
 #[test]
@@ -154,63 +210,34 @@ fn functions_that_the_kernel_calls_without_a_link_are_attached() {
     if !may_trace() {
         return;
     }
-    let btf = Btf::running().expect("the kernel's BTF");
-    let structures = btf.structures(&["tcp_congestion_ops", "bpf_struct_ops_tcp_congestion_ops"]);
-    let (Some(table), Some(value_type)) = (structures[0], structures[1]) else {
-        return not_checked("this kernel has no struct_ops for TCP");
+    let table = match FunctionTable::new("tcp_congestion_ops", "tt_cc", &["ssthresh", "cong_avoid", "undo_cwnd"], 0) {
+        Ok(table) => table,
+        Err(error) => return not_checked(&format!("this kernel refuses struct_ops for TCP: error {error}")),
     };
-    let at = |structure, path: &[&str]| btf.first_path(structure, path).expect("a member").byte_offset() as usize;
-    let data = at(value_type, &["data"]);
-    let functions = btf.callbacks(value_type);
-    if functions[0].0 as usize != data {
-        return not_checked("the functions have other numbers in this kernel");
-    }
-    let size = btf.size_of(value_type).expect("a size");
-    let types = some_btf();
-    assert!(types >= 0, "error {types}");
-    let types = sys::owned(types);
-    let attr = Attr::new().u32(0, STRUCT_OPS_MAP).u32(4, 4).u32(8, size).u32(12, 1).put(28, b"tt_cc");
-    let map = attr.u32(48, types.as_raw_fd() as u32).u32(60, value_type).call(BPF_MAP_CREATE);
-    if map < 0 {
-        return not_checked(&format!("this kernel refuses struct_ops: error {map}"));
-    }
-    let map = sys::owned(map);
-    let mut value = vec![0; size as usize];
-    let name = data + at(table, &["name"]);
-    value[name..name + 5].copy_from_slice(b"tt_cc");
-    let mut loaded = Vec::new();
-    for wanted in ["ssthresh", "cong_avoid", "undo_cwnd"] {
-        let index = functions.iter().position(|(_, name)| *name == wanted.as_bytes()).expect("a function");
-        let prog = match load_as(STRUCT_OPS, index as u32, table, "tt_cc", &[MOV_R0, EXIT]) {
-            Ok(prog) => prog,
-            Err(error) => return not_checked(&format!("this kernel refuses programs for struct_ops: error {error}")),
-        };
-        let place = functions[index].0 as usize;
-        value[place..place + 4].copy_from_slice(&prog.as_raw_fd().to_ne_bytes());
-        loaded.push((id(&prog), wanted, prog));
-    }
+    let FunctionTable { map, value, programs } = &table;
+    let loaded: Vec<_> = programs.iter().map(|(function, program)| (id(program), *function)).collect();
     assert_eq!(places(&inventory(), loaded[0].0), Vec::<&AttachFacts>::new());
-    let updated = update(&map, 0, &value);
+    let updated = update(map, 0, value);
     if updated != 0 {
         return not_checked(&format!("this kernel refuses the functions: error {updated}"));
     }
     let after = inventory();
-    let dump = bpftool(&["struct_ops", "dump", "id", &map_id(&map).to_string()]);
+    let dump = bpftool(&["struct_ops", "dump", "id", &map_id(map).to_string()]);
     if dump.is_none() {
         not_checked("there is no bpftool to compare with");
     }
     let dump = dump.map(|dump| String::from_utf8_lossy(&dump).into_owned());
-    for (program, function, _) in &loaded {
+    for (program, function) in &loaded {
         let found = places(&after, *program);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!((found[0].hook, found[0].via, found[0].map), (Hook::StructOps, Via::Map, Some(map_id(&map))));
+        assert_eq!((found[0].hook, found[0].via, found[0].map), (Hook::StructOps, Via::Map, Some(map_id(map))));
         assert_eq!(String::from_utf8_lossy(&found[0].symbol), *function);
         let has = |dump: &String| dump.contains(&format!("prog_id:{}", program.0));
         assert!(dump.as_ref().is_none_or(has), "{dump:?}");
     }
-    assert_eq!(delete(&map, 0), 0);
+    assert_eq!(delete(map, 0), 0);
     let after = inventory();
-    for (program, ..) in &loaded {
+    for (program, _) in &loaded {
         assert_eq!(places(&after, *program), Vec::<&AttachFacts>::new());
     }
 }

@@ -16,6 +16,7 @@ mod bpf_helpers;
 mod bpf_inventory;
 mod bpf_maps;
 mod bpf_sent;
+mod bpf_ways;
 mod command;
 mod command_terminal;
 mod confine;

@@ -408,12 +408,19 @@ pub(crate) fn forge_xdp(ifindex: u32, program: u32) -> i64 {
     sent as i64
 }
 
-/// Makes the interfaces `veth0`, with an address of a /24, and `veth1`, which are the ends of one cable.
-pub(crate) fn cable(address: Ipv4Addr) -> Result<(), String> {
+/// Makes a pair of interfaces of a kind, of which one has this name. Returns 0 or −errno.
+pub(crate) fn pair(kind: &str, name: Option<&str>) -> i64 {
+    const IFNAME: u16 = 3;
     const LINKINFO: u16 = 18;
     const KIND: u16 = 1;
-    let body = [&[0; 16][..], &attribute(LINKINFO, &attribute(KIND, b"veth"))].concat();
-    let made = rtnetlink(libc::RTM_NEWLINK, (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16, &body);
+    let name = name.map(|name| attribute(IFNAME, &[name.as_bytes(), b"\0"].concat())).unwrap_or_default();
+    let body = [&[0; 16][..], &name, &attribute(LINKINFO, &attribute(KIND, kind.as_bytes()))].concat();
+    rtnetlink(libc::RTM_NEWLINK, (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16, &body)
+}
+
+/// Makes the interfaces `veth0`, with an address of a /24, and `veth1`, which are the ends of one cable.
+pub(crate) fn cable(address: Ipv4Addr) -> Result<(), String> {
+    let made = pair("veth", None);
     if made < 0 {
         return Err(format!("a veth: {}", std::io::Error::from_raw_os_error(-made as i32)));
     }

@@ -1,0 +1,529 @@
+//! The ways to attach a program, each for real, and to end the attachment.
+
+use crate::attachments::{load_as, set_option, udp_socket};
+use crate::bpf::{
+    Attr, BPF_PERF_EVENT, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0,
+    link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
+};
+use crate::bpf_inventory::{
+    BPF_MAP_CREATE, CGROUP_SKB, FLOW_DISSECTOR, KPROBE, MOV_R0_1, NETFILTER, PERF_EVENT, SCHED_CLS, SK_LOOKUP, SK_SKB,
+    SOCKET_FILTER, XDP, create, event, index_of, load_for, prog_attach,
+};
+use crate::bpf_maps::{self, FunctionTable};
+use crate::sys::{self, c};
+use crate::tcp::net;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use tracetui_host::btf::Btf;
+
+const BPF_PROG_DETACH: u64 = 9;
+const BPF_RAW_TRACEPOINT_OPEN: u64 = 17;
+const BPF_LINK_DETACH: u64 = 34;
+
+const TRACING: u32 = 26;
+const EXT: u32 = 28;
+const LSM: u32 = 29;
+
+const TRACE_RAW_TP: u32 = 23;
+const TRACE_FENTRY: u32 = 24;
+const TRACE_FEXIT: u32 = 25;
+const MODIFY_RETURN: u32 = 26;
+const LSM_MAC: u32 = 27;
+const TRACE_ITER: u32 = 28;
+const TRACE_KPROBE_MULTI: u32 = 42;
+const LSM_CGROUP: u32 = 43;
+const STRUCT_OPS: u32 = 44;
+const TRACE_UPROBE_MULTI: u32 = 48;
+const NETKIT_PRIMARY: u32 = 54;
+
+/// A lirc device (remote controls) is on no machine of ours. Filters of classic BPF, which have no id, and those of seccomp and tun are
+/// in `attachments.rs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    TracepointIoctl,
+    TracepointLink,
+    RawTracepoint,
+    BtfTracepoint,
+    KprobeIoctl,
+    KretprobeIoctl,
+    KprobeLink,
+    KretprobeLink,
+    KprobeMulti,
+    KretprobeMulti,
+    UprobeIoctl,
+    UretprobeIoctl,
+    UprobeLink,
+    UretprobeLink,
+    UprobeMulti,
+    UretprobeMulti,
+    PerfLink,
+    PerfIoctl,
+    Fentry,
+    Fexit,
+    FmodRet,
+    Lsm,
+    LsmCgroup,
+    Freplace,
+    Iter,
+    XdpLink,
+    XdpNetlink,
+    TcIngress,
+    TcEgress,
+    TcxLink,
+    TcxAttach,
+    NetkitLink,
+    NetkitAttach,
+    CgroupLink,
+    CgroupAttach,
+    SockmapLink,
+    Sockmap,
+    FlowDissectorLink,
+    FlowDissector,
+    SkLookup,
+    Netfilter,
+    Socket,
+    Reuseport,
+    StructOpsLink,
+    StructOps,
+    SchedExt,
+    ProgArray,
+    Devmap,
+    Cpumap,
+}
+use Way::*;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// By a system call.
+    Detach,
+    /// The last descriptor is closed.
+    Close,
+    /// The cgroup, or the map, is removed.
+    Remove,
+}
+
+/// The ways, and how they end.
+pub(crate) const WAYS: [(Way, &[End]); 49] = [
+    (TracepointIoctl, &[End::Close]),
+    (TracepointLink, &[End::Close]),
+    (RawTracepoint, &[End::Close]),
+    (BtfTracepoint, &[End::Close]),
+    (KprobeIoctl, &[End::Close]),
+    (KretprobeIoctl, &[End::Close]),
+    (KprobeLink, &[End::Close]),
+    (KretprobeLink, &[End::Close]),
+    (KprobeMulti, &[End::Close]),
+    (KretprobeMulti, &[End::Close]),
+    (UprobeIoctl, &[End::Close]),
+    (UretprobeIoctl, &[End::Close]),
+    (UprobeLink, &[End::Close]),
+    (UretprobeLink, &[End::Close]),
+    (UprobeMulti, &[End::Close]),
+    (UretprobeMulti, &[End::Close]),
+    (PerfLink, &[End::Close]),
+    (PerfIoctl, &[End::Close]),
+    (Fentry, &[End::Close]),
+    (Fexit, &[End::Close]),
+    (FmodRet, &[End::Close]),
+    (Lsm, &[End::Close]),
+    (LsmCgroup, &[End::Close, End::Remove]),
+    (Freplace, &[End::Close]),
+    (Iter, &[End::Close]),
+    (XdpLink, &[End::Close, End::Detach]),
+    (XdpNetlink, &[End::Detach]),
+    (TcIngress, &[End::Detach]),
+    (TcEgress, &[End::Detach]),
+    (TcxLink, &[End::Close, End::Detach]),
+    (TcxAttach, &[End::Detach]),
+    (NetkitLink, &[End::Close, End::Detach]),
+    (NetkitAttach, &[End::Detach]),
+    (CgroupLink, &[End::Close, End::Detach, End::Remove]),
+    (CgroupAttach, &[End::Detach, End::Remove]),
+    (SockmapLink, &[End::Close, End::Detach]),
+    (Sockmap, &[End::Detach, End::Remove]),
+    (FlowDissectorLink, &[End::Close, End::Detach]),
+    (FlowDissector, &[End::Detach]),
+    (SkLookup, &[End::Close, End::Detach]),
+    (Netfilter, &[End::Close]),
+    (Socket, &[End::Close, End::Detach]),
+    (Reuseport, &[End::Close, End::Detach]),
+    (StructOpsLink, &[End::Close, End::Detach]),
+    (StructOps, &[End::Detach]),
+    (SchedExt, &[End::Close]),
+    (ProgArray, &[End::Detach, End::Remove]),
+    (Devmap, &[End::Detach, End::Remove]),
+    (Cpumap, &[End::Detach, End::Remove]),
+];
+
+/// Functions of the kernel: without another call than that of a test, and hooks of rare calls.
+const FUNCTIONS: [&str; 5] =
+    ["bpf_fentry_test1", "bpf_modify_return_test", "bpf_lsm_quotactl", "bpf_lsm_socket_bind", "bpf_iter_bpf_map"];
+
+/// Where the programs are attached.
+pub(crate) struct Places {
+    tracepoint: u64,
+    uprobe: u32,
+    kprobe: u32,
+    file: String,
+    /// A cgroup of this process, without processes.
+    pub(crate) cgroups: String,
+    pub(crate) netns: File,
+    /// The network namespace that tracetui is in.
+    outer: File,
+    /// The ids of [`FUNCTIONS`], and of the type of a tracepoint.
+    functions: Vec<Option<u32>>,
+    raw_tracepoint: Option<u32>,
+}
+
+impl Places {
+    /// Moves this process, which has one thread, to its own mount and network namespaces. tracetui's network namespace then has an id
+    /// for the latter, and gets its notifications.
+    pub(crate) fn new(tracefs: &str, cgroups: &str, file: &str) -> Places {
+        let outer = File::open("/proc/self/ns/net").expect("a namespace");
+        let tracepoint = tracepoint_id(tracefs, "sched/sched_process_exit");
+        sys::mount("cgroup2", cgroups, "cgroup2", 0);
+        let cgroups = format!("{cgroups}/tt-ends-{}", sys::pid());
+        fs::create_dir(&cgroups).expect("a cgroup");
+        net::own_net();
+        let netns = File::open("/proc/self/ns/net").expect("a namespace");
+        let btf = Btf::running().ok();
+        let functions = btf.as_ref().map_or_else(|| vec![None; FUNCTIONS.len()], |btf| btf.funcs(&FUNCTIONS));
+        let raw_tracepoint = btf.and_then(|btf| btf.typedef("btf_trace_sched_process_exit"));
+        let pmu = |name: &str| {
+            let text = fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).unwrap_or_default();
+            text.trim().parse().unwrap_or(u32::MAX)
+        };
+        let (uprobe, kprobe, file) = (pmu("uprobe"), pmu("kprobe"), file.to_owned());
+        Places { tracepoint, uprobe, kprobe, file, cgroups, netns, outer, functions, raw_tracepoint }.numbered()
+    }
+
+    fn numbered(self) -> Places {
+        let number = || {
+            // SAFETY: takes numbers.
+            assert_eq!(unsafe { libc::setns(self.outer.as_raw_fd(), libc::CLONE_NEWNET) }, 0, "setns(2)");
+            net::number_first();
+        };
+        std::thread::scope(|scope| scope.spawn(number).join()).expect("no panic");
+        self
+    }
+
+    fn function(&self, name: &str) -> Result<u32, i64> {
+        let at = FUNCTIONS.iter().position(|known| *known == name).expect("one of them");
+        self.functions[at].ok_or(-i64::from(libc::ENOENT))
+    }
+}
+
+/// What the events of an attachment must say: the type, the mechanism and the beginning of the target.
+pub(crate) fn expected(way: Way, name: &str, pid: i32, file: &str, netns: i64) -> [String; 3] {
+    let netns = || format!("net:[{netns}]");
+    let cgroup = || format!("/tt-ends-{pid}/{name}");
+    let (kind, via, target) = match way {
+        TracepointIoctl => ("tracepoint", "ioctl", "sched:sched_process_exit".to_owned()),
+        TracepointLink => ("tracepoint", "link", "sched:sched_process_exit".to_owned()),
+        RawTracepoint | BtfTracepoint => ("raw_tracepoint", "link", "sched_process_exit".to_owned()),
+        KprobeIoctl => ("kprobe", "ioctl", "do_nanosleep".to_owned()),
+        KretprobeIoctl => ("kretprobe", "ioctl", "do_nanosleep".to_owned()),
+        KprobeLink | KprobeMulti => ("kprobe", "link", "do_nanosleep".to_owned()),
+        KretprobeLink | KretprobeMulti => ("kretprobe", "link", "do_nanosleep".to_owned()),
+        UprobeIoctl => ("uprobe", "ioctl", file.to_owned()),
+        UretprobeIoctl => ("uretprobe", "ioctl", file.to_owned()),
+        UprobeLink | UprobeMulti => ("uprobe", "link", file.to_owned()),
+        UretprobeLink | UretprobeMulti => ("uretprobe", "link", file.to_owned()),
+        PerfLink => ("perf_event", "link", "cpu-clock".to_owned()),
+        PerfIoctl => ("perf_event", "ioctl", "cpu-clock".to_owned()),
+        Fentry => ("fentry", "link", FUNCTIONS[0].to_owned()),
+        Fexit => ("fexit", "link", FUNCTIONS[0].to_owned()),
+        FmodRet => ("fmod_ret", "link", FUNCTIONS[1].to_owned()),
+        Lsm => ("lsm", "link", FUNCTIONS[2].to_owned()),
+        LsmCgroup => ("cgroup", "link", cgroup()),
+        Freplace => ("freplace", "link", "tt_main".to_owned()),
+        Iter => ("iter", "link", "bpf_map".to_owned()),
+        XdpLink => ("xdp", "link", "lo".to_owned()),
+        XdpNetlink => ("xdp", "netlink", "lo".to_owned()),
+        TcIngress | TcEgress => ("tc", "netlink", "lo".to_owned()),
+        TcxLink => ("tcx", "link", "lo".to_owned()),
+        TcxAttach => ("tcx", "prog_attach", "ifindex:".to_owned()),
+        NetkitLink => ("netkit", "link", "tt_nk".to_owned()),
+        NetkitAttach => ("netkit", "prog_attach", "ifindex:".to_owned()),
+        CgroupLink => ("cgroup", "link", cgroup()),
+        CgroupAttach => ("cgroup", "prog_attach", cgroup()),
+        SockmapLink => ("sockmap", "link", "tt_sockmap".to_owned()),
+        Sockmap => ("sockmap", "prog_attach", "tt_sockmap".to_owned()),
+        FlowDissectorLink => ("flow_dissector", "link", netns()),
+        FlowDissector => ("flow_dissector", "prog_attach", netns()),
+        SkLookup => ("sk_lookup", "link", netns()),
+        Netfilter => ("netfilter", "link", "ip output priority 7".to_owned()),
+        Socket => ("socket_filter", "setsockopt", "socket:".to_owned()),
+        Reuseport => ("reuseport", "setsockopt", "socket:".to_owned()),
+        StructOpsLink | SchedExt => ("struct_ops", "link", name.to_owned()),
+        StructOps => ("struct_ops", "map", name.to_owned()),
+        ProgArray => ("prog_array", "map", "tt_map".to_owned()),
+        Devmap => ("devmap", "map", "tt_map".to_owned()),
+        Cpumap => ("cpumap", "map", "tt_map".to_owned()),
+    };
+    [kind.to_owned(), via.to_owned(), target]
+}
+
+/// An attachment: what holds it, and what else ends it.
+pub(crate) struct Made {
+    /// 0 without a link.
+    pub(crate) link: i64,
+    pub(crate) kept: Vec<OwnedFd>,
+    pub(crate) detach: Box<dyn FnOnce() -> i64>,
+    pub(crate) remove: Box<dyn FnOnce()>,
+}
+
+/// The descriptor, or −errno.
+fn opened(fd: i64) -> Result<OwnedFd, i64> {
+    if fd < 0 { Err(fd) } else { Ok(sys::owned(fd)) }
+}
+
+/// A program that can be attached in this way, and what it needs.
+fn loaded(way: Way, name: &str, places: &Places) -> Result<(OwnedFd, Vec<OwnedFd>), i64> {
+    let plain = |prog_type| opened(load(prog_type, name, &[MOV_R0, EXIT]));
+    let tracing =
+        |attach_type, function: Result<u32, i64>| load_as(TRACING, attach_type, function?, name, &[MOV_R0, EXIT]);
+    let program = match way {
+        TracepointIoctl | TracepointLink => plain(BPF_PROG_TYPE_TRACEPOINT),
+        RawTracepoint => plain(BPF_PROG_TYPE_RAW_TRACEPOINT),
+        BtfTracepoint => tracing(TRACE_RAW_TP, places.raw_tracepoint.ok_or(-i64::from(libc::ENOENT))),
+        KprobeIoctl | KretprobeIoctl | KprobeLink | KretprobeLink => plain(KPROBE),
+        UprobeIoctl | UretprobeIoctl | UprobeLink | UretprobeLink => plain(KPROBE),
+        KprobeMulti | KretprobeMulti => opened(load_for(KPROBE, TRACE_KPROBE_MULTI, name, MOV_R0)),
+        UprobeMulti | UretprobeMulti => opened(load_for(KPROBE, TRACE_UPROBE_MULTI, name, MOV_R0)),
+        PerfLink | PerfIoctl => plain(PERF_EVENT),
+        Fentry => tracing(TRACE_FENTRY, places.function(FUNCTIONS[0])),
+        Fexit => tracing(TRACE_FEXIT, places.function(FUNCTIONS[0])),
+        FmodRet => tracing(MODIFY_RETURN, places.function(FUNCTIONS[1])),
+        Lsm => load_as(LSM, LSM_MAC, places.function(FUNCTIONS[2])?, name, &[MOV_R0, EXIT]),
+        LsmCgroup => load_as(LSM, LSM_CGROUP, places.function(FUNCTIONS[3])?, name, &[MOV_R0_1, EXIT]),
+        Freplace => {
+            let target = with_btf(XDP, "tt_target", None)?;
+            return Ok((with_btf(EXT, name, Some(&target))?, vec![target]));
+        }
+        Iter => tracing(TRACE_ITER, places.function(FUNCTIONS[4])),
+        XdpLink => opened(load_for(XDP, 37, name, MOV_R0)),
+        XdpNetlink => plain(XDP),
+        TcIngress | TcEgress | TcxLink | TcxAttach | NetkitLink | NetkitAttach => plain(SCHED_CLS),
+        CgroupLink => opened(load_for(CGROUP_SKB, 0, name, MOV_R0_1)),
+        CgroupAttach => opened(load_for(CGROUP_SKB, 1, name, MOV_R0_1)),
+        SockmapLink | Sockmap => opened(load_for(SK_SKB, 5, name, MOV_R0_1)),
+        FlowDissectorLink | FlowDissector => plain(FLOW_DISSECTOR),
+        SkLookup => opened(load_for(SK_LOOKUP, 36, name, MOV_R0_1)),
+        Netfilter => opened(load_for(NETFILTER, 45, name, MOV_R0_1)),
+        Socket | Reuseport => plain(SOCKET_FILTER),
+        ProgArray => plain(XDP),
+        Devmap => opened(load_for(XDP, bpf_maps::XDP_DEVMAP, name, MOV_R0)),
+        Cpumap => opened(load_for(XDP, bpf_maps::XDP_CPUMAP, name, MOV_R0)),
+        StructOpsLink | StructOps | SchedExt => unreachable!("loaded with their table"),
+    };
+    Ok((program?, vec![]))
+}
+
+/// An XDP program with types, or one that replaces its main function.
+fn with_btf(prog_type: u32, name: &str, target: Option<&OwnedFd>) -> Result<OwnedFd, i64> {
+    const fn info(kind: u32, count: u32) -> u32 {
+        kind << 24 | count
+    }
+    // int; struct xdp_md; its pointer; int (struct xdp_md *ctx); the global function tt_main.
+    let types = [
+        &[1, info(1, 0), 4, 32][..],
+        &[5, info(4, 0), 24],
+        &[0, info(2, 0), 2],
+        &[0, info(13, 1), 1, 12, 3],
+        &[16, info(12, 1), 4],
+    ];
+    let types = opened(bpf_maps::load_btf(&types.concat(), b"\0int\0xdp_md\0ctx\0tt_main\0"))?;
+    const FUNCTION: u32 = 5;
+    let (licence, insns, functions) = (c("GPL"), [MOV_R0, EXIT], [0, FUNCTION]);
+    let attr = Attr::of_load(prog_type, name, (2, insns.as_ptr() as u64), licence.as_ptr() as u64);
+    let attr = attr.u32(72, sys::raw(&types) as u32).u32(76, 8).u64(80, functions.as_ptr() as u64).u32(88, 1);
+    let replaced = target.map(|target| (FUNCTION, sys::raw(target) as u32)).unwrap_or_default();
+    opened(attr.u32(108, replaced.0).u32(112, replaced.1).call(BPF_PROG_LOAD))
+}
+
+fn by_link(link: i64, mut kept: Vec<OwnedFd>) -> Result<Made, i64> {
+    let link = opened(link)?;
+    let (id, fd) = (link_id(&link), sys::raw(&link) as u32);
+    kept.insert(0, link);
+    let detach = move || Attr::new().u32(0, fd).call(BPF_LINK_DETACH);
+    Ok(Made { link: id, kept, detach: Box::new(detach), remove: Box::new(|| {}) })
+}
+
+fn without_link(done: i64, kept: Vec<OwnedFd>, detach: impl FnOnce() -> i64 + 'static) -> Result<Made, i64> {
+    let made = || Made { link: 0, kept, detach: Box::new(detach), remove: Box::new(|| {}) };
+    if done < 0 { Err(done) } else { Ok(made()) }
+}
+
+/// BPF_PROG_ATTACH, and BPF_PROG_DETACH later.
+pub(crate) fn by_attach(prog: &OwnedFd, target: u32, attach_type: u32, kept: Vec<OwnedFd>) -> Result<Made, i64> {
+    let done = prog_attach(prog, target, attach_type);
+    let again = prog.try_clone().expect("a descriptor");
+    let detach = move || {
+        let attr = Attr::new().u32(0, target).u32(4, sys::raw(&again) as u32).u32(8, attach_type);
+        { attr }.call(BPF_PROG_DETACH)
+    };
+    without_link(done, kept, detach)
+}
+
+/// Puts a program into a map.
+fn by_map(prog: &OwnedFd, map_type: u32, first: Option<u32>) -> Result<Made, i64> {
+    let map = bpf_maps::new_map(map_type, if first.is_some() { 8 } else { 4 }).ok_or(-i64::from(libc::EINVAL))?;
+    let value = [first.map(u32::to_ne_bytes).as_slice().concat(), sys::raw(prog).to_ne_bytes().to_vec()].concat();
+    let (done, again) = (bpf_maps::update(&map, 0, &value), map.try_clone().expect("a descriptor"));
+    without_link(done, vec![map], move || bpf_maps::delete(&again, 0))
+}
+
+/// Registers a table of functions of the kernel.
+fn by_table(way: Way, name: &str) -> Result<(OwnedFd, Made), i64> {
+    const F_LINK: u32 = 1 << 13;
+    let flags = if way == StructOps { 0 } else { F_LINK };
+    let (table, function) = match way {
+        SchedExt => ("sched_ext_ops", &["exit"][..]),
+        _ => ("tcp_congestion_ops", &["ssthresh", "cong_avoid", "undo_cwnd"][..]),
+    };
+    let FunctionTable { map, value, mut programs } = FunctionTable::new(table, name, function, flags)?;
+    let done = bpf_maps::update(&map, 0, &value);
+    if done < 0 {
+        return Err(done);
+    }
+    let first = programs.remove(0).1;
+    let mut kept: Vec<_> = programs.into_iter().map(|(_, program)| program).collect();
+    if way == StructOps {
+        let again = map.try_clone().expect("a descriptor");
+        kept.push(map);
+        return Ok((first, without_link(done, kept, move || bpf_maps::delete(&again, 0))?));
+    }
+    let made = by_link(create(&map, 0, STRUCT_OPS, |attr| attr), kept)?;
+    Ok((first, made))
+}
+
+/// Loads a program and attaches it. `Err` contains −errno if the kernel refuses it.
+pub(crate) fn make(way: Way, places: &Places, name: &str) -> Result<(OwnedFd, Made), i64> {
+    if matches!(way, StructOpsLink | StructOps | SchedExt) {
+        return by_table(way, name);
+    }
+    let (program, needed) = loaded(way, name, places)?;
+    let mut made = attach(way, &program, places, name)?;
+    made.kept.extend(needed);
+    Ok((program, made))
+}
+
+fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made, i64> {
+    let (lo, file, function) = (index_of("lo"), c(places.file.as_str()), c("do_nanosleep"));
+    let probe = |pmu: u32, returns: u64, path: &CString, offset| opened(event(pmu, returns, Some(path), offset));
+    let uprobe = |returns, offset| probe(places.uprobe, returns, &file, offset);
+    let kprobe = |returns| probe(places.kprobe, returns, &function, 0);
+    let linked = |event: Result<OwnedFd, i64>| {
+        let event = event?;
+        by_link(create(prog, sys::raw(&event) as u32, BPF_PERF_EVENT, |attr| attr), vec![event])
+    };
+    let set = |event: Result<OwnedFd, i64>| {
+        let event = event?;
+        without_link(set_bpf(prog, &event), vec![event], || 0)
+    };
+    let netns = || places.netns.as_raw_fd() as u32;
+    match way {
+        TracepointIoctl => set(Ok(perf_event(places.tracepoint))),
+        TracepointLink => {
+            let event = perf_event(places.tracepoint);
+            by_link(link_create(prog, sys::raw(&event), 5), vec![event])
+        }
+        RawTracepoint => by_link(raw_tracepoint_open(prog, "sched_process_exit"), vec![]),
+        BtfTracepoint | Fentry | Fexit | FmodRet | Lsm | Freplace => {
+            by_link(Attr::of_raw_tracepoint(sys::raw(prog), 0).call(BPF_RAW_TRACEPOINT_OPEN), vec![])
+        }
+        KprobeIoctl => set(kprobe(0)),
+        KretprobeIoctl => set(kprobe(1)),
+        KprobeLink => linked(kprobe(0)),
+        KretprobeLink => linked(kprobe(1)),
+        KprobeMulti | KretprobeMulti => {
+            let names = [function.as_ptr() as u64];
+            let returns = u32::from(way == KretprobeMulti);
+            let multi = |attr: Attr| attr.u32(16, returns).u32(20, 1).u64(24, names.as_ptr() as u64);
+            by_link(create(prog, 0, TRACE_KPROBE_MULTI, multi), vec![])
+        }
+        UprobeIoctl => set(uprobe(0, 0x1000)),
+        UretprobeIoctl => set(uprobe(1, 0x1000)),
+        UprobeLink => linked(uprobe(0, 0x1008)),
+        UretprobeLink => linked(uprobe(1, 0x1008)),
+        UprobeMulti | UretprobeMulti => {
+            let offsets = [0x1010u64, 0x1018];
+            let returns = u32::from(way == UretprobeMulti);
+            let multi = |attr: Attr| attr.u64(16, file.as_ptr() as u64).u64(24, offsets.as_ptr() as u64);
+            by_link(create(prog, 0, TRACE_UPROBE_MULTI, |attr| multi(attr).u32(48, 2).u32(52, returns)), vec![])
+        }
+        PerfLink => linked(opened(event(1, 0, None, 0))),
+        PerfIoctl => set(opened(event(1, 0, None, 0))),
+        Iter => by_link(create(prog, 0, TRACE_ITER, |attr| attr), vec![]),
+        XdpLink => by_link(create(prog, lo, 37, |attr| attr.u32(12, 2)), vec![]),
+        XdpNetlink => without_link(net::set_xdp(lo, sys::raw(prog)), vec![], move || net::set_xdp(lo, -1)),
+        TcIngress | TcEgress => {
+            let parent = if way == TcIngress { net::INGRESS } else { net::INGRESS + 1 };
+            // It may be there.
+            net::add_clsact(lo, None);
+            without_link(net::add_filter(lo, parent, sys::raw(prog)), vec![], move || net::remove_filters(lo, parent))
+        }
+        TcxLink => by_link(create(prog, lo, 46, |attr| attr), vec![]),
+        TcxAttach => by_attach(prog, lo, 47, vec![]),
+        NetkitLink | NetkitAttach => {
+            let made = net::pair("netkit", Some("tt_nk"));
+            let index = index_of("tt_nk");
+            match way {
+                _ if index == 0 => Err(made),
+                NetkitLink => by_link(create(prog, index, NETKIT_PRIMARY, |attr| attr), vec![]),
+                _ => by_attach(prog, index, NETKIT_PRIMARY, vec![]),
+            }
+        }
+        CgroupLink | CgroupAttach | LsmCgroup => {
+            let path = format!("{}/{name}", places.cgroups);
+            fs::create_dir(&path).expect("a cgroup");
+            let dir: OwnedFd = File::open(&path).expect("a cgroup").into();
+            let fd = sys::raw(&dir) as u32;
+            let made = match way {
+                CgroupLink => by_link(create(prog, fd, 0, |attr| attr), vec![dir]),
+                LsmCgroup => by_link(create(prog, fd, LSM_CGROUP, |attr| attr), vec![dir]),
+                _ => by_attach(prog, fd, 1, vec![dir]),
+            };
+            let remove = move || fs::remove_dir(&path).expect("it is empty");
+            match made {
+                Ok(made) => Ok(Made { remove: Box::new(remove), ..made }),
+                Err(error) => {
+                    remove();
+                    Err(error)
+                }
+            }
+        }
+        SockmapLink | Sockmap => {
+            let map = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).put(28, b"tt_sockmap").call(BPF_MAP_CREATE);
+            let map = opened(map)?;
+            match way {
+                Sockmap => by_attach(prog, sys::raw(&map) as u32, 5, vec![map]),
+                _ => by_link(create(prog, sys::raw(&map) as u32, 5, |attr| attr), vec![map]),
+            }
+        }
+        FlowDissectorLink => by_link(create(prog, netns(), 17, |attr| attr), vec![]),
+        FlowDissector => by_attach(prog, 0, 17, vec![]),
+        SkLookup => by_link(create(prog, netns(), 36, |attr| attr), vec![]),
+        Netfilter => by_link(create(prog, 0, 45, |attr| attr.u32(16, 2).u32(20, 3).u32(24, 7)), vec![]),
+        Socket | Reuseport => {
+            let socket = udp_socket();
+            let again = socket.try_clone().expect("a descriptor");
+            let (attach, detach) = match way {
+                Socket => (libc::SO_ATTACH_BPF, libc::SO_DETACH_BPF),
+                _ => (libc::SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_REUSEPORT_BPF),
+            };
+            set_option(&socket, libc::SO_REUSEPORT, 1);
+            let done = set_option(&socket, attach, sys::raw(prog) as u32);
+            without_link(done, vec![socket], move || set_option(&again, detach, 0))
+        }
+        ProgArray => by_map(prog, bpf_maps::PROG_ARRAY, None),
+        Devmap => by_map(prog, bpf_maps::DEVMAP, Some(lo)),
+        Cpumap => by_map(prog, bpf_maps::CPUMAP, Some(64)),
+        StructOpsLink | StructOps | SchedExt => unreachable!("attached with their table"),
+    }
+}
+
+/// See socket(7).
+const SO_DETACH_REUSEPORT_BPF: i32 = 68;
