@@ -541,7 +541,9 @@ fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
         "trace_fentry" => "fentry",
         "trace_fexit" | "trace_fsession" => "fexit",
         "modify_return" => "fmod_ret",
-        "lsm_mac" | "lsm_cgroup" => "lsm",
+        "lsm_mac" => "lsm",
+        // Its links are those of a cgroup.
+        "lsm_cgroup" => "cgroup",
         "trace_iter" => "iter",
         "tcx_ingress" | "tcx_egress" => "tcx",
         "netkit_primary" | "netkit_peer" => "netkit",
