@@ -201,8 +201,6 @@ pub struct Described {
     attachments: FxHashMap<Same, BpfAttachment>,
     /// The changes in an inventory during which links came or went: attachments without a link that appeared or ended.
     unsettled: FxHashSet<(Same, bool)>,
-    /// The tables of functions of the kernel (struct_ops) that have or had a link, by their targets.
-    linked_tables: FxHashSet<Vec<u8>>,
     hidden: FxHashSet<BpfHiddenKey>,
     holders: BTreeMap<Object, BpfHolders>,
     runs: FxHashMap<ProgId, BpfRuns>,
@@ -454,16 +452,18 @@ impl Described {
         };
         let attached = || inventory.attachments.iter().filter(|facts| !facts.detached);
         let now: FxHashMap<_, _> = attached().map(attachment).map(|facts| (Same::of(&facts), facts)).collect();
-        let is_linked = |facts: &&BpfAttachment| facts.link.0 != 0 && is_table(facts);
-        self.linked_tables.extend(now.values().filter(is_linked).map(|facts| facts.target.clone()));
+        let linked_tables: FxHashSet<_> = now
+            .values()
+            .filter(|facts| facts.link.0 != 0 && is_table(facts))
+            .map(|facts| facts.target.clone())
+            .collect();
         let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains_key(*same)).collect();
         let may_be_gone = |same: &Same| match same {
             Same::Link(link) => !inventory.unread_links.contains(link),
             Same::Place(..) => whole,
         };
         gone.retain(|(same, _)| may_be_gone(same) && settled(same, true));
-        let (parts, gone): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|(_, facts)| is_part(facts, &self.linked_tables));
+        let (parts, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(_, facts)| facts.is_part());
         let [parts, gone] =
             [parts, gone].map(|all| all.into_iter().map(|(same, facts)| (facts.key, same.clone())).collect());
         self.remove(parts, false, to, batch);
@@ -471,14 +471,18 @@ impl Described {
         self.remove(gone, true, to, batch);
         // In the order of the inventory, so that equal inventories give equal frames.
         for facts in attached() {
-            let attachment = attachment(facts);
+            let mut attachment = attachment(facts);
             let same = Same::of(&attachment);
             let known = self.attachments.get(&same);
+            let is_part = attachment.link.0 == 0 && is_table(&attachment) && linked_tables.contains(&attachment.target);
+            if is_part || known.is_some_and(BpfAttachment::is_part) {
+                attachment.link_type = LINK_TYPE_STRUCT_OPS;
+            }
             if known.is_none() && !settled(&same, false) {
                 continue;
             }
             let key = known.map_or(self.next_key, |known| known.key);
-            let is_news = known.is_none() && !is_part(&attachment, &self.linked_tables);
+            let is_news = known.is_none() && !attachment.is_part();
             let news = is_news && (self.whole || self.is_later(facts));
             let described = BpfAttachment { key, news, ..attachment };
             if known.is_some_and(|known| BpfAttachment { news: described.news, ..known.clone() } == described) {
@@ -488,8 +492,6 @@ impl Described {
             HostFrame::BpfAttachment(described.clone()).push(to, batch);
             self.attachments.insert(same, described);
         }
-        let attachments = &self.attachments;
-        self.linked_tables.retain(|table| attachments.values().any(|facts| is_table(facts) && facts.target == *table));
         self.unsettled = unsettled;
         whole && steady
     }
@@ -500,9 +502,14 @@ fn is_table(facts: &BpfAttachment) -> bool {
     Hook::of(facts.hook, 0) == Hook::StructOps
 }
 
-/// Whether it is a function of one of these tables. Then the link of the table makes the events.
-fn is_part(facts: &BpfAttachment, linked: &FxHashSet<Vec<u8>>) -> bool {
-    facts.link.0 == 0 && is_table(facts) && linked.contains(&facts.target)
+/// `BPF_LINK_TYPE_STRUCT_OPS` (include/uapi/linux/bpf.h).
+const LINK_TYPE_STRUCT_OPS: u32 = 9;
+
+impl BpfAttachment {
+    /// Whether it is a function of a table that has a link. Then the link makes the events.
+    pub(crate) fn is_part(&self) -> bool {
+        (self.link.0, self.link_type) == (0, LINK_TYPE_STRUCT_OPS)
+    }
 }
 
 fn no_holders(object: Object) -> BpfHolders {

@@ -312,7 +312,7 @@ wire_struct! {
         program: ProgId,
         /// 0 without a link.
         link: LinkId,
-        /// `BPF_LINK_TYPE_*`.
+        /// `BPF_LINK_TYPE_*`. Without a link: BPF_LINK_TYPE_STRUCT_OPS for a function of a table that has a link, else 0.
         link_type: u32,
         /// 0 link, 1 ioctl, 2 prog_attach, 3 netlink, 4 map.
         via: u8,

@@ -348,7 +348,7 @@ impl ProgramReports {
         let (mut ended, mut events) = (Vec::new(), Batch::default());
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
             let reported = self.attached.unlisted(Place::of(facts, true));
-            if reported.is_none() {
+            if reported.is_none() && !facts.is_part() {
                 push_place(facts, true, world.bpf.program(id), time, &mut events);
             }
             ended.push((facts.key, reported.unwrap_or(time)));
