@@ -74,7 +74,7 @@ impl Place {
     }
 
     /// The place with the program that an inventory lists there. A call may not name the program, and the kernel may ignore the name.
-    fn named(self, bpf: &Bpf<'_>, unloaded: &Fifo<ProgId, BootNanos>, world: &World) -> Place {
+    fn named(self, bpf: &Bpf<'_>, world: &World) -> Place {
         if self.link.0 != 0 || is_listed(self.begun(), world) {
             return self;
         }
@@ -82,12 +82,9 @@ impl Place {
         let Some(end) = Bpf::of(&end) else { return self };
         let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
         let same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
-        let found: Vec<_> =
-            same_way.filter(|facts| end.likeness(facts, cgroup) > 1).map(|facts| facts.program).collect();
-        // A group of sockets may have the address of an earlier one, which the last inventory listed and which ended with its program.
-        let loaded: Vec<_> = found.iter().copied().filter(|program| !unloaded.contains(program)).collect();
-        match (&loaded[..], &found[..]) {
-            ([program], _) | ([], [program]) => Place { program: *program, ..self },
+        let mut found = same_way.filter(|facts| end.likeness(facts, cgroup) > 1);
+        match (found.next(), found.next()) {
+            (Some(facts), None) => Place { program: facts.program, ..self },
             _ => self,
         }
     }
@@ -185,7 +182,7 @@ impl Attached {
         match Place::of_call(&record) {
             Some(place) if place.gone => {
                 if !self.detached(place, &record, time, world, &mut confirms) {
-                    self.note_end(place.named(&bpf, &self.unloaded, world), time);
+                    self.note_end(place.named(&bpf, world), time);
                 }
                 world.bpf.end_link(place.link, time);
             }
@@ -223,7 +220,7 @@ impl Attached {
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
-        let there = gone.named(call, &self.unloaded, world);
+        let there = gone.named(call, world);
         let is_other = since.0 == 0 && there.program != gone.program && !self.ended.contains_key(&there);
         let of = BpfRecord { has: has::PROG, prog_id: there.program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
         is_other.then(|| with_program(record, &of))
