@@ -2,6 +2,7 @@
 //! frames. The tests compare every line of every sink, and the account.
 
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
 use tracetui::cli::Moment;
@@ -485,14 +486,16 @@ fn write(file: &Path, batches: &[Batch], flags: u32, ends: &[u8]) {
 
 /// What is printed of a recording, the account at the end, and how many blocks were read.
 fn printed(file: &Path, filters: &FilterOptions, span: Option<(u64, u64)>) -> (String, String, u64) {
-    printed_as(FormatName::Json, file, filters, span)
+    printed_as(FormatName::Json, file, filters, span, usize::MAX)
 }
 
+/// Prints at most this many events. The others count as filtered.
 fn printed_as(
     format: FormatName,
     file: &Path,
     filters: &FilterOptions,
     span: Option<(u64, u64)>,
+    most: usize,
 ) -> (String, String, u64) {
     let budget = Budget::new(64 << 20);
     let mut playback = Playback::open(&[file.to_owned()], filters, budget, AtEnd::Stop).expect("a recording");
@@ -502,11 +505,20 @@ fn printed_as(
     }
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
+    let (count, mut done) = (Cell::new(0), false);
     let mut take = |played: &Played<'_>| {
+        if count.get() == most {
+            return Disposition::Filtered;
+        }
+        count.set(count.get() + 1);
         sink.event(played.context).expect("a Vec takes everything");
         Disposition::Delivered
     };
-    while playback.step(&mut take).expect("readable") == Step::More {}
+    while playback.step(&mut take).expect("readable") == Step::More {
+        if count.get() == most && !std::mem::replace(&mut done, true) {
+            playback.filter_rest();
+        }
+    }
     sink.finish().expect("a Vec takes everything");
     drop(sink);
     let blocks = playback.recordings()[0].read_so_far().2;
@@ -608,7 +620,7 @@ proptest! {
         write(&plain, &batches, 0, &ends);
         let kind = vec!["exec,exit,open,fork,bpf,tcp,lost".to_owned()];
         let all = FilterOptions { kind, ..FilterOptions::default() };
-        let text = printed_as(FormatName::Text, &plain, &all, None).0;
+        let text = printed_as(FormatName::Text, &plain, &all, None, usize::MAX).0;
         let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
         for (line, from, length) in places.iter().filter(|_| !lines.is_empty()) {
             let word = word_of(lines[line.index(lines.len())], *from, *length);
@@ -617,6 +629,11 @@ proptest! {
             let (expected, expected_account, _) = printed(&plain, &filters, None);
             prop_assert_eq!(lines, expected, "{}", word);
             prop_assert_eq!(account, expected_account, "{}", word);
+            let first = |file| {
+                let (lines, account, _) = printed_as(FormatName::Json, file, &filters, None, *length);
+                (lines, account)
+            };
+            prop_assert_eq!(first(&indexed), first(&plain), "the first {} of {}", length, word);
         }
         let _ = (std::fs::remove_file(indexed), std::fs::remove_file(plain));
     }
@@ -631,9 +648,14 @@ fn a_rare_word_is_found_without_reading_all() {
     let batches = Story::batches_of(&happens, false, false);
     let file = std::env::temp_dir().join(format!("tracetui-state-rare-word-{}", std::process::id()));
     // Later states have the processes with a found name. Errors have the letters of the last word: EMFILE.
-    for (word, count, parts) in
-        [("OPENER5", 0, 5), ("opener5", 99, 1), ("opener5x", 0, 5), ("argumentarg", 1, 2), ("ile-5-", 9, 0)]
-    {
+    for (word, count, parts) in [
+        ("OPENER5", 0, 5),
+        ("opener5", 99, 1),
+        ("opener5x", 0, 5),
+        ("opener5/Qx", 0, 5),
+        ("argumentarg", 1, 2),
+        ("ile-5-", 9, 0),
+    ] {
         let filters = FilterOptions { filter: vec![format!("\"{word}\"")], ..FilterOptions::default() };
         write(&file, &batches, INDEXED, &[2]);
         let (lines, account, blocks) = printed(&file, &filters, None);
@@ -659,6 +681,22 @@ fn a_rare_process_is_found_without_reading_all() {
     write(&file, &batches, 0, &[2]);
     let (all_lines, all_account, all) = printed(&file, &filters, None);
     assert_eq!((lines, account), (all_lines, all_account));
+    assert!(all > 120 && blocks < all / 5, "{blocks} of {all}");
+    let _ = std::fs::remove_file(file);
+}
+
+/// After the last wanted event, only the end is read.
+#[test]
+fn the_first_events_are_found_without_reading_all() {
+    let opens = |_| (0..9).map(|path| Happens::Open { pid: 1, path, ret: 3 }).collect();
+    let batches = Story::batches_of(&(0..60).map(opens).collect::<Vec<Vec<_>>>(), false, false);
+    let file = std::env::temp_dir().join(format!("tracetui-state-first-{}", std::process::id()));
+    let first = |flags| {
+        write(&file, &batches, flags, &[2]);
+        printed_as(FormatName::Json, &file, &FilterOptions::default(), None, 9)
+    };
+    let ((lines, account, blocks), (all_lines, all_account, all)) = (first(INDEXED), first(0));
+    assert_eq!((lines.lines().count(), &lines, account), (9, &all_lines, all_account));
     assert!(all > 120 && blocks < all / 5, "{blocks} of {all}");
     let _ = std::fs::remove_file(file);
 }

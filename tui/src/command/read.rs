@@ -55,7 +55,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     sink.set_charset(charset());
     sink.set_paint(paint(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
-    let (mut said, mut any) = (false, false);
+    let (mut said, mut any, mut done) = (false, false, false);
     let all = loop {
         let mut take = |played: &Played<'_>| {
             any = true;
@@ -89,6 +89,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
                 });
             }
             Flow::Done if args.follow => break false,
+            Flow::Done if !std::mem::replace(&mut done, true) => playback.filter_rest(),
             _ if args.follow && signals::asked_to_end() => break false,
             _ => {}
         }

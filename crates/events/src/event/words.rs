@@ -3,6 +3,7 @@
 
 use super::{names, tcp};
 use crate::bpf::{Hook, place};
+use std::cmp::Reverse;
 use std::sync::LazyLock;
 use tracetui_shared::kind::Kind;
 
@@ -14,9 +15,9 @@ const BETWEEN: &str = "ok fd exit signal ran core dumped by itself the OOM kille
     after in out resent closed at most events lost here kernel ring full skipped no room not decodable \
     freplace fentry fexit fmod_ret lsm iter sockmap EUNKNOWN";
 
-/// A part of a searched word that each row with the word has from outside: from a frame or a table, byte for byte. `None` if rows may
-/// have the word without it.
-pub(crate) fn from_outside(word: &[u8]) -> Option<&[u8]> {
+/// The parts of a searched word that each row with the word has from outside: from a frame or a table, byte for byte. The longest
+/// ones come first.
+pub(crate) fn from_outside(word: &[u8]) -> Vec<&[u8]> {
     let is_own = |letters: &[u8]| {
         let letters = String::from_utf8_lossy(letters).to_lowercase();
         letters.chars().all(|letter| "abcdefx".contains(letter)) || OWN.contains(&letters)
@@ -28,12 +29,17 @@ pub(crate) fn from_outside(word: &[u8]) -> Option<&[u8]> {
         let mut runs = part.split(|byte| !(byte.is_ascii_alphabetic() || *byte == b'_'));
         runs.any(|run| !is_own(run))
     };
-    let longest = parts.filter(letters).max_by_key(|part| part.len())?;
-    Some(&longest[..longest.len().min(LONGEST)])
+    let mut found: Vec<_> = parts.filter(letters).map(|part| &part[..part.len().min(LONGEST)]).collect();
+    found.sort_by_key(|part| Reverse(part.len()));
+    found.truncate(MOST);
+    found
 }
 
 /// The most bytes of such a part.
 const LONGEST: usize = 64;
+
+/// The most parts of a word.
+const MOST: usize = 8;
 
 /// All of these words, in lower case.
 static OWN: LazyLock<String> = LazyLock::new(|| {
@@ -56,24 +62,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_only_processes_bring_is_searched() {
-        let part =
-            |word: &str| from_outside(word.as_bytes()).map(String::from_utf8_lossy).map(|part| part.into_owned());
+    fn parts_that_only_processes_bring_are_searched() {
+        let parts = |word: &str| {
+            let parts = from_outside(word.as_bytes()).into_iter().map(String::from_utf8_lossy);
+            parts.collect::<Vec<_>>().join(" ")
+        };
         for (word, expected) in [
             ("stdio.h", "stdio.h"),
             ("/usr/include/sys/io.h", "include"),
-            ("gcc -c main.c", "main.c"),
+            ("share/zoneinfo/Qx", "zoneinfo share Qx"),
+            ("gcc -c main.c", "main.c gcc"),
             ("libz.so.1", "libz.so.1"),
             ("x=hello", "hello"),
         ] {
-            assert_eq!(part(word).as_deref(), Some(expected), "{word}");
+            assert_eq!(parts(word), expected, "{word}");
         }
         for word in [
             "", "/", "443", "0xffff", "fe80::1", "enoent", "SIGKILL", "ok", "op", "cafe", "1.2", "killed", "10ms", "🦀",
         ] {
-            assert_eq!(part(word), None, "{word}");
+            assert_eq!(parts(word), "", "{word}");
         }
         let long = "lmnop".repeat(20);
-        assert_eq!(part(&long).as_deref(), Some(&long[..LONGEST]));
+        assert_eq!(parts(&long), long[..LONGEST]);
+        assert_eq!(from_outside("/lmnop".repeat(20).as_bytes()).len(), MOST);
     }
 }

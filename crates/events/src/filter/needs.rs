@@ -47,20 +47,25 @@ impl Needs {
             Need::All(vec![kinds, need(&filter.whole.expr, names, &mut texts)])
         });
         let terms = Need::All(needs.collect());
-        all.then(|| Needs {
-            terms,
-            lost: filters.iter().all(|filter| filter.show_lost),
-            from_ns: 0,
-            to_ns: u64::MAX,
-            uring: key(IndexKey::Uring),
-            change: key(IndexKey::Change),
-            texts,
-        })
+        all.then(|| Needs { terms, lost: filters.iter().all(|filter| filter.show_lost), texts, ..Needs::nothing() })
     }
 
     /// The texts that a [`Sought`] numbers.
     pub fn texts(&self) -> &[Regex] {
         &self.texts
+    }
+
+    /// The requirements that no event meets.
+    pub fn nothing() -> Needs {
+        Needs {
+            terms: Need::Any(Vec::new()),
+            lost: false,
+            from_ns: 0,
+            to_ns: u64::MAX,
+            uring: key(IndexKey::Uring),
+            change: key(IndexKey::Change),
+            texts: Vec::new(),
+        }
     }
 
     /// Limits the events to those whose row contains this text.
@@ -135,10 +140,13 @@ fn need(expr: &Expr, names: &dyn NameLookup, texts: &mut Vec<Regex>) -> Need {
 }
 
 fn of_word(word: &[u8], texts: &mut Vec<Regex>) -> Need {
-    let regex = words::from_outside(word).and_then(|part| eval::literal(part, eval::any_case(word)).ok());
-    let Some(regex) = regex else { return Need::Nothing };
-    texts.push(regex);
-    Need::Sought(Sought::Text(texts.len() - 1))
+    let parts = words::from_outside(word).into_iter();
+    let regexes = parts.filter_map(|part| eval::literal(part, eval::any_case(word)).ok());
+    let sought = regexes.map(|regex| {
+        texts.push(regex);
+        Need::Sought(Sought::Text(texts.len() - 1))
+    });
+    Need::All(sought.collect())
 }
 
 fn of_test(test: &Test, names: &dyn NameLookup) -> Need {
@@ -257,7 +265,7 @@ mod tests {
         sample::with_seen(header, payload, |seen| eval::columns(seen, &mut columns));
         let frames = [sample::host().bytes(), header.as_bytes(), payload].concat();
         for word in [1, 3, 5, 8, 13].into_iter().flat_map(|length| columns.windows(length)) {
-            if let Some(part) = words::from_outside(word) {
+            for part in words::from_outside(word) {
                 assert!(memchr::memmem::find(&frames, part).is_some(), "{:?}", String::from_utf8_lossy(word));
             }
         }

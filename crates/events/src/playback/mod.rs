@@ -183,6 +183,11 @@ impl Playback {
         self.recordings.iter_mut().for_each(|recording| recording.text = Some(text.to_owned()));
     }
 
+    /// Skips the rest as far as the recordings allow, because the caller filters all later events. The account stays the same.
+    pub fn filter_rest(&mut self) {
+        self.recordings.iter_mut().for_each(Recording::filter_rest);
+    }
+
     /// The time of the last event delivered or filtered (CLOCK_BOOTTIME, ns); of several recordings, the earliest such time.
     pub fn reached_ns(&self) -> u64 {
         self.recordings.iter().map(|recording| recording.reached_ns).min().unwrap_or_default()

@@ -165,8 +165,6 @@ impl Recording {
     }
 
     pub(super) fn new_skip(&self) -> Option<Skip> {
-        let [part @ Part { at_end: AtEnd::Stop, .. }] = self.input.parts.as_slice() else { return None };
-        let file = part.regular()?;
         let all = self.wanted.whole.text().is_empty() && self.recorded.kinds & self.wanted.kinds == self.recorded.kinds;
         if all && self.text.is_none() && self.span.bounds.is_none_or(|bounds| bounds == (0, u64::MAX)) {
             // In that case the index can only be wrong.
@@ -174,7 +172,17 @@ impl Recording {
         }
         let needs = Needs::of(&[&self.recorded, &self.wanted], &self.start)?;
         let needs = self.text.iter().fold(needs, |needs, text| needs.containing(text.as_bytes()));
-        Skip::new(file, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
+        self.skip_to(needs)
+    }
+
+    /// See [`Playback::filter_rest`].
+    pub(super) fn filter_rest(&mut self) {
+        self.skip = self.skip_to(Needs::nothing());
+    }
+
+    fn skip_to(&self, needs: Needs) -> Option<Skip> {
+        let [part @ Part { at_end: AtEnd::Stop, .. }] = self.input.parts.as_slice() else { return None };
+        Skip::new(part.regular()?, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
     }
 
     /// The time of [`first_event`] in nanoseconds since 1970. `None` for a pipe, or if there are no events.
