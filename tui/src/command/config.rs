@@ -86,6 +86,19 @@ impl Loaded {
     }
 }
 
+/// The home directory of this user. Under sudo, it is that of the user who typed sudo.
+pub(super) fn own_home() -> Option<PathBuf> {
+    home(Invoker::of_environment().ok()?.as_ref(), |name| std::env::var_os(name))
+}
+
+fn home(invoker: Option<&Invoker>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let home = match invoker {
+        Some(invoker) => Some(PathBuf::from(&invoker.home)),
+        None => variable("HOME").map(PathBuf::from),
+    };
+    home.filter(|home| home.is_absolute())
+}
+
 /// The path of a file of this user: below the directory in the variable `place[0]`, or below `place[1]` in the home directory. Under
 /// sudo, a directory outside the home of the user who typed sudo belongs to another user.
 pub(super) fn user_path(
@@ -94,11 +107,7 @@ pub(super) fn user_path(
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Option<PathBuf> {
     let [directory, default, file] = place;
-    let home = match invoker {
-        Some(invoker) => Some(PathBuf::from(&invoker.home)),
-        None => variable("HOME").map(PathBuf::from),
-    };
-    let home = home.filter(|home| home.is_absolute());
+    let home = home(invoker, &variable);
     let own = |dir: &PathBuf| match (invoker, &home) {
         (Some(_), Some(home)) => dir.starts_with(home),
         (Some(_), None) => false,

@@ -1,6 +1,6 @@
 //! `tracetui replay`: the dashboard over a recording.
 
-use super::config::Loaded;
+use super::config::{Loaded, own_home};
 use super::dashboard::event_loop::{self, Trace};
 use super::dashboard::look;
 use super::history::SavedFilters;
@@ -37,7 +37,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     let earlier = std::mem::take(&mut saved.lines);
     let (app, timeline, feed) = start(args, &loaded, earlier, clock::local_offset_now_s())?;
     let troubles = timeline.troubles().clone();
-    let trace = Trace { timeline: Some(timeline), ..Trace::from(feed) };
+    let trace = Trace { timeline: Some(timeline), home: own_home(), ..Trace::from(feed) };
     let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
     saved.append(&exit.filters);
     let found = troubles.found();

@@ -255,6 +255,12 @@ impl Progress<'_> {
     }
 }
 
+/// The path that a user means: `~/` is the home directory.
+pub(super) fn whole(path: &str, home: Option<&Path>) -> PathBuf {
+    let in_home = path.strip_prefix("~/").zip(home).map(|(rest, home)| home.join(rest));
+    in_home.unwrap_or_else(|| PathBuf::from(path))
+}
+
 /// Opens a recording.
 pub(super) fn open(path: &Path) -> io::Result<RecordingFile> {
     let name = name(path);
@@ -391,6 +397,9 @@ mod tests {
         fs::create_dir(dir.join("sub")).expect("room");
         fs::write(dir.join("x.ttr"), "").expect("room");
         assert_eq!(names_beside(&dir.join("g")).expect("there"), ["sub/", "x.ttr"]);
+        let in_home = |path| names_beside(&whole(path, Some(&dir)));
+        assert_eq!(in_home("~/").expect("there"), ["sub/", "x.ttr"]);
+        assert!(in_home("~/sub/x").expect("there").is_empty() && whole("~/x", None) == Path::new("~/x"));
         let refused = |path: &Path| open(path).expect_err("no recording").to_string();
         assert!(
             refused(&dir).ends_with(": not a file") && refused(&dir.join("nothing")).ends_with(": no such recording")

@@ -71,6 +71,8 @@ pub struct Trace {
     /// Records the frames from the start.
     pub recorder: Option<Recorder>,
     pub opener: Option<Opener>,
+    /// The directory that `~/` stands for in the question of `D`.
+    pub home: Option<PathBuf>,
     /// Starts threads that look up why calls failed.
     pub lookups: Option<Threads>,
     pub run: cli::Run,
@@ -79,7 +81,7 @@ pub struct Trace {
 impl From<Feed> for Trace {
     fn from(feed: Feed) -> Trace {
         let run = cli::Run::default();
-        Trace { feed, command: None, timeline: None, recorder: None, opener: None, lookups: None, run }
+        Trace { feed, command: None, timeline: None, recorder: None, opener: None, home: None, lookups: None, run }
     }
 }
 
@@ -98,7 +100,7 @@ pub struct DashboardExit {
 /// and takes what the source sends until it ends, so that the account is exact. A second signal ends this at once.
 /// An error of the terminal or a panic is returned after the terminal is restored and the panic reported.
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
-    let Trace { feed, command: held, timeline, recorder, opener, lookups, run } = trace;
+    let Trace { feed, command: held, timeline, recorder, opener, home, lookups, run } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // If this fails, the account is closed all the same. The COMMAND is then not released.
     let screen = Screen::take(look.mouse);
@@ -121,6 +123,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         looker: Looker::new(lookups),
         comparer: Comparer::default(),
         opener,
+        home,
         kept: None,
         saving: None,
         started: Instant::now(),
@@ -177,6 +180,7 @@ struct Loop {
     looker: Looker,
     comparer: Comparer,
     opener: Option<Opener>,
+    home: Option<PathBuf>,
     /// The kept events still to write into a recording that began after them.
     kept: Option<KeptEvents>,
     saving: Option<Saving>,
@@ -487,8 +491,8 @@ impl Loop {
     }
 
     async fn list_files(&mut self, path: String) {
-        let beside = path.clone();
-        let names = self.as_user(move || comparer::names_beside(beside.as_ref())).await;
+        let beside = comparer::whole(&path, self.home.as_deref());
+        let names = self.as_user(move || comparer::names_beside(&beside)).await;
         match names {
             Ok(names) => _ = self.app.update(Input::Listed(path, names)),
             Err(error) => self.app.say(format!("cannot list the directory: {error}")),
@@ -498,7 +502,7 @@ impl Loop {
     /// Starts a comparison, and stops a running one.
     async fn compare(&mut self, with: Option<String>) {
         self.comparer.stop();
-        let Some(path) = with.map(PathBuf::from) else { return };
+        let Some(path) = with.map(|path| comparer::whole(&path, self.home.as_deref())) else { return };
         let own = path.clone();
         let opened = self.as_user(move || comparer::open(&own)).await;
         let recording = self.timeline.as_ref().map(Timeline::files);

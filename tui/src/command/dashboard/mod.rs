@@ -6,7 +6,7 @@ mod keys;
 mod looker;
 mod terminal;
 
-use super::config::Loaded;
+use super::config::{Loaded, own_home};
 use super::history::SavedFilters;
 use super::say::{charset, name, say, wants_colours};
 use super::signals::{self, INTERRUPTED};
@@ -43,6 +43,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     signals::ignore_file_size();
     let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
     let opener = Some(Opener::start()?);
+    let home = own_home();
     let mut saved = SavedFilters::open(!loaded.config.no_history);
     let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
     let cli::FilterArgs { kind, failed, .. } = &args.trace.filters;
@@ -60,8 +61,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let mut app = App::new(settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     app.watch(watches);
     let Session { feed, notes, lookups, .. } = started;
-    let shown =
-        Trace { feed, command: held, timeline: None, recorder, opener, lookups: Some(lookups), run: args.run.clone() };
+    let (lookups, run) = (Some(lookups), args.run.clone());
+    let shown = Trace { feed, command: held, timeline: None, recorder, opener, home, lookups, run };
     let DashboardExit { line, command, interrupted, filters } =
         event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
     saved.append(&filters);
