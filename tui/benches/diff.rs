@@ -1,5 +1,6 @@
-//! The time and the memory that `tracetui diff` takes: `cargo bench --bench diff [EVENTS]`. Two recordings of builds with the
-//! same roles, other process ids and another directory, of which one has a missing header.
+//! The time and the memory that `tracetui diff` takes: `cargo bench --bench diff [EVENTS [NAMES]]`. Two recordings of builds with
+//! the same roles, other process ids and another directory, of which one has a missing header. The headers of the directory have
+//! this many names (4,000): with as many as events, each is opened once.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -21,16 +22,17 @@ use tracetui_shared::record::open::OpenRecord;
 const OPENS: u64 = 400;
 
 fn main() -> io::Result<()> {
-    let events = std::env::args().find_map(|arg| arg.replace('_', "").parse().ok()).unwrap_or(10_000_000);
+    let mut numbers = std::env::args().filter_map(|arg| arg.replace('_', "").parse().ok());
+    let (events, names) = (numbers.next().unwrap_or(10_000_000), numbers.next().unwrap_or(4_000));
     let dir = std::env::temp_dir().join(format!("tracetui-diff-{}", std::process::id()));
     std::fs::create_dir(&dir)?;
     let files = [dir.join("a.ttr"), dir.join("b.ttr")];
-    build(&files[0], events, 100_000, "/home/me/one", None)?;
-    build(&files[1], events, 2_000_000, "/srv/two", Some(7))?;
+    build(&files[0], (events, names), 100_000, "/home/me/one", None)?;
+    build(&files[1], (events, names), 2_000_000, "/srv/two", Some(7))?;
     let began = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_tracetui")).arg("diff").args(&files).spawn()?;
     let status = child.wait()?;
-    println!("{events} events each: {:.1} s, {status}", began.elapsed().as_secs_f64());
+    println!("{events} events each, {names} names: {:.1} s, {status}", began.elapsed().as_secs_f64());
     println!("{}", usage());
     std::fs::remove_dir_all(&dir)
 }
@@ -48,7 +50,7 @@ fn usage() -> String {
 }
 
 /// Records a build: make, and compilers below it. The compiler with the number `fails` does not find a header.
-fn build(file: &Path, events: u64, first_pid: u32, root: &str, fails: Option<u64>) -> io::Result<()> {
+fn build(file: &Path, (events, names): (u64, u64), first_pid: u32, root: &str, fails: Option<u64>) -> io::Result<()> {
     let mut writer = Writer::new(BufWriter::new(File::create(file)?), &FileHeader::new([7; 16], 7), |_, _| {})?;
     let mut maker = Maker { step_ns: 20_000, ..Maker::default() };
     let make = first_pid;
@@ -66,7 +68,9 @@ fn build(file: &Path, events: u64, first_pid: u32, root: &str, fails: Option<u64
         exec(&mut maker, pid, "cc1", root, &["cc1", "-O2", "-I", &format!("{root}/include"), &source, "-o", &object]);
         let failed = fails == Some(number);
         for header in 0..OPENS {
+            let each = number * OPENS + header;
             let path = match header % 4 {
+                _ if each < names && names > 4_000 => format!("{root}/include/h{each}.h"),
                 0 => format!("{root}/include/h{}.h", (number * 31 + header) % 4000),
                 1 => format!("{root}/src/h{header}.h"),
                 2 => format!("/tmp/cc{number:06}.s"),
