@@ -363,6 +363,21 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_looked_for_again_and_again_share_a_row() {
+        let mut made = Maker::default();
+        for _ in 0..5 {
+            (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
+        }
+        let mut app = calm(&mut made);
+        for _ in 0..5 {
+            (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
+            feed(&mut app, &mut made);
+        }
+        let all = rows(&app);
+        assert_eq!(all.len(), 17, "{all:?}");
+    }
+
+    #[test]
     fn a_search_counts_what_has_no_row() {
         let mut made = Maker::default();
         made.exec(7, "cat", &["cat", "/etc/motd"], 0);

@@ -275,8 +275,10 @@ impl Runs {
             _ => {}
         }
         let newest = if at == At::Start { joined.unwrap_or(id) } else { id };
+        // A name with a row of its own is no place for others.
+        let missing = crowd.filter(|_| made.events == 1 || made.alike == Alike::Missing);
         self.runs.insert(newest, made);
-        for key in (Said { missing: crowd, ..said }).keys() {
+        for key in (Said { missing, ..said }).keys() {
             match at {
                 At::End => _ = self.rows[0].insert(key, newest),
                 At::Start => {
