@@ -15,7 +15,7 @@
 //! | `label` | the names of processes in the lines |
 //! | `report` | the lines |
 //! | `lines` | the lines and their roles as values, as text and as JSON |
-//! | `strings` | strings by number |
+//! | `strings`, `uses` | strings by number, and the files of a role |
 //!
 //! A role is a program (file, arguments, working directory) and the role of its parent. Processes of the same role are merged:
 //! their files are sets, and their execs and exit statuses are counted. No event is kept.
@@ -36,6 +36,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod uses;
 
 pub use lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Show, Status, Which};
 pub use run::{Gaps, Run};

@@ -2,6 +2,7 @@
 
 use super::names::NameRules;
 use super::strings::StringTable;
+use super::uses::FileUses;
 use crate::event::exec::Exec;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
@@ -103,7 +104,7 @@ pub(super) struct RunRole {
     pub(super) failed: bool,
     /// Whether its parent is unknown because the fork was lost.
     pub(super) orphan: bool,
-    /// The files that it opened or tried to open. Each role has a small table of its own, which does not grow with the others.
+    /// The files that it opened or tried to open.
     pub(super) opens: FileUses,
     /// The programs that it, or a process forked from it, executed or tried to execute.
     pub(super) tries: FileUses,
@@ -112,9 +113,6 @@ pub(super) struct RunRole {
     /// The peers that it connected to, and the ports at which it accepted connections.
     pub(super) peers: FileUses,
 }
-
-/// Files by the numbers of their paths.
-pub(super) type FileUses = FxHashMap<u32, Did>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
@@ -181,6 +179,8 @@ pub struct Run {
     processes: u64,
     /// Entries of the tables of all roles, and those of opened files.
     places: usize,
+    /// The files in sorted lists.
+    settled: usize,
     files: u64,
     pub gaps: Gaps,
     argv_ids: HashMap<Box<[u32]>, u32>,
@@ -199,6 +199,9 @@ pub struct Run {
 /// Bytes of a place in a table of files, which may be less than half full.
 const PLACE: usize = 22;
 
+/// Bytes of a file in a sorted list.
+const SETTLED: usize = 8;
+
 /// Bytes of a role with its places in the tables, and of its list of arguments beside the arguments.
 const ROLE: usize = 360;
 
@@ -213,6 +216,7 @@ impl Run {
             pids: FxHashSet::default(),
             processes: 0,
             places: 0,
+            settled: 0,
             files: 0,
             gaps: Gaps::default(),
             argv_ids: HashMap::new(),
@@ -304,6 +308,11 @@ impl Run {
         let base = self.base(role) as usize;
         if let Some(role) = self.roles.get_mut(base) {
             role.living = role.living.saturating_add_signed(change);
+            if role.living == 0 {
+                let settled = role.opens.settle();
+                self.places -= settled;
+                self.settled += settled;
+            }
         }
     }
 
@@ -311,7 +320,7 @@ impl Run {
     fn has_room(&mut self) -> bool {
         let places = self.places + self.pids.len();
         let words: usize = 32 * self.argvs.len();
-        let used = self.strings.bytes() + PLACE * places + ROLE * self.roles.len() + words;
+        let used = self.strings.bytes() + SETTLED * self.settled + PLACE * places + ROLE * self.roles.len() + words;
         self.gaps.full |= used > self.memory;
         !self.gaps.full
     }
@@ -534,7 +543,7 @@ impl Run {
 
     /// Records a role's use of a file. Returns whether the file is new to the role.
     fn note(&mut self, role: RoleId, path: u32, did: Did, table: impl Fn(&mut RunRole) -> &mut FileUses) -> bool {
-        if let Some(known) = self.roles.get_mut(role as usize).and_then(|role| table(role).get_mut(&path)) {
+        if let Some(known) = self.roles.get_mut(role as usize).and_then(|role| table(role).get_mut(path)) {
             known.add(did);
             return false;
         }

@@ -1,61 +1,99 @@
 //! Byte strings by number. Each is kept once.
 
 use foldhash::fast::RandomState;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::BuildHasher;
 
-/// Bytes of a string beside its contents: two references, its number, the counters of the `Arc`, the place in a table that
-/// may be half empty.
-const ENTRY: usize = 96;
+/// Bytes of a string beside its text: its end, and its place in a table that may be less than half full.
+const ENTRY: usize = 20;
 
 #[derive(Debug, Default)]
 pub(super) struct StringTable {
-    /// Hashed with a random key: the strings are from outside.
-    ids: HashMap<Arc<[u8]>, u32, RandomState>,
-    list: Vec<Arc<[u8]>>,
-    bytes: usize,
+    /// All strings, one after the other.
+    text: Vec<u8>,
+    /// Where each string ends.
+    ends: Vec<usize>,
+    /// Places by hash: the number of a string plus 1, or 0.
+    places: Vec<u32>,
+    /// With a random key: the strings are from outside.
+    hasher: RandomState,
 }
 
 impl StringTable {
-    /// As [`id`](Self::id), for a string of another table.
-    pub(super) fn share(&mut self, text: &Arc<[u8]>) -> u32 {
-        if let Some(id) = self.ids.get(text) {
-            return *id;
-        }
-        self.add(Arc::clone(text))
-    }
-
+    /// Removes the data that only [`id`](Self::id) needs. It is made again if that is called.
     pub(super) fn close(&mut self) {
-        self.ids = HashMap::default();
+        self.places = Vec::new();
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
     }
 
-    /// The strings, in the order of their numbers.
-    pub(super) fn all(&self) -> &[Arc<[u8]>] {
-        &self.list
+    /// The number of strings.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
     }
 
     /// The number of a string. A new string is added.
     pub(super) fn id(&mut self, bytes: &[u8]) -> u32 {
-        if let Some(id) = self.ids.get(bytes) {
-            return *id;
+        if 4 * self.ends.len() >= 3 * self.places.len() {
+            self.places = vec![0; (2 * self.ends.len()).next_power_of_two().max(64)];
+            for id in 0..self.number() {
+                let place = self.place(self.get(id));
+                self.places[place] = id + 1;
+            }
         }
-        self.add(bytes.into())
-    }
-
-    fn add(&mut self, text: Arc<[u8]>) -> u32 {
-        let id = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        self.bytes += ENTRY + text.len();
-        self.ids.insert(Arc::clone(&text), id);
-        self.list.push(text);
+        let place = self.place(bytes);
+        if let Some(id) = self.places[place].checked_sub(1) {
+            return id;
+        }
+        let id = self.number();
+        self.places[place] = id.saturating_add(1);
+        self.text.extend_from_slice(bytes);
+        self.ends.push(self.text.len());
         id
     }
 
+    fn number(&self) -> u32 {
+        u32::try_from(self.ends.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The place of a string, or the free one for it.
+    fn place(&self, bytes: &[u8]) -> usize {
+        let mask = self.places.len() - 1;
+        let mut place = self.hasher.hash_one(bytes) as usize & mask;
+        while self.places[place].checked_sub(1).is_some_and(|id| self.get(id) != bytes) {
+            place = (place + 1) & mask;
+        }
+        place
+    }
+
     pub(super) fn get(&self, id: u32) -> &[u8] {
-        self.list.get(id as usize).map_or(&[], |text| text)
+        let id = id as usize;
+        let start = id.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
+        start.zip(self.ends.get(id)).and_then(|(start, end)| self.text.get(start..*end)).unwrap_or_default()
     }
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.text.len() + ENTRY * self.ends.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_keep_their_numbers_while_the_table_grows_and_after_it_was_closed() {
+        let mut strings = StringTable::default();
+        let text =
+            |number: u32| vec![b'x'; number as usize % 7].into_iter().chain(number.to_le_bytes()).collect::<Vec<_>>();
+        for round in 0..3 {
+            for number in 0..1000 {
+                assert_eq!(strings.id(&text(number)), number, "{round}");
+            }
+            strings.close();
+        }
+        assert_eq!((strings.id(b""), strings.id(b""), strings.len()), (1000, 1000, 1001));
+        assert!((0..1000).all(|number| strings.get(number) == text(number)));
+        assert!(strings.get(1000).is_empty() && strings.get(1001).is_empty());
     }
 }

@@ -1,12 +1,12 @@
 //! Both runs as trees of roles with common string numbers, and the pairs of roles that correspond.
 
 use super::names::{Chance, alike, leaf, shape};
-use super::run::{Did, FileUses, RoleImage, Run, RunRole, TOP, did};
+use super::run::{Did, RoleImage, Run, RunRole, TOP, did};
 use super::strings::StringTable;
+use super::uses::FileUses;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 
 /// The number of a node in its tree. 0 is above all.
@@ -161,14 +161,23 @@ fn substitute(text: &[u8], dirs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
+/// The numbers of a run's strings in the common table, with `dirs` replaced. An empty common table takes over the strings.
+fn renumbered(own: StringTable, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Vec<u32> {
+    let all = 0..u32::try_from(own.len()).unwrap_or(u32::MAX);
+    match (strings.len(), dirs) {
+        (0, []) => {
+            *strings = own;
+            all.collect()
+        }
+        (_, []) => all.map(|id| strings.id(own.get(id))).collect(),
+        _ => all.map(|id| strings.id(&substitute(own.get(id), dirs))).collect(),
+    }
+}
+
 impl Tree {
     /// The roles of a run, with `dirs` replaced.
-    pub(super) fn of(run: Run, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Tree {
-        let number = |text: &Arc<[u8]>| match dirs {
-            [] => strings.share(text),
-            _ => strings.id(&substitute(text, dirs)),
-        };
-        let common: Vec<u32> = run.strings.all().iter().map(number).collect();
+    pub(super) fn of(mut run: Run, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Tree {
+        let common = renumbered(std::mem::take(&mut run.strings), dirs, strings);
         let common = |id: u32| common.get(id as usize).copied().unwrap_or_default();
         let mut nodes = vec![RoleNode::default()];
         let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::new();

@@ -1,0 +1,66 @@
+//! The files that a role used.
+
+use super::run::Did;
+use rustc_hash::FxHashMap;
+
+/// Files by the numbers of their paths. Those of ended processes are a sorted list, which takes half of the memory of a table.
+#[derive(Debug, Default)]
+pub(super) struct FileUses {
+    settled: Vec<(u32, Did)>,
+    new: FxHashMap<u32, Did>,
+}
+
+impl FileUses {
+    pub(super) fn get_mut(&mut self, path: u32) -> Option<&mut Did> {
+        match self.settled.binary_search_by_key(&path, |(path, _)| *path) {
+            Ok(at) => self.settled.get_mut(at).map(|(_, did)| did),
+            Err(_) => self.new.get_mut(&path),
+        }
+    }
+
+    pub(super) fn insert(&mut self, path: u32, did: Did) {
+        self.new.insert(path, did);
+    }
+
+    /// Moves the new files to the sorted list, unless they are few compared with it. Returns how many it moved.
+    pub(super) fn settle(&mut self) -> usize {
+        if self.new.len() <= self.settled.len() / 8 {
+            return 0;
+        }
+        let new = std::mem::take(&mut self.new);
+        let count = new.len();
+        self.settled.reserve_exact(count);
+        self.settled.extend(new);
+        self.settled.sort_unstable_by_key(|(path, _)| *path);
+        count
+    }
+}
+
+impl IntoIterator for FileUses {
+    type Item = (u32, Did);
+    type IntoIter = std::iter::Chain<std::vec::IntoIter<(u32, Did)>, std::collections::hash_map::IntoIter<u32, Did>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.settled.into_iter().chain(self.new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_ended_and_living_processes_are_found() {
+        let mut uses = FileUses::default();
+        let did = |errno| Did { errno, ..Did::default() };
+        for (path, settled) in [(9, 1), (3, 1), (7, 1), (5, 1), (1, 1), (8, 1), (2, 1), (6, 1), (4, 0), (0, 2)] {
+            assert!(uses.get_mut(path).is_none());
+            uses.insert(path, did(1));
+            assert_eq!(uses.settle(), settled, "{path}");
+            uses.get_mut(path).expect("a file").add(did(path as u8 + 1));
+        }
+        let mut all: Vec<_> = uses.into_iter().collect();
+        all.sort_unstable_by_key(|(path, _)| *path);
+        assert_eq!(all, (0..10).map(|path| (path, did(1))).collect::<Vec<_>>());
+    }
+}
