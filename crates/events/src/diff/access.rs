@@ -1,6 +1,6 @@
 //! How both runs used a file that each found: reading, writing, creating it, and the mode of a new file.
 
-use super::run::{Did, HAS_MODE, did};
+use super::uses::{Did, HAS_MODE, did};
 
 const ACCESS: u8 = did::READS | did::WRITES;
 pub(super) const ORIGIN: u8 = did::CREATED | did::EXISTED;

@@ -2,10 +2,11 @@
 
 use super::access;
 use super::names::{Chance, alike, is_message, leaf, shape};
-use super::run::{Did, Gaps, did};
+use super::run::Gaps;
 use super::search::{Place, is_absent, searches};
 use super::strings::StringTable;
 use super::tree::{Alone, NodeId, Pair, RoleNode, Side, Tree, each, swapped, tokens};
+use super::uses::{Did, did};
 use crate::filter::Glob;
 use crate::limits;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};

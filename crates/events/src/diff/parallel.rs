@@ -2,7 +2,7 @@
 
 use super::access::ORIGIN;
 use super::compare::{Comparison, Difference, What};
-use super::run::did;
+use super::uses::did;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 impl Comparison<'_> {

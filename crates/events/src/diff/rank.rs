@@ -3,10 +3,10 @@
 use super::compare::{Comparison, Difference, Outcome, Rank, What};
 use super::created::{bits_of, files};
 use super::names::is_message;
-use super::run::did;
 use super::search::Place;
 use super::strings::StringTable;
 use super::tree::{NodeId, RoleNode, Side, Tree};
+use super::uses::did;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 
 use super::names::NameRules;
 use super::strings::StringTable;
-use super::uses::FileUses;
+use super::uses::{Did, FileUses, HAS_MODE, did};
 use crate::event::exec::Exec;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
@@ -28,55 +28,6 @@ const PASSING: [i32; 5] = [-4, -11, -6, -17, -26];
 
 /// `AT_FDCWD`.
 const HERE: i32 = -100;
-
-/// A role's use of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub(super) struct Did {
-    /// [`did`] bits.
-    pub(super) bits: u8,
-    /// The lowest error number; 0 for none.
-    pub(super) errno: u8,
-    /// The mode of a new file as passed, with [`HAS_MODE`]. Of several modes, all bits. 0 if none was passed.
-    pub(super) mode: u16,
-}
-
-/// A bit of [`Did::mode`]: a mode was passed.
-pub(super) const HAS_MODE: u16 = 1 << 15;
-
-/// Bits of [`Did`].
-pub(super) mod did {
-    /// It was opened or executed.
-    pub(in super::super) const FOUND: u8 = 1;
-    /// It was opened for writing.
-    pub(in super::super) const WROTE: u8 = 2;
-    /// It was created under a name that no file had.
-    pub(in super::super) const NEW: u8 = 4;
-    /// It was opened as a directory.
-    pub(in super::super) const DIRECTORY: u8 = 8;
-    /// The access mode permits to read it.
-    pub(in super::super) const READS: u8 = 16;
-    /// The access mode permits to write it.
-    pub(in super::super) const WRITES: u8 = 32;
-    /// An open created it.
-    pub(in super::super) const CREATED: u8 = 64;
-    /// An open that may create it found it.
-    pub(in super::super) const EXISTED: u8 = 128;
-}
-
-impl Did {
-    pub(super) fn add(&mut self, other: Did) {
-        self.bits |= other.bits;
-        self.mode |= other.mode;
-        self.errno = match (self.errno, other.errno) {
-            (0, errno) | (errno, 0) => errno,
-            (one, other) => one.min(other),
-        };
-    }
-
-    pub(super) fn has(self, bit: u8) -> bool {
-        self.bits & bit != 0
-    }
-}
 
 /// What the processes of a role run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

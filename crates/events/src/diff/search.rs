@@ -1,9 +1,9 @@
 //! Names that a process looked for in several directories: headers, libraries, modules.
 
 use super::names::leaf;
-use super::run::{Did, did};
 use super::strings::StringTable;
 use super::tree::each;
+use super::uses::{Did, did};
 use crate::limits;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use std::hash::BuildHasher;

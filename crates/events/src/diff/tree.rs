@@ -1,9 +1,9 @@
 //! Both runs as trees of roles with common string numbers, and the pairs of roles that correspond.
 
 use super::names::{Chance, alike, leaf, shape};
-use super::run::{Did, RoleImage, Run, RunRole, TOP, did};
+use super::run::{RoleImage, Run, RunRole, TOP};
 use super::strings::StringTable;
-use super::uses::FileUses;
+use super::uses::{Did, FileUses, did};
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{HashMap, HashSet, VecDeque};
