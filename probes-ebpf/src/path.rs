@@ -28,6 +28,8 @@ const _: () = assert!(further::MOST >= LEVELS);
 /// Levels that the program itself walks if the verifier walks through every iteration (before 6.9). The rest is left to
 /// [`walk_further`].
 const DEPTH: u32 = 16;
+/// The same for walks in a loop, whose iterations multiply.
+pub const DEPTH_FEW: u32 = 4;
 /// Bytes that must follow the last offset at which a name may start: a name of 255 bytes, its NUL, and the rest of a
 /// copied word.
 pub const NAME_SLACK: usize = 256 + 8;
@@ -209,6 +211,20 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     root: Place,
     top: u64,
 ) -> Names {
+    // SAFETY: as for `walk_by`.
+    unsafe { walk_by::<MASK, PREEMPTIBLE, DEPTH>(w, buf, start, from, root, top) }
+}
+
+/// [`walk`], of which the program itself walks `FIRST` levels.
+#[inline(always)]
+pub unsafe fn walk_by<const MASK: u64, const PREEMPTIBLE: bool, const FIRST: u32>(
+    w: *mut Walk,
+    buf: *mut u8,
+    start: u64,
+    from: Place,
+    root: Place,
+    top: u64,
+) -> Names {
     // SAFETY: `w` and `buf` are in one map value; the verifier checks every offset into them. Kernel addresses are read
     // by helper or through cast pointers, which yield zeros on a fault.
     unsafe {
@@ -227,7 +243,7 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
         set(&raw mut (*w).from_mnt, from.mnt);
         enter_mount(w, from.mnt);
         set(&raw mut (*w).turns, 0);
-        if !climb::<MASK>(w, buf) && konst!(MayGoto) == 0 {
+        if !climb::<MASK, FIRST>(w, buf) && konst!(MayGoto) == 0 {
             climb_further::<MASK, PREEMPTIBLE>(w, buf);
         }
         let marks = get(&raw const (*w).marks) as u8;
@@ -242,12 +258,12 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
 
 /// Walks to the end, or as far as the loop's iterations permit: then `false`.
 #[inline(always)]
-unsafe fn climb<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
+unsafe fn climb<const MASK: u64, const FIRST: u32>(w: *mut Walk, buf: *mut u8) -> bool {
     // SAFETY: `w` and `buf` are in map values; the verifier checks every offset into them.
     unsafe {
         let mut turn = 0;
         loop {
-            may_turn!(turn, DEPTH);
+            may_turn!(turn, FIRST);
             if !step::<MASK, false>(w, buf) {
                 return true;
             }

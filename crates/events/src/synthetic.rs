@@ -151,7 +151,7 @@ pub fn comm(name: &[u8]) -> [u8; COMM_LEN] {
 pub mod payload {
     use std::net::{IpAddr, SocketAddr};
     use tracetui_shared::id::{NsInum, Tgid};
-    use tracetui_shared::record::exec::ExecRecord;
+    use tracetui_shared::record::exec::{ExecRecord, STDIO, Stdio};
     use tracetui_shared::record::exit::{Cost, ExitRecord, fact};
     use tracetui_shared::record::fork::ForkRecord;
     use tracetui_shared::record::open::OpenRecord;
@@ -193,8 +193,19 @@ pub mod payload {
 
         /// The payload, with the other values of `record`.
         pub fn of(&self, record: ExecRecord) -> Vec<u8> {
+            self.parts(record, &[], &[])
+        }
+
+        /// The same, with stdin, stdout and stderr, and the components of their files.
+        pub fn with(&self, record: ExecRecord, mut stdio: [Stdio; STDIO], files: [&[u8]; STDIO]) -> Vec<u8> {
+            stdio.iter_mut().zip(files).for_each(|(of, names)| of.names_len = names.len() as u16);
+            self.parts(record, stdio.as_bytes(), &files.concat())
+        }
+
+        fn parts(&self, record: ExecRecord, stdio: &[u8], files: &[u8]) -> Vec<u8> {
             let Exec { filename, exe, cwd, argv, .. } = *self;
             let record = ExecRecord {
+                stdio_len: stdio.len() as u16,
                 filename_len: filename.len() as u16,
                 exe_len: exe.len() as u16,
                 cwd_len: cwd.len() as u16,
@@ -202,7 +213,7 @@ pub mod payload {
                 argv_total: record.argv_total.max(argv.len() as u32),
                 ..record
             };
-            [record.as_bytes(), filename, exe, cwd, argv].concat()
+            [record.as_bytes(), stdio, filename, exe, cwd, files, argv].concat()
         }
     }
 

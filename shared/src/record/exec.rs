@@ -14,8 +14,8 @@ pub const ARGV_CHUNK: u32 = 16 << 10;
 /// the event, so arguments or long paths are cut.
 pub const NO_ROOM: u8 = 16;
 
-/// Fixed part of `exec`. The variable parts are: filename, interp, names of `exe`, names of `cwd` (lengths below), then
-/// as much of argv as the first record holds.
+/// Fixed part of `exec`. The variable parts are: [`Stdio`] of stdin, stdout and stderr, filename, interp, names of `exe`,
+/// names of `cwd` (lengths below), names of the three, then as much of argv as the first record holds.
 ///
 /// Continuations ([`ExecChunk`]) carry the rest, up to `argv_len` or up to one that marks the end. A bookkeeping record
 /// has none: its `argv_len` is the length in the first record.
@@ -53,9 +53,56 @@ pub struct ExecRecord {
     pub argv_marks: u8,
     /// Bits of [`super::mark`] for `filename`. `NOT_COLLECTED` means that `interp` is not known.
     pub filename_marks: u8,
+    /// Bytes of the [`Stdio`]s: those of [`STDIO`], or 0.
+    pub stdio_len: u16,
+    /// Not used; 0.
+    pub reserved: [u16; 3],
 }
 
-const _: () = assert!(size_of::<ExecRecord>() == 40);
+const _: () = assert!(size_of::<ExecRecord>() == 48);
+
+/// Standard descriptors: stdin, stdout, stderr.
+pub const STDIO: usize = 3;
+
+/// An open file of a new program. Meaningless, except for `state`, unless it is [`stdio::OPEN`].
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Stdio {
+    /// `inode->i_ino`.
+    pub ino: u64,
+    /// `inode->i_rdev`: 12 bits of the major number, then 20 bits of the minor number.
+    pub device: u32,
+    /// `inode->i_mode`.
+    pub mode: u16,
+    /// The lower bits of `file->f_flags`: access mode and `O_APPEND`.
+    pub flags: u16,
+    /// Bytes of the names of `file->f_path`.
+    pub names_len: u16,
+    /// Bits of [`super::mark`] for the names.
+    pub names_marks: u8,
+    /// One of [`stdio`].
+    pub state: u8,
+    /// Of a socket: `sock->sk_family`; else 0.
+    pub family: u16,
+    /// Of an IP socket: the peer's port, or 0.
+    pub port: u16,
+    /// Of an IP socket: the peer's address. An IPv4 address has 4 bytes.
+    pub address: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Stdio>() == 40);
+
+/// The values of [`Stdio::state`].
+pub mod stdio {
+    /// Nothing looked at it.
+    pub const NOT_COLLECTED: u8 = 0;
+    /// The descriptor is closed.
+    pub const CLOSED: u8 = 1;
+    /// It is open.
+    pub const OPEN: u8 = 2;
+    /// It is the same open file as stdin; one more, as stdout.
+    pub const SAME: u8 = 3;
+}
 
 /// Fixed part of a continuation of `exec`; `len` argument bytes follow.
 #[repr(C)]

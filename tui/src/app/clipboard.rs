@@ -5,6 +5,7 @@ use super::screen::Screen;
 use super::views::View;
 use super::views::detail::Subject;
 use super::{App, Effect, Effects, copy, row};
+use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::event::EventContext;
 use tracetui_events::text::grouped;
@@ -51,10 +52,13 @@ impl App {
             _ if self.views.shown == View::Tree => self.views.tree.selected().and_then(|seen| match seen.tried {
                 // The row shows parts of the event. The copy has all of it.
                 Some(tried) => of_event(tried.failure.id),
-                None => copy::command_of(seen.process),
+                None => copy::command_of(seen.process).map(|command| command + seen.redirected),
             }),
             Some(Subject::Event(id)) => of_event(id),
-            Some(Subject::Process(_)) => self.subject_process().and_then(|process| copy::command_of(&process)),
+            Some(Subject::Process(_)) => self.subject_process().and_then(|process| {
+                let seen = self.views.tree.process(process.key).filter(|seen| Arc::ptr_eq(seen.process, &process));
+                Some(copy::command_of(&process)? + seen.map_or("", |seen| seen.redirected))
+            }),
             None => None,
         };
         self.screen.copy(command, "command", self.now)

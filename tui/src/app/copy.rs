@@ -1,10 +1,14 @@
 //! Copying: text for the terminal's clipboard (OSC 52), and commands quoted for a shell.
 
 use tracetui_events::event::describe::args;
+use tracetui_events::event::exec::Exec;
 use tracetui_events::event::process::Process;
+use tracetui_events::event::stdio::Type;
 use tracetui_events::event::{Body, EventContext};
 use tracetui_events::sink::ndjson::Json;
 use tracetui_events::text::{Charset, escaped, shell};
+use tracetui_shared::record::exec::STDIO;
+use tracetui_shared::record::mark;
 
 /// The maximum number of bytes that are copied: as base64, as much as terminals accept in a sequence (100,000 bytes).
 pub(crate) const MOST: usize = 74_994;
@@ -58,18 +62,43 @@ pub(crate) fn json(seen: &EventContext<'_>) -> String {
 /// The command of the event's process (exec: as passed), quoted for a shell. `None` if unknown.
 pub(crate) fn command(seen: &EventContext<'_>) -> Option<String> {
     let mut exe = Vec::new();
-    let area = match &seen.event.body {
+    match &seen.event.body {
         Body::Exec(exec) => {
             if exec.record.ret == 0 && exec.exe.absent().is_none() && !exec.exe.bytes.is_empty() {
                 exec.exe.write(&mut exe);
             } else {
                 exe.extend_from_slice(exec.filename);
             }
-            exec.argv
+            shell_words(exec.argv, &exe).map(|command| command + &redirections(exec))
         }
-        _ => return command_of(seen.process?),
-    };
-    shell_words(area, &exe)
+        _ => command_of(seen.process?),
+    }
+}
+
+/// The redirections of a program's stdin, stdout and stderr, each after a space, with the paths that the files have. Terminals, sockets
+/// and pipes without a name have none.
+pub(crate) fn redirections(exec: &Exec<'_>) -> String {
+    let (mut out, mut redirected) = (String::new(), [false; STDIO]);
+    for number in 0..STDIO {
+        let Some(of) = exec.descriptor(number) else { continue };
+        let again = of.same.filter(|same| redirected[*same]);
+        let path = of.path().filter(|path| path.absent().is_none() && path.marks & mark::PSEUDO == 0);
+        let operator = of.operator(number);
+        let word = match (of.kind(), again, path) {
+            (Type::Closed, ..) => format!("{}&-", ["<", ">", "2>"][number]),
+            (_, Some(same), _) => format!("{}>&{same}", if number == 1 { String::new() } else { number.to_string() }),
+            (Type::File | Type::Null | Type::Pipe | Type::Other, None, Some(path)) if of.same.is_none() => {
+                let mut bytes = Vec::new();
+                path.write(&mut bytes);
+                operator + &shell::word(&bytes)
+            }
+            _ => continue,
+        };
+        redirected[number] = true;
+        out.push(' ');
+        out.push_str(&word);
+    }
+    out
 }
 
 /// The command that a process runs. `None` if unknown.
@@ -97,6 +126,7 @@ fn shell_words(area: &[u8], exe: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracetui_events::event::Payload as _;
 
     fn check_command(area: &[u8], exe: &[u8], want: &str) {
         assert_eq!(shell_words(area, exe).as_deref(), Some(want));
@@ -131,5 +161,40 @@ mod tests {
         assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
         assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");
         assert_eq!(osc52(b"hel", Wrap::Tmux), b"\x1b]52;c;aGVs\x07\x1bPtmux;\x1b\x1b]52;c;aGVs\x07\x1b\\");
+    }
+
+    #[test]
+    fn redirections_are_those_of_a_shell() {
+        use tracetui_events::synthetic::payload;
+        use tracetui_shared::record::exec::{ExecRecord, Stdio, stdio};
+        const FILE: u32 = libc::S_IFREG | 0o644;
+        let opened = |mode: u32, flags: i32| Stdio {
+            state: stdio::OPEN,
+            mode: mode as u16,
+            flags: flags as u16,
+            ..Stdio::default()
+        };
+        let state = |state: u8| Stdio { state, ..Stdio::default() };
+        let of = |stdio, files| {
+            let made = payload::Exec { argv: b"x\0", ..payload::Exec::default() };
+            let payload = made.with(ExecRecord::default(), stdio, files);
+            redirections(&Exec::decode(&payload).expect("an exec"))
+        };
+        let (read, write, append) = (libc::O_RDONLY, libc::O_WRONLY, libc::O_WRONLY | libc::O_APPEND);
+        let file = |flags| opened(FILE, flags);
+        assert_eq!(
+            of([file(read), file(write), state(stdio::SAME + 1)], [b"in\0", b"a b\0tmp\0", b""]),
+            " </in >'/tmp/a b' 2>&1"
+        );
+        let null = Stdio { device: 1 << 20 | 3, ..opened(libc::S_IFCHR, libc::O_RDWR) };
+        assert_eq!(
+            of([null, state(stdio::SAME), file(append)], [b"null\0dev\0", b"", b"log\0"]),
+            " <>/dev/null >&0 2>>/log"
+        );
+        let tty = Stdio { device: 136 << 20, ..opened(libc::S_IFCHR, libc::O_RDWR) };
+        let pipe = Stdio { names_marks: mark::PSEUDO, ..opened(libc::S_IFIFO, write) };
+        assert_eq!(of([tty, pipe, state(stdio::SAME)], [b"0\0pts\0dev\0", b"", b""]), "");
+        assert_eq!(of([state(stdio::CLOSED); 3], [b""; 3]), " <&- >&- 2>&-");
+        assert_eq!(of([state(stdio::NOT_COLLECTED); 3], [b""; 3]), "");
     }
 }

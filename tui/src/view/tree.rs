@@ -138,9 +138,11 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     let mut remarks = remarks(row, seen, room / 2, app, theme);
     let width_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.width() + 2).sum::<usize>();
     let whole: usize = command.iter().map(Piece::width).sum();
-    // The least important part is shown only if nothing is cut for it.
-    let orphan = orphan(row, seen, app, theme).filter(|text| whole + width_of(&remarks) + text.width() + 2 <= room);
-    remarks.extend(orphan);
+    // The least important parts are shown only if nothing is cut for them.
+    let left = |remarks: &[Piece]| room.saturating_sub(whole + width_of(remarks) + 2);
+    remarks.extend(orphan(row, seen, app, theme).filter(|text| text.width() <= left(&remarks)));
+    let joined = joined(seen, left(&remarks), app, theme);
+    joined.into_iter().for_each(|piece| remarks.insert(0, piece));
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));
     let mut parts = fitted(scrolled(command, cells, 0, theme), cells, false, theme);
     if let Some(pattern) = found.filter(|pattern| pattern.is_match(&cell.raw)) {
@@ -255,6 +257,19 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
         remarks.push(Piece::new(format!("({} hidden{failed})", row.below), style));
     }
     remarks
+}
+
+/// The fewest cells for the next process of a pipeline.
+const JOINED: usize = 6;
+
+/// The next process of a pipeline: `┃ tee build.log`.
+fn joined(seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Option<Piece> {
+    let next = app.views.tree.next_in_pipeline(seen).filter(|_| room >= JOINED)?;
+    let mut cell = Cell::default();
+    columns::command(&next, &mut cell);
+    let bar = if theme.charset == Charset::Utf8 { "┃" } else { "|" };
+    let text = format!("{bar} {}", text::value_in(&cell.raw, theme.charset, room));
+    Some(Piece::new(text::cut(&text, room, theme.charset), theme.quiet()))
 }
 
 /// The note that the parent of a process is unknown.

@@ -53,6 +53,7 @@ mod rotation;
 #[path = "../schema/mod.rs"]
 mod schema;
 mod stacks;
+mod stdio;
 mod storm;
 mod stream;
 mod symbols;

@@ -10,7 +10,7 @@ use crate::frame::host::Container;
 use crate::text::time;
 use std::borrow::Cow;
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The reason why a value is missing or incomplete. In JSON: `<field>_why`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -90,6 +90,8 @@ pub enum Value<'a> {
     /// A device as the kernel numbers it: `major:minor`.
     Device(u32),
     Ip(IpAddr),
+    /// An address and a port: `10.0.0.7:443`, `[::1]:443`.
+    Peer(SocketAddr),
     /// Nanoseconds since 1970-01-01 UTC.
     Time(i128),
     Words(Words),
@@ -132,6 +134,7 @@ impl<'a> Value<'a> {
             Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),
             Value::Device(number) => out.extend_from_slice(device(*number).as_bytes()),
             Value::Ip(address) => _ = write!(out, "{address}"),
+            Value::Peer(peer) => _ = write!(out, "{peer}"),
             Value::Time(ns) => time::rfc3339(*ns, &mut out),
             Value::Words(words) => out.extend_from_slice(words.collect::<Vec<_>>().join(",").as_bytes()),
             Value::Stack(stack) => {

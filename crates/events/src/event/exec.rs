@@ -5,7 +5,8 @@ use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
-use super::{Components, EventContext, Payload, Sections, exec};
+use super::stdio::{STDERR, STDIN, STDOUT};
+use super::{Components, EventContext, Payload, Sections, exec, stdio};
 use crate::text::paint::Look;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
@@ -20,21 +21,25 @@ pub struct Exec<'a> {
     pub interp: &'a [u8],
     pub exe: Components<'a>,
     pub cwd: Components<'a>,
+    /// The records of stdin, stdout and stderr, and the names of their files.
+    pub(super) stdio: [&'a [u8]; 2],
     /// The arguments, each followed by NUL.
     pub argv: &'a [u8],
 }
 
 // A record that grows may have a new text: redact it too, then change its size here.
-const _: () = assert!(size_of::<ExecRecord>() == 40);
+const _: () = assert!(size_of::<ExecRecord>() == 48);
 
 impl<'a> Payload<'a> for Exec<'a> {
     fn decode(payload: &'a [u8]) -> Option<Exec<'a>> {
         let (record, mut parts) = Sections::fixed::<ExecRecord>(payload)?;
+        let stdio = parts.next(record.stdio_len.into())?;
         let filename = parts.next(record.filename_len.into())?;
         let interp = parts.next(record.interp_len.into())?;
         let exe = Components::new(parts.next(record.exe_len.into())?, record.exe_marks);
         let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
-        Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
+        let stdio = [stdio, parts.next(stdio::names_len(stdio))?];
+        Some(Exec { record, filename, interp, exe, cwd, stdio, argv: parts.rest() })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {
@@ -52,10 +57,12 @@ impl<'a> Payload<'a> for Exec<'a> {
     fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
         let exec = Exec::decode(payload)?;
         let (record, mut parts) = Sections::fixed::<ExecRecord>(payload)?;
+        parts.next(record.stdio_len.into())?;
         let filename = short(with.of(parts.next(record.filename_len.into())?));
         let interp = short(with.of(parts.next(record.interp_len.into())?));
         let exe = with.names_in(parts.next(record.exe_len.into())?, exec.exe);
         let cwd = with.names_in(parts.next(record.cwd_len.into())?, exec.cwd);
+        let (stdio, files) = stdio::redacted(exec.stdio, with);
         let mut argv = exec.argv.to_vec();
         with.text(&mut argv);
         let resized = |length: u32| length.wrapping_sub(exec.argv.len() as u32).wrapping_add(argv.len() as u32);
@@ -68,7 +75,7 @@ impl<'a> Payload<'a> for Exec<'a> {
             cwd_len: cwd.len() as u16,
             ..record
         };
-        Some([record.as_bytes(), &filename, &interp, &exe, &cwd, &argv].concat())
+        Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &argv].concat())
     }
 
     fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
@@ -250,5 +257,8 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("egid", Shape::Group, "The effective group id after the exec: cred->egid.", |s| {
         exec(s, |e| Value::Uint(e.record.egid.into()))
     }),
+    STDIN,
+    STDOUT,
+    STDERR,
     STACK,
 ];

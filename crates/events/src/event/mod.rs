@@ -21,6 +21,7 @@ pub mod process;
 pub mod redact;
 pub mod request;
 pub mod stack;
+pub mod stdio;
 pub mod tcp;
 pub(crate) mod words;
 

@@ -5,6 +5,7 @@
 
 use crate::account::Streams;
 use crate::budget::Budget;
+use crate::event::stdio::names_len;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use rustc_hash::FxHashMap;
@@ -189,11 +190,13 @@ impl Waiting {
         let with_stack = frame.header.has(flag::STACK);
         let payload = if with_stack { stack::split(frame.payload)?.0 } else { frame.payload };
         let after = frame.payload.get(payload.len()..).unwrap_or_default();
-        let (record, _) = ExecRecord::read_from_prefix(payload).ok()?;
+        let (record, rest) = ExecRecord::read_from_prefix(payload).ok()?;
         let texts = usize::from(record.filename_len)
             + usize::from(record.interp_len)
             + usize::from(record.exe_len)
-            + usize::from(record.cwd_len);
+            + usize::from(record.cwd_len)
+            + usize::from(record.stdio_len)
+            + names_len(rest.get(..record.stdio_len.into())?);
         let have = payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;
         let missing = record.argv_len.checked_sub(have).filter(|missing| *missing > 0)?;

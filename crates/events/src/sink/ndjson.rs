@@ -244,6 +244,7 @@ impl Values {
                 self.text(name, out, |out| out.extend_from_slice(describe::device(number).as_bytes()))
             }
             Value::Ip(address) => self.text(name, out, |out| _ = write!(out, "{address}")),
+            Value::Peer(peer) => self.text(name, out, |out| _ = write!(out, "{peer}")),
             Value::Time(ns) => {
                 out.push(b'"');
                 self.time.write(ns, out);
@@ -462,7 +463,7 @@ mod tests {
         check_line(
             Kind::Exec,
             &sample::execed(b"cc\0-O2\0\0main.c\0"),
-            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001"#,
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001,"stdin":null,"stdin_why":"not_collected","stdout":null,"stdout_why":"not_collected","stderr":null,"stderr_why":"not_collected""#,
         );
         check_line(
             Kind::Exit,

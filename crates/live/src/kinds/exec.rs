@@ -4,15 +4,17 @@ use super::*;
 
 pub(super) const FIELDS: &[Field] = &[TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
 const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
+/// The fields of stdin, stdout and stderr. Peers of sockets are optional.
+const STDIO: &[Field] = &[DentryInode, InodeMode, InodeIno, InodeRdev];
 const STARTED: &str = "successful execs";
 /// What a trace lacks without the programs at the end of system calls.
 pub(super) const WHAT: &str = "failed execs";
 const STARTED_BTF: Probe =
-    Probe::new(Slot::ExecBtf, Btf(&["sched_process_exec"]), &[HEADER, WALK, FIELDS, BPRM], &[STARTED]);
+    Probe::new(Slot::ExecBtf, Btf(&["sched_process_exec"]), &[HEADER, WALK, FILES, FIELDS, BPRM, STDIO], &[STARTED]);
 const STARTED_TP: Probe = Probe::new(
     Slot::ExecTp,
     Classic("sched", |_| &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
-    &[HEADER, WALK, FIELDS],
+    &[HEADER, WALK, FILES, FIELDS, STDIO],
     &[STARTED],
 );
 

@@ -2,7 +2,7 @@
 
 use super::{
     ARGV_FEW, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large,
-    measure, names, send,
+    measure, names, send, stdio,
 };
 use crate::arch::read_passed;
 use crate::call::{self, Call};
@@ -82,13 +82,15 @@ unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &
         let Some(event) = Event::of_call(slot, &who, call) else { return };
         let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
-        let record = &raw mut (*s).frame.record;
+        let record = &raw mut (*s).frame.record.exec;
         measure(s, &event);
         (*record).ret = call.ret as i32;
         (*record).old_tid = 0;
         (*record).euid = ld(who.cred, field::CredEuid);
         (*record).egid = ld(who.cred, field::CredEgid);
         (*record).interp_len = 0;
+        (*record).stdio_len = stdio::BYTES;
+        stdio::clear_all(s);
         set(&raw mut (*s).off, 0);
         let fs: u64 = ld(call.task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(call.task));
@@ -124,7 +126,7 @@ unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
     // SAFETY: `s` is this CPU's element of this program's own map, and `STRING_MAX` bytes follow any masked offset in
     // `buf`. User memory is read by helper.
     unsafe {
-        let record = &raw mut (*s).frame.record;
+        let record = &raw mut (*s).frame.record.exec;
         let word = (&raw mut (*s).word).cast::<u8>();
         read_passed::<1>(word, 1, asked.path);
         let first = get(word);
@@ -201,7 +203,7 @@ unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bo
     // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
     // `buf`.
     unsafe {
-        let record = &raw mut (*s).frame.record;
+        let record = &raw mut (*s).frame.record.exec;
         (*record).argv_marks = mark::CUT;
         set(&raw mut (*s).pointer, argv);
         set(&raw mut (*s).count, 0);
@@ -278,7 +280,7 @@ fn take_more(scratch: &Array<ExecScratch>) -> bool {
 unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
     // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper.
     unsafe {
-        let record = &raw mut (*s).frame.record;
+        let record = &raw mut (*s).frame.record.exec;
         let at = get(&raw const (*s).pointer);
         let count = get(&raw const (*s).count);
         let size = if narrow { 4 } else { 8 };

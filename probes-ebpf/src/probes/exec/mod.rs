@@ -16,11 +16,12 @@ use failed::failed_exec;
 use started::{Exec, emit};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ExecChunk, ExecRecord, NO_ROOM, STDIO, Stdio};
 use tracetui_shared::record::{mark, stack};
 
 mod failed;
 mod started;
+mod stdio;
 
 /// Limit of filename and of interp in bytes, each with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 const STRING_MAX: u64 = 4096;
@@ -31,16 +32,25 @@ const _: () = assert!(2 * STRING_MAX + 2 * path::NAMES_MAX <= MASK + 1);
 
 /// Bytes of the largest first record.
 const LARGEST: u64 = FIXED + MASK + 1 + ARGV_FIRST as u64;
-const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
+const FIXED: u64 = size_of::<Frame<Fixed>>() as u64;
 /// Limit in bytes of each string and path in a small record. [`ARGV_FEW`] is the limit of the arguments.
 const FEW: u64 = 256;
-const ARGV_FEW: u64 = 512;
-const _: () = assert!(FIXED + 4 * FEW + ARGV_FEW + stack::ROOM as u64 <= SMALL);
+const ARGV_FEW: u64 = 320;
+/// Limit in bytes of the paths of stdin, stdout and stderr together in a small record.
+const STDIO_FEW: u64 = 104;
+const _: () = assert!(FIXED + 4 * FEW + STDIO_FEW + ARGV_FEW + stack::ROOM as u64 <= SMALL);
+
+/// The parts of the first record that always have the same length.
+#[repr(C)]
+pub struct Fixed {
+    exec: ExecRecord,
+    stdio: [Stdio; STDIO],
+}
 
 /// The buffers in which an `exec` record is assembled.
 #[repr(C)]
 pub struct ExecScratch {
-    frame: Frame<ExecRecord>,
+    frame: Frame<Fixed>,
     buf: [u8; MASK as usize + 1 + ARGV_FIRST as usize + NAME_SLACK + stack::ROOM],
     walk: Walk,
     chunk: Frame<ExecChunk>,
@@ -66,6 +76,9 @@ pub struct ExecScratch {
     more: u64,
     /// A pointer, or a byte, of the caller's memory.
     word: u64,
+    /// The next descriptor, and the files of those before it.
+    fd: u64,
+    files: [u64; STDIO],
 }
 
 per_cpu! {
@@ -206,7 +219,7 @@ unsafe fn send(s: *mut ExecScratch, event: &Event, len: u64, cut: bool) -> bool 
     // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let short = cut && !large(s);
-        (*s).frame.record.argv_marks |= if short { NO_ROOM } else { 0 };
+        (*s).frame.record.exec.argv_marks |= if short { NO_ROOM } else { 0 };
         let sent = event.send_if((&raw mut (*s).frame).cast(), len, LARGEST, || large(s));
         if sent && short {
             event.count_cut_short();
@@ -220,8 +233,10 @@ unsafe fn send(s: *mut ExecScratch, event: &Event, len: u64, cut: bool) -> bool 
 unsafe fn any_cut(s: *mut ExecScratch) -> bool {
     // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
-        let record = &raw const (*s).frame.record;
-        ((*record).filename_marks | (*record).exe_marks | (*record).cwd_marks) & mark::CUT != 0
+        let record = &raw const (*s).frame.record.exec;
+        let of = &raw const (*s).frame.record.stdio;
+        let stdio = (*of)[0].names_marks | (*of)[1].names_marks | (*of)[2].names_marks;
+        ((*record).filename_marks | (*record).exe_marks | (*record).cwd_marks | stdio) & mark::CUT != 0
     }
 }
 

@@ -1,6 +1,6 @@
 //! Programs that were started.
 
-use super::{ARGV_FEW, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send};
+use super::{ARGV_FEW, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send, stdio};
 use crate::emit::{Event, Frame, copy_header, is_bookkeeping};
 use crate::path;
 use crate::read::{at_most, get, ld, may_turn, rd, read_kernel_str, read_user, set};
@@ -36,9 +36,10 @@ pub(super) unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec)
         let Some(s) = event.place(scratch) else { return };
         let header = &raw mut (*s).frame.header;
         event.head(header, &who);
-        let record = &raw mut (*s).frame.record;
+        let record = &raw mut (*s).frame.record.exec;
         measure(s, &event);
         (*record).ret = 0;
+        (*record).stdio_len = stdio::BYTES;
         (*record).argc = exec.argc;
         (*record).old_tid = if exec.old_tid != who.tgid { exec.old_tid } else { 0 };
         (*record).euid = ld(who.cred, field::CredEuid);
@@ -85,17 +86,18 @@ unsafe fn string(s: *mut ExecScratch, from: u64) -> (u16, u8) {
     }
 }
 
-/// Appends the names of the program's file (`exe`) and of the working directory.
+/// Appends the names of the program's file (`exe`), of the working directory, and of stdin, stdout and stderr.
 #[inline(always)]
 unsafe fn paths(s: *mut ExecScratch, task: u64) {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
     // program's own map.
     unsafe {
-        let record = &raw mut (*s).frame.record;
+        let record = &raw mut (*s).frame.record.exec;
         let fs: u64 = ld(task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(task));
         ((*record).exe_len, (*record).exe_marks) = names(s, exe_of(s, task), root, top);
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
+        stdio::descriptors(s, task, root, top);
     }
 }
 
@@ -105,7 +107,7 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of this
     // program's own map, and `ARGV_FIRST` bytes follow any masked offset in `buf`.
     unsafe {
-        let record = &raw mut (*s).frame.record;
+        let record = &raw mut (*s).frame.record.exec;
         let mm: u64 = ld(task, field::TaskMm);
         let from: u64 = ld(mm, field::MmArgStart);
         let total = ld::<u64>(mm, field::MmArgEnd).wrapping_sub(from);

@@ -19,7 +19,7 @@
 mod call;
 mod conn;
 mod list;
-mod sock;
+pub mod sock;
 mod state;
 pub mod uring;
 

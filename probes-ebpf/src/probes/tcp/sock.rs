@@ -85,6 +85,31 @@ pub unsafe fn has_peer(sk: u64) -> bool {
     unsafe { any::<u16>(sk, field::SkDport) != 0 && state_of(sk) != state::LISTEN }
 }
 
+/// The peer's address and port of an IP socket; zeros for other sockets and without a peer.
+#[inline(always)]
+pub unsafe fn peer(sk: u64) -> ([u64; 2], u16) {
+    // SAFETY: as for `of_file`.
+    unsafe {
+        if !is_inet(sk) || !has_peer(sk) {
+            return ([0; 2], 0);
+        }
+        (remote(sk), any::<u16>(sk, field::SkDport).swap_bytes())
+    }
+}
+
+/// The peer's address of an IP socket.
+#[inline(always)]
+unsafe fn remote(sk: u64) -> [u64; 2] {
+    // SAFETY: as for `of_file`.
+    unsafe {
+        if any::<u16>(sk, field::SkFamily) == AF_INET6 && has(field::SkDaddr6) {
+            [any_word::<0>(sk, field::SkDaddr6), any_word::<1>(sk, field::SkDaddr6)]
+        } else {
+            [u64::from(any::<u32>(sk, field::SkDaddr)), 0]
+        }
+    }
+}
+
 /// Whether a socket has these ports.
 #[inline(always)]
 pub unsafe fn has_ports(sk: u64, record: *const TcpRecord) -> bool {

@@ -5,6 +5,7 @@
 pub(crate) mod columns;
 mod node;
 mod nodes;
+mod pipes;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};
 use crate::app::branch::{Branch, connect};

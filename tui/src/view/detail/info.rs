@@ -5,13 +5,16 @@ use crate::app::keymap::Action;
 use crate::app::pane::Family;
 use crate::app::row::{TimeBase, TimeMode};
 use crate::app::views::detail::{Size, Subject};
+use crate::app::views::tree::Seen;
 use crate::view::{clock, duration, gap, loss};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use tracetui_events::enrich::process::ProcessEntry;
 use tracetui_events::event::describe::{Value, args};
+use tracetui_events::event::exec::Exec;
 use tracetui_events::event::lost::Lost;
-use tracetui_events::event::process::Process;
+use tracetui_events::event::process::{Process, ProcessKey};
+use tracetui_events::event::stdio::Descriptor;
 use tracetui_events::event::{Body, Components, EventContext, Payload as _, Tables as _, lost};
 use tracetui_events::limits;
 use tracetui_events::search::Searched;
@@ -19,6 +22,10 @@ use tracetui_events::store::{Id, Stored};
 use tracetui_events::text::{Charset, counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
+use tracetui_shared::record::exec::STDIO;
+
+/// The names of the standard descriptors.
+const NAMES: [&str; STDIO] = ["stdin", "stdout", "stderr"];
 
 impl Page<'_> {
     pub(super) fn info(&self, subject: Subject) -> Listed {
@@ -121,6 +128,7 @@ impl Page<'_> {
                     }
                 };
                 lines.extend(self.args(exec.argv, &note));
+                lines.extend(self.stdio(exec));
             }
             Body::Open(open) => {
                 let (name, path) = match failed {
@@ -162,6 +170,45 @@ impl Page<'_> {
         }
         lines.extend(self.evicted(id));
         lines
+    }
+
+    /// stdin, stdout and stderr of a new program.
+    fn stdio(&self, exec: &Exec<'_>) -> Vec<Line<'static>> {
+        let known: Vec<_> = (0..STDIO).filter_map(|number| Some((number, exec.descriptor(number)?))).collect();
+        let pairs: Vec<_> = match known.as_slice() {
+            [(_, all), (_, out), (_, err)] if [out.same, err.same] == [Some(0); 2] => {
+                vec![("stdio", self.descriptor(0, all), Style::new())]
+            }
+            known => known.iter().map(|(at, of)| (NAMES[*at], self.descriptor(*at, of), Style::new())).collect(),
+        };
+        self.pairs(&pairs)
+    }
+
+    /// The file of a descriptor, and the process at the other end of a pipe.
+    fn descriptor(&self, number: usize, of: &Descriptor<'_>) -> String {
+        if let Some(same) = of.same.filter(|_| number > 0) {
+            return format!("same as {}", NAMES[same]);
+        }
+        let mut path = Vec::new();
+        of.path().into_iter().for_each(|names| names.write(&mut path));
+        match (of.kind(), of.ino(), of.peer()) {
+            _ if !path.is_empty() => safe(&path, self.theme),
+            (_, _, Some(peer)) => format!("socket {peer}"),
+            (kind, Some(ino), _) => {
+                let other = of.pipe().and_then(|pipe| self.app.views.tree.at_pipe(pipe, number == 0));
+                let other = other.filter(|other| Some(other.process.key) != self.key());
+                let way = if number == 0 { "from" } else { "to" };
+                let name = |other: &Seen<'_>| safe(&other.process.comm, self.theme);
+                let other = other.map(|other| format!(" {way} {}[{}]", name(&other), other.process.key.tgid.0));
+                other.map_or_else(|| format!("{}:[{ino}]", kind.word()), |other| format!("{}{other}", kind.word()))
+            }
+            (kind, ..) => kind.word().to_owned(),
+        }
+    }
+
+    /// The process of the page.
+    fn key(&self) -> Option<ProcessKey> {
+        self.app.subject_process().map(|process| process.key)
     }
 
     /// What was lost, why, when, and the remedy.

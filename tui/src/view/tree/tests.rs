@@ -583,3 +583,66 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
         assert_eq!(order(&mut app), sorted);
     }
 }
+
+/// A program between two pipes; 0 is the terminal.
+fn piped(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str], pipes: [u64; 2]) {
+    use tracetui_events::synthetic::payload::Exec;
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::exec::{Stdio, stdio};
+    use tracetui_shared::record::mark;
+    let of = |ino: u64| Stdio {
+        state: stdio::OPEN,
+        mode: if ino == 0 { libc::S_IFCHR } else { libc::S_IFIFO } as u16,
+        device: 136 << 20,
+        ino,
+        names_marks: if ino == 0 { 0 } else { mark::PSEUDO },
+        ..Stdio::default()
+    };
+    made.fork(parent.0, parent.1, pid);
+    made.like.ppid.0 = parent.0;
+    let area: Vec<u8> = argv.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat()).collect();
+    let tty: &[u8] = b"3\0pts\0dev\0";
+    let files = pipes.map(|ino| if ino == 0 { tty } else { b"" });
+    let exec = Exec { filename: argv[0].as_bytes(), argv: &area, ..Exec::default() };
+    let stdio = [of(pipes[0]), of(pipes[1]), of(0)];
+    let record = ExecRecord { argc: argv.len() as u32, ..ExecRecord::default() };
+    made.event(Slot::ExecBtf, pid, argv[0], &exec.with(record, stdio, [files[0], files[1], tty]));
+}
+
+#[test]
+fn a_pipeline_is_joined_at_its_pipes() {
+    let mut made = Maker::default();
+    made.like.ppid.0 = 1;
+    made.exec(100, "bash", &["bash"], 0);
+    piped(&mut made, (100, "bash"), 101, &["make", "-j8"], [0, 7]);
+    // It inherits the pipe.
+    piped(&mut made, (101, "make"), 102, &["cc"], [0, 7]);
+    made.like.ppid.0 = 100;
+    piped(&mut made, (100, "bash"), 103, &["grep", "error"], [7, 8]);
+    piped(&mut made, (100, "bash"), 104, &["tee", "build.log"], [8, 0]);
+    // Nobody known reads it.
+    piped(&mut made, (100, "bash"), 105, &["yes"], [0, 9]);
+    let mut app = tree(80, 24, &mut made);
+    let joined = |app: &mut App| -> Vec<String> {
+        rows(app)
+            .iter()
+            .map(|row| row.split_once(" 0 ").map_or(row.as_str(), |(_, rest)| rest).trim().to_owned())
+            .collect()
+    };
+    let all = joined(&mut app);
+    let want = [
+        "v bash  (parent unknown)",
+        "├ v make -j8  ┃ grep error",
+        "│ └ - cc",
+        "├ - grep error  ┃ tee build.log",
+        "├ - tee build.log",
+        "└ - yes",
+    ];
+    for (row, want) in all.iter().zip(want) {
+        assert!(row.ends_with(want), "{row:?} {want:?}");
+    }
+    // The reader executes another program with the terminal as its stdin.
+    made.exec(103, "grep", &["grep"], 0);
+    feed(&mut app, &mut made);
+    assert!(joined(&mut app)[1].ends_with("make -j8"), "{:?}", joined(&mut app));
+}

@@ -317,7 +317,8 @@ impl Row<'_> {
             | Value::Addr(_)
             | Value::Tag(_)
             | Value::Device(_)
-            | Value::Ip(_) => {
+            | Value::Ip(_)
+            | Value::Peer(_) => {
                 self.text(step.column, step.hex, &value.text().unwrap_or_default());
             }
             Value::Path(path) => self.put_together(step, |out| path.write(out)),

@@ -1,5 +1,6 @@
 //! A process of the tree, its counts and its links.
 
+use super::pipes::Pipes;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
 use tracetui_events::event::exit::{Ended, Exit};
@@ -98,6 +99,9 @@ pub(super) struct Node {
     pub end: Option<End>,
     /// The last failed exec, if no exec succeeded after it.
     pub tried: Option<Tried>,
+    pub pipes: Pipes,
+    /// See [`Seen::redirected`].
+    pub redirected: Box<str>,
     /// See [`Seen::cause`].
     pub cause: Option<Failure>,
     /// See [`Seen::from`]. While the process runs: its last child that failed and the time, unless it has started another child since.
@@ -113,6 +117,7 @@ const NODE: usize = 2 * size_of::<Option<Node>>()
     + 5 * size_of::<(ProcessKey, Place)>()
     + 3 * size_of::<ProcessKey>()
     + 2 * size_of::<(ProcessKey, Counts)>()
+    + 4 * size_of::<(u64, ProcessKey)>()
     + 256
     + 2 * size_of::<Process>();
 
@@ -130,6 +135,8 @@ impl Node {
             counts: Counts::default(),
             end: None,
             tried: None,
+            pipes: Pipes::default(),
+            redirected: Box::default(),
             cause: None,
             from: None,
             cgroup: CgroupId(0),
@@ -145,7 +152,7 @@ impl Node {
     pub(super) fn bytes(&self) -> usize {
         let before = self.before.as_ref().map_or(0, |(_, process)| texts(process));
         let tried = self.tried.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
-        NODE + texts(&self.process) + before + tried
+        NODE + texts(&self.process) + before + tried + self.redirected.len()
     }
 }
 
@@ -198,6 +205,8 @@ pub(crate) struct Seen<'a> {
     pub end: Option<End>,
     /// The last failed exec, if no exec succeeded after it.
     pub tried: Option<&'a Tried>,
+    /// The redirections of its program's stdin, stdout and stderr as a shell writes them, each after a space.
+    pub redirected: &'a str,
     /// The failed call that made the process exit.
     pub cause: Option<Failure>,
     /// The child that failed before the process exited with a code other than 0. `None` if something failed after that child.

@@ -3,6 +3,8 @@
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
 use super::node::{Counts, End, Flags, Links, NONE, Node, Place, Seen, Tried, some};
+use super::pipes::{Ends, Pipes};
+use crate::app::copy::redirections;
 use crate::app::views::state::Moment;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -57,6 +59,7 @@ pub(crate) struct Nodes {
     ended: [VecDeque<ProcessKey>; 2],
     bytes: usize,
     bound: usize,
+    pub(super) ends: Ends,
     /// The number of processes removed or never added.
     pub left_out: u64,
     /// The time that the trace has reached.
@@ -79,6 +82,7 @@ impl Nodes {
             ended: Default::default(),
             bytes: 0,
             bound: budget.share(limits::TREE_SHARE),
+            ends: Ends::default(),
             left_out: 0,
             last: BootNanos(0),
             travel: None,
@@ -177,9 +181,9 @@ impl Nodes {
     pub(super) fn seen(&self, at: Place, moment: Option<Moment>) -> Option<Seen<'_>> {
         let node = self.get(at).filter(|node| moment.is_none_or(|moment| node.started(moment)))?;
         let known = |failure: &Failure| moment.is_none_or(|moment| failure.id < moment.until);
-        let process = match (&node.before, moment) {
-            (Some((exec, before)), Some(moment)) if *exec > moment.time => before,
-            _ => &node.process,
+        let (process, redirected) = match (&node.before, moment) {
+            (Some((exec, before)), Some(moment)) if *exec > moment.time => (before, ""),
+            _ => (&node.process, &*node.redirected),
         };
         let after = self.travel.as_ref().and_then(|travel| travel.after.get(&node.process.key));
         let end = node.end.filter(|end| moment.is_none_or(|moment| end.time <= moment.time));
@@ -188,6 +192,7 @@ impl Nodes {
             counts: after.filter(|_| moment.is_some()).map_or(node.counts, |after| node.counts.without(*after)),
             end,
             tried: node.tried.as_ref().filter(|tried| known(&tried.failure)),
+            redirected,
             cause: node.cause.filter(|_| end.is_some()),
             from: node.from.filter(|_| end.is_some_and(End::is_error)).map(|(child, _)| child),
             cgroup: node.cgroup,
@@ -224,13 +229,18 @@ impl Nodes {
                 self.changed(at, |node| node.tried = Some(tried));
                 self.flag(at);
             }
-            Body::Exec(_) => {
-                let (time, process) = (header.time, Arc::clone(process));
+            Body::Exec(exec) => {
+                let (time, key, process) = (header.time, process.key, Arc::clone(process));
+                let (pipes, redirected) = (Pipes::of(exec), redirections(exec));
+                self.ends.remove(node.pipes, key);
                 self.changed(at, |node| {
                     let before = std::mem::replace(&mut node.process, process);
                     node.before = Some((time, before));
                     node.tried = None;
+                    node.pipes = pipes;
+                    node.redirected = redirected.into();
                 });
+                self.ends.add(pipes, key);
                 self.flag(at);
             }
             Body::Exit(exit) => {
@@ -484,6 +494,7 @@ impl Nodes {
         let Some(at) = self.places.remove(&key) else { return false };
         let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::take) else { return false };
         self.bytes = self.bytes.saturating_sub(node.bytes());
+        self.ends.remove(node.pipes, key);
         if self.current.get(&key.tgid) == Some(&at) {
             self.current.remove(&key.tgid);
         }

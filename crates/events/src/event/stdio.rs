@@ -1,0 +1,309 @@
+//! stdin, stdout and stderr of a new program.
+
+use super::describe::{Field, Shape, Value, Why, props};
+use super::exec::Exec;
+use super::redact::Redact;
+use super::{Components, EventContext, exec};
+use libc::{AF_INET, AF_INET6, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tracetui_shared::record::exec::{STDIO, Stdio, stdio};
+use tracetui_shared::record::mark;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The type of the file behind a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Type {
+    File,
+    Pipe,
+    Tty,
+    Socket,
+    /// `/dev/null`, whatever its path.
+    Null,
+    Closed,
+    /// A directory, a device, or a file that is only a descriptor.
+    Other,
+}
+
+impl Type {
+    /// The words of the field `type`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Type::File => "file",
+            Type::Pipe => "pipe",
+            Type::Tty => "tty",
+            Type::Socket => "socket",
+            Type::Null => "null",
+            Type::Closed => "closed",
+            Type::Other => "other",
+        }
+    }
+}
+
+/// A descriptor of a new program.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptor<'a> {
+    record: Stdio,
+    names: Components<'a>,
+    /// The lower descriptor that is the same open file.
+    pub same: Option<usize>,
+}
+
+/// The records of the standard descriptors; none in recordings of earlier versions.
+fn records(bytes: &[u8]) -> Option<[Stdio; STDIO]> {
+    FromBytes::read_from_prefix(bytes).ok().map(|(records, _)| records)
+}
+
+/// The bytes of the names that these records state.
+pub(crate) fn names_len(bytes: &[u8]) -> usize {
+    records(bytes).map_or(0, |records| records.iter().map(|of| usize::from(of.names_len)).sum())
+}
+
+/// Each record with the names of its file.
+fn with_names([records_of, names]: [&[u8]; 2]) -> Option<[(Stdio, &[u8]); STDIO]> {
+    let mut rest = names;
+    let mut all = records(records_of)?.map(|record| (record, &[][..]));
+    for (record, names) in &mut all {
+        (*names, rest) = rest.split_at_checked(record.names_len.into())?;
+    }
+    Some(all)
+}
+
+/// The records with redacted names, and these names.
+pub(super) fn redacted(stdio: [&[u8]; 2], with: &mut Redact) -> (Vec<u8>, Vec<u8>) {
+    let [records, names] = stdio;
+    let (Some(all), mut redacted) = (with_names(stdio), Vec::new()) else { return (records.to_vec(), names.to_vec()) };
+    let stated = all.map(|(record, names)| {
+        let names = with.names_in(names, Components::new(names, record.names_marks));
+        redacted.extend_from_slice(&names);
+        Stdio { names_len: names.len() as u16, ..record }
+    });
+    let rest = records.get(size_of_val(&stated)..).unwrap_or_default();
+    ([stated.as_bytes(), rest].concat(), redacted)
+}
+
+impl<'a> Exec<'a> {
+    /// stdin (0), stdout (1) or stderr (2). `None` if it is unknown.
+    pub fn descriptor(&self, number: usize) -> Option<Descriptor<'a>> {
+        let all = with_names(self.stdio)?;
+        let of = |number: usize, same: Option<usize>| {
+            let (record, names) = *all.get(number)?;
+            let known = matches!(record.state, stdio::CLOSED | stdio::OPEN);
+            known.then(|| Descriptor { record, names: Components::new(names, record.names_marks), same })
+        };
+        match all.get(number)?.0.state.checked_sub(stdio::SAME).map(usize::from) {
+            None => of(number, None),
+            Some(same) if same < number => of(same, Some(same)),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Major numbers of terminals: pseudo-terminals (2, 3, 136 to 143), virtual and serial ones (4, 5, and those of USB, ARM and
+/// hypervisors), from Documentation/admin-guide/devices.txt.
+const TTYS: [u32; 16] = [2, 3, 4, 5, 136, 137, 138, 139, 140, 141, 142, 143, 166, 188, 204, 229];
+/// `/dev/null`: 1:3.
+const NULL: u32 = 1 << 20 | 3;
+
+impl<'a> Descriptor<'a> {
+    pub fn kind(&self) -> Type {
+        match u32::from(self.record.mode) & S_IFMT {
+            _ if self.record.state == stdio::CLOSED => Type::Closed,
+            S_IFREG => Type::File,
+            S_IFIFO => Type::Pipe,
+            S_IFSOCK => Type::Socket,
+            S_IFCHR if self.record.device == NULL => Type::Null,
+            S_IFCHR if TTYS.contains(&(self.record.device >> 20)) => Type::Tty,
+            _ => Type::Other,
+        }
+    }
+
+    /// The path, if the file has one.
+    pub fn path(&self) -> Option<Components<'a>> {
+        Some(self.names).filter(|names| names.is_known() && !self.is_unnamed())
+    }
+
+    /// Whether the file has no path: a socket, or a pipe that is not a FIFO.
+    fn is_unnamed(&self) -> bool {
+        let pseudo = self.names.marks & mark::PSEUDO != 0;
+        matches!(self.kind(), Type::Socket | Type::Closed) || self.kind() == Type::Pipe && pseudo
+    }
+
+    /// The inode of a pipe without a name: both ends have it, and nothing else while one of them is open.
+    pub fn pipe(&self) -> Option<u64> {
+        (self.kind() == Type::Pipe && self.is_unnamed()).then_some(self.record.ino)
+    }
+
+    /// The inode of a pipe or a socket.
+    pub fn ino(&self) -> Option<u64> {
+        matches!(self.kind(), Type::Pipe | Type::Socket).then_some(self.record.ino)
+    }
+
+    /// The peer of an IP socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        let ([a, b, c, d, ..], port) = (self.record.address, self.record.port);
+        let address: IpAddr = match self.record.family.into() {
+            _ if self.kind() != Type::Socket || port == 0 => return None,
+            AF_INET => Ipv4Addr::new(a, b, c, d).into(),
+            AF_INET6 => Ipv6Addr::from(self.record.address).into(),
+            _ => return None,
+        };
+        Some(SocketAddr::new(address.to_canonical(), port))
+    }
+
+    /// The operator with which a shell opens the file for the descriptor `number`: `<`, `>>`, `2>`.
+    pub fn operator(&self, number: usize) -> String {
+        let (flags, input) = (i32::from(self.record.flags), number == 0);
+        let (operator, plain) = match flags & O_ACCMODE {
+            O_RDONLY => ("<", input),
+            O_RDWR => ("<>", input),
+            _ if flags & O_APPEND != 0 => (">>", number == 1),
+            _ => (">", number == 1),
+        };
+        if plain { operator.to_owned() } else { format!("{number}{operator}") }
+    }
+
+    fn path_value(&self) -> Value<'a> {
+        match self.names.absent() {
+            _ if self.is_unnamed() => Value::Null,
+            Some(why) => Value::Unknown(why),
+            None => Value::Path(self.names),
+        }
+    }
+}
+
+fn of<'a>(seen: &EventContext<'a>, number: usize, get: impl FnOnce(&Descriptor<'a>) -> Value<'a>) -> Value<'a> {
+    exec(seen, |exec| match exec.descriptor(number) {
+        Some(descriptor) => get(&descriptor),
+        None if exec.record.ret < 0 => Value::Unknown(Why::Failed),
+        None => Value::Unknown(Why::NotCollected),
+    })
+}
+
+macro_rules! descriptor {
+    ($name:literal, $number:literal, $doc:literal, [$type:literal, $path:literal, $ino:literal, $peer:literal]) => {
+        Field {
+            sub: &[
+                Field::new("type", Shape::Text, $type, |s| of(s, $number, |of| Value::Word(of.kind().word())))
+                    .with(props::LATER),
+                Field::new("path", Shape::Text, $path, |s| of(s, $number, Descriptor::path_value))
+                    .with(props::LACKS | props::BYTES | props::LATER),
+                Field::new("ino", Shape::Number, $ino, |s| {
+                    of(s, $number, |of| of.ino().map_or(Value::Null, Value::Uint))
+                })
+                .with(props::LATER),
+                Field::new("peer", Shape::Text, $peer, |s| {
+                    of(s, $number, |of| of.peer().map_or(Value::Null, Value::Peer))
+                })
+                .with(props::LATER),
+            ],
+            ..Field::new($name, Shape::Object, $doc, |s| of(s, $number, |_| Value::Object))
+                .with(props::PROGRAM | props::LACKS | props::LATER)
+        }
+    };
+}
+
+const _: () = assert!(STDIO == 3);
+
+pub(crate) const STDIN: Field = descriptor!(
+    "stdin",
+    0,
+    "Descriptor 0 of the new program: files_struct.fdt->fd[0]; unknown for a failed exec.",
+    [
+        "file (a regular one) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
+        "The absolute path: file.f_path; null for a pipe without a name and a socket.",
+        "The inode of a pipe or a socket: inode.i_ino. Both ends of a pipe have the same.",
+        "The address and port of the peer of an IP socket."
+    ]
+);
+pub(crate) const STDOUT: Field =
+    descriptor!("stdout", 1, "Descriptor 1.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);
+pub(crate) const STDERR: Field =
+    descriptor!("stderr", 2, "Descriptor 2.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Payload;
+    use crate::sink::{FormatName, sample};
+    use crate::synthetic::payload;
+    use serde_json::{Value as Json, json};
+    use tracetui_shared::kind::Kind;
+    use tracetui_shared::record::exec::ExecRecord;
+
+    fn opened(mode: u32, device: u32) -> Stdio {
+        Stdio { state: stdio::OPEN, mode: mode as u16, device, ino: 77, ..Stdio::default() }
+    }
+
+    fn same(as_number: u8) -> Stdio {
+        Stdio { state: stdio::SAME + as_number, ..Stdio::default() }
+    }
+
+    fn payload_of(stdio: [Stdio; STDIO], files: [&[u8]; STDIO]) -> Vec<u8> {
+        let made = payload::Exec { argv: b"x\0", ..payload::Exec::default() };
+        made.with(ExecRecord::default(), stdio, files)
+    }
+
+    fn json_of(payload: &[u8]) -> Json {
+        let line = sample::line(FormatName::Json, sample::header(Kind::Exec), payload);
+        serde_json::from_slice(&line).expect("JSON")
+    }
+
+    const FILE: u32 = S_IFREG | 0o644;
+    const TTY: u32 = 136 << 20 | 3;
+
+    #[test]
+    fn each_type_has_its_fields() {
+        let named = |kind: &str, path: &str| json!({"type": kind, "path": path, "ino": null, "peer": null});
+        let pipe = Stdio { names_marks: mark::PSEUDO, ..opened(S_IFIFO, 0) };
+        let got = json_of(&payload_of([opened(S_IFCHR, TTY), pipe, same(1)], [b"3\0pts\0dev\0", b"", b""]));
+        let unnamed = json!({"type": "pipe", "path": null, "ino": 77, "peer": null});
+        assert_eq!([&got["stdin"], &got["stdout"], &got["stderr"]], [&named("tty", "/dev/pts/3"), &unnamed, &unnamed]);
+        assert_eq!(got["argv"], json!(["x"]));
+        let v4 = Stdio {
+            family: AF_INET as u16,
+            port: 443,
+            address: [10, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            ..opened(S_IFSOCK, 0)
+        };
+        let v6 = Stdio { family: AF_INET6 as u16, ..v4 };
+        let unix = Stdio { family: libc::AF_UNIX as u16, port: 0, ..v4 };
+        let got = json_of(&payload_of([v4, v6, unix], [b""; 3]));
+        let peers = ["stdin", "stdout", "stderr"].map(|name| got[name]["peer"].clone());
+        assert_eq!(peers, [json!("10.0.0.7:443"), json!("[a00:7::]:443"), Json::Null]);
+        let closed = Stdio { state: stdio::CLOSED, ..Stdio::default() };
+        let got =
+            json_of(&payload_of([opened(S_IFCHR, NULL), closed, opened(FILE, 0)], [b"null\0dev\0", b"", b"log\0"]));
+        assert_eq!([&got["stdin"], &got["stderr"]], [&named("null", "/dev/null"), &named("file", "/log")]);
+        assert_eq!(got["stdout"], json!({"type": "closed", "path": null, "ino": null, "peer": null}));
+        // A FIFO has a path, and an inode that is not unique.
+        let fifo = payload_of([opened(S_IFIFO, 0); 3], [b"fifo\0"; 3]);
+        let of = Exec::decode(&fifo).and_then(|exec| exec.descriptor(0)).expect("known");
+        assert_eq!((of.pipe(), of.ino(), of.path().is_some()), (None, Some(77), true));
+    }
+
+    #[test]
+    fn unknown_descriptors_have_a_reason() {
+        let failed = payload::Exec { ret: -2, ..payload::Exec::default() }.bytes();
+        let why = |payload: &[u8]| json_of(payload)["stdin_why"].clone();
+        assert_eq!(why(&failed), json!("failed"));
+        // A recording of an earlier version, and descriptors that refer to themselves, to a later one, or to none.
+        for state in [[0, 0, 0], [3, 3, 5], [4, 4, 4], [9, 255, 255]] {
+            let forged = payload_of(state.map(|state| Stdio { state, ..Stdio::default() }), [b""; 3]);
+            assert_eq!(why(&forged), json!("not_collected"));
+            assert!(
+                (0..4).all(|number| Exec::decode(&forged).expect("an exec").descriptor(number).is_none()),
+                "{state:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn paths_are_redacted() {
+        let payload = payload_of([opened(FILE, 0); 3], [b"SECRET\0a\0", b"b\0", b"SECRET\0"]);
+        let mut with = Redact::new(vec![regex::bytes::Regex::new("SECRET").expect("a regex")]);
+        let got = json_of(&Exec::redact(&payload, &mut with).expect("an exec"));
+        let paths = ["stdin", "stdout", "stderr"].map(|name| got[name]["path"].clone());
+        assert_eq!((paths, &got["argv"]), ([json!("/a/…"), json!("/b"), json!("/…")], &json!(["x"])));
+        assert_eq!(with.count, 2);
+    }
+}
