@@ -1,6 +1,7 @@
 //! stdin, stdout and stderr of new programs, compared with /proc/PID/fd of the programs that wait.
 
 use crate::sys::{self, c, fork};
+use crate::tcp::net;
 use crate::traced::{Dir, Run, Traced, alone, n};
 use serde_json::{Value, json};
 use std::fs;
@@ -132,6 +133,8 @@ fn every_type_of_file_is_that_of_procfs() {
     // SAFETY: the path outlives the call.
     assert_eq!(unsafe { libc::mkfifo(c(fifo.as_str()).as_ptr(), 0o600) }, 0);
     let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
+    // A machine that was just booted does not have it up.
+    net::up("lo");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     let connected = TcpStream::connect(address).expect("it listens");
