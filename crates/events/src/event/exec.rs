@@ -5,7 +5,7 @@ use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
-use super::stdio::{STDERR, STDIN, STDOUT};
+use super::stdio::Descriptor;
 use super::{Components, EventContext, Payload, Sections, exec, stdio};
 use crate::text::paint::Look;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
@@ -262,3 +262,59 @@ pub(crate) const FIELDS: &[Field] = &[
     STDERR,
     STACK,
 ];
+
+impl<'a> Exec<'a> {
+    /// stdin (0), stdout (1) or stderr (2). `None` if it is unknown.
+    pub fn descriptor(&self, number: usize) -> Option<Descriptor<'a>> {
+        stdio::descriptor(self.stdio, number)
+    }
+}
+
+fn of<'a>(seen: &EventContext<'a>, number: usize, get: impl FnOnce(&Descriptor<'a>) -> Value<'a>) -> Value<'a> {
+    exec(seen, |exec| match exec.descriptor(number) {
+        Some(descriptor) => get(&descriptor),
+        None if exec.record.ret < 0 => Value::Unknown(Why::Failed),
+        None => Value::Unknown(Why::NotCollected),
+    })
+}
+
+macro_rules! descriptor {
+    ($name:literal, $number:literal, $doc:literal, [$type:literal, $path:literal, $ino:literal, $peer:literal]) => {
+        Field {
+            sub: &[
+                Field::new("type", Shape::Text, $type, |s| of(s, $number, |of| Value::Word(of.kind().word())))
+                    .with(props::LATER),
+                Field::new("path", Shape::Text, $path, |s| of(s, $number, Descriptor::path_value))
+                    .with(props::LACKS | props::BYTES | props::LATER),
+                Field::new("ino", Shape::Number, $ino, |s| {
+                    of(s, $number, |of| of.ino().map_or(Value::Null, Value::Uint))
+                })
+                .with(props::LATER),
+                Field::new("peer", Shape::Text, $peer, |s| {
+                    of(s, $number, |of| of.peer().map_or(Value::Null, Value::Peer))
+                })
+                .with(props::LATER),
+            ],
+            ..Field::new($name, Shape::Object, $doc, |s| of(s, $number, |_| Value::Object))
+                .with(props::PROGRAM | props::LACKS | props::LATER)
+        }
+    };
+}
+
+const _: () = assert!(tracetui_shared::record::exec::STDIO == 3);
+
+pub(crate) const STDIN: Field = descriptor!(
+    "stdin",
+    0,
+    "Descriptor 0 of the new program: files_struct.fdt->fd[0]; unknown for a failed exec.",
+    [
+        "file (a regular one) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
+        "The absolute path: file.f_path; null for a pipe without a name and a socket.",
+        "The inode of a pipe or a socket: inode.i_ino. Both ends of a pipe have the same.",
+        "The address and port of the peer of an IP socket."
+    ]
+);
+pub(crate) const STDOUT: Field =
+    descriptor!("stdout", 1, "Descriptor 1.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);
+pub(crate) const STDERR: Field =
+    descriptor!("stderr", 2, "Descriptor 2.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);

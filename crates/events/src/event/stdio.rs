@@ -1,9 +1,8 @@
 //! stdin, stdout and stderr of a new program.
 
-use super::describe::{Field, Shape, Value, Why, props};
-use super::exec::Exec;
+use super::Components;
+use super::describe::Value;
 use super::redact::Redact;
-use super::{Components, EventContext, exec};
 use libc::{AF_INET, AF_INET6, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tracetui_shared::record::exec::{STDIO, Stdio, stdio};
@@ -81,20 +80,18 @@ pub(super) fn redacted(stdio: [&[u8]; 2], with: &mut Redact) -> (Vec<u8>, Vec<u8
     ([stated.as_bytes(), rest].concat(), redacted)
 }
 
-impl<'a> Exec<'a> {
-    /// stdin (0), stdout (1) or stderr (2). `None` if it is unknown.
-    pub fn descriptor(&self, number: usize) -> Option<Descriptor<'a>> {
-        let all = with_names(self.stdio)?;
-        let of = |number: usize, same: Option<usize>| {
-            let (record, names) = *all.get(number)?;
-            let known = matches!(record.state, stdio::CLOSED | stdio::OPEN);
-            known.then(|| Descriptor { record, names: Components::new(names, record.names_marks), same })
-        };
-        match all.get(number)?.0.state.checked_sub(stdio::SAME).map(usize::from) {
-            None => of(number, None),
-            Some(same) if same < number => of(same, Some(same)),
-            Some(_) => None,
-        }
+/// stdin (0), stdout (1) or stderr (2), given their records and the names after these. `None` if it is unknown.
+pub(super) fn descriptor(parts: [&[u8]; 2], number: usize) -> Option<Descriptor<'_>> {
+    let all = with_names(parts)?;
+    let of = |number: usize, same: Option<usize>| {
+        let (record, names) = *all.get(number)?;
+        let known = matches!(record.state, stdio::CLOSED | stdio::OPEN);
+        known.then(|| Descriptor { record, names: Components::new(names, record.names_marks), same })
+    };
+    match all.get(number)?.0.state.checked_sub(stdio::SAME).map(usize::from) {
+        None => of(number, None),
+        Some(same) if same < number => of(same, Some(same)),
+        Some(_) => None,
     }
 }
 
@@ -162,7 +159,7 @@ impl<'a> Descriptor<'a> {
         if plain { operator.to_owned() } else { format!("{number}{operator}") }
     }
 
-    fn path_value(&self) -> Value<'a> {
+    pub(super) fn path_value(&self) -> Value<'a> {
         match self.names.absent() {
             _ if self.is_unnamed() => Value::Null,
             Some(why) => Value::Unknown(why),
@@ -171,59 +168,11 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-fn of<'a>(seen: &EventContext<'a>, number: usize, get: impl FnOnce(&Descriptor<'a>) -> Value<'a>) -> Value<'a> {
-    exec(seen, |exec| match exec.descriptor(number) {
-        Some(descriptor) => get(&descriptor),
-        None if exec.record.ret < 0 => Value::Unknown(Why::Failed),
-        None => Value::Unknown(Why::NotCollected),
-    })
-}
-
-macro_rules! descriptor {
-    ($name:literal, $number:literal, $doc:literal, [$type:literal, $path:literal, $ino:literal, $peer:literal]) => {
-        Field {
-            sub: &[
-                Field::new("type", Shape::Text, $type, |s| of(s, $number, |of| Value::Word(of.kind().word())))
-                    .with(props::LATER),
-                Field::new("path", Shape::Text, $path, |s| of(s, $number, Descriptor::path_value))
-                    .with(props::LACKS | props::BYTES | props::LATER),
-                Field::new("ino", Shape::Number, $ino, |s| {
-                    of(s, $number, |of| of.ino().map_or(Value::Null, Value::Uint))
-                })
-                .with(props::LATER),
-                Field::new("peer", Shape::Text, $peer, |s| {
-                    of(s, $number, |of| of.peer().map_or(Value::Null, Value::Peer))
-                })
-                .with(props::LATER),
-            ],
-            ..Field::new($name, Shape::Object, $doc, |s| of(s, $number, |_| Value::Object))
-                .with(props::PROGRAM | props::LACKS | props::LATER)
-        }
-    };
-}
-
-const _: () = assert!(STDIO == 3);
-
-pub(crate) const STDIN: Field = descriptor!(
-    "stdin",
-    0,
-    "Descriptor 0 of the new program: files_struct.fdt->fd[0]; unknown for a failed exec.",
-    [
-        "file (a regular one) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
-        "The absolute path: file.f_path; null for a pipe without a name and a socket.",
-        "The inode of a pipe or a socket: inode.i_ino. Both ends of a pipe have the same.",
-        "The address and port of the peer of an IP socket."
-    ]
-);
-pub(crate) const STDOUT: Field =
-    descriptor!("stdout", 1, "Descriptor 1.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);
-pub(crate) const STDERR: Field =
-    descriptor!("stderr", 2, "Descriptor 2.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Payload;
+    use crate::event::exec::Exec;
     use crate::sink::{FormatName, sample};
     use crate::synthetic::payload;
     use serde_json::{Value as Json, json};

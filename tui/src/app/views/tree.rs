@@ -5,6 +5,7 @@
 pub(crate) mod columns;
 mod node;
 mod nodes;
+mod pipelines;
 mod pipes;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};
