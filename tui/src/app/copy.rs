@@ -82,7 +82,8 @@ pub(crate) fn redirections(exec: &Exec<'_>) -> String {
     for number in 0..STDIO {
         let Some(of) = exec.descriptor(number) else { continue };
         let again = of.same.filter(|same| redirected[*same]);
-        let path = of.path().filter(|path| path.absent().is_none() && path.marks & mark::PSEUDO == 0);
+        let path =
+            of.path().filter(|path| path.absent().is_none() && !path.deleted() && path.marks & mark::PSEUDO == 0);
         let operator = of.operator(number);
         let word = match (of.kind(), again, path) {
             (Type::Closed, ..) => format!("{}&-", ["<", ">", "2>"][number]),

@@ -185,11 +185,13 @@ impl Output {
 
     /// What its terminal takes before the next run, in the state that the last run left it in.
     pub(crate) fn between_runs(&self) -> Vec<u8> {
-        const SHOW_CURSOR_AND_PLAIN_KEYS: &str = "\x1b[m\x1b[?25h\x1b[?1l\x1b[?2004l";
+        // The scroll region, colours and the charset; the cursor is visible; plain keys, no reports of the mouse.
+        const PLAIN: &str =
+            "\x1b7\x1b[r\x1b8\x1b[m\x1b(B\x0f\x1b[?25h\x1b[?1l\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l";
         let screen = self.terminal.screen();
         let main = if screen.alternate_screen() { "\x1b[?1049l" } else { "" };
         let line = if screen.cursor_position().1 > 0 { "\r\n" } else { "" };
-        [main, SHOW_CURSOR_AND_PLAIN_KEYS, line].concat().into_bytes()
+        [main, PLAIN, line].concat().into_bytes()
     }
 
     /// Whether COMMAND uses the whole screen or edits lines.
@@ -279,7 +281,7 @@ impl App {
         let Some(output) = &mut self.output else { return Vec::new() };
         let said = match runs {
             true => format!("{} runs again", output.name),
-            false => format!("{} cannot run again: the process for it was killed", output.name),
+            false => format!("{} cannot run again: the process for it is gone", output.name),
         };
         if runs {
             (output.ended, output.offered) = (None, false);

@@ -461,15 +461,17 @@ impl ProcessTable {
         }
         let key = ProcessKey { tgid: fork.child, start: fork.child_start };
         let parent = ProcessKey { tgid: fork.child_parent, start: fork.child_parent_start };
+        // A lost exec would make a program look like a run before it.
+        let is_next = parent != caller.key && self.is_held(caller);
         if let Some(known) = self.entries.get(&key) {
             // The process scan may have found it after its fork but before the ring was read.
             if known.process.origin == Origin::Fork {
                 self.pairing.repeated_start += 1;
             }
-            return self.inherit(key, parent, caller);
+            return self.inherit(key, parent, caller, is_next);
         }
         if self.settle_seed(key).is_some() {
-            return self.inherit(key, parent, caller);
+            return self.inherit(key, parent, caller, is_next);
         }
         let child = Process {
             key,
@@ -480,7 +482,7 @@ impl ProcessTable {
             uid: header.uid,
             gid: header.gid,
             cgroup: Arc::clone(&caller.cgroup),
-            origin: if self.is_held(caller) { Origin::NextRun } else { Origin::Fork },
+            origin: if is_next { Origin::NextRun } else { Origin::Fork },
             execs: 0,
             held_ns: 0,
             // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
@@ -491,11 +493,17 @@ impl ProcessTable {
 
     /// Sets the parent of a child that the process scan found before its fork was read: the scan knows the parent only
     /// by id. The child belongs to the COMMAND if its parent does.
-    fn inherit(&mut self, child: ProcessKey, parent: ProcessKey, caller: &Process) {
+    fn inherit(&mut self, child: ProcessKey, parent: ProcessKey, caller: &Process, is_next: bool) {
         if let Some(entry) = self.entries.get(&child) {
             let of_command = entry.process.of_command || caller.of_command;
-            let process =
-                Process { parent: Some(parent), maker: Some(caller.key), of_command, ..(*entry.process).clone() };
+            let origin = if is_next && entry.process.execs == 0 { Origin::NextRun } else { entry.process.origin };
+            let process = Process {
+                parent: Some(parent),
+                maker: Some(caller.key),
+                of_command,
+                origin,
+                ..(*entry.process).clone()
+            };
             self.replace(child, Arc::new(process));
         }
     }

@@ -56,7 +56,8 @@ impl CommandTree {
     fn first(&mut self, event: &Event<'_>) -> EventOwner {
         match &event.body {
             Body::Exec(exec) if exec.record.ret != 0 => EventOwner::Own,
-            Body::Exit(_) | Body::Fork(_) => EventOwner::Own,
+            Body::Exit(_) => EventOwner::Own,
+            Body::Fork(fork) if fork.record.child_parent != event.header.tgid => EventOwner::Own,
             _ => {
                 self.runs = true;
                 EventOwner::Commands

@@ -24,6 +24,9 @@ use tracetui_host::own_id::{self, OwnId};
 /// The byte on the pipe `hold` that releases the child.
 pub(super) const GO: u8 = 1;
 
+/// The bit of a byte on the pipe `hold` whose other bits are a signal for the current run.
+pub(super) const SIGNAL: u8 = 0x80;
+
 /// The size of the report of a failure: the stage (one byte) and errno (four bytes).
 pub(super) const REPORT: usize = 5;
 
@@ -258,7 +261,7 @@ impl Prepared {
             }
             let failed = match self.change() {
                 Ok(()) => {
-                    wait(hold);
+                    wait(hold, 0);
                     self.fork_next(hold, report);
                     self.exec()
                 }
@@ -279,13 +282,14 @@ impl Prepared {
             libc::sigfillset(&raw mut all);
             loop {
                 // Signals to the process group are for the current run.
+                let current = libc::getpid();
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
                 let next = libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0);
                 if next == 0 {
                     // The pipes tell when their other owners end, so this process must not keep them.
                     self.close_own(&[hold, report, monitor.reports]);
                     libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-                    wait(hold);
+                    wait(hold, current);
                     libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
                     discard_signals();
                 }
@@ -412,6 +416,8 @@ impl Monitor {
 /// Until then, or until its next run, the COMMAND is not reaped, so no other process has its id. Descriptors: 0 is the terminal, 1
 /// `control`, 2 `reports`.
 unsafe fn watch(mut child: libc::pid_t, signals: RawFd) -> ! {
+    // The first run is never reaped: tracetui signals the process group with its id.
+    let (first, mut ended) = (child, false);
     let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: all calls are async-signal-safe, on live locals of the sizes passed.
     unsafe {
@@ -421,7 +427,7 @@ unsafe fn watch(mut child: libc::pid_t, signals: RawFd) -> ! {
             if ready[1].revents != 0 {
                 let mut info: libc::signalfd_siginfo = std::mem::zeroed();
                 libc::read(signals, (&raw mut info).cast(), size_of_val(&info));
-                look(child);
+                ended = ended || look(child);
             }
             let mut told = 0u8;
             if ready[0].revents == 0 {
@@ -430,8 +436,12 @@ unsafe fn watch(mut child: libc::pid_t, signals: RawFd) -> ! {
             match libc::read(1, (&raw mut told).cast(), 1) {
                 1 => {
                     if told == NEXT {
-                        let mut info: libc::siginfo_t = std::mem::zeroed();
-                        libc::waitid(libc::P_PID, child.cast_unsigned(), &raw mut info, libc::WEXITED | libc::WNOHANG);
+                        if child != first {
+                            let mut info: libc::siginfo_t = std::mem::zeroed();
+                            let id = child.cast_unsigned();
+                            libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOHANG);
+                        }
+                        ended = false;
                         // Both are written at once.
                         libc::read(1, (&raw mut child).cast(), size_of_val(&child));
                     }
@@ -440,7 +450,7 @@ unsafe fn watch(mut child: libc::pid_t, signals: RawFd) -> ! {
                     libc::tcsetpgrp(0, if told == BACK { libc::getpid() } else { group });
                     libc::kill(if group > 1 { -group } else { child }, libc::SIGCONT);
                     // It may have ended before the monitor knew it.
-                    look(child);
+                    ended = ended || look(child);
                 }
                 -1 if errno() == libc::EINTR => {}
                 _ => {
@@ -453,8 +463,8 @@ unsafe fn watch(mut child: libc::pid_t, signals: RawFd) -> ! {
     }
 }
 
-/// Reports a stop or the end.
-unsafe fn look(child: libc::pid_t) {
+/// Reports a stop or the end. Returns whether it was the end.
+unsafe fn look(child: libc::pid_t) -> bool {
     // SAFETY: `info` is a live local. After waitid(2) it is that of a child, or zeroed.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -466,12 +476,13 @@ unsafe fn look(child: libc::pid_t) {
         info = std::mem::zeroed();
         libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT);
         if info.si_pid() == 0 {
-            return;
+            return false;
         }
         // This takes the descendants out of the foreground, so that the end of this process does not hang up on them.
         libc::tcsetpgrp(0, libc::getpid());
         let report = if info.si_code == libc::CLD_EXITED { ChildReport::Exited } else { ChildReport::Killed };
         send(2, report, info.si_status());
+        true
     }
 }
 
@@ -508,14 +519,20 @@ fn open_descriptors() -> Vec<RawFd> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect()
 }
 
-/// Waits for the release. Exits if tracetui closes the other end, because it then never releases this process.
-unsafe fn wait(hold: RawFd) {
+/// Waits for the release. Exits if tracetui closes the other end, because it then never releases this process. Meanwhile passes signals
+/// on to the process `current`, which may have left the process group that tracetui may signal.
+unsafe fn wait(hold: RawFd, current: libc::pid_t) {
     let mut byte = 0u8;
     // SAFETY: `byte` is a live local variable of one byte, the length passed.
     unsafe {
         loop {
             match libc::read(hold, (&raw mut byte).cast(), 1) {
                 1 if byte == GO => return,
+                1 if byte & SIGNAL != 0 && current > 1 => {
+                    // tracetui releases this process before the current one is reaped.
+                    let group = libc::getpgid(current);
+                    libc::kill(if group > 1 { -group } else { current }, i32::from(byte & !SIGNAL));
+                }
                 -1 if errno() == libc::EINTR => {}
                 _ => libc::_exit(0),
             }

@@ -18,8 +18,8 @@ use pty::Pty;
 use rustix::fs::{FileType, OFlags, fcntl_setfl, fstat};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpgrp, kill_process_group, pidfd_open, pidfd_send_signal,
-    waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitpid,
 };
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
@@ -358,16 +358,20 @@ impl Running {
 
     /// Runs the COMMAND again after it ended. Returns `false` if no process waits for this.
     pub fn again(&mut self) -> bool {
-        let Running { process, go: Some(go), ended, end_delivered: end_delivered @ true, .. } = self else {
+        let Running { process, go: Some(go), terminal, ended, end_delivered: end_delivered @ true, .. } = self else {
             return false;
         };
         let Some(monitor) = &mut process.monitor else { return false };
         let Some(next) = monitor.next.take() else { return false };
         let modes = monitor.modes.as_ref();
-        modes.iter().for_each(|modes| _ = tcsetattr(&monitor.master, OptionalActions::Now, modes));
+        // Keys for the last run are not for this one.
+        terminal.iter_mut().for_each(|terminal| terminal.keys.clear());
+        modes.iter().for_each(|modes| _ = tcsetattr(&monitor.master, OptionalActions::Flush, modes));
         let [a, b, c, d] = next.as_raw_pid().to_ne_bytes();
         let told = monitor.control.write_all(&[child::NEXT, a, b, c, d]).and_then(|()| go.write_all(&[child::GO]));
-        (process.pid, process.again, *ended, *end_delivered) = (next, true, None, false);
+        if told.is_ok() {
+            (process.pid, process.again, *ended, *end_delivered) = (next, true, None, false);
+        }
         told.is_ok()
     }
 
@@ -438,7 +442,13 @@ impl Running {
     /// sends the signal to the COMMAND alone. Does nothing if it has ended.
     pub fn signal_group(&self, signal: libc::c_int) {
         let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.ended.is_none()) else { return };
-        // It has not been waited for, so no other process or group has its id.
+        let Process { pid, group, again, .. } = self.process;
+        if let (true, Some(mut go)) = (again && getpgid(Some(pid)) != Ok(group), self.go.as_ref()) {
+            // An error means that the process which passes it on was killed.
+            let _ = go.write_all(&[child::SIGNAL | signal.as_raw() as u8]);
+            return;
+        }
+        // The first run is not reaped, so no other process or group has its id.
         if kill_process_group(self.process.group, signal).is_err() {
             self.process.signal(signal);
         }

@@ -157,6 +157,29 @@ fn it_runs_again_as_at_first() {
 }
 
 #[test]
+fn a_later_run_with_a_group_of_its_own_takes_signals() {
+    // `timeout` makes a process group of its own, unless it leads one.
+    let command = ["timeout", "600", "sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done"];
+    let held = HeldCommand::start(&argv(&command), Streams::Captured).expect("room");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut running = held.release().expect("released");
+        for run in 0..2 {
+            assert_eq!(running.next().await, Happened::Wrote(b"ready\r\n".to_vec()));
+            running.signal(libc::SIGTERM);
+            let ended = loop {
+                if let Happened::Ended(ended) = running.next().await {
+                    break ended;
+                }
+            };
+            assert_eq!(ended, Ended::Exited(7), "run {run}");
+            assert!(running.again());
+        }
+        running.signal(libc::SIGKILL);
+    });
+}
+
+#[test]
 fn the_monitor_keeps_no_other_descriptors() {
     // Only root may read this directory. The last descriptor, for signals, may be opened later.
     let (_, said) = run(&["sh", "-c", "echo $(ls /proc/$PPID/fd)"]);

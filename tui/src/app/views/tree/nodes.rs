@@ -22,6 +22,9 @@ use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
+/// Bytes of the redirections that are kept of a program.
+const REDIRECTED: usize = 4096;
+
 /// How many bytes of the path and of the arguments of a failure are kept.
 const TEXT: usize = 256;
 
@@ -238,7 +241,9 @@ impl Nodes {
                     node.before = Some((time, before));
                     node.tried = None;
                     node.pipes = pipes;
-                    node.redirected = redirected.into();
+                    // A recording may have paths of any length.
+                    node.redirected =
+                        Some(redirected).filter(|text| text.len() <= REDIRECTED).unwrap_or_default().into();
                 });
                 self.ends.add(pipes, key);
                 self.flag(at);
