@@ -25,7 +25,8 @@ use tracetui_shared::id::{LinkId, ProgId};
 const QUIET: Duration = Duration::from_millis(100);
 /// The pause after an inventory, as a multiple of the processor time that it took. At most [`LONGEST`].
 const PAUSE: u32 = 10;
-/// The same if there are more than [`MANY`] programs: with the comparisons, inventories then take less than 1 % of a processor.
+/// The same if there are more than [`MANY`] programs: with the comparisons, inventories of 10,000 programs then take less than 1 % of a
+/// processor.
 const PAUSE_OF_MANY: u32 = 120;
 const MANY: usize = 2000;
 /// The minimum interval between comparisons of the kernel's views, unless there are [`MANY`] programs.

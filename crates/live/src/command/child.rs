@@ -286,7 +286,7 @@ impl Prepared {
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
                 let next = libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0);
                 if next == 0 {
-                    // The pipes tell when their other owners end, so this process must not keep them.
+                    // A pipe ends when its last owner closes it, so this process must keep no other one.
                     self.close_own(&[hold, report, monitor.reports]);
                     libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
                     wait(hold, current);

@@ -48,7 +48,7 @@ fn the_end_is_the_commands() {
 
 #[test]
 fn one_that_is_stopped_takes_the_signal_that_ends_it() {
-    let held = HeldCommand::start(&argv(&["sh", "-c", "echo $$; kill -STOP $$"]), Streams::Captured).expect("room");
+    let held = start(&["sh", "-c", "echo $$; kill -STOP $$"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut running = held.release().expect("released");
@@ -67,7 +67,7 @@ fn one_that_is_stopped_takes_the_signal_that_ends_it() {
 fn its_process_group_takes_the_signal_too() {
     // The shell may report that its sleep was terminated.
     let script = "(trap 'echo child; exit' TERM; echo; while :; do sleep 0.01; done) 2>/dev/null & wait";
-    let held = HeldCommand::start(&argv(&["sh", "-c", script]), Streams::Captured).expect("room");
+    let held = start(&["sh", "-c", script]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut running = held.release().expect("released");
@@ -124,7 +124,7 @@ fn it_runs_again_as_at_first() {
     // Neither the modes of the terminal nor the signal reach the next run.
     let script = "echo $(stty -a | grep -c ' echo ') $(ls /proc/self/fd | wc -l) $(grep SigBlk /proc/self/status); \
                   stty -echo; trap '' INT; kill -INT 0; exit 5";
-    let held = HeldCommand::start(&argv(&["sh", "-c", script]), Streams::Captured).expect("room");
+    let held = start(&["sh", "-c", script]);
     let group = held.pid().expect("held");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -160,7 +160,7 @@ fn it_runs_again_as_at_first() {
 fn a_later_run_with_a_group_of_its_own_takes_signals() {
     // `timeout` makes a process group of its own, unless it leads one.
     let command = ["timeout", "600", "sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done"];
-    let held = HeldCommand::start(&argv(&command), Streams::Captured).expect("room");
+    let held = start(&command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut running = held.release().expect("released");
@@ -226,8 +226,7 @@ fn a_script_without_a_first_line_is_run_by_the_shell() {
 
 #[test]
 fn one_that_is_not_released_ends_without_having_run() {
-    let held =
-        HeldCommand::start(&argv(&["touch", "/tmp/must-not-be"]), Streams::Captured).expect("room for a process");
+    let held = start(&["touch", "/tmp/must-not-be"]);
     let pid = held.process.as_ref().expect("held").pid;
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
     drop(held);

@@ -71,7 +71,7 @@ pub struct Trace {
     /// Records the frames from the start.
     pub recorder: Option<Recorder>,
     pub opener: Option<Opener>,
-    /// The directory that `~/` stands for in the question of `D`.
+    /// The home directory, for `~/` in the path that `D` asks for.
     pub home: Option<PathBuf>,
     /// Starts threads that look up why calls failed.
     pub lookups: Option<Threads>,
