@@ -65,8 +65,8 @@ fn check_parquet(file: &str, out: &str, lines: &[Value]) {
                 ("boot_id", _) => boot_id.trim().into(),
                 ("time" | "user", _) => continue,
                 (name, line) => {
-                    let of = |object: &&str| line.get(object)?.get(name.strip_prefix(*object)?.strip_prefix('_')?);
-                    let inner = || ["killed_by", "stdin", "stdout", "stderr"].iter().find_map(|object| of(object));
+                    let of = |object: &str| line.get(object)?.get(name.strip_prefix(object)?.strip_prefix('_')?);
+                    let inner = || ["killed_by", "stdin", "stdout", "stderr"].into_iter().find_map(of);
                     line.get(name).or_else(inner).cloned().unwrap_or_default()
                 }
             };
