@@ -31,6 +31,7 @@ mod path;
 mod probes;
 mod read;
 mod scan;
+mod session;
 mod task;
 
 #[cfg(not(test))]

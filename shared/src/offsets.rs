@@ -346,6 +346,10 @@ fields! {
     TaskWriteBytes = "task_struct" "ioac.write_bytes";
     TaskThreadNode = "task_struct" "thread_node";
     TaskExecStart = "task_struct" "se.exec_start";
+    TaskLoginuid = "task_struct" "loginuid";
+    SignalPids = "signal_struct" "pids";
+    SignalTty = "signal_struct" "tty";
+    TtyName = "tty_struct" "name";
     TaskCfsRq = "task_struct" "se.cfs_rq";
     CfsRqRq = "cfs_rq" "rq";
     RqClock = "rq" "clock";
@@ -377,7 +381,7 @@ widths! {
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId
         InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr SkOwned SkBacklogLen TcpTotalRetrans TcpSrtt
-        SiginfoCode SignalStatsSequence;
+        SiginfoCode SignalStatsSequence TaskLoginuid;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
@@ -393,10 +397,11 @@ widths! {
         KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket SkBacklogHead TcpBytesReceived TcpBytesSent TcpBytesRetrans
         TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm
         SignalUtime SignalStime SignalRuntime SignalReadBytes SignalWriteBytes SignalMaxrss TaskUtime TaskStime TaskRuntime
-        TaskReadBytes TaskWriteBytes TaskExecStart TaskCfsRq CfsRqRq RqClock RqClockTask;
+        TaskReadBytes TaskWriteBytes TaskExecStart TaskCfsRq CfsRqRq RqClock RqClockTask SignalTty;
     Bytes(16): TaskThreadNode SignalThreadHead;
     Either(4, 8): TaskCompat KiocbFlags;
-    AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6;
+    AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6 TtyName;
+    AtLeast(32): SignalPids;
     AtLeast(128): AuxKsymName;
     AtLeast(24): IoOpenHow NetDeviceXdpState;
     Any:

@@ -4,6 +4,7 @@ use crate::capture;
 use crate::emit::{Event, Frame};
 use crate::maps::per_cpu;
 use crate::read::{any, any_word, field, forgotten, get, has, konst, ld, ld_word, may_turn, offset, rd, set, typed_as};
+use crate::session;
 use crate::task::{Who, comm_of, current, start_of};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
@@ -16,6 +17,7 @@ use tracetui_shared::id::{Tgid, Tid, Uid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::exit::{Cost, ExitRecord, Sent, fact};
+use tracetui_shared::record::session::Session;
 use tracetui_shared::record::stack;
 
 /// `SIGNAL_GROUP_EXIT` of `signal_struct.flags` (include/linux/sched/signal.h).
@@ -93,6 +95,7 @@ unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, t
         event.head(&raw mut (*frame).header, &who);
         (*frame).header.tid = Tid(who.tgid);
         (&raw mut (*frame).record).write(record);
+        session::describe(task, signal, &raw mut (*frame).record.session);
         if cost(task, signal, &raw mut (*frame).record.cost) {
             let io = if has(field::TaskReadBytes) { fact::IO } else { 0 };
             (*frame).record.facts = record.facts | fact::COST | io;
@@ -261,6 +264,7 @@ const ZERO: ExitRecord = ExitRecord {
     facts: 0,
     seccomp: 0,
     cost: Cost { user_ticks: 0, system_ticks: 0, runtime: 0, max_rss: 0, read: 0, written: 0 },
+    session: Session { tty: [0; 15], known: 0, id: Tgid(0), login_uid: Uid(0) },
 };
 
 /// A signal of a process, as a key of [`SENT`].

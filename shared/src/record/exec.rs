@@ -1,5 +1,6 @@
 //! `exec`: a program was started, or failed to start.
 
+use super::session::Session;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Limit of argument bytes that an event carries. The kernel's own limit is a quarter of the stack rlimit, 2 MiB by
@@ -57,9 +58,11 @@ pub struct ExecRecord {
     pub stdio_len: u16,
     /// Not used; 0.
     pub reserved: [u16; 3],
+    /// The session of the process.
+    pub session: Session,
 }
 
-const _: () = assert!(size_of::<ExecRecord>() == 48);
+const _: () = assert!(size_of::<ExecRecord>() == 72);
 
 /// Standard descriptors: stdin, stdout, stderr.
 pub const STDIO: usize = 3;

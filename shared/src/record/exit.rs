@@ -1,5 +1,6 @@
 //! `exit`: a process ended.
 
+use super::session::Session;
 use crate::header::COMM_LEN;
 use crate::id::{Tgid, Uid};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -23,9 +24,11 @@ pub struct ExitRecord {
     pub seccomp: u32,
     /// What the process used. Meaningless without [`fact::COST`].
     pub cost: Cost,
+    /// The session of the process.
+    pub session: Session,
 }
 
-const _: () = assert!(size_of::<ExitRecord>() == 104);
+const _: () = assert!(size_of::<ExitRecord>() == 128);
 
 /// What the threads of a process used until its last one reached the probe, as the kernel counts it.
 #[repr(C)]

@@ -13,6 +13,7 @@ pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod open;
+pub mod session;
 pub mod stack;
 pub mod task;
 pub mod tcp;

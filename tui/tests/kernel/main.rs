@@ -52,6 +52,7 @@ mod rootkit;
 mod rotation;
 #[path = "../schema/mod.rs"]
 mod schema;
+mod session;
 mod stacks;
 mod stdio;
 mod storm;

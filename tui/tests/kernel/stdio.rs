@@ -6,7 +6,7 @@ use crate::traced::{Dir, Run, Traced, alone, n};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const NAMES: [&str; 3] = ["stdin", "stdout", "stderr"];
 
 /// Waits until a condition holds.
-fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = get() {
@@ -27,7 +27,7 @@ fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Whether a process waits in sleep(1). While it starts, it opens and closes files.
-fn is_sleep(pid: i32) -> bool {
+pub(crate) fn is_sleep(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(" (sleep) S "))
 }
 
@@ -106,14 +106,27 @@ fn put(from: i32, to: u64) {
     assert_eq!(sys::dup2(from as u64, to), to as i64);
 }
 
-fn open(path: &str, flags: i32) -> i32 {
+pub(crate) fn open(path: &str, flags: i32) -> i32 {
     let fd = sys::openat(libc::AT_FDCWD, &c(path), flags, 0o600);
     assert!(fd >= 0, "{path}: {fd}");
     fd as i32
 }
 
+/// A new pseudo-terminal, and the path of its other end.
+pub(crate) fn terminal() -> (OwnedFd, String) {
+    let mut name = [0; 64];
+    // SAFETY: the descriptor is new, and `name` has the length that is passed.
+    unsafe {
+        let terminal = OwnedFd::from_raw_fd(libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY));
+        let fd = terminal.as_raw_fd();
+        assert!(libc::grantpt(fd) == 0 && libc::unlockpt(fd) == 0);
+        assert_eq!(libc::ptsname_r(fd, name.as_mut_ptr().cast(), name.len()), 0);
+        (terminal, String::from_utf8_lossy(name.split(|byte| *byte == 0).next().expect("a name")).into_owned())
+    }
+}
+
 /// Starts a program whose descriptors a closure makes.
-fn start(make: impl FnOnce()) -> i32 {
+pub(crate) fn start(make: impl FnOnce()) -> i32 {
     fork(|| {
         make();
         let (path, name, time) = (c("/bin/sleep"), c("sleep"), c("1000"));
@@ -156,15 +169,9 @@ fn every_type_of_file_is_that_of_procfs() {
         }),
         start(|| {
             // SAFETY: the calls take numbers and a string that outlives them.
-            let (memory, event, terminal) = unsafe {
-                let terminal = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
-                assert!(libc::grantpt(terminal) == 0 && libc::unlockpt(terminal) == 0);
-                (libc::memfd_create(c"name".as_ptr(), 0), libc::eventfd(0, 0), terminal)
-            };
-            let mut name = [0; 64];
-            // SAFETY: `name` has the length that is passed.
-            assert_eq!(unsafe { libc::ptsname_r(terminal, name.as_mut_ptr().cast(), name.len()) }, 0);
-            let name = String::from_utf8_lossy(name.split(|byte| *byte == 0).next().expect("a name")).into_owned();
+            let (memory, event) = unsafe { (libc::memfd_create(c"name".as_ptr(), 0), libc::eventfd(0, 0)) };
+            let (held, name) = terminal();
+            std::mem::forget(held);
             put(open(&name, libc::O_RDWR | libc::O_NOCTTY), 0);
             put(memory, 1);
             put(event, 2);

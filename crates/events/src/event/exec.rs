@@ -5,8 +5,9 @@ use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
+use super::session::{LOGIN_UID, SESSION, TTY};
 use super::stdio::Descriptor;
-use super::{Components, EventContext, Payload, Sections, exec, stdio};
+use super::{Components, EventContext, Payload, Sections, exec, session, stdio};
 use crate::text::paint::Look;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
@@ -28,7 +29,7 @@ pub struct Exec<'a> {
 }
 
 // A record that grows may have a new text: redact it too, then change its size here.
-const _: () = assert!(size_of::<ExecRecord>() == 48);
+const _: () = assert!(size_of::<ExecRecord>() == 72);
 
 impl<'a> Payload<'a> for Exec<'a> {
     fn decode(payload: &'a [u8]) -> Option<Exec<'a>> {
@@ -39,6 +40,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         let exe = Components::new(parts.next(record.exe_len.into())?, record.exe_marks);
         let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
         let stdio = [stdio, parts.next(stdio::names_len(stdio))?];
+        let record = ExecRecord { session: session::named(record.session), ..record };
         Some(Exec { record, filename, interp, exe, cwd, stdio, argv: parts.rest() })
     }
 
@@ -260,6 +262,9 @@ pub(crate) const FIELDS: &[Field] = &[
     STDIN,
     STDOUT,
     STDERR,
+    TTY,
+    SESSION,
+    LOGIN_UID,
     STACK,
 ];
 

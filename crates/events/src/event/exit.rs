@@ -3,7 +3,8 @@
 use super::describe::{Field, STACK, Shape, Value, Why, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{EventContext, Payload, Sections, exit, names};
+use super::session::{LOGIN_UID, SESSION, TTY};
+use super::{EventContext, Payload, Sections, exit, names, session};
 use crate::text::paint::Look;
 use crate::text::{self, time};
 use tracetui_shared::header::until_nul;
@@ -37,7 +38,8 @@ impl std::fmt::Display for Ended {
 
 impl Payload<'_> for Exit {
     fn decode(payload: &[u8]) -> Option<Exit> {
-        Sections::fixed::<ExitRecord>(payload).map(|(record, _)| Exit { record })
+        Sections::fixed::<ExitRecord>(payload)
+            .map(|(record, _)| Exit { record: ExitRecord { session: session::named(record.session), ..record } })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {
@@ -380,6 +382,9 @@ pub(crate) const FIELDS: &[Field] = &[
         |s| of_storage(s, |cost| cost.written),
     )
     .with(props::LACKS | props::LATER),
+    TTY,
+    SESSION,
+    LOGIN_UID,
     STACK,
 ];
 

@@ -20,6 +20,7 @@ pub mod parts;
 pub mod process;
 pub mod redact;
 pub mod request;
+pub mod session;
 pub mod stack;
 pub mod stdio;
 pub mod tcp;

@@ -12,6 +12,7 @@ use crate::further::{self, further};
 use crate::maps::this_cpu;
 use crate::path::{self, Place};
 use crate::read::{get, konst, ld, may_turn, read_user_str, set, store_word};
+use crate::session;
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
@@ -88,6 +89,7 @@ unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &
         (*record).old_tid = 0;
         (*record).euid = ld(who.cred, field::CredEuid);
         (*record).egid = ld(who.cred, field::CredEgid);
+        session::describe(call.task, ld(call.task, field::TaskSignal), &raw mut (*record).session);
         (*record).interp_len = 0;
         (*record).stdio_len = stdio::BYTES;
         stdio::clear_all(s);

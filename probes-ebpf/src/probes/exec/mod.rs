@@ -35,7 +35,7 @@ const LARGEST: u64 = FIXED + MASK + 1 + ARGV_FIRST as u64;
 const FIXED: u64 = size_of::<Frame<Fixed>>() as u64;
 /// Limit in bytes of each string and path in a small record. [`ARGV_FEW`] is the limit of the arguments.
 const FEW: u64 = 256;
-const ARGV_FEW: u64 = 320;
+const ARGV_FEW: u64 = 296;
 /// Limit in bytes of the paths of stdin, stdout and stderr together in a small record.
 const STDIO_FEW: u64 = 104;
 const _: () = assert!(FIXED + 4 * FEW + STDIO_FEW + ARGV_FEW + stack::ROOM as u64 <= SMALL);

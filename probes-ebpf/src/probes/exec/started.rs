@@ -4,6 +4,7 @@ use super::{ARGV_FEW, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, lar
 use crate::emit::{Event, Frame, copy_header, is_bookkeeping};
 use crate::path;
 use crate::read::{at_most, get, ld, may_turn, rd, read_kernel_str, read_user, set};
+use crate::session;
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use core::ffi::c_void;
@@ -44,6 +45,7 @@ pub(super) unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec)
         (*record).old_tid = if exec.old_tid != who.tgid { exec.old_tid } else { 0 };
         (*record).euid = ld(who.cred, field::CredEuid);
         (*record).egid = ld(who.cred, field::CredEgid);
+        session::describe(exec.task, ld(exec.task, field::TaskSignal), &raw mut (*record).session);
         set(&raw mut (*s).off, 0);
         let (len, cut) = string(s, exec.filename);
         (*record).filename_len = len;

@@ -14,6 +14,7 @@ use tracetui_events::event::describe::{Value, args};
 use tracetui_events::event::exec::Exec;
 use tracetui_events::event::lost::Lost;
 use tracetui_events::event::process::{Process, ProcessKey};
+use tracetui_events::event::session;
 use tracetui_events::event::stdio::Descriptor;
 use tracetui_events::event::{Body, Components, EventContext, Payload as _, Tables as _, lost};
 use tracetui_events::limits;
@@ -23,6 +24,7 @@ use tracetui_events::text::{Charset, counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
 use tracetui_shared::record::exec::STDIO;
+use tracetui_shared::record::session::known;
 
 /// The names of the standard descriptors.
 const NAMES: [&str; STDIO] = ["stdin", "stdout", "stderr"];
@@ -383,6 +385,7 @@ impl Page<'_> {
         let cgroup = of_event.and_then(|header| world.cgroup(header.cgroup, process)).unwrap_or(&process.cgroup);
         let mut lines = self.pairs(&[
             ("who", safe(who.as_bytes(), self.theme), Style::new()),
+            ("session", self.session(), Style::new()),
             (cwd_name, cwd, Style::new()),
             ("cgroup", safe(cgroup, self.theme), Style::new()),
         ]);
@@ -399,6 +402,18 @@ impl Page<'_> {
         lines.extend(then);
         lines.extend(self.named("files", &self.opened(), Style::new()));
         (lines, in_chain.or(in_then))
+    }
+
+    /// The session of an exec or an exit, its terminal, and who logged in: `1208 on pts/3, login alice`.
+    fn session(&self) -> String {
+        let world = self.app.world();
+        let text = self.event().and_then(|stored| stored.with(world, |seen| session::of(seen).copied()).flatten());
+        let Some(session) = text else { return String::new() };
+        let on = session::tty(&session).map(|tty| format!(" on {}", safe(tty, self.theme))).unwrap_or_default();
+        let uid = session.login_uid;
+        let is_known = session.known & known::LOGIN != 0 && uid.0 != u32::MAX;
+        let login = if is_known { format!(", login {}", named_id(world.user(uid), uid.0)) } else { String::new() };
+        format!("{}{on}{login}", session.id.0)
     }
 
     /// The working directory with its name: the event's if it has one, otherwise the one at the exec. A later chdir is unknown.

@@ -1,0 +1,87 @@
+//! The terminal, the session and the login of a process.
+
+use super::describe::{Field, Shape, Value, Why, props};
+use super::{Body, EventContext};
+use tracetui_shared::header::until_nul;
+use tracetui_shared::record::session::{Session, known};
+
+/// The session of an exec or an exit. `None` if nothing looked at it, as in recordings of earlier versions.
+pub fn of<'a>(seen: &EventContext<'a>) -> Option<&'a Session> {
+    let session = match &seen.event.body {
+        Body::Exec(exec) => &exec.record.session,
+        Body::Exit(exit) => &exit.record.session,
+        _ => return None,
+    };
+    (session.known & known::SEEN != 0).then_some(session)
+}
+
+/// The session with the terminal's name as ps(1) has it: `pts/3` instead of `pts3`.
+pub(super) fn named(mut session: Session) -> Session {
+    if let [b'p', b't', b's', number @ ..] = &mut session.tty
+        && number[0].is_ascii_digit()
+    {
+        number.rotate_right(1);
+        number[0] = b'/';
+    }
+    session
+}
+
+/// The name of the terminal; `None` without one.
+pub fn tty(session: &Session) -> Option<&[u8]> {
+    Some(until_nul(&session.tty)).filter(|name| !name.is_empty())
+}
+
+fn value<'a>(seen: &EventContext<'a>, field: u8, get: impl FnOnce(&'a Session) -> Value<'a>) -> Value<'a> {
+    match of(seen) {
+        None => Value::Unknown(Why::NotCollected),
+        Some(session) if session.known & field == 0 => Value::Unknown(Why::NoField),
+        Some(session) => get(session),
+    }
+}
+
+const LATER: u16 = props::LACKS | props::LATER;
+
+pub(crate) const TTY: Field = Field::new(
+    "tty",
+    Shape::Text,
+    "The controlling terminal, such as pts/3: signal_struct.tty->name; null without one.",
+    |s| value(s, known::TTY, |session| tty(session).map_or(Value::Null, Value::Bytes)),
+)
+.with(LATER | props::BYTES);
+pub(crate) const SESSION: Field = Field::new(
+    "session",
+    Shape::Number,
+    "The session: the process id of its leader, signal_struct.pids[PIDTYPE_SID]; 0 for processes that the kernel starts.",
+    |s| value(s, known::ID, |session| Value::Uint(session.id.0.into())),
+)
+.with(LATER | props::PID);
+pub(crate) const LOGIN_UID: Field = Field::new(
+    "login_uid",
+    Shape::User,
+    "The user who logged in, also after su(1) and sudo(8): task_struct.loginuid; null if nobody did.",
+    |s| {
+        value(s, known::LOGIN, |session| match session.login_uid.0 {
+            u32::MAX => Value::Null,
+            uid => Value::Uint(uid.into()),
+        })
+    },
+)
+.with(LATER);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_has_the_name_of_its_file() {
+        let name = |kernel: &[u8]| {
+            let mut session = Session::default();
+            session.tty[..kernel.len()].copy_from_slice(kernel);
+            let once = named(session);
+            assert_eq!(named(once), once);
+            String::from_utf8_lossy(tty(&once).unwrap_or_default()).into_owned()
+        };
+        let names: [&[u8]; 6] = [b"pts0", b"pts1048575", b"ttyS0", b"ptsx", b"pts12345678901", b""];
+        assert_eq!(names.map(name), ["pts/0", "pts/1048575", "ttyS0", "ptsx", "pts/12345678901", ""]);
+    }
+}
