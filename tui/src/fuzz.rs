@@ -285,7 +285,7 @@ pub fn diff(bytes: &[u8]) -> String {
     // What is absent cannot be compared, and is not a fault.
     (a.gaps.absent[0], b.gaps.incomplete) = (bytes.len().is_multiple_of(2), bytes.len().is_multiple_of(3));
     let report = compare(a, Vec::new(), b, &[]);
-    let all = Show { rest: true, noise: true };
+    let all = Show { rest: true, noise: true, slower: true };
     for charset in [Charset::Utf8, Charset::Ascii] {
         check_shown(&report.text(all, charset));
         check_shown(&report.text(Show::default(), charset));

@@ -71,6 +71,10 @@ columns! {
         Open "open" "OPEN",
         Bpf "bpf" "BPF",
         Tcp "tcp" "TCP",
+        /// Of the processes that ended.
+        Cpu "cpu" "CPU",
+        /// The largest resident set of a process that ended.
+        Memory "memory" "MEMORY",
         Failed "failed" "FAILED",
         Last "last" "LAST",
         /// A sparkline of the last seconds, three seconds per cell.
@@ -125,6 +129,7 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
         (View::Top, "events" | "failed") => 0,
         (View::Top, "share" | "rate" | "exec" | "open") => 60,
         (View::Top, "last") => 100,
+        (View::Top, "cpu" | "memory") => 150,
         (View::Bpf, "id" | "name" | "target") => 0,
         (View::Bpf, "type" | "writes" | "owner") => 60,
         (View::Bpf, "runs") => 100,

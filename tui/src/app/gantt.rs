@@ -76,6 +76,22 @@ impl<'a> Chart<'a> {
         ends
     }
 
+    /// The process of the chain that was waited for longest, and how long in ns. `None` if the first one had no children.
+    pub(crate) fn slowest(&self) -> Option<(&Bar<'a>, u64)> {
+        let waited = |bar: &&Bar<'a>| bar.waited.unwrap_or(bar.from).saturating_sub(bar.from);
+        let longest = self.chain().into_iter().filter(|bar| bar.depth > 0).max_by_key(waited)?;
+        Some((longest, waited(&longest)))
+    }
+
+    /// A process below its ancestors, without the first process.
+    pub(crate) fn line<'b>(&'b self, bar: &'b Bar<'a>) -> Vec<&'b Bar<'a>> {
+        let mut line: Vec<_> =
+            std::iter::successors(Some(bar), |bar| bar.above.and_then(|above| self.bars.get(above))).collect();
+        line.pop();
+        line.reverse();
+        line
+    }
+
     fn find_chain(&mut self) {
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); self.bars.len()];
         for (at, bar) in self.bars.iter().enumerate() {
@@ -194,6 +210,9 @@ mod tests {
         let pid = |bar: &Bar<'_>| bar.seen.process.key.tgid.0;
         assert_eq!(chart.bars.iter().map(pid).collect::<Vec<_>>(), [100, 101, 102, 103, 104]);
         assert_eq!(chart.chain().into_iter().map(pid).collect::<Vec<_>>(), [101, 103]);
+        let (slowest, waited) = chart.slowest().expect("a process");
+        assert_eq!((pid(slowest), chart.line(slowest).into_iter().map(pid).collect::<Vec<_>>()), (101, vec![101]));
+        assert!((10_000_000..20_000_000).contains(&waited), "{waited}");
         assert!(chart.parallel >= 2 && !chart.is_cut && chart.span().0 < begin);
         keys(&mut app, "V");
         let shown = screen(&mut app).join("\n");

@@ -314,6 +314,9 @@ pub struct Diff {
     /// Also show noise: differences that the good runs have among themselves
     #[arg(long)]
     pub noise: bool,
+    /// Also show which processes took at least 0.1 s and 20 % longer in B; this does not make the runs different
+    #[arg(long)]
+    pub slower: bool,
     /// Memory limit; anything beyond it is not compared, but reported as unknown [default: 768 MiB]
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::DIFF_MEMORY), hide_default_value = true)]
     pub memory: ByteSize,

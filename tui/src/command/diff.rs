@@ -39,7 +39,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let (report, mut notes) = compare(sides, &args.ignore, filters != FilterOptions::default(), &|| true)?;
     let result = notes.pop();
     notes.iter().for_each(say);
-    let show = Show { rest: args.all, noise: args.noise };
+    let show = Show { rest: args.all, noise: args.noise, slower: args.slower };
     let text = match args.format {
         ReportFormat::Text => report.text(show, charset()),
         ReportFormat::Json => report.json(show) + &summarised(&report, whole, &summary),

@@ -2,6 +2,7 @@
 
 use super::theme::Theme;
 use super::{Piece, duration, ends, width_of};
+use crate::app::gantt::Chart;
 use crate::app::keymap::Action;
 use crate::app::summary::Summary;
 use crate::app::watch::Watch;
@@ -110,9 +111,11 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     }
     let said = |counts: &[&Option<String>]| counts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(", ");
     let (all, both, first) = (said(&[&processes, &opens, &execs]), said(&[&opens, &execs]), said(&[&opens]));
+    let slowest = slowest(app, theme).map_or(String::new(), |slowest| format!("{lived}, slowest {slowest}"));
     // Longest first. Failures are more important than the time, and the cause is more important than the counts.
     let ways = [
-        (lived.as_str(), all),
+        (slowest.as_str(), if slowest.is_empty() { String::new() } else { all.clone() }),
+        (&lived, all),
         (&lived, both.clone()),
         ("", both),
         (&lived, first.clone()),
@@ -134,6 +137,16 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     });
     let all = all.collect();
     Some((vec![Piece::new(format!("{name} {how}"), style)], all))
+}
+
+/// The process that COMMAND waited for longest, below its ancestors, and how long: `cc › cc1 9.1 s`.
+fn slowest(app: &App, theme: Theme) -> Option<String> {
+    let chart = Chart::of(app.summary.process?, &app.views.tree, None);
+    let (bar, waited) = chart.slowest().filter(|(_, waited)| *waited >= MUCH_CPU)?;
+    let arrow = if theme.charset == Charset::Utf8 { " › " } else { " > " };
+    let names: Vec<_> =
+        chart.line(bar).iter().map(|bar| text::escape_in(&bar.seen.process.comm, theme.charset, 40)).collect();
+    Some(format!("{} {}", names.join(arrow), duration(waited)))
 }
 
 /// The cause of COMMAND's exit, in variants from the longest to the shortest.

@@ -18,7 +18,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use tracetui_events::event::names;
 use tracetui_events::event::parts::Role;
-use tracetui_events::text::{self, Charset, short};
+use tracetui_events::text::{self, Charset, short, size};
 
 /// The width of the bars in cells.
 const BAR: usize = 10;
@@ -34,7 +34,8 @@ impl Column {
         match self {
             Column::Share => BAR,
             Column::Events | Column::Failed => 6,
-            Column::Last => 7,
+            Column::Last | Column::Cpu => 7,
+            Column::Memory => 10,
             Column::History => SECONDS / 3,
             _ => 5,
         }
@@ -92,7 +93,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
     let (now, most) = (app.views.top.now_ns(), app.views.top.most);
-    let Figures { events, kinds, failed } = group.figures(now);
+    let Figures { events, kinds, failed, cpu_ns, memory } = group.figures(now);
     let value = text::value_in(&app.views.top.by.shown(&group.value, app.world()), theme.charset, 4096);
     let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
@@ -116,6 +117,8 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
             Column::Open => count(kinds[2], theme),
             Column::Bpf => count(kinds[3], theme),
             Column::Tcp => count(kinds[4], theme),
+            Column::Cpu => used(cpu_ns, duration, theme),
+            Column::Memory => used(memory, size, theme),
             Column::Failed => count(failed, theme),
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
             Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
@@ -130,6 +133,10 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
 
 fn count(count: u64, theme: Theme) -> Piece {
     Piece::new(short(count), if count == 0 { theme.quiet() } else { ratatui::style::Style::new() })
+}
+
+fn used(amount: u64, text: impl FnOnce(u64) -> String, theme: Theme) -> Piece {
+    if amount == 0 { count(0, theme) } else { Piece::plain(text(amount)) }
 }
 
 /// A bar: the share relative to the most frequent value.

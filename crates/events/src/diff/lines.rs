@@ -12,6 +12,8 @@ pub enum Status {
     Unknown,
     /// The good runs differ in this too.
     Noise,
+    /// It took longer in run B, which makes no run different.
+    Slower,
 }
 
 impl Status {
@@ -20,6 +22,7 @@ impl Status {
             Status::Different => "different",
             Status::Unknown => "unknown",
             Status::Noise => "noise",
+            Status::Slower => "slower",
         }
     }
 }
@@ -36,7 +39,7 @@ pub enum Which {
 /// A difference in one or more roles.
 #[derive(Clone, Debug)]
 pub struct DiffLine {
-    /// `missing argv cwd user exec bpf tcp exit opened tried access`.
+    /// `missing argv cwd user exec bpf tcp exit opened tried access slower`.
     pub kind: &'static str,
     pub status: Status,
     pub which: Which,
@@ -94,6 +97,8 @@ pub struct DiffReport {
     pub follow: BTreeMap<&'static str, usize>,
     /// The lines about differences that the good runs have too.
     pub noise: Vec<DiffLine>,
+    /// The lines about processes that took longer in run B, the largest difference first.
+    pub slower: Vec<DiffLine>,
     /// Directories that were treated as equal, in addition to those of the runs.
     pub directories: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -127,7 +132,8 @@ impl DiffReport {
 
     fn shown(&self, show: Show) -> impl Iterator<Item = &DiffLine> {
         let rest = self.rest.iter().filter(move |_| show.rest);
-        self.lines.iter().chain(rest).chain(self.noise.iter().filter(move |_| show.noise))
+        let noise = self.noise.iter().filter(move |_| show.noise);
+        self.lines.iter().chain(rest).chain(noise).chain(self.slower.iter().filter(move |_| show.slower))
     }
 
     /// The sentence about the differences that follow from others. `None` if there are none.
@@ -157,9 +163,29 @@ pub struct Show {
     pub rest: bool,
     /// Differences that the good runs have too.
     pub noise: bool,
+    /// Processes that took longer in run B.
+    pub slower: bool,
 }
 
 impl DiffLine {
+    /// A line about nothing.
+    pub(super) const EMPTY: DiffLine = DiffLine {
+        kind: "",
+        status: Status::Different,
+        which: Which::Both,
+        cause: false,
+        follows: false,
+        process: Vec::new(),
+        role: 0,
+        alone: None,
+        roles: 0,
+        subject: Vec::new(),
+        a: Vec::new(),
+        b: Vec::new(),
+        what: Vec::new(),
+        how: Vec::new(),
+    };
+
     /// The kind, or a status other than different.
     pub fn word(&self) -> &'static str {
         match self.status {

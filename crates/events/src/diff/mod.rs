@@ -13,6 +13,7 @@
 //! | `noise` | differences that do not count |
 //! | `rank` | which differences may follow from others |
 //! | `label` | the names of processes in the lines |
+//! | `slower` | processes that took longer in run B |
 //! | `report` | the lines |
 //! | `lines` | the lines and their roles as values, as text and as JSON |
 //! | `strings`, `uses` | strings by number, and the files of a role |
@@ -32,6 +33,7 @@ mod rank;
 mod report;
 mod run;
 mod search;
+mod slower;
 mod strings;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use super::label::{COMMAND, labels, name, shortened};
 use super::lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Status, Which};
 use super::run::Gaps;
 use super::search::{Place, is_absent};
+use super::slower;
 use super::strings::StringTable;
 use super::tree::{RoleNode, Side};
 use super::uses::Did;
@@ -82,7 +83,10 @@ impl<'a> Maker<'a> {
         groups.sort_by_key(|group| (group.rank, class(&group.key)));
         let mut noise = self.groups(noise);
         noise.sort_by_key(|group| class(&group.key));
-        let (of, listed) = self.roles(groups.iter().chain(&noise));
+        let Comparison { pairs, trees, gaps, .. } = *self.comparison;
+        let slower = slower::slower(pairs, trees, gaps);
+        let pairs = groups.iter().chain(&noise).map(|group| group.first.pair).chain(slower.iter().copied());
+        let (of, listed) = self.roles(pairs);
         let mut report = DiffReport { directories, roles: listed, ..DiffReport::default() };
         let least = groups.first().map_or(Rank::Follows, |group| group.rank).min(Rank::Cause);
         let causes = groups.iter().filter(|group| group.rank <= Rank::Cause).count();
@@ -91,6 +95,7 @@ impl<'a> Maker<'a> {
         let roles: Vec<&RoleNode> = groups.iter().map(|group| self.role(group)).collect();
         let labels = labels(&roles, self.strings);
         report.noise = self.noise(&noise, &of);
+        report.slower = self.slower(&slower, &of);
         for (group, label) in groups.iter().zip(labels) {
             let shown = match group.rank {
                 Rank::First | Rank::Cause => true,
@@ -121,13 +126,24 @@ impl<'a> Maker<'a> {
         lines.map(|line| DiffLine { status: Status::Noise, ..line }).collect()
     }
 
-    /// The roles of the groups and their ancestors, and their places in that list by their pairs.
-    fn roles<'g>(&self, groups: impl Iterator<Item = &'g Group>) -> (FxHashMap<usize, usize>, Vec<DiffRole>) {
+    fn slower(&self, slower: &[usize], of: &FxHashMap<usize, usize>) -> Vec<DiffLine> {
+        let roles: Vec<_> = slower.iter().map(|pair| self.nodes(*pair)).collect();
+        let nodes: Vec<&RoleNode> = roles.iter().map(|(a, _)| *a).collect();
+        let lines = slower.iter().zip(roles).zip(labels(&nodes, self.strings)).map(|((pair, (a, b)), process)| {
+            let (a, b) = (slower::text(a, b), slower::text(b, a));
+            let how = in_both(&a, &b);
+            let role = of[pair];
+            DiffLine { kind: "slower", status: Status::Slower, process, role, roles: 1, a, b, how, ..DiffLine::EMPTY }
+        });
+        lines.collect()
+    }
+
+    /// The roles of the pairs and their ancestors, and their places in that list by their pairs.
+    fn roles(&self, shown: impl Iterator<Item = usize>) -> (FxHashMap<usize, usize>, Vec<DiffRole>) {
         let pairs = self.comparison.pairs;
         // The nodes of run A are numbered in the order of their first use, parents before their children.
         let mut wanted = BTreeSet::from([(0, 0)]);
-        for group in groups {
-            let mut at = group.first.pair;
+        for mut at in shown {
             while wanted.insert((pairs[at].a, at)) {
                 at = pairs[at].parent;
             }
@@ -257,17 +273,12 @@ impl<'a> Maker<'a> {
             kind: word(&group.first.what),
             status: if group.first.unknown.is_some() { Status::Unknown } else { Status::Different },
             which: which(&group.first.what),
-            cause: false,
-            follows: false,
             process: label,
             role: of[&group.first.pair],
             alone,
             roles: group.pairs.len(),
             subject: group.paths.iter().map(|path| self.strings.get(*path).to_vec()).collect(),
-            a: Vec::new(),
-            b: Vec::new(),
-            what: Vec::new(),
-            how: Vec::new(),
+            ..DiffLine::EMPTY
         };
         self.describe(group, &mut line);
         line

@@ -1,6 +1,7 @@
 //! The activity of one run, by role: a fold over the events of a recording that keeps no events.
 
 use super::names::NameRules;
+use super::slower::Used;
 use super::strings::StringTable;
 use super::uses::{Did, FileUses, HAS_MODE, did};
 use crate::event::exec::Exec;
@@ -50,6 +51,8 @@ pub(super) struct RunRole {
     pub(super) uid: u32,
     /// Wait statuses, each with its count.
     pub(super) exits: BTreeMap<u32, u64>,
+    /// What its processes used that ended in it.
+    pub(super) used: Used,
     /// A process of the role: the first one that failed, otherwise the first one.
     pub(super) process: Tgid,
     pub(super) failed: bool,
@@ -154,7 +157,7 @@ const PLACE: usize = 22;
 const SETTLED: usize = 8;
 
 /// Bytes of a role with its places in the tables, and of its list of arguments beside the arguments.
-const ROLE: usize = 360;
+const ROLE: usize = 376;
 
 impl Run {
     /// An empty run with this memory limit in bytes.
@@ -220,6 +223,7 @@ impl Run {
                 if let Some(role) = self.roles.get_mut(role as usize) {
                     let status = exit.record.status & 0xffff;
                     *role.exits.entry(status).or_default() += 1;
+                    role.used.add(Used { cpu: exit.cost().map_or(0, |cost| cost.runtime), ran: seen.ran_ns() });
                     if status != 0 && !std::mem::replace(&mut role.failed, true) {
                         role.process = process.key.tgid;
                     }
@@ -367,7 +371,7 @@ impl Run {
         }
         let role = RoleId::try_from(self.roles.len()).ok().filter(|role| *role != TOP)?;
         let orphan = parent == TOP && matches!(process.origin, Origin::FirstSeen | Origin::Older);
-        let (exits, opens, tries, loads, peers) = Default::default();
+        let (exits, used, opens, tries, loads, peers) = Default::default();
         let (process, failed, execs, uid) = (process.key.tgid, false, 0, u32::MAX);
         self.roles.push(RunRole {
             parent,
@@ -376,6 +380,7 @@ impl Run {
             living: 0,
             uid,
             exits,
+            used,
             process,
             failed,
             orphan,

@@ -1,5 +1,6 @@
 mod causes;
 mod count;
+mod slower;
 mod wrappers;
 
 use super::{DiffReport, Gaps, Run, Show, Status, Which, compare};
@@ -16,7 +17,7 @@ use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome};
 use zerocopy::IntoBytes;
 
 const ENOENT: i32 = -2;
-const ALL: Show = Show { rest: true, noise: true };
+const ALL: Show = Show { rest: true, noise: true, slower: false };
 
 fn between(a: Run, b: Run) -> DiffReport {
     compare(a, Vec::new(), b, &[])

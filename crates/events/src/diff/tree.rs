@@ -2,6 +2,7 @@
 
 use super::names::{Chance, alike, leaf, shape};
 use super::run::{RoleImage, Run, RunRole, TOP};
+use super::slower::Used;
 use super::strings::StringTable;
 use super::uses::{Did, FileUses, did};
 use crate::limits;
@@ -28,6 +29,7 @@ pub(super) struct RoleNode {
     /// The lowest user id at an exec; `u32::MAX` without one.
     pub(super) uid: u32,
     pub(super) exits: Vec<(u32, u64)>,
+    pub(super) used: Used,
     pub(super) opens: Vec<(u32, Did)>,
     pub(super) tries: Vec<(u32, Did)>,
     pub(super) loads: Vec<(u32, u64)>,
@@ -184,7 +186,7 @@ impl Tree {
         let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
         for role in run.roles {
             let RunRole { parent, image, execs, living, uid, exits, process, failed, orphan, .. } = role;
-            let RunRole { opens, tries, loads, peers, .. } = role;
+            let RunRole { opens, tries, loads, peers, used, .. } = role;
             let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
             let (forked, exe, cwd, argv) = match image {
                 RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
@@ -217,6 +219,7 @@ impl Tree {
             node.living += living;
             node.uid = node.uid.min(uid);
             node.exits.extend(exits);
+            node.used.add(used);
             let files = |files: FileUses| files.into_iter().map(|(path, did)| (common(path), did));
             node.opens.extend(files(opens));
             node.tries.extend(files(tries));

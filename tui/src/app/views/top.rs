@@ -148,6 +148,8 @@ named! {
         Rate "rate",
         Failed "failed",
         Last "last event",
+        Cpu "CPU",
+        Memory "memory",
     }
 }
 
@@ -179,21 +181,33 @@ pub(crate) struct Figures {
     pub kinds: [u64; KINDS.len()],
     /// Failed calls that no later call of the same search answered.
     pub failed: u64,
+    /// CPU time of the processes that ended, in nanoseconds.
+    pub cpu_ns: u64,
+    /// The largest resident set of a process that ended, in bytes.
+    pub memory: u64,
 }
 
 impl Figures {
-    fn count(&mut self, kind: Kind, failed: bool) {
-        self.events += 1;
-        if let Some(count) = KINDS.iter().position(|known| *known == kind).and_then(|at| self.kinds.get_mut(at)) {
-            *count += 1;
+    /// Those of an event.
+    fn of(stored: &Stored<'_>) -> Figures {
+        // An exit is not a call. The failed call before it is counted.
+        let exit = (stored.kind == Kind::Exit).then(|| stored.event().ok()).flatten();
+        let cost = exit.and_then(|event| event.body.exit()?.cost().copied()).unwrap_or_default();
+        Figures {
+            events: 1,
+            kinds: KINDS.map(|kind| u64::from(kind == stored.kind)),
+            failed: u64::from(stored.failed && !stored.answered && stored.kind != Kind::Exit),
+            cpu_ns: cost.runtime,
+            memory: cost.max_rss,
         }
-        self.failed += u64::from(failed);
     }
 
     fn add(&mut self, other: &Figures) {
         self.events += other.events;
         self.kinds.iter_mut().zip(other.kinds).for_each(|(count, more)| *count += more);
         self.failed += other.failed;
+        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.memory = self.memory.max(other.memory);
     }
 }
 
@@ -223,8 +237,8 @@ impl Group {
         Group { value: value.into(), all: Figures::default(), last_ns: 0, latest, seconds, recent }
     }
 
-    fn count(&mut self, kind: Kind, failed: bool, ns: u64) {
-        self.all.count(kind, failed);
+    fn count(&mut self, event: &Figures, ns: u64) {
+        self.all.add(event);
         self.last_ns = self.last_ns.max(ns);
         let second = ns / SECOND;
         while self.latest < second {
@@ -237,7 +251,7 @@ impl Group {
         if second + SECONDS as u64 > self.latest {
             let at = second as usize % SECONDS;
             self.seconds[at] += 1;
-            self.recent.iter_mut().for_each(|recent| recent[at].count(kind, failed));
+            self.recent.iter_mut().for_each(|recent| recent[at].add(event));
         }
     }
 
@@ -395,9 +409,7 @@ impl Top {
             self.files.insert(file, at);
         }
         if let Some(group) = self.groups.get_mut(at as usize) {
-            // An exit is not a call. The failed call before it is counted.
-            let failed = stored.failed && !stored.answered && stored.kind != Kind::Exit;
-            group.count(stored.kind, failed, ns);
+            group.count(&Figures::of(stored), ns);
         }
     }
 
@@ -491,6 +503,8 @@ impl Top {
                     Order::Events => figures.events,
                     Order::Rate => group.rate(end, start),
                     Order::Failed => figures.failed,
+                    Order::Cpu => figures.cpu_ns,
+                    Order::Memory => figures.memory,
                     Order::Last => group.last_ns,
                 };
                 (Reverse(measure), Reverse(figures.events), &group.value, at)

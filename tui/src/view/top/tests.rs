@@ -53,6 +53,25 @@ fn of(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[test]
+fn ended_processes_have_their_cpu_time_and_the_largest_memory() {
+    let mut app = app(160, 24, MEMORY);
+    let mut made = Maker::default();
+    for (pid, comm) in [(1, "cc1"), (2, "cc1"), (3, "ld")] {
+        made.exec(pid, comm, &[comm], 0);
+        made.exit(pid, comm, 0);
+    }
+    feed(&mut app, &mut made);
+    keys(&mut app, "3");
+    let shown = screen(&mut app);
+    assert!(shown[2].contains(" CPU     MEMORY "), "{}", shown[2]);
+    let row = |comm: &str| shown.iter().find(|row| row.contains(comm)).expect("a row");
+    // Each used 1.5 ms and 3 MiB.
+    assert!(row("cc1").contains(" 3 ms    3.0 MiB ") && row("ld").contains(" 1 ms    3.0 MiB "), "{shown:#?}");
+    keys(&mut app, "ssss");
+    assert_eq!(app.screen.message(), Some("sorted by CPU"));
+}
+
+#[test]
 fn the_most_frequent_are_counted_by_what_is_chosen() {
     let mut app = top(80, 24);
     let shown = screen(&mut app);
@@ -143,7 +162,7 @@ fn errors_that_matter_come_first() {
     keys(&mut app, "k");
     assert_eq!(drawn(&mut app, Theme::default())[(1, 4)].fg, Color::Yellow);
     // An order that the user chose stays.
-    keys(&mut app, "sss");
+    keys(&mut app, "sssss");
     assert_eq!(app.screen.message(), Some("sorted by rate"));
     keys(&mut app, "3ll");
     assert!(screen(&mut app)[2].contains("EVENTS               /s"), "{}", screen(&mut app)[2]);

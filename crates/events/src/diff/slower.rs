@@ -1,0 +1,64 @@
+//! Processes that took longer in run B.
+
+use super::run::Gaps;
+use super::tree::{Pair, RoleNode, Tree};
+use crate::text::time::short_duration;
+use std::cmp::Reverse;
+use tracetui_shared::kind::Kind;
+
+/// A smaller difference, in nanoseconds or in relation to run A (1/5), does not count: runs are never equally fast.
+const LEAST: u64 = 100_000_000;
+const PART: u64 = 5;
+
+/// What the processes of a role used, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Used {
+    pub(super) cpu: u64,
+    pub(super) ran: u64,
+}
+
+impl Used {
+    pub(super) fn add(&mut self, other: Used) {
+        self.cpu = self.cpu.saturating_add(other.cpu);
+        self.ran = self.ran.saturating_add(other.ran);
+    }
+}
+
+/// The pairs that took longer in run B, the largest difference first. A process waits for its children, so its own time is its CPU time,
+/// and only without children also its lifetime.
+pub(super) fn slower(pairs: &[Pair], trees: (&Tree, &Tree), gaps: (&Gaps, &Gaps)) -> Vec<usize> {
+    if gaps.0.lacks(Kind::Exit) || gaps.1.lacks(Kind::Exit) {
+        return Vec::new();
+    }
+    // Recordings of earlier versions have no CPU times.
+    let has_cpu = |tree: &Tree| tree.nodes.iter().any(|node| node.used.cpu > 0);
+    let has_cpu = has_cpu(trees.0) && has_cpu(trees.1);
+    let mut found: Vec<_> = Vec::new();
+    for (at, pair) in pairs.iter().enumerate().skip(1) {
+        let (a, b) = (&trees.0.nodes[pair.a], &trees.1.nodes[pair.b]);
+        let longer = |a: u64, b: u64| b.checked_sub(a).filter(|more| *more >= LEAST.max(a / PART)).unwrap_or_default();
+        let cpu = if has_cpu { longer(a.used.cpu, b.used.cpu) } else { 0 };
+        let ran = if is_leaf(a) && is_leaf(b) { longer(a.used.ran, b.used.ran) } else { 0 };
+        found.extend((cpu.max(ran) > 0).then_some((Reverse(cpu.max(ran)), at)));
+    }
+    found.sort_unstable();
+    found.into_iter().map(|(_, at)| at).collect()
+}
+
+fn is_leaf(node: &RoleNode) -> bool {
+    node.children.is_empty()
+}
+
+/// The time of a role in one run: `3.4 s (CPU 3.3 s)`, or its CPU time alone if it had children in one of them.
+pub(super) fn text(node: &RoleNode, other: &RoleNode) -> Vec<u8> {
+    let (mut cpu, mut text) = (b"CPU ".to_vec(), Vec::new());
+    short_duration(node.used.cpu, &mut cpu);
+    if !(is_leaf(node) && is_leaf(other)) {
+        return cpu;
+    }
+    short_duration(node.used.ran, &mut text);
+    if node.used.cpu > 0 {
+        text.extend_from_slice(&[&b" ("[..], &cpu, b")"].concat());
+    }
+    text
+}
