@@ -43,6 +43,10 @@ columns! {
         Unit "unit" "UNIT",
         Container "container" "CONTAINER",
         Pod "pod" "POD",
+        /// Of execs and exits.
+        Tty "tty" "TTY",
+        /// Of execs and exits.
+        LoginUid "login_uid" "LOGIN_UID",
     }
     // The command follows, in any choice.
     TreeColumn {
@@ -203,8 +207,8 @@ mod tests {
         // A fixed column stays, and the cursor stops at the end of the list.
         keys(&mut app, "jjjjj ");
         assert!(shown(&app).contains(&"detail") && app.screen.message().is_some());
-        keys(&mut app, "jjjjjjjjj ");
-        assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail", "pod"]);
+        keys(&mut app, "jjjjjjjjjjj ");
+        assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail", "login_uid"]);
         // The other views keep their columns.
         keys(&mut app, "\x1b2");
         assert_eq!(app.screen.columns.of(app.views.shown), None);

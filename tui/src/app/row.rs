@@ -6,6 +6,7 @@ use tracetui_events::event::describe::{self, Value};
 use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::{EventContext, names};
 use tracetui_events::text::time;
+use tracetui_shared::id::Uid;
 
 impl Column {
     /// The columns that a search covers, in order: all except the time.
@@ -26,7 +27,7 @@ impl Column {
             _ if seen.process.is_none() => {}
             Column::Pid => out.part(Role::Plain, |out| number(header.tgid.0, out)),
             Column::Ppid => out.part(Role::Plain, |out| number(header.ppid.0, out)),
-            Column::User => out.part(Role::Plain, |out| user(seen, out)),
+            Column::User => out.part(Role::Plain, |out| user(header.uid, seen, out)),
             Column::Comm => out.part(Role::Plain, |out| out.extend_from_slice(header.comm())),
             Column::Cwd => out.part(Role::Quiet, |out| cwd(seen, out)),
             Column::Cgroup => {
@@ -37,6 +38,10 @@ impl Column {
             }
             Column::Container => out.part(Role::Quiet, |out| container(seen, out)),
             Column::Pod => out.part(Role::Quiet, |out| pod(seen, out)),
+            Column::Tty => {
+                out.part(Role::Quiet, |out| out.extend_from_slice(&field(seen, "tty").text().unwrap_or_default()));
+            }
+            Column::LoginUid => out.part(Role::Quiet, |out| login(seen, out)),
         }
     }
 }
@@ -104,8 +109,7 @@ fn result(seen: &EventContext<'_>, out: &mut impl Parts) {
     });
 }
 
-fn user(seen: &EventContext<'_>, out: &mut Vec<u8>) {
-    let uid = seen.event.header.uid;
+fn user(uid: Uid, seen: &EventContext<'_>, out: &mut Vec<u8>) {
     match seen.world.user(uid) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
         None => number(uid.0, out),
@@ -125,6 +129,13 @@ fn cwd(seen: &EventContext<'_>, out: &mut Vec<u8>) {
 pub(crate) fn container(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     if let (Value::Object, Some(found)) = (field(seen, "container"), seen.world.container(seen.event.header.cgroup)) {
         out.extend_from_slice(if found.name.is_empty() { &found.id } else { &found.name });
+    }
+}
+
+/// Appends the name of the user who logged in.
+fn login(seen: &EventContext<'_>, out: &mut Vec<u8>) {
+    if let Value::Uint(uid) = field(seen, "login_uid") {
+        user(Uid(uid as u32), seen, out);
     }
 }
 

@@ -85,6 +85,7 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
         Column::User | Column::Comm => 8,
         Column::Result => RESULT,
         Column::Cwd | Column::Cgroup | Column::Unit | Column::Container | Column::Pod => WHERE,
+        Column::Tty | Column::LoginUid => 9,
         Column::Detail => 0,
     };
     // The last column needs no space after it.

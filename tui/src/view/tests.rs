@@ -1902,8 +1902,8 @@ fn columns_are_chosen_beside_the_view() {
     assert!(lines[2].contains("TIME KIND") && lines[2].ends_with("│ COLUMNS of Events"), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("no room")));
     // Adds columns until the list has no room for all of them.
-    for _ in 0..4 {
-        keys(&mut app, "jjjjjjjjjjjj ");
+    for _ in 0..6 {
+        keys(&mut app, "jjjjjjjjjjjjjj ");
     }
     let lines = screen(&mut app);
     assert!(lines.iter().any(|line| line.contains("[x] cgroup  no room")), "{lines:#?}");

@@ -180,7 +180,7 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if width >= 130 && top.others > 0 {
         pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
     }
-    let room = if pieces.is_empty() { 90 } else { 120 };
+    let room = if pieces.is_empty() { 102 } else { 132 };
     match width {
         width if width >= room => {
             pieces.push(Piece::new("by", theme.quiet()));

@@ -49,6 +49,9 @@ named! {
         Unit "unit",
         /// Its name, or its id where the name is not known.
         Container "container",
+        /// Of execs and exits, as [`By::LoginUid`].
+        Tty "tty",
+        LoginUid "login_uid",
         Errno "errno",
         Kind "kind",
         /// The remote address and port of a client's connection, the local port of a server's.
@@ -59,7 +62,10 @@ named! {
 impl By {
     /// A value as the view shows it: a user id with the user's name.
     pub(crate) fn shown<'a>(self, value: &'a [u8], world: &World) -> Cow<'a, [u8]> {
-        let uid = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).filter(|_| self == By::Uid);
+        let uid = std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .filter(|_| matches!(self, By::Uid | By::LoginUid));
         match uid.and_then(|uid| world.user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
             Some(named) => Cow::Owned(named.into_bytes()),
             None => Cow::Borrowed(value),
@@ -77,6 +83,7 @@ impl By {
             By::Errno => stored.failed,
             By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
             By::Peer => stored.kind == Kind::Tcp,
+            By::Tty | By::LoginUid => matches!(stored.kind, Kind::Exec | Kind::Exit),
         };
         may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
     }
@@ -91,7 +98,9 @@ impl By {
                 }
                 seen.result(out);
             }
-            By::Cgroup | By::Unit => out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default()),
+            By::Cgroup | By::Unit | By::Tty | By::LoginUid => {
+                out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default())
+            }
             By::Container => row::container(seen, out),
             By::Path | By::Dir => match seen.event.body.file() {
                 Some(file) => file.write(out),
@@ -122,7 +131,7 @@ impl By {
             By::Comm => out.extend_from_slice(header.comm()),
             By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
             By::Kind => out.extend_from_slice(kind.name().as_bytes()),
-            By::Path | By::Dir | By::Cgroup | By::Unit | By::Container | By::Errno | By::Peer => {}
+            _ => {}
         }
         !out.is_empty()
     }
@@ -134,7 +143,7 @@ impl By {
             By::Path => filter::exactly("path", value),
             By::Dir => filter::directly_in(value),
             By::Uid => filter::exactly("uid", value),
-            By::Cgroup | By::Unit | By::Container => filter::exactly(self.name(), value),
+            By::Cgroup | By::Unit | By::Container | By::Tty | By::LoginUid => filter::exactly(self.name(), value),
             By::Errno => filter::exactly("err", value),
             By::Kind => filter::exactly("kind", value),
             By::Peer => connection::of_service(value),

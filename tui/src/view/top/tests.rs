@@ -92,7 +92,7 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     assert_eq!(counts(&mut app), of(&[("/usr/include", 150), ("/sys/devices", 40), ("/etc", 10)]));
     keys(&mut app, "l");
     assert_eq!(counts(&mut app), of(&[("1000", 200)]));
-    keys(&mut app, "llll");
+    keys(&mut app, "llllll");
     assert_eq!(counts(&mut app), of(&[("ENOENT", 40)]));
     keys(&mut app, "l");
     assert_eq!(counts(&mut app), of(&[("open", 200)]));
