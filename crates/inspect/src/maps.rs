@@ -1,7 +1,7 @@
 //! The programs in maps: of sockets, of programs, of interfaces and processors, and of functions that the kernel calls.
 
 use super::answers::Answers;
-use super::links::{Types, link_type, map_name};
+use super::links::{MAP_NAME, Types, link_type, map_name};
 use super::places::attached;
 use super::programs::Read;
 use super::sys::{self, Bytes, ObjectKind};
@@ -10,7 +10,9 @@ use rustc_hash::FxHashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use tracetui_events::bpf::{AttachFacts, Hook, SOCKMAPS, Via, View};
+use tracetui_events::frame::host::BpfMap;
 use tracetui_events::limits;
+use tracetui_shared::header::until_nul;
 use tracetui_shared::id::ProgId;
 
 /// BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT, BPF_SK_MSG_VERDICT, BPF_SK_SKB_VERDICT.
@@ -36,6 +38,12 @@ mod at {
     pub(super) const VALUE_SIZE: usize = 12;
     pub(super) const MAX_ENTRIES: usize = 16;
     pub(super) const VALUE_TYPE: usize = 44;
+}
+
+/// A map, from its `struct bpf_map_info`.
+pub(super) fn described(info: &Bytes, id: u32) -> BpfMap {
+    let name = until_nul(&info.0[MAP_NAME..MAP_NAME + 16]).to_vec();
+    BpfMap { id, map_type: info.u32(at::TYPE), name, max_entries: info.u32(at::MAX_ENTRIES) }
 }
 
 /// The size of `struct bpf_devmap_val` and `struct bpf_cpumap_val` with a program, whose id is their second half (5.8, 5.9).

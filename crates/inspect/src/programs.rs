@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tracetui_events::bpf::{HelperCalls, NotScanned, ProgramFacts};
+use tracetui_events::frame::host::BpfMap;
 use tracetui_events::limits;
 use tracetui_host::btf::Btf;
 use tracetui_shared::header::until_nul;
@@ -20,6 +21,9 @@ const FUNC_INFO: usize = 8;
 /// The maximum number of functions of a program whose addresses are read. The kernel allows 256 (`BPF_MAX_SUBPROGS`).
 const FUNCTIONS: usize = 256;
 
+/// The maximum number of maps of a program (`MAX_USED_MAPS`).
+const MAPS: usize = 64;
+
 /// The offsets of `struct bpf_prog_info`.
 mod at {
     pub(super) const TYPE: usize = 0;
@@ -30,6 +34,8 @@ mod at {
     pub(super) const XLATED: usize = 32;
     pub(super) const LOAD_TIME: usize = 40;
     pub(super) const UID: usize = 48;
+    pub(super) const MAPS_COUNT: usize = 52;
+    pub(super) const MAPS: usize = 56;
     pub(super) const NAME: usize = 64;
     pub(super) const KSYMS_COUNT: usize = 104;
     pub(super) const KSYMS: usize = 112;
@@ -64,6 +70,8 @@ pub(super) struct ProgramReader {
     instructions: Vec<u64>,
     /// The names of functions with more than 15 bytes, by BTF and type.
     names: FxHashMap<(u32, u32), Vec<u8>>,
+    /// The maps of the programs, by id. Programs share maps.
+    maps: FxHashMap<u32, BpfMap>,
 }
 
 impl ProgramReader {
@@ -76,11 +84,17 @@ impl ProgramReader {
         let first = sys::info(fd.as_fd())?;
         let mut addresses = [0u64; FUNCTIONS];
         let mut function = [0u32; FUNC_INFO / 4];
+        let mut maps = [0u32; MAPS];
         let mut info = Bytes::zeroed();
         let functions = (first.u32(at::KSYMS_COUNT) as usize).min(FUNCTIONS);
         if functions > 0 {
             info.set32(at::KSYMS_COUNT, functions as u32);
             info.set64(at::KSYMS, addresses.as_mut_ptr() as u64);
+        }
+        let maps_count = (first.u32(at::MAPS_COUNT) as usize).min(MAPS);
+        if maps_count > 0 {
+            info.set32(at::MAPS_COUNT, maps_count as u32);
+            info.set64(at::MAPS, maps.as_mut_ptr() as u64);
         }
         // Only a program with a cut name gets a buffer for its name. The kernel would refuse a size without a count.
         let name_is_cut = first.0[at::NAME..at::NAME + NAME_LEN - 1].iter().all(|byte| *byte != 0);
@@ -98,8 +112,8 @@ impl ProgramReader {
             info.set32(at::XLATED_LEN, (wanted * 8) as u32);
             info.set64(at::XLATED, self.instructions.as_mut_ptr() as u64);
         }
-        // SAFETY: the arrays are live and writable, and have the lengths that `info` says: `functions` addresses, one
-        // function, `wanted` instructions.
+        // SAFETY: the arrays are live and writable, and have the lengths that `info` says: `functions` addresses,
+        // `maps_count` ids, one function, `wanted` instructions.
         unsafe { sys::info_into(fd.as_fd(), &mut info) }?;
         // The kernel clears the address of data that it withholds.
         let called = match scanned {
@@ -128,10 +142,25 @@ impl ProgramReader {
             addresses: known.map(|addr| KernelAddr(*addr)).collect(),
             calls: HelperCalls::default(),
             kfuncs: Vec::new(),
+            maps: maps.iter().take(maps_count).filter_map(|id| self.map(*id)).collect(),
             own: false,
         };
         let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
         Ok(Read { facts, says: ProgId(info.u32(at::ID)), loaded_as, attach_btf_obj, attach_btf, called })
+    }
+
+    /// A map. `None` if it was removed or cannot be read.
+    fn map(&mut self, id: u32) -> Option<BpfMap> {
+        if let Some(map) = self.maps.get(&id) {
+            return Some(map.clone());
+        }
+        let info = sys::info(sys::open(ObjectKind::Map, id).ok()??.as_fd()).ok()?;
+        let map = super::maps::described(&info, id);
+        if self.maps.len() >= limits::BPF_PROGRAMS {
+            self.maps.clear();
+        }
+        self.maps.insert(id, map.clone());
+        Some(map)
     }
 
     /// The name of a function in a program's BTF. The kernel may change it at the load, so a BTF is read once.

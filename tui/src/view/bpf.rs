@@ -23,7 +23,9 @@ use tracetui_events::event::bpf::{Bpf, Made, via_name};
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Tables as _, names};
 use tracetui_events::frame::state::BpfDoer;
-use tracetui_events::sink::inventory::{alters, hidden_text, holder_text, kfuncs, loaded, place_text, way_text};
+use tracetui_events::sink::inventory::{
+    alters, hidden_text, holder_text, kfuncs, loaded, map_text, place_text, way_text,
+};
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
@@ -515,6 +517,9 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
         if let Some(text) = kfuncs(&program, theme.charset) {
             named("", &text, plain);
+        }
+        for (nth, map) in program.maps.iter().enumerate() {
+            named(if nth == 0 { "maps" } else { "" }, &map_text(map, theme.charset), plain);
         }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
         let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));

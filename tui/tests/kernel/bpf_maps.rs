@@ -3,13 +3,14 @@
 use crate::attachments::load_as;
 use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_create, set_bpf};
 use crate::sys;
-use crate::traced::{alone, may_trace, not_checked};
+use crate::traced::{Traced, alone, may_trace, not_checked};
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::process::Command;
 use tracetui_events::bpf::{AttachFacts, Hook, Inventory, Via};
+use tracetui_events::event::names;
 use tracetui_host::btf::Btf;
 use tracetui_inspect::Collector;
 use tracetui_shared::id::{ProgId, Tgid};
@@ -275,4 +276,35 @@ fn the_perf_event_of_a_link_is_not_unresolved() {
     drop(set);
     assert_eq!(unresolved(), Vec::<i32>::new());
     drop(link);
+}
+
+#[test]
+fn the_maps_of_each_program_are_bpftools() {
+    let _alone = alone();
+    // Its programs use maps of several types.
+    let Some(_traced) = Traced::start(&["--kind", "exec"]) else { return };
+    let listed = |what: &str| serde_json::from_slice::<Value>(&bpftool(&[what, "show", "--json"])?).ok();
+    let ours = inventory();
+    let (Some(programs), Some(maps)) = (listed("prog"), listed("map")) else {
+        return not_checked("there is no bpftool to compare with");
+    };
+    let mut compared = 0;
+    for program in programs.as_array().expect("a list") {
+        let Some(ours) = ours.program(ProgId(program["id"].as_u64().expect("an id") as u32)) else { continue };
+        let ids: Vec<u64> = ours.maps.iter().map(|map| map.id.into()).collect();
+        let theirs = program["map_ids"].as_array().map(|ids| ids.iter().filter_map(Value::as_u64).collect());
+        assert_eq!(ids, theirs.unwrap_or_default(), "{program}");
+        for map in &ours.maps {
+            let theirs = maps.as_array().expect("a list").iter().find(|theirs| theirs["id"] == map.id);
+            // Another process may have unloaded the program.
+            let Some(theirs) = theirs else { continue };
+            let map_type = names::map_type(map.map_type).expect("a known type");
+            let name = String::from_utf8_lossy(&map.name).into_owned();
+            assert_eq!(theirs["type"], map_type, "{theirs}");
+            assert_eq!(theirs["name"].as_str().unwrap_or_default(), name, "{theirs}");
+            assert_eq!(theirs["max_entries"], map.max_entries, "{theirs}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 0);
 }

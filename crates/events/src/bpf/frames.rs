@@ -43,6 +43,7 @@ fn program(facts: &ProgramFacts) -> BpfProgram {
         own: facts.own,
         helpers: facts.calls.helpers,
         kfuncs: facts.kfuncs.clone(),
+        maps: facts.maps.clone(),
         ..BpfProgram::default()
     }
 }
@@ -95,6 +96,7 @@ impl From<&BpfProgram> for ProgramFacts {
                 unknown: (frame.unknown != 0).then(|| NotScanned::of(frame.unknown).unwrap_or(NotScanned::Withheld)),
             },
             kfuncs: frame.kfuncs.clone(),
+            maps: frame.maps.clone(),
             own: frame.own,
             ..ProgramFacts::default()
         }
@@ -569,6 +571,7 @@ pub(crate) fn unknown_of(scan: u8) -> u8 {
 mod tests {
     use super::*;
     use crate::bpf::{Holder, Part};
+    use crate::frame::host::BpfMap;
     use tracetui_shared::id::Tgid;
 
     fn frames_of(described: &mut Described, inventory: &Inventory) -> Vec<String> {
@@ -602,8 +605,9 @@ mod tests {
             let calls = HelperCalls { helpers: 5 | 1 << 40, unknown };
             let addresses = vec![KernelAddr(9)];
             let kfuncs = vec!["bpf_dynptr_from_skb".to_owned(), String::new()];
-            let facts =
-                ProgramFacts { id: ProgId(7), tag: 8, calls, kfuncs, addresses, own: true, ..ProgramFacts::default() };
+            let maps = vec![BpfMap { id: 3, map_type: 1, name: b"counts".to_vec(), max_entries: 10_240 }];
+            let (id, own) = (ProgId(7), true);
+            let facts = ProgramFacts { id, tag: 8, calls, kfuncs, maps, addresses, own, ..ProgramFacts::default() };
             assert_eq!(ProgramFacts::from(&program(&facts)), facts);
         }
         let hooks = [Hook::Unknown, Hook::Type(0), Hook::Kprobe, Hook::Kretprobe, Hook::Uprobe, Hook::Uretprobe];

@@ -8,7 +8,7 @@
 pub mod frames;
 pub mod place;
 
-use crate::frame::host::BpfAttachment;
+use crate::frame::host::{BpfAttachment, BpfMap};
 use frames::hook;
 use rustc_hash::FxHashSet;
 use tracetui_shared::helper::{Changes, HELPERS, PROBE_WRITE_USER};
@@ -98,6 +98,8 @@ pub struct ProgramFacts {
     pub calls: HelperCalls,
     /// The functions of the kernel that it calls directly (kfuncs); empty for an unknown one.
     pub kfuncs: Vec<String>,
+    /// The maps that it uses.
+    pub maps: Vec<BpfMap>,
     /// Whether it belongs to tracetui.
     pub own: bool,
 }

@@ -5,8 +5,8 @@ use crate::event::bpf::{Bpf, Made};
 use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{
-    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
-    HostFrame,
+    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfMap, BpfProgram, BpfProgramGone,
+    BpfRuns, HostFrame,
 };
 use crate::frame::state::{BpfDoer, BpfLoad, BpfTold};
 use crate::limits;
@@ -148,7 +148,8 @@ fn load_of(event: &Bpf<'_>, program: ProgId, time: BootNanos) -> BpfLoad {
 
 fn bytes_of_program(program: &BpfProgram) -> usize {
     let kfuncs: usize = program.kfuncs.iter().map(|name| size_of::<String>() + name.len()).sum();
-    2 * size_of::<BpfProgram>() + program.name.len() + kfuncs
+    let maps: usize = program.maps.iter().map(|map| size_of::<BpfMap>() + map.name.len()).sum();
+    2 * size_of::<BpfProgram>() + program.name.len() + kfuncs + maps
 }
 
 fn bytes_of_attachment(attachment: &BpfAttachment) -> usize {

@@ -447,6 +447,50 @@ pub fn link_type(number: u32) -> Option<&'static str> {
     LINK_TYPES.get(number as usize).copied()
 }
 
+/// `enum bpf_map_type`, include/uapi/linux/bpf.h (7.x).
+const MAP_TYPES: &[&str] = &[
+    "unspec",
+    "hash",
+    "array",
+    "prog_array",
+    "perf_event_array",
+    "percpu_hash",
+    "percpu_array",
+    "stack_trace",
+    "cgroup_array",
+    "lru_hash",
+    "lru_percpu_hash",
+    "lpm_trie",
+    "array_of_maps",
+    "hash_of_maps",
+    "devmap",
+    "sockmap",
+    "cpumap",
+    "xskmap",
+    "sockhash",
+    "cgroup_storage",
+    "reuseport_sockarray",
+    "percpu_cgroup_storage",
+    "queue",
+    "stack",
+    "sk_storage",
+    "devmap_hash",
+    "struct_ops",
+    "ringbuf",
+    "inode_storage",
+    "task_storage",
+    "bloom_filter",
+    "user_ringbuf",
+    "cgrp_storage",
+    "arena",
+    "insn_array",
+];
+
+/// The name of a map type, as in bpftool.
+pub fn map_type(number: u32) -> Option<&'static str> {
+    MAP_TYPES.get(number as usize).copied()
+}
+
 /// The errors of ordinary work: files and processes are looked up where they may not be, and calls do not wait.
 const EXPECTED: [&str; 8] = ["ENOENT", "ENOTDIR", "EEXIST", "EAGAIN", "ENXIO", "ENODEV", "EINTR", "ESRCH"];
 
@@ -507,5 +551,7 @@ mod tests {
         assert_eq!(attach_type(41), Some("perf_event"));
         assert_eq!(attach_type(46), Some("tcx_ingress"));
         assert_eq!(link_type(7), Some("perf_event"));
+        assert_eq!(map_type(9), Some("lru_hash"));
+        assert_eq!(map_type(27), Some("ringbuf"));
     }
 }

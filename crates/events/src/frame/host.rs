@@ -265,6 +265,15 @@ wire_struct! {
         since: BootNanos,
     }
 
+    /// A BPF map that a program uses.
+    BpfMap {
+        id: u32,
+        /// `BPF_MAP_TYPE_*`.
+        map_type: u32,
+        name: Vec<u8>,
+        max_entries: u32,
+    }
+
     /// A BPF program in the inventory. It replaces what was known of the program.
     BpfProgram {
         id: ProgId,
@@ -293,6 +302,8 @@ wire_struct! {
         helpers: u64,
         /// The kfuncs that it calls; empty if unknown.
         kfuncs: Vec<String>,
+        /// The maps that it uses; empty if an earlier version wrote it.
+        maps: Vec<BpfMap>,
     }
 
     /// A BPF program that has left the inventory.
@@ -590,7 +601,7 @@ impl Trace {
     }
 }
 
-wire_list!(String Label CounterChange ProgramSkips RecordLayout BpfHolder u16);
+wire_list!(String Label CounterChange ProgramSkips RecordLayout BpfMap BpfHolder u16);
 
 frames! {
     /// A host frame, decoded.

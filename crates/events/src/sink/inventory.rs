@@ -5,6 +5,7 @@ use crate::bpf::{
     Words, may_hide_place,
 };
 use crate::event::{self, names};
+use crate::frame::host::BpfMap;
 use crate::text::json::{self, Strings, Utf8};
 use crate::text::paint::{Look, Paint};
 use crate::text::time::{rfc3339, short_duration};
@@ -160,6 +161,11 @@ impl InventoryReport<'_> {
         if let Some(text) = self.runs(program) {
             let _ = writeln!(out, "       {text}");
         }
+        let mut line = Wrapped::new(out);
+        for (nth, map) in program.maps.iter().enumerate() {
+            line.part(format!("{}{}", if nth == 0 { "maps " } else { "" }, map_text(map, self.charset)).as_bytes());
+        }
+        line.end();
         let mut line = Wrapped::new(out);
         let links = index.attached(program.id).iter().filter_map(|attach| attach.link);
         let mut parts: Vec<Vec<u8>> = links.map(|link| format!("link {}", link.id.0).into_bytes()).collect();
@@ -325,6 +331,12 @@ impl InventoryReport<'_> {
             }
         }
         json.raw("]");
+        json.list("maps", &program.maps, |json, map| {
+            json.number("id", Some(map.id.into()));
+            json.word("type", Some(names::map_type(map.map_type).unwrap_or("unknown")));
+            json.text("name", Some(&map.name));
+            json.number("max_entries", Some(map.max_entries.into()));
+        });
         json.list("attached", index.attached(program.id), |json, attach| attached_json(attach, json));
         let is_known = is_listed(program.prog_type) && self.all_seen(program);
         let is_unknown = index.attached(program.id).is_empty() && !is_known;
@@ -583,6 +595,22 @@ pub fn kfuncs(program: &ProgramFacts, charset: Charset) -> Option<String> {
     (!names.is_empty()).then(|| format!("kernel functions: {}", names.join(", ")))
 }
 
+/// A map that a program uses: `counts (hash, 10,240 entries, id 7)`.
+pub fn map_text(map: &BpfMap, charset: Charset) -> String {
+    let mut out = Vec::new();
+    escape(if map.name.is_empty() { b"(no name)" } else { &map.name }, charset.reversible(), &mut out);
+    let map_type = names::map_type(map.map_type).unwrap_or("unknown");
+    let size = match (map_type, map.max_entries) {
+        // Maps of storage have no limit.
+        (_, 0) => String::new(),
+        ("ringbuf" | "user_ringbuf", bytes) => format!(", {} bytes", grouped(bytes.into())),
+        ("arena", pages) => format!(", {}", counted(pages.into(), ["page", "pages"])),
+        (_, entries) => format!(", {}", counted(entries.into(), ["entry", "entries"])),
+    };
+    let _ = write!(out, " ({map_type}{size}, id {})", map.id);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// A line of parts, which is continued in the next line if it gets too long.
 struct Wrapped<'a> {
     out: &'a mut Vec<u8>,
@@ -616,7 +644,9 @@ impl<'a> Wrapped<'a> {
     }
 
     fn end(self) {
-        self.out.push(b'\n');
+        if self.used > 0 {
+            self.out.push(b'\n');
+        }
     }
 }
 
@@ -717,6 +747,11 @@ mod tests {
             tag: 0x0123_4567_89ab_cdef,
             calls: HelperCalls { helpers: 1 | 1 << 2, unknown: None },
             kfuncs: vec!["bpf_dynptr_from_skb".to_owned(), String::new()],
+            maps: vec![
+                BpfMap { id: 5, map_type: 1, name: b"counts".to_vec(), max_entries: 10_240 },
+                BpfMap { id: 6, map_type: 27, name: b"a\nb".to_vec(), max_entries: 4096 },
+                BpfMap { id: 7, map_type: 29, ..BpfMap::default() },
+            ],
             ..ProgramFacts::default()
         };
         let unknown = HelperCalls { helpers: 0, unknown: Some(NotScanned::NotPermitted) };
@@ -778,6 +813,8 @@ mod tests {
             "       on cgroup inet_egress /user.slice, prog_attach\n",
             "       WRITES TO USER MEMORY: probe_write_user; processes: send_signal\n",
             "       kernel functions: bpf_dynptr_from_skb, (unknown)\n",
+            "       maps counts (hash, 10,240 entries, id 5), a\\nb (ringbuf, 4,096 bytes, id 6),\n",
+            "       (no name) (task_storage, id 7)\n",
             "loaded 1970-01-01T00:00:01Z by root, tag 0123456789abcdef, held by link 4, b\\na[7] fd 3,\n",
             "       link 4 by pin /sys/fs/bpf/x\n",
             "13     xdp            (no name) (tracetui)\n       not attached in the places checked\n       helpers unknown (not_permitted)\n",
@@ -799,6 +836,8 @@ mod tests {
         assert_eq!(program["helpers"], serde_json::json!(["probe_write_user", "send_signal"]));
         assert_eq!(program["changes"], serde_json::json!(["user_memory", "processes"]));
         assert_eq!(program["kfuncs"], serde_json::json!(["bpf_dynptr_from_skb", null]));
+        let map = serde_json::json!({"id": 5, "type": "hash", "name": "counts", "max_entries": 10240});
+        assert_eq!((&program["maps"][0], program["maps"].as_array().map(Vec::len)), (&map, Some(3)));
         assert_eq!(program["attached"][0]["target_hex"], "2f746d702f611bff");
         assert_eq!(program["attached"][1]["type"], "cgroup");
         assert_eq!(program["attached"][1]["attach_type"], "cgroup_inet_egress");

@@ -9,8 +9,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 use tracetui_events::bpf::frames::hook;
 use tracetui_events::frame::host::{
-    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
-    HostFrame,
+    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfMap, BpfProgram, BpfProgramGone,
+    BpfRuns, HostFrame,
 };
 use tracetui_events::synthetic::Maker;
 use tracetui_events::text::is_hostile;
@@ -59,7 +59,8 @@ fn taken(made: &mut Maker) {
 fn inventory() -> Maker {
     let mut made = Maker::default();
     made.host(&HostFrame::BpfProgram(program(30, "on_unlink")));
-    made.host(&HostFrame::BpfProgram(BpfProgram { helpers: 1, ..program(31, "writer") }));
+    let maps = vec![BpfMap { id: 7, map_type: 1, name: b"counts".to_vec(), max_entries: 10_240 }];
+    made.host(&HostFrame::BpfProgram(BpfProgram { helpers: 1, maps, ..program(31, "writer") }));
     made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(40, "exec_tp") }));
     made.host(&HostFrame::BpfAttachment(attachment(1, 30, hook::KPROBE, "do_unlinkat")));
     made.host(&HostFrame::BpfAttachment(attachment(2, 40, hook::TRACEPOINT, "sched:sched_process_exec")));
@@ -214,7 +215,12 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     let mut app = view(80, 24, &mut inventory());
     keys(&mut app, "\n\n");
     let pane = screen(&mut app).join("\n");
-    for part in ["── 31 tracepoint writer", "not attached", "held by   pin /sys/fs/bpf/writer"] {
+    for part in [
+        "── 31 tracepoint writer",
+        "not attached",
+        "held by   pin /sys/fs/bpf/writer",
+        "counts (hash, 10,240 entries, id 7)",
+    ] {
         assert!(pane.contains(part), "{part} in\n{pane}");
     }
     assert!(pane.contains("WRITES TO USER MEMORY: probe_write_user") && pane.contains("00000000000000ab"));
