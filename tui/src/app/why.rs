@@ -136,6 +136,7 @@ fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8
     // The file itself may exist, and its interpreter be missing.
     let by_path = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
     [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
+        _ if matches!(body, Body::Open(open) if open.is_unnamed()) => [failure.err.as_bytes(), b" \"\""].concat(),
         _ if what.is_empty() => failure.err.as_bytes().to_vec(),
         Some(true) if by_path => [b"cannot run ", what].concat(),
         Some(true) => [what, b" not found"].concat(),

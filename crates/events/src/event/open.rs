@@ -216,7 +216,10 @@ impl<'a> Open<'a> {
             out.extend_from_slice(access.as_bytes());
             out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
         });
-        out.path(Role::Plain, |out| self.file().write(out));
+        match self.is_unnamed() {
+            true => out.part(Role::Plain, |out| out.extend_from_slice(b"\"\"")),
+            false => out.path(Role::Plain, |out| self.file().write(out)),
+        }
         if let Some(remark) = self.remark() {
             out.part(Role::Note, |out| out.extend_from_slice(remark.as_bytes()));
         }
@@ -227,6 +230,12 @@ impl<'a> Open<'a> {
             true => File::Opened(self.names),
             false => File::Asked(self.path),
         }
+    }
+
+    /// Whether the call failed with an empty path.
+    pub fn is_unnamed(&self) -> bool {
+        let OpenRecord { ret, path_marks, via: call, .. } = self.record;
+        ret < 0 && self.path.is_empty() && path_marks == 0 && call != via::OPEN_BY_HANDLE_AT
     }
 
     /// Whether the caller's root was not found on the path from the opened file up to the root of its mount namespace,
@@ -410,6 +419,16 @@ mod tests {
         };
         let payload = [record.as_bytes(), names, path].concat();
         assert_eq!(Open::decode(&payload).expect("whole").names.absent(), absent, "{path:?}");
+    }
+
+    #[test]
+    fn an_empty_path_is_quoted_and_an_unread_one_is_not() {
+        for (path_marks, shown) in [(0, "r  \"\""), (mark::FAULT, "r  "), (mark::NOT_COLLECTED, "r  ")] {
+            let record = OpenRecord { ret: -2, path_marks, ..OpenRecord::default() };
+            let mut out = Vec::new();
+            Open::decode(record.as_bytes()).expect("whole").parts(&mut out);
+            assert_eq!(String::from_utf8(out).expect("UTF-8"), shown);
+        }
     }
 
     fn unreachable(names: &[u8], marks: u8) -> Components<'_> {
