@@ -8,7 +8,8 @@
 //! - for the same port, if it is a connect: soon, and with an address of another family, or as the next call. The addresses of one
 //!   name are tried like this. Only a loopback address answers for one.
 //!
-//! Some failures need no answer: files of a locale, of the loader and of the user's preferences, and devices ([`is_optional`]). Neither does
+//! Some failures need no answer: files of a locale, of the loader, of the user's preferences and of Python's start, and devices
+//! ([`is_optional`]). Neither does
 //! a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is never optional.
 //! If an optional file is all that failed before an exit with a code other than 0, the exit names it.
 //!
@@ -355,11 +356,13 @@ impl Searches {
 }
 
 /// Whether programs ask for this file but can do without it: message catalogs and other files of a locale, the files that the
-/// loader reads first, the user's preferences, and the files that shells run at their end. Also true for paths that are not files.
+/// loader reads first, the user's preferences, the files that Python looks for beside itself, and those that shells run at their end. Also
+/// true for paths that are not files.
 fn is_optional(path: &[u8]) -> bool {
     let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
     let below = [&b"/proc/"[..], b"/dev/", b"/etc/ld.so."].iter().any(|start| path.starts_with(start));
-    within || below || path.ends_with(b"logout") || is_hidden(path)
+    let last = [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt"].iter().any(|end| path.ends_with(end));
+    within || below || last || is_hidden(path)
 }
 
 /// Whether the last name of a path, or the one before it, begins with a dot.
