@@ -10,7 +10,8 @@ use super::screen::{HelpSearch, OverlayKind};
 use super::search::Way;
 
 impl App {
-    /// Scrolls, replaces or closes the overlay. Other actions only close it. [`Handled::No`]: does the same as without an overlay.
+    /// Scrolls, replaces or closes the overlay. A key of a view also shows that view. Other actions only close the overlay.
+    /// [`Handled::No`]: does the same as without an overlay.
     pub(super) fn act_on_overlay(&mut self, action: Action) -> Handled {
         let (page, view) = (isize::from(self.areas().body().height as i16).max(1), self.views.shown);
         let Some(overlay) = &mut self.screen.overlay else { return Handled::No };
@@ -39,6 +40,10 @@ impl App {
                 | Action::PreviousView,
             ) => {
                 overlay.scroll = 0;
+                return Handled::No;
+            }
+            (_, Action::ShowEvents | Action::ShowTree | Action::ShowTop | Action::ShowBpf) => {
+                self.screen.overlay = None;
                 return Handled::No;
             }
             (OverlayKind::Output, Action::Enter) => {
