@@ -5,7 +5,9 @@ use super::{Piece, duration, ends, width_of};
 use crate::app::gantt::Chart;
 use crate::app::keymap::Action;
 use crate::app::summary::Summary;
+use crate::app::views::tree::{End, Seen};
 use crate::app::watch::Watch;
+use crate::app::why::Reason;
 use crate::app::{App, SourceState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -13,6 +15,7 @@ use tracetui_events::account::Account;
 use tracetui_events::event::exit::MUCH_CPU;
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::time::BootNanos;
 
 /// The rate in events per second that fills the sparkline, as long as no higher rate occurred.
 const FULL: u64 = 50;
@@ -149,12 +152,20 @@ fn slowest(app: &App, theme: Theme) -> Option<String> {
     Some(format!("{} {}", names.join(arrow), duration(waited)))
 }
 
-/// The cause of COMMAND's exit, in variants from the longest to the shortest.
+/// The cause of COMMAND's exit, in variants from the longest to the shortest. If its processes continued after failures, as those of
+/// `make -k` do, the first one of these.
 fn cause(app: &App, theme: Theme) -> Vec<String> {
-    let process = app.summary.process.and_then(|process| app.views.tree.process(process));
-    let reason = process.and_then(|process| app.views.tree.reason(&process, app.store()));
-    let words = reason.map(|reason| reason.with_name().map(|words| text::escape_in(&words, theme.charset, 4096)));
-    words.into_iter().flatten().collect()
+    let tree = &app.views.tree;
+    let Some(process) = app.summary.process.and_then(|process| tree.process(process)) else { return Vec::new() };
+    let of = |before: &'static str, seen: &Seen<'_>| Some((before, tree.reason(seen, app.store())?));
+    let failed = process.end.is_some_and(End::is_error);
+    let begin = BootNanos(process.process.key.start.0.saturating_add(process.process.held_ns));
+    let first = || tree.first_failed(begin).filter(|_| failed);
+    let reason = of("", &process).or_else(|| of("first failure: ", &first()?));
+    let words = |(before, reason): (&str, Reason)| {
+        reason.with_name().map(|words| format!("{before}{}", text::escape_in(&words, theme.charset, 4096)))
+    };
+    reason.into_iter().flat_map(words).collect()
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {

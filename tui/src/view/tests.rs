@@ -1376,6 +1376,38 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
 }
 
 #[test]
+fn a_build_that_continues_after_failures_names_the_first_one() {
+    let mut app = app(140, 24, MEMORY);
+    app.set_command("make");
+    let mut made = Maker::default();
+    let command = Tgid(100);
+    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
+    made.exec(100, "make", &["make", "-k"], 0);
+    for (pid, name) in [(101, "one"), (102, "two")] {
+        made.fork(100, "make", pid);
+        made.exec(pid, "cc1", &["cc1"], 0);
+        made.open(pid, "cc1", &format!("/usr/include/{name}.h"), -2);
+        made.exit(pid, "cc1", 1 << 8);
+    }
+    let start = later_child(&mut made, 100, "make", 103);
+    let header = FrameHeader { start, ..made.header(Slot::ExitBtf, 103, "make") };
+    made.made.push(header, &payload::exit(0));
+    made.exit(100, "make", 2 << 8);
+    feed(&mut app, &mut made);
+    app.update(Input::CommandEnded("exit 2".into()));
+    let header = screen(&mut app)[0].clone();
+    assert!(header.contains("; first failure: cc1: /usr/include/one.h not found "), "{header}");
+}
+
+/// A child that a process starts now. Returns its start.
+fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) -> BootNanos {
+    let start = BootNanos(made.ns + 1);
+    let fork = payload::fork((parent, made.start_of(parent)), (child, start));
+    made.event(Slot::ForkBtf, parent, comm, &fork);
+    start
+}
+
+#[test]
 fn an_exit_without_a_cause_names_none() {
     let mut app = app(120, 24, MEMORY);
     app.set_command("cargo");
@@ -1391,16 +1423,14 @@ fn an_exit_without_a_cause_names_none() {
     made.fork(100, "cargo", 102);
     made.open(102, "cargo", "/none", -2);
     made.exit(102, "cargo", 1 << 8);
-    let start = BootNanos(made.ns + 1);
-    let child = payload::fork((100, made.start_of(100)), (103, start));
-    made.event(Slot::ForkBtf, 100, "cargo", &child);
+    let start = later_child(&mut made, 100, "cargo", 103);
     let header = FrameHeader { start, ..made.header(Slot::ExitBtf, 103, "cargo") };
     made.made.push(header, &payload::exit(0));
     made.exit(100, "cargo", 101 << 8);
     feed(&mut app, &mut made);
     app.update(Input::CommandEnded("exit 101".into()));
     let header = screen(&mut app)[0].clone();
-    assert!(header.contains(": 4 processes, 2 opens (1 failed), 2 execs  "), "{header}");
+    assert!(header.contains("; first failure: cargo: /none not found "), "{header}");
     keys(&mut app, "kjW");
     let shown = screen(&mut app).join("\n");
     assert!(shown.contains("the program chose this status; P, then e, shows what failed in it"), "{shown}");

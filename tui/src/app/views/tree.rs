@@ -15,7 +15,7 @@ use crate::app::input::Handled;
 use crate::app::keymap::Action;
 use crate::app::list::{List, sorted_by};
 use crate::app::named::{named, step};
-pub(crate) use node::{Counts, Seen};
+pub(crate) use node::{Counts, End, Seen};
 use node::{Flags, Place};
 use nodes::Nodes;
 use regex::bytes::Regex;
@@ -368,6 +368,13 @@ impl Tree {
             line.push(child);
         }
         (cause, line)
+    }
+
+    /// The process that exited first because of a call of its own after this time, whatever its parent did then.
+    pub(crate) fn first_failed(&self, since: BootNanos) -> Option<Seen<'_>> {
+        let mut failed = self.nodes.failed().filter_map(|at| self.nodes.seen(at, None));
+        let is_later = |end: &End| end.time > since && end.is_error();
+        failed.find(|seen| seen.cause.is_some() && seen.end.as_ref().is_some_and(is_later))
     }
 
     /// Notes that the trace has reached this time, perhaps without an event.

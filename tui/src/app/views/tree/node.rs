@@ -73,7 +73,7 @@ pub(crate) struct End {
 
 impl End {
     /// Whether it exited by itself with a code other than 0.
-    pub(super) fn is_error(self) -> bool {
+    pub(crate) fn is_error(self) -> bool {
         let exit = Exit::of_status;
         self.status.is_some_and(|status| matches!(exit(status).ended(), Ended::Code(1..)))
     }

@@ -286,6 +286,11 @@ impl Nodes {
         });
     }
 
+    /// The processes that exited with a code other than 0 or were killed, in the order of their ends.
+    pub(super) fn failed(&self) -> impl Iterator<Item = Place> {
+        self.ended[1].iter().filter_map(|key| self.place(*key))
+    }
+
     fn changed(&mut self, at: Place, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) {
             let before = node.bytes();
