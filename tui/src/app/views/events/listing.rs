@@ -103,16 +103,15 @@ impl Rows {
         // Events of a run may be lost in a gap.
         let together = |row: Id| index.marked_before(row) == index.marked_before(id);
         let stays = |row: Id| stays(if at == At::End { row } else { id });
-        match self.runs.add(id, seen, at, |row| is_row(row) && together(row) && !stays(row)) {
-            Some((row, of)) if at == At::End => {
-                self.index.remove(row);
-                of.into_iter().for_each(|of| self.lost_row(of, row, store));
-            }
-            Some(_) => return,
-            None => {}
+        let (has_row, left) = self.runs.add(id, seen, at, |row| is_row(row) && together(row) && !stays(row));
+        for (row, of) in left {
+            self.index.remove(row);
+            of.into_iter().for_each(|of| self.lost_row(of, row, store));
         }
-        self.put(id, answer, at);
-        self.has_row(id, key);
+        if has_row {
+            self.put(id, answer, at);
+            self.has_row(id, key);
+        }
     }
 
     fn has_row(&mut self, id: Id, process: Option<ProcessKey>) {
@@ -218,7 +217,9 @@ mod tests {
     use tracetui_events::synthetic::{Maker, payload};
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::{Kind, Slot};
+    use tracetui_shared::record::bpf::{BpfRecord, call, cmd};
     use tracetui_shared::record::open::{CREATED, OpenRecord};
+    use zerocopy::{FromZeros as _, IntoBytes as _};
 
     fn calm(made: &mut Maker) -> App {
         let mut app = app(100, 24, 64 << 20);
@@ -348,18 +349,53 @@ mod tests {
         made.open(9, "other", "/srv/x", -2);
         let mut app = calm(&mut made);
         let all = rows(&app);
-        assert_eq!((all.len(), all[16]), (19, (99, 84, 0)));
+        assert_eq!((all.len(), all[0]), (3, (99, 100, 0)));
         // One of them is answered.
         made.open(8, "guess", "/opt/50", 3);
         feed(&mut app, &mut made);
-        assert_eq!(rows(&app)[16].1, 83);
+        assert_eq!(rows(&app)[0].1, 99);
         assert_eq!(
             app.events().run_of(99).map(|run| run.remarks()[0].clone()).as_deref(),
-            Some("x83 in this directory")
+            Some("x99 in this directory")
         );
         app.events.select(99, 20, &app.store);
         keys(&mut app, "l");
         assert_eq!(app.events().rows(), 101, "unfolded");
+    }
+
+    #[test]
+    fn a_storm_of_programs_shares_rows() {
+        let mut made = Maker::default();
+        made.exec(7, "cat", &["cat"], 0);
+        let program = |made: &mut Maker, pid: u32, command: u16| {
+            let record =
+                BpfRecord { call: call::BPF, cmd: command, prog_id: made.ns as u32, ..BpfRecord::new_zeroed() };
+            made.event(Slot::BpfSysExit, pid, "loader", record.as_bytes());
+        };
+        for pid in 0..100 {
+            program(&mut made, 100 + pid % 2, cmd::PROG_LOAD);
+            program(&mut made, 100 + pid % 2, cmd::LINK_CREATE);
+        }
+        let mut app = calm(&mut made);
+        let storm = [(0, 1, 0), (199, 100, 0), (200, 100, 0)];
+        assert_eq!(rows(&app), storm);
+        let remark = app.events().run_of(200).map(|run| run.remarks()[0].clone());
+        assert_eq!(remark.as_deref(), Some("x100 like this"));
+        app.refilter();
+        keys(&mut app, "");
+        assert_eq!(rows(&app), storm, "filtered again");
+    }
+
+    #[test]
+    fn a_poll_is_no_crowd() {
+        let mut made = Maker::default();
+        for number in 0..50 {
+            made.open(8, "poll", "/srv/key", -2);
+            if number % 10 == 0 {
+                made.open(8, "poll", &format!("/srv/{number}"), -2);
+            }
+        }
+        assert_eq!(rows(&calm(&mut made)).len(), 6);
     }
 
     #[test]
@@ -374,7 +410,7 @@ mod tests {
             feed(&mut app, &mut made);
         }
         let all = rows(&app);
-        assert_eq!(all.len(), 17, "{all:?}");
+        assert_eq!(all, [(999, 1000, 0)]);
     }
 
     #[test]
@@ -421,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn created_files_of_a_directory_are_a_run_and_other_execs_are_not() {
+    fn created_files_of_a_directory_are_a_run_and_so_are_many_execs_of_a_program() {
         let create = |made: &mut Maker, number: u32| {
             let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
             let path = format!("/tmp/{number}.o");
@@ -429,9 +465,16 @@ mod tests {
         };
         check(|made| (0..5).for_each(|number| create(made, number)), &[(4, 5, 0)]);
         let mut made = Maker::default();
-        (0..30).for_each(|pid| made.exec(100 + pid, "cc1", &["cc1", &format!("{pid}.c")], 0));
-        let events: Vec<_> = rows(&calm(&mut made)).iter().map(|row| row.1).collect();
-        assert_eq!(events, [1; 30]);
+        let exec = |made: &mut Maker, pid: u32| made.exec(100 + pid, "cc1", &["cc1", &format!("{pid}.c")], 0);
+        (0..16).for_each(|pid| exec(&mut made, pid));
+        made.exec(50, "as", &["as"], 0);
+        let mut app = calm(&mut made);
+        assert_eq!(rows(&app).iter().map(|row| row.1).collect::<Vec<_>>(), [1; 17]);
+        (16..30).for_each(|pid| exec(&mut made, pid));
+        feed(&mut app, &mut made);
+        assert_eq!(rows(&app), [(16, 1, 0), (30, 30, 0)]);
+        let remark = app.events().run_of(30).map(|run| run.remarks()[0].clone());
+        assert_eq!(remark.as_deref(), Some("x30, other arguments"));
     }
 
     #[test]

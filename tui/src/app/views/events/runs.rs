@@ -34,7 +34,8 @@ const REGULAR: u64 = 4;
 /// From which interval on it is shown.
 const SLOW_NS: u64 = 100_000_000;
 
-/// From how many names on that a process did not find in one directory they share a row.
+/// From how many on the events of a crowd share a row: names that a process did not find in one directory, loads of BPF programs, or execs
+/// of one program with other arguments.
 const CROWD: u32 = 16;
 
 /// The most runs that may continue.
@@ -51,6 +52,10 @@ pub(crate) enum Alike {
     Created,
     /// The directory in which a process did not find many names.
     Missing,
+    /// The command that loaded, unloaded, attached or detached many BPF programs.
+    Programs,
+    /// The program that was executed many times.
+    Commands,
 }
 
 /// The events of one row.
@@ -104,6 +109,15 @@ impl Run {
         self
     }
 
+    /// Both runs as one.
+    fn and(self, other: Run) -> Run {
+        let span = (self.span.0.min(other.span.0), self.span.1.max(other.span.1));
+        let (first, events) = (self.first.min(other.first), self.events + other.events);
+        let several = self.several || other.several || self.process != other.process;
+        let process = if other.span.1 > self.span.1 { other.process } else { self.process };
+        Run { first, events, span, several, process, ..self }
+    }
+
     /// The texts beside the row, longest first.
     pub(crate) fn remarks(&self) -> Vec<String> {
         if self.events < 2 {
@@ -114,6 +128,11 @@ impl Run {
             Alike::Search => return vec![format!("searched {}", grouped(self.events)), count],
             Alike::Created => return vec![format!("{} created", grouped(self.events))],
             Alike::Missing => return vec![format!("{count} in this directory"), count],
+            Alike::Programs => return vec![format!("{count} like this"), count],
+            Alike::Commands => {
+                let alike = [", other arguments", ", others"].map(|others| format!("{count}{others}"));
+                return alike.into_iter().chain([count]).collect();
+            }
             Alike::All => {}
         }
         let text = |ns: u64| {
@@ -154,8 +173,7 @@ pub(super) struct Runs {
     rows: [FxHashMap<u64, Id>; 2],
     /// The runs of several events by their rows.
     runs: FxHashMap<Id, Run>,
-    /// How many names a process did not find in a directory, and when it looked for the last one.
-    missing: FxHashMap<u64, (u32, u64)>,
+    crowds: FxHashMap<u64, Crowd>,
     /// What the unfolded rows say.
     open: FxHashSet<u64>,
     /// The number of runs at which those of one event are dropped.
@@ -163,18 +181,32 @@ pub(super) struct Runs {
     hasher: RandomState,
 }
 
+/// Events of which many in a short time share a row.
+#[derive(Clone, Debug, Default)]
+struct Crowd {
+    count: u32,
+    /// When the last one was.
+    last: u64,
+    /// The rows of the first ones, until they share one.
+    rows: Vec<Id>,
+}
+
+/// A row that leaves the list, with the process that it was the row of.
+pub(super) type Left = (Id, Option<ProcessKey>);
+
 /// What rows have in common.
 struct Said {
     whole: u64,
     /// What it has in common with rows that are only alike.
     part: Option<(Alike, u64)>,
-    /// Of a name that was not found: the process and the directory.
-    missing: Option<u64>,
+    /// Of a name that was not found: the process and the directory. Of a BPF program: what was done with it, and by which command. Of an exec:
+    /// the program and the user.
+    crowd: Option<(Alike, u64)>,
 }
 
 impl Said {
     fn keys(&self) -> impl Iterator<Item = u64> + use<> {
-        [Some(self.whole), self.part.map(|(_, part)| part), self.missing].into_iter().flatten()
+        [Some(self.whole), self.part.map(|(_, part)| part), self.crowd.map(|(_, crowd)| crowd)].into_iter().flatten()
     }
 }
 
@@ -192,14 +224,18 @@ impl Runs {
         let key = process.map(|process| process.key);
         let (argv, comm) = process.map(|process| (&*process.image.argv, &*process.comm)).unwrap_or_default();
         let (header, body) = (&event.header, &event.body);
-        if matches!(event.kind(), Kind::Lost | Kind::Bpf | Kind::Fork) {
+        if matches!(event.kind(), Kind::Lost | Kind::Fork) {
             return None;
         }
         let mut subject = Vec::new();
         body.subject(&mut subject);
         let missed = missed(body) == Some(true);
         // A relative path may be a different file each time.
-        let is_placed = event.kind() != Kind::Open || missed || subject.first() == Some(&b'/');
+        let is_placed = match event.kind() {
+            Kind::Open => missed || subject.first() == Some(&b'/'),
+            // Each program is another one.
+            kind => kind != Kind::Bpf,
+        };
         let alone = (!is_placed).then_some(header.time.0);
         let result = (body.error().min(0), body.exit().map(|exit| exit.record.status));
         let mut hash = self.hasher.build_hasher();
@@ -223,25 +259,36 @@ impl Runs {
             }
             _ => None,
         };
-        let missing = place(body).filter(|_| missed);
-        let missing = missing.map(|(dir, _)| self.hasher.hash_one((Alike::Missing as u8, kind as u16, key, dir)));
-        Some(Said { whole: hash.finish(), part, missing })
+        let crowd = match (body, place(body).filter(|_| missed)) {
+            (Body::Bpf(bpf), _) => {
+                let said = (header.comm(), header.uid.0, bpf.op(), bpf.attach_kind(), result.0);
+                Some((Alike::Programs, self.hasher.hash_one((Alike::Programs as u8, said))))
+            }
+            (Body::Exec(exec), _) if exec.record.ret >= 0 => {
+                let said = (exec.filename, header.comm(), header.uid.0, header.mnt_ns.0);
+                Some((Alike::Commands, self.hasher.hash_one((Alike::Commands as u8, said))))
+            }
+            (_, Some((dir, _))) => {
+                Some((Alike::Missing, self.hasher.hash_one((Alike::Missing as u8, kind as u16, key, dir))))
+            }
+            _ => None,
+        };
+        Some(Said { whole: hash.finish(), part, crowd })
     }
 
-    /// Adds an event that has a row, or is in the run of one. Returns the row of the run that it joined, with the process of that row:
-    /// an event added at the end takes its place.
+    /// Adds an event that has a row, or is in the run of one. Returns whether it has a row, and the rows that leave the list for it: that of
+    /// the run it continues, or those of a crowd.
     pub(super) fn add(
         &mut self,
         id: Id,
         seen: &EventContext<'_>,
         at: At,
         may_join: impl Fn(Id) -> bool,
-    ) -> Option<(Id, Option<ProcessKey>)> {
+    ) -> (bool, Vec<Left>) {
         let process = seen.process.map(|process| process.key);
-        let said = self.said(seen.event, seen.process).filter(|_| self.folds)?;
+        let Some(said) = self.said(seen.event, seen.process).filter(|_| self.folds) else { return (true, Vec::new()) };
         let ns = seen.event.header.time.0;
         let unfolded = said.keys().any(|key| self.open.contains(&key));
-        let crowd = said.missing.filter(|missing| self.crowds(*missing, ns));
         let row = |key: u64, joins: &dyn Fn(&Run) -> bool| {
             let [newest, oldest] = &self.rows;
             let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied()?;
@@ -251,7 +298,7 @@ impl Runs {
         let same = row(said.whole, &|run| match run.alike {
             Alike::All => run.is_near(ns),
             Alike::Search | Alike::Missing => run.is_near(ns) && run.process == process,
-            Alike::Created => false,
+            Alike::Created | Alike::Programs | Alike::Commands => false,
         });
         let alike = said.part.and_then(|(alike, part)| {
             row(part, &|run| match alike {
@@ -259,26 +306,57 @@ impl Runs {
                 _ => !run.several && run.alike != Alike::Missing && run.distance(ns) <= ALIKE_NS,
             })
         });
-        let crowded = crowd.filter(|_| same.or(alike).is_none()).and_then(|missing| {
-            row(missing, &|run| (run.events == 1 || run.alike == Alike::Missing) && run.is_near(ns))
-        });
-        let joined = same.or(alike).or(crowded);
+        let joined = same.or(alike);
+        let crowded = said
+            .crowd
+            .filter(|_| joined.is_none())
+            .and_then(|(alike, crowd)| row(crowd, &|run| (run.events == 1 || run.alike == alike) && run.is_near(ns)));
+        let crowd = said.crowd.filter(|(_, crowd)| self.crowds(*crowd, ns, joined.is_none()));
+        let crowded = crowded.filter(|_| crowd.is_some());
+        let joined = joined.or(crowded);
         let run = joined.and_then(|row| self.runs.remove(&row));
-        let of = run.and_then(|run| run.process);
+        let mut left: Vec<Left> = joined.map(|row| (row, run.and_then(|run| run.process))).into_iter().collect();
         let mut made = match run {
             Some(run) => run.with(id, process, ns),
             None => Run::of(id, said.whole, process, ns),
         };
         match (crowded.and(crowd), joined, same, said.part) {
-            (Some(missing), ..) => (made.alike, made.said) = (Alike::Missing, missing),
+            (Some(crowd), ..) => (made.alike, made.said) = crowd,
             (None, Some(_), None, Some(part)) => (made.alike, made.said) = part,
             _ => {}
         }
-        let newest = if at == At::Start { joined.unwrap_or(id) } else { id };
+        if let Some((alike, key)) = crowd.filter(|_| joined.is_none() && !unfolded) {
+            // The first ones share the row from now on.
+            let rows = self.crowds.get_mut(&key).map(|crowd| std::mem::take(&mut crowd.rows)).unwrap_or_default();
+            for row in rows.into_iter().filter(|row| may_join(*row)) {
+                let of_others = |run: &Run| run.several && alike == Alike::Missing;
+                let joins =
+                    |run: &Run| run.alike == Alike::All && !of_others(run) && !run.is_regular() && run.is_near(ns);
+                let Some(run) = self.runs.get(&row).copied().filter(joins) else { continue };
+                self.runs.remove(&row);
+                left.push((row, run.process));
+                (made.alike, made.said) = (alike, key);
+                made = made.and(run);
+            }
+        }
+        let newest = left.iter().map(|(row, _)| *row).max().filter(|_| at == At::Start).unwrap_or(id);
+        left.retain(|(row, _)| *row != newest);
         // A name with a row of its own is no place for others.
-        let missing = crowd.filter(|_| made.events == 1 || made.alike == Alike::Missing);
+        let crowd = crowd.filter(|(alike, _)| made.events == 1 || made.alike == *alike);
+        let has_row = newest == id;
+        if let Some((_, key)) = said.crowd.filter(|_| has_row && made.alike == Alike::All)
+            && let Some(crowd) = self.crowds.get_mut(&key).filter(|crowd| crowd.count <= CROWD)
+        {
+            crowd.rows.retain(|row| left.iter().all(|(left, _)| left != row));
+            crowd.rows.push(id);
+        }
         self.runs.insert(newest, made);
-        for key in (Said { missing, ..said }).keys() {
+        // All events of a crowd join its row by one key: a storm of new names takes no memory.
+        let keys = match said.crowd {
+            Some((alike, key)) if made.alike == alike => Said { whole: key, part: None, crowd: None },
+            _ => Said { crowd, ..said },
+        };
+        for key in keys.keys() {
             match at {
                 At::End => _ = self.rows[0].insert(key, newest),
                 At::Start => {
@@ -301,18 +379,20 @@ impl Runs {
             self.most = OPEN + 2 * self.runs.len();
             self.runs.shrink_to(self.most);
         }
-        joined.map(|row| (row, of))
+        (has_row, left)
     }
 
-    /// Counts a name that was not found. Returns whether there are many in the directory.
-    fn crowds(&mut self, missing: u64, ns: u64) -> bool {
-        if self.missing.len() >= OPEN {
-            self.missing.clear();
+    /// Notes an event of a crowd. Returns whether there are many. `counts`: it is not in the run of another one.
+    fn crowds(&mut self, crowd: u64, ns: u64, counts: bool) -> bool {
+        if self.crowds.len() >= OPEN {
+            self.crowds.clear();
         }
-        let (count, last) = self.missing.entry(missing).or_default();
-        *count = if ns.abs_diff(*last) > NEAR_NS { 1 } else { *count + 1 };
-        *last = ns;
-        *count > CROWD
+        let crowd = self.crowds.entry(crowd).or_default();
+        if ns.abs_diff(crowd.last) > NEAR_NS {
+            *crowd = Crowd::default();
+        }
+        (crowd.count, crowd.last) = (crowd.count.saturating_add(counts.into()), ns);
+        crowd.count > CROWD
     }
 
     fn said_by(&self, stored: &Stored<'_>) -> Option<Said> {
@@ -374,7 +454,7 @@ impl Runs {
 
     pub(super) fn bytes(&self) -> usize {
         self.runs.capacity() * size_of::<(Id, Run)>()
-            + self.missing.capacity() * size_of::<(u64, (u32, u64))>()
+            + self.crowds.capacity() * (size_of::<(u64, Crowd)>() + CROWD as usize * size_of::<Id>())
             + self.rows.iter().map(|rows| rows.capacity() * size_of::<(u64, Id)>()).sum::<usize>()
     }
 }
