@@ -56,6 +56,19 @@ unsafe fn passes(capture: *const Capture, tests: u32, who: &Who, failed: bool) -
     }
 }
 
+/// Whether a process is in no tree that the capture filter passes. No process in such a tree can then descend from it.
+#[inline(always)]
+pub unsafe fn is_outside(who: &Who) -> bool {
+    let Some(capture) = CAPTURE.get_ptr(0) else { return true };
+    // SAFETY: `capture` is an element of the map; the key is on the stack. `who.task` is a task, a BTF pointer where the
+    // kernel has them.
+    unsafe {
+        let tests = get(&raw const (*capture).tests);
+        tests & (test::TREE | test::KIN) == test::TREE
+            && CAPTURE_TREE.get(key(capture, tests, who.tgid, start_of(who.task))).is_none()
+    }
+}
+
 /// The key of a process in the maps of trees.
 #[inline(always)]
 unsafe fn key(capture: *const Capture, tests: u32, tgid: u32, start: u64) -> ProcessKey {

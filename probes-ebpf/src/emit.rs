@@ -150,7 +150,9 @@ impl Event {
             } else if !bookkeeping {
                 seq = (*counters).wanted;
                 (*counters).wanted = seq + 1;
-            } else if keeps_the_table(slot) || slot.ends_a_request() && capture::wanted(kind, who, true) {
+            } else if keeps_the_table(slot) && !capture::is_outside(who)
+                || slot.ends_a_request() && capture::wanted(kind, who, true)
+            {
                 // A request is reported before its outcome is known. If only the test for failure rejects its end,
                 // the end is reported too.
                 seq = (*counters).bookkeeping;
