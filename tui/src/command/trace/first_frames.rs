@@ -43,11 +43,22 @@ pub(super) fn first_batch(
 ///
 /// If the kernel listed the processes at the attach, uses that list, with their parents. Later processes have a fork event, and
 /// events of processes that have ended since are still to come.
-pub(super) fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) -> bool) {
+///
+/// With a COMMAND, only it and its ancestors have arguments and a directory: no event of the trace is about the others.
+pub(super) fn scan_processes(
+    started: &[Started],
+    command: Option<Tgid>,
+    size: usize,
+    send: &mut dyn FnMut(Batch) -> bool,
+) {
     let Ok(scanner) = Scanner::new() else { return };
     let mut batch = Batch::default();
     let mut unread = 0;
-    let mut take = |seed: ProcessSeed| {
+    let kin = command.map(|command| line_of(command, started));
+    let mut take = |mut seed: ProcessSeed| {
+        if kin.as_ref().is_some_and(|kin| !started.is_empty() && !kin.contains(&seed.tgid)) {
+            (seed.argv, seed.cwd) = Default::default();
+        }
         if scanner.unread() > unread {
             unread = scanner.unread();
             HostFrame::Scanned(Scanned { unread }).push(clock::now_boot(), &mut batch);
@@ -87,6 +98,16 @@ pub(super) fn own_processes(command: Tgid, started: &[Started]) -> Batch {
         HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
     }
     batch
+}
+
+/// A process and its ancestors.
+fn line_of(process: Tgid, started: &[Started]) -> BTreeSet<Tgid> {
+    let mut line = BTreeSet::new();
+    let mut next = Some(process);
+    while let Some(tgid) = next.filter(|tgid| line.insert(*tgid)) {
+        next = started.iter().find(|process| process.tgid == tgid).map(|process| process.parent);
+    }
+    line
 }
 
 /// The seed of a process that the kernel listed; `None` if it has ended and is not found.

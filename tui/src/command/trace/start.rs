@@ -96,7 +96,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         // If the v2 hierarchy is not in use, only the scan finds the cgroup that a filter asks for. So scan before any event.
         true => {
             let mut room = budget.processes();
-            scan_processes(&starts, size, &mut |batch| {
+            scan_processes(&starts, options.command, size, &mut |batch| {
                 room = room.saturating_sub(batch.len());
                 first.push(batch);
                 room > 0
@@ -111,10 +111,11 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         }
         false => {
             first.extend(options.command.map(|command| own_processes(command, &starts)));
+            let command = options.command;
             Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
                 give_up_raised();
                 if enter(Role::Processes).is_ok() {
-                    scan_processes(&starts, size, send);
+                    scan_processes(&starts, command, size, send);
                 }
             }))
         }
