@@ -102,6 +102,7 @@ impl Source for LiveSource {
             unnamed: None,
             ending: false,
             next_look: Instant::now(),
+            newest: BootNanos(0),
             found: Instant::now(),
             settled: Instant::now(),
             quiet: false,
@@ -138,6 +139,8 @@ struct Asked {
     addresses: bool,
     /// The cgroups of the records. Repetitions in a row are left out.
     cgroups: Vec<CgroupId>,
+    /// The latest time of a record.
+    newest: BootNanos,
 }
 
 impl Asked {
@@ -153,6 +156,7 @@ impl Asked {
         };
         for frame in frames {
             cgroup(frame.header.cgroup, &mut asked);
+            asked.newest = asked.newest.max(frame.header.time);
             asked.addresses |= frame.header.has(flag::STACK);
             if is_bpf(&frame) {
                 let (group, address) = target(&frame);
@@ -180,6 +184,8 @@ struct Reader {
     unseen: u64,
     /// The counters as last sent to the pipeline.
     counters: Counters,
+    /// The latest time of a record.
+    newest: BootNanos,
     /// What the inspector has reported, until the records of earlier calls are read, and when it came.
     reports: Batch,
     reported: Instant,
@@ -252,6 +258,12 @@ impl Reader {
         self.end();
     }
 
+    /// A time up to which all records were read, or that of the latest one if it is not much earlier: no record is between them, and
+    /// its time takes no room in a recording.
+    fn of_record(&self, time: BootNanos) -> BootNanos {
+        if time.since(self.newest) < limits::ORDER_WINDOW_NS { self.newest.min(time) } else { time }
+    }
+
     /// Reads from the ring, and sends the records. While the pipeline is busy, further records are added to the same
     /// batch, so that the queue contains full batches. A poll that finds nothing sends nothing once the order of all events is final.
     fn read(&mut self, polling: bool) -> Read {
@@ -285,12 +297,13 @@ impl Reader {
         }
         let filled = batch.len();
         let is_idle = polling && !more && filled == 0 && self.settled >= self.found;
+        self.newest = self.newest.max(asked.newest);
         match (more, self.quiet) {
             _ if is_idle => {}
             (true, _) => {}
-            (false, false) => batch.set_drained_at(before),
+            (false, false) => batch.set_drained_at(self.of_record(before)),
             (false, true) => {
-                batch.set_settled_at(BootNanos(before.0.saturating_sub(VISIBLE.as_nanos() as u64)));
+                batch.set_settled_at(self.of_record(BootNanos(before.0.saturating_sub(VISIBLE.as_nanos() as u64))));
                 self.settled = began - VISIBLE;
             }
         }
