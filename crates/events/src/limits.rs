@@ -262,7 +262,7 @@ pub const STATE_EVERY: usize = 8 << 20;
 pub const STATE_EVERY_NS: u64 = 10_000_000_000;
 
 /// Little is less than this multiple of the last state, in bytes of frames.
-pub const STATE_FRAMES: usize = 8;
+pub const STATE_FRAMES: usize = 32;
 
 /// Share of the budget (1/n) for events that wait for a match of `--around`. At the limit the oldest are dropped. A window that
 /// needs them begins later, and a message says so.

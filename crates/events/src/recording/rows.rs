@@ -180,9 +180,9 @@ impl Model {
         }
     }
 
-    /// Appends the rows of frames. Returns `false` if the bytes are not whole frames with zeros between them, or if there are too many
-    /// groups. The stream then ends.
-    pub(super) fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    /// Appends the rows of frames. Returns the length of `out` up to the tails, or `None` if the bytes are not whole frames with zeros
+    /// between them, or if there are too many groups. The stream then ends.
+    pub(super) fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         self.begin_block();
         let known = self.groups.len();
         let mut rest = bytes;
@@ -190,12 +190,12 @@ impl Model {
             let padding = rest.get(frame.bytes.len()..rest.len() - after.len()).unwrap_or_default();
             let padded = rest.len() - after.len() == frame.bytes.len().next_multiple_of(8);
             if !padded || padding.iter().any(|byte| *byte != 0) || self.add(&frame).is_none() {
-                return false;
+                return None;
             }
             rest = after;
         }
         if !rest.is_empty() {
-            return false;
+            return None;
         }
         out.extend_from_slice(&(self.order.len() as u32).to_le_bytes());
         out.extend_from_slice(&((self.groups.len() - known) as u32).to_le_bytes());
@@ -211,8 +211,9 @@ impl Model {
         }
         put_columns(&self.changes, THREAD.len(), out);
         self.groups.iter().for_each(|group| put_columns(&group.rows, group.words, out));
+        let columns = out.len();
         self.groups.iter().for_each(|group| out.extend_from_slice(&group.tails));
-        true
+        Some(columns)
     }
 
     /// Adds a frame to the block that is written.
