@@ -2,10 +2,11 @@
 //!
 //! `cargo run --release --example recordings -- grow FROM TO BYTES` repeats a recording, with times and numbers moved on, until
 //! the file has so many bytes. One event, at nine tenths, has the comm `needle`: something rare to look for. `… seek FILE [N]` goes to N places. `… open FILE` opens it as `replay` does. `… read FILE` reads
-//! all frames. `… write FILE` writes its frames again, without a disk.
+//! all frames. `… write FILE` writes its frames again, without a disk. `… bytes FILE` prints what its bytes are for.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -13,9 +14,10 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use tracetui_events::event::EventContext;
 use tracetui_events::frame::host::{CounterChanges, Counters, FIRST_KIND, HostFrame};
-use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::frame::state::StateFrame;
+use tracetui_events::frame::{Batch, FrameRef, Frames};
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::recording::block::{FileHeader, HEADER};
+use tracetui_events::recording::block::{BlockHeader, Contents, FileHeader, HEADER, Unsealer};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::keys::keys_of;
 use tracetui_events::recording::{Item, Map, Reader, Writer};
@@ -35,6 +37,7 @@ fn main() -> Result<()> {
         ["open", file] => open(file),
         ["read", file] => read(file),
         ["write", file] => write(file),
+        ["bytes", file] => bytes(file),
         other => Err(format!("not understood: {}", other.join(" ")).into()),
     }
 }
@@ -261,6 +264,85 @@ fn read(file: &str) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Prints the bytes of a recording by the contents of its blocks, and the frames in them by kind: their number, their bytes, and the
+/// bytes that they take compressed apart from the others.
+fn bytes(file: &str) -> Result<()> {
+    let bytes = std::fs::read(file)?;
+    let header = FileHeader::read(&bytes)?;
+    let (mut at, mut unsealer, mut plain) = (HEADER, Unsealer::default(), Vec::new());
+    let (mut blocks, mut kinds) = (BTreeMap::<String, [usize; 2]>::new(), BTreeMap::<String, (usize, Vec<u8>)>::new());
+    let mut events = 0;
+    while let Some(block) = bytes.get(at..).and_then(|rest| BlockHeader::read(rest, header.short_id())) {
+        let contents = Contents::from(block.contents);
+        let [count, sum] = blocks.entry(format!("{contents:?}")).or_default();
+        (*count, *sum) = (*count + 1, *sum + HEADER + block.padded());
+        events += block.events as usize;
+        if matches!(contents, Contents::Frames | Contents::State | Contents::End) {
+            let payload = bytes.get(at + HEADER..at + HEADER + block.stored as usize).ok_or("a block is cut")?;
+            unsealer.frames(&block, payload, &mut plain)?;
+            for frame in Frames::of(&plain) {
+                let mut add = |name: String, bytes: &[u8]| {
+                    let (count, all) = kinds.entry(name).or_default();
+                    *count += 1;
+                    all.extend_from_slice(bytes);
+                };
+                let Some(HostFrame::StatePart(part)) = HostFrame::decode(&frame) else {
+                    add(format!("{contents:?} {}", called(&frame)), frame.bytes);
+                    continue;
+                };
+                for frame in Frames::of(&part.frames) {
+                    add(format!("{contents:?} {}", named(&frame)), frame.bytes);
+                }
+            }
+        }
+        at += HEADER + block.padded();
+    }
+    println!("{at} bytes, {events} events, {:.1} each", at as f64 / events as f64);
+    for (name, [count, sum]) in blocks {
+        println!("{name}: {count} blocks, {sum} bytes, {:.2} per event", sum as f64 / events as f64);
+    }
+    for (name, (count, plain)) in kinds.iter().filter(|(name, _)| !name.starts_with("Frames")) {
+        println!("  {name}: {count}, {} bytes, {} compressed", plain.len(), zstd::bulk::compress(plain, 1)?.len());
+    }
+    let batches = batches(file)?;
+    let all = without(&batches, "")?;
+    for (name, (count, plain)) in kinds.iter().filter_map(|(name, of)| Some((name.strip_prefix("Frames ")?, of))) {
+        let less = all.saturating_sub(without(&batches, name)?);
+        println!(
+            "  {name}: {count}, {} bytes, {less} in the file, {:.2} per event",
+            plain.len(),
+            less as f64 / events as f64
+        );
+    }
+    Ok(())
+}
+
+/// The bytes of a recording without the frames of a kind.
+fn without(batches: &[Batch], name: &str) -> Result<u64> {
+    let mut writer = Writer::new(io::sink(), &FileHeader::new([1; 16], 0), |_, _| {})?;
+    for batch in batches {
+        let mut kept = Batch::default();
+        batch.frames().filter(|frame| called(frame) != name).for_each(|frame| kept.push(frame.header, frame.payload));
+        writer.batch(kept.bytes())?;
+    }
+    writer.flush()?;
+    Ok(writer.written())
+}
+
+fn called(frame: &FrameRef<'_>) -> String {
+    named(frame) + if frame.header.has(flag::BOOKKEEPING) { " of others" } else { "" }
+}
+
+fn named(frame: &FrameRef<'_>) -> String {
+    let debug = |text: String| text.split(['(', ' ']).next().unwrap_or_default().to_owned();
+    match (Kind::try_from(frame.header.kind), HostFrame::decode(frame), StateFrame::decode(frame)) {
+        (Ok(kind), ..) => format!("{kind:?}"),
+        (_, Some(host), _) => debug(format!("{host:?}")),
+        (.., Some(state)) => debug(format!("{state:?}")),
+        _ => frame.header.kind.to_string(),
+    }
 }
 
 /// Writes the frames of a recording again: columns, zstd and index, without a disk.
