@@ -565,10 +565,9 @@ impl ProcessTable {
             return;
         }
         if let Some(before) = self.current.insert(key.tgid, key) {
-            let living = self.entries.get(&before).is_some_and(|entry| entry.end.is_none());
-            if living && before != key {
-                // Its exit was lost, or is yet to come.
-                self.pairing.start_mismatch += 1;
+            if let Some(entry) = self.entries.get(&before).filter(|entry| entry.end.is_none() && before != key) {
+                // Its exit was lost, or is yet to come. The exit of a process without events may be outside of the filter's tree.
+                self.pairing.start_mismatch += u64::from(entry.last > BootNanos(0));
                 self.bury(before);
             }
         }
