@@ -292,7 +292,7 @@ fn the_maps_of_each_program_are_bpftools() {
     for program in programs.as_array().expect("a list") {
         let Some(ours) = ours.program(ProgId(program["id"].as_u64().expect("an id") as u32)) else { continue };
         let ids: Vec<u64> = ours.maps.iter().map(|map| map.id.into()).collect();
-        let theirs = program["map_ids"].as_array().map(|ids| ids.iter().filter_map(Value::as_u64).collect());
+        let theirs = program["map_ids"].as_array().map(|ids| ids.iter().filter_map(Value::as_u64).collect::<Vec<_>>());
         assert_eq!(ids, theirs.unwrap_or_default(), "{program}");
         for map in &ours.maps {
             let theirs = maps.as_array().expect("a list").iter().find(|theirs| theirs["id"] == map.id);

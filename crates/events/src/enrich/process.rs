@@ -564,12 +564,12 @@ impl ProcessTable {
             self.hold(process, last);
             return;
         }
-        if let Some(before) = self.current.insert(key.tgid, key) {
-            if let Some(entry) = self.entries.get(&before).filter(|entry| entry.end.is_none() && before != key) {
-                // Its exit was lost, or is yet to come. The exit of a process without events may be outside of the filter's tree.
-                self.pairing.start_mismatch += u64::from(entry.last > BootNanos(0));
-                self.bury(before);
-            }
+        if let Some(before) = self.current.insert(key.tgid, key)
+            && let Some(entry) = self.entries.get(&before).filter(|entry| entry.end.is_none() && before != key)
+        {
+            // Its exit was lost, or is yet to come. The exit of a process without events may be outside of the filter's tree.
+            self.pairing.start_mismatch += u64::from(entry.last > BootNanos(0));
+            self.bury(before);
         }
         self.inexact.remove(&key.tgid);
         self.hold(process, last);
