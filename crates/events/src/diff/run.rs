@@ -1,9 +1,8 @@
 //! The activity of one run, by role: a fold over the events of a recording that keeps no events.
 
 use super::names::NameRules;
-use super::slower::Used;
 use super::strings::StringTable;
-use super::uses::{Did, FileUses, HAS_MODE, did};
+use super::uses::{Did, FileUses, HAS_MODE, Used, did};
 use crate::event::exec::Exec;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};

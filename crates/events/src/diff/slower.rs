@@ -10,20 +10,6 @@ use tracetui_shared::kind::Kind;
 const LEAST: u64 = 100_000_000;
 const PART: u64 = 5;
 
-/// What the processes of a role used, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Used {
-    pub(super) cpu: u64,
-    pub(super) ran: u64,
-}
-
-impl Used {
-    pub(super) fn add(&mut self, other: Used) {
-        self.cpu = self.cpu.saturating_add(other.cpu);
-        self.ran = self.ran.saturating_add(other.ran);
-    }
-}
-
 /// The pairs that took longer in run B, the largest difference first. A process waits for its children, so its own time is its CPU time,
 /// and only without children also its lifetime.
 pub(super) fn slower(pairs: &[Pair], trees: (&Tree, &Tree), gaps: (&Gaps, &Gaps)) -> Vec<usize> {

@@ -2,9 +2,8 @@
 
 use super::names::{Chance, alike, leaf, shape};
 use super::run::{RoleImage, Run, RunRole, TOP};
-use super::slower::Used;
 use super::strings::StringTable;
-use super::uses::{Did, FileUses, did};
+use super::uses::{Did, FileUses, Used, did};
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -93,6 +93,20 @@ impl IntoIterator for FileUses {
     }
 }
 
+/// What the processes of a role used, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Used {
+    pub(super) cpu: u64,
+    pub(super) ran: u64,
+}
+
+impl Used {
+    pub(super) fn add(&mut self, other: Used) {
+        self.cpu = self.cpu.saturating_add(other.cpu);
+        self.ran = self.ran.saturating_add(other.ran);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

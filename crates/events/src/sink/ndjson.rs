@@ -463,17 +463,17 @@ mod tests {
         check_line(
             Kind::Exec,
             &sample::execed(b"cc\0-O2\0\0main.c\0"),
-            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001,"stdin":null,"stdin_why":"not_collected","stdout":null,"stdout_why":"not_collected","stderr":null,"stderr_why":"not_collected""#,
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001,"stdin":null,"stdin_why":"not_collected","stdout":null,"stdout_why":"not_collected","stderr":null,"stderr_why":"not_collected","tty":null,"tty_why":"not_collected","session":null,"session_why":"not_collected","login_uid":null,"login_uid_why":"not_collected""#,
         );
         check_line(
             Kind::Exit,
             &sample::exit(0x7f00),
-            r#""exit_code":127,"signal":null,"killed_by":null,"core":false,"dur_ns":81000001,"cpu_user_ns":1500000,"cpu_system_ns":0,"max_rss_bytes":3145728,"read_bytes":0,"written_bytes":0"#,
+            r#""exit_code":127,"signal":null,"killed_by":null,"core":false,"dur_ns":81000001,"cpu_user_ns":1500000,"cpu_system_ns":0,"max_rss_bytes":3145728,"read_bytes":0,"written_bytes":0,"tty":null,"tty_why":"not_collected","session":null,"session_why":"not_collected","login_uid":null,"login_uid_why":"not_collected""#,
         );
         check_line(
             Kind::Exit,
             &sample::exit(0x8b),
-            r#""exit_code":null,"signal":"SIGSEGV","killed_by":null,"killed_by_why":"not_collected","core":true,"dur_ns":81000001,"cpu_user_ns":1500000,"cpu_system_ns":0,"max_rss_bytes":3145728,"read_bytes":0,"written_bytes":0"#,
+            r#""exit_code":null,"signal":"SIGSEGV","killed_by":null,"killed_by_why":"not_collected","core":true,"dur_ns":81000001,"cpu_user_ns":1500000,"cpu_system_ns":0,"max_rss_bytes":3145728,"read_bytes":0,"written_bytes":0,"tty":null,"tty_why":"not_collected","session":null,"session_why":"not_collected","login_uid":null,"login_uid_why":"not_collected""#,
         );
         check_line(Kind::Fork, &sample::fork(48_300), r#""child_pid":48300,"child_start_ns":3731499000000"#);
         check_line(
