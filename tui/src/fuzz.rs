@@ -38,7 +38,7 @@ use tracetui_events::synthetic::{Maker, payload};
 use tracetui_events::text::time::Moment;
 use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
-use tracetui_host::{btf, cgroup, clock, kallsyms, ksymbols, machine, named, procfs, users};
+use tracetui_host::{btf, clock, kallsyms, ksymbols, machine, mounts, named, procfs, users};
 use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
@@ -575,10 +575,9 @@ pub fn host(bytes: &[u8]) {
         b'u' => _ = (procfs::real_ids(bytes), machine::Capabilities::parse(bytes)),
         b'g' => _ = procfs::cgroup(bytes),
         b'm' => {
-            for mount in cgroup::mounts(bytes) {
+            for mount in mounts::Mounts::parse(bytes).0 {
                 mount.path_at(bytes);
             }
-            bpf::mounts::mounts(bytes).for_each(drop);
         }
         b'f' => _ = (bpf::processes::field(bytes, b"link_id:"), bpf::processes::net_inum(bytes)),
         b'n' => {

@@ -6,15 +6,16 @@
 //! capability ([`CgroupResolver::open_aside`]).
 
 use super::confine::{Role, enter};
-use super::{at_mount, decimal, open_below, read_bounded};
+use super::mounts::{Mount, Mounts};
+use super::open_below;
 use rustc_hash::FxHashMap;
 use rustix::fs::{Dir, DirEntry, FileType, OFlags};
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -25,9 +26,6 @@ use tracetui_events::fifo::Fifo;
 use tracetui_events::frame::host::Cgroup;
 use tracetui_events::limits;
 use tracetui_shared::id::CgroupId;
-
-/// The maximum number of bytes read from /proc/self/mountinfo.
-const MOUNTS_MAX: u64 = 16 << 20;
 
 /// The maximum number of remembered ids of removed cgroups. The oldest id is evicted, and would be looked up again.
 const VANISHED: usize = 8192;
@@ -55,6 +53,7 @@ pub enum NoHierarchy {
 
 #[derive(Debug)]
 pub struct CgroupResolver {
+    /// Its root is the prefix of the paths below it: the path of the cgroup there. Empty for the root of the hierarchy.
     mount: Mount,
     dir: File,
     /// Whether handles can be opened, until the kernel refuses one.
@@ -85,11 +84,11 @@ impl CgroupResolver {
     /// mount (made in a cgroup namespace, or a bind mount) only gives the paths below its root, as in /proc/PID/cgroup
     /// read by tracetui.
     pub fn new() -> Result<CgroupResolver, NoHierarchy> {
-        let text = read_bounded("/proc/self/mountinfo", MOUNTS_MAX).map_err(NoHierarchy::Mounts)?;
+        let mounts = Mounts::read().map_err(NoHierarchy::Mounts)?;
         let mut refused = NoHierarchy::NotMounted;
         let mut partial = None;
-        for mount in mounts(&text) {
-            match CgroupResolver::at(mount) {
+        for mount in mounts.of_type(b"cgroup2") {
+            match CgroupResolver::at(mount.clone(), &mounts) {
                 Ok(resolver) if resolver.mount.root.is_empty() => return Ok(resolver),
                 Ok(resolver) => partial = partial.or(Some(resolver)),
                 Err(error) => refused = error,
@@ -98,11 +97,11 @@ impl CgroupResolver {
         partial.ok_or(refused)
     }
 
-    fn at(mut mount: Mount) -> Result<CgroupResolver, NoHierarchy> {
+    fn at(mut mount: Mount, mounts: &Mounts) -> Result<CgroupResolver, NoHierarchy> {
         // Open without O_PATH, because open_by_handle_at(2) does not accept such a descriptor as a mount.
         let open = |top| open_below(top, Path::new(""), OFlags::RDONLY | OFlags::DIRECTORY).map(File::from);
         let covered = || io::Error::from_raw_os_error(libc::EXDEV);
-        let opened = at_mount(&mount.point, mount.number).and_then(|top| open(top.ok_or_else(covered)?));
+        let opened = mounts.open(&mount).and_then(|top| open(top.ok_or_else(covered)?));
         let opened = opened.and_then(|dir| Ok((dir.metadata()?.ino(), dir)));
         let (id, dir) = opened.map_err(|why| NoHierarchy::Unreachable { point: mount.point.clone(), why })?;
         if id == ROOT_CGROUP.0 || mount.root == b"/" {
@@ -206,9 +205,9 @@ impl CgroupResolver {
                 let link = fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).ok()?;
                 // The link ends with " (deleted)" if the cgroup was removed after it was opened, or if a cgroup has
                 // such a name.
-                let named_so = fs::symlink_metadata(&link).is_ok_and(|now| now.ino() == id.0);
-                let link = link.as_os_str().as_bytes();
-                self.mount.path_at(if named_so { link } else { link.strip_suffix(b" (deleted)").unwrap_or(link) })
+                let named_so = || fs::symlink_metadata(&link).is_ok_and(|now| now.ino() == id.0);
+                let path = link.as_os_str().as_bytes();
+                self.mount.path_at(path.strip_suffix(b" (deleted)").filter(|_| !named_so()).unwrap_or(path))
             }
             // EOPNOTSUPP, EINVAL: kernfs has no handles (before 5.5), or none of this type.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::EINVAL)) => {
@@ -247,16 +246,6 @@ fn children(mount: &File, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
     entries.map(|entry| (CgroupId(entry.ino()), [parent, b"/", entry.file_name().to_bytes()].concat())).collect()
 }
 
-/// A mount of the v2 hierarchy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    number: u64,
-    point: PathBuf,
-    /// The prefix of the paths below the mount: the path of the cgroup at the mount's root. Empty for the root of the
-    /// hierarchy.
-    root: Vec<u8>,
-}
-
 impl Mount {
     /// The path of the cgroup at `below` in the mount (`/a/b`, or empty).
     fn path_of(&self, below: &[u8]) -> Vec<u8> {
@@ -270,20 +259,6 @@ impl Mount {
         let below = absolute.strip_prefix(point.strip_suffix(b"/").unwrap_or(point))?;
         matches!(below, b"" | [b'/', ..]).then(|| self.path_of(if below == b"/" { b"" } else { below }))
     }
-}
-
-/// The mounts of the v2 hierarchy in /proc/self/mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE
-/// OPTIONS`.
-pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
-    text.split(|b| *b == b'\n').filter_map(|line| {
-        let mut fields = line.split(|b| *b == b' ');
-        let number = decimal(fields.next()?)?;
-        let root = unescape(fields.nth(2)?);
-        let point = unescape(fields.next()?);
-        fields.find(|field| *field == b"-")?;
-        let kind = fields.next()?;
-        (kind == b"cgroup2").then(|| Mount { number, point: PathBuf::from(OsString::from_vec(point)), root })
-    })
 }
 
 /// Undoes the escapes of mountinfo, which writes white space and backslashes as `\` and three octal digits.
@@ -326,32 +301,7 @@ fn open_by_id(mount: &File, id: CgroupId) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use rustc_hash::FxHashSet;
-
-    fn check_mounts(text: &str, expected: &[(u64, &str, &str)]) {
-        let found: Vec<_> = mounts(text.as_bytes()).collect();
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(number, point, root)| Mount {
-                number: *number,
-                point: PathBuf::from(point),
-                root: root.as_bytes().to_vec(),
-            })
-            .collect();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn the_mounts_of_v2_are_found() {
-        check_mounts(
-            "40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
-             41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw\n\
-             99 1 0:38 /../.. /mnt/a\\040b\\134 rw - cgroup2 none rw,nsdelegate\n\
-             50 1 0:9 / /cgroup2 rw - tmpfs cgroup2 rw\nbad\n1 2 3 / /x rw cgroup2\n",
-            &[(41, "/sys/fs/cgroup/unified", "/"), (99, "/mnt/a b\\", "/../..")],
-        );
-    }
 
     #[test]
     fn escapes_that_are_none_stay() {
@@ -364,7 +314,10 @@ mod tests {
 
     #[test]
     fn a_directory_below_the_mount_has_a_path() {
-        let mount = |point: &str, root: &str| Mount { number: 1, point: point.into(), root: root.as_bytes().to_vec() };
+        let mount = |point: &str, root: &str| {
+            let line = format!("1 2 0:37 {root} {point} rw - cgroup2 cgroup2 rw");
+            Mounts::parse(line.as_bytes()).0.remove(0)
+        };
         let whole = mount("/sys/fs/cgroup", "");
         for (dir, path) in [
             ("/sys/fs/cgroup", Some("/")),
@@ -463,13 +416,6 @@ mod tests {
             resolver.found.clear();
             assert_eq!(resolver.look_up(id), None, "{access:?}");
             assert!(resolver.vanished.contains(&id));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_mountinfo_is_read(text in "([0-9 /\\\\:a-z-]|cgroup2|\n){0,200}", bytes: Vec<u8>) {
-            let _ = (mounts(text.as_bytes()).count(), mounts(&bytes).count());
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod lockdown;
 pub mod machine;
 pub mod mapping;
 pub mod maps;
+pub mod mounts;
 pub mod named;
 pub mod own_id;
 pub mod pace;
@@ -27,11 +28,11 @@ pub mod program;
 pub mod symbol;
 pub mod users;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// The first `most` bytes of a file. Files that other processes write are never read without a limit.
@@ -39,17 +40,6 @@ pub fn read_bounded(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// The directory or file at a mount point, not opened for reading, if it belongs to the mount with this number of
-/// mountinfo. `None` if another mount covers it. That mount may be anything, even something that blocks when it is
-/// opened.
-pub fn at_mount(point: &Path, number: u64) -> io::Result<Option<OwnedFd>> {
-    let found = openat(CWD, point, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let info = read_bounded(format!("/proc/self/fdinfo/{}", found.as_raw_fd()), 1024)?;
-    let of_line = |line: &[u8]| decimal(line.strip_prefix(b"mnt_id:")?.trim_ascii());
-    let mount: Option<u64> = info.split(|byte| *byte == b'\n').find_map(of_line);
-    Ok((mount == Some(number)).then_some(found))
 }
 
 /// Opens a path below a directory. Fails with EXDEV at a mount of another file system, because that may not answer.

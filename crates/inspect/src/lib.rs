@@ -39,7 +39,7 @@ mod iterators;
 mod links;
 mod lister;
 mod maps;
-pub mod mounts;
+mod mounts;
 mod netlink;
 pub mod network;
 mod perf;
@@ -74,6 +74,7 @@ use tracetui_host::clock::now_thread;
 use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
 use tracetui_host::ksymbols::ProgramStream;
+use tracetui_host::mounts::Mounts;
 use tracetui_host::pace::{Pace, Pieces};
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use view::Unlooked;
@@ -403,8 +404,8 @@ impl Collector {
         let namespaces = iterators.namespaces();
         let Some(mut held) = iterators.held() else { return };
         let Inventory { attachments, holders, unresolved, unseen, .. } = inventory;
-        if let Ok(mounts) = mounts::Mounts::read() {
-            mounts.add_namespaces(&mut held.namespaces);
+        if let Ok(mounts) = Mounts::read() {
+            mounts::add_namespaces(&mounts, &mut held.namespaces, &mut Unlooked::default());
             unseen.extend(iterators.unreachable(namespaces, &held.namespaces));
         }
         if let Some(linked) = iterators.linked_events() {
@@ -451,11 +452,13 @@ impl Collector {
         }
         answers.extend(std::mem::take(&mut held.answers));
         let mut holders = std::mem::take(&mut held.holders);
-        if let Some(mounts) = unlooked.note("mounts", mounts::Mounts::read()) {
-            mounts.add_namespaces(&mut held.namespaces);
+        let mounts = unlooked.note("mounts", Mounts::read());
+        let may_wait = mounts.as_ref().is_some_and(|mounts| !mounts.may_be_silent());
+        if let Some(mounts) = mounts {
+            mounts::add_namespaces(&mounts, &mut held.namespaces, &mut unlooked);
             holders.extend(match &self.pins {
                 Some(thread) => thread.of(mounts, &mut unlooked),
-                None => mounts.pins(&mut unlooked),
+                None => mounts::pins(&mounts, &mut unlooked),
             });
         }
         let iterators = self.iterators.iter_mut().flatten().next();
@@ -489,7 +492,7 @@ impl Collector {
         let in_maps = maps::programs(&links, &programs, &mut self.types, &mut answers, &mut unlooked);
         unexplained(cgroups.attached(&mut answers, &mut unlooked).into_iter().chain(in_maps), &links, &mut rest);
         places::name_tracepoints(&mut links, &mut rest);
-        places::name_files(&mut links, &mut rest, &holders);
+        places::name_files(&mut links, &mut rest, &holders, may_wait);
 
         let before = self.aside;
         let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);

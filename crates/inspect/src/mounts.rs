@@ -7,87 +7,48 @@ use super::view::Unlooked;
 use rustc_hash::FxHashMap;
 use rustix::fs::{Dir, FileType, OFlags};
 use std::collections::VecDeque;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use tracetui_events::bpf::{HeldBy, Holder, Object};
+use tracetui_events::bpf::{HeldBy, Holder, Object, PINS};
 use tracetui_events::limits;
-use tracetui_host::cgroup::unescape;
 use tracetui_host::confine::{Role, enter};
-use tracetui_host::{at_mount, decimal, open_below, read_bounded};
+use tracetui_host::mounts::Mounts;
+use tracetui_host::open_below;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 
-/// The maximum number of bytes read from /proc/self/mountinfo.
-const MOUNTS: u64 = 16 << 20;
-
-/// A mount: its number, its root in the file system, its mount point, the type of the file system, the device.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mount {
-    number: u64,
-    root: Vec<u8>,
-    point: PathBuf,
-    fs_type: Vec<u8>,
-    device: Vec<u8>,
-}
-
-/// The lines of mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
-pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
-    text.split(|byte| *byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|byte| *byte == b' ');
-        let number = decimal(fields.next()?)?;
-        let device = fields.nth(1)?.to_vec();
-        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
-        fields.find(|field| *field == b"-")?;
-        let fs_type = fields.next()?.to_vec();
-        Some(Mount { number, root, point: PathBuf::from(OsString::from_vec(point)), fs_type, device })
-    })
-}
-
-/// The mounts that may contain pins or namespaces.
-pub(super) struct Mounts(Vec<Mount>);
-
-impl Mounts {
-    pub(super) fn read() -> io::Result<Mounts> {
-        let text = read_bounded("/proc/self/mountinfo", MOUNTS)?;
-        Ok(Mounts(mounts(&text).filter(|mount| matches!(mount.fs_type.as_slice(), b"bpf" | b"nsfs")).collect()))
-    }
-
-    /// The named network namespaces that are not among `known`.
-    pub(super) fn add_namespaces(&self, known: &mut FxHashMap<NsInum, File>) {
-        for mount in self.0.iter().filter(|mount| mount.fs_type == b"nsfs") {
-            if let Some(inum) = net_inum(&mount.root)
-                && known.len() < limits::BPF_NAMESPACES
-                && !known.contains_key(&inum)
-                && let Ok(Some(found)) = at_mount(&mount.point, mount.number)
-                && let Ok(file) = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
-            {
-                add_namespace(known, file);
-            }
+/// The named network namespaces that are not among `known`.
+pub(super) fn add_namespaces(mounts: &Mounts, known: &mut FxHashMap<NsInum, File>, unlooked: &mut Unlooked) {
+    for mount in mounts.of_type(b"nsfs") {
+        if let Some(inum) = net_inum(&mount.root)
+            && known.len() < limits::BPF_NAMESPACES
+            && !known.contains_key(&inum)
+            && let Some(Some(found)) = unlooked.note("other network namespaces", mounts.open(mount))
+            && let Ok(file) = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
+        {
+            add_namespace(known, file);
         }
     }
+}
 
-    /// The programs and links in every bpffs. A file system that is mounted twice is searched once.
-    pub(super) fn pins(&self, unlooked: &mut Unlooked) -> Vec<Holder> {
-        let mut found = Vec::new();
-        let mut looked: Vec<(&[u8], &[u8])> = Vec::new();
-        for mount in self.0.iter().filter(|mount| mount.fs_type == b"bpf") {
-            if looked.contains(&(&mount.device, &mount.root)) {
-                continue;
-            }
-            let Some(top) = unlooked.note("pinned programs and links", at_mount(&mount.point, mount.number)) else {
-                continue;
-            };
-            if let Some(top) = top {
-                looked.push((&mount.device, &mount.root));
-                pins_below(&top, &mount.point, &mut found, unlooked);
-            }
+/// The programs and links in every bpffs. A file system that is mounted twice is searched once.
+pub(super) fn pins(mounts: &Mounts, unlooked: &mut Unlooked) -> Vec<Holder> {
+    let mut found = Vec::new();
+    let mut looked: Vec<(&[u8], &[u8])> = Vec::new();
+    for mount in mounts.of_type(b"bpf") {
+        if looked.contains(&(&mount.device, &mount.root)) {
+            continue;
         }
-        found
+        if let Some(Some(top)) = unlooked.note(PINS, mounts.open(mount)) {
+            looked.push((&mount.device, &mount.root));
+            pins_below(&top, &mount.point, &mut found, unlooked);
+        }
     }
+    found
 }
 
 /// A thread that searches for pins with root's ids for files, because bpffs belongs to root.
@@ -103,7 +64,7 @@ impl Pins {
         let (answer, answers) = sync_channel(1);
         let look = move |mounts: Mounts| {
             let mut unlooked = Unlooked::default();
-            let found = mounts.pins(&mut unlooked);
+            let found = pins(&mounts, &mut unlooked);
             answer.send((found, unlooked)).is_ok()
         };
         let run = move || {
@@ -115,11 +76,11 @@ impl Pins {
         Ok(Pins { ask, answers })
     }
 
-    /// See [`Mounts::pins`].
+    /// See [`pins`].
     pub(super) fn of(&self, mounts: Mounts, unlooked: &mut Unlooked) -> Vec<Holder> {
         let ended = || io::Error::other("the thread has ended");
         let answer = self.ask.send(mounts).ok().and_then(|()| self.answers.recv().ok());
-        let Some((found, more)) = unlooked.note("pinned programs and links", answer.ok_or_else(ended)) else {
+        let Some((found, more)) = unlooked.note(PINS, answer.ok_or_else(ended)) else {
             return Vec::new();
         };
         for unseen in more.unseen {
@@ -139,14 +100,14 @@ fn pins_below(top: &OwnedFd, point: &Path, found: &mut Vec<Holder>, unlooked: &m
             Err(error) if error.raw_os_error() == Some(libc::EXDEV) => continue,
             opened => opened.and_then(|dir| Ok(Dir::new(dir)?)),
         };
-        let Some(entries) = unlooked.note("pinned programs and links", opened) else { continue };
+        let Some(entries) = unlooked.note(PINS, opened) else { continue };
         for entry in entries.flatten() {
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;
             }
             if left == 0 {
-                return unlooked.cut("pinned programs and links", limits::BPF_HOLDERS);
+                return unlooked.cut(PINS, limits::BPF_HOLDERS);
             }
             left -= 1;
             match entry.file_type() {
@@ -170,20 +131,4 @@ fn pin(top: &OwnedFd, path: &Path, point: &Path) -> Option<Holder> {
         _ => return None,
     };
     Some(Holder { object, by: HeldBy::Pin(point.join(path).into_os_string().into_vec()) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mounts_are_read() {
-        let text = b"29 25 0:26 / /sys/fs/bpf rw,nosuid shared:5 - bpf bpf rw,mode=700\n\
-            80 25 0:4 net:[4026532177] /run/netns/a\\040b rw - nsfs nsfs rw\nbad\n";
-        let found: Vec<_> = mounts(text).collect();
-        assert_eq!(found.iter().map(|mount| mount.number).collect::<Vec<_>>(), [29, 80]);
-        assert_eq!((found[0].fs_type.as_slice(), found[0].point.as_path()), (&b"bpf"[..], Path::new("/sys/fs/bpf")));
-        assert_eq!(net_inum(&found[1].root), Some(NsInum(4_026_532_177)));
-        assert_eq!(found[1].point, Path::new("/run/netns/a b"));
-    }
 }

@@ -7,13 +7,13 @@ use super::processes::net_inum;
 use super::sys;
 use super::view::Unlooked;
 use rustc_hash::FxHashMap;
+use rustix::fs::{Mode, OFlags, open};
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via, View};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
+use tracetui_host::mounts::found_below;
 use tracetui_shared::id::{CgroupId, NsInum, ProgId};
 
 /// The attach types of cgroups: `BPF_CGROUP_*` and BPF_LSM_CGROUP
@@ -120,8 +120,8 @@ pub(super) fn name_tracepoints(links: &mut [AttachFacts], rest: &mut [AttachFact
 
 /// Replaces the paths of uprobes' files by paths without symbolic links, which the kernel itself reports for links to
 /// several places (`d_path`). For other uprobes, it reports the path as it was passed, so the path is looked up again.
-/// A holder with other mounts may mean another file by it.
-pub(super) fn name_files(links: &mut [AttachFacts], rest: &mut [AttachFacts], holders: &[Holder]) {
+/// A holder with other mounts may mean another file by it. `may_wait`: whether all mounts are sure to answer.
+pub(super) fn name_files(links: &mut [AttachFacts], rest: &mut [AttachFacts], holders: &[Holder], may_wait: bool) {
     let in_file = |facts: &&mut AttachFacts| matches!(facts.hook, Hook::Uprobe | Hook::Uretprobe);
     for facts in links.iter_mut().chain(rest).filter(in_file).filter(|facts| facts.multi.is_none()) {
         let object = facts.link.map_or(Object::Program(facts.program), |link| Object::Link(link.id));
@@ -130,10 +130,17 @@ pub(super) fn name_files(links: &mut [AttachFacts], rest: &mut [AttachFacts], ho
             _ => None,
         });
         let Some(passed) = str::from_utf8(&facts.target).ok().filter(|path| path.starts_with('/')) else { continue };
-        let file = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        let path = fs::canonicalize(passed).ok().filter(|path| {
-            holder.is_none_or(|pid| file(path) == file(Path::new(&format!("/proc/{}/root{passed}", pid.0))))
+        let find = |root: &str, may_wait| {
+            let root = open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+            found_below(&root, passed, may_wait)
+        };
+        let Some((file, identity)) = find("/", may_wait) else { continue };
+        let is_same = holder.is_none_or(|pid| {
+            let mounts = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+            let may_wait = may_wait && mounts(&pid.0.to_string()) == mounts("self");
+            find(&format!("/proc/{}/root", pid.0), may_wait).is_some_and(|(_, other)| other == identity)
         });
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().filter(|_| is_same);
         if let Some(path) = path {
             facts.target = path.into_os_string().into_vec();
         }

@@ -37,14 +37,15 @@ pub const NAME: &str = "tracetui-inspector";
 
 /// The maximum number of bytes of its data.
 const MEMORY: u64 = 256 << 20;
-/// The maximum size of a frame.
+/// The maximum size of a frame, and of all frames at the start, or at the end.
 const FRAME: usize = 1 << 20;
+const AT_ONCE: usize = 64 << 20;
 /// The bytes that are received at once, and how often in a row.
 const PIECE: usize = 64 << 10;
 const PIECES: usize = 16;
 /// How long its start may take.
 const START: Duration = Duration::from_secs(10);
-/// How long the end of a trace waits for the last inventory.
+/// How long the end of a trace waits for the last inventory while the inspector does nothing. A busy one has until [`SILENT`].
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a process that was killed, or closed its sockets, may take to end.
 const END: Duration = Duration::from_millis(200);
@@ -163,7 +164,7 @@ impl Inspector {
         let mut len = [0; 4];
         self.answer(&mut len)?;
         let len = u32::from_ne_bytes(len) as usize;
-        if len > MEMORY as usize {
+        if len > AT_ONCE {
             return Err(io::Error::other(format!("it sends {len} bytes")));
         }
         let mut bytes = vec![0; len];
@@ -265,15 +266,32 @@ impl Inspector {
             return self.miss(&why, batch);
         }
         self.ask([request::END, 0]);
-        let end = Instant::now() + PATIENCE;
+        let (began, most) = (Instant::now(), batch.len() + AT_ONCE);
+        let (mut worked, mut at_work) = (self.worked(), began);
         while !self.over {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if at_work.elapsed() > PATIENCE || began.elapsed() > SILENT {
                 return self.give_up("did not answer at the end, and was killed", batch);
             }
-            self.wait(left);
+            if batch.len() > most {
+                return self.give_up("sent too much at the end, and was killed", batch);
+            }
+            self.wait(PATIENCE / 10);
             self.receive(batch);
+            let before = std::mem::replace(&mut worked, self.worked());
+            if worked > before {
+                at_work = Instant::now();
+            }
         }
+    }
+
+    /// The processor time of the process so far.
+    fn worked(&self) -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // `CPUCLOCK_SCHED`; clock_getcpuclockid(3) would look whether the process exists.
+        let clock = (!self.child.id()).cast_signed() << 3 | 2;
+        // SAFETY: `time` is live and writable. After an error, it is zero.
+        unsafe { libc::clock_gettime(clock, &raw mut time) };
+        Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
     }
 
     /// Waits for frames.

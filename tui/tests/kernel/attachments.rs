@@ -471,7 +471,7 @@ fn a_link_whose_descriptor_was_replaced_is_not_named_wrongly() {
 }
 
 /// The type of a perf PMU; `None` if the kernel does not have it.
-fn pmu(name: &str) -> Option<u32> {
+pub(crate) fn pmu(name: &str) -> Option<u32> {
     let text = std::fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).ok()?;
     text.trim().parse().ok()
 }

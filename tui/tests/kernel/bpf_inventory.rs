@@ -224,7 +224,7 @@ fn attach_all(bpffs: &str, tracefs: &str, file: &str, cgroup: &str) -> Attached 
     all
 }
 
-fn json_of(path: &str) -> Value {
+pub(crate) fn json_of(path: &str) -> Value {
     let text = fs::read_to_string(path).expect("an output");
     // bpftool 7.1 forgets the braces of a flow dissector, which is the last entry.
     let bare = "\"flow_dissector\":[\"id\":";
@@ -755,49 +755,16 @@ fn the_report_can_be_read_and_needs_root() {
 }
 
 /// Runs `tracetui bpf` into a file, for at most 30 s. Returns its exit status, or −1.
-fn list_into(output: &str) -> i64 {
+pub(crate) fn list_into(output: &str) -> i64 {
     let into = File::create(output).expect("a file");
     let mut child = tracetui().args(["bpf", "--format", "json"]).stdout(into).spawn().expect("it starts");
     wait_at_most(&mut child, Duration::from_secs(30)).code().unwrap_or(-1).into()
 }
 
 /// A program of an inventory.
-fn of_id(inventory: &Value, id: i64) -> Value {
+pub(crate) fn of_id(inventory: &Value, id: i64) -> Value {
     let programs = inventory["programs"].as_array().expect("a list");
     programs.iter().find(|program| program["id"] == id).cloned().unwrap_or_default()
-}
-
-#[test]
-fn what_covers_a_mount_is_not_opened() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
-    let dir = Dir::new();
-    let (point, fifo, bpffs, output) = (dir.at("netns"), dir.at("fifo"), dir.dir("bpffs"), dir.at("inventory"));
-    let ids = Actor::new(|| {
-        sys::own_mounts();
-        sys::mount("bpf", &bpffs, "bpf", 0);
-        fs::create_dir(format!("{bpffs}/sub")).expect("a directory");
-        let prog = sys::owned(load(SOCKET_FILTER, "tt_pinned", &[MOV_R0, EXIT]));
-        for pin in [format!("{bpffs}/sub/pin"), format!("{bpffs}/covered")] {
-            let path = c(pin);
-            Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
-        }
-        File::create(&point).expect("a file");
-        let path = c(fifo.as_str());
-        // SAFETY: the path is a C string that outlives the call.
-        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo(3)");
-        sys::mount("/proc/self/ns/net", &point, "none", libc::MS_BIND);
-        sys::mount(&fifo, &point, "none", libc::MS_BIND);
-        sys::mount(&fifo, &format!("{bpffs}/covered"), "none", libc::MS_BIND);
-        vec![list_into(&output), id_and_tag(&prog)[0]]
-    })
-    .run();
-    assert_eq!(ids.first(), Some(&0), "it does not wait for who opens the other end");
-    let held = of_id(&json_of(&output), ids[1])["held_by"].clone();
-    let pins: Vec<_> = held.as_array().expect("a list").iter().filter_map(|by| by["pin"].as_str()).collect();
-    assert_eq!(pins, [format!("{bpffs}/sub/pin")]);
 }
 
 /// A program's places in an inventory: type, target and flags.

@@ -1,4 +1,4 @@
-//! A FUSE server with one file, which answers every ioctl(2) with success, and no read
+//! A FUSE server with a file, which answers every ioctl(2) with success, and no read, and the directory `dir`
 //! ([include/uapi/linux/fuse.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/fuse.h)).
 
 use crate::sys;
@@ -33,6 +33,8 @@ pub(crate) fn serve(place: &str) -> Option<Served> {
         answer_all(device);
     });
     let file = sys::owned(sys::open_path(&format!("{place}/file")));
+    // The server knows no FLUSH. After the first one, the end of a process that inherited the file does not ask.
+    drop(file.try_clone());
     Some(Served { file, server })
 }
 
@@ -77,6 +79,14 @@ pub(crate) fn wait_for_call(pid: i32, tid: i32, number: libc::c_long) {
     }
 }
 
+/// Makes the server answer nothing more. Returns a process that waits for it until it ends, whatever kills that process.
+pub(crate) fn silence(place: &str) -> i32 {
+    let path = format!("{place}/silence");
+    let waits = sys::fork(|| _ = sys::open_path(&path));
+    wait_for_call(waits, waits, libc::SYS_openat);
+    waits
+}
+
 fn answer_all(mut device: File) {
     const SIZE: u32 = 1 << 16;
     const LOOKUP: u32 = 1;
@@ -85,7 +95,6 @@ fn answer_all(mut device: File) {
     const OPEN: u32 = 14;
     const READ: u32 = 15;
     const RELEASE: u32 = 18;
-    const FLUSH: u32 = 25;
     const INIT: u32 = 26;
     const IOCTL: u32 = 39;
     const BATCH_FORGET: u32 = 42;
@@ -104,15 +113,23 @@ fn answer_all(mut device: File) {
             // `struct fuse_init_out`: the version, 7.31, at 8 how much is read ahead, at 12 that reads may wait, so that who
             // waits can be killed, and the longest write at 20.
             INIT => (0, words(16, &[(0, 7), (1, 31), (2, 1 << 16), (3, 1), (5, 1 << 16)])),
+            LOOKUP if request[40..].starts_with(b"silence\0") => loop {
+                // Requests that were read cannot be interrupted.
+                let _ = device.read(&mut request);
+            },
             // `struct fuse_entry_out`: the inode, and its attributes at 40.
-            LOOKUP => (0, words(32, &[(0, 2), (10, 2), (12, SIZE), (25, libc::S_IFREG | 0o666), (26, 1)])),
+            LOOKUP => {
+                let is_dir = request[40..].starts_with(b"dir\0");
+                let (inode, kind) = if is_dir { (3, libc::S_IFDIR | 0o755) } else { (2, libc::S_IFREG | 0o666) };
+                (0, words(32, &[(0, inode), (10, inode), (12, SIZE), (25, kind), (26, 1)]))
+            }
             // `struct fuse_attr_out`: the attributes at 16, and in these the size at 8 and the mode at 60.
             GETATTR => {
-                let kind = if word(16) == 1 { libc::S_IFDIR | 0o755 } else { libc::S_IFREG | 0o666 };
+                let kind = if word(16) == 2 { libc::S_IFREG | 0o666 } else { libc::S_IFDIR | 0o755 };
                 (0, words(26, &[(4, word(16)), (6, SIZE), (19, kind), (20, 1)]))
             }
             OPEN | IOCTL => (0, words(4, &[])),
-            FLUSH | RELEASE => (0, vec![]),
+            RELEASE => (0, vec![]),
             _ => (-libc::ENOSYS, vec![]),
         };
         let header = [&(16 + body.len() as u32).to_le_bytes()[..], &error.to_le_bytes(), &request[8..16]].concat();

@@ -15,6 +15,7 @@ mod bpf_ends;
 mod bpf_helpers;
 mod bpf_inventory;
 mod bpf_maps;
+mod bpf_mounts;
 mod bpf_sent;
 mod bpf_ways;
 mod command;

@@ -1,7 +1,7 @@
 //! Writes an [`Inventory`] as host frames: the whole inventory at first, then the changes.
 
 use super::{
-    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, InterfacePart, Inventory, LINKS, Link, NotScanned, Object,
+    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, InterfacePart, Inventory, LINKS, Link, NotScanned, Object, PINS,
     ProgramFacts, Unseen, Via, View,
 };
 use crate::frame::Batch;
@@ -441,7 +441,7 @@ impl Described {
             self.unseen = unseen().collect();
         }
         // A failed read does not mean that an attachment is gone.
-        let whole = unseen().all(|what| what == LINKS || self.unseen.contains(what));
+        let whole = unseen().all(|what| matches!(what, LINKS | PINS) || self.unseen.contains(what));
         let before = std::mem::take(&mut self.unsettled);
         let mut unsettled = FxHashSet::default();
         let mut settled = |same: &Same, gone: bool| {

@@ -509,6 +509,9 @@ pub const EVENTS: &str = "programs of perf events";
 /// What [`Unseen`] says of links. A link that cannot be read explains no place, so it hides no attachment without a link.
 pub const LINKS: &str = "links";
 
+/// What [`Unseen`] says of pins, which attach nothing.
+pub const PINS: &str = "pinned programs and links";
+
 /// Whether what could not be read, as [`Unseen`] says it, may be where a program of this type is attached.
 pub fn may_hide_place(unseen: &str, prog_type: u32) -> bool {
     const PERF_EVENT: u32 = 7;
@@ -516,7 +519,7 @@ pub fn may_hide_place(unseen: &str, prog_type: u32) -> bool {
     const SK_MSG: u32 = 16;
     let only = [(SOCKMAPS, matches!(prog_type, SK_SKB | SK_MSG)), (EVENTS, prog_type == PERF_EVENT)];
     // Programs of sockets are never said to be attached nowhere.
-    !(unseen.starts_with(VIEWS) || unseen.starts_with(SOCKETS))
+    ![VIEWS, SOCKETS, PINS].iter().any(|what| unseen.starts_with(what))
         && only.iter().all(|(what, is_of_them)| *is_of_them || !unseen.starts_with(what))
 }
 

@@ -1,0 +1,82 @@
+//! `tracetui bpf` waits neither for what covers a mount, nor for a file system that does not answer.
+
+use crate::attachments::pmu;
+use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, load, perf_event_of, set_bpf};
+use crate::bpf_inventory::{BPF_OBJ_PIN, KPROBE, SOCKET_FILTER, json_of, list_into, of_id};
+use crate::fuse;
+use crate::sys::{self, Actor, c};
+use crate::traced::{Dir, alone, may_trace, not_checked};
+use std::fs::{self, File};
+
+#[test]
+fn what_covers_a_mount_is_not_opened() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (point, fifo, bpffs, output) = (dir.at("netns"), dir.at("fifo"), dir.dir("bpffs"), dir.at("inventory"));
+    let ids = Actor::new(|| {
+        sys::own_mounts();
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        fs::create_dir(format!("{bpffs}/sub")).expect("a directory");
+        let prog = sys::owned(load(SOCKET_FILTER, "tt_pinned", &[MOV_R0, EXIT]));
+        for pin in [format!("{bpffs}/sub/pin"), format!("{bpffs}/covered")] {
+            let path = c(pin);
+            Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
+        }
+        File::create(&point).expect("a file");
+        let path = c(fifo.as_str());
+        // SAFETY: the path is a C string that outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo(3)");
+        sys::mount("/proc/self/ns/net", &point, "none", libc::MS_BIND);
+        sys::mount(&fifo, &point, "none", libc::MS_BIND);
+        sys::mount(&fifo, &format!("{bpffs}/covered"), "none", libc::MS_BIND);
+        vec![list_into(&output), id_and_tag(&prog)[0]]
+    })
+    .run();
+    assert_eq!(ids.first(), Some(&0), "it does not wait for who opens the other end");
+    let held = of_id(&json_of(&output), ids[1])["held_by"].clone();
+    let pins: Vec<_> = held.as_array().expect("a list").iter().filter_map(|by| by["pin"].as_str()).collect();
+    assert_eq!(pins, [format!("{bpffs}/sub/pin")]);
+}
+
+#[test]
+fn a_file_system_that_does_not_answer_is_not_entered() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (place, output) = (dir.dir("fuse"), dir.at("inventory"));
+    let [bpffs, file] = ["dir", "file"].map(|name| format!("{place}/{name}"));
+    let numbers = Actor::new(|| {
+        sys::own_mounts();
+        let Some(served) = fuse::serve(&place) else { return vec![] };
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        let path = c(file.as_str());
+        let probe = pmu("uprobe").map(|pmu| {
+            let prog = sys::owned(load(KPROBE, "tt_silent", &[MOV_R0, EXIT]));
+            let event = perf_event_of(pmu, 0, [path.as_ptr() as u64, 0]);
+            assert_eq!(set_bpf(&prog, &event), 0, "it attaches");
+            (prog, event)
+        });
+        let waits = fuse::silence(&place);
+        let status = list_into(&output);
+        // The end of the server ends the wait.
+        drop(served);
+        sys::wait(waits);
+        vec![status, probe.map_or(0, |(prog, _)| id_and_tag(&prog)[0])]
+    })
+    .run();
+    let [status, probe] = numbers[..] else { return not_checked("there is no FUSE") };
+    assert_eq!(status, 0, "it does not wait");
+    let inventory = json_of(&output);
+    let said = format!("not entered: {bpffs}, because {place} (fuse) may not answer");
+    let unseen = inventory["unseen"].as_array().expect("a list");
+    assert!(unseen.iter().any(|unseen| unseen["why"] == *said), "{unseen:#?}");
+    if probe == 0 {
+        return not_checked("this kernel has no uprobes");
+    }
+    assert_eq!(of_id(&inventory, probe)["attached"][0]["target"], *file, "as it was passed");
+}
