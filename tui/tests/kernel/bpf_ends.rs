@@ -106,10 +106,6 @@ fn make_all(places: &Places) -> Vec<i64> {
         std::thread::sleep(Duration::from_millis(case.held_ms));
         ids[n] = held.ids();
         kept.extend(held.end());
-        if case.way == Reuseport {
-            // The next group may get the address of this one, and take its end (docs/BPF.md).
-            std::thread::sleep(Duration::from_millis(700));
-        }
     }
     let mut left = long;
     while !left.is_empty() {

@@ -63,6 +63,8 @@ impl Place {
             }
             (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0, 0)),
             (call::BPF, cmd::PROG_ATTACH) => without(false, Via::ProgAttach),
+            // By its position among several programs, of which a later report shows the one that ended.
+            (call::BPF, cmd::PROG_DETACH) if program.0 == 0 && record.on & on::DEVICE != 0 => None,
             (call::BPF, cmd::PROG_DETACH) => without(true, Via::ProgAttach),
             (call::PERF_IOCTL, _) => without(false, Via::Ioctl),
             // Programs of classic BPF have no id, and the inventory does not list them.
@@ -78,20 +80,26 @@ impl Place {
         if self.link.0 != 0 || is_listed(self.begun(), world) {
             return self;
         }
-        let end = bpf.end(self.via);
-        let Some(end) = Bpf::of(&end) else { return self };
-        let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
-        let same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
-        let mut found = same_way.filter(|facts| end.likeness(facts, cgroup) > 1);
-        match (found.next(), found.next()) {
-            (Some(facts), None) => Place { program: facts.program, ..self },
+        match self.listed(bpf, world)[..] {
+            [program] => Place { program, ..self },
             _ => self,
         }
     }
 
-    /// The place where a call ended the attachment of a socket. The call does not name the program.
-    pub(super) fn of_socket(record: &BpfRecord) -> Place {
-        Place::new(true, LinkId(0), ProgId(0), Via::Setsockopt as u8, spot_in(record))
+    /// The programs that an inventory lists at the place of a call.
+    fn listed(self, bpf: &Bpf<'_>, world: &World) -> Vec<ProgId> {
+        let end = bpf.end(self.via);
+        let Some(end) = Bpf::of(&end) else { return Vec::new() };
+        let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
+        let same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
+        same_way.filter(|facts| end.likeness(facts, cgroup) > 1).map(|facts| facts.program).collect()
+    }
+
+    /// The place where a call ended the attachment of a socket, or one at an interface by its position. The call does not name the
+    /// program.
+    pub(super) fn of_unnamed(record: &BpfRecord) -> Place {
+        let via = if record.call == call::SETSOCKOPT { Via::Setsockopt } else { Via::ProgAttach };
+        Place::new(true, LinkId(0), ProgId(0), via as u8, spot_in(record))
     }
 
     /// The same place, where a program was attached.
@@ -202,12 +210,12 @@ impl Attached {
         world.bpf.leave_out(self.make_room());
     }
 
-    /// The event of a call that detached the program of a socket or cgroup, with the program. The call may not name it, or the kernel may
-    /// ignore the name. `since`: the last unload of a program of this group of sockets. Earlier attachments belong to another group that
-    /// had the same address. `None` if there is nothing to add.
+    /// The event of a call that detached the program of a socket or cgroup, or the only one of an interface, with the program. The call
+    /// may not name it, or the kernel may ignore the name. `since`: the last unload of a program of this group of sockets. Earlier attachments belong to another group that
+    /// had the same address, unless a later inventory lists them. `None` if there is nothing to add.
     pub(super) fn of_unnamed(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
         let record = call.record();
-        let gone = Place::of_call(&record).unwrap_or(Place::of_socket(&record));
+        let gone = Place::of_call(&record).unwrap_or(Place::of_unnamed(&record));
         let is_there = |known: &&Reported| known.open && known.is_at(&record) && known.time > since;
         let is_listed_at = |gone: Place| is_listed(gone.begun(), world) && !self.ended.contains_key(&gone);
         if self.begun.get(&gone.begun()).is_some_and(|all| all.iter().any(|known| is_there(&known)))
@@ -216,12 +224,19 @@ impl Attached {
             return None;
         }
         let same_way = self.begun.iter().filter(|(place, _)| (place.via, place.link.0) == (gone.via, 0));
-        let last = same_way.flat_map(|(_, all)| all).filter(is_there).max_by_key(|known| known.time);
+        let begun: Vec<_> = same_way.flat_map(|(_, all)| all).filter(is_there).collect();
+        let is_left = |program: &ProgId| !self.ended.contains_key(&Place { program: *program, ..gone });
+        let listed = || gone.listed(call, world).into_iter().filter(is_left).count();
+        if record.on & on::DEVICE != 0 && begun.len() + listed() > 1 {
+            return None;
+        }
+        let last = begun.into_iter().max_by_key(|known| known.time);
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
         let there = gone.named(call, world);
-        let is_other = since.0 == 0 && there.program != gone.program && !self.ended.contains_key(&there);
+        let is_later = world.bpf.taken().is_some_and(|taken| since.0 == 0 || taken.complete && taken.from > since);
+        let is_other = is_later && there.program != gone.program && !self.ended.contains_key(&there);
         let of = BpfRecord { has: has::PROG, prog_id: there.program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
         is_other.then(|| with_program(record, &of))
     }

@@ -84,9 +84,11 @@ impl Waiting {
         self.place().is_some_and(|other| other.said()[..1 + usize::from(place.gone)].contains(&place))
     }
 
-    /// Whether it is a report of the end of an attachment to the socket of a call.
+    /// Whether it is a report of the end of an attachment to the socket, or to the interface, of a call.
     fn is_end_at(&self, call: &BpfRecord) -> bool {
-        self.place().is_some_and(|place| place.said()[1] == Place::of_socket(call))
+        let is_there = self.place().is_some_and(|place| place.said()[1] == Place::of_unnamed(call));
+        let of = || self.event.frame_at(0).and_then(|frame| record(frame.payload));
+        is_there && (call.call == call::SETSOCKOPT || of().is_some_and(|end| end.attach_type == call.attach_type))
     }
 
     /// The time until which the call by netlink has sent its notification.
@@ -275,6 +277,14 @@ impl ProgramReports {
             }
             (call::BPF, cmd::PROG_DETACH) if record.on & SINGLE != 0 && record.ret >= 0 => {
                 record = self.attached.of_unnamed(&bpf, BootNanos(0), world)?;
+                known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
+            }
+            // The kernel unloads the program within the call, unless something else holds it.
+            (call::BPF, cmd::PROG_DETACH) if record.on & on::DEVICE != 0 && record.prog_id == 0 && record.ret >= 0 => {
+                let ended = self.waiting.iter().rfind(|waiting| waiting.keeps_time() && waiting.is_end_at(&record));
+                let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
+                let ended = ended.map(|ended| with_program(record, &ended));
+                record = ended.or_else(|| self.attached.of_unnamed(&bpf, BootNanos(0), world))?;
                 known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {

@@ -744,6 +744,71 @@ fn a_call_that_unloads_the_program_is_its_end() {
     }
 }
 
+/// A call can detach a program from an interface by its position among others. It then names none: the unload within the call does, or
+/// the program was alone.
+#[test]
+fn a_detachment_by_position_has_its_program() {
+    let at = |batch: &mut Batch, cmd: u16, program: u32, ms: u64| {
+        let mut record = BpfRecord { call: call::BPF, cmd, prog_id: program, ..BpfRecord::new_zeroed() };
+        (record.has, record.on) = (if program == 0 { 0 } else { has::PROG }, on::DEVICE);
+        (record.object, record.attach_type, record.target[0]) = (4, 46, b'e');
+        batch.push(header(Slot::BpfSysExit, 0, ms - 1000, ms), record.as_bytes());
+    };
+    let unload = |batch: &mut Batch, program, ms| change(batch, false, program, ms);
+    let (attach, detach) = (cmd::PROG_ATTACH, cmd::PROG_DETACH);
+    let told = |act: &dyn Fn(&mut Batch)| {
+        let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
+        act(&mut batch);
+        batch.set_drained_at(BootNanos(9000 * MS));
+        pipeline.feed(batch);
+        let lines = json_of(&mut pipeline).into_iter().filter(|line| line["op"] == "detach");
+        let word = |line: &serde_json::Value| line["seen_by"].as_str().unwrap_or_default().to_owned();
+        lines.map(|line| format!("{} by {} at {}", line["prog"]["id"], word(&line), &line["ns"])).collect::<Vec<_>>()
+    };
+    let unloaded = told(&|batch| {
+        [1, 2].into_iter().for_each(|program| at(batch, attach, program, 999 + u64::from(program)));
+        unload(batch, 1, 1010);
+        at(batch, detach, 0, 1011);
+        unload(batch, 2, 1020);
+        at(batch, detach, 0, 1021);
+    });
+    assert_eq!(unloaded, ["1 by call at 1011000000", "2 by call at 1021000000"]);
+    let alone = told(&|batch| {
+        at(batch, attach, 1, 1000);
+        at(batch, detach, 0, 1001);
+        unload(batch, 1, 2000);
+    });
+    assert_eq!(alone, ["1 by call at 1001000000"]);
+    let unknown = told(&|batch| {
+        [1, 2].into_iter().for_each(|program| at(batch, attach, program, 999 + u64::from(program)));
+        at(batch, detach, 0, 1002);
+        [1, 2].into_iter().for_each(|program| unload(batch, program, 2000));
+    });
+    let by_unload = ["1 by inventory at 2000000000", "2 by inventory at 2000000000"];
+    assert_eq!(unknown, [&["null by call at 1002000000"][..], &by_unload].concat());
+}
+
+/// A group of sockets gets the address of another one, whose program was unloaded just before. An inventory may list the second program
+/// before a call detaches it.
+#[test]
+fn a_group_does_not_take_the_end_of_another_one_at_its_address() {
+    let make = [Act::Load, Act::Socket { nth: 0, place: GROUP }, Act::Wait { ms: 10 }];
+    let ends = [Act::Detach { nth: 0, names: false }, Act::DetachLast { nth: 0, unload_first: true }];
+    for (end, listed) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
+        let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
+        HostFrame::Trace(Trace { kinds: ALL.bits(), ..Trace::default() }).push(BootNanos(0), &mut kernel.batch);
+        let between = if listed { [Act::Take, Act::Batch] } else { [Act::Batch; 2] };
+        let acts = [&[Act::Take][..], &make, &[Act::Unload { nth: 0 }, Act::Wait { ms: 10 }], &make, &between, &[end]];
+        acts.concat().into_iter().for_each(|act| kernel.act(act));
+        [Act::Wait { ms: 10 }, Act::Take, Act::Take, Act::Batch].into_iter().for_each(|act| kernel.act(act));
+        let events = events_of(&kernel.batches, |_| true);
+        let programs: Vec<_> = events.iter().map(|(begins, named)| (*begins, named.program)).collect();
+        let first = programs[0].1;
+        let expected = [(true, first), (false, first), (true, first + 1), (false, first + 1)];
+        assert_eq!(programs, expected, "{end:?}, listed: {listed}");
+    }
+}
+
 /// A program of 32 bits can attach to a socket by a call without an event (socketcall). The inventory then reports the begin, before the
 /// end by another call, and reports no end.
 #[test]
