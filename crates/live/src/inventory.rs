@@ -273,12 +273,17 @@ impl Taker {
         let Some(routes) = &mut self.routes else { return (Vec::new(), false) };
         let (mut parts, lost) = self.collector.changed_parts(routes);
         self.lost |= lost;
+        let removed = parts.iter().filter(|part| part.part == Part::All).map(|part| (part.netns, part.ifindex));
+        let removed: FxHashSet<_> = removed.collect();
         // Read once for all, since reading them takes long.
         let mut links = None;
         for InterfacePart { netns, ifindex, part, programs } in &mut parts {
             let mut has_link = |id| {
-                let all = links.get_or_insert_with(xdp_links).get(&(id, *ifindex)).copied().unwrap_or_default();
-                all > self.collector.links_elsewhere(id, *ifindex, *netns)
+                let links = links.get_or_insert_with(xdp_links);
+                let at = |ifindex| links.get(&(id, ifindex)).copied().unwrap_or_default();
+                // A link to a removed interface has no number of one.
+                let detached = if removed.contains(&(*netns, *ifindex)) { at(0) } else { 0 };
+                at(*ifindex) + detached > self.collector.links_elsewhere(id, *ifindex, *netns)
             };
             let is_xdp = *part == Part::Xdp;
             programs.retain(|facts| !is_xdp || self.described.lists(facts) || !has_link(facts.program));
