@@ -393,8 +393,9 @@ fn ended(exit: &EventContext<'_>) -> Option<(String, String)> {
     Some((code.to_string(), String::from_utf8_lossy(&ran).into_owned()))
 }
 
-/// The longest remark that leaves room for the name of a path, which is the part at `name`. If none does, parts before the name are
-/// dropped: first its directories, then how it was opened, and last the result if the remark says that the result does not count.
+/// The longest remark that leaves room for the name of a path, which is the part at `name`; a long name can be cut to [`NAME`] cells. If
+/// none does, parts before the name are dropped: first its directories, then how it was opened, and last the result if the remark says that
+/// the result does not count.
 fn beside<'a>(
     parts: &mut [Piece],
     name: Option<usize>,
@@ -413,15 +414,23 @@ fn beside<'a>(
         parts.iter().map(|part| if part.directories { part.width().min(sign) } else { part.width() }).sum()
     };
     let before = parts.get(..at).map_or(0, width);
-    let fits = |remark: &str| before + name + 2 + text::width(remark) <= room;
-    if let Some(remark) = remarks.iter().find(|remark| fits(remark)) {
+    let least = name.min(NAME);
+    let all = width(parts) - before;
+    let fits = |remark: &str, beside: usize| before + beside + 2 + text::width(remark) <= room;
+    // Arguments, and what else is after the name, have half of the room if a shorter remark leaves it.
+    let shares = |remark: &str| fits(remark, all) || fits(remark, name) && 2 + text::width(remark) <= room / 2;
+    let mut best = remarks.iter().find(|remark| shares(remark));
+    for beside in [name, least] {
+        best = best.or_else(|| remarks.iter().find(|remark| fits(remark, beside)));
+    }
+    if let Some(remark) = best {
         return remark;
     }
     let own = room.saturating_sub(text::width(last) + 2);
     // The result, if there is one, and the space after it.
     let result = if parts.get(1).is_some_and(|part| part.text == " ") { 2.min(at) } else { 0 };
     let mut from = at;
-    while from > if found { 0 } else { result } && parts.get(..at).map_or(0, width) + name > own {
+    while from > if found { 0 } else { result } && parts.get(..at).map_or(0, width) + least > own {
         from -= 1;
         parts.get_mut(from).into_iter().for_each(|part| part.text.clear());
     }
@@ -511,8 +520,17 @@ pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, the
             _ => "…/".to_owned(),
         };
     }
+    // A longer name loses its middle, so that its end and the remark after it are visible.
+    let others = parts.iter().map(Piece::width).sum::<usize>() - name;
+    let room = cells.saturating_sub(others);
+    if let Some(part) = parts.get_mut(at + 1).filter(|_| room < name && room >= name.min(NAME)) {
+        part.text = text::cut_middle(&part.text, room, theme.charset);
+    }
     parts
 }
+
+/// The minimum number of cells of a file name whose middle is cut.
+const NAME: usize = 24;
 
 /// Parts cut or padded with spaces to exactly this many cells.
 pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {

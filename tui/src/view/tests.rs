@@ -22,6 +22,7 @@ use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
+use tracetui_shared::record::open::{CREATED, OpenRecord};
 use tracetui_shared::time::BootNanos;
 
 const MEMORY: u64 = 64 << 20;
@@ -1373,6 +1374,18 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     app.summary.cpu_ns = 2_400_000_000;
     let ended = " ENDED  make exit 2 in 12 ms (CPU 2.4 s): ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
+}
+
+#[test]
+fn a_long_name_loses_its_middle() {
+    let mut made = Maker::default();
+    let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
+    let path = format!("/var/cache/{}.rcgu.o", "5f".repeat(60));
+    made.event(Slot::OpenTp, 7, "cc", &payload::open(record, b"", path.as_bytes()));
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    let row = screen(&mut app)[3].clone();
+    assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
 }
 
 #[test]

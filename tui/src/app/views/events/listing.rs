@@ -103,8 +103,9 @@ impl Rows {
         // Events of a run may be lost in a gap.
         let together = |row: Id| index.marked_before(row) == index.marked_before(id);
         let stays = |row: Id| stays(if at == At::End { row } else { id });
-        let (has_row, left) = self.runs.add(id, seen, at, |row| is_row(row) && together(row) && !stays(row));
-        for (row, of) in left {
+        let (has_row, before, crowding) =
+            self.runs.add(id, seen, at, |row| is_row(row) && together(row) && !stays(row));
+        for (row, of) in before.into_iter().chain(crowding) {
             self.index.remove(row);
             of.into_iter().for_each(|of| self.lost_row(of, row, store));
         }

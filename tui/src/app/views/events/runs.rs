@@ -148,7 +148,10 @@ impl Run {
                     format!("every {}, {count}", text(self.interval())),
                 ]
             }
-            passed if passed >= SLOW_NS => vec![format!("{count} in {}{of}", text(passed)), format!("{count}{of}")],
+            passed if passed >= SLOW_NS => {
+                let within = format!("{count} in {}", text(passed));
+                vec![format!("{within}{of}"), format!("{count}{of}"), within]
+            }
             _ => vec![format!("{count}{of}")],
         };
         longer.into_iter().chain([count]).collect()
@@ -231,10 +234,11 @@ impl Runs {
         body.subject(&mut subject);
         let missed = missed(body) == Some(true);
         // A relative path may be a different file each time.
-        let is_placed = match event.kind() {
-            Kind::Open => missed || subject.first() == Some(&b'/'),
-            // Each program is another one.
-            kind => kind != Kind::Bpf,
+        let is_placed = match body {
+            Body::Open(_) => missed || subject.first() == Some(&b'/'),
+            // Each program with an id is another one. Those of seccomp have none.
+            Body::Bpf(bpf) => bpf.record().prog_id == 0 && !bpf.is_hidden(),
+            _ => true,
         };
         let alone = (!is_placed).then_some(header.time.0);
         let result = (body.error().min(0), body.exit().map(|exit| exit.record.status));
@@ -277,16 +281,18 @@ impl Runs {
     }
 
     /// Adds an event that has a row, or is in the run of one. Returns whether it has a row, and the rows that leave the list for it: that of
-    /// the run it continues, or those of a crowd.
+    /// the run it continues, and those of a crowd.
     pub(super) fn add(
         &mut self,
         id: Id,
         seen: &EventContext<'_>,
         at: At,
         may_join: impl Fn(Id) -> bool,
-    ) -> (bool, Vec<Left>) {
+    ) -> (bool, Option<Left>, Vec<Left>) {
         let process = seen.process.map(|process| process.key);
-        let Some(said) = self.said(seen.event, seen.process).filter(|_| self.folds) else { return (true, Vec::new()) };
+        let Some(said) = self.said(seen.event, seen.process).filter(|_| self.folds) else {
+            return (true, None, Vec::new());
+        };
         let ns = seen.event.header.time.0;
         let unfolded = said.keys().any(|key| self.open.contains(&key));
         let row = |key: u64, joins: &dyn Fn(&Run) -> bool| {
@@ -315,7 +321,8 @@ impl Runs {
         let crowded = crowded.filter(|_| crowd.is_some());
         let joined = joined.or(crowded);
         let run = joined.and_then(|row| self.runs.remove(&row));
-        let mut left: Vec<Left> = joined.map(|row| (row, run.and_then(|run| run.process))).into_iter().collect();
+        let before = joined.map(|row| (row, run.and_then(|run| run.process)));
+        let mut crowding: Vec<Left> = Vec::new();
         let mut made = match run {
             Some(run) => run.with(id, process, ns),
             None => Run::of(id, said.whole, process, ns),
@@ -334,20 +341,22 @@ impl Runs {
                     |run: &Run| run.alike == Alike::All && !of_others(run) && !run.is_regular() && run.is_near(ns);
                 let Some(run) = self.runs.get(&row).copied().filter(joins) else { continue };
                 self.runs.remove(&row);
-                left.push((row, run.process));
+                crowding.push((row, run.process));
                 (made.alike, made.said) = (alike, key);
                 made = made.and(run);
             }
         }
-        let newest = left.iter().map(|(row, _)| *row).max().filter(|_| at == At::Start).unwrap_or(id);
-        left.retain(|(row, _)| *row != newest);
+        let rows = before.iter().chain(&crowding).map(|(row, _)| *row);
+        let newest = rows.max().filter(|_| at == At::Start).unwrap_or(id);
+        let before = before.filter(|(row, _)| *row != newest);
+        crowding.retain(|(row, _)| *row != newest);
         // A name with a row of its own is no place for others.
         let crowd = crowd.filter(|(alike, _)| made.events == 1 || made.alike == *alike);
         let has_row = newest == id;
         if let Some((_, key)) = said.crowd.filter(|_| has_row && made.alike == Alike::All)
             && let Some(crowd) = self.crowds.get_mut(&key).filter(|crowd| crowd.count <= CROWD)
         {
-            crowd.rows.retain(|row| left.iter().all(|(left, _)| left != row));
+            crowd.rows.retain(|row| before.is_none_or(|(before, _)| before != *row));
             crowd.rows.push(id);
         }
         self.runs.insert(newest, made);
@@ -379,7 +388,7 @@ impl Runs {
             self.most = OPEN + 2 * self.runs.len();
             self.runs.shrink_to(self.most);
         }
-        (has_row, left)
+        (has_row, before, crowding)
     }
 
     /// Notes an event of a crowd. Returns whether there are many. `counts`: it is not in the run of another one.
