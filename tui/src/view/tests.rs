@@ -1380,8 +1380,9 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
 fn a_long_name_loses_its_middle() {
     let mut made = Maker::default();
     let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
-    let path = format!("/var/cache/{}.rcgu.o", "5f".repeat(60));
-    made.event(Slot::OpenTp, 7, "cc", &payload::open(record, b"", path.as_bytes()));
+    let name = format!("{}.rcgu.o", "5f".repeat(60));
+    let names = format!("{name}\0cache\0var\0");
+    made.event(Slot::OpenTp, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut made);
     let row = screen(&mut app)[3].clone();
