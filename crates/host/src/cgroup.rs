@@ -261,23 +261,6 @@ impl Mount {
     }
 }
 
-/// Undoes the escapes of mountinfo, which writes white space and backslashes as `\` and three octal digits.
-pub fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after.first_chunk::<3>().filter(|_| *first == b'\\').and_then(|digits| {
-            let value = digits
-                .iter()
-                .try_fold(0u32, |value, d| matches!(d, b'0'..=b'7').then(|| value * 8 + u32::from(d - b'0')));
-            value.and_then(|value| u8::try_from(value).ok())
-        });
-        out.push(octal.unwrap_or(*first));
-        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
-    }
-    out
-}
-
 /// `struct file_handle` with the eight bytes of a kernfs id.
 #[repr(C)]
 struct KernfsHandle {
@@ -302,15 +285,6 @@ fn open_by_id(mount: &File, id: CgroupId) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use rustc_hash::FxHashSet;
-
-    #[test]
-    fn escapes_that_are_none_stay() {
-        for (text, plain) in
-            [("a\\040b", "a b"), ("\\04", "\\04"), ("\\999", "\\999"), ("\\777x", "\\777x"), ("\\", "\\")]
-        {
-            assert_eq!(unescape(text.as_bytes()), plain.as_bytes());
-        }
-    }
 
     #[test]
     fn a_directory_below_the_mount_has_a_path() {

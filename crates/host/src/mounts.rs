@@ -1,6 +1,5 @@
 //! The mounts of tracetui's mount namespace, and ways to them that wait for no other file system.
 
-use super::cgroup::unescape;
 use super::{decimal, read_bounded};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
@@ -125,10 +124,36 @@ pub fn found_below(root: &OwnedFd, path: &str, may_wait: bool) -> Option<(OwnedF
     Some((found, (status.stx_dev_major, status.stx_dev_minor, status.stx_ino)))
 }
 
+/// Undoes the escapes of mountinfo, which writes white space and backslashes as `\` and three octal digits.
+pub fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.first_chunk::<3>().filter(|_| *first == b'\\').and_then(|digits| {
+            let value = digits
+                .iter()
+                .try_fold(0u32, |value, d| matches!(d, b'0'..=b'7').then(|| value * 8 + u32::from(d - b'0')));
+            value.and_then(|value| u8::try_from(value).ok())
+        });
+        out.push(octal.unwrap_or(*first));
+        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn escapes_that_are_none_stay() {
+        for (text, plain) in
+            [("a\\040b", "a b"), ("\\04", "\\04"), ("\\999", "\\999"), ("\\777x", "\\777x"), ("\\", "\\")]
+        {
+            assert_eq!(unescape(text.as_bytes()), plain.as_bytes());
+        }
+    }
 
     #[test]
     fn mounts_are_read() {

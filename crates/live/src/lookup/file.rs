@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use tracetui_events::why::access::{self, Rights};
 use tracetui_events::why::image::HEAD;
 use tracetui_events::why::name::Nearest;
-use tracetui_host::cgroup::unescape;
+use tracetui_host::mounts::unescape;
 use tracetui_host::read_bounded;
 
 /// The maximum number of names of a directory that are compared with a missing one.
