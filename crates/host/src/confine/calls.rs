@@ -349,7 +349,6 @@ impl List {
             libc::SYS_waitid,
             libc::SYS_getpid,
             libc::SYS_getpgid,
-            libc::SYS_setpgid,
             libc::SYS_exit_group,
             libc::SYS_restart_syscall,
         ]);

@@ -6,9 +6,8 @@
 //! background of its terminal, and reports how it stops and ends. It keeps three descriptors and no privileges.
 //!
 //! In the dashboard the COMMAND can run again. Before its exec, each run forks the process of the next one, as its sibling. So the probes
-//! and the process table count that process as the COMMAND's, and its user, streams and environment are those of the first run. Each run
-//! leads a process group in the foreground, as the first one does. tracetui may only signal the group of the first run. The process of
-//! the next run passes signals for a later one on.
+//! and the process table count that process as the COMMAND's, and its user, streams and environment are those of the first run. It stays
+//! in the process group of the first run, which tracetui may signal.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::env;
@@ -292,9 +291,6 @@ impl Prepared {
                     libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
                     wait(hold, current);
                     libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
-                    // Whichever is first, this process or the monitor.
-                    libc::setpgid(0, 0);
-                    libc::tcsetpgrp(0, libc::getpid());
                     discard_signals();
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
@@ -448,7 +444,6 @@ unsafe fn watch(mut child: libc::pid_t, signals: RawFd) -> ! {
                         ended = false;
                         // Both are written at once.
                         libc::read(1, (&raw mut child).cast(), size_of_val(&child));
-                        libc::setpgid(child, child);
                     }
                     // The COMMAND may have left its original process group.
                     let group = libc::getpgid(child);
@@ -525,7 +520,7 @@ fn open_descriptors() -> Vec<RawFd> {
 }
 
 /// Waits for the release. Exits if tracetui closes the other end, because it then never releases this process. Meanwhile passes signals
-/// on to the process group of `current`.
+/// on to the process `current`, which may have left the process group that tracetui may signal.
 unsafe fn wait(hold: RawFd, current: libc::pid_t) {
     let mut byte = 0u8;
     // SAFETY: `byte` is a live local variable of one byte, the length passed.

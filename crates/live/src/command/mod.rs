@@ -99,7 +99,7 @@ pub struct HeldCommand {
 struct Process {
     /// The process of the current run.
     pid: Pid,
-    /// The process group of the first run.
+    /// The process group of all runs. The first run leads it.
     group: Pid,
     /// Whether this is not the first run.
     again: bool,
