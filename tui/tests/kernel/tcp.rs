@@ -11,7 +11,7 @@ mod told;
 mod unreported;
 
 use crate::sys::{self, Actor};
-use crate::traced::{Run, Traced, alone, emulated, may_trace, n, not_checked, skipped, tracetui};
+use crate::traced::{Run, Traced, alone, doctor, emulated, may_trace, n, not_checked, skipped, tracetui};
 use cases::Case;
 use net::{accept, connect, done, listen, name, receive, send, tcp, v4};
 use serde_json::{Value, json};
@@ -155,6 +155,16 @@ fn connections_through_io_uring_are_told() {
     check_uring(cases::URING);
 }
 
+/// Whether the program that lists the connections that wait is attached. Some kernels refuse it (`EPERM`), as doctor reports.
+fn lists_what_waits() -> bool {
+    let attached = |line: &str| line.starts_with("tcp_sweep ") && !line.contains("not attached");
+    let has = doctor().lines().any(attached);
+    if !has {
+        not_checked("this kernel does not let BPF list the elements of a map");
+    }
+    has
+}
+
 /// The events of this process at its own address.
 fn ours(run: &Run) -> Vec<Value> {
     let address = v4().ip().to_string();
@@ -221,6 +231,9 @@ fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
 
 #[test]
 fn a_request_without_an_answer_is_in_progress_at_the_end() {
+    if !lists_what_waits() {
+        return;
+    }
     let _alone = alone();
     let acted = traced(&KIND, |_| {
         let (listener, to) = net::listen_with(v4(), 0, 1).expect("TCP");

@@ -1,7 +1,7 @@
 //! Connections that no program reports. They count as lost, also if they are open when the trace ends.
 
 use super::net::{self, MPTCP, accept, connect, done, listen_with, name, tcp, v4};
-use super::{KIND, ours, traced};
+use super::{KIND, lists_what_waits, ours, traced};
 use crate::sys;
 use crate::traced::{Run, alone, n, not_checked};
 use crate::uring::{self, QUIET, Ring, Sqe};
@@ -49,6 +49,9 @@ fn mptcp(to: SocketAddr) -> i64 {
 /// Accepts by requests without a completion: `open` of them stay open until the trace has ended, others are closed. One is
 /// accepted as usual. Returns the events that are shown and lost.
 fn quietly(protocol: i32, open: usize, closed: usize) -> Option<(usize, u64)> {
+    if !lists_what_waits() {
+        return None;
+    }
     let _alone = alone();
     let (run, fds) = traced(&KIND, |_| {
         let waiting = Waiting::new(protocol, open + closed + 1)?;
