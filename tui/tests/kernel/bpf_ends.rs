@@ -9,7 +9,7 @@ use crate::bpf_inventory::{
 };
 use crate::bpf_ways::{self, End, Made, Places, WAYS, Way, by_attach, expected};
 use crate::sys::{self, c};
-use crate::traced::{Dir, alone, doctor, not_checked, release, trace};
+use crate::traced::{Dir, alone, is_attached, not_checked, release, trace};
 use Way::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -363,10 +363,7 @@ fn an_attachment_by_netlink_has_its_process() {
 #[test]
 fn an_interface_that_is_down_hides_no_xdp_program() {
     let _alone = alone();
-    let attached = |line: &str| {
-        ["bpf_xdp ", "bpf_sent "].iter().any(|name| line.starts_with(name)) && !line.contains("not attached")
-    };
-    if !doctor().lines().any(attached) {
+    if !["bpf_xdp ", "bpf_sent "].into_iter().any(is_attached) {
         return not_checked("calls of netlink: neither bpf_xdp nor bpf_sent");
     }
     let held = [0, 20, 300];

@@ -5,7 +5,7 @@ use crate::bpf::{EXIT, MOV_R0, id_and_tag, load};
 use crate::bpf_inventory::XDP;
 use crate::sys::{self, Actor};
 use crate::tcp::net::{self, attribute, done, socket};
-use crate::traced::{Traced, alone, doctor, may_trace, n, not_checked};
+use crate::traced::{Traced, alone, is_attached, may_trace, n, not_checked};
 use crate::uring::{BY_WORKER, Ring, SQPOLL, Sqe};
 use serde_json::Value;
 use std::time::Duration;
@@ -132,8 +132,6 @@ fn no_way_of_sending_hides_an_xdp_program() {
     if !may_trace() {
         return;
     }
-    let is_attached =
-        |name: &str| doctor().lines().any(|line| line.starts_with(name) && !line.contains("not attached"));
     let (exact, sent) = (is_attached("bpf_xdp "), is_attached("bpf_sent "));
     net::own_net();
     net::number_first();

@@ -11,7 +11,7 @@ mod told;
 mod unreported;
 
 use crate::sys::{self, Actor};
-use crate::traced::{Run, Traced, alone, doctor, emulated, may_trace, n, not_checked, skipped, tracetui};
+use crate::traced::{Run, Traced, alone, emulated, is_attached, may_trace, n, not_checked, skipped, tracetui};
 use cases::Case;
 use net::{accept, connect, done, listen, name, receive, send, tcp, v4};
 use serde_json::{Value, json};
@@ -157,8 +157,7 @@ fn connections_through_io_uring_are_told() {
 
 /// Whether the program that lists the connections that wait is attached. Some kernels refuse it (`EPERM`), as doctor reports.
 fn lists_what_waits() -> bool {
-    let attached = |line: &str| line.starts_with("tcp_sweep ") && !line.contains("not attached");
-    let has = doctor().lines().any(attached);
+    let has = is_attached("tcp_sweep ");
     if !has {
         not_checked("this kernel does not let BPF list the elements of a map");
     }

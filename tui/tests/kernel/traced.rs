@@ -50,6 +50,11 @@ pub(crate) fn doctor() -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Whether `doctor` lists an attached program whose name begins like this.
+pub(crate) fn is_attached(name: &str) -> bool {
+    doctor().lines().any(|line| line.starts_with(name) && !line.contains("not attached"))
+}
+
 /// Whether the processor is emulated (`TRACETUI_EMULATED`), so that everything takes much longer.
 pub(crate) fn emulated() -> bool {
     std::env::var_os("TRACETUI_EMULATED").is_some()

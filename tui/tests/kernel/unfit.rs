@@ -4,7 +4,7 @@
 use crate::pty;
 use crate::sys::{self, Actor, fork};
 use crate::traced::{
-    Dir, alone, cannot_run, doctor, emulated, may_trace, n, not_checked, release, tracetui, wait_at_most,
+    Dir, alone, cannot_run, emulated, is_attached, may_trace, n, not_checked, release, tracetui, wait_at_most,
     with_hidden_addresses,
 };
 use crate::trees::Shared;
@@ -365,7 +365,7 @@ fn function_tracing_that_is_turned_off_is_said() {
         return cannot_run("this kernel does not turn function tracing off");
     }
     turn("1").expect("it was on");
-    let uses_functions = doctor().lines().any(|line| line.starts_with("open_multi") && !line.contains("not attached"));
+    let uses_functions = is_attached("open_multi");
     let pid = sys::pid();
     let filter = ["--pid", &pid.to_string()];
     let checked = std::panic::catch_unwind(|| {
