@@ -4,6 +4,7 @@
 //! until then, and so on. Nobody recorded the waiting itself: a child that ended shortly before the next one began counts as waited for.
 
 use super::App;
+use super::summary::Slowest;
 use super::views::View;
 use super::views::state::Moment;
 use super::views::tree::{Seen, Tree};
@@ -76,20 +77,15 @@ impl<'a> Chart<'a> {
         ends
     }
 
-    /// The process of the chain that was waited for longest, and how long in ns. `None` if the first one had no children.
-    pub(crate) fn slowest(&self) -> Option<(&Bar<'a>, u64)> {
+    /// The process of the chain with the longest wait.
+    fn slowest(&self) -> Slowest {
         let waited = |bar: &&Bar<'a>| bar.waited.unwrap_or(bar.from).saturating_sub(bar.from);
-        let longest = self.chain().into_iter().filter(|bar| bar.depth > 0).max_by_key(waited)?;
-        Some((longest, waited(&longest)))
-    }
-
-    /// A process below its ancestors, without the first process.
-    pub(crate) fn line<'b>(&'b self, bar: &'b Bar<'a>) -> Vec<&'b Bar<'a>> {
-        let mut line: Vec<_> =
-            std::iter::successors(Some(bar), |bar| bar.above.and_then(|above| self.bars.get(above))).collect();
-        line.pop();
+        let Some(longest) = self.chain().into_iter().max_by_key(waited) else { return Slowest::default() };
+        let above = |bar: &&Bar<'a>| bar.above.and_then(|above| self.bars.get(above));
+        let line = std::iter::successors(Some(longest), above).filter(|bar| bar.depth > 0);
+        let mut line: Vec<_> = line.map(|bar| bar.seen.process.comm.to_vec()).collect();
         line.reverse();
-        line
+        Slowest { line, waited: waited(&longest) }
     }
 
     fn find_chain(&mut self) {
@@ -141,6 +137,13 @@ impl App {
         let tree = &self.views.tree;
         let root = tree.selected().map(|seen| seen.process.key);
         root.map(|root| Chart::of(root, tree, self.loaded().moment())).unwrap_or_default()
+    }
+
+    /// Finds the process that COMMAND waited for longest, once COMMAND has ended.
+    pub(super) fn settle_slowest(&mut self) {
+        if let (Some(process), None) = (self.summary.process, &self.summary.slowest) {
+            self.summary.slowest = Some(Chart::of(process, &self.views.tree, None).slowest());
+        }
     }
 
     /// Selects the process of a bar in the tree.
@@ -210,8 +213,10 @@ mod tests {
         let pid = |bar: &Bar<'_>| bar.seen.process.key.tgid.0;
         assert_eq!(chart.bars.iter().map(pid).collect::<Vec<_>>(), [100, 101, 102, 103, 104]);
         assert_eq!(chart.chain().into_iter().map(pid).collect::<Vec<_>>(), [101, 103]);
-        let (slowest, waited) = chart.slowest().expect("a process");
-        assert_eq!((pid(slowest), chart.line(slowest).into_iter().map(pid).collect::<Vec<_>>()), (101, vec![101]));
+        let Slowest { line, waited } = chart.slowest();
+        // The chain has two processes: 101, and the linker.
+        assert_eq!(line, [chart.bars[1].seen.process.comm.to_vec()]);
+        assert_eq!(waited, chart.bars[1].to - chart.bars[1].from);
         assert!((10_000_000..20_000_000).contains(&waited), "{waited}");
         assert!(chart.parallel >= 2 && !chart.is_cut && chart.span().0 < begin);
         keys(&mut app, "V");

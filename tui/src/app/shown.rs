@@ -54,6 +54,7 @@ impl App {
     pub fn prepare(&mut self) {
         self.in_view(|_, _| ());
         self.settle_summary();
+        self.settle_slowest();
     }
 
     /// Runs a function on the shown view, after the view has built its rows. `None` if the list of events is shown.

@@ -7,7 +7,7 @@ use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KINDS, Kind};
 
 /// The counts of the current run of a COMMAND and its descendants.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) execs: u64,
     /// Failed opens that no later call of the same search answered.
@@ -18,10 +18,21 @@ pub(crate) struct Summary {
     pub(crate) process: Option<ProcessKey>,
     /// How long COMMAND ran in nanoseconds, according to its exit. `None` until the exit was delivered.
     pub(crate) ran_ns: Option<u64>,
+    /// The process that COMMAND waited for longest. `None` until COMMAND's exit was delivered.
+    pub(crate) slowest: Option<Slowest>,
     /// CPU time of all processes that ended, in nanoseconds.
     pub(crate) cpu_ns: u64,
     /// Events that were delivered before the current run, by [`Kind::place`].
     before: [u64; KINDS],
+}
+
+/// A process that COMMAND waited for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slowest {
+    /// The names of its ancestors below COMMAND, and its own. Empty if COMMAND started no process.
+    pub(crate) line: Vec<Vec<u8>>,
+    /// How long COMMAND waited, in nanoseconds.
+    pub(crate) waited: u64,
 }
 
 impl Summary {

@@ -2,9 +2,8 @@
 
 use super::theme::Theme;
 use super::{Piece, duration, ends, width_of};
-use crate::app::gantt::Chart;
 use crate::app::keymap::Action;
-use crate::app::summary::Summary;
+use crate::app::summary::{Slowest, Summary};
 use crate::app::views::tree::{End, Seen};
 use crate::app::watch::Watch;
 use crate::app::why::Reason;
@@ -142,14 +141,12 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     Some((vec![Piece::new(format!("{name} {how}"), style)], all))
 }
 
-/// The process that COMMAND waited for longest, below its ancestors, and how long: `cc › cc1 9.1 s`.
+/// The process that COMMAND waited for longest, and how long: `cc › cc1 9.1 s`.
 fn slowest(app: &App, theme: Theme) -> Option<String> {
-    let chart = Chart::of(app.summary.process?, &app.views.tree, None);
-    let (bar, waited) = chart.slowest().filter(|(_, waited)| *waited >= MUCH_CPU)?;
-    let arrow = if theme.charset == Charset::Utf8 { " › " } else { " > " };
-    let names: Vec<_> =
-        chart.line(bar).iter().map(|bar| text::escape_in(&bar.seen.process.comm, theme.charset, 40)).collect();
-    Some(format!("{} {}", names.join(arrow), duration(waited)))
+    let Slowest { line, waited } = app.summary.slowest.as_ref()?;
+    let names: Vec<_> = line.iter().map(|comm| text::escape_in(comm, theme.charset, 40)).collect();
+    let shown = !names.is_empty() && *waited >= MUCH_CPU;
+    shown.then(|| format!("{} {}", names.join(theme.arrow()), duration(*waited)))
 }
 
 /// The cause of COMMAND's exit, in variants from the longest to the shortest. If its processes continued after failures, as those of

@@ -332,6 +332,8 @@ macro_rules! signs {
 signs! {
     /// Separates parts of a line.
     dot "·" "-",
+    /// Between a process and its child.
+    arrow " › " " > ",
     /// Marks text that is cut off.
     cut_sign "…" ".",
     /// Precedes the number of lines below.

@@ -20,7 +20,7 @@ use tracetui_events::event::{Body, Components, EventContext, Payload as _, Table
 use tracetui_events::limits;
 use tracetui_events::search::Searched;
 use tracetui_events::store::{Id, Stored};
-use tracetui_events::text::{Charset, counted, grouped, size};
+use tracetui_events::text::{counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
 use tracetui_shared::record::exec::STDIO;
@@ -153,7 +153,7 @@ impl Page<'_> {
                 lines.extend(self.named("failed", &safe(&words, self.theme), self.theme.strong()));
                 if reason.line.len() > 1 {
                     let line: Vec<_> = reason.line.iter().map(|comm| safe(comm, self.theme)).collect();
-                    lines.extend(self.named("from", &line.join(self.arrow()), self.theme.quiet()));
+                    lines.extend(self.named("from", &line.join(self.theme.arrow()), self.theme.quiet()));
                 }
                 lines.extend(self.held(seen));
                 lines.extend(self.of_kept(reason.id));
@@ -245,11 +245,6 @@ impl Page<'_> {
         let held = seen.event.body.exit().and(seen.process).map(|process| process.held_ns).filter(|held| *held > 0);
         let text = held.map(|held| format!("{} before its first exec, until the probes were attached", duration(held)));
         text.map(|text| self.named("held", &text, self.theme.quiet())).unwrap_or_default()
-    }
-
-    /// The separator between a process and its child.
-    fn arrow(&self) -> &'static str {
-        if self.charset() == Charset::Utf8 { " › " } else { " > " }
     }
 
     /// The evicted opens counted in the row of an event, and since when.
@@ -390,7 +385,7 @@ impl Page<'_> {
             ("cgroup", safe(cgroup, self.theme), Style::new()),
         ]);
         let family = Family::of(process, &world.processes);
-        let arrow = self.arrow();
+        let arrow = self.theme.arrow();
         let mut chain: Vec<_> = family.ancestors.iter().map(|p| (safe(&p.comm, self.theme), arrow)).collect();
         chain.push((safe(&process.comm, self.theme), ""));
         let selected = family.ancestors.iter().position(|ancestor| self.is_selected(ancestor));
