@@ -17,7 +17,7 @@ use tracetui_shared::id::{Tgid, Tid, Uid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::exit::{Cost, ExitRecord, Sent, fact};
-use tracetui_shared::record::session::Session;
+use tracetui_shared::record::session::{Session, TTY_LEN};
 use tracetui_shared::record::stack;
 
 /// `SIGNAL_GROUP_EXIT` of `signal_struct.flags` (include/linux/sched/signal.h).
@@ -264,7 +264,7 @@ const ZERO: ExitRecord = ExitRecord {
     facts: 0,
     seccomp: 0,
     cost: Cost { user_ticks: 0, system_ticks: 0, runtime: 0, max_rss: 0, read: 0, written: 0 },
-    session: Session { tty: [0; 15], known: 0, id: Tgid(0), login_uid: Uid(0) },
+    session: Session { tty: [0; TTY_LEN], known: 0, id: Tgid(0), login_uid: Uid(0) },
 };
 
 /// A signal of a process, as a key of [`SENT`].

@@ -168,7 +168,7 @@ pub struct Show {
 }
 
 impl DiffLine {
-    /// A line about nothing.
+    /// A line without content.
     pub(super) const EMPTY: DiffLine = DiffLine {
         kind: "",
         status: Status::Different,

@@ -50,7 +50,7 @@ pub(super) struct RunRole {
     pub(super) uid: u32,
     /// Wait statuses, each with its count.
     pub(super) exits: BTreeMap<u32, u64>,
-    /// What its processes used that ended in it.
+    /// What the processes that ended in this role used.
     pub(super) used: Used,
     /// A process of the role: the first one that failed, otherwise the first one.
     pub(super) process: Tgid,

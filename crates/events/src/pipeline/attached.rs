@@ -211,8 +211,9 @@ impl Attached {
     }
 
     /// The event of a call that detached the program of a socket or cgroup, or the only one of an interface, with the program. The call
-    /// may not name it, or the kernel may ignore the name. `since`: the last unload of a program of this group of sockets. Earlier attachments belong to another group that
-    /// had the same address, unless a later inventory lists them. `None` if there is nothing to add.
+    /// may not name it, or the kernel may ignore the name. `since`: the last unload of a program of this group of sockets. Earlier
+    /// attachments belong to another group that had the same address, unless a later inventory lists them. `None` if there is nothing to
+    /// add.
     pub(super) fn of_unnamed(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
         let record = call.record();
         let gone = Place::of_call(&record).unwrap_or(Place::of_unnamed(&record));

@@ -37,7 +37,7 @@ impl std::fmt::Debug for Sealer {
 
 /// The compression level of zstd. On a build, it saves 11 % over [`FAST`].
 const LEVEL: i32 = 6;
-/// The level of a stream after one that was [`BUSY_NS`] long or shorter: it takes a third of the time.
+/// The faster level of a stream after one that was [`BUSY_NS`] long or shorter.
 const FAST: i32 = 1;
 const BUSY_NS: u64 = 2_000_000_000;
 

@@ -11,6 +11,7 @@ use tracetui_host::procfs::Scanner;
 use tracetui_host::users::AccountNames;
 use tracetui_live::{ProbeStatus, Started};
 use tracetui_shared::id::Tgid;
+
 /// The frames that the pipeline needs before the first event.
 pub(super) fn first_batch(
     options: &TraceOptions,
@@ -54,9 +55,9 @@ pub(super) fn scan_processes(
     let Ok(scanner) = Scanner::new() else { return };
     let mut batch = Batch::default();
     let mut unread = 0;
-    let kin = command.map(|command| line_of(command, started));
+    let kin = command.filter(|_| !started.is_empty()).map(|command| line_of(command, started));
     let mut take = |mut seed: ProcessSeed| {
-        if kin.as_ref().is_some_and(|kin| !started.is_empty() && !kin.contains(&seed.tgid)) {
+        if kin.as_ref().is_some_and(|kin| !kin.contains(&seed.tgid)) {
             (seed.argv, seed.cwd) = Default::default();
         }
         if scanner.unread() > unread {
