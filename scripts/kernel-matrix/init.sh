@@ -136,27 +136,40 @@ says_locked_down() {
   fi
 }
 
+# Storms, exits and the start.
+storms() {
+  case $1 in
+    storm::* | crowd::* | tcp::what_a_crowd_* | live::starts_* | exits::exit_codes_* | exits::signals_* | exits::all_threads_* | \
+      exits::*_not_the_leader_* | exits::costs_* | exits::processes_*) ;;
+    *) return 1 ;;
+  esac
+}
+
+# What the kernel's version decides, and what few machines can check: kprobes, trampolines, falsified views, x32.
+cores() {
+  case $1 in
+    attachments::*probes_* | attachments::links_to_several_functions_* | attachments::the_helpers_* | bpf::both_* | \
+      bpf_inventory::every_way_* | rootkit::* | stream::an_xdp_program_* | *_32_bit_* | *_x32_* | *tagged* | execs::*_kills_* | \
+      programs::a_script_shows_* | programs::*_in_memory_* | hostile::the_longest_* | lies::calls_* | paths::*_overlay_* | \
+      paths::*_changed_root_* | paths::*_by_its_handle_* | uring::*_by_a_worker_* | uring::opens_through_* | \
+      uring::*_no_completion_is_* | trees::several_* | unfit::two_* | tcp::a_connection_* | tcp::a_request_* | \
+      tcp::connections_* | tcp::ends_* | tcp::failures_* | tcp::what_is_older_* | tcp::unreported::*_counted_once) ;;
+    *) return 1 ;;
+  esac
+}
+
 # Whether the test $1 is one of those that `checks` asks for.
 wanted() {
+  # shellcheck disable=SC2254  # $tests is a pattern
   case "$checks:$1" in
     all:*) ;;
-    # shellcheck disable=SC2254  # a pattern
     only:*) case $1 in $tests) ;; *) return 1 ;; esac ;;
     # What user space alone decides is left out, but for these.
     most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*) ;;
     most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) return 1 ;;
     most:*) ;;
-    core:storm::* | core:crowd::* | core:exits::* | core:rootkit::* | core:bpf::both_* | core:bpf::what_* | core:attachments::programs_of_a_cgroup_* | core:attachments::*_sockets_* | core:stream::an_xdp_* | core:bpf_inventory::every_way_* | core:attachments::*probes_* | \
-      core:attachments::links_* | core:attachments::the_helpers_* | core:lies::* | core:forged::* | core:races::*_like_it_* | \
-      core:programs::*_script_shows_* | core:programs::*_at_a_descriptor_is_named_* | core:programs::*_in_memory_* | \
-      core:programs::*_changes_the_user_* | core:programs::*_the_kernel_starts_* | core:execs::*_what_was_asked_* | \
-      core:*_32_bit_* | core:*_x32_* | core:execs::*_kills_* | core:hostile::the_longest_* | core:hostile::megabytes_* | \
-      core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | core:paths::*_detached_* | \
-      core:paths::deleted_* | core:paths::*_changed_root_* | core:paths::*_by_its_handle_* | core:paths::*_another_thread_* | \
-      core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::several_* | \
-      core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | \
-      core:endings::two_* | core:endings::a_line_* | core:tcp::* | core:*tagged*) ;;
-    storm:storm::* | storm:crowd::* | storm:tcp::what_a_crowd_* | storm:exits::* | storm:live::starts_* | storm:endings::two_*) ;;
+    core:*) storms "$1" || cores "$1" ;;
+    storm:*) storms "$1" ;;
     # Pointers with a tag, on a processor with memory tagging.
     mte:*mte* | mte:*tagged*) ;;
     *) return 1 ;;
