@@ -317,7 +317,7 @@ fn refusal(probe: &Probe, Rejected { error, log }: &Rejected) -> Failure {
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let remedy = (error.raw_os_error() == Some(libc::EPERM))
         .then(|| format!("a security policy may forbid BPF programs at {}: allow them", probe.place.kind()));
-    Failure { why: format!("{}: {error}\n{tail}", probe.name()).trim_end().to_string(), remedy }
+    Failure { why: format!("BPF_PROG_LOAD: {error}\n{tail}").trim_end().to_string(), remedy }
 }
 
 fn no_function(name: &str) -> Failure {

@@ -79,10 +79,9 @@ const SWEEP: Probe = Probe::new(
     Slot::TcpSweep,
     Listed("bpf_iter_bpf_map_elem", &["WAITING", "CONNS"]),
     &[HEADER, SOCK],
-    &["TCP connections whose change of state was skipped, until they end"],
+    &["TCP connects without an answer at the end of the trace", "changes of state that were skipped"],
 )
-.repaired()
-.optional();
+.repaired();
 
 const EARLIER: &str = "results of calls that began before the trace";
 /// The calls that a program at the return of their function does not see.
