@@ -7,6 +7,7 @@
 //!   JSON; fields of the process (its parent, cgroup, namespaces) are arguments of the slice of its life.
 //! - An event that ends something ([`Payload::began`]) is a slice on a track of its own below its process.
 //! - Rows about lost events are instants on a track of their own.
+//! - At each exit two counters of the host get a value: the CPU time of all processes that ended, and the peak memory of this one.
 //! - Hosts after the first have a machine id: their process ids are their own.
 //!
 //! The time is CLOCK_BOOTTIME of the host of the first event. Times of other hosts are converted by the wall clocks.
@@ -31,6 +32,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use tracetui_shared::id::Tgid;
+use tracetui_shared::record::exit::Cost;
 use tracetui_shared::time::BootNanos;
 
 /// `TrackEvent.Type`.
@@ -39,7 +41,20 @@ enum Mark {
     Begin = 1,
     End = 2,
     Instant = 3,
+    Counter = 4,
 }
+
+/// A track of a host beside those of its processes.
+#[derive(Clone, Copy, Debug)]
+struct HostTrack {
+    name: &'static str,
+    /// `CounterDescriptor.Unit`; `None`: no counter.
+    unit: Option<u64>,
+}
+
+const LOST: HostTrack = HostTrack { name: "lost events", unit: None };
+const CPU: HostTrack = HostTrack { name: "CPU time of ended processes", unit: Some(id::counter::TIME_NS) };
+const MEMORY: HostTrack = HostTrack { name: "peak memory of ended processes", unit: Some(id::counter::SIZE_BYTES) };
 
 /// Opens the file with a number, from 0.
 pub type OpenFile<'w> = Box<dyn FnMut(u32) -> io::Result<Box<dyn Write + 'w>> + 'w>;
@@ -114,8 +129,10 @@ struct Host {
     name: String,
     boot_id: String,
     begun: bool,
-    /// Whether the track of its lost events is described.
-    lost: bool,
+    /// The ids of its tracks that are described, by name.
+    tracks: Vec<(&'static str, u64)>,
+    /// The CPU time of its processes that ended in this file.
+    cpu: u64,
     texts: Interned,
 }
 
@@ -269,7 +286,14 @@ impl File {
         }
         self.hosts.iter().position(is).unwrap_or_else(|| {
             let (name, boot_id) = (host.name.clone(), host.boot_id.clone());
-            self.hosts.push(Host { name, boot_id, begun: false, lost: false, texts: Interned::default() });
+            self.hosts.push(Host {
+                name,
+                boot_id,
+                begun: false,
+                tracks: Vec::new(),
+                cpu: 0,
+                texts: Interned::default(),
+            });
             self.hosts.len() - 1
         })
     }
@@ -287,7 +311,7 @@ impl Writer<'_> {
     fn event(&mut self, seen: &EventContext<'_>) {
         self.begin_host(seen.world);
         if seen.process.is_none() {
-            let track = self.lost_track();
+            let track = self.host_track(LOST);
             return self.instant(track, seen);
         }
         let header = &seen.event.header;
@@ -305,7 +329,10 @@ impl Writer<'_> {
             Some(began) => self.span(track.uuid, began, seen),
             None => self.instant(track.uuid, seen),
         }
-        if seen.event.body.exit().is_some() {
+        if let Some(exit) = seen.event.body.exit() {
+            if let Some(cost) = exit.cost() {
+                self.costs(cost);
+            }
             for open in [&mut track.program, &mut track.life] {
                 if std::mem::take(open) {
                     self.end(track.uuid);
@@ -337,20 +364,38 @@ impl Writer<'_> {
         });
     }
 
-    fn lost_track(&mut self) -> u64 {
+    fn host_track(&mut self, HostTrack { name, unit }: HostTrack) -> u64 {
         let current = self.file.current;
         let Some(host) = self.file.hosts.get_mut(current) else { return 1 };
-        let uuid = uuid(&host.boot_id, &host.name, 0, 0);
-        if !std::mem::replace(&mut host.lost, true) {
-            let name = format!("lost events ({})", host.name);
-            packet(current, self.out, |out| {
-                message(id::packet::TRACK_DESCRIPTOR, out, |track| {
-                    number(id::track::UUID, uuid, track);
-                    text(id::track::NAME, &name, track);
-                });
+        if let Some((_, uuid)) = host.tracks.iter().find(|(known, _)| *known == name) {
+            return *uuid;
+        }
+        let uuid = uuid(&host.boot_id, &host.name, 0, host.tracks.len() as u64);
+        host.tracks.push((name, uuid));
+        let name = format!("{name} ({})", host.name);
+        packet(current, self.out, |out| {
+            message(id::packet::TRACK_DESCRIPTOR, out, |track| {
+                number(id::track::UUID, uuid, track);
+                text(id::track::NAME, &name, track);
+                if let Some(unit) = unit {
+                    message(id::track::COUNTER, track, |counter| number(id::counter::UNIT, unit, counter));
+                }
+            });
+        });
+        uuid
+    }
+
+    /// Writes the counters at the exit of a process.
+    fn costs(&mut self, cost: &Cost) {
+        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
+        host.cpu = host.cpu.saturating_add(cost.runtime);
+        for (counter, value) in [(CPU, host.cpu), (MEMORY, cost.max_rss)] {
+            let track = self.host_track(counter);
+            let value = value.min(i64::MAX as u64);
+            self.track_event(track, self.clock.now, Mark::Counter, None, |this| {
+                this.plain(id::event::COUNTER_VALUE, value)
             });
         }
-        uuid
     }
 
     /// Describes the track of a process, and begins its slices.

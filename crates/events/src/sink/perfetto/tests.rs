@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exit::{Cost, ExitRecord, fact};
 use tracetui_shared::record::tcp::{TcpRecord, flag, op};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -77,6 +78,8 @@ fn text(bytes: &[u8]) -> String {
 #[derive(Debug, Default)]
 struct Seen {
     lines: Vec<String>,
+    /// `TIME track: VALUE`.
+    counters: Vec<String>,
     snapshots: usize,
 }
 
@@ -140,6 +143,12 @@ fn read(file: &[u8]) -> Seen {
             assert_eq!(number(packet, 13), Some(2));
             let track = number(event, 11).expect("a track");
             let slices = open.entry(track).or_default();
+            let on = tracks.get(&track).expect("a described track");
+            if let Some(value) = number(event, 30) {
+                assert_eq!(number(event, 9), Some(4));
+                seen.counters.push(format!("{time} {on}: {value}"));
+                continue;
+            }
             let mark = match number(event, 9).expect("a type") {
                 1 => {
                     slices.push(time);
@@ -157,7 +166,6 @@ fn read(file: &[u8]) -> Seen {
             };
             let category = number(event, 3).map(|iid| texts.of(1, iid)).unwrap_or_default();
             let arguments: Vec<_> = all(event, 4).into_iter().map(|annotation| texts.value(annotation)).collect();
-            let on = tracks.get(&track).expect("a described track");
             seen.lines.push(format!("{time} {on}: {mark} {category} {name} {{{}}}", arguments.join(" ")));
         }
     }
@@ -300,6 +308,23 @@ fn a_connection_is_a_slice_until_its_end() {
 }
 
 #[test]
+fn costs_are_counters_of_the_host() {
+    let exit = |seconds: u64, facts| {
+        let mut header = sample::header(Kind::Exit);
+        header.time.0 += seconds * 1_000_000_000;
+        header.tgid = Tgid(1 + seconds as u32);
+        let cost = Cost { runtime: 5, max_rss: 4096 * seconds, ..Cost::default() };
+        (header, ExitRecord { facts, cost, ..ExitRecord::default() }.as_bytes().to_vec())
+    };
+    let seen = one(vec![exit(0, fact::COST), exit(1, 0), exit(2, fact::COST)]);
+    let [cpu, memory] = ["CPU time of ended processes ()", "peak memory of ended processes ()"];
+    let expected = [(0, cpu, 5), (0, memory, 0), (2, cpu, 10), (2, memory, 8192)].map(|(seconds, track, value)| {
+        format!("{} {track}: {value}", sample::header(Kind::Exit).time.0 + seconds * 1_000_000_000)
+    });
+    assert_eq!(seen.counters, expected);
+}
+
+#[test]
 fn each_file_can_be_read_alone() {
     let open = |number: u64| {
         let mut header = sample::header(Kind::Open);
@@ -343,7 +368,7 @@ fn another_host_has_its_own_processes_and_its_own_clock() {
     assert_eq!(times[1], Some("3731500000001".to_owned()));
     assert_eq!(times[4], Some("3733500000001".to_owned()));
     let machines: Vec<_> = all(&files[0], 1).iter().map(|packet| number(packet, 98)).collect();
-    assert_eq!(machines.iter().filter(|machine| **machine == Some(1)).count(), 5);
+    assert_eq!(machines.iter().filter(|machine| **machine == Some(1)).count(), 9);
 }
 
 #[test]
