@@ -35,10 +35,10 @@ use tracetui_shared::time::BootNanos;
 
 /// How many calls for other names may succeed between a failure and the exit that it causes. Compilers read the source again for
 /// the message.
-const AFTERWARDS: u8 = 2;
+const AFTERWARDS: u32 = 2;
 
 /// How many calls for other names may succeed between two calls of one search.
-const BETWEEN: u8 = 64;
+const BETWEEN: u32 = 64;
 
 /// How long a search may take, in nanoseconds.
 const SEARCH_NS: u64 = 5 * SOON_NS;
@@ -100,12 +100,13 @@ struct Miss {
     named: bool,
     /// Whether it counts as answered, although it can be the cause of an exit.
     optional: bool,
-    others: u8,
+    /// How many calls of the process had succeeded before.
+    after: u32,
 }
 
 impl Miss {
-    /// Whether a successful call found what this one did not.
-    fn is_answered(&self, kind: Kind, found: &Wanted, now: BootNanos) -> bool {
+    /// Whether a successful call found what this one did not. `others`: how many succeeded between.
+    fn is_answered(&self, kind: Kind, found: &Wanted, others: u32, now: BootNanos) -> bool {
         let wanted = &self.wanted;
         // A shell reads a script that the kernel cannot execute.
         let is_script = self.kind == Kind::Exec && kind == Kind::Open && self.failure.err == "ENOEXEC";
@@ -113,13 +114,72 @@ impl Miss {
             return true;
         }
         let same_name = self.kind == kind && wanted.name.is_some_and(|name| found.name == Some(name));
-        let (passed, next) = (now.since(self.time), self.others == 0);
+        let (passed, next) = (now.since(self.time), others == 0);
         same_name
             && match kind {
                 Kind::Tcp => passed <= SOON_NS && wanted.dir == found.dir && (next || wanted.above != found.above),
-                _ => passed <= SEARCH_NS && self.others <= BETWEEN,
+                _ => passed <= SEARCH_NS && others <= BETWEEN,
             }
     }
+}
+
+/// The failed calls of a process that wait for an answer, in order.
+#[derive(Default, Debug)]
+struct Waiting {
+    misses: Vec<Miss>,
+    /// How many calls of the process succeeded since the first of them.
+    successes: u32,
+    /// Bits of the paths and names of all of them, and of some that no longer wait: most successful calls answer none.
+    targets: [u64; 32],
+    /// Whether some may be optional. Successful calls end their waiting.
+    optional: bool,
+}
+
+impl Waiting {
+    /// How many calls succeeded after this one.
+    fn others(&self, miss: &Miss) -> u32 {
+        self.successes.saturating_sub(miss.after)
+    }
+
+    /// The calls since the last success, the latest first.
+    fn latest(&self) -> impl Iterator<Item = &Miss> {
+        self.misses.iter().rev().take_while(|miss| self.others(miss) == 0)
+    }
+
+    fn push(&mut self, miss: Miss) {
+        self.note(&miss);
+        self.misses.push(miss);
+    }
+
+    fn note(&mut self, miss: &Miss) {
+        self.optional |= miss.optional;
+        for (word, bit) in bits(&miss.wanted) {
+            self.targets.get_mut(word).into_iter().for_each(|word| *word |= bit);
+        }
+    }
+
+    fn may_have(&self, found: &Wanted) -> bool {
+        bits(found).any(|(word, bit)| self.targets.get(word).is_some_and(|word| word & bit != 0))
+    }
+
+    /// Keeps some of the calls.
+    fn retain(&mut self, mut keep: impl FnMut(&Miss, u32) -> bool) {
+        (self.targets, self.optional) = (Default::default(), false);
+        let mut misses = std::mem::take(&mut self.misses);
+        misses.retain(|miss| {
+            let kept = keep(miss, self.others(miss));
+            if kept {
+                self.note(miss);
+            }
+            kept
+        });
+        self.misses = misses;
+    }
+}
+
+/// The places of a target in [`Waiting::targets`].
+fn bits(wanted: &Wanted) -> impl Iterator<Item = (usize, u64)> {
+    [Some(wanted.whole), wanted.name].into_iter().flatten().map(|hash| (hash as usize % 32, 1 << (hash >> 5 & 63)))
 }
 
 /// The effect of an event on the failures before it.
@@ -132,7 +192,7 @@ pub struct Taken<'a> {
 /// The failed calls that wait for an answer of a later call of their process.
 #[derive(Debug, Default)]
 pub struct Searches {
-    waiting: FxHashMap<ProcessKey, Vec<Miss>>,
+    waiting: FxHashMap<ProcessKey, Waiting>,
     all: usize,
     exits: Exits,
     answered: Vec<Answered>,
@@ -149,7 +209,7 @@ impl Searches {
     /// Bytes in use.
     pub fn bytes(&self) -> usize {
         // The lists of the processes may be half full.
-        let lists = self.all * 2 * size_of::<Miss>() + self.waiting.capacity() * size_of::<(ProcessKey, Vec<Miss>)>();
+        let lists = self.all * 2 * size_of::<Miss>() + self.waiting.capacity() * size_of::<(ProcessKey, Waiting)>();
         lists + self.common.capacity() * size_of::<(u64, u8)>() + self.exits.bytes()
     }
 
@@ -164,7 +224,7 @@ impl Searches {
             (Body::Exit(exit), Some(process)) => {
                 let waiting = self.forget(process.key);
                 cause = self.exited(&waiting, process, exit.ended(), time);
-                let failed = cause.is_some() || waiting.iter().any(|miss| !miss.optional);
+                let failed = cause.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
                 self.exits.exited(id, process, (exit.ended(), time), failed, &mut self.answered);
             }
             (body, Some(process)) if body.ret().is_some() || seen.event.failed() => match seen.event.failed() {
@@ -176,39 +236,9 @@ impl Searches {
         Taken { answered: &self.answered, cause }
     }
 
-    /// The target of a call. A call that may create its file has no name to find.
-    fn wanted(&self, body: &Body<'_>) -> Wanted {
-        let hash = |bytes: &[u8]| self.hasher.hash_one(bytes);
-        let mut wanted = Wanted { name: common_name(body).map(hash), ..Wanted::default() };
-        match (body, body.sought()) {
-            (Body::Tcp(tcp), _) => {
-                let (peer, port) = (tcp.raddr(), tcp.record.rport);
-                wanted.whole = self.hasher.hash_one((peer, port));
-                wanted.name = tcp.is_request().then(|| self.hasher.hash_one(port));
-                wanted.dir = peer.is_some_and(|peer| peer.is_loopback()).into();
-                wanted.above = peer.is_some_and(|peer| peer.is_ipv6()).into();
-            }
-            (_, Some(path)) => wanted.whole = hash(path),
-            (_, None) => {
-                let mut subject = Vec::new();
-                body.subject(&mut subject);
-                wanted.whole = hash(&subject);
-            }
-        }
-        if let Body::Open(open) = body {
-            wanted.writes = open.flags() & names::O_ACCMODE != 0;
-        }
-        if let Some((dir, name)) = place(body) {
-            let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
-            (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
-            wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
-        }
-        wanted
-    }
-
     fn failed(&mut self, id: Id, seen: &EventContext<'_>, process: &Process) {
         let body = &seen.event.body;
-        let wanted = self.wanted(body);
+        let wanted = wanted(&self.hasher, body);
         let path = body.sought().unwrap_or_default();
         let failure = Failure::of(id, body.error());
         let named = argument(path, &process.image.argv).is_some();
@@ -220,7 +250,7 @@ impl Searches {
                 return;
             }
         }
-        let miss = Miss { failure, kind, time, wanted, named, optional, others: 0 };
+        let miss = Miss { failure, kind, time, wanted, named, optional, after: 0 };
         self.add(process.key, miss);
         if matches!((place(body), wanted.name), (Some((b"/", _)), Some(_))) && !named {
             self.walked_up(process.key, miss);
@@ -229,18 +259,20 @@ impl Searches {
 
     /// A search is optional if it ended in the root directory after it tried each directory above the first one, and no other.
     fn walked_up(&mut self, key: ProcessKey, last: Miss) {
+        let Some(waiting) = self.waiting.get_mut(&key) else { return };
+        let successes = waiting.successes;
         let is_part = |miss: &Miss| {
-            (miss.others, miss.kind, miss.wanted.name) == (0, last.kind, last.wanted.name)
+            (miss.after, miss.kind, miss.wanted.name) == (successes, last.kind, last.wanted.name)
                 && !miss.named
                 && !miss.optional
         };
-        let waiting = self.waiting.get_mut(&key).into_iter().flatten();
-        let mut parts: Vec<&mut Miss> = waiting.filter(|miss| is_part(miss)).collect();
+        let mut parts: Vec<&mut Miss> = waiting.misses.iter_mut().filter(|miss| is_part(miss)).collect();
         if parts.len() > 1 && parts.is_sorted_by(|below, miss| below.wanted.above == miss.wanted.dir) {
             for miss in &mut parts {
                 miss.optional = true;
                 self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
             }
+            waiting.optional = true;
         }
     }
 
@@ -252,10 +284,8 @@ impl Searches {
         if let (Kind::Exec, Some(parent)) = (kind, process.parent) {
             self.exits.went_on(parent, key.start, &mut self.answered);
         }
-        let Some(waiting) = self.waiting.get(&key) else { return };
-        let found = self.wanted(&seen.event.body);
-        // The calls since the last success, if all of them tried the directory of this one.
-        let mut run = waiting.iter().rev().take_while(|miss| miss.others == 0);
+        let Some(waiting) = self.waiting.get_mut(&key) else { return };
+        let (found, now) = (wanted(&self.hasher, &seen.event.body), self.now);
         let is_part = |miss: &Miss| {
             miss.kind == kind
                 && !miss.named
@@ -263,31 +293,23 @@ impl Searches {
                 && (miss.wanted.dir, miss.wanted.spelling) == (found.dir, found.spelling)
         };
         let may_be = kind == Kind::Open && found.name.is_some() && found.spelling.is_some() && !found.writes;
-        let alternative = may_be && run.all(is_part);
-        let now = self.now;
-        self.answer(key, |miss| miss.is_answered(kind, &found, now) || alternative && miss.others == 0);
-        if kind == Kind::Exec {
-            // Another program runs now.
-            self.forget(key);
+        // The calls since the last success, if all of them tried the directory of this one.
+        let alternative = may_be && waiting.latest().next().is_some() && waiting.latest().all(is_part);
+        if waiting.optional || alternative || waiting.may_have(&found) {
+            let before = waiting.misses.len();
+            waiting.retain(|miss, others| {
+                let answered = miss.is_answered(kind, &found, others, now) || alternative && others == 0;
+                if answered && !miss.optional {
+                    self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
+                }
+                !(answered || miss.optional && others >= AFTERWARDS)
+            });
+            self.all -= before - waiting.misses.len();
         }
-    }
-
-    /// Removes the answered calls of a process, and the optional ones that the process went on after for long. The others have one more
-    /// success after them. This is one pass, because each successful call makes it.
-    fn answer(&mut self, key: ProcessKey, is_answered: impl Fn(&Miss) -> bool) {
-        let Some(waiting) = self.waiting.get_mut(&key) else { return };
-        let before = waiting.len();
-        waiting.retain_mut(|miss| {
-            let answered = is_answered(miss);
-            if answered && !miss.optional {
-                self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
-            }
-            miss.others = miss.others.saturating_add(1);
-            !(answered || miss.optional && miss.others > AFTERWARDS)
-        });
-        self.all -= before - waiting.len();
-        if waiting.is_empty() {
-            self.waiting.remove(&key);
+        waiting.successes = waiting.successes.saturating_add(1);
+        // After an exec another program runs.
+        if kind == Kind::Exec || waiting.misses.is_empty() {
+            self.forget(key);
         }
     }
 
@@ -297,42 +319,43 @@ impl Searches {
             self.exits.forgot = self.now;
         }
         let waiting = self.waiting.entry(key).or_default();
-        if waiting.len() >= limits::SEARCH_OF_PROCESS {
-            waiting.remove(0);
+        if waiting.misses.len() >= limits::SEARCH_OF_PROCESS {
+            waiting.misses.remove(0);
             self.all -= 1;
         }
-        waiting.push(miss);
+        waiting.push(Miss { after: waiting.successes, ..miss });
         self.all += 1;
     }
 
-    fn forget(&mut self, key: ProcessKey) -> Vec<Miss> {
+    fn forget(&mut self, key: ProcessKey) -> Waiting {
         let waiting = self.waiting.remove(&key).unwrap_or_default();
-        self.all -= waiting.len();
+        self.all -= waiting.misses.len();
         waiting
     }
 
     /// The call that caused an exit. `waiting`: what nothing answered.
-    fn exited(&mut self, waiting: &[Miss], process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
+    fn exited(&mut self, waiting: &Waiting, process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
         match ended {
-            Ended::Code(0) => self.learn(waiting),
+            Ended::Code(0) => self.learn(&waiting.misses),
             Ended::Code(code) => return self.cause(waiting, code, process, end),
             Ended::Signal(_) => {}
         }
         None
     }
 
-    fn cause(&self, waiting: &[Miss], code: u8, process: &Process, end: BootNanos) -> Option<Failure> {
-        let optional = waiting.iter().all(|miss| miss.optional);
+    fn cause(&self, waiting: &Waiting, code: u8, process: &Process, end: BootNanos) -> Option<Failure> {
+        let misses = &waiting.misses;
+        let optional = misses.iter().all(|miss| miss.optional);
         let uncommon = |miss: &&Miss| miss.optional == optional && (miss.named || !self.is_common(miss));
-        let mut last = waiting.iter().rfind(uncommon)?;
+        let mut last = misses.iter().rfind(uncommon)?;
         if code == NOT_EXECUTABLE {
             // A walk of PATH continues after a file that it may not execute.
             let refused = |miss: &&Miss| miss.wanted.name == last.wanted.name && miss.failure.err == "EACCES";
-            last = waiting.iter().rfind(refused).unwrap_or(last);
+            last = misses.iter().rfind(refused).unwrap_or(last);
         }
-        let went_on = last.others > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
+        let went_on = waiting.others(last) > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
         let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;
-        let searched = waiting.iter().filter(same).any(|miss| miss.wanted.dir != last.wanted.dir);
+        let searched = misses.iter().filter(same).any(|miss| miss.wanted.dir != last.wanted.dir);
         (!went_on && last.failure.id >= self.since).then_some(Failure { searched, ..last.failure })
     }
 
@@ -353,6 +376,36 @@ impl Searches {
             *processes = processes.saturating_add(1);
         }
     }
+}
+
+/// The target of a call. A call that may create its file has no name to find.
+fn wanted(hasher: &RandomState, body: &Body<'_>) -> Wanted {
+    let hash = |bytes: &[u8]| hasher.hash_one(bytes);
+    let mut wanted = Wanted { name: common_name(body).map(hash), ..Wanted::default() };
+    match (body, body.sought()) {
+        (Body::Tcp(tcp), _) => {
+            let (peer, port) = (tcp.raddr(), tcp.record.rport);
+            wanted.whole = hasher.hash_one((peer, port));
+            wanted.name = tcp.is_request().then(|| hasher.hash_one(port));
+            wanted.dir = peer.is_some_and(|peer| peer.is_loopback()).into();
+            wanted.above = peer.is_some_and(|peer| peer.is_ipv6()).into();
+        }
+        (_, Some(path)) => wanted.whole = hash(path),
+        (_, None) => {
+            let mut subject = Vec::new();
+            body.subject(&mut subject);
+            wanted.whole = hash(&subject);
+        }
+    }
+    if let Body::Open(open) = body {
+        wanted.writes = open.flags() & names::O_ACCMODE != 0;
+    }
+    if let Some((dir, name)) = place(body) {
+        let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
+        (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
+        wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
+    }
+    wanted
 }
 
 /// Whether programs ask for this file but can do without it: message catalogs and other files of a locale, the files that the
@@ -396,12 +449,12 @@ mod tests {
         for id in 0..3 * limits::SEARCH_CALLS as u64 {
             let wanted = Wanted { whole: id, name: Some(id), ..Wanted::default() };
             let (failure, time) = (Failure::of(id, -2), BootNanos(id));
-            let miss = Miss { failure, kind: Kind::Open, time, wanted, named: false, optional: false, others: 0 };
+            let miss = Miss { failure, kind: Kind::Open, time, wanted, named: false, optional: false, after: 0 };
             searches.add(key(id as u32 % 1000), miss);
-            assert_eq!(searches.all, searches.waiting.values().map(Vec::len).sum::<usize>());
+            assert_eq!(searches.all, searches.waiting.values().map(|waiting| waiting.misses.len()).sum::<usize>());
             assert!(
                 searches.all <= limits::SEARCH_CALLS
-                    && searches.waiting.values().all(|waiting| waiting.len() <= limits::SEARCH_OF_PROCESS)
+                    && searches.waiting.values().all(|waiting| waiting.misses.len() <= limits::SEARCH_OF_PROCESS)
             );
         }
         (0..1000).for_each(|tgid| drop(searches.forget(key(tgid))));
