@@ -107,7 +107,9 @@ impl Rows {
             self.runs.add(id, seen, at, |row| is_row(row) && together(row) && !stays(row));
         for (row, of) in before.into_iter().chain(crowding) {
             self.index.remove(row);
-            of.into_iter().for_each(|of| self.lost_row(of, row, store));
+            // The new row is then the newest of its process.
+            let replaced = has_row && at == At::End && of == key;
+            of.filter(|_| !replaced).into_iter().for_each(|of| self.lost_row(of, row, store));
         }
         if has_row {
             self.put(id, answer, at);
