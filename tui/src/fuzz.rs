@@ -339,7 +339,9 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
         let (payload, after) = after.split_at(after.len().min(block.stored as usize));
         let packed = match block.codec {
             // With the checksum of the block that it follows.
-            3 | 4 if payload.get(4..8) != Some(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()[..]) && block.part == 0 => {
+            3 | 4 | 6
+                if payload.get(4..8) != Some(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()[..]) && block.part == 0 =>
+            {
                 let (before, columns) = payload.split_at(payload.len().min(4));
                 [before, &zstd::bulk::compress(columns, 1).expect("memory")].concat()
             }

@@ -201,10 +201,12 @@ pub(super) mod codec {
     pub(in crate::recording) const COLUMNS: u16 = 2;
     /// In columns, then a part of a zstd stream that goes through several blocks.
     pub(in crate::recording) const STREAM: u16 = 3;
-    /// In rows, then a part of such a stream.
-    pub(in crate::recording) const ROWS: u16 = 4;
+    /// In rows of numbers, then a part of such a stream.
+    pub(in crate::recording) const EARLY_ROWS: u16 = 4;
     /// An index block: its start uncompressed, so that a reader of many of them reads no more, then zstd.
     pub(in crate::recording) const INDEX: u16 = 5;
+    /// In rows, then a part of such a stream.
+    pub(in crate::recording) const ROWS: u16 = 6;
 }
 
 /// The first 64 bytes of a block.
@@ -215,8 +217,8 @@ pub struct BlockHeader {
     pub magic: [u8; 4],
     /// [`Contents`].
     pub contents: u16,
-    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream, 4: in rows, then such a part,
-    /// 5: the start of an index block, then zstd.
+    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream, 4 and 6: in rows, then such a
+    /// part, 5: the start of an index block, then zstd.
     pub codec: u16,
     /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
     pub index: u64,
@@ -345,22 +347,23 @@ impl Unsealer {
             }),
             codec::COLUMNS => decompress(&mut self.zstd, payload, columns::most(plain), &mut self.columns)
                 .and_then(|()| self.decoder.decode(&self.columns, plain, frames)),
-            codec::STREAM | codec::ROWS => {
+            codec::STREAM | codec::EARLY_ROWS | codec::ROWS => {
+                self.model.early = header.codec == codec::EARLY_ROWS;
                 let (follows, packed) = u32::read_from_prefix(payload).map_err(|_| Damage::Contents)?;
                 if header.part > 0 && before != Some(follows) {
                     return Err(Damage::Base);
                 }
                 self.stream(header.part == 0, packed, columns::most(plain).max(rows::most(plain)))
                     .and_then(|()| match header.codec {
-                        codec::ROWS if TEXTS => self.model.texts(&self.columns, plain, frames, texts),
-                        codec::ROWS => self.model.decode(&self.columns, plain, frames),
-                        _ => self.decoder.decode(&self.columns, plain, frames),
+                        codec::STREAM => self.decoder.decode(&self.columns, plain, frames),
+                        _ if TEXTS => self.model.texts(&self.columns, plain, frames, texts),
+                        _ => self.model.decode(&self.columns, plain, frames),
                     })
                     .map(|()| self.before = Some(header.payload_crc))
             }
             other => return Err(Damage::Codec(other)),
         };
-        let part = TEXTS && header.codec == codec::ROWS;
+        let part = TEXTS && matches!(header.codec, codec::EARLY_ROWS | codec::ROWS);
         if read.is_some() && (part || frames.len() == plain) {
             return Ok(());
         }

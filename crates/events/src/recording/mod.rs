@@ -7,7 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`block`] | headers and checksums |
-//! | `rows`, `planes`, `columns` | the form in which frames compress well, and that of earlier recordings |
+//! | `rows`, `differs`, `planes`, `columns` | the form in which frames compress well, and that of earlier recordings |
 //! | [`index`] | the contents of each block |
 //! | `seal`, [`writer`] | frames into blocks |
 //! | [`map`] | finding places in a file by its index |
@@ -20,6 +20,7 @@
 
 pub mod block;
 mod columns;
+mod differs;
 pub mod disk;
 pub mod follow;
 pub mod frames;

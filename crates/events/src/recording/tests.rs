@@ -29,7 +29,11 @@ const ID: [u8; 16] = *b"0123456789abcdef";
 
 /// Enough opens for this many blocks and a part of one.
 fn opens(blocks: usize) -> Vec<Vec<u8>> {
-    let mut maker = Maker::default();
+    opens_every(1_000_000, blocks)
+}
+
+fn opens_every(step_ns: u64, blocks: usize) -> Vec<Vec<u8>> {
+    let mut maker = Maker { step_ns, ..Maker::default() };
     let mut batches = Vec::new();
     let mut bytes = 0;
     while bytes < blocks * crate::limits::BLOCK + 1000 {
@@ -340,23 +344,26 @@ fn the_blocks_of_a_stream_are_read_in_a_row() {
 #[test]
 fn streams_end_after_some_bytes_or_some_time() {
     let blocks = 2 * limits::STREAM / limits::BLOCK + 3;
-    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
-    let batches = opens(blocks);
-    batches.iter().for_each(|batch| writer.batch(batch).expect("memory"));
-    let (file, _) = writer.end(&state(10)).expect("memory");
-    let parts =
-        borders(&file).into_iter().filter_map(|at| BlockHeader::read(&file[at..], FileHeader::new(ID, 7).short_id()));
-    let (mut begins, mut streamed, mut began) = (0, limits::STREAM, 0);
-    for block in parts.filter(|block| block.contents == 1) {
-        let is_full = streamed >= limits::STREAM || block.last_ns.saturating_sub(began) >= limits::STREAM_NS;
-        assert_eq!(block.part == 0, is_full);
-        if is_full {
-            (begins, streamed, began) = (begins + 1, 0, block.last_ns);
+    for (step_ns, by_time) in [(1_000_000, false), (20_000_000, true)] {
+        let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
+        let batches = opens_every(step_ns, blocks);
+        batches.iter().for_each(|batch| writer.batch(batch).expect("memory"));
+        let (file, _) = writer.end(&state(10)).expect("memory");
+        let header = |at| BlockHeader::read(&file[at..], FileHeader::new(ID, 7).short_id());
+        let (mut begins, mut streamed, mut began) = (0, limits::STREAM, 0);
+        for block in borders(&file).into_iter().filter_map(header).filter(|block| block.contents == 1) {
+            let late = block.last_ns.saturating_sub(began) > limits::STREAM_NS;
+            let is_full = streamed >= limits::STREAM || late;
+            assert_eq!(block.part == 0, is_full);
+            if is_full {
+                assert!(begins == 0 || late == by_time);
+                (begins, streamed, began) = (begins + 1, 0, block.last_ns);
+            }
+            streamed += block.plain as usize;
         }
-        streamed += block.plain as usize;
+        assert!(begins >= 3);
+        assert!(read(&file[..]).frames == batches.concat());
     }
-    assert!(begins >= 3);
-    assert!(read(&file[..]).frames == batches.concat());
 }
 
 #[test]
