@@ -2,10 +2,10 @@
 //! with its last descriptor, or with its place; and with a program that is unloaded then, or that another descriptor keeps.
 
 use crate::attachments::{set_option, udp_socket};
-use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, load};
+use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_id, load};
 use crate::bpf_inventory::{
-    BPF_MAP_CREATE, BPF_OBJ_PIN, CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, SOCKET_FILTER, XDP, index_of,
-    load_for, run,
+    BPF_MAP_CREATE, BPF_OBJ_PIN, CGROUP_SKB, FLOW_DISSECTOR, MOV_R0_1, SCHED_CLS, SK_SKB, SOCKET_FILTER, XDP, create,
+    index_of, load_for, run,
 };
 use crate::bpf_ways::{self, End, Made, Places, WAYS, Way, by_attach, expected};
 use crate::sys::{self, c};
@@ -282,6 +282,73 @@ fn a_replaced_program_ends_at_the_call() {
     }
 }
 
+/// A detachment that passes descriptor 0 while that is the first of two programs: tcx takes this for no program, and detaches the
+/// last one. A cgroup and a map of sockets detach the program.
+#[test]
+fn descriptor_0_is_no_program_at_tcx() {
+    const MULTI: u32 = 2;
+    let _alone = alone();
+    let dir = Dir::new();
+    let cgroups = dir.dir("cgroups");
+    let ways = [TcxAttach, CgroupAttach, Sockmap];
+    let acted = trace("bpf", || {
+        sys::own_mounts();
+        sys::mount("cgroup2", &cgroups, "cgroup2", 0);
+        sys::unshare(libc::CLONE_NEWNET);
+        let path = format!("{cgroups}/tt-zero-{}", sys::pid());
+        fs::create_dir(&path).expect("a cgroup");
+        let cgroup: OwnedFd = File::open(&path).expect("a cgroup").into();
+        let map = sys::owned(Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).call(BPF_MAP_CREATE));
+        let mut numbers = Vec::new();
+        for way in ways {
+            let (kind, expected, attach_type, target, flags) = match way {
+                CgroupAttach => (CGROUP_SKB, 1, 1, sys::raw(&cgroup) as u32, MULTI),
+                Sockmap => (SK_SKB, 5, 5, sys::raw(&map) as u32, 0),
+                _ => (SCHED_CLS, 0, 47, index_of("lo"), 0),
+            };
+            let [first, second] =
+                ["tt_first", "tt_second"].map(|name| sys::owned(load_for(kind, expected, name, MOV_R0_1)));
+            let change = |command, fd: u32, flags: u32| {
+                { Attr::new().u32(0, target).u32(4, fd).u32(8, attach_type).u32(12, flags) }.call(command)
+            };
+            let [fd, other] = [&first, &second].map(|program| sys::raw(program) as u32);
+            let mut done = change(BPF_PROG_ATTACH, fd, flags);
+            if way != Sockmap {
+                done = done.min(change(BPF_PROG_ATTACH, other, flags));
+            }
+            sys::dup2(u64::from(fd), 0);
+            done = done.min(change(BPF_PROG_DETACH, 0, 0));
+            std::thread::sleep(Duration::from_secs(1));
+            let (left, at) = if way == TcxAttach { (fd, "tt_first") } else { (other, "tt_second") };
+            let last = if way == Sockmap { 0 } else { change(BPF_PROG_DETACH, left, 0) };
+            assert!(done < 0 || last == 0, "{way:?}: {at} was left: {last}");
+            numbers.extend([id_and_tag(&first)[0], id_and_tag(&second)[0], done]);
+        }
+        std::thread::sleep(KEPT);
+        drop(cgroup);
+        fs::remove_dir(&path).expect("it is empty");
+        numbers
+    });
+    let Some((run, _, numbers)) = acted else { return };
+    for (way, ids) in ways.into_iter().zip(numbers.chunks_exact(3)) {
+        if ids[2] < 0 {
+            not_checked(&format!("{way:?}: error {}", ids[2]));
+            continue;
+        }
+        let is_end = |e: &Value| e["op"] == "detach" && ids[..2].iter().any(|id| e["prog"]["id"] == *id);
+        let mut shown: Vec<_> =
+            run.lines().filter(is_end).map(|e| format!("{} {}", e["prog"]["name"], e["seen_by"])).collect();
+        shown.sort();
+        let expected = match way {
+            // The call does not name the second one.
+            TcxAttach => vec!["\"tt_first\" \"call\"", "\"tt_second\" \"inventory\""],
+            Sockmap => vec!["\"tt_first\" \"call\""],
+            _ => vec!["\"tt_first\" \"call\"", "\"tt_second\" \"call\""],
+        };
+        assert_eq!(shown, expected, "{way:?}");
+    }
+}
+
 #[test]
 fn an_attachment_by_netlink_has_its_process() {
     let _alone = alone();
@@ -404,6 +471,52 @@ fn an_interface_that_is_down_hides_no_xdp_program() {
             let expected: Vec<_> = expected.map(|(op, by)| format!("\"{op}\" \"{by}\" \"tt0\"")).collect();
             assert_eq!(events.iter().map(shown).collect::<Vec<_>>(), expected, "{events:#?}");
             assert!(events.iter().all(|event| event["ppid"] == pid), "{events:#?}");
+        }
+    }
+}
+
+/// An XDP link whose interface is removed, while a descriptor keeps the link.
+#[test]
+fn an_xdp_link_ends_with_its_interface() {
+    let _alone = alone();
+    let held = [0, 20, 1000];
+    let acted = trace("bpf", move || {
+        let mut numbers = Vec::new();
+        for ms in held {
+            let name = format!("tt{}", sys::pid());
+            if run("ip", &["link", "add", &name, "type", "veth"]) != 0 {
+                return vec![];
+            }
+            let index = index_of(&name);
+            let program = sys::owned(load_for(XDP, 37, "tt_removed", MOV_R0));
+            // In generic mode.
+            let link = create(&program, index, 37, |attr| attr.u32(12, 2));
+            if link < 0 {
+                return vec![link];
+            }
+            let link = sys::owned(link);
+            std::thread::sleep(Duration::from_millis(ms));
+            assert_eq!(run("ip", &["link", "del", "dev", &name]), 0);
+            numbers.extend([id_and_tag(&program)[0], link_id(&link), i64::from(index)]);
+            // An inventory reports the end, not the release of the link.
+            std::thread::sleep(KEPT);
+        }
+        numbers
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    if numbers.len() < 2 {
+        return not_checked(&format!("there is no ip(8), no veth, or no link: {numbers:?}"));
+    }
+    for (ms, ids) in held.into_iter().zip(numbers.chunks_exact(3)) {
+        let of = |e: &Value| e["prog"]["id"] == ids[0] && matches!(e["op"].as_str(), Some("attach" | "detach"));
+        let events: Vec<Value> = run.lines().filter(of).collect();
+        let shown: Vec<_> = events.iter().map(|e| format!("{} {}", e["op"], e["seen_by"])).collect();
+        assert_eq!(shown, ["\"attach\" \"call\"", "\"detach\" \"inventory\""], "{ms} ms: {events:#?}");
+        for event in &events {
+            let (place, name) = (&event["attach"], format!("tt{pid}"));
+            let place = ["type", "via", "target", "link_id", "ifindex"].map(|key| place[key].clone());
+            let expected: [Value; 5] = ["xdp".into(), "link".into(), name.into(), ids[1].into(), ids[2].into()];
+            assert_eq!(place, expected, "{ms} ms: {event}");
         }
     }
 }

@@ -71,6 +71,12 @@ const BPF_TCX_EGRESS: u32 = 47;
 const BPF_NETKIT_PRIMARY: u32 = 54;
 const BPF_NETKIT_PEER: u32 = 55;
 
+/// Whether a call can name a program at this place, which is an interface, by its position.
+#[inline(always)]
+const fn by_position(attach_type: u32) -> bool {
+    matches!(attach_type, BPF_TCX_INGRESS | BPF_TCX_EGRESS | BPF_NETKIT_PRIMARY | BPF_NETKIT_PEER)
+}
+
 /// `BPF_F_KPROBE_MULTI_RETURN` and `BPF_F_UPROBE_MULTI_RETURN` (include/uapi/linux/bpf.h).
 const MULTI_RETURN: u32 = 1;
 
@@ -139,10 +145,17 @@ pub(super) unsafe fn descriptors(s: *mut BpfScratch, call: &Call) {
                 cmd::LINK_UPDATE => (attr_fd(attr::link_update::LINK_FD), attr_fd(attr::link_update::NEW_PROG_FD)),
                 cmd::LINK_DETACH => (attr_fd(attr::link_update::LINK_FD), NO_FD),
                 cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => (attr_fd(attr::map_elem::MAP_FD), NO_FD),
-                _ => {
-                    (*record).attach_type = attr_at(s, attr::prog_attach::ATTACH_TYPE);
+                command => {
+                    let attach_type: u32 = attr_at(s, attr::prog_attach::ATTACH_TYPE);
+                    (*record).attach_type = attach_type;
                     (*record).target_fd = attr_at(s, attr::prog_attach::TARGET_FD);
-                    (attr_fd(attr::prog_attach::ATTACH_BPF_FD), attr_fd(attr::prog_attach::TARGET_FD))
+                    let program = match attr_fd(attr::prog_attach::ATTACH_BPF_FD) {
+                        // No program (`bpf_prog_detach`, kernel/bpf/syscall.c): the position decides. At other places,
+                        // 0 is a descriptor.
+                        0 if command == cmd::PROG_DETACH && by_position(attach_type) => NO_FD,
+                        fd => fd,
+                    };
+                    (program, attr_fd(attr::prog_attach::TARGET_FD))
                 }
             },
         };
@@ -245,7 +258,7 @@ unsafe fn attached_to(s: *mut BpfScratch, call: &Call, attach_type: u32) {
             BPF_SK_SKB_STREAM_PARSER | BPF_SK_SKB_STREAM_VERDICT | BPF_SK_MSG_VERDICT | BPF_SK_SKB_VERDICT => {
                 map(s, get(&raw const (*s).found.object2));
             }
-            BPF_TCX_INGRESS | BPF_TCX_EGRESS | BPF_NETKIT_PRIMARY | BPF_NETKIT_PEER => {
+            device if by_position(device) => {
                 (*record).on |= on::DEVICE;
                 (*record).object = fd;
             }
