@@ -45,8 +45,13 @@ const PIECE: usize = 64 << 10;
 const PIECES: usize = 16;
 /// How long its start may take.
 const START: Duration = Duration::from_secs(10);
-/// How long the end of a trace waits for the last inventory while the inspector does nothing. A busy one has until [`SILENT`].
+/// How long the end of a trace waits for the last inventory while the inspector does nothing. A busy one has until [`SILENT`],
+/// where other processes leave it little processor time.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The processor time that it has for the first inventory, if that is also the last one. That of 10,000 programs takes 1 s.
+const FIRST: Duration = Duration::from_secs(4);
+/// The least that it has for a later one: it has twice what the first one took, if that is more.
+const LATER: Duration = Duration::from_secs(2);
 /// How long a process that was killed, or closed its sockets, may take to end.
 const END: Duration = Duration::from_millis(200);
 /// The time without an inventory after which that is reported. A pause between two has at most 10 s.
@@ -96,6 +101,8 @@ pub struct Inspector {
     /// The last time that frames came, and whether a message said that none come any more.
     heard: Instant,
     silent: bool,
+    /// The processor time up to the first inventory.
+    took: Option<Duration>,
     /// Why it reports nothing more.
     missing: Option<String>,
 }
@@ -131,6 +138,7 @@ impl Inspector {
             over: false,
             heard: Instant::now(),
             silent: false,
+            took: None,
             missing: None,
         };
         Ok((inspector, sockets))
@@ -237,7 +245,12 @@ impl Inspector {
                 return;
             }
             match self.frames.read(&self.socket, clock::now_boot(), batch) {
-                Ok(true) => (self.heard, self.silent) = (Instant::now(), false),
+                Ok(true) => {
+                    (self.heard, self.silent) = (Instant::now(), false);
+                    if self.took.is_none() && self.frames.last.from.0 > 0 {
+                        self.took = Some(self.worked());
+                    }
+                }
                 Ok(false) => {
                     let status = self.status();
                     match status {
@@ -267,9 +280,10 @@ impl Inspector {
         }
         self.ask([request::END, 0]);
         let (began, most) = (Instant::now(), batch.len() + AT_ONCE);
-        let (mut worked, mut at_work) = (self.worked(), began);
+        let (before, mut at_work) = (self.worked(), began);
+        let (mut worked, work) = (before, self.took.map_or(FIRST, |took| (2 * took).max(LATER)));
         while !self.over {
-            if at_work.elapsed() > PATIENCE || began.elapsed() > SILENT {
+            if at_work.elapsed() > PATIENCE || worked.saturating_sub(before) > work || began.elapsed() > SILENT {
                 return self.give_up("did not answer at the end, and was killed", batch);
             }
             if batch.len() > most {
@@ -277,8 +291,8 @@ impl Inspector {
             }
             self.wait(PATIENCE / 10);
             self.receive(batch);
-            let before = std::mem::replace(&mut worked, self.worked());
-            if worked > before {
+            let last = std::mem::replace(&mut worked, self.worked());
+            if worked > last {
                 at_work = Instant::now();
             }
         }

@@ -185,7 +185,7 @@ pub(crate) mod request {
     pub(crate) const TRACEME: u64 = 0;
     pub(crate) const SETOPTIONS: u64 = 0x4200;
     pub(super) const CONT: u64 = 7;
-    pub(super) const DETACH: u64 = 17;
+    pub(crate) const DETACH: u64 = 17;
     pub(crate) const SYSCALL: u64 = 24;
     pub(super) const GETREGSET: u64 = 0x4204;
     pub(super) const SETREGSET: u64 = 0x4205;
