@@ -15,6 +15,7 @@
 //! A large trace is divided into files. Each can be read without the others: texts are defined again, and a process is
 //! described again at its first event in the file.
 
+mod hosts;
 mod id;
 mod interned;
 mod proto;
@@ -26,13 +27,13 @@ use crate::event::describe::{self, Field, Value, args, props};
 use crate::event::{EventContext, Tables};
 use crate::limits;
 use crate::text::json::hex;
+use hosts::LOST;
 use interned::{Interned, define, intern};
 use proto::{bytes, message, number, text, varint};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::record::exit::Cost;
 use tracetui_shared::time::BootNanos;
 
 /// `TrackEvent.Type`.
@@ -43,18 +44,6 @@ enum Mark {
     Instant = 3,
     Counter = 4,
 }
-
-/// A track of a host beside those of its processes.
-#[derive(Clone, Copy, Debug)]
-struct HostTrack {
-    name: &'static str,
-    /// `CounterDescriptor.Unit`; `None`: no counter.
-    unit: Option<u64>,
-}
-
-const LOST: HostTrack = HostTrack { name: "lost events", unit: None };
-const CPU: HostTrack = HostTrack { name: "CPU time of ended processes", unit: Some(id::counter::TIME_NS) };
-const MEMORY: HostTrack = HostTrack { name: "peak memory of ended processes", unit: Some(id::counter::SIZE_BYTES) };
 
 /// Opens the file with a number, from 0.
 pub type OpenFile<'w> = Box<dyn FnMut(u32) -> io::Result<Box<dyn Write + 'w>> + 'w>;
@@ -129,8 +118,8 @@ struct Host {
     name: String,
     boot_id: String,
     begun: bool,
-    /// The ids of its tracks that are described, by name.
-    tracks: Vec<(&'static str, u64)>,
+    /// The ids of its own tracks that are described.
+    tracks: Vec<u64>,
     /// The CPU time of its processes that ended in this file.
     cpu: u64,
     texts: Interned,
@@ -362,40 +351,6 @@ impl Writer<'_> {
                 });
             });
         });
-    }
-
-    fn host_track(&mut self, HostTrack { name, unit }: HostTrack) -> u64 {
-        let current = self.file.current;
-        let Some(host) = self.file.hosts.get_mut(current) else { return 1 };
-        if let Some((_, uuid)) = host.tracks.iter().find(|(known, _)| *known == name) {
-            return *uuid;
-        }
-        let uuid = uuid(&host.boot_id, &host.name, 0, host.tracks.len() as u64);
-        host.tracks.push((name, uuid));
-        let name = format!("{name} ({})", host.name);
-        packet(current, self.out, |out| {
-            message(id::packet::TRACK_DESCRIPTOR, out, |track| {
-                number(id::track::UUID, uuid, track);
-                text(id::track::NAME, &name, track);
-                if let Some(unit) = unit {
-                    message(id::track::COUNTER, track, |counter| number(id::counter::UNIT, unit, counter));
-                }
-            });
-        });
-        uuid
-    }
-
-    /// Writes the counters at the exit of a process.
-    fn costs(&mut self, cost: &Cost) {
-        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
-        host.cpu = host.cpu.saturating_add(cost.runtime);
-        for (counter, value) in [(CPU, host.cpu), (MEMORY, cost.max_rss)] {
-            let track = self.host_track(counter);
-            let value = value.min(i64::MAX as u64);
-            self.track_event(track, self.clock.now, Mark::Counter, None, |this| {
-                this.plain(id::event::COUNTER_VALUE, value)
-            });
-        }
     }
 
     /// Describes the track of a process, and begins its slices.
