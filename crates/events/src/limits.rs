@@ -244,7 +244,7 @@ pub const BLOCK: usize = 256 << 10;
 pub const STREAM: usize = 4 << 20;
 
 /// Nanoseconds of frames after which a stream ends too, so that damage costs little of a quiet trace.
-pub const STREAM_NS: u64 = 120_000_000_000;
+pub const STREAM_NS: u64 = 10_000_000_000;
 
 /// Bytes of the window of these streams, as a power of two.
 pub const STREAM_WINDOW: u32 = 22;
