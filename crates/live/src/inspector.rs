@@ -45,8 +45,8 @@ const PIECE: usize = 64 << 10;
 const PIECES: usize = 16;
 /// How long its start may take.
 const START: Duration = Duration::from_secs(10);
-/// How long the end of a trace waits for the last inventory while the inspector does nothing. A busy one has until [`SILENT`],
-/// where other processes leave it little processor time.
+/// How long the end of a trace waits for the last inventory while the inspector does nothing. A busy one has some processor time
+/// ([`FIRST`], [`LATER`]), and [`SILENT`] in all.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The processor time that it has for the first inventory, if that is also the last one. That of 10,000 programs takes 1 s.
 const FIRST: Duration = Duration::from_secs(4);
