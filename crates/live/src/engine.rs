@@ -30,10 +30,10 @@ use zerocopy::FromBytes;
 const SOON: Duration = Duration::from_millis(1);
 
 /// The maximum interval at which the ring is polled. No event is shown later than this.
-const LATE: Duration = Duration::from_millis(8);
+const LATE: Duration = Duration::from_millis(16);
 
 /// The time after the last record for which the ring is polled. Then the next record wakes the reader.
-const POLLED: Duration = Duration::from_millis(15);
+const POLLED: Duration = Duration::from_millis(32);
 
 /// The time after which the counters show every event that was met. Other CPUs see a write within microseconds.
 const VISIBLE: Duration = Duration::from_micros(100);

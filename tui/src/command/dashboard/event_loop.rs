@@ -340,9 +340,9 @@ impl Loop {
         }
         effects.extend(next.into_iter().flat_map(|last| self.take(last)));
         let (mut left, began) = (TAKEN, Instant::now());
-        while left > 0 && began.elapsed() < FRAME {
-            // A batch takes time, so answer a signal first.
-            if signals::asked_to_end() || !self.app.loaded().wants_frames() {
+        while left > 0 && began.elapsed() < FRAME.min(self.apart) {
+            // A batch takes time, so answer a signal or a key first.
+            if signals::asked_to_end() || keys.are_waiting() || !self.app.loaded().wants_frames() {
                 break;
             }
             let Some(batch) = self.trace.waiting() else { break };
