@@ -138,6 +138,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Replay(args)) => command::replay::run(&args).await,
             Some(Command::Cut(args)) => command::cut::run(&args),
             Some(Command::Export(args)) => command::export::run(&args),
+            Some(Command::Files(args)) => command::files::run(&args),
             Some(Command::Diff(args)) => command::diff::run(&args),
             Some(Command::Info(args)) => command::read::info(&args),
             Some(Command::Bpf(args)) => command::bpf::run(&args),

@@ -21,6 +21,7 @@ pub mod mounts;
 pub mod named;
 pub mod own_id;
 pub mod pace;
+pub mod packages;
 pub mod priority;
 pub mod privilege;
 pub mod procfs;

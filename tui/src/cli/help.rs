@@ -185,6 +185,23 @@ No privileges are needed. The file may come from another machine, for example:
 The minimal BTF gives the same offsets; pass it to other commands with --btf.
 Its type ids differ from the kernel's, so probes that need those are not used.";
 
+pub(super) const FILES: &str = concat!(
+    filters!(),
+    "
+
+Examples:
+  tracetui files build.ttr --written
+  tracetui files build.ttr --read --comm cc1 --packages
+  tracetui files build.ttr --read --format cyclonedx > build.cdx.json
+
+USE: r opened for reading, w for writing, x executed. COUNT: successful opens
+and execs. A shared library counts as read. Packages are those that dpkg or
+rpm have installed now.
+
+Exit status: 0 success, 1 failure or damage in a recording, 2 usage error.
+Reading recordings needs no privileges."
+);
+
 pub(super) const BPF: &str = "\
 Lists all programs and links, and attachments without a link: to perf events,
 cgroups, network interfaces of all network namespaces, sockets, and maps of

@@ -72,6 +72,8 @@ pub enum Command {
     Info(Info),
     /// Compare two recorded runs
     Diff(Diff),
+    /// List the files that a recorded run read and wrote, with their packages
+    Files(Files),
     /// List all BPF programs and links, their attach points and holders
     Bpf(BpfArgs),
     /// Check how each probe attaches; if it cannot, show why and the remedy
@@ -322,6 +324,42 @@ pub struct Diff {
     pub memory: ByteSize,
     #[command(flatten)]
     pub filters: FilterArgs,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = help::FILES)]
+pub struct Files {
+    /// The recordings of one machine; - is stdin
+    #[arg(value_name = "FILE", required = true)]
+    pub recordings: Vec<PathBuf>,
+    /// Only files that were opened for reading, or executed
+    #[arg(long)]
+    pub read: bool,
+    /// Only files that were opened for writing; with --read, both
+    #[arg(long)]
+    pub written: bool,
+    /// List the packages instead, with the number of their files
+    #[arg(long)]
+    pub packages: bool,
+    /// The file system that has the packages [default: /]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Output format: text, json (one object per line) or cyclonedx (a bill of materials)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    pub format: FilesFormat,
+    #[command(flatten)]
+    pub filters: FilterArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
+pub enum FilesFormat {
+    /// A table.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+    /// A CycloneDX document.
+    Cyclonedx,
 }
 
 /// Whether a path stands for stdin or stdout.

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod expect;
 mod explain;
 pub mod export;
+pub mod files;
 mod find;
 mod history;
 pub mod keys;

@@ -1,0 +1,324 @@
+//! `tracetui files`: the files that a recorded run used, and the packages that they belong to.
+
+use super::say::{charset, say};
+use super::signals::{self, INTERRUPTED, Second, Signals};
+use crate::cli::{self, FilesFormat};
+use anyhow::{Context, Result, bail};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use tracetui_events::budget::Budget;
+use tracetui_events::event::names::{O_ACCMODE, O_DIRECTORY, O_PATH, O_TRUNC};
+use tracetui_events::event::open::File;
+use tracetui_events::event::{Body, EventContext};
+use tracetui_events::filter::FilterOptions;
+use tracetui_events::limits;
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::playback::{AtEnd, Playback, Step};
+use tracetui_events::text::{counted, escaped, grouped, json, right, width};
+use tracetui_host::machine::Uname;
+use tracetui_host::packages::{self, Packages};
+use tracetui_shared::id::NsInum;
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::CREATED;
+
+/// Lists the files of a recording.
+pub fn run(args: &cli::Files) -> Result<ExitCode> {
+    let mut filters = FilterOptions::from(&args.filters);
+    if filters.kind.is_empty() {
+        filters.kind = vec!["exec:ok,open:ok".into()];
+    }
+    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
+    let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
+    let mut used = Used::default();
+    let take = |used: &mut Used, context: &EventContext<'_>| match used.take(context) {
+        true => Disposition::Delivered,
+        false => Disposition::Filtered,
+    };
+    while playback.step(&mut |played| take(&mut used, played.context))? == Step::More {
+        if signals::asked_to_end() {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        if used.bytes > limits::MEMORY_DEFAULT {
+            bail!("too many files to list; select fewer: --comm GLOB, --tree PID or --filter 'path=/DIR/**'");
+        }
+    }
+    let hosts: Vec<_> = playback.recordings().iter().map(|recording| recording.start().host()).collect();
+    if let [first, rest @ ..] = &hosts[..]
+        && rest.iter().any(|host| host.boot_id != first.boot_id)
+    {
+        bail!("the recordings are of different machines or boots: list the files of each");
+    }
+    let is_here = hosts.iter().all(|host| host.name == Uname::read().node);
+    let listed = used.listed(args)?;
+    if !is_here && args.root.is_none() && !listed.packages.manager.is_empty() {
+        say(
+            "the packages are those of this machine, which did not make the recording; --root DIR names another file system",
+        );
+    }
+    let others = listed.others;
+    if others > 0 && !listed.packages.manager.is_empty() {
+        let files = counted(others, ["file", "files"]);
+        say(format_args!(
+            "{files} of other mount namespaces without packages: select one by --filter mnt_ns=N, and --root DIR"
+        ));
+    }
+    io::stdout().write_all(&match args.format {
+        FilesFormat::Text => listed.text(args.packages),
+        FilesFormat::Json => listed.json(args.packages),
+        FilesFormat::Cyclonedx => listed.cyclonedx(args.packages),
+    })?;
+    playback.remarks().iter().for_each(say);
+    if !playback.ended_early() && !playback.goes_on() {
+        say(playback.account().line());
+    }
+    Ok(if playback.damaged() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How a file was used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    read: bool,
+    written: bool,
+    executed: bool,
+    created: bool,
+    /// Successful opens and execs.
+    count: u64,
+}
+
+/// The files that were used, by mount namespace and path.
+#[derive(Debug, Default)]
+struct Used {
+    files: BTreeMap<(NsInum, Box<[u8]>), Use>,
+    bytes: u64,
+    path: Vec<u8>,
+}
+
+impl Used {
+    /// Notes the file of an event. Returns whether the event has one.
+    fn take(&mut self, context: &EventContext<'_>) -> bool {
+        let event = context.event;
+        let used = match &event.body {
+            Body::Exec(exec) if exec.record.ret == 0 => Use { executed: true, ..Use::default() },
+            Body::Open(open) if open.record.ret >= 0 && open.flags() & O_DIRECTORY == 0 => {
+                let flags = open.flags();
+                let (read, written) = match flags & O_ACCMODE {
+                    _ if flags & O_PATH != 0 => (false, false),
+                    0 => (true, flags & O_TRUNC != 0),
+                    1 => (false, true),
+                    _ => (true, true),
+                };
+                Use { read, written, created: open.record.how_marks & CREATED != 0, ..Use::default() }
+            }
+            _ => return false,
+        };
+        // A file outside the directory tree, such as a memfd, has no path.
+        let Some(File::Opened(names)) = event.body.file() else { return false };
+        if names.marks & mark::PSEUDO != 0 {
+            return false;
+        }
+        self.path.clear();
+        names.write(&mut self.path);
+        let key = (event.header.mnt_ns, self.path.as_slice().into());
+        let known = self.files.entry(key).or_insert_with(|| {
+            // The place in the tree, beside the path.
+            self.bytes += self.path.len() as u64 + 64;
+            Use::default()
+        });
+        known.read |= used.read;
+        known.written |= used.written;
+        known.executed |= used.executed;
+        known.created |= used.created;
+        known.count += 1;
+        true
+    }
+
+    /// The selected files, with their packages.
+    fn listed(&self, args: &cli::Files) -> Result<Listed<'_>> {
+        let mut uses = FxHashMap::<NsInum, u64>::default();
+        self.files.iter().for_each(|((mnt_ns, _), used)| *uses.entry(*mnt_ns).or_default() += used.count);
+        // Names in another namespace may be those of other files.
+        let main =
+            uses.into_iter().max_by_key(|(mnt_ns, uses)| (*uses, mnt_ns.0)).map_or(NsInum(0), |(mnt_ns, _)| mnt_ns);
+        let selected = |used: &Use| match (args.read, args.written) {
+            (false, false) => true,
+            (read, written) => read && (used.read || used.executed) || written && used.written,
+        };
+        let files: Vec<_> = self.files.iter().filter(|(_, used)| selected(used)).collect();
+        let wanted = files.iter().filter(|((mnt_ns, _), _)| *mnt_ns == main).map(|((_, path), _)| &path[..]);
+        let root = args.root.as_deref().unwrap_or("/".as_ref());
+        let packages = packages::of(root, &wanted.collect::<Vec<_>>())
+            .with_context(|| format!("cannot read the packages of {}", root.display()))?;
+        let others = files.iter().filter(|((mnt_ns, _), _)| *mnt_ns != main).count() as u64;
+        let files = files.into_iter().map(|((mnt_ns, path), used)| Listing {
+            path,
+            used: *used,
+            mnt_ns: *mnt_ns,
+            package: packages.owners.get(&path[..]).copied().filter(|_| *mnt_ns == main),
+        });
+        Ok(Listed { files: files.collect(), packages, others })
+    }
+}
+
+/// A file of the list.
+#[derive(Debug)]
+struct Listing<'a> {
+    path: &'a [u8],
+    used: Use,
+    mnt_ns: NsInum,
+    /// The number of its package.
+    package: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Listed<'a> {
+    files: Vec<Listing<'a>>,
+    packages: Packages,
+    /// How many of the files are in other mount namespaces than most.
+    others: u64,
+}
+
+/// What is counted of the files of a package.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    files: u64,
+    read: u64,
+    written: u64,
+}
+
+impl Listed<'_> {
+    /// The packages by name, and the files without one first.
+    fn sums(&self) -> Vec<(Option<usize>, Sum)> {
+        let mut sums = BTreeMap::<_, Sum>::new();
+        for file in &self.files {
+            let package = file.package.and_then(|number| self.packages.packages.get(number));
+            let sum = sums.entry((package, file.package)).or_default();
+            sum.files += 1;
+            sum.read += u64::from(file.used.read || file.used.executed);
+            sum.written += u64::from(file.used.written);
+        }
+        sums.into_iter().map(|((_, number), sum)| (number, sum)).collect()
+    }
+
+    fn package(&self, number: Option<usize>) -> String {
+        let package = number.and_then(|number| self.packages.packages.get(number));
+        package.map_or_else(|| "-".to_owned(), |package| format!("{} {}", package.name, package.version))
+    }
+
+    fn text(&self, packages: bool) -> Vec<u8> {
+        let names: Vec<String> = match packages {
+            true => self.sums().iter().map(|(number, _)| self.package(*number)).collect(),
+            false => self.files.iter().map(|file| self.package(file.package)).collect(),
+        };
+        let cells = names.iter().map(|name| width(name)).max().unwrap_or(0).max("PACKAGE".len());
+        let pad = |name: &str| format!("{name}{}", " ".repeat(cells - width(name)));
+        let mut out = String::new();
+        if packages {
+            out += &format!("{} {:>8} {:>8} {:>8}\n", pad("PACKAGE"), "FILES", "READ", "WRITTEN");
+            for (name, (_, sum)) in names.iter().zip(self.sums()) {
+                let [files, read, written] =
+                    [sum.files, sum.read, sum.written].map(|count| right(&grouped(count), 8, charset()));
+                out += &format!("{} {files} {read} {written}\n", pad(name));
+            }
+            return out.into_bytes();
+        }
+        out += &format!("USE {:>8} {} FILE\n", "COUNT", pad("PACKAGE"));
+        for (name, file) in names.iter().zip(&self.files) {
+            let letter = |is: bool, letter| if is { letter } else { '-' };
+            let Use { read, written, executed, created, count } = file.used;
+            let path = escaped(file.path, charset().mode());
+            let note = if created { "  (created)" } else { "" };
+            let [r, w, x] = [letter(read, 'r'), letter(written, 'w'), letter(executed, 'x')];
+            out += &format!("{r}{w}{x} {:>8} {} {path}{note}\n", grouped(count), pad(name));
+        }
+        out.into_bytes()
+    }
+
+    /// The fields of a package, or `null`.
+    fn package_json(&self, number: Option<usize>) -> String {
+        let package = number.and_then(|number| self.packages.packages.get(number));
+        package.map_or_else(
+            || "null".to_owned(),
+            |package| {
+                let url = json::ascii(&self.packages.url(package));
+                let [name, version, arch] =
+                    [&package.name, &package.version, &package.arch].map(|text| json::ascii(text));
+                format!("{{\"name\":{name},\"version\":{version},\"arch\":{arch},\"purl\":{url}}}")
+            },
+        )
+    }
+
+    /// An object in each line.
+    fn json(&self, packages: bool) -> Vec<u8> {
+        let lines: Vec<String> = match packages {
+            true => {
+                let line = |(number, Sum { files, read, written }): (Option<usize>, Sum)| {
+                    let package = self.package_json(number);
+                    format!("{{\"package\":{package},\"files\":{files},\"read\":{read},\"written\":{written}}}\n")
+                };
+                self.sums().into_iter().map(line).collect()
+            }
+            false => {
+                let line = |file: &Listing<'_>| {
+                    let Use { read, written, executed, created, count } = file.used;
+                    format!(
+                        "{{\"path\":{},{}\"read\":{read},\"written\":{written},\"executed\":{executed},\"created\":{created},\
+                         \"count\":{count},\"mnt_ns\":{},\"package\":{}}}\n",
+                        json::ascii(&String::from_utf8_lossy(file.path)),
+                        path_hex(file.path),
+                        file.mnt_ns.0,
+                        self.package_json(file.package),
+                    )
+                };
+                self.files.iter().map(line).collect()
+            }
+        };
+        lines.concat().into_bytes()
+    }
+
+    /// [CycloneDX](https://cyclonedx.org/docs/1.5/json/): the packages, and the files without one that were read
+    /// and not created, but for those below `/dev`, `/proc` and `/sys`.
+    fn cyclonedx(&self, packages: bool) -> Vec<u8> {
+        let count = |name: &str, count: u64| format!("{{\"name\":\"tracetui:{name}\",\"value\":\"{count}\"}}");
+        let mut components = Vec::new();
+        for (number, sum) in self.sums() {
+            let Some(package) = number.and_then(|number| self.packages.packages.get(number)) else { continue };
+            let url = json::ascii(&self.packages.url(package));
+            let properties =
+                [count("files", sum.files), count("read", sum.read), count("written", sum.written)].join(",");
+            components.push(format!(
+                "{{\"type\":\"library\",\"bom-ref\":{url},\"name\":{},\"version\":{},\"purl\":{url},\"properties\":[{properties}]}}",
+                json::ascii(&package.name),
+                json::ascii(&package.version),
+            ));
+        }
+        let is_virtual = |path: &[u8]| [&b"/dev/"[..], b"/proc/", b"/sys/"].iter().any(|dir| path.starts_with(dir));
+        let unowned = |file: &&Listing<'_>| {
+            let Use { read, executed, created, .. } = file.used;
+            file.package.is_none() && (read || executed) && !created && !is_virtual(file.path)
+        };
+        let unowned = self.files.iter().filter(|_| !packages).filter(unowned);
+        components.extend(unowned.map(|file| {
+            let path = json::ascii(&String::from_utf8_lossy(file.path));
+            let reference = json::ascii(&format!("{}:{}", file.mnt_ns.0, String::from_utf8_lossy(file.path)));
+            format!("{{\"type\":\"file\",\"bom-ref\":{reference},\"name\":{path}}}")
+        }));
+        let tool =
+            format!("{{\"type\":\"application\",\"name\":\"tracetui\",\"version\":\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        let components = components.join(",\n");
+        format!(
+            "{{\"bomFormat\":\"CycloneDX\",\"specVersion\":\"1.5\",\"version\":1,\"metadata\":{{\"tools\":{{\"components\":[{tool}]}}}},\
+             \"components\":[\n{components}\n]}}\n"
+        )
+        .into_bytes()
+    }
+}
+
+/// The bytes of a path that is not UTF-8, as a field of its own.
+fn path_hex(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(_) => String::new(),
+        Err(_) => format!("\"path_hex\":\"{}\",", path.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    }
+}

@@ -1,0 +1,93 @@
+//! `tracetui files` with the recording of a failed build, and the package database of a file system that is made for it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
+
+struct Root(PathBuf);
+
+impl Root {
+    /// A file system in which gcc's compiler belongs to a package.
+    fn new(name: &str) -> Root {
+        let root = std::env::temp_dir().join(format!("tracetui-{name}-{}", std::process::id()));
+        let dpkg = root.join("var/lib/dpkg");
+        fs::create_dir_all(dpkg.join("info")).expect("a directory");
+        fs::create_dir_all(root.join("etc")).expect("a directory");
+        fs::write(root.join("etc/os-release"), "ID=debian\n").expect("written");
+        let status = "Package: cpp\nStatus: install ok installed\nArchitecture: amd64\nVersion: 4:1-2\n";
+        fs::write(dpkg.join("status"), status).expect("written");
+        fs::write(dpkg.join("info/cpp.list"), Root::cc1() + "\n").expect("written");
+        Root(root)
+    }
+
+    /// The path of cc1 in the recording.
+    fn cc1() -> String {
+        let lines = printed(&["print", RECORDING, "--kind", "exec:ok", "--format", "json"]);
+        let execs = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let mut exes = execs.filter_map(|exec| Some(exec.get("exe")?.as_str()?.to_owned()));
+        exes.find(|exe| exe.ends_with("/cc1")).expect("it runs")
+    }
+
+    fn files(&self, args: &[&str]) -> String {
+        printed(&[&["files", RECORDING, "--root", self.0.to_str().expect("UTF-8")], args].concat())
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn printed(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_tracetui")).args(args).output().expect("it runs");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn the_files_of_a_run_have_their_packages() {
+    let root = Root::new("files");
+    let cc1 = Root::cc1();
+    let lines = root.files(&["--format", "json"]);
+    let files: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |path: &str| files.iter().find(|file| file["path"] == path).expect("used");
+    let package = serde_json::json!({
+        "name": "cpp", "version": "4:1-2", "arch": "amd64", "purl": "pkg:deb/debian/cpp@4%3A1-2?arch=amd64"
+    });
+    assert_eq!((&of(&cc1)["executed"], &of(&cc1)["package"]), (&true.into(), &package));
+    assert!(files.iter().filter(|file| file["path"] != cc1.as_str()).all(|file| file["package"].is_null()));
+    // Each successful open and exec of a file with a name is counted once.
+    let events = printed(&["print", RECORDING, "--kind", "exec:ok,open:ok", "--format", "json"]);
+    let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let is_file = |event: &serde_json::Value| {
+        let directory = event["flags"].as_str().is_some_and(|flags| flags.contains("O_DIRECTORY"));
+        event.get("kind").is_some() && !directory
+    };
+    let count: u64 = files.iter().filter_map(|file| file["count"].as_u64()).sum();
+    assert_eq!(count, events.filter(is_file).count() as u64);
+
+    let written = root.files(&["--written"]);
+    assert!(written.lines().count() > 1 && written.lines().skip(1).all(|line| line.as_bytes()[1] == b'w'), "{written}");
+    let packages = root.files(&["--packages"]);
+    let packages: Vec<Vec<&str>> = packages.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(packages[0], ["PACKAGE", "FILES", "READ", "WRITTEN"]);
+    assert_eq!(packages.last().expect("a package")[..], ["cpp", "4:1-2", "1", "1", "0"]);
+}
+
+#[test]
+fn a_bill_of_materials_has_what_was_read_and_not_created() {
+    let root = Root::new("bill");
+    let bill: serde_json::Value = serde_json::from_str(&root.files(&["--format", "cyclonedx"])).expect("JSON");
+    let components = bill["components"].as_array().expect("a list");
+    let refs: std::collections::HashSet<_> =
+        components.iter().map(|one| one["bom-ref"].as_str().expect("text")).collect();
+    assert_eq!((&bill["bomFormat"], refs.len()), (&"CycloneDX".into(), components.len()));
+    assert_eq!(components[0]["purl"], "pkg:deb/debian/cpp@4%3A1-2?arch=amd64");
+    let files = root.files(&["--format", "json"]);
+    let files = files.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let created = files.filter(|file| file["created"] == true).map(|file| file["path"].clone()).collect::<Vec<_>>();
+    assert!(!created.is_empty() && components.iter().all(|one| !created.contains(&one["name"])));
+}
