@@ -43,15 +43,8 @@ const AT_ONCE: usize = 64 << 20;
 /// The bytes that are received at once, and how often in a row.
 const PIECE: usize = 64 << 10;
 const PIECES: usize = 16;
-/// How long its start may take.
-const START: Duration = Duration::from_secs(10);
-/// How long the end of a trace waits for the last inventory while the inspector does nothing. A busy one has some processor time
-/// ([`FIRST`], [`LATER`]), and [`SILENT`] in all.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The processor time that it has for the first inventory, if that is also the last one. That of 10,000 programs takes 1 s.
-const FIRST: Duration = Duration::from_secs(4);
-/// The least that it has for a later one: it has twice what the first one took, if that is more.
-const LATER: Duration = Duration::from_secs(2);
+/// How long its start may take, and how long the end of a trace waits for the last inventory.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a process that was killed, or closed its sockets, may take to end.
 const END: Duration = Duration::from_millis(200);
 /// The time without an inventory after which that is reported. A pause between two has at most 10 s.
@@ -101,8 +94,6 @@ pub struct Inspector {
     /// The last time that frames came, and whether a message said that none come any more.
     heard: Instant,
     silent: bool,
-    /// The processor time up to the first inventory.
-    took: Option<Duration>,
     /// Why it reports nothing more.
     missing: Option<String>,
 }
@@ -128,7 +119,11 @@ impl Inspector {
             .stderr(Stdio::null())
             .spawn()?;
         socket.set_nonblocking(true)?;
-        let inspector = Inspector {
+        Ok((Inspector::of(child, socket), sockets))
+    }
+
+    fn of(child: Child, socket: UnixStream) -> Inspector {
+        Inspector {
             child,
             socket,
             frames: Received::default(),
@@ -138,10 +133,8 @@ impl Inspector {
             over: false,
             heard: Instant::now(),
             silent: false,
-            took: None,
             missing: None,
-        };
-        Ok((inspector, sockets))
+        }
     }
 
     /// Waits until the process runs.
@@ -182,7 +175,7 @@ impl Inspector {
 
     /// Waits for an answer at the start.
     fn answer(&self, mut bytes: &mut [u8]) -> io::Result<()> {
-        let end = Instant::now() + START;
+        let end = Instant::now() + PATIENCE;
         while !bytes.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             self.wait(left);
@@ -191,7 +184,7 @@ impl Inspector {
                 Ok(read) => bytes = bytes.split_at_mut(read).1,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if left.is_zero() => {
-                    return Err(io::Error::other(format!("no answer for {} s", START.as_secs())));
+                    return Err(io::Error::other(format!("no answer for {} s", PATIENCE.as_secs())));
                 }
                 Err(_) => {}
             }
@@ -245,12 +238,7 @@ impl Inspector {
                 return;
             }
             match self.frames.read(&self.socket, clock::now_boot(), batch) {
-                Ok(true) => {
-                    (self.heard, self.silent) = (Instant::now(), false);
-                    if self.took.is_none() && self.frames.last.from.0 > 0 {
-                        self.took = Some(self.worked());
-                    }
-                }
+                Ok(true) => (self.heard, self.silent) = (Instant::now(), false),
                 Ok(false) => {
                     let status = self.status();
                     match status {
@@ -279,33 +267,19 @@ impl Inspector {
             return self.miss(&why, batch);
         }
         self.ask([request::END, 0]);
-        let (began, most) = (Instant::now(), batch.len() + AT_ONCE);
-        let (before, mut at_work) = (self.worked(), began);
-        let (mut worked, work) = (before, self.took.map_or(FIRST, |took| (2 * took).max(LATER)));
+        let (end, most) = (Instant::now() + PATIENCE, batch.len() + AT_ONCE);
         while !self.over {
-            if at_work.elapsed() > PATIENCE || worked.saturating_sub(before) > work || began.elapsed() > SILENT {
-                return self.give_up("did not answer at the end, and was killed", batch);
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let why = format!("did not answer for {} s at the end, and was killed", PATIENCE.as_secs());
+                return self.give_up(&why, batch);
             }
             if batch.len() > most {
                 return self.give_up("sent too much at the end, and was killed", batch);
             }
-            self.wait(PATIENCE / 10);
+            self.wait(left);
             self.receive(batch);
-            let last = std::mem::replace(&mut worked, self.worked());
-            if worked > last {
-                at_work = Instant::now();
-            }
         }
-    }
-
-    /// The processor time of the process so far.
-    fn worked(&self) -> Duration {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // `CPUCLOCK_SCHED`; clock_getcpuclockid(3) would look whether the process exists.
-        let clock = (!self.child.id()).cast_signed() << 3 | 2;
-        // SAFETY: `time` is live and writable. After an error, it is zero.
-        unsafe { libc::clock_gettime(clock, &raw mut time) };
-        Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
     }
 
     /// Waits for frames.
@@ -535,6 +509,28 @@ mod tests {
             let mut bytes = bytes.clone();
             bytes[..4].copy_from_slice(&len.to_ne_bytes());
             assert_eq!(add(&bytes), (Err(format!("sent a frame of {len} bytes")), 0));
+        }
+    }
+
+    #[test]
+    fn silence_is_reported_once() {
+        let (socket, its_socket) = UnixStream::pair().expect("sockets");
+        socket.set_nonblocking(true).expect("a socket");
+        let child = Command::new("sleep").arg("60").spawn().expect("it starts");
+        let mut inspector = Inspector::of(child, socket);
+        let reports = |inspector: &mut Inspector| {
+            let mut batch = Batch::default();
+            inspector.check(&mut batch);
+            batch.frames().count()
+        };
+        assert_eq!(reports(&mut inspector), 0);
+        for _ in 0..2 {
+            inspector.heard = Instant::now().checked_sub(SILENT + END).expect("the machine runs for longer");
+            assert_eq!([(); 2].map(|()| reports(&mut inspector)), [1, 0]);
+            // It continues.
+            (&its_socket).write_all(&frames(&[HostFrame::BpfInventory(BpfInventory::default())])).expect("a socket");
+            inspector.receive(&mut Batch::default());
+            assert!(!inspector.silent);
         }
     }
 

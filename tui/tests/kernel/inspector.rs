@@ -1,19 +1,17 @@
 //! The inspector: a process of its own, whose end or halt the trace survives and reports.
 
 use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, link_id, load, raw_tracepoint_open};
-use crate::confine::{ptrace, read_registers, request};
 use crate::sys;
-use crate::traced::{Dir, Run, Traced, alone, emulated, not_checked};
+use crate::traced::{Dir, Run, Traced, alone, emulated};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the end of a trace may take, whatever the inspector does.
+/// How long the end of a trace may take, whatever the inspector does: it is killed after 10 s.
 fn end() -> Duration {
-    Duration::from_secs(if emulated() { 20 } else { 5 })
+    Duration::from_secs(if emulated() { 30 } else { 15 })
 }
 
 fn line(pid: i32, name: &str) -> Option<String> {
@@ -88,54 +86,8 @@ fn a_stopped_inspector_does_not_hold_up_the_end() {
     let _alone = alone();
     let Some((traced, inspector)) = start() else { return };
     sys::kill(inspector, libc::SIGSTOP);
-    check_said(&end_after_an_open(traced), "the inspector did not answer at the end, and was killed");
+    check_said(&end_after_an_open(traced), "the inspector did not answer for 10 s at the end, and was killed");
     assert!(waits_for(|| line(inspector, "Name:").is_none()));
-}
-
-/// Lets a thread that waits in a system call jump to the same place again and again, when the call has ended.
-fn spin(tid: i32) {
-    let (jump, rip) = (0xfeebu64, 16);
-    assert_eq!(ptrace(request::SEIZE, tid, 0, 0), 0);
-    assert_eq!(ptrace(request::INTERRUPT, tid, 0, 0), 0);
-    let mut status = 0;
-    // SAFETY: `status` is live and writable.
-    assert_eq!(unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) }, tid);
-    let at = read_registers(tid)[rip];
-    let memory = fs::File::options().write(true).open(format!("/proc/{tid}/mem")).expect("root may");
-    memory.write_all_at(&jump.to_le_bytes()[..2], at).expect("root may");
-    ptrace(request::DETACH, tid, 0, 0);
-}
-
-#[test]
-fn a_spinning_inspector_does_not_hold_up_the_end() {
-    let _alone = alone();
-    if cfg!(not(target_arch = "x86_64")) {
-        return not_checked("the test knows the registers of x86-64 only");
-    }
-    let Some((traced, inspector)) = start() else { return };
-    spin(inspector);
-    let began = Instant::now();
-    let run = traced.stop();
-    // Before the limit for one that gets next to no processor time, also on a busy machine.
-    assert!(began.elapsed() < Duration::from_secs(35), "{:?}", began.elapsed());
-    check_said(&run, "the inspector did not answer at the end, and was killed");
-    assert!(waits_for(|| line(inspector, "Name:").is_none()));
-}
-
-#[test]
-fn a_silent_inspector_is_reported_and_the_trace_continues() {
-    let _alone = alone();
-    let Some((traced, inspector)) = start() else { return };
-    sys::kill(inspector, libc::SIGSTOP);
-    // As long as it may be silent, and a second.
-    std::thread::sleep(Duration::from_secs(42));
-    let reader = Dir::new();
-    let path = reader.at("missing");
-    sys::open_path(&path);
-    let output = traced.output().to_path_buf();
-    assert!(waits_for(|| fs::read_to_string(&output).is_ok_and(|lines| lines.contains(&path))), "it continues");
-    sys::kill(inspector, libc::SIGCONT);
-    check_said(&end_after_an_open(traced), "the inspector has not answered for 40 s");
 }
 
 /// It continues where it was.
