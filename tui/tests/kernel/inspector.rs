@@ -58,7 +58,7 @@ fn check_said(run: &Run, why: &str) {
     assert!(said.len() == 1 && said[0].ends_with(why), "{:?}", run.stderr);
 }
 
-fn waits_for(what: impl Fn() -> bool) -> bool {
+fn waits_for(mut what: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !what() {
         if began.elapsed() > PATIENCE {
@@ -121,7 +121,7 @@ fn limit_descriptors(pid: i32, most: u64) {
 #[test]
 fn an_inspector_without_descriptors_ends_no_attachment() {
     let _alone = alone();
-    let Some((traced, inspector)) = start() else { return };
+    let Some((mut traced, inspector)) = start() else { return };
     let link = || {
         let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unread", &[MOV_R0, EXIT]));
         sys::owned(raw_tracepoint_open(&program, "sched_process_exit"))
@@ -131,7 +131,8 @@ fn an_inspector_without_descriptors_ends_no_attachment() {
     std::thread::sleep(Duration::from_secs(2));
     limit_descriptors(inspector, 8);
     let second = link();
-    std::thread::sleep(Duration::from_secs(2));
+    assert!(waits_for(|| traced.says("BPF inventory incomplete: links: ")));
+    std::thread::sleep(Duration::from_secs(1));
     limit_descriptors(inspector, 4096);
     let ids = [&first, &second].map(link_id);
     let counts = |lines: &[u8]| {
@@ -141,11 +142,8 @@ fn an_inspector_without_descriptors_ends_no_attachment() {
     };
     assert_eq!(counts(&fs::read(traced.output()).expect("the output")), [2, 0], "both are held");
     drop((first, second));
-    std::thread::sleep(Duration::from_secs(2));
-    let run = traced.stop();
-    run.check();
-    assert_eq!(counts(&run.raw), [2, 2]);
-    assert!(run.stderr.iter().any(|line| line.starts_with("BPF inventory incomplete: links: ")), "{:?}", run.stderr);
+    assert!(waits_for(|| counts(&fs::read(traced.output()).expect("the output")) == [2, 2]), "both have ended");
+    traced.stop().check();
 }
 
 #[test]
