@@ -1,8 +1,13 @@
 //! Names that can break a terminal, a parser or a probe. They are complete in JSON and escaped in text.
 
+use crate::bpf::{MOV_R0, id_and_tag};
+use crate::bpf_inventory::{XDP, load_for};
 use crate::fuse;
+use crate::recording::read;
+use crate::stream::wait_for;
 use crate::sys::{self, Actor, Pages, c, page};
-use crate::traced::{Dir, Traced, alone, n, not_checked};
+use crate::tcp::net;
+use crate::traced::{Dir, Traced, alone, may_trace, n, not_checked};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
@@ -134,11 +139,18 @@ fn text_output_is_free_of_control_bidi_and_zero_width_characters() {
     sys::set_comm(b"kernel");
     assert_eq!(actor.run(), [-i64::from(libc::ENOENT)]);
     let run = traced.stop();
-    let text = std::str::from_utf8(&run.raw).expect("UTF-8");
-    let harmless = |ch: char| ch == '\n' || !(ch.is_control() || invisible(ch));
-    assert_eq!(text.chars().find(|ch| !harmless(*ch)), None, "harmless");
+    let text = harmless(&run.raw);
     let lines = text.lines().filter(|line| line.contains(&dir.at(""))).count();
     assert_eq!(lines, opened.len(), "one line an open, whatever its name holds");
+}
+
+/// The output of a text format, which must not act on a terminal.
+#[track_caller]
+fn harmless(output: &[u8]) -> &str {
+    let text = std::str::from_utf8(output).expect("UTF-8");
+    let acts = |ch: &char| *ch != '\n' && (ch.is_control() || invisible(*ch));
+    assert_eq!(text.chars().find(acts), None, "{text:?}");
+    text
 }
 
 /// Characters that are invisible or change the direction of text.
@@ -352,4 +364,80 @@ fn a_process_whose_memory_does_not_answer_delays_no_other() {
     assert_eq!(run.status.code(), Some(0), "{}", run.stderr.join("\n"));
     assert!(run.stderr.iter().any(|line| line.contains("timed out")), "{}", run.stderr.join("\n"));
     assert_eq!(run.lines().map(|event| event["ppid"].clone()).collect::<Vec<_>>(), [later.pid]);
+}
+
+/// Names of interfaces: at most 15 bytes, without `/`, `:` and white space.
+const INTERFACES: [&[u8]; 6] = [
+    b"\x1b[2J\x1b[1;1H",
+    b"\x1b]0;title\x07",
+    "\u{9b}31m\u{85}C1".as_bytes(),
+    "\u{202e}gnp\u{2069}\u{200b}".as_bytes(),
+    b"\xff\x9b\"q'`\\$<>",
+    b"15_bytes\x1b[31m\xc3\xa9",
+];
+
+#[test]
+fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    sys::unshare(libc::CLONE_NEWNET);
+    let dir = Dir::new();
+    let file = dir.at("recording");
+    let Some(traced) = Traced::start(&["--kind", "bpf", "-w", &file]) else { return };
+    let mut ids = vec![];
+    for (nth, name) in INTERFACES.iter().enumerate() {
+        let program = load_for(XDP, 0, "tt_named", MOV_R0);
+        if program < 0 {
+            return not_checked(&format!("this kernel refuses an XDP program: error {program}"));
+        }
+        let program = sys::owned(program);
+        let id = id_and_tag(&program)[0];
+        assert_eq!([net::rename(1, name), net::set_xdp(1, sys::raw(&program))], [0, 0]);
+        wait_for("attach", &[id], traced.output());
+        let other = other_than(nth);
+        assert_eq!(net::rename(1, other), 0);
+        let report = |format| read(&["bpf", "--format", format]).stdout;
+        if nth % 2 == 0 {
+            let report: Value = serde_json::from_str(json(&report("json"))).expect("JSON");
+            let programs = report["programs"].as_array().expect("a list");
+            let listed = programs.iter().find(|program| program["id"] == id).expect("listed");
+            check_text(&listed["attached"][0], "target", other);
+        } else {
+            harmless(&report("text"));
+        }
+        assert_eq!(net::set_xdp(1, -1), 0);
+        wait_for("detach", &[id], traced.output());
+        ids.push(id);
+    }
+    let run = traced.stop();
+    run.check();
+    json(&run.raw);
+    harmless(run.stderr.join("\n").as_bytes());
+    for (nth, id) in ids.into_iter().enumerate() {
+        let of = |op| run.lines().find(|event| event["op"] == op && event["prog"]["id"] == id).expect("an event");
+        check_text(&of("attach")["attach"], "target", INTERFACES[nth]);
+        // The name at the last inventory.
+        let detached = of("detach")["attach"]["target"].clone();
+        let names = [INTERFACES[nth], other_than(nth)].map(String::from_utf8_lossy);
+        assert!(names.iter().any(|name| detached == name.as_ref()), "{names:?} {detached}");
+    }
+    json(&read(&["print", &file, "--format", "json"]).stdout);
+    harmless(&read(&["print", &file]).stdout);
+    let csv = read(&["print", &file, "--format", "csv"]).stdout;
+    harmless(String::from_utf8(csv).expect("UTF-8").replace("\r\n", "\n").as_bytes());
+}
+
+/// The name that the interface gets while a program is attached.
+fn other_than(nth: usize) -> &'static [u8] {
+    INTERFACES[(nth + 1) % INTERFACES.len()]
+}
+
+/// Lines of JSON, which have no control characters.
+#[track_caller]
+fn json(output: &[u8]) -> &str {
+    let text = std::str::from_utf8(output).expect("UTF-8");
+    assert!(!text.contains(|ch: char| ch != '\n' && ch.is_control()), "{text:?}");
+    text
 }

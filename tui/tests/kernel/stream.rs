@@ -134,7 +134,7 @@ fn wait_until(output: &Path, satisfies: impl Fn(&str) -> bool) {
 }
 
 /// Waits until this operation is reported for each of the programs, as [`wait_until`].
-fn wait_for(op: &str, ids: &[i64], output: &Path) {
+pub(crate) fn wait_for(op: &str, ids: &[i64], output: &Path) {
     let is_it = |event: &Value, id: i64| event["op"] == op && event["prog"]["id"] == id;
     wait_until(output, |lines| {
         let events: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

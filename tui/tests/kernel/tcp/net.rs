@@ -338,6 +338,15 @@ pub(crate) fn set_xdp(ifindex: u32, program: i32) -> i64 {
     rtnetlink(libc::RTM_SETLINK, 0, &xdp(ifindex, FD, program.cast_unsigned()))
 }
 
+/// Renames an interface, which is down afterwards: before 6.2, one that is up keeps its name. Returns 0 or −errno.
+pub(crate) fn rename(ifindex: u32, name: &[u8]) -> i64 {
+    const IFNAME: u16 = 3;
+    let up = (libc::IFF_UP as u32).to_ne_bytes();
+    let down = [&[0; 4][..], &ifindex.to_ne_bytes(), &[0; 4], &up].concat();
+    done("down", rtnetlink(libc::RTM_SETLINK, 0, &down));
+    rtnetlink(libc::RTM_SETLINK, 0, &[&down[..], &attribute(IFNAME, &[name, b"\0"].concat())].concat())
+}
+
 /// Gives the network namespace of this process's first thread an id in the caller's.
 pub(crate) fn number_first() {
     const NSID: u16 = 1;
