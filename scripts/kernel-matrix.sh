@@ -166,7 +166,7 @@ static() {
 
 # The initramfs: busybox, a table of users, the programs, and init.sh. Removed first, so that nothing old remains.
 initramfs() {
-  local arch=$1 tree=$work/$1/initramfs applet
+  local arch=$1 tree=$work/$1/initramfs applet kernel cc=CC_x86_64_unknown_linux_musl
   rm -rf "$tree"
   mkdir -p "$tree"/{bin,dev,etc,proc,root,sys,tests,tmp}
   # Other users than root must get at the programs.
@@ -178,6 +178,11 @@ initramfs() {
   done
   cp "$work/$arch/bin/true" "$work/$arch/bin/tracetui" "$tree/bin/"
   cp "$work/$arch/bin/kernel-tests" "$tree/tests/kernel"
+  for kernel in $(kernels "$arch"); do
+    [ ! -d "$kernel_dir/$arch/$kernel.headers" ] ||
+      CC=${!cc} "$parts/module.sh" "$kernel_dir/$arch/$kernel.headers" tui/tests/kernel/hide.c "$tree/tests" ||
+      echo "$arch $kernel: no module"
+  done
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$tree/etc/passwd"
   echo machine >"$tree/etc/hostname"
   printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"

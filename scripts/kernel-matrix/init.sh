@@ -145,12 +145,12 @@ storms() {
   esac
 }
 
-# What the kernel's version decides, and what few machines can check: kprobes, trampolines, falsified views, x32.
+# What the kernel's version decides, and what few machines can check: kprobes, trampolines, falsified views, a module, x32.
 cores() {
   case $1 in
     attachments::*probes_* | attachments::links_to_several_functions_* | attachments::the_helpers_* | bpf::both_* | \
       bpf_inventory::every_way_* | rootkit::* | stream::an_xdp_program_* | *_32_bit_* | *_x32_* | *tagged* | execs::*_kills_* | \
-      programs::a_script_shows_* | programs::*_in_memory_* | hostile::the_longest_* | lies::calls_* | paths::*_overlay_* | \
+      programs::a_script_shows_* | programs::*_in_memory_* | hide::* | hostile::the_longest_* | lies::calls_* | paths::*_overlay_* | \
       paths::*_changed_root_* | paths::*_by_its_handle_* | uring::*_by_a_worker_* | uring::opens_through_* | \
       uring::*_no_completion_is_* | trees::several_* | unfit::two_* | tcp::a_connection_* | tcp::a_request_* | \
       tcp::connections_* | tcp::ends_* | tcp::failures_* | tcp::what_is_older_* | tcp::unreported::*_counted_once) ;;

@@ -120,7 +120,7 @@ fn missing(inventory: &Inventory, by_number: Vec<ProgId>, symbols: Option<&Snaps
     let mut found = Vec::new();
     let mut seen = FxHashSet::default();
     let mut add = |id: ProgId, seen_by: View| {
-        if id.0 != 0 && inventory.program(id).is_none() && seen.insert(id) {
+        if inventory.program(id).is_none() && seen.insert(id) {
             found.push(Hidden { id: Some(id), seen_by, missing_in: View::NextId, ..Hidden::default() });
         }
     };
@@ -206,8 +206,10 @@ fn references(inventory: &Inventory) -> BTreeSet<(Object, View)> {
     });
     let are_read = |what: &str| inventory.unseen.iter().all(|unseen| unseen.what != what);
     let (has_programs, has_links) = (are_read("programs"), are_read("links"));
-    let is_missing = |(object, _): &(Object, View)| match object {
-        Object::Program(id) => has_programs && id.0 != 0 && inventory.program(*id).is_none(),
+    let is_missing = |(object, view): &(Object, View)| match object {
+        // The kernel reports some attachments without their program. One with a descriptor or a pin has an id.
+        Object::Program(ProgId(0)) if !matches!(view, View::Fdinfo | View::Pin) => false,
+        Object::Program(id) => has_programs && inventory.program(*id).is_none(),
         Object::Link(id) => has_links && id.0 != 0 && !links.contains(id),
     };
     held.chain(attached).filter(is_missing).collect()

@@ -130,6 +130,9 @@ const SOCKET: i32 = PERF_EVENT + 1;
 /// In place of the id of a program of classic BPF.
 const CLASSIC: i32 = -1;
 
+/// In place of the id 0, which ends the records.
+const NO_ID: i32 = -1;
+
 /// Reads kernel memory at register 3 to the word below the record.
 pub(super) fn read(bytes: i32) -> [Instruction; 4] {
     const PROBE_READ_KERNEL: i32 = 113;
@@ -207,6 +210,7 @@ fn of_file(layout: &DescriptorLayout) -> Body {
     link.extend(read(4));
     link.extend([asm::load(asm::U32, 1, 10, WORD), asm::skip(perf_event.len() as i16)]);
     let mut program = id();
+    program.extend([asm::skip_unless(1, 0, 1), asm::set(1, NO_ID)]);
     program.push(asm::skip((1 + link.len() + perf_event.len()) as i16));
     facts.push(asm::skip_unless(8, PROGRAM, program.len() as i16));
     facts.extend(program);
@@ -341,7 +345,10 @@ impl Held {
                 let (inode, group) = (record.id(), KernelAddr(record.u64_at(40)));
                 self.sockets.iter_mut().for_each(|all| all.push(Socket { inode, programs, group, pid, fd }));
             }
-            PROGRAM => self.hold(Object::Program(ProgId(record.id())), (pid, comm(), fd)),
+            PROGRAM => {
+                let id = if record.id() == NO_ID.cast_unsigned() { 0 } else { record.id() };
+                self.hold(Object::Program(ProgId(id)), (pid, comm(), fd));
+            }
             LINK => self.hold(Object::Link(LinkId(record.id())), (pid, comm(), fd)),
             _ => {
                 let (program, event) = (ProgId(record.id()), record.u32_at(28));

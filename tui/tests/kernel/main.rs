@@ -36,6 +36,7 @@ mod follow;
 mod forged;
 mod formats;
 mod fuse;
+mod hide;
 mod hostile;
 mod inspector;
 mod killers;
