@@ -2,7 +2,7 @@
 
 use super::read_bounded;
 use memchr::memmem::find;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,6 +14,9 @@ const FILE_MAX: u64 = 256 << 20;
 
 /// Directories that became symbolic links to those in `/usr`. Packages still list files below them.
 const MERGED: [&[u8]; 6] = [b"/bin/", b"/sbin/", b"/lib/", b"/lib32/", b"/lib64/", b"/libx32/"];
+
+/// By the path of a requested file: the number of its package.
+type Owners = FxHashMap<Vec<u8>, usize>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Package {
@@ -31,8 +34,7 @@ pub struct Packages {
     /// `ID` of os-release(5), such as `debian`.
     pub system: String,
     pub packages: Vec<Package>,
-    /// By the path of a requested file: the number of its package.
-    pub owners: FxHashMap<Vec<u8>, usize>,
+    pub owners: Owners,
 }
 
 /// The packages of the files `wanted`, by the databases below `root`. Without a database that can be read, there are none.
@@ -42,19 +44,15 @@ pub struct Packages {
 /// A database is there, but cannot be read.
 pub fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
     let mut found = Packages { system: system(root), ..Packages::default() };
-    let mut open: FxHashMap<&[u8], ()> = wanted.iter().map(|path| (*path, ())).collect();
+    let mut open: FxHashSet<&[u8]> = wanted.iter().copied().collect();
     let is_merged = root.join("bin").is_symlink();
-    let mut owns = |path: &[u8], package: usize, owners: &mut FxHashMap<Vec<u8>, usize>| {
-        let moved = || [b"/usr", path].concat();
-        let path = match open.remove_entry(path) {
-            Some((path, ())) => path,
-            None if !is_merged || !MERGED.iter().any(|dir| path.starts_with(dir)) => return,
-            None => match open.remove_entry(&moved()[..]) {
-                Some((path, ())) => path,
-                None => return,
-            },
+    let mut owns = |path: &[u8], package: usize, owners: &mut Owners| {
+        let may_have_moved = || is_merged && MERGED.iter().any(|dir| path.starts_with(dir));
+        let file = match open.take(path) {
+            None if may_have_moved() => open.take(&[b"/usr", path].concat()[..]),
+            file => file,
         };
-        owners.insert(path.to_vec(), package);
+        owners.extend(file.map(|file| (file.to_vec(), package)));
     };
     match read_bounded(root.join("var/lib/dpkg/status"), FILE_MAX) {
         Ok(status) => {
@@ -125,11 +123,7 @@ fn diversions(file: &[u8]) -> FxHashMap<&[u8], (&[u8], String)> {
 }
 
 /// The packages of rpm, if there is an rpm: it has databases of several formats.
-fn rpm(
-    root: &Path,
-    found: &mut Packages,
-    owns: &mut dyn FnMut(&[u8], usize, &mut FxHashMap<Vec<u8>, usize>),
-) -> io::Result<()> {
+fn rpm(root: &Path, found: &mut Packages, owns: &mut dyn FnMut(&[u8], usize, &mut Owners)) -> io::Result<()> {
     const FORMAT: &str = r"[%{=NAME}\t%{=EVR}\t%{=ARCH}\t%{FILENAMES}\n]";
     if !["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|dir| root.join(dir).is_dir()) {
         return Ok(());
