@@ -76,7 +76,8 @@ debian() {
   mount --bind /dev "$merged/dev"
   cp /etc/resolv.conf "$merged/etc/resolv.conf"
   if [ $# -gt 0 ]; then
-    in_root apt-get -qq update
+    # Mirrors may be older than they say that they are valid.
+    in_root apt-get -qq update -o Acquire::Check-Valid-Until=false
     in_root apt-get -qq install --no-install-recommends -y "$@" >"$base.log" 2>&1
   fi
 }
