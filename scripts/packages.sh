@@ -149,7 +149,7 @@ chroot_of() {
 }
 
 lint() {
-  debian sid lintian rpmlint
+  debian sid lintian rpmlint rpm
   cp "$deb" "$rpm" "$root/packaging/rpmlint.toml" "$merged/tmp/"
   check lint lintian in_root lintian --allow-root --fail-on error,warning --tag-display-limit 0 "/tmp/${deb##*/}"
   check lint rpmlint in_root rpmlint --strict --config /tmp/rpmlint.toml "/tmp/${rpm##*/}"
