@@ -117,7 +117,7 @@ has_files() {
     fish/vendor_completions.d/tracetui.fish doc/tracetui/copyright doc/tracetui/THIRD-PARTY.gz doc/tracetui/events.schema.json; do
     [ -s "$merged/usr/share/$file" ] || { echo "no $file" && return 1; }
   done
-  gzip -dc "$merged/usr/share/man/man1/tracetui.1.gz" | grep -q '^\.TH tracetui 1'
+  [[ $(gzip -dc "$merged/usr/share/man/man1/tracetui.1.gz") == *'.TH tracetui 1'* ]]
 }
 live() { says '"argv":\["/bin/echo","unusual-words"\]' in_root tracetui print --format json --kind exec -- /bin/echo unusual-words; }
 
