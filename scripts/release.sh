@@ -27,6 +27,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+[ -z "$(git status --porcelain)" ] || { echo "there are changes without a commit: the files would be of no commit" >&2 && exit 1; }
 stated=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 [ -n "$version" ] || { echo "missing VERSION; Cargo.toml has $stated" >&2 && exit 2; }
 [ "$version" = "$stated" ] || { echo "Cargo.toml has version $stated, not $version" >&2 && exit 2; }
@@ -70,7 +71,8 @@ install_needs() {
 compiler() { if [ "$1" = "$host" ]; then echo musl-gcc; else echo "$1-linux-gnu-gcc"; fi; }
 
 # The binary of architecture $1. No path of this machine is in it. The sources of the standard library, where they are installed, have
-# the path that it has without them.
+# the path that it has without them. `cargo auditable build` would set the wrapper to its own path, which cargo hashes into the names
+# of symbols; so this does what it does, with its name.
 build() {
   local arch=$1 upper=${1^^} home=${CARGO_HOME:-$HOME/.cargo} sources
   sources=$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/$(rustc -vV | sed -n 's/^commit-hash: //p')
@@ -78,8 +80,8 @@ build() {
     "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_RUSTFLAGS=--remap-path-prefix=$root=. --remap-path-prefix=$home=cargo --remap-path-prefix=$sources" \
     "CC_${arch}_unknown_linux_musl=$(compiler "$arch")" \
     "CFLAGS_${arch}_unknown_linux_musl=-ffile-prefix-map=$root=. -ffile-prefix-map=$home=cargo -U_FORTIFY_SOURCE" \
-    "PATH=$tools/bin:$PATH" \
-    cargo auditable build --quiet --profile dist --locked -p tracetui --target "$arch-unknown-linux-musl"
+    "PATH=$tools/bin:$PATH" RUSTC_WORKSPACE_WRAPPER=cargo-auditable 'CARGO_AUDITABLE_ORIG_ARGS=["--locked"]' \
+    cargo build --quiet --profile dist --locked -p tracetui --target "$arch-unknown-linux-musl"
   cp "target/$arch-unknown-linux-musl/dist/tracetui" "$work/tracetui.$arch"
 }
 
