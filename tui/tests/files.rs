@@ -9,25 +9,19 @@ const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-b
 struct Root(PathBuf);
 
 impl Root {
-    /// A file system in which gcc's compiler belongs to a package.
+    /// A file system in which gcc's compiler belongs to a package, and make to one with a hostile name.
     fn new(name: &str) -> Root {
         let root = std::env::temp_dir().join(format!("tracetui-{name}-{}", std::process::id()));
         let dpkg = root.join("var/lib/dpkg");
         fs::create_dir_all(dpkg.join("info")).expect("a directory");
         fs::create_dir_all(root.join("etc")).expect("a directory");
         fs::write(root.join("etc/os-release"), "ID=debian\n").expect("written");
-        let status = "Package: cpp\nStatus: install ok installed\nArchitecture: amd64\nVersion: 4:1-2\n";
+        let status = "Package: cpp\nStatus: install ok installed\nArchitecture: amd64\nVersion: 4:1-2\n\n\
+            Package: a\x1b]0;b\x07\nStatus: install ok installed\nArchitecture: all\nVersion: 1\x1b[31m\n";
         fs::write(dpkg.join("status"), status).expect("written");
-        fs::write(dpkg.join("info/cpp.list"), Root::cc1() + "\n").expect("written");
+        fs::write(dpkg.join("info/cpp.list"), exe("/cc1") + "\n").expect("written");
+        fs::write(dpkg.join("info/a\x1b]0;b\x07.list"), exe("/make") + "\n").expect("written");
         Root(root)
-    }
-
-    /// The path of cc1 in the recording.
-    fn cc1() -> String {
-        let lines = printed(&["print", RECORDING, "--kind", "exec:ok", "--format", "json"]);
-        let execs = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
-        let mut exes = execs.filter_map(|exec| Some(exec.get("exe")?.as_str()?.to_owned()));
-        exes.find(|exe| exe.ends_with("/cc1")).expect("it runs")
     }
 
     fn files(&self, args: &[&str]) -> String {
@@ -41,16 +35,26 @@ impl Drop for Root {
     }
 }
 
+/// The path of an executed file in the recording.
+fn exe(end: &str) -> String {
+    let lines = printed(&["print", RECORDING, "--kind", "exec:ok", "--format", "json"]);
+    let execs = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let mut exes = execs.filter_map(|exec| Some(exec.get("exe")?.as_str()?.to_owned()));
+    exes.find(|exe| exe.ends_with(end)).expect("it runs")
+}
+
 fn printed(args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_tracetui")).args(args).output().expect("it runs");
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    text
 }
 
 #[test]
 fn the_files_of_a_run_have_their_packages() {
     let root = Root::new("files");
-    let cc1 = Root::cc1();
+    let (cc1, make) = (exe("/cc1"), exe("/make"));
     let lines = root.files(&["--format", "json"]);
     let files: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |path: &str| files.iter().find(|file| file["path"] == path).expect("used");
@@ -58,7 +62,12 @@ fn the_files_of_a_run_have_their_packages() {
         "name": "cpp", "version": "4:1-2", "arch": "amd64", "purl": "pkg:deb/debian/cpp@4%3A1-2?arch=amd64"
     });
     assert_eq!((&of(&cc1)["executed"], &of(&cc1)["package"]), (&true.into(), &package));
-    assert!(files.iter().filter(|file| file["path"] != cc1.as_str()).all(|file| file["package"].is_null()));
+    assert!(
+        files
+            .iter()
+            .filter(|file| ![&cc1[..], &make].contains(&file["path"].as_str().expect("text")))
+            .all(|file| file["package"].is_null())
+    );
     // Each successful open and exec of a file with a name is counted once.
     let events = printed(&["print", RECORDING, "--kind", "exec:ok,open:ok", "--format", "json"]);
     let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
@@ -85,7 +94,7 @@ fn a_bill_of_materials_has_what_was_read_and_not_created() {
     let refs: std::collections::HashSet<_> =
         components.iter().map(|one| one["bom-ref"].as_str().expect("text")).collect();
     assert_eq!((&bill["bomFormat"], refs.len()), (&"CycloneDX".into(), components.len()));
-    assert_eq!(components[0]["purl"], "pkg:deb/debian/cpp@4%3A1-2?arch=amd64");
+    assert_eq!(components[1]["purl"], "pkg:deb/debian/cpp@4%3A1-2?arch=amd64");
     let files = root.files(&["--format", "json"]);
     let files = files.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
     let created = files.filter(|file| file["created"] == true).map(|file| file["path"].clone()).collect::<Vec<_>>();

@@ -203,7 +203,12 @@ impl Listed<'_> {
 
     fn package(&self, number: Option<usize>) -> String {
         let package = number.and_then(|number| self.packages.packages.get(number));
-        package.map_or_else(|| "-".to_owned(), |package| format!("{} {}", package.name, package.version))
+        package.map_or_else(
+            || "-".to_owned(),
+            |package| {
+                escaped(format!("{} {}", package.name, package.version).as_bytes(), charset().mode()).into_owned()
+            },
+        )
     }
 
     fn text(&self, packages: bool) -> Vec<u8> {
