@@ -51,6 +51,11 @@ fn printed(args: &[&str]) -> String {
     text
 }
 
+/// Whether one of the paths, which end in `/`, is below `directory`.
+fn paths_below(paths: &[String], directory: &str) -> bool {
+    paths.iter().any(|path| path.len() > directory.len() && path.starts_with(directory))
+}
+
 #[test]
 fn the_files_of_a_run_have_their_packages() {
     let root = Root::new("files");
@@ -71,12 +76,16 @@ fn the_files_of_a_run_have_their_packages() {
     // Each successful open and exec of a file with a name is counted once.
     let events = printed(&["print", RECORDING, "--kind", "exec:ok,open:ok", "--format", "json"]);
     let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
-    let is_file = |event: &serde_json::Value| {
+    let path_of = |event: serde_json::Value| {
         let directory = event["flags"].as_str().is_some_and(|flags| flags.contains("O_DIRECTORY"));
-        event.get("kind").is_some() && !directory
+        let path = if event["kind"] == "exec" { event["exe"].as_str() } else { event["abs_path"].as_str() };
+        path.filter(|_| !directory).map(str::to_owned)
     };
+    let mut paths: Vec<String> = events.filter_map(path_of).collect();
+    let directories: Vec<String> = paths.iter().map(|path| format!("{path}/")).collect();
+    paths.retain(|path| !paths_below(&directories, &format!("{path}/")));
     let count: u64 = files.iter().filter_map(|file| file["count"].as_u64()).sum();
-    assert_eq!(count, events.filter(is_file).count() as u64);
+    assert_eq!(count, paths.len() as u64);
 
     let written = root.files(&["--written"]);
     assert!(written.lines().count() > 1 && written.lines().skip(1).all(|line| line.as_bytes()[1] == b'w'), "{written}");
@@ -99,4 +108,31 @@ fn a_bill_of_materials_has_what_was_read_and_not_created() {
     let files = files.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
     let created = files.filter(|file| file["created"] == true).map(|file| file["path"].clone()).collect::<Vec<_>>();
     assert!(!created.is_empty() && components.iter().all(|one| !created.contains(&one["name"])));
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_said() {
+    let root = Root::new("database");
+    let dir = root.0.to_str().expect("UTF-8").to_owned();
+    let (status, list) = (root.0.join("var/lib/dpkg/status"), root.0.join("var/lib/dpkg/info/cpp.list"));
+    let said = |root: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["files", RECORDING, "--root", root]).output();
+        let output = output.expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let has = |root: &str, code, text: &str| {
+        let (status, said) = said(root);
+        assert!(status == Some(code) && said.contains(text), "{status:?} {said}");
+    };
+    has(&dir, 0, "account:");
+    fs::remove_file(&list).expect("removed");
+    has(&dir, 0, &format!("1 package has no list of files in {dir}"));
+    // A link leads into the other file system, not to a file of this one.
+    fs::remove_file(&status).expect("removed");
+    std::os::unix::fs::symlink("/etc/passwd", &status).expect("a link");
+    has(&dir, 0, &format!("no packages: {dir} has no database of dpkg"));
+    fs::remove_file(&status).expect("removed");
+    assert!(Command::new("mkfifo").arg(&status).status().expect("it runs").success());
+    has(&dir, 1, "/var/lib/dpkg/status: not a regular file");
+    has(&format!("{dir}/missing"), 1, "No such file or directory");
 }

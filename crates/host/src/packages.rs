@@ -1,16 +1,21 @@
 //! The packages that installed files belong to: dpkg's by its files, rpm's by the program rpm.
 
-use super::read_bounded;
 use memchr::memmem::find;
 use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::io::{self, BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The maximum size of a file of dpkg. The list of all packages has about 1 KB for each.
 const FILE_MAX: u64 = 256 << 20;
+
+const INFO: &str = "var/lib/dpkg/info";
 
 /// Directories that became symbolic links to those in `/usr`. Packages still list files below them.
 const MERGED: [&[u8]; 6] = [b"/bin/", b"/sbin/", b"/lib/", b"/lib32/", b"/lib64/", b"/libx32/"];
@@ -35,58 +40,98 @@ pub struct Packages {
     pub system: String,
     pub packages: Vec<Package>,
     pub owners: Owners,
+    /// The requested paths that are directories of packages.
+    pub directories: FxHashSet<Vec<u8>>,
+    /// How many installed packages have no list of files.
+    pub unlisted: u64,
 }
 
-/// The packages of the files `wanted`, by the databases below `root`. Without a database that can be read, there are none.
+/// A file system whose symbolic links stay below its root.
+struct Root(OwnedFd);
+
+impl Root {
+    /// A regular file; `None` if it does not exist.
+    fn read(&self, path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
+        let (path, mut bytes) = (path.as_ref(), Vec::new());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = openat2(&self.0, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS);
+        let failed = |why: &str| io::Error::other(format!("/{}: {why}", path.display()));
+        let file = match opened {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            opened => opened.map_err(|error| failed(&io::Error::from(error).to_string()))?,
+        };
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(failed("not a regular file"));
+        }
+        File::from(file).take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_MAX {
+            return Err(failed("too large"));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// The packages of the files `wanted`, by the databases below `root`. Without a database, [`Packages::manager`] is empty.
 ///
 /// # Errors
 ///
-/// A database is there, but cannot be read.
+/// `root` is no directory, or a database is there but cannot be read.
 pub fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
-    let mut found = Packages { system: system(root), ..Packages::default() };
+    let files = Root(openat2(
+        CWD,
+        root,
+        OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::empty(),
+    )?);
+    let mut found = Packages { system: system(&files)?, ..Packages::default() };
     let mut open: FxHashSet<&[u8]> = wanted.iter().copied().collect();
     let is_merged = root.join("bin").is_symlink();
-    let mut owns = |path: &[u8], package: usize, owners: &mut Owners| {
+    let mut take = |path: &[u8]| {
         let may_have_moved = || is_merged && MERGED.iter().any(|dir| path.starts_with(dir));
-        let file = match open.take(path) {
+        match open.take(path) {
             None if may_have_moved() => open.take(&[b"/usr", path].concat()[..]),
             file => file,
-        };
-        owners.extend(file.map(|file| (file.to_vec(), package)));
-    };
-    match read_bounded(root.join("var/lib/dpkg/status"), FILE_MAX) {
-        Ok(status) => {
-            found.manager = "deb";
-            let info = root.join("var/lib/dpkg/info");
-            let diverted = read_bounded(root.join("var/lib/dpkg/diversions"), FILE_MAX).unwrap_or_default();
-            let diverted = diversions(&diverted);
-            for package in installed(&status) {
-                let list = [format!("{}:{}.list", package.name, package.arch), format!("{}.list", package.name)];
-                let list =
-                    list.iter().find_map(|name| read_bounded(info.join(name), FILE_MAX).ok()).unwrap_or_default();
-                for path in list.split(|b| *b == b'\n') {
-                    let path = match diverted.get(path) {
-                        Some((to, by)) if *by != package.name => to,
-                        _ => path,
-                    };
-                    owns(path, found.packages.len(), &mut found.owners);
-                }
-                found.packages.push(package);
-            }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => rpm(root, &mut found, &mut owns)?,
-        Err(error) => return Err(error),
+    };
+    let Some(status) = files.read("var/lib/dpkg/status")? else {
+        rpm(root, &mut found, &mut take)?;
+        return Ok(found);
+    };
+    found.manager = "deb";
+    let diverted = files.read("var/lib/dpkg/diversions")?.unwrap_or_default();
+    let diverted = diversions(&diverted);
+    for package in installed(&status) {
+        let names = [format!("{}:{}.list", package.name, package.arch), format!("{}.list", package.name)];
+        let mut lists =
+            names.iter().filter(|name| !name.contains('/')).map(|name| files.read(Path::new(INFO).join(name)));
+        let list = lists.find_map(Result::transpose).transpose()?;
+        found.unlisted += u64::from(list.is_none());
+        let mut lines = list.as_deref().unwrap_or_default().split(|b| *b == b'\n').peekable();
+        while let Some(path) = lines.next() {
+            // A directory is followed by what is in it.
+            if lines.peek().and_then(|next| next.strip_prefix(path)).is_some_and(|rest| rest.starts_with(b"/")) {
+                found.directories.extend(take(path).map(<[u8]>::to_vec));
+                continue;
+            }
+            let path = match diverted.get(path) {
+                Some((to, by)) if *by != package.name => to,
+                _ => path,
+            };
+            found.owners.extend(take(path).map(|file| (file.to_vec(), found.packages.len())));
+        }
+        found.packages.push(package);
     }
     Ok(found)
 }
 
 /// `ID` of os-release(5).
-fn system(root: &Path) -> String {
-    let files = ["etc/os-release", "usr/lib/os-release"];
-    let text = files.iter().find_map(|file| read_bounded(root.join(file), 64 << 10).ok()).unwrap_or_default();
+fn system(root: &Root) -> io::Result<String> {
+    let mut files = ["etc/os-release", "usr/lib/os-release"].into_iter().map(|file| root.read(file));
+    let text = files.find_map(Result::transpose).transpose()?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let id = text.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or_default();
-    id.trim_matches(['"', '\'']).to_owned()
+    Ok(id.trim_matches(['"', '\'']).to_owned())
 }
 
 /// The installed packages in dpkg's list of all packages.
@@ -114,7 +159,7 @@ fn installed(status: &[u8]) -> Vec<Package> {
 
 /// dpkg-divert(1): by a path, where the file of other packages is, and the package whose own file is at the path.
 fn diversions(file: &[u8]) -> FxHashMap<&[u8], (&[u8], String)> {
-    let lines: Vec<&[u8]> = file.split(|b| *b == b'\n').collect();
+    let lines: Vec<&[u8]> = file.trim_ascii_end().split(|b| *b == b'\n').collect();
     let triples = lines.chunks_exact(3).filter_map(|lines| match lines {
         [path, to, by] => Some((*path, (*to, String::from_utf8_lossy(by).into_owned()))),
         _ => None,
@@ -123,7 +168,7 @@ fn diversions(file: &[u8]) -> FxHashMap<&[u8], (&[u8], String)> {
 }
 
 /// The packages of rpm, if there is an rpm: it has databases of several formats.
-fn rpm(root: &Path, found: &mut Packages, owns: &mut dyn FnMut(&[u8], usize, &mut Owners)) -> io::Result<()> {
+fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Option<&'a [u8]>) -> io::Result<()> {
     const FORMAT: &str = r"[%{=NAME}\t%{=EVR}\t%{=ARCH}\t%{FILENAMES}\n]";
     if !["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|dir| root.join(dir).is_dir()) {
         return Ok(());
@@ -146,7 +191,8 @@ fn rpm(root: &Path, found: &mut Packages, owns: &mut dyn FnMut(&[u8], usize, &mu
             found.packages.push(package);
             found.packages.len() - 1
         });
-        owns(parts.next().unwrap_or_default(), number, &mut found.owners);
+        let file = take(parts.next().unwrap_or_default());
+        found.owners.extend(file.map(|file| (file.to_vec(), number)));
     }
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("rpm: {status}"))) }
@@ -167,7 +213,10 @@ impl Packages {
         };
         let Packages { manager, system, .. } = self;
         let system = if system.is_empty() { String::new() } else { of(system) + "/" };
-        format!("pkg:{manager}/{system}{}@{}?arch={}", of(&package.name), of(&package.version), of(&package.arch))
+        let part =
+            |before: &str, text: &str| if text.is_empty() { String::new() } else { before.to_owned() + &of(text) };
+        let (version, arch) = (part("@", &package.version), part("?arch=", &package.arch));
+        format!("pkg:{manager}/{system}{}{version}{arch}", of(&package.name))
     }
 }
 
@@ -190,10 +239,11 @@ mod tests {
             Package: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1\n";
         fs::write(root.join("var/lib/dpkg/status"), status).expect("written");
         fs::write(root.join("var/lib/dpkg/diversions"), "/bin/sh\n/bin/sh.distrib\ndash\n").expect("written");
-        fs::write(info.join("dash.list"), "/.\n/bin\n/bin/dash\n/bin/sh\n").expect("written");
+        fs::write(info.join("dash.list"), "/.\n/usr/bin\n/usr/bin/dash\n/bin/sh\n").expect("written");
         fs::write(info.join("libc6:amd64.list"), "/lib/libc.so.6\n/usr/share/x\n/bin/sh\n").expect("written");
         fs::write(info.join("gone.list"), "/usr/bin/gone\n").expect("written");
-        let wanted: [&[u8]; 6] = [
+        let wanted: [&[u8]; 7] = [
+            b"/usr/bin",
             b"/usr/bin/dash",
             b"/usr/bin/sh",
             b"/usr/lib/libc.so.6",
@@ -204,7 +254,11 @@ mod tests {
         let found = of(&root, &wanted).expect("readable");
         fs::remove_dir_all(&root).expect("removed");
         let owner = |path: &[u8]| found.owners.get(path).map(|number| found.packages[*number].name.as_str());
-        assert_eq!(wanted.map(owner), [Some("dash"), Some("dash"), Some("libc6"), None, None, Some("libc6")]);
+        assert_eq!(wanted.map(owner), [None, Some("dash"), Some("dash"), Some("libc6"), None, None, Some("libc6")]);
+        assert_eq!((found.directories.iter().collect::<Vec<_>>(), found.unlisted), (vec![&b"/usr/bin".to_vec()], 0));
+        assert_eq!(diversions(b"/bin/sh\n/bin/sh.distrib\n").len(), 0);
+        let url = found.url(&Package { name: "x".into(), ..Package::default() });
+        assert_eq!(url, "pkg:deb/debian/x");
         assert_eq!(found.url(&found.packages[1]), "pkg:deb/debian/libc6@1%3A2.36?arch=amd64");
         assert_eq!(found.url(&found.packages[0]), "pkg:deb/debian/dash@0.5%2B1?arch=amd64");
     }

@@ -341,6 +341,12 @@ pub struct Files {
     /// List the packages instead, with the number of their files
     #[arg(long)]
     pub packages: bool,
+    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Moment>,
+    /// Stop at a time, like --from
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Moment>,
     /// The file system that has the packages [default: /]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,

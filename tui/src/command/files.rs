@@ -16,7 +16,8 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{AtEnd, Playback, Step};
-use tracetui_events::text::{counted, escaped, grouped, json, right, width};
+use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, width};
+use tracetui_host::clock;
 use tracetui_host::machine::Uname;
 use tracetui_host::packages::{self, Packages};
 use tracetui_shared::id::NsInum;
@@ -30,6 +31,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         filters.kind = vec!["exec:ok,open:ok".into()];
     }
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
+    playback.between(args.from, args.to, clock::local_offset_now_s())?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     let mut used = Used::default();
     let take = |used: &mut Used, context: &EventContext<'_>| match used.take(context) {
@@ -52,14 +54,24 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
     }
     let is_here = hosts.iter().all(|host| host.name == Uname::read().node);
     let listed = used.listed(args)?;
-    if !is_here && args.root.is_none() && !listed.packages.manager.is_empty() {
-        say(
-            "the packages are those of this machine, which did not make the recording; --root DIR names another file system",
-        );
+    let root = args.root.as_deref().unwrap_or("/".as_ref()).display();
+    match &listed.packages {
+        Packages { manager: "", .. } => {
+            say(format_args!("no packages: {root} has no database of dpkg, and none of rpm that can be read"))
+        }
+        _ if !is_here && args.root.is_none() => {
+            say(
+                "the packages are those of this machine, which did not make the recording; --root DIR names another file system",
+            );
+        }
+        Packages { unlisted: 1.., .. } => {
+            let packages = counted(listed.packages.unlisted, ["package has", "packages have"]);
+            say(format_args!("{packages} no list of files in {root}"));
+        }
+        _ => {}
     }
-    let others = listed.others;
-    if others > 0 && !listed.packages.manager.is_empty() {
-        let files = counted(others, ["file", "files"]);
+    if listed.others > 0 && !listed.packages.manager.is_empty() {
+        let files = counted(listed.others, ["file", "files"]);
         say(format_args!(
             "{files} of other mount namespaces without packages: select one by --filter mnt_ns=N, and --root DIR"
         ));
@@ -151,7 +163,16 @@ impl Used {
         let packages = packages::of(root, &wanted.collect::<Vec<_>>())
             .with_context(|| format!("cannot read the packages of {}", root.display()))?;
         let others = files.iter().filter(|((mnt_ns, _), _)| *mnt_ns != main).count() as u64;
-        let files = files.into_iter().map(|((mnt_ns, path), used)| Listing {
+        let is_directory = |key: &(NsInum, Box<[u8]>)| {
+            let within = (key.0, [&key.1, &b"/"[..]].concat().into_boxed_slice());
+            let has_files = self
+                .files
+                .range(&within..)
+                .next()
+                .is_some_and(|((mnt_ns, path), _)| *mnt_ns == key.0 && path.starts_with(&within.1));
+            has_files || key.0 == main && packages.directories.contains(&key.1[..])
+        };
+        let files = files.into_iter().filter(|(key, _)| !is_directory(key)).map(|((mnt_ns, path), used)| Listing {
             path,
             used: *used,
             mnt_ns: *mnt_ns,
@@ -228,14 +249,14 @@ impl Listed<'_> {
             }
             return out.into_bytes();
         }
-        out += &format!("USE {:>8} {} FILE\n", "COUNT", pad("PACKAGE"));
+        out += &format!("USE  {:>8} {} FILE\n", "COUNT", pad("PACKAGE"));
         for (name, file) in names.iter().zip(&self.files) {
             let letter = |is: bool, letter| if is { letter } else { '-' };
             let Use { read, written, executed, created, count } = file.used;
-            let path = escaped(file.path, charset().mode());
-            let note = if created { "  (created)" } else { "" };
+            let path = escaped(file.path, charset().reversible());
             let [r, w, x] = [letter(read, 'r'), letter(written, 'w'), letter(executed, 'x')];
-            out += &format!("{r}{w}{x} {:>8} {} {path}{note}\n", grouped(count), pad(name));
+            let c = letter(created, 'c');
+            out += &format!("{r}{w}{x}{c} {:>8} {} {path}\n", grouped(count), pad(name));
         }
         out.into_bytes()
     }
@@ -305,8 +326,10 @@ impl Listed<'_> {
         };
         let unowned = self.files.iter().filter(|_| !packages).filter(unowned);
         components.extend(unowned.map(|file| {
-            let path = json::ascii(&String::from_utf8_lossy(file.path));
-            let reference = json::ascii(&format!("{}:{}", file.mnt_ns.0, String::from_utf8_lossy(file.path)));
+            // Different bytes are different names.
+            let path = escaped(file.path, Charset::Utf8.reversible());
+            let reference = json::ascii(&format!("{}:{path}", file.mnt_ns.0));
+            let path = json::ascii(&path);
             format!("{{\"type\":\"file\",\"bom-ref\":{reference},\"name\":{path}}}")
         }));
         let tool =
