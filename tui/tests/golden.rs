@@ -529,6 +529,16 @@ fn redacted_texts_are_in_no_frame() {
 }
 
 #[test]
+fn reasons_that_a_recording_lacks_are_said_once() {
+    let output = tracetui(&["print", &example(), "--failed", "--why"]);
+    let [printed, said] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(printed.contains("ENOENT") && !printed.contains("why unknown"), "{printed}");
+    assert_eq!(said.matches("--why: recordings have only the reasons that events prove").count(), 1, "{said}");
+    let lines = tracetui(&["print", &example(), "--failed", "--why", "--format", "json"]).stdout;
+    assert!(String::from_utf8_lossy(&lines).contains(r#""text":"only looked up live""#));
+}
+
+#[test]
 fn events_of_several_recordings_name_their_host() {
     let dir = dir_of("several");
     let (example, other) = (example(), recordings()[0].to_str().expect("UTF-8").to_owned());

@@ -31,11 +31,11 @@ pub(super) fn check(args: &cli::Print) -> Result<()> {
     }
 }
 
-/// What events prove: for recordings.
-pub(super) fn from_events() -> Explain {
-    Box::new(|seen| {
-        why::is_asked_of(seen)
-            .then(|| why::proven(seen).unwrap_or_else(|| Answer::not_looked_up("only looked up live")))
+/// What events prove: for recordings. Only JSON says of each other event that its reason is unknown.
+pub(super) fn from_events(format: FormatName) -> Explain {
+    Box::new(move |seen| {
+        let unknown = || (format == FormatName::Json).then(|| Answer::not_looked_up("only looked up live"));
+        why::is_asked_of(seen).then(|| why::proven(seen).or_else(unknown))?
     })
 }
 

@@ -46,8 +46,11 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     }
     let several = playback.recordings().len() > 1;
+    if args.why && args.format == FormatName::Text {
+        say("--why: recordings have only the reasons that events prove; a live trace looks up the others");
+    }
     let mut sink = match args.why {
-        true => sink::explained(args.format, explain::from_events(), io::stdout(), None, several),
+        true => sink::explained(args.format, explain::from_events(args.format), io::stdout(), None, several),
         false if several => sink::of_several(args.format, io::stdout()),
         false => sink::to_writer(args.format, io::stdout()),
     };
