@@ -409,7 +409,7 @@ fn costs_are_those_of_wait4() {
     // A tick is at most 10 ms.
     assert!(at(0) > -10_000, "more than wait4 by {} us", -at(0));
     if !emulated() {
-        assert!(at(5) > -1_000 && at(50) < 1_000, "{} us, median {}", at(5), at(50));
+        assert!(at(5) > -1_000, "{} us", at(5));
     }
     assert!(sums[0] * 10 > sums[1] * 7, "{sums:?}");
 }
