@@ -226,6 +226,17 @@ fn moment(text: &str) -> Result<Moment, String> {
         .ok_or_else(|| "write a time such as 30s, 0.05, 3:12, 14:02:11 or 2026-11-20T14:02:11Z".to_owned())
 }
 
+/// The events of a time span.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Span {
+    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Moment>,
+    /// Stop at a time, like --from
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Moment>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::CUT)]
 pub struct Cut {
@@ -238,12 +249,8 @@ pub struct Cut {
     /// Replace OUT if it exists
     #[arg(long)]
     pub force: bool,
-    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub from: Option<Moment>,
-    /// Stop at a time, like --from
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub to: Option<Moment>,
+    #[command(flatten)]
+    pub span: Span,
     /// Replace matches in arguments, paths and names by …; repeatable
     #[arg(long, value_name = "REGEX")]
     pub redact: Vec<String>,
@@ -266,12 +273,8 @@ pub struct Export {
     /// Replace OUT if it exists
     #[arg(long)]
     pub force: bool,
-    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub from: Option<Moment>,
-    /// Stop at a time, like --from
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub to: Option<Moment>,
+    #[command(flatten)]
+    pub span: Span,
     #[command(flatten)]
     pub filters: FilterArgs,
 }
@@ -341,12 +344,8 @@ pub struct Files {
     /// List the packages instead, with the number of their files
     #[arg(long)]
     pub packages: bool,
-    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub from: Option<Moment>,
-    /// Stop at a time, like --from
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub to: Option<Moment>,
+    #[command(flatten)]
+    pub span: Span,
     /// The file system that has the packages [default: /]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,

@@ -29,7 +29,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let redact = redact(&args.redact)?;
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s())?;
+    playback.between(args.span.from, args.span.to, clock::local_offset_now_s())?;
     let mut cut = Cut::new(args, &playback, budget, redact)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {
@@ -68,10 +68,8 @@ struct Cut {
 
 impl Cut {
     fn new(args: &cli::Cut, playback: &Playback, budget: Budget, redact: Option<Redact>) -> Result<Cut> {
-        let mut recordings = playback.recordings().iter();
-        let Some(first) = recordings.next() else { bail!("no recording was given") };
-        let boot = |recording: &Recording| recording.start().host().boot_id.clone();
-        if recordings.any(|other| boot(other) != boot(first)) {
+        let Some(first) = playback.recordings().first() else { bail!("no recording was given") };
+        if !playback.is_of_one_boot() {
             bail!("the recordings are from different machines or boots: cut each one separately");
         }
         let world = first.start();

@@ -26,7 +26,7 @@ use tracetui_host::clock;
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s())?;
+    playback.between(args.span.from, args.span.to, clock::local_offset_now_s())?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;

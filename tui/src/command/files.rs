@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use tracetui_events::budget::Budget;
-use tracetui_events::event::names::{O_ACCMODE, O_DIRECTORY, O_PATH, O_TRUNC};
+use tracetui_events::event::names::{O_DIRECTORY, O_TRUNC};
 use tracetui_events::event::open::File;
 use tracetui_events::event::{Body, EventContext};
 use tracetui_events::filter::FilterOptions;
@@ -31,7 +32,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         filters.kind = vec!["exec:ok,open:ok".into()];
     }
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s())?;
+    playback.between(args.span.from, args.span.to, clock::local_offset_now_s())?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     let mut used = Used::default();
     let take = |used: &mut Used, context: &EventContext<'_>| match used.take(context) {
@@ -46,15 +47,14 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
             bail!("too many files to list; select fewer: --comm GLOB, --tree PID or --filter 'path=/DIR/**'");
         }
     }
-    let hosts: Vec<_> = playback.recordings().iter().map(|recording| recording.start().host()).collect();
-    if let [first, rest @ ..] = &hosts[..]
-        && rest.iter().any(|host| host.boot_id != first.boot_id)
-    {
+    if !playback.is_of_one_boot() {
         bail!("the recordings are of different machines or boots: list the files of each");
     }
-    let is_here = hosts.iter().all(|host| host.name == Uname::read().node);
-    let listed = used.listed(args)?;
-    let root = args.root.as_deref().unwrap_or("/".as_ref()).display();
+    let here = Uname::read().node;
+    let is_here = playback.recordings().iter().all(|recording| recording.start().host().name == here);
+    let root = args.root.as_deref().unwrap_or("/".as_ref());
+    let listed = used.listed(args, root)?;
+    let root = root.display();
     match &listed.packages {
         Packages { manager: "", .. } => {
             say(format_args!("no packages: {root} has no database of dpkg, and none of rpm that can be read"))
@@ -114,13 +114,8 @@ impl Used {
         let used = match &event.body {
             Body::Exec(exec) if exec.record.ret == 0 => Use { executed: true, ..Use::default() },
             Body::Open(open) if open.record.ret >= 0 && open.flags() & O_DIRECTORY == 0 => {
-                let flags = open.flags();
-                let (read, written) = match flags & O_ACCMODE {
-                    _ if flags & O_PATH != 0 => (false, false),
-                    0 => (true, flags & O_TRUNC != 0),
-                    1 => (false, true),
-                    _ => (true, true),
-                };
+                let (read, written) = open.access();
+                let written = written || read && open.flags() & O_TRUNC != 0;
                 Use { read, written, created: open.record.how_marks & CREATED != 0, ..Use::default() }
             }
             _ => return false,
@@ -147,7 +142,7 @@ impl Used {
     }
 
     /// The selected files, with their packages.
-    fn listed(&self, args: &cli::Files) -> Result<Listed<'_>> {
+    fn listed(&self, args: &cli::Files, root: &Path) -> Result<Listed<'_>> {
         let mut uses = FxHashMap::<NsInum, u64>::default();
         self.files.iter().for_each(|((mnt_ns, _), used)| *uses.entry(*mnt_ns).or_default() += used.count);
         // Names in another namespace may be those of other files.
@@ -159,7 +154,6 @@ impl Used {
         };
         let files: Vec<_> = self.files.iter().filter(|(_, used)| selected(used)).collect();
         let wanted = files.iter().filter(|((mnt_ns, _), _)| *mnt_ns == main).map(|((_, path), _)| &path[..]);
-        let root = args.root.as_deref().unwrap_or("/".as_ref());
         let packages = packages::of(root, &wanted.collect::<Vec<_>>())
             .with_context(|| format!("cannot read the packages of {}", root.display()))?;
         let others = files.iter().filter(|((mnt_ns, _), _)| *mnt_ns != main).count() as u64;

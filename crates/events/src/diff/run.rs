@@ -460,12 +460,8 @@ impl Run {
             bits |= if flags & (names::O_ACCMODE | names::O_CREAT) != 0 { did::WROTE } else { 0 };
             bits |= if flags & names::O_DIRECTORY != 0 { did::DIRECTORY } else { 0 };
             bits |= if flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0 { did::NEW } else { 0 };
-            bits |= match flags & names::O_ACCMODE {
-                _ if flags & names::O_PATH != 0 => 0,
-                0 => did::READS,
-                1 => did::WRITES,
-                _ => did::READS | did::WRITES,
-            };
+            let (reads, writes) = open.access();
+            bits |= if reads { did::READS } else { 0 } | if writes { did::WRITES } else { 0 };
             bits |= if open.record.how_marks & CREATED != 0 { did::CREATED } else { 0 };
             bits |= if open.record.how_marks & EXISTED != 0 { did::EXISTED } else { 0 };
             if open.has_mode() {

@@ -259,6 +259,16 @@ impl<'a> Open<'a> {
         abi::generic_open_flags(self.record.abi, self.record.flags)
     }
 
+    /// Whether the access mode permits to read the file, and to write it. With `O_PATH`, neither.
+    pub fn access(&self) -> (bool, bool) {
+        match self.flags() & names::O_ACCMODE {
+            _ if self.flags() & names::O_PATH != 0 => (false, false),
+            0 => (true, false),
+            1 => (false, true),
+            _ => (true, true),
+        }
+    }
+
     pub(crate) fn has_mode(&self) -> bool {
         self.flags() & names::O_CREAT != 0 || self.is_tmpfile()
     }
