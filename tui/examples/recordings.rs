@@ -205,7 +205,8 @@ fn seek(file: &str, count: u64) -> Result<()> {
         let map = Map::open(file.try_clone()?)?;
         let place = map.state_before(ns)?.unwrap_or(HEADER as u64);
         let found = began.elapsed();
-        let mut reader = Reader::resume(Counted { file: &file, at: place, read: 0 }, *map.header(), place);
+        let counted = Counted { file: &file, at: place, read: 0 };
+        let mut reader = Reader::resume(counted, *map.header(), map.file().unsealer_at(place), place);
         let mut pipeline = Pipeline::default();
         if place != HEADER as u64
             && let Some(Item::State(state)) = reader.next()?
@@ -282,6 +283,9 @@ fn bytes(file: &str) -> Result<()> {
         if matches!(contents, Contents::Frames | Contents::State | Contents::End) {
             let payload = bytes.get(at + HEADER..at + HEADER + block.stored as usize).ok_or("a block is cut")?;
             unsealer.frames(&block, payload, &mut plain)?;
+            if at == HEADER {
+                unsealer.begin(&plain);
+            }
             for frame in Frames::of(&plain) {
                 let mut add = |name: String, bytes: &[u8]| {
                     let (count, all) = kinds.entry(name).or_default();

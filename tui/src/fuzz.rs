@@ -23,9 +23,7 @@ use tracetui_events::frame::host::{Cgroup, Clock, HostFrame, User};
 use tracetui_events::frame::{Batch, FrameRef, Frames, HEADER as FRAME_HEADER};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::timeline::{Density, End, Facts};
-use tracetui_events::recording::block::{
-    BATCH_END, BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, Unsealer, VERSION,
-};
+use tracetui_events::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, VERSION};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::index::{IndexEntry, Sought};
 use tracetui_events::recording::keys;
@@ -380,7 +378,7 @@ fn walk(bytes: &[u8]) {
     for (at, _) in overview.iter().take(64) {
         let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| has(Sought::Key(7)) && has(Sought::Key(u64::MAX));
         if let Some(block) = map.index_block(*at).expect("readable") {
-            let mut unsealer = Unsealer::default();
+            let mut unsealer = map.file().unsealer_at(u64::MAX);
             let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));
             block.marked(&wanted).iter().for_each(|(entry, _)| read(entry));
         }
@@ -389,7 +387,9 @@ fn walk(bytes: &[u8]) {
     for ns in [0, 1, map.totals().last_ns, 100_010_000_000, u64::MAX] {
         if let Some(at) = map.state_before(ns).expect("readable") {
             let rest = bytes.get(at as usize..).unwrap_or_default();
-            if let Some(Item::State(state)) = Reader::resume(rest, *map.header(), at).next().expect("readable") {
+            if let Some(Item::State(state)) =
+                Reader::resume(rest, *map.header(), map.file().unsealer_at(at), at).next().expect("readable")
+            {
                 Pipeline::default().restore(&state);
             }
         }

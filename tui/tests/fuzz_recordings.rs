@@ -18,7 +18,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::frame::host::{Cgroup, Clock, Host, HostFrame, Layout, Probe, ProcessSeed, Trace, User};
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::recording::block::{BlockHeader, HEADER, Unsealer};
+use tracetui_events::recording::block::{BlockHeader, HEADER};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry, Sought};
 use tracetui_events::recording::{Item, Map, Reader};
@@ -214,7 +214,7 @@ fn walk(bytes: &[u8]) {
     for (at, _) in overview {
         let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| has(Sought::Key(7)) && has(Sought::Key(u64::MAX));
         if let Some(block) = map.index_block(at).expect("readable") {
-            let mut unsealer = Unsealer::default();
+            let mut unsealer = map.file().unsealer_at(u64::MAX);
             let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));
             block.marked(&wanted).iter().for_each(|(entry, _)| read(entry));
         }
@@ -223,7 +223,9 @@ fn walk(bytes: &[u8]) {
     for ns in [0, 1, map.totals().last_ns, 100_010_000_000, u64::MAX] {
         if let Some(at) = map.state_before(ns).expect("readable") {
             let rest = bytes.get(at as usize..).unwrap_or_default();
-            if let Some(Item::State(state)) = Reader::resume(rest, *map.header(), at).next().expect("readable") {
+            if let Some(Item::State(state)) =
+                Reader::resume(rest, *map.header(), map.file().unsealer_at(at), at).next().expect("readable")
+            {
                 Pipeline::default().restore(&state);
             }
         }

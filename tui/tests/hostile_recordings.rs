@@ -138,9 +138,9 @@ fn replayed(what: &str, input: &File) {
     let totals = *map.totals();
     for ns in [0, 1, totals.first_ns, totals.first_ns / 2 + totals.last_ns / 2, totals.last_ns, u64::MAX] {
         let Some(at) = map.state_before(ns).expect("readable") else { continue };
-        let mut own = map.file().try_clone().expect("a file");
+        let mut own = map.file().file().try_clone().expect("a file");
         own.seek(SeekFrom::Start(at)).expect("a file");
-        let mut reader = Reader::resume(own, *map.header(), at);
+        let mut reader = Reader::resume(own, *map.header(), map.file().unsealer_at(at), at);
         if let Ok(Some(Item::State(state))) = reader.next() {
             let mut pipeline = Pipeline::default();
             pipeline.restore(&state);
@@ -688,7 +688,7 @@ fn a_file_that_shrinks_while_it_is_read() {
     for ns in [0, 100_100_000_000, u64::MAX] {
         map.state_before(ns).expect("readable");
     }
-    let mut unsealer = tracetui_events::recording::block::Unsealer::default();
+    let mut unsealer = map.file().unsealer_at(u64::MAX);
     for entry in map.rest() {
         assert!(map.frames(entry, &mut unsealer).expect("readable").is_none_or(|frames| !frames.is_empty()));
     }

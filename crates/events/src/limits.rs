@@ -244,7 +244,7 @@ pub const BLOCK: usize = 256 << 10;
 pub const STREAM: usize = 4 << 20;
 
 /// Nanoseconds of frames after which a stream ends too, so that damage costs little of a quiet trace.
-pub const STREAM_NS: u64 = 10_000_000_000;
+pub const STREAM_NS: u64 = 30_000_000_000;
 
 /// Bytes of the window of these streams, as a power of two.
 pub const STREAM_WINDOW: u32 = 22;
@@ -258,12 +258,6 @@ pub const BLOCK_MAX: usize = 16 << 20;
 /// Bytes of frames between two states in a recording: the most that a reader must read again if it begins at a state.
 pub const STATE_EVERY: usize = 8 << 20;
 
-/// Nanoseconds between two states in a recording, unless little was recorded since.
-pub const STATE_EVERY_NS: u64 = 10_000_000_000;
-
-/// Little is less than this multiple of the last state, in bytes of frames.
-pub const STATE_FRAMES: usize = 32;
-
 /// Share of the budget (1/n) for events that wait for a match of `--around`. At the limit the oldest are dropped. A window that
 /// needs them begins later, and a message says so.
 pub const AROUND_SHARE: u64 = 4;
@@ -274,8 +268,14 @@ pub const WINDOWS: usize = 10_000;
 /// The minimum of `--max-size` and `--rotate` in bytes: each file begins and ends with the state of all processes.
 pub const FILE_MIN: u64 = 64 << 10;
 
-/// Bytes of the filter of a block in the index of a recording. If a block has more keys, its filter is less selective.
-pub const BLOCK_FILTER: usize = 1 << 10;
+/// Bytes at the start of the first block of a recording with which its states are compressed.
+pub const STATE_BASE: usize = 512 << 10;
+
+/// Bytes of frames from which on the following blocks of a stream get another filter in the index of a recording.
+pub const FILTERED: usize = 1 << 20;
+
+/// Bytes of such a filter. If its blocks have more keys, it is less selective.
+pub const BLOCK_FILTER: usize = 4 << 10;
 
 /// Bytes of the filter of all blocks of an index block.
 pub const INDEX_FILTER: usize = 16 << 10;

@@ -145,7 +145,8 @@ impl Recording {
         let map = Map::of(file.clone()).map_err(|error| Error::Open(format!("{}: {error}", part.name)))?;
         let state = if map.is_complete() { map.state_before(map.totals().last_ns)? } else { None };
         let Some(state) = state.filter(|state| *state > begin) else { return Ok(false) };
-        let mut between = Reader::resume(FileFrom::new(file.clone(), begin, part.unreadable.clone()), header, begin);
+        let from = FileFrom::new(file.clone(), begin, part.unreadable.clone());
+        let mut between = Reader::resume(from, header, file.unsealer_at(begin), begin);
         if !between.pass_to(state)? {
             return Ok(false);
         }

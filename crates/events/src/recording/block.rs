@@ -207,6 +207,8 @@ pub(super) mod codec {
     pub(in crate::recording) const INDEX: u16 = 5;
     /// In rows, then a part of such a stream.
     pub(in crate::recording) const ROWS: u16 = 6;
+    /// Zstd with the frames of the first block of the file as dictionary: a state.
+    pub(in crate::recording) const BASED: u16 = 7;
 }
 
 /// The first 64 bytes of a block.
@@ -218,7 +220,7 @@ pub struct BlockHeader {
     /// [`Contents`].
     pub contents: u16,
     /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream, 4 and 6: in rows, then such a
-    /// part, 5: the start of an index block, then zstd.
+    /// part, 5: the start of an index block, then zstd, 7: zstd with the frames of the first block as dictionary.
     pub codec: u16,
     /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
     pub index: u64,
@@ -289,6 +291,8 @@ pub struct Unsealer {
     columns: Vec<u8>,
     decoder: columns::Decoder,
     model: rows::Model,
+    /// With the frames of the first block of the file, if it was read.
+    based: Option<zstd::bulk::Decompressor<'static>>,
 }
 
 impl std::fmt::Debug for Unsealer {
@@ -298,6 +302,12 @@ impl std::fmt::Debug for Unsealer {
 }
 
 impl Unsealer {
+    /// Takes the contents of the first block of the file, which states need. Empty if it is damaged.
+    pub fn begin(&mut self, first: &[u8]) {
+        let base = &first[..first.len().min(limits::STATE_BASE)];
+        self.based = (!base.is_empty()).then(|| zstd::bulk::Decompressor::with_dictionary(base).ok()).flatten();
+    }
+
     /// Reads the frames of a payload into `frames`, whose earlier contents are dropped. `frames` is empty after an error.
     ///
     /// # Errors
@@ -339,6 +349,8 @@ impl Unsealer {
                 Some(())
             }
             codec::ZSTD => decompress(&mut self.zstd, payload, plain, frames),
+            codec::BASED if self.based.is_none() => return Err(Damage::Base),
+            codec::BASED => decompress(&mut self.based, payload, plain, frames),
             codec::INDEX => payload.split_at_checked(INDEX_HEAD).and_then(|(head, rest)| {
                 decompress(&mut self.zstd, rest, plain.saturating_sub(INDEX_HEAD), &mut self.columns)?;
                 frames.extend_from_slice(head);
@@ -422,7 +434,7 @@ pub enum Damage {
     NotABlock,
     #[error("bad checksum")]
     Checksum,
-    /// A part of a zstd stream whose earlier parts were not read.
+    /// A part of a zstd stream whose earlier parts were not read, or a state without the first block of the file.
     #[error("follows a damaged block")]
     Base,
     /// The checksum is right, but the contents are not.

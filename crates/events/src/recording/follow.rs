@@ -4,7 +4,7 @@
 //! The writer holds a lock on the open file (an open file description lock, fcntl(2)). The kernel releases it with the last
 //! descriptor, even after a kill. A reader only tests the lock and takes none.
 
-use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError};
+use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError, Unsealer};
 use super::disk::{self, Unreadable};
 use super::index::SUMMARY;
 use crate::limits;
@@ -14,8 +14,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The time between two checks of a followed file.
@@ -114,6 +114,8 @@ pub struct RecordingFile {
     header: FileHeader,
     /// The largest size seen.
     size: u64,
+    /// The frames of the first block.
+    first: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl RecordingFile {
@@ -124,7 +126,7 @@ impl RecordingFile {
     pub fn open(file: File) -> Result<RecordingFile, OpenError> {
         let header = FileHeader::read(&start_of(&file)?)?;
         let size = length(&file)?;
-        Ok(RecordingFile { file: Arc::new(file), header, size })
+        Ok(RecordingFile { file: Arc::new(file), header, size, first: Arc::default() })
     }
 
     /// The file. All clones share its position.
@@ -157,6 +159,46 @@ impl RecordingFile {
     /// If the file cannot be read for another reason.
     pub fn read_at(&self, at: u64, bytes: &mut [u8], bad: &mut dyn FnMut(u64, u64)) -> io::Result<usize> {
         disk::read_at(|bytes, at| self.file.read_at(bytes, at), at, bytes, bad)
+    }
+
+    /// The header of the block at an offset. `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn block_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
+        let mut bytes = [0; HEADER];
+        let length = self.read_at(at, &mut bytes, &mut |_, _| {})?;
+        Ok(BlockHeader::read(&bytes[..length], self.header.short_id()))
+    }
+
+    /// The contents of the block at an offset, with this header. `None` if `unsealer` cannot read it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn contents(
+        &self,
+        at: u64,
+        header: &BlockHeader,
+        unsealer: &mut Unsealer,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let mut payload = vec![0; header.stored as usize];
+        let length = self.read_at(at + HEADER as u64, &mut payload, &mut |_, _| {})?;
+        payload.truncate(length);
+        let mut contents = Vec::new();
+        Ok(unsealer.frames(header, &payload, &mut contents).is_ok().then_some(contents))
+    }
+
+    /// An unsealer for the blocks from an offset on, states among them.
+    pub fn unsealer_at(&self, at: u64) -> Unsealer {
+        let (first, mut unsealer) = (HEADER as u64, Unsealer::default());
+        let read = || {
+            let header = self.block_header(first).ok()??;
+            self.contents(first, &header, &mut Unsealer::default()).ok()?
+        };
+        if at > first {
+            unsealer.begin(self.first.get_or_init(|| read().unwrap_or_default()));
+        }
+        unsealer
     }
 
     /// The current size of the file in bytes.

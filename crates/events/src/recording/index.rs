@@ -162,9 +162,12 @@ pub struct IndexEntry {
     pub events: [u32; KINDS],
     /// Events lost since the previous counters, according to the counters in the block.
     pub lost: u32,
-    /// The size of the block's filter, which follows the entries, in bytes.
+    /// The size of the block's filter, which follows the entries, in bytes. [`SHARED`]: the filter of the next block covers this one.
     pub filter: u32,
 }
+
+/// [`IndexEntry::filter`] of a block that has the filter of the next one.
+pub(super) const SHARED: u32 = u32::MAX;
 
 impl IndexEntry {
     /// The entry with one more event of a kind.
@@ -287,7 +290,8 @@ impl IndexBlock {
             rest = after;
         }
         let (filter, filters) = rest.split_at_checked(head.filter as usize)?;
-        let length = entries.iter().map(|entry| u64::from(entry.filter)).sum::<u64>();
+        let own = entries.iter().filter(|entry| entry.filter != SHARED);
+        let length = own.map(|entry| u64::from(entry.filter)).sum::<u64>();
         (length == filters.len() as u64).then(|| IndexBlock {
             head,
             entries,
@@ -304,15 +308,19 @@ impl IndexBlock {
     /// Its blocks. Those that may contain a wanted event have their filters. Only blocks of frames can.
     pub fn marked(&self, wanted: Wanted<'_>) -> Vec<(IndexEntry, Option<Box<[u8]>>)> {
         let any = self.may_have(wanted);
-        let mut rest = self.filters.as_slice();
+        let (mut rest, mut its) = (self.filters.as_slice(), [].as_slice());
         let mark = |entry: &IndexEntry| {
-            let (its, after) = rest.split_at_checked(entry.filter as usize).unwrap_or_default();
-            rest = after;
+            if entry.filter != SHARED {
+                (rest, its) = rest.split_at_checked(rest.len().wrapping_sub(entry.filter as usize)).unwrap_or_default();
+            }
             let frames = Contents::from(entry.contents) == Contents::Frames;
             let may = any && frames && wanted(entry, &|sought| filter::may_have(its, sought));
             (*entry, may.then(|| its.into()))
         };
-        self.entries.iter().map(mark).collect()
+        // Backwards: a filter comes with the last block that it covers.
+        let mut marked: Vec<_> = self.entries.iter().rev().map(mark).collect();
+        marked.reverse();
+        marked
     }
 }
 
@@ -346,9 +354,13 @@ pub(super) struct Indexer {
     skips: [SkipEntry; SKIPS],
     entries: Vec<IndexEntry>,
     filters: Vec<u8>,
-    /// The hashes of the keys of the block, and of all blocks since the last index block.
+    /// The hashes of the keys of the block, of the blocks that share its filter, and of all blocks since the last index block.
     hashes: Vec<u64>,
+    shared: Vec<u64>,
     all: Vec<u64>,
+    /// Bytes of the frames of the block, and of the blocks that share its filter.
+    bytes: usize,
+    shared_bytes: usize,
 }
 
 impl std::fmt::Debug for Indexer {
@@ -372,7 +384,10 @@ impl Indexer {
             entries: Vec::new(),
             filters: Vec::new(),
             hashes: Vec::new(),
+            shared: Vec::new(),
             all: Vec::new(),
+            bytes: 0,
+            shared_bytes: 0,
         }
     }
 
@@ -391,6 +406,7 @@ impl Indexer {
     pub(super) fn look(&mut self, contents: Contents, frames: &[u8]) -> IndexEntry {
         let mut entry = IndexEntry { contents: contents.into(), first_ns: u64::MAX, ..IndexEntry::default() };
         self.hashes.clear();
+        self.bytes = frames.len();
         if contents != Contents::Frames {
             return entry;
         }
@@ -427,8 +443,6 @@ impl Indexer {
             });
         }
         entry.lost = u32::try_from(self.lost - lost_before).unwrap_or(u32::MAX);
-        self.hashes.sort_unstable();
-        self.hashes.dedup();
         entry
     }
 
@@ -462,21 +476,38 @@ impl Indexer {
     /// Adds the block that [`look`](Self::look) examined last. Returns the payload of an index block, if one is due.
     pub(super) fn add(&mut self, mut entry: IndexEntry, offset: u64, bytes: usize) -> Option<Vec<u8>> {
         (entry.offset, entry.bytes) = (offset, u32::try_from(bytes).unwrap_or(u32::MAX));
-        if Contents::from(entry.contents) == Contents::Frames {
-            let filter = filter::of(&self.hashes, limits::BLOCK_FILTER);
-            entry.filter = filter.len() as u32;
-            self.filters.extend_from_slice(&filter);
-            self.all.extend_from_slice(&self.hashes);
+        let is_frames = Contents::from(entry.contents) == Contents::Frames;
+        if !is_frames || entry.part == 0 || self.shared_bytes >= limits::FILTERED {
+            self.filter();
+        }
+        if is_frames {
+            entry.filter = SHARED;
+            self.shared_bytes += self.bytes;
+            self.shared.extend_from_slice(&self.hashes);
         }
         self.totals.add(&entry);
         self.entries.push(entry);
         (self.entries.len() >= ENTRIES).then(|| self.payload())
     }
 
+    /// Adds the filter of the blocks since the last filter, if there are such blocks: the last entry gets it.
+    fn filter(&mut self) {
+        let Some(entry) = self.entries.last_mut().filter(|entry| entry.filter == SHARED) else { return };
+        self.shared.sort_unstable();
+        self.shared.dedup();
+        let filter = filter::of(&self.shared, limits::BLOCK_FILTER);
+        entry.filter = filter.len() as u32;
+        self.filters.extend_from_slice(&filter);
+        self.all.append(&mut self.shared);
+        self.shared_bytes = 0;
+    }
+
     /// The maximum size of an index block of all blocks since the last one, in bytes.
     pub(super) fn rest_bytes(&self) -> usize {
-        let filter = (self.all.len() * 2).next_multiple_of(8).clamp(8, limits::INDEX_FILTER);
-        size_of::<IndexHead>() + self.entries.as_bytes().len() + filter + self.filters.len()
+        let most = |keys: usize, most| (keys * 2).next_multiple_of(8).clamp(8, most);
+        let (shared, keys) = (self.shared.len(), self.all.len() + self.shared.len());
+        let filters = self.filters.len() + most(shared, limits::BLOCK_FILTER) + most(keys, limits::INDEX_FILTER);
+        size_of::<IndexHead>() + self.entries.as_bytes().len() + filters
     }
 
     /// The payload of an index block of all blocks since the last one; `None` if there are no such blocks.
@@ -485,6 +516,7 @@ impl Indexer {
     }
 
     fn payload(&mut self) -> Vec<u8> {
+        self.filter();
         self.all.sort_unstable();
         self.all.dedup();
         let filter = filter::of(&self.all, limits::INDEX_FILTER);

@@ -59,8 +59,8 @@ impl Map {
         self.file.header()
     }
 
-    pub fn file(&self) -> &File {
-        self.file.file()
+    pub fn file(&self) -> &RecordingFile {
+        &self.file
     }
 
     /// Whether the recording has its proper end.
@@ -162,7 +162,8 @@ impl Map {
     /// If the file cannot be read.
     pub fn index_block(&self, at: u64) -> io::Result<Option<IndexBlock>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
-        Ok(self.payload(at, &header)?.and_then(|payload| IndexBlock::read(&payload)))
+        let payload = self.file.contents(at, &header, &mut Unsealer::default())?;
+        Ok(payload.and_then(|payload| IndexBlock::read(&payload)))
     }
 
     /// The bytes of the index block at an offset, with header and padding. `None` if there is none.
@@ -195,7 +196,7 @@ impl Map {
             let size = header.stored.max(header.plain) as usize;
             Contents::from(header.contents) == Contents::Index && size <= limits::INDEX_MAX
         };
-        Ok(self.block_header(at)?.filter(index))
+        Ok(self.file.block_header(at)?.filter(index))
     }
 
     /// The frames of a block. `None` if they are damaged, or if `unsealer` did not read the earlier blocks of its zstd stream.
@@ -203,8 +204,8 @@ impl Map {
     /// # Errors
     /// If the file cannot be read.
     pub fn frames(&self, entry: &IndexEntry, unsealer: &mut Unsealer) -> io::Result<Option<Vec<u8>>> {
-        let Some(header) = self.block_header(entry.offset)? else { return Ok(None) };
-        self.unsealed(entry.offset, &header, unsealer)
+        let Some(header) = self.file.block_header(entry.offset)? else { return Ok(None) };
+        self.file.contents(entry.offset, &header, unsealer)
     }
 
     /// Reads the texts in the frames of a block ([`Unsealer::texts`]). Returns `false` like [`frames`](Self::frames).
@@ -221,25 +222,6 @@ impl Map {
         let header = BlockHeader::read(&bytes, self.file.header().short_id());
         let payload = header.and_then(|header| Some((header, bytes.get(HEADER..HEADER + header.stored as usize)?)));
         Ok(payload.is_some_and(|(header, payload)| unsealer.texts(&header, payload, frames, texts).is_ok()))
-    }
-
-    /// The contents of the block at an offset. `None` if the block is damaged.
-    fn payload(&self, at: u64, header: &BlockHeader) -> io::Result<Option<Vec<u8>>> {
-        self.unsealed(at, header, &mut Unsealer::default())
-    }
-
-    fn unsealed(&self, at: u64, header: &BlockHeader, unsealer: &mut Unsealer) -> io::Result<Option<Vec<u8>>> {
-        let mut payload = vec![0; header.stored as usize];
-        let length = read_at(&self.file, at + HEADER as u64, &mut payload)?;
-        payload.truncate(length);
-        let mut frames = Vec::new();
-        Ok(unsealer.frames(header, &payload, &mut frames).is_ok().then_some(frames))
-    }
-
-    fn block_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
-        let mut bytes = [0; HEADER];
-        let length = read_at(&self.file, at, &mut bytes)?;
-        Ok(BlockHeader::read(&bytes[..length], self.file.header().short_id()))
     }
 
     /// Reads the summary at the end. Returns the offset of the last index block.
@@ -282,7 +264,7 @@ impl Map {
         let mut at = HEADER as u64;
         if let Some((offset, block)) = &self.last {
             self.totals = sums(block.head.before, &block.entries);
-            at = offset + self.block_header(*offset)?.map_or(0, |header| (HEADER + header.padded()) as u64);
+            at = offset + self.file.block_header(*offset)?.map_or(0, |header| (HEADER + header.padded()) as u64);
         }
         self.end = at;
         let file = self.file.clone();

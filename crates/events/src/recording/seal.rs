@@ -12,6 +12,9 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get
 /// Compresses frames into blocks. Its buffers are reused.
 pub(super) struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
+    /// For states, and the start of the frames of the first block, which resemble them.
+    based: zstd::bulk::Compressor<'static>,
+    base: Vec<u8>,
     /// The zstd stream of the blocks of frames.
     stream: CCtx<'static>,
     /// The number of its next block, the bytes of frames in it, its latest time at the first block, and the checksum of its last
@@ -58,6 +61,8 @@ impl Sealer {
         stream.set_parameter(CParameter::SearchLog(SEARCHES)).map_err(zstd_error)?;
         Ok(Sealer {
             zstd: zstd::bulk::Compressor::new(LEVEL)?,
+            based: zstd::bulk::Compressor::new(LEVEL)?,
+            base: Vec::new(),
             stream,
             part: 0,
             streamed: 0,
@@ -122,6 +127,7 @@ impl Sealer {
         let block = self.block(entry, 1, codec::ROWS, frames.len(), &packed);
         (self.part, self.before) = (self.part + 1, crc(&packed));
         self.streamed += frames.len();
+        self.begin(frames);
         self.packed = packed;
         Ok(block)
     }
@@ -134,9 +140,25 @@ impl Sealer {
     pub(super) fn seal_state(&mut self, entry: &IndexEntry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(frames.len()));
-        self.zstd.set_compression_level(self.level)?;
-        self.zstd.compress_to_buffer(frames, &mut self.packed)?;
-        Ok(self.block(entry, parts, codec::ZSTD, frames.len(), &self.packed))
+        // Only a state may need the first block.
+        let codec = if self.base.is_empty() || Contents::from(entry.contents) == Contents::Frames {
+            self.zstd.set_compression_level(self.level)?;
+            self.zstd.compress_to_buffer(frames, &mut self.packed)?;
+            codec::ZSTD
+        } else {
+            self.based.set_dictionary(self.level, &self.base)?;
+            self.based.compress_to_buffer(frames, &mut self.packed)?;
+            codec::BASED
+        };
+        self.begin(frames);
+        Ok(self.block(entry, parts, codec, frames.len(), &self.packed))
+    }
+
+    /// Keeps the frames of the first block.
+    fn begin(&mut self, frames: &[u8]) {
+        if self.base.is_empty() {
+            self.base.extend_from_slice(&frames[..frames.len().min(limits::STATE_BASE)]);
+        }
     }
 
     /// The bytes of an index block.

@@ -68,7 +68,7 @@ impl Candidates {
         index.drain(..before);
         index.reverse();
         let (blocks, stream, unsealer) = (Vec::new(), Vec::new(), Unsealer::default());
-        let (state, last, texts) = (None, None, Texts::new(texts));
+        let (state, last, texts) = (None, None, Texts::new(texts, &map));
         Ok(Some(Candidates { map, keys, index, blocks, state, at, stream, unsealer, texts, last, start, read: 0 }))
     }
 

@@ -33,8 +33,9 @@ pub(super) struct Texts {
 
 impl Texts {
     /// Texts that match at most [`SEAM`] bytes each.
-    pub(super) fn new(wanted: Vec<Regex>) -> Texts {
-        Texts { found: vec![false; wanted.len()], wanted, ..Texts::default() }
+    pub(super) fn new(wanted: Vec<Regex>, map: &Map) -> Texts {
+        let unsealer = map.file().unsealer_at(u64::MAX);
+        Texts { found: vec![false; wanted.len()], wanted, unsealer, ..Texts::default() }
     }
 
     /// Adds a block. With `begins`, it is the first one of a state.

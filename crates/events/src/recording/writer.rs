@@ -19,10 +19,8 @@ pub struct Writer<W> {
     indexer: Indexer,
     /// Frames that are not in a block yet.
     pending: Vec<u8>,
-    /// Bytes of frames since the last state, and the time and the bytes of that state.
+    /// Bytes of frames since the last state.
     since_state: usize,
-    state_ns: u64,
-    state_bytes: usize,
     /// The size of that state in the file, in bytes.
     state_stored: u64,
     written: u64,
@@ -58,8 +56,6 @@ impl<W: Write> Writer<W> {
             indexer,
             pending: Vec::new(),
             since_state: 0,
-            state_ns: 0,
-            state_bytes: 0,
             state_stored: 0,
             written: size_of::<FileHeader>() as u64,
         })
@@ -91,22 +87,14 @@ impl<W: Write> Writer<W> {
         }
         self.since_state += self.pending.len();
         let mut entry = self.indexer.look(Contents::Frames, &self.pending);
-        if self.state_bytes == 0 {
-            // The first frames of a trace are the tables of a state.
-            (self.state_ns, self.state_bytes) = (entry.last_ns, self.pending.len());
-        }
         let block = self.sealer.seal(&mut entry, &self.pending)?;
         self.pending.clear();
         self.put(entry, &block)
     }
 
-    /// Whether a state is due, because a reader that begins at the last one would have much to read. A state also becomes due with
-    /// time, but not while states would make up much of the file.
+    /// Whether a state is due, because a reader that begins at the last one would have much to read.
     pub fn state_is_due(&self) -> bool {
-        let last = self.indexer.totals().last_ns;
-        let much = self.since_state >= limits::STATE_FRAMES * self.state_bytes;
-        let old = last.saturating_sub(self.state_ns) >= limits::STATE_EVERY_NS && much;
-        old || self.since_state >= limits::STATE_EVERY
+        self.since_state >= limits::STATE_EVERY
     }
 
     /// Writes the state after the frames so far ([`crate::pipeline::Pipeline::state`]).
@@ -119,8 +107,7 @@ impl<W: Write> Writer<W> {
         self.parts(Contents::State, state)?;
         self.sealer.restart();
         self.state_stored = self.written - before;
-        (self.since_state, self.state_bytes) = (0, state.len());
-        self.state_ns = self.indexer.totals().last_ns;
+        self.since_state = 0;
         Ok(())
     }
 
