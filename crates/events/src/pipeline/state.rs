@@ -7,8 +7,9 @@ use super::{Pipeline, programs};
 use crate::account::Shortage;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, Scanned, StatePart, Unfinished};
-use crate::frame::state::{PendingFrames, PendingLayout, Progress, StateFrame};
+use crate::frame::state::{PendingFrames, PendingLayout, Progress, STATES, StateFrame};
 use crate::frame::{Batch, FrameRef};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
@@ -34,21 +35,24 @@ mod stage {
 impl Pipeline {
     /// The state as [`StatePart`]s, for [`restore`](Self::restore).
     pub fn state(&self) -> Batch {
-        let mut frames = Batch::default();
-        self.write_state(&mut frames);
+        let [mut facts, mut tables] = [Batch::default(), Batch::default()];
+        self.write_state(&mut facts, &mut tables);
         let mut parts = Batch::default();
-        let time = self.order.latest();
-        let mut push = |frames: &[u8]| {
-            HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(time, &mut parts);
-        };
-        let mut start = 0;
-        for (offset, _) in frames.frames_with_offsets() {
-            if offset - start >= PART {
-                push(&frames.bytes()[start..offset]);
-                start = offset;
+        for (frames, slot) in [(facts, 0), (tables, StatePart::TABLES)] {
+            let mut push = |frames: &[u8]| {
+                let mut part = Batch::default();
+                HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(self.order.latest(), &mut part);
+                part.frames().for_each(|part| parts.push(FrameHeader { slot, ..part.header }, part.payload));
+            };
+            let mut start = 0;
+            for (offset, _) in frames.frames_with_offsets() {
+                if offset - start >= PART {
+                    push(&frames.bytes()[start..offset]);
+                    start = offset;
+                }
             }
+            push(&frames.bytes()[start..]);
         }
-        push(&frames.bytes()[start..]);
         parts
     }
 
@@ -56,9 +60,18 @@ impl Pipeline {
     /// budget is set. Frames that do not belong to a state are ignored.
     pub fn restore(&mut self, state: &Batch) {
         let (mut waiting, mut converted) = (Batch::default(), false);
-        for part in state.frames() {
-            let Some(HostFrame::StatePart(part)) = HostFrame::decode(&part) else { continue };
-            for frame in Batch::from_bytes(part.frames).frames() {
+        let frames_of = |part: FrameRef<'_>| match HostFrame::decode(&part) {
+            Some(HostFrame::StatePart(of)) => {
+                Some((part.header.slot == StatePart::TABLES, Batch::from_bytes(of.frames)))
+            }
+            _ => None,
+        };
+        let parts: Vec<_> = state.frames().filter_map(frames_of).collect();
+        let is_state = |frame: &FrameRef<'_>| STATES.contains(&frame.header.kind);
+        // Host frames also change what the states of stages say, so those come last, after the states of the tables.
+        for (of_state, of_tables) in [(false, None), (true, Some(true)), (true, Some(false))] {
+            let chosen = parts.iter().filter(|(tables, _)| of_tables.is_none_or(|of| of == *tables));
+            for frame in chosen.flat_map(|(_, frames)| frames.frames()).filter(|frame| is_state(frame) == of_state) {
                 match (StateFrame::decode(&frame), &self.layout) {
                     (Some(StateFrame::PendingLayout(layout)), _) => converted = layout.own,
                     (Some(StateFrame::PendingFrames(pending)), layout) => {
@@ -163,7 +176,8 @@ impl Pipeline {
         new
     }
 
-    fn write_state(&self, out: &mut Batch) {
+    /// Writes the facts, which do not depend on the tables, and the tables: processes, names, BPF programs, symbols, the terminal.
+    fn write_state(&self, out: &mut Batch, tables: &mut Batch) {
         let latest = self.order.latest();
         HostFrame::Layout(self.layout.clone().unwrap_or_else(Layout::own)).push(latest, out);
         // Frames are converted when they are fed.
@@ -182,7 +196,7 @@ impl Pipeline {
         if self.unfinished {
             HostFrame::Unfinished(Unfinished { at: latest }).push(latest, out);
         }
-        self.world.write_state(latest, out);
+        self.world.write_state(latest, out, tables);
         self.gaps.write_state(&self.arrived(), out);
         self.ledger.write_state(self.excerpt.is_some(), latest, out);
         let mut pending = |stage, number, frames: &mut Batch| {

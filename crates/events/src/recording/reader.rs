@@ -240,7 +240,11 @@ impl<R: Read> Reader<R> {
                 self.unsealer.frames(&block, payload, &mut self.frames)
             }
             Contents::State | Contents::End if !self.states_skipped => {
-                self.unsealer.frames(&block, payload, &mut self.plain)
+                match self.unsealer.frames(&block, payload, &mut self.plain) {
+                    // Without the first block, the state has no tables.
+                    Err(Damage::Base) => Ok(()),
+                    read => read,
+                }
             }
             _ => block.check(payload),
         };

@@ -3,6 +3,8 @@
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, INDEX_HEAD, codec, crc};
 use super::index::IndexEntry;
 use super::rows;
+use crate::frame::FrameRef;
+use crate::frame::host::StatePart;
 use crate::limits;
 use std::io;
 use zerocopy::IntoBytes;
@@ -12,7 +14,7 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get
 /// Compresses frames into blocks. Its buffers are reused.
 pub(super) struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
-    /// For states, and the start of the frames of the first block, which resemble them.
+    /// For the tables of states, and the start of the frames of the first block, which resemble them.
     based: zstd::bulk::Compressor<'static>,
     base: Vec<u8>,
     /// The zstd stream of the blocks of frames.
@@ -140,8 +142,9 @@ impl Sealer {
     pub(super) fn seal_state(&mut self, entry: &IndexEntry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(frames.len()));
-        // Only a state may need the first block.
-        let codec = if self.base.is_empty() || Contents::from(entry.contents) == Contents::Frames {
+        let is_part = |(part, _): (FrameRef<'_>, &[u8])| part.header.slot == StatePart::TABLES;
+        let tables = Contents::from(entry.contents) != Contents::Frames && FrameRef::first(frames).is_some_and(is_part);
+        let codec = if self.base.is_empty() || !tables {
             self.zstd.set_compression_level(self.level)?;
             self.zstd.compress_to_buffer(frames, &mut self.packed)?;
             codec::ZSTD

@@ -306,24 +306,38 @@ fn a_damaged_block_is_skipped_and_reported() {
                 let later = borders[number + 1..].iter().filter_map(|at| Some((*at as u64, read(*at)?)));
                 let later = later.filter(|(_, header)| header.contents == 1);
                 let follow = later.take_while(|(_, header)| header.part > 0);
-                let based = |at: u64, header: BlockHeader, frames| Hole {
-                    offset: at,
-                    bytes: (HEADER + header.padded()) as u64,
-                    why: Damage::Base,
-                    frames,
-                };
-                expected.extend(follow.map(|(at, header)| based(at, header, true)));
-                // All states need the first block.
-                let states = borders.iter().filter(|_| number == 0).filter_map(|at| Some((*at as u64, read(*at)?)));
-                let states = states.filter(|(_, header)| matches!(header.contents, 2 | 3));
-                expected.extend(states.map(|(at, header)| based(at, header, false)));
-                expected.sort_by_key(|hole| hole.offset);
+                let hole = |offset, bytes| Hole { offset, bytes, why: Damage::Base, frames: true };
+                expected.extend(follow.map(|(at, header)| hole(at, (HEADER + header.padded()) as u64)));
             }
             assert_eq!(found.holes, expected, "{place}");
             assert!(found.states.iter().all(|bytes| *bytes == state(700_000).len()), "{place}");
             assert_eq!(found.ending, Some(Ending::Complete), "{place}");
         }
     }
+}
+
+#[test]
+fn a_state_has_no_tables_without_the_first_block() {
+    let (facts, tables) = (state(20_000), state(30_000));
+    let mut whole = facts.clone();
+    tables.frames().for_each(|part| {
+        whole.push(FrameHeader { slot: StatePart::TABLES, ..part.header }, part.payload);
+    });
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
+    opens(2).iter().for_each(|batch| writer.batch(batch).expect("memory"));
+    writer.state(&whole).expect("memory");
+    let (mut file, _) = writer.end(&whole).expect("memory");
+    assert_eq!(read(&file[..]).states, [whole.len()]);
+    let at = map(&file).state_before(u64::MAX).expect("readable").expect("a state");
+    let of = |at, unsealer| {
+        let mut reader = Reader::resume(&file[at as usize..], FileHeader::new(ID, 7), unsealer, at);
+        let Ok(Some(Item::State(state))) = reader.next() else { panic!("a state") };
+        state.len()
+    };
+    assert_eq!(of(at, map(&file).file().unsealer_at(at)), whole.len());
+    assert_eq!(of(at, Unsealer::default()), facts.len());
+    file[2 * HEADER + 9] ^= 1;
+    assert_eq!(read(&file[..]).states, [facts.len()]);
 }
 
 #[test]

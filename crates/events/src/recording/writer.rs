@@ -168,9 +168,11 @@ impl<W: Write> Writer<W> {
     fn parts(&mut self, contents: Contents, state: &Batch) -> io::Result<()> {
         self.flush()?;
         let mut parts: Vec<&[u8]> = Vec::new();
-        let (mut start, mut end) = (0, 0);
+        let (mut start, mut end, mut slot) = (0, 0, None);
         for (offset, frame) in state.frames_with_offsets() {
-            if end - start >= limits::BLOCK {
+            // Tables have blocks of their own.
+            let other = slot.replace(frame.header.slot).is_some_and(|slot| slot != frame.header.slot);
+            if end - start >= limits::BLOCK || other {
                 parts.push(&state.bytes()[start..end]);
                 start = offset;
             }
