@@ -259,7 +259,7 @@ impl Attacher<'_> {
             Some(at) => self.loaded.swap_remove(at).1,
             None => self.object.load(probe.name(), kind),
         };
-        let program = loaded.map_err(|rejected| refusal(probe, &rejected))?;
+        let program = loaded.map_err(|rejected| refusal(&probe.place.name(self.arch), &rejected))?;
         let (links, note) = self.attach(&program, &probe.place)?;
         let is_link = !matches!(probe.place, AttachPoint::Notified);
         if let Some(link) = links.last().filter(|_| is_link && probe.kinds().contains(Kind::Bpf)) {
@@ -312,12 +312,16 @@ impl Attacher<'_> {
 }
 
 /// The error of a rejected program, with the end of the verifier's log.
-fn refusal(probe: &Probe, Rejected { error, log }: &Rejected) -> Failure {
+fn refusal(place: &str, Rejected { error, log }: &Rejected) -> Failure {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-    let remedy = (error.raw_os_error() == Some(libc::EPERM))
-        .then(|| format!("a security policy may forbid BPF programs at {}: allow them", probe.place.kind()));
-    Failure { why: format!("BPF_PROG_LOAD: {error}\n{tail}").trim_end().to_string(), remedy }
+    // The capabilities suffice for other programs.
+    let policy = if error.raw_os_error() == Some(libc::EPERM) {
+        format!(": this machine's security policy forbids a BPF program at {place}")
+    } else {
+        String::new()
+    };
+    Failure { why: format!("BPF_PROG_LOAD: {error}{policy}\n{tail}").trim_end().to_string(), remedy: None }
 }
 
 fn no_function(name: &str) -> Failure {

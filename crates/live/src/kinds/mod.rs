@@ -375,18 +375,6 @@ impl Probe {
 }
 
 impl AttachPoint {
-    /// The kind of place, for messages.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Btf(_) => "BTF tracepoints (tp_btf)",
-            Classic(..) => "classic tracepoints",
-            Exit(_) => "the return of a function (fexit)",
-            Listed(..) => "iterators",
-            Functions(..) => "functions (kprobe.multi)",
-            Notified => "sockets (socket filter)",
-        }
-    }
-
     /// Whether programs here can be preempted often enough that records wait longer to be ordered. `tracepoints` says
     /// whether this kernel can preempt programs at tracepoints. (From 5.12 on, programs at [`AttachPoint::Exit`] can be
     /// preempted too. There is one, at `io_openat2`, which is rarely called.)
