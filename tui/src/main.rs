@@ -90,6 +90,7 @@ fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
             && tips.is_empty()
             && runs
         {
+            tips.extend(mistyped(word).map(|name| format!("a similar subcommand exists: {name}").into()));
             tips.push(match replay_of(word) {
                 _ if Cli::command().find_subcommand(word).is_some() => {
                     format!("a subcommand comes before its options: tracetui {word} [OPTIONS]").into()
@@ -103,6 +104,19 @@ fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
         }
     }
     error
+}
+
+/// The subcommand whose name is similar to a word. Short names are similar to too many.
+fn mistyped(word: &str) -> Option<String> {
+    let all =
+        Cli::command().get_subcommands().filter(|command| command.get_name().len() > 3).cloned().collect::<Vec<_>>();
+    let error =
+        clap::Command::new("").subcommands(all).subcommand_required(true).try_get_matches_from(["", word]).err()?;
+    match error.get(ContextKind::SuggestedSubcommand)? {
+        ContextValue::String(name) => Some(name.clone()),
+        ContextValue::Strings(names) => names.first().cloned(),
+        _ => None,
+    }
 }
 
 /// Whether the subcommand that `first` names takes a COMMAND. If it names none, the dashboard takes one.

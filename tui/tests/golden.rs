@@ -247,12 +247,13 @@ fn a_missing_recording_is_taken_for_a_command_only_where_one_may_be_given() {
         (&[example], 2, Some(replay.as_str())),
         (&["no-such.ttr"], 2, Some("tracetui replay no-such.ttr")),
         (&["--no-config", "keys"], 2, Some("a subcommand comes before its options: tracetui keys")),
+        (&["fiels", "make"], 2, Some("a similar subcommand exists: files\n  tip: to trace a command")),
     ] {
         let done = tracetui(args);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!((done.status.code(), said.is_empty()), (Some(status), false), "{args:?}: {said}");
         assert_eq!(said.contains("--"), tip.is_some() || status == 2, "{args:?}: {said}");
-        assert_eq!(said.contains("write -- before it"), tip == Some(command), "{args:?}: {said}");
+        assert_eq!(said.contains("write -- before it: -- make"), tip == Some(command), "{args:?}: {said}");
         assert!(tip.is_none_or(|tip| said.contains(tip)), "{args:?}: {said}");
     }
 }
