@@ -481,6 +481,24 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_of_processes_that_fail_alike_shares_rows() {
+        let mut made = Maker::default();
+        made.exec(7, "sh", &["sh"], 0);
+        for pid in 100..140 {
+            made.fork(7, "sh", pid);
+            made.exec(pid, "cat", &["cat", &pid.to_string()], 0);
+            made.open(pid, "cat", &format!("/srv/{pid}"), -2);
+            made.exit(pid, "cat", 1 << 8);
+        }
+        let app = calm(&mut made);
+        let all = rows(&app);
+        assert_eq!(all.iter().map(|row| row.1).collect::<Vec<_>>(), [1, 40, 40, 40]);
+        let remarks = all.iter().skip(1).map(|row| app.events().run_of(row.0).expect("a run").remarks()[0].clone());
+        let alike = ["x40, other arguments", "x40 in this directory", "x40, other arguments"];
+        assert_eq!(remarks.collect::<Vec<_>>(), alike);
+    }
+
+    #[test]
     fn a_poll_is_one_row_with_its_interval() {
         let mut made = Maker::default();
         for number in 0..312 {

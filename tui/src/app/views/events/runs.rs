@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use tracetui_events::event::process::{Process, ProcessKey};
-use tracetui_events::event::{Body, Event, EventContext};
+use tracetui_events::event::{Body, Event, EventContext, Payload as _};
 use tracetui_events::limits;
 use tracetui_events::search::{missed, place};
 use tracetui_events::store::{Id, Store, Stored};
@@ -34,8 +34,8 @@ const REGULAR: u64 = 4;
 /// From which interval on it is shown.
 const SLOW_NS: u64 = 100_000_000;
 
-/// From how many on the events of a crowd share a row: names that a process did not find in one directory, loads of BPF programs, or execs
-/// of one program with other arguments.
+/// From how many on the events of a crowd share a row: names that a command did not find in one directory, loads of BPF programs, execs
+/// of one program with other arguments, or failed exits of one program that one process started.
 const CROWD: u32 = 16;
 
 /// The most runs that may continue.
@@ -50,11 +50,11 @@ pub(crate) enum Alike {
     Search,
     /// The directory in which a command created files.
     Created,
-    /// The directory in which a process did not find many names.
+    /// The directory in which a command did not find many names.
     Missing,
     /// The command that loaded, unloaded, attached or detached many BPF programs.
     Programs,
-    /// The program that was executed many times.
+    /// The program that was executed many times, or failed many times with one status.
     Commands,
 }
 
@@ -202,8 +202,8 @@ struct Said {
     whole: u64,
     /// What it has in common with rows that are only alike.
     part: Option<(Alike, u64)>,
-    /// Of a name that was not found: the process and the directory. Of a BPF program: what was done with it, and by which command. Of an exec:
-    /// the program and the user.
+    /// Of a name that was not found: the command and the directory. Of a BPF program: what was done with it, and by which command. Of an exec:
+    /// the program and the user. Of a failed exit: the command, the status and the parent.
     crowd: Option<(Alike, u64)>,
 }
 
@@ -272,8 +272,14 @@ impl Runs {
                 let said = (exec.filename, header.comm(), header.uid.0, header.mnt_ns.0);
                 Some((Alike::Commands, self.hasher.hash_one((Alike::Commands as u8, said))))
             }
+            (Body::Exit(exit), _) if exit.failed() => {
+                let parent = process.and_then(|process| process.parent);
+                let said = (header.comm(), header.uid.0, exit.record.status, parent);
+                Some((Alike::Commands, self.hasher.hash_one((kind as u16, said))))
+            }
             (_, Some((dir, _))) => {
-                Some((Alike::Missing, self.hasher.hash_one((Alike::Missing as u8, kind as u16, key, dir))))
+                let said = (kind as u16, header.comm(), header.uid.0, header.mnt_ns.0, dir);
+                Some((Alike::Missing, self.hasher.hash_one((Alike::Missing as u8, said))))
             }
             _ => None,
         };
