@@ -108,6 +108,9 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
 /// The maximum number of cells of a name, and of a type.
 const LONGEST_NAME: usize = 28;
 
+/// By how many cells an attach point is cut rather than moving its owner.
+const FEW: usize = 8;
+
 /// `+88`: `+` new, `-` gone, `!` hidden.
 fn mark_and_id(seen: &Seen<'_>) -> String {
     let mark = match seen {
@@ -231,7 +234,9 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, t
         let piece = piece(*column, seen, app, theme);
         let mut cells = *cells;
         let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
-        if *column == Column::Target && width > cells {
+        if *column == Column::Target && (cells + 1..=cells + FEW).contains(&width) && seen.hidden.is_none() {
+            text = text::cut_middle(&text, cells, theme.charset);
+        } else if *column == Column::Target && width > cells {
             // The owner keeps the cells that it needs, and the rate of runs its place.
             let mut after = columns.get(at + 1..).unwrap_or_default();
             let owner = match after.first() {

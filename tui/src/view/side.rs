@@ -175,8 +175,13 @@ fn new(seen: &EventContext<'_>, events: u64, width: usize, theme: Theme) -> Vec<
     let skip = if seen.event.kind() == Kind::Bpf { 2 } else { 0 };
     let count = if events > 1 { format!("  x{}", short(events)) } else { String::new() };
     let room = width.saturating_sub(who.width() + 1 + count.len());
-    let what = detail(seen, skip, theme);
-    let whole: usize = what.iter().map(Piece::width).sum();
+    let cells = |what: &[Piece]| what.iter().map(Piece::width).sum::<usize>();
+    let mut what = detail(seen, skip, theme);
+    // The place says more than its type.
+    if skip > 0 && cells(&what) > room {
+        what = detail(seen, skip + 2, theme);
+    }
+    let whole = cells(&what);
     let what = fitted(scrolled(what, room, 0, theme), whole.min(room), false, theme);
     [vec![who, Piece::plain(" ")], what, vec![Piece::new(count, theme.note())]].concat()
 }

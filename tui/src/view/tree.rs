@@ -45,6 +45,9 @@ impl Column {
     }
 }
 
+/// The cells that a remark leaves to the command, or half of the room.
+const COMMAND: usize = 12;
+
 /// The maximum number of cells of CGROUP.
 const CGROUP: usize = 20;
 
@@ -135,7 +138,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
         Piece::new(text::value_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
     });
     let command: Vec<Piece> = command.collect();
-    let mut remarks = remarks(row, seen, room / 2, app, theme);
+    let mut remarks = remarks(row, seen, (room / 2).max(room.saturating_sub(COMMAND)), app, theme);
     let width_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.width() + 2).sum::<usize>();
     let whole: usize = command.iter().map(Piece::width).sum();
     // The least important parts are shown only if nothing is cut for them.
