@@ -74,7 +74,10 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
                 [Piece::new(before, theme.quiet()), Piece::new(text::left(&id, NAME + 2, theme.charset), style)];
             [&pieces[..], &[Piece::plain("  "), state, Piece::new(format!("  {after}"), theme.quiet())]].concat()
         }
-        Content::Command(seen) => vec![Piece::plain(format!("  {}", super::detail::command(seen.process, theme)))],
+        Content::Command(seen) => vec![
+            Piece::plain(format!("  {}", super::detail::command(seen.process, theme))),
+            Piece::new(text::value_in(seen.redirected.as_bytes(), theme.charset, 4096), theme.quiet()),
+        ],
         Content::Life(seen) => {
             let started = seen.process.key.start.0.saturating_add(seen.process.held_ns);
             let started = clock(started, app.world().clock_offset(), app);

@@ -146,6 +146,13 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     remarks.extend(orphan(row, seen, app, theme).filter(|text| text.width() <= left(&remarks)));
     let joined = joined(seen, left(&remarks), app, theme);
     joined.into_iter().for_each(|piece| remarks.insert(0, piece));
+    let redirected = Piece::new(
+        text::value_in(app.views.tree.redirected(seen).trim_start().as_bytes(), theme.charset, 4096),
+        theme.quiet(),
+    );
+    if (1..=left(&remarks)).contains(&redirected.width()) {
+        remarks.insert(0, redirected);
+    }
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));
     let mut parts = fitted(scrolled(command, cells, 0, theme), cells, false, theme);
     if let Some(pattern) = found.filter(|pattern| pattern.is_match(&cell.raw)) {

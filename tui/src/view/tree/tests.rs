@@ -584,6 +584,9 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
     }
 }
 
+/// The number of a file instead of a pipe.
+const FILE: u64 = u64::MAX;
+
 /// A program between two pipes; 0 is the terminal.
 fn piped(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str], pipes: [u64; 2]) {
     use tracetui_events::synthetic::payload::Exec;
@@ -592,17 +595,26 @@ fn piped(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str], pipes: 
     use tracetui_shared::record::mark;
     let of = |ino: u64| Stdio {
         state: stdio::OPEN,
-        mode: if ino == 0 { libc::S_IFCHR } else { libc::S_IFIFO } as u16,
+        mode: match ino {
+            0 => libc::S_IFCHR,
+            FILE => libc::S_IFREG,
+            _ => libc::S_IFIFO,
+        } as u16,
+        flags: if ino == FILE { libc::O_WRONLY as u16 } else { 0 },
         device: 136 << 20,
         ino,
-        names_marks: if ino == 0 { 0 } else { mark::PSEUDO },
+        names_marks: if [0, FILE].contains(&ino) { 0 } else { mark::PSEUDO },
         ..Stdio::default()
     };
     made.fork(parent.0, parent.1, pid);
     made.like.ppid.0 = parent.0;
     let area: Vec<u8> = argv.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat()).collect();
     let tty: &[u8] = b"3\0pts\0dev\0";
-    let files = pipes.map(|ino| if ino == 0 { tty } else { b"" });
+    let files = pipes.map(|ino| match ino {
+        0 => tty,
+        FILE => b"log\0tmp\0",
+        _ => b"",
+    });
     let exec = Exec { filename: argv[0].as_bytes(), argv: &area, ..Exec::default() };
     let stdio = [of(pipes[0]), of(pipes[1]), of(0)];
     let record = ExecRecord { argc: argv.len() as u32, ..ExecRecord::default() };
@@ -645,4 +657,17 @@ fn a_pipeline_is_joined_at_its_pipes() {
     made.exec(103, "grep", &["grep"], 0);
     feed(&mut app, &mut made);
     assert!(joined(&mut app)[1].ends_with("make -j8"), "{:?}", joined(&mut app));
+}
+
+#[test]
+fn a_redirection_is_shown_where_it_was_made() {
+    let mut made = Maker::default();
+    made.like.ppid.0 = 1;
+    made.exec(100, "bash", &["bash"], 0);
+    piped(&mut made, (100, "bash"), 101, &["make"], [0, FILE]);
+    // It inherits the file.
+    piped(&mut made, (101, "make"), 102, &["cc"], [0, FILE]);
+    let mut app = tree(80, 24, &mut made);
+    let rows = rows(&mut app);
+    assert!(rows[1].ends_with("└ v make  >/tmp/log") && rows[2].ends_with("└ - cc"), "{rows:#?}");
 }

@@ -28,6 +28,13 @@ impl Tree {
         self.nodes.seen(self.nodes.place(reader)?, moment)
     }
 
+    /// The redirections that a process did not inherit from its parent.
+    pub(crate) fn redirected<'a>(&'a self, seen: &Seen<'a>) -> &'a str {
+        let above =
+            seen.process.parent.and_then(|parent| self.nodes.seen(self.nodes.place(parent)?, self.shown.moment));
+        if above.is_some_and(|above| above.redirected == seen.redirected) { "" } else { seen.redirected }
+    }
+
     /// The process whose stdin is a pipe, or if `writes` the one whose stdout it is.
     pub(crate) fn at_pipe(&self, pipe: u64, writes: bool) -> Option<Seen<'_>> {
         let ends = if writes { &self.nodes.ends.writers } else { &self.nodes.ends.readers };
