@@ -10,7 +10,7 @@ use super::{clock, decimal, read_bounded};
 use rustc_hash::FxHashMap;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
-use rustix::param::clock_ticks_per_second;
+use rustix::param::{clock_ticks_per_second, page_size};
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -294,6 +294,8 @@ pub struct Stat {
     /// The start in ticks of `_SC_CLK_TCK` since the boot.
     start_ticks: u64,
     kernel_thread: bool,
+    /// The CPU time in ticks, and the resident memory in pages.
+    used: (u64, u64),
 }
 
 impl Stat {
@@ -305,6 +307,7 @@ impl Stat {
         let comm = text.get(open + 1..close)?.to_vec();
         let rest: Vec<&[u8]> = text.get(close + 1..)?.trim_ascii().split(|b| *b == b' ').collect();
         let field = |number: usize| rest.get(number - 3).copied();
+        let number = |at: usize| field(at).and_then(decimal).unwrap_or(0);
         let flags: u64 = decimal(field(9)?)?;
         Some(Stat {
             comm,
@@ -313,6 +316,7 @@ impl Stat {
             threads: decimal(field(20)?)?,
             start_ticks: decimal(field(22)?)?,
             kernel_thread: flags & PF_KTHREAD != 0,
+            used: (number(14) + number(15), number(24)),
         })
     }
 
@@ -321,6 +325,14 @@ impl Stat {
     fn ended(&self) -> bool {
         self.state == b'X' || (self.state == b'Z' && self.threads <= 1)
     }
+}
+
+/// The CPU time of a running process, and its resident memory in bytes. `None` if it ended or cannot be read.
+pub fn used(tgid: Tgid, start: BootNanos) -> Option<(Duration, u64)> {
+    let stat = Stat::parse(&read_bounded(format!("/proc/{}/stat", tgid.0), FIELDS_MAX as u64).ok()?)?;
+    let tick = 1_000_000_000 / clock_ticks_per_second().max(1);
+    let (cpu, pages) = stat.used;
+    (start.0 / tick == stat.start_ticks).then(|| (Duration::from_nanos(cpu * tick), pages * page_size() as u64))
 }
 
 /// The real ids from the lines `Uid:` and `Gid:` of /proc/PID/status, which contain the real, effective, saved and file

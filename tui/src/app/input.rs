@@ -4,6 +4,7 @@ pub use super::compared::Compared;
 use super::device::{KeyEvent, MouseEvent};
 use super::find::Find;
 use std::time::Duration;
+use tracetui_events::event::process::ProcessKey;
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::timeline::Facts;
 use tracetui_events::store::Id;
@@ -106,6 +107,8 @@ pub enum Effect {
     /// Look up why the event with this id failed: [`Input::Looked`] follows.
     Look(Id, Box<Lookup>),
     CountRuns(bool),
+    /// Read what these processes use: [`App::measured`](super::App::measured) follows.
+    Measure(Vec<ProcessKey>),
     /// List the recordings and directories beside this path: [`Input::Listed`] follows.
     ListFiles(String),
     /// Compare the trace with this recording, or stop comparing: [`Input::Comparing`] and [`Input::Compared`] follow.

@@ -265,7 +265,12 @@ impl App {
             self.views.tree.nodes.settle(&self.pipeline.world().processes);
         }
         let worked = self.work();
-        if second || expired || released || worked { vec![Effect::Redraw] } else { Vec::new() }
+        let mut effects = Vec::new();
+        effects.extend((second || expired || released || worked).then_some(Effect::Redraw));
+        if second {
+            effects.extend(Some(self.to_measure()).filter(|keys| !keys.is_empty()).map(Effect::Measure));
+        }
+        effects
     }
 
     /// Continues long-running work. `false` if none is left.

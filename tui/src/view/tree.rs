@@ -187,8 +187,13 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         // COMMAND is held before its first exec.
         Column::Started => clock(process.key.start.0.saturating_add(process.held_ns), app.world().clock_offset(), app),
         Column::Lived => duration(app.views.tree.lived(seen)),
-        Column::Cpu => used(seen, |cost| duration(cost.runtime)),
-        Column::Memory => used(seen, |cost| text::size(cost.max_rss)),
+        Column::Cpu => match seen.used {
+            Some(used) => used.permille.map_or(String::new(), |share| format!("{} %", share / 10)),
+            None => used(seen, |cost| duration(cost.runtime)),
+        },
+        Column::Memory => {
+            seen.used.map_or_else(|| used(seen, |cost| text::size(cost.max_rss)), |used| text::size(used.resident))
+        }
         Column::Execs => count(Kind::Exec, seen.counts.execs, app),
         Column::Opens => count(Kind::Open, seen.counts.opens, app),
         Column::Conns => count(Kind::Tcp, seen.counts.conns, app),

@@ -7,6 +7,7 @@ mod node;
 mod nodes;
 mod pipelines;
 mod pipes;
+mod used;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};
 use crate::app::branch::{Branch, connect};
@@ -258,13 +259,14 @@ impl Tree {
     /// The same as [`walk`](Self::walk), with siblings sorted.
     fn walk_sorted(&self, met: &mut Vec<Met>) {
         let mut waiting: Vec<(Place, Option<u32>, u16)> = Vec::new();
+        let busiest = if self.list.order == Sort::Cpu { self.busiest() } else { Vec::new() };
         let push = |waiting: &mut Vec<_>, of: Option<Place>, above, depth: u16| {
             let from = waiting.len();
             waiting.extend(self.nodes.children(of).map(|place| (place, above, depth)));
             let pushed: &mut [(Place, Option<u32>, u16)] = waiting.get_mut(from..).unwrap_or_default();
             // Reversed, because processes are popped from the end.
             pushed.reverse();
-            pushed.sort_by_cached_key(|(place, ..)| self.measure(*place));
+            pushed.sort_by_cached_key(|(place, ..)| self.measure(*place, &busiest));
             if self.list.reverse {
                 pushed.reverse();
             }
@@ -291,14 +293,36 @@ impl Tree {
         true
     }
 
+    /// For each process, the CPU of the busiest one in its branch.
+    fn busiest(&self) -> Vec<u64> {
+        let mut all: Vec<Place> = self.nodes.children(None).collect();
+        let mut at = 0;
+        while let Some(place) = all.get(at).copied() {
+            all.extend(self.nodes.children(Some(place)));
+            at += 1;
+        }
+        let mut busiest = vec![0; self.nodes.len()];
+        let mut at_least = |place: Place, cpu: u64| {
+            let most = busiest.get_mut(place as usize)?;
+            *most = cpu.max(*most);
+            Some(*most)
+        };
+        for place in all.into_iter().rev() {
+            let own = self.nodes.seen(place, self.shown.moment).map_or(0, |seen| seen.cpu());
+            let most = at_least(place, own).unwrap_or(0);
+            self.nodes.parent(place).into_iter().for_each(|parent| _ = at_least(parent, most));
+        }
+        busiest
+    }
+
     /// The sort key of a process. The largest comes first.
-    fn measure(&self, place: Place) -> u64 {
+    fn measure(&self, place: Place, busiest: &[u64]) -> u64 {
         let Some(seen) = self.nodes.seen(place, self.shown.moment) else { return 0 };
         match self.list.order {
             Sort::Start => 0,
             Sort::Lived => self.lived(&seen),
-            Sort::Cpu => seen.cost().map_or(0, |cost| cost.runtime),
-            Sort::Memory => seen.cost().map_or(0, |cost| cost.max_rss),
+            Sort::Cpu => busiest.get(place as usize).copied().unwrap_or(0),
+            Sort::Memory => seen.used.map(|used| used.resident).or(seen.cost().map(|cost| cost.max_rss)).unwrap_or(0),
             Sort::Opens => seen.counts.opens,
             Sort::Failed => seen.counts.failed,
         }

@@ -3,12 +3,13 @@
 use super::comparer::{self, Comparer};
 use super::keys::{Keys, READ_AHEAD};
 use super::looker::Looker;
+use super::measure;
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::find::Find;
 use crate::app::kept::KeptEvents;
 use crate::app::output::Output;
-use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
+use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick};
 use crate::cli;
 use crate::command::find::Finder;
 use crate::command::outlet::POLL_INTERVAL;
@@ -20,8 +21,6 @@ use crate::recorder::Recorder;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::Event;
-use rustix::param::page_size;
-use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -395,7 +394,7 @@ impl Loop {
             self.look();
             self.next_tick = now + SECOND;
         }
-        Input::Tick(Tick { now, usage: if second { usage() } else { None } })
+        Input::Tick(Tick { now, usage: if second { measure::own() } else { None } })
     }
 
     /// Checks whether the recording on the screen has grown, and whether it can still be read.
@@ -448,6 +447,7 @@ impl Loop {
                 Effect::RunAgain => self.run_again(),
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
+                Effect::Measure(keys) => self.app.measured(&measure::of(&keys)),
                 Effect::Suspend => {
                     // The COMMAND does not belong to this job.
                     self.trace.signal_command_group(libc::SIGSTOP);
@@ -749,12 +749,4 @@ fn of_terminal(event: Event) -> Option<Input> {
 
 fn wrap() -> Wrap {
     if std::env::var_os("TMUX").is_some() { Wrap::Tmux } else { Wrap::None }
-}
-
-/// The processor time and resident bytes of this process.
-fn usage() -> Option<Usage> {
-    let cpu = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()?;
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(Usage { cpu, resident: pages * page_size() as u64 })
 }

@@ -4,6 +4,7 @@ mod comparer;
 pub mod event_loop;
 mod keys;
 mod looker;
+mod measure;
 mod terminal;
 
 use super::config::{Loaded, own_home};

@@ -584,6 +584,39 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
     }
 }
 
+#[test]
+fn the_tree_shows_what_running_processes_use() {
+    use crate::app::{Effect, Input, Tick, Usage};
+    use std::time::Duration;
+    let mut made = Maker::default();
+    made.exec(100, "make", &["make"], 0);
+    start(&mut made, (100, "make"), 101, &["cc"]);
+    start(&mut made, (100, "make"), 102, &["ld"]);
+    let mut app = tree(160, 24, &mut made);
+    let mut second = |app: &mut App, at: u64, cpu: &[(&str, u64)]| {
+        let effects = app.update(Input::Tick(Tick { now: Duration::from_secs(at), usage: None }));
+        let wanted = effects.iter().find_map(|effect| match effect {
+            Effect::Measure(keys) => Some(keys.clone()),
+            _ => None,
+        });
+        let usages = wanted.expect("the tree is shown").into_iter().filter_map(|key| {
+            let (_, cpu) = cpu.iter().find(|(pid, _)| *pid == key.tgid.0.to_string())?;
+            Some((key, Usage { cpu: Duration::from_millis(*cpu), resident: 5 << 20 }))
+        });
+        app.measured(&usages.collect::<Vec<_>>());
+    };
+    second(&mut app, 1, &[("101", 0), ("102", 7_000)]);
+    second(&mut app, 3, &[("101", 20), ("102", 9_000)]);
+    let shown = rows(&mut app);
+    assert!(shown[1].contains("    1 % ") && shown[2].contains("  100 % "), "{shown:#?}");
+    keys(&mut app, "ssss");
+    let shown = rows(&mut app);
+    assert!(shown[1].contains("- ld") && shown[2].contains("- cc"), "{shown:#?}");
+    keys(&mut app, "1");
+    let effects = app.update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Measure(_))), "nobody looks at it");
+}
+
 /// The number of a file instead of a pipe.
 const FILE: u64 = u64::MAX;
 

@@ -1,8 +1,10 @@
 //! A process of the tree, its counts and its links.
 
 use super::pipes::Pipes;
+use crate::app::Usage;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
+use std::time::Duration;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
 use tracetui_events::search::Failure;
@@ -88,6 +90,29 @@ pub(crate) struct Tried {
     pub args: Box<[u8]>,
 }
 
+/// What a running process used when it was measured last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Used {
+    /// When, by the clock of [`Tick`](crate::app::Tick).
+    at: Duration,
+    cpu: Duration,
+    /// The share of a CPU in thousandths since the measurement before; `None` if it is the first.
+    pub permille: Option<u64>,
+    /// Resident memory in bytes.
+    pub resident: u64,
+}
+
+impl Used {
+    /// `before`: the measurement before.
+    pub(super) fn of(usage: Usage, at: Duration, before: Option<Used>) -> Used {
+        let share = |before: Used| {
+            let passed = at.checked_sub(before.at)?.as_millis() as u64;
+            (usage.cpu.saturating_sub(before.cpu).as_micros() as u64).checked_div(passed)
+        };
+        Used { at, cpu: usage.cpu, permille: before.and_then(share), resident: usage.resident }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Node {
     pub process: Arc<Process>,
@@ -107,6 +132,9 @@ pub(super) struct Node {
     /// See [`Seen::from`]. While the process runs: its last child that failed and the time, unless it has started another child since.
     pub from: Option<(ProcessKey, BootNanos)>,
     pub cgroup: CgroupId,
+    pub used: Option<Used>,
+    /// Whether it used much CPU time once.
+    pub busy: bool,
     pub matched: bool,
     pub fold: Option<bool>,
 }
@@ -140,6 +168,8 @@ impl Node {
             cause: None,
             from: None,
             cgroup: CgroupId(0),
+            used: None,
+            busy: false,
             matched: false,
             fold: None,
         }
@@ -176,7 +206,7 @@ pub(super) struct Flags {
     pub running: bool,
     pub failed: bool,
     pub matched: bool,
-    /// Whether it made an event, or started during the trace.
+    /// Whether it made an event, started during the trace, or used much CPU time.
     pub active: bool,
     pub fold: Option<bool>,
 }
@@ -213,12 +243,22 @@ pub(crate) struct Seen<'a> {
     pub from: Option<ProcessKey>,
     /// The cgroup of its last event.
     pub cgroup: CgroupId,
+    /// What it used lately, if it runs now.
+    pub used: Option<Used>,
 }
 
 impl Seen<'_> {
     /// What it used; `None` while it runs, or if unknown.
     pub(crate) fn cost(&self) -> Option<Cost> {
         self.end?.cost
+    }
+
+    /// Its order by CPU: the share of what runs now comes before the time of what ended.
+    pub(super) fn cpu(&self) -> u64 {
+        match self.used.and_then(|used| used.permille).filter(|share| *share > 0) {
+            Some(share) => u64::MAX / 2 + share,
+            None => self.cost().map_or(0, |cost| cost.runtime),
+        }
     }
 
     /// Whether it exited with a code other than 0 that is not routine, was killed, or failed to execute a program for an unusual reason.

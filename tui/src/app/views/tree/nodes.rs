@@ -68,6 +68,8 @@ pub(crate) struct Nodes {
     /// The time that the trace has reached.
     pub last: BootNanos,
     travel: Option<Travel>,
+    /// The process that is measured next.
+    pub(super) unmeasured: Place,
     /// Whether the rows are out of date.
     pub stale: bool,
 }
@@ -89,6 +91,7 @@ impl Nodes {
             left_out: 0,
             last: BootNanos(0),
             travel: None,
+            unmeasured: 0,
             stale: true,
         }
     }
@@ -99,6 +102,11 @@ impl Nodes {
 
     pub(super) fn get(&self, at: Place) -> Option<&Node> {
         self.nodes.get(at as usize)?.as_ref()
+    }
+
+    /// The number of places, also of those without a process.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     pub(super) fn get_mut(&mut self, at: Place) -> Option<&mut Node> {
@@ -148,7 +156,7 @@ impl Nodes {
     }
 
     /// Updates the state that building the rows reads.
-    fn flag(&mut self, at: Place) {
+    pub(super) fn flag(&mut self, at: Place) {
         let Some(flags) = self.flags_at(at, None) else { return };
         if let Some(links) = self.links.get_mut(at as usize).filter(|links| links.flags != flags) {
             links.flags = flags;
@@ -159,7 +167,7 @@ impl Nodes {
     /// The state that building the rows reads, as it was at a moment. `None` if the process started later.
     pub(super) fn flags_at(&self, at: Place, moment: Option<Moment>) -> Option<Flags> {
         let (seen, node) = (self.seen(at, moment)?, self.get(at)?);
-        let active = node.counts.events > 0 || node.process.origin == Origin::Fork;
+        let active = node.counts.events > 0 || node.process.origin == Origin::Fork || node.busy;
         Some(Flags {
             running: active && seen.end.is_none(),
             failed: seen.failed(),
@@ -199,6 +207,7 @@ impl Nodes {
             cause: node.cause.filter(|_| end.is_some()),
             from: node.from.filter(|_| end.is_some_and(End::is_error)).map(|(child, _)| child),
             cgroup: node.cgroup,
+            used: node.used.filter(|_| moment.is_none() && node.end.is_none()),
         })
     }
 

@@ -1,0 +1,25 @@
+//! What processes use.
+
+use crate::app::Usage;
+use rustix::param::page_size;
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+use tracetui_events::event::process::ProcessKey;
+use tracetui_host::procfs;
+
+/// The usage of tracetui.
+pub(super) fn own() -> Option<Usage> {
+    let cpu = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()?;
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(Usage { cpu, resident: pages * page_size() as u64 })
+}
+
+/// The usage of those of these processes that run.
+pub(super) fn of(keys: &[ProcessKey]) -> Vec<(ProcessKey, Usage)> {
+    let used = |key: &ProcessKey| {
+        let (cpu, resident) = procfs::used(key.tgid, key.start)?;
+        Some((*key, Usage { cpu, resident }))
+    };
+    keys.iter().filter_map(used).collect()
+}
