@@ -117,8 +117,8 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
             Column::Open => count(kinds[2], theme),
             Column::Bpf => count(kinds[3], theme),
             Column::Tcp => count(kinds[4], theme),
-            Column::Cpu => used(cpu_ns, duration, theme),
-            Column::Memory => used(memory, size, theme),
+            Column::Cpu => used(cpu_ns, kinds[1], duration, theme),
+            Column::Memory => used(memory, kinds[1], size, theme),
             Column::Failed => count(failed, theme),
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
             Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
@@ -135,8 +135,13 @@ fn count(count: u64, theme: Theme) -> Piece {
     Piece::new(short(count), if count == 0 { theme.quiet() } else { ratatui::style::Style::new() })
 }
 
-fn used(amount: u64, text: impl FnOnce(u64) -> String, theme: Theme) -> Piece {
-    if amount == 0 { count(0, theme) } else { Piece::plain(text(amount)) }
+/// What the processes of so many exits used: known only when they end.
+fn used(amount: u64, exits: u64, text: impl FnOnce(u64) -> String, theme: Theme) -> Piece {
+    match (exits, amount) {
+        (0, _) => Piece::new("-", theme.quiet()),
+        (_, 0) => count(0, theme),
+        _ => Piece::plain(text(amount)),
+    }
 }
 
 /// A bar: the share relative to the most frequent value.
