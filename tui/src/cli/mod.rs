@@ -131,6 +131,9 @@ pub struct Print {
     /// Show why opens, execs and connects failed; live only, it looks up files and sockets; text and json
     #[arg(long)]
     pub why: bool,
+    /// Only failures that nothing answered, as the key e in the dashboard: no search that succeeded later; live, 5 s late
+    #[arg(long, conflicts_with = "failed")]
+    pub unanswered: bool,
     /// Stop after N events, not counting lost rows
     #[arg(short = 'n', long, value_name = "N", value_parser = count)]
     pub count: Option<u64>,
@@ -160,6 +163,7 @@ impl From<Dashboard> for Print {
             write: dashboard.write,
             format: FormatName::Text,
             why: false,
+            unanswered: false,
             count: None,
             expect_none: None,
             from: None,

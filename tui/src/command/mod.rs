@@ -37,5 +37,6 @@ pub(crate) mod signals;
 #[path = "../../../crates/events/src/playback/testing.rs"]
 mod testing;
 mod trace;
+mod unanswered;
 pub mod usage;
 mod write;

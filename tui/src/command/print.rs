@@ -8,6 +8,7 @@ use super::trace::remarks::remarks;
 use super::trace::request::Request;
 use super::trace::running::{Frames, Happening, RunningTrace, signals};
 use super::trace::start::start;
+use super::unanswered::{self, Unanswered};
 use super::write;
 use crate::cli;
 use crate::cli::size::RingSize;
@@ -20,7 +21,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::filter::Scratch;
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::sink::{self, FormatName, Sink};
+use tracetui_events::sink::{self, FormatName, Sink, Unwritten};
 use tracetui_host::clock;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -61,6 +62,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     pipeline.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
+    printer.lines.unanswered = args.unanswered.then(|| Unanswered::new(Some(unanswered::LIVE_NS)));
     say(&started.ready);
     let mut pump = Pump {
         trace: RunningTrace::start(started.feed, held, signals, recorder)?.with_output(&args.run),
@@ -280,10 +282,14 @@ pub(super) struct Lines<S> {
     wanted: Predicate,
     /// How many events may still be printed.
     left: Option<u64>,
+    /// The failures that wait for an answer, if only those without one are wanted.
+    pub(super) unanswered: Option<Unanswered>,
     error: Option<io::Error>,
     /// Why nothing more is written; `None` while the output works.
     ended: Option<End>,
     unwritten: ByKind,
+    /// Failures that were answered while their lines waited.
+    answered: ByKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -306,6 +312,8 @@ impl<S: Sink> Printer<S> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
         pipeline.next(None, &mut |seen, _| lines.take(seen));
+        lines.unanswered.iter_mut().for_each(|unanswered| unanswered.reach(pipeline.world().counted_at()));
+        lines.release(false);
         if pipeline.is_drained() || lines.is_done() {
             lines.flush();
         }
@@ -333,7 +341,8 @@ impl<S: Sink> Printer<S> {
     pub fn settle(&mut self) -> u64 {
         let Printer { pipeline, lines } = self;
         let queued = lines.sink.unwritten();
-        queued.iter().for_each(|line| lines.count_unwritten(line.kind, line.cut));
+        queued.iter().for_each(|line| count(&mut lines.unwritten, *line));
+        pipeline.ledger().not_delivered(&std::mem::take(&mut lines.answered), false);
         let unwritten = std::mem::take(&mut lines.unwritten);
         pipeline.ledger().not_delivered(&unwritten, lines.ended != Some(End::Closed))
     }
@@ -343,20 +352,37 @@ impl<S: Sink> Printer<S> {
     }
 }
 
+fn count(counts: &mut ByKind, line: Unwritten) {
+    if let Some(counted) = counts.of(line.kind) {
+        counted.delivered += 1;
+        counted.cut += u64::from(line.cut);
+    }
+}
+
 impl<S: Sink> Lines<S> {
     /// A writer of lines for the wanted events, at most `count`.
     pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
-        Lines { sink, wanted, left: count, error: None, ended: None, unwritten: ByKind::default() }
+        let (unwritten, answered) = (ByKind::default(), ByKind::default());
+        Lines { sink, wanted, left: count, unanswered: None, error: None, ended: None, unwritten, answered }
     }
 
     /// Queues the line of an event if the event is wanted.
     pub(super) fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
-        if self.ended == Some(End::Closed) || self.is_done() || !(self.wanted)(seen) {
+        if self.ended == Some(End::Closed) || self.is_done() {
+            return Disposition::Filtered;
+        }
+        let wanted = (self.wanted)(seen);
+        if let Some(unanswered) = &mut self.unanswered {
+            let waits = unanswered.take(seen, wanted, &mut self.sink);
+            self.release(false);
+            return if waits { Disposition::Delivered } else { Disposition::Filtered };
+        }
+        if !wanted {
             return Disposition::Filtered;
         }
         // If the line is not written, the event is subtracted at the end.
         if self.ended.is_some() {
-            self.count_unwritten(seen.event.kind(), seen.event.cut());
+            count(&mut self.unwritten, Unwritten { kind: seen.event.kind(), cut: seen.event.cut() });
         } else {
             let written = self.sink.event(seen);
             self.check(written);
@@ -367,16 +393,25 @@ impl<S: Sink> Lines<S> {
         Disposition::Delivered
     }
 
+    /// Writes the lines that waited long enough for an answer and got none, or `all` without one.
+    pub(super) fn release(&mut self, all: bool) {
+        while let Some((line, answered)) = self.unanswered.as_mut().and_then(|unanswered| unanswered.next(all)) {
+            if answered || self.ended == Some(End::Closed) || self.is_done() {
+                count(&mut self.answered, line.of);
+            } else if self.ended.is_some() {
+                count(&mut self.unwritten, line.of);
+            } else {
+                let written = self.sink.put(&line);
+                self.check(written);
+                let counts = line.of.kind != Kind::Lost;
+                self.left = self.left.map(|left| left.saturating_sub(counts.into()));
+            }
+        }
+    }
+
     /// Whether the requested number of events came.
     pub(super) fn is_done(&self) -> bool {
         self.left == Some(0)
-    }
-
-    fn count_unwritten(&mut self, kind: Kind, cut: bool) {
-        if let Some(unwritten) = self.unwritten.of(kind) {
-            unwritten.delivered += 1;
-            unwritten.cut += u64::from(cut);
-        }
     }
 
     pub(super) fn flush(&mut self) {
@@ -387,6 +422,7 @@ impl<S: Sink> Lines<S> {
     }
 
     pub(super) fn finish(&mut self) {
+        self.release(true);
         if self.ended.is_none() {
             let finished = self.sink.finish();
             self.check(finished);

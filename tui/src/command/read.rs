@@ -4,6 +4,7 @@ use super::explain;
 use super::print::{Flow, Lines, Printed};
 use super::say::{charset, name, paint, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
+use super::unanswered::{self, Unanswered};
 use crate::cli::{self, ReportFormat};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -58,6 +59,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     sink.set_charset(charset());
     sink.set_paint(paint(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
+    lines.unanswered = args.unanswered.then(|| Unanswered::new(args.follow.then_some(unanswered::LIVE_NS)));
     let (mut said, mut any, mut done) = (false, false, false);
     let all = loop {
         let mut take = |played: &Played<'_>| {

@@ -33,6 +33,19 @@ pub trait Sink {
     /// If the output cannot be written. The waiting lines are dropped.
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()>;
 
+    /// The line of an event, to [`put`](Self::put) later or never. `None` if the output has no lines.
+    fn line(&mut self, _seen: &EventContext<'_>) -> Option<Line> {
+        None
+    }
+
+    /// Takes a line of [`line`](Self::line).
+    ///
+    /// # Errors
+    /// If the output cannot be written. The waiting lines are dropped.
+    fn put(&mut self, _line: &Line) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Writes the waiting lines. Call it when no event is about to follow.
     ///
     /// # Errors
@@ -63,6 +76,13 @@ pub trait Sink {
     }
 }
 
+/// The line of an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    pub text: Vec<u8>,
+    pub of: Unwritten,
+}
+
 /// An event whose line was not written completely.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unwritten {
@@ -71,9 +91,21 @@ pub struct Unwritten {
     pub cut: bool,
 }
 
+impl Unwritten {
+    fn of(seen: &EventContext<'_>) -> Unwritten {
+        Unwritten { kind: seen.event.kind(), cut: seen.event.cut() }
+    }
+}
+
 impl<S: Sink + ?Sized> Sink for Box<S> {
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
         (**self).event(seen)
+    }
+    fn line(&mut self, seen: &EventContext<'_>) -> Option<Line> {
+        (**self).line(seen)
+    }
+    fn put(&mut self, line: &Line) -> io::Result<()> {
+        (**self).put(line)
     }
     fn flush(&mut self) -> io::Result<()> {
         (**self).flush()
@@ -203,6 +235,14 @@ impl<F: Format, W: Write> Lines<F, W> {
         Lines { written: Some(written), ..self }
     }
 
+    /// Notes a line in the buffer.
+    fn added(&mut self, line: Unwritten) -> io::Result<()> {
+        if line.kind != Kind::Lost {
+            self.lines.push_back((self.taken + self.buffer.len() as u64, line));
+        }
+        if self.buffer.len() < FULL { Ok(()) } else { self.write() }
+    }
+
     fn write(&mut self) -> io::Result<()> {
         let written = self.hand_over();
         self.buffer.clear();
@@ -238,12 +278,18 @@ impl<F: Format, W: Write> Lines<F, W> {
 impl<F: Format, W: Write> Sink for Lines<F, W> {
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
         self.format.line(seen, &mut self.buffer);
-        let kind = seen.event.kind();
-        if kind != Kind::Lost {
-            let line = Unwritten { kind, cut: seen.event.cut() };
-            self.lines.push_back((self.taken + self.buffer.len() as u64, line));
-        }
-        if self.buffer.len() < FULL { Ok(()) } else { self.write() }
+        self.added(Unwritten::of(seen))
+    }
+
+    fn line(&mut self, seen: &EventContext<'_>) -> Option<Line> {
+        let mut text = Vec::new();
+        self.format.line(seen, &mut text);
+        Some(Line { text, of: Unwritten::of(seen) })
+    }
+
+    fn put(&mut self, line: &Line) -> io::Result<()> {
+        self.buffer.extend_from_slice(&line.text);
+        self.added(line.of)
     }
 
     fn flush(&mut self) -> io::Result<()> {
