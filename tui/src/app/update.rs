@@ -268,7 +268,7 @@ impl App {
         let mut effects = Vec::new();
         effects.extend((second || expired || released || worked).then_some(Effect::Redraw));
         if second {
-            effects.extend(Some(self.to_measure()).filter(|keys| !keys.is_empty()).map(Effect::Measure));
+            effects.extend(Some(self.next_to_measure()).filter(|keys| !keys.is_empty()).map(Effect::Measure));
         }
         effects
     }

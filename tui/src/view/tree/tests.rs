@@ -593,7 +593,7 @@ fn the_tree_shows_what_running_processes_use() {
     start(&mut made, (100, "make"), 101, &["cc"]);
     start(&mut made, (100, "make"), 102, &["ld"]);
     let mut app = tree(160, 24, &mut made);
-    let mut second = |app: &mut App, at: u64, cpu: &[(&str, u64)]| {
+    let second = |app: &mut App, at: u64, cpu: &[(&str, u64)]| {
         let effects = app.update(Input::Tick(Tick { now: Duration::from_secs(at), usage: None }));
         let wanted = effects.iter().find_map(|effect| match effect {
             Effect::Measure(keys) => Some(keys.clone()),

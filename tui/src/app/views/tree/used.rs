@@ -14,7 +14,7 @@ const BUSY: u64 = 50;
 
 impl Nodes {
     /// The running processes to measure next, in turn.
-    fn to_measure(&mut self) -> Vec<ProcessKey> {
+    fn next_to_measure(&mut self) -> Vec<ProcessKey> {
         let all = self.len() as Place;
         let from = self.unmeasured;
         let mut keys = Vec::new();
@@ -31,9 +31,9 @@ impl Nodes {
 
 impl App {
     /// The processes to measure, once a second.
-    pub(in crate::app) fn to_measure(&mut self) -> Vec<ProcessKey> {
+    pub(in crate::app) fn next_to_measure(&mut self) -> Vec<ProcessKey> {
         let wanted = self.views.shown == View::Tree && self.replay.is_none() && self.loaded().moment().is_none();
-        if wanted { self.views.tree.nodes.to_measure() } else { Vec::new() }
+        if wanted { self.views.tree.nodes.next_to_measure() } else { Vec::new() }
     }
 
     /// Stores what processes use.
