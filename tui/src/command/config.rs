@@ -215,11 +215,13 @@ const COLORS: [&str; 3] = [
     "\"plain\" has none of these. A colour is one of the terminal's 16, a number from 0 to 255, or #rrggbb. Without colours",
     "(--color never, NO_COLOR) weights remain, and text with a background is reversed.",
 ];
-const COLUMNS: [&str; 4] = [
+const COLUMNS: [&str; 6] = [
     "The columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program get half of the width;",
     "columns at the end of the list that do not fit beside it are dropped. The event list needs `detail`, the BPF list",
     "`target`. The key `C` chooses columns until tracetui ends. `failed` does not count calls that a later call answered, such as",
     "a walk of PATH that found its name.",
+    "In the tree, `cpu` is the share of a CPU that a running process uses (live only), and the CPU time of one that ended;",
+    "`memory` is the resident set, of one that ended the largest. In `top` both are of processes that ended.",
 ];
 
 fn words() -> (String, String) {

@@ -11,6 +11,7 @@ use crate::text::paint::{Look, Paint};
 use crate::text::time::{rfc3339, short_duration};
 use crate::text::{Charset, counted, escape, grouped};
 use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
 use std::io::Write as _;
 use tracetui_shared::helper::Changes;
 use tracetui_shared::id::{LinkId, ProgId};
@@ -86,7 +87,8 @@ impl<'a> Index<'a> {
 }
 
 impl InventoryReport<'_> {
-    /// The text report: hidden programs, then each program with its attachments and holders.
+    /// The text report: hidden programs, then each program with its attachments and holders. If runs were counted, the program that took
+    /// most time comes first.
     pub fn text(&self) -> Vec<u8> {
         let index = Index::new(self.inventory);
         let mut out = Vec::new();
@@ -94,7 +96,11 @@ impl InventoryReport<'_> {
             self.paint.put(Look::Bad, &mut out, |out| self.hidden_text(hidden, out));
             out.push(b'\n');
         }
-        for program in &self.inventory.programs {
+        let mut programs: Vec<&ProgramFacts> = self.inventory.programs.iter().collect();
+        if let Some(window) = self.window {
+            programs.sort_by_key(|program| Reverse(window.of(program).map(|(_, time)| time)));
+        }
+        for program in programs {
             self.program_text(program, &index, &mut out);
         }
         let without: Vec<_> = self
@@ -206,7 +212,8 @@ impl InventoryReport<'_> {
             if let Some(each) = time.checked_div(count) {
                 text.extend_from_slice(b", ");
                 short_duration(each, &mut text);
-                text.extend_from_slice(b" on average");
+                let share = (time * 10_000).checked_div(self.window.map_or(0, |window| window.ns)).unwrap_or(0);
+                let _ = write!(text, " on average, {}.{:02} % of a CPU", share / 100, share % 100);
             }
         }
         if program.recursion_misses > 0 {
@@ -879,12 +886,17 @@ mod tests {
         let window = Window { ns: 1_000_000_000, before: FxHashMap::from_iter([(ProgId(12), (10, 2_000))]) };
         let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };
         let text = String::from_utf8(with.text()).expect("UTF-8");
-        assert!(text.contains("ran 20 times in 1.0 s, 200 ns on average\n"), "{text}");
+        assert!(text.contains("ran 20 times in 1.0 s, 200 ns on average, 0.00 % of a CPU\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&with.json()).expect("JSON");
         assert_eq!(
             (&json["programs"][0]["run_count"], &json["programs"][0]["window_run_count"]),
             (&30.into(), &20.into())
         );
         assert_eq!(json["programs"][1]["window_run_count"], serde_json::Value::Null);
+        inventory.programs.reverse();
+        let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };
+        let text = String::from_utf8(with.text()).expect("UTF-8");
+        let at = text.find("ran 20 times").expect("counted");
+        assert!(text[..at].contains("\n") && !text[..at].contains("loaded"), "the busiest is the first: {text}");
     }
 }
