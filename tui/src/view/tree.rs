@@ -146,12 +146,10 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     remarks.extend(orphan(row, seen, app, theme).filter(|text| text.width() <= left(&remarks)));
     let joined = joined(seen, left(&remarks), app, theme);
     joined.into_iter().for_each(|piece| remarks.insert(0, piece));
-    let redirected = Piece::new(
-        text::value_in(app.views.tree.redirected(seen).trim_start().as_bytes(), theme.charset, 4096),
-        theme.quiet(),
-    );
-    if (1..=left(&remarks)).contains(&redirected.width()) {
-        remarks.insert(0, redirected);
+    let redirected = text::value_in(app.views.tree.redirected(seen).trim_start().as_bytes(), theme.charset, 4096);
+    let rest = left(&remarks);
+    if !redirected.is_empty() && text::width(&redirected).min(REDIRECTED) <= rest {
+        remarks.insert(0, Piece::new(text::cut_middle(&redirected, rest, theme.charset), theme.quiet()));
     }
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));
     let mut parts = fitted(scrolled(command, cells, 0, theme), cells, false, theme);
@@ -273,6 +271,9 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
     }
     remarks
 }
+
+/// The fewest cells for the redirections of a process.
+const REDIRECTED: usize = 12;
 
 /// The fewest cells for the next process of a pipeline.
 const JOINED: usize = 6;

@@ -8,12 +8,13 @@ use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
-use tracetui_events::frame::host::{Cgroup, HostFrame};
+use tracetui_events::frame::host::{Cgroup, HostFrame, ProcessSeed};
 use tracetui_events::synthetic::Maker;
 use tracetui_events::text::is_hostile;
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::id::CgroupId;
+use tracetui_shared::id::{CgroupId, Tgid};
 use tracetui_shared::record::exec::ExecRecord;
+use tracetui_shared::time::BootNanos;
 
 const MEMORY: u64 = 64 << 20;
 
@@ -605,13 +606,21 @@ fn the_tree_shows_what_running_processes_use() {
         });
         app.measured(&usages.collect::<Vec<_>>());
     };
-    second(&mut app, 1, &[("101", 0), ("102", 7_000)]);
-    second(&mut app, 3, &[("101", 20), ("102", 9_000)]);
+    // Without an event, only a busy process has a row.
+    let seed = |pid| ProcessSeed { tgid: Tgid(pid), start: BootNanos(7), start_exact: true, ..ProcessSeed::default() };
+    (300..302).for_each(|pid| made.host(&HostFrame::ProcessSeed(seed(pid))));
+    feed(&mut app, &mut made);
+    second(&mut app, 1, &[("101", 0), ("102", 7_000), ("300", 10_000), ("301", 10_000)]);
+    second(&mut app, 3, &[("101", 20), ("102", 9_000), ("300", 10_000), ("301", 11_000)]);
+    second(&mut app, 4, &[]);
     let shown = rows(&mut app);
-    assert!(shown[1].contains("    1 % ") && shown[2].contains("  100 % "), "{shown:#?}");
+    assert!(shown[2].contains("    1 % ") && shown[3].contains("  100 % "), "{shown:#?}");
+    let busy = |pid: &str| shown.iter().any(|row| row.contains(pid) && row.contains("   50 % "));
+    assert!(busy(" 301 ") && !shown.iter().any(|row| row.contains(" 300 ")), "{shown:#?}");
     keys(&mut app, "ssss");
     let shown = rows(&mut app);
-    assert!(shown[1].contains("- ld") && shown[2].contains("- cc"), "{shown:#?}");
+    let at = |command: &str| shown.iter().position(|row| row.contains(command));
+    assert!(at("v make") < at("- ld") && at("- ld") < at("- cc") && at("- cc") < at(" 301 "), "{shown:#?}");
     keys(&mut app, "1");
     let effects = app.update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Measure(_))), "nobody looks at it");
@@ -700,7 +709,10 @@ fn a_redirection_is_shown_where_it_was_made() {
     piped(&mut made, (100, "bash"), 101, &["make"], [0, FILE]);
     // It inherits the file.
     piped(&mut made, (101, "make"), 102, &["cc"], [0, FILE]);
+    // So does this one, with another input.
+    piped(&mut made, (101, "make"), 103, &["sed"], [FILE, FILE]);
     let mut app = tree(80, 24, &mut made);
     let rows = rows(&mut app);
-    assert!(rows[1].ends_with("└ v make  >/tmp/log") && rows[2].ends_with("└ - cc"), "{rows:#?}");
+    assert!(rows[1].ends_with("└ v make  >/tmp/log") && rows[2].ends_with("├ - cc"), "{rows:#?}");
+    assert!(rows[3].ends_with("└ - sed  0>/tmp/log >/tmp/log"), "{rows:#?}");
 }

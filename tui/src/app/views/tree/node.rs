@@ -132,7 +132,6 @@ pub(super) struct Node {
     /// See [`Seen::from`]. While the process runs: its last child that failed and the time, unless it has started another child since.
     pub from: Option<(ProcessKey, BootNanos)>,
     pub cgroup: CgroupId,
-    pub used: Option<Used>,
     /// Whether it used much CPU time once.
     pub busy: bool,
     pub matched: bool,
@@ -168,7 +167,6 @@ impl Node {
             cause: None,
             from: None,
             cgroup: CgroupId(0),
-            used: None,
             busy: false,
             matched: false,
             fold: None,

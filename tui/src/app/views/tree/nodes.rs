@@ -2,7 +2,7 @@
 //!
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use super::node::{Counts, End, Flags, Links, NONE, Node, Place, Seen, Tried, some};
+use super::node::{Counts, End, Flags, Links, NONE, Node, Place, Seen, Tried, Used, some};
 use super::pipes::{Ends, Pipes};
 use crate::app::copy::redirections;
 use crate::app::views::state::Moment;
@@ -68,8 +68,10 @@ pub(crate) struct Nodes {
     /// The time that the trace has reached.
     pub last: BootNanos,
     travel: Option<Travel>,
-    /// The process that is measured next.
-    pub(super) unmeasured: Place,
+    /// What running processes used, also those without a node.
+    pub(super) used: FxHashMap<ProcessKey, Used>,
+    /// How many processes of the table were measured in this round.
+    pub(super) measured: usize,
     /// Whether the rows are out of date.
     pub stale: bool,
 }
@@ -91,7 +93,8 @@ impl Nodes {
             left_out: 0,
             last: BootNanos(0),
             travel: None,
-            unmeasured: 0,
+            used: FxHashMap::default(),
+            measured: 0,
             stale: true,
         }
     }
@@ -207,7 +210,7 @@ impl Nodes {
             cause: node.cause.filter(|_| end.is_some()),
             from: node.from.filter(|_| end.is_some_and(End::is_error)).map(|(child, _)| child),
             cgroup: node.cgroup,
-            used: node.used.filter(|_| moment.is_none() && node.end.is_none()),
+            used: self.used.get(&node.process.key).filter(|_| moment.is_none() && node.end.is_none()).copied(),
         })
     }
 
@@ -364,7 +367,7 @@ impl Nodes {
     }
 
     /// The place of a process. Adds the process and its ancestors if necessary. `None` if there is no room.
-    fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<Place> {
+    pub(super) fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<Place> {
         if let Some(at) = self.place(process.key) {
             return Some(at);
         }

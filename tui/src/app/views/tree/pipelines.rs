@@ -28,11 +28,18 @@ impl Tree {
         self.nodes.seen(self.nodes.place(reader)?, moment)
     }
 
-    /// The redirections that a process did not inherit from its parent.
+    /// The redirections of a process from the first one on that it did not inherit from its parent.
     pub(crate) fn redirected<'a>(&'a self, seen: &Seen<'a>) -> &'a str {
         let above =
             seen.process.parent.and_then(|parent| self.nodes.seen(self.nodes.place(parent)?, self.shown.moment));
-        if above.is_some_and(|above| above.redirected == seen.redirected) { "" } else { seen.redirected }
+        let above = above.map_or("", |above| above.redirected);
+        if above == seen.redirected {
+            return "";
+        }
+        let same = seen.redirected.bytes().zip(above.bytes()).take_while(|(own, above)| own == above).count();
+        let new = seen.redirected.as_bytes().get(..=same).and_then(|same| same.iter().rposition(|byte| *byte == b' '));
+        let Some(own) = new.and_then(|from| seen.redirected.get(from + 1..)) else { return "" };
+        if own.starts_with(['<', '>', '0', '1', '2']) { own } else { seen.redirected }
     }
 
     /// The process whose stdin is a pipe, or if `writes` the one whose stdout it is.

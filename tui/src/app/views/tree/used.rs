@@ -1,7 +1,6 @@
 //! What running processes use, while the tree of now is shown.
 
-use super::node::{Place, Used};
-use super::nodes::Nodes;
+use super::node::Used;
 use crate::app::views::View;
 use crate::app::{App, Usage};
 use tracetui_events::event::process::ProcessKey;
@@ -12,39 +11,32 @@ const MOST: usize = 512;
 /// From which share of a CPU on a process without events has a row, in thousandths.
 const BUSY: u64 = 50;
 
-impl Nodes {
+impl App {
     /// The running processes to measure next, in turn.
-    fn next_to_measure(&mut self) -> Vec<ProcessKey> {
-        let all = self.len() as Place;
-        let from = self.unmeasured;
-        let mut keys = Vec::new();
-        for at in (from..all).chain(0..from.min(all)) {
-            keys.extend(self.get(at).filter(|node| node.end.is_none()).map(|node| node.process.key));
-            self.unmeasured = at + 1;
-            if keys.len() >= MOST {
-                break;
-            }
+    pub(in crate::app) fn next_to_measure(&mut self) -> Vec<ProcessKey> {
+        if self.views.shown != View::Tree || self.replay.is_some() || self.loaded().moment().is_some() {
+            return Vec::new();
         }
+        let (nodes, processes) = (&mut self.views.tree.nodes, &self.pipeline.world().processes);
+        let runs = |key: &ProcessKey| processes.get(*key).is_some_and(|entry| entry.end.is_none());
+        nodes.used.retain(|key, _| runs(key));
+        let running = processes.entries().filter(|entry| entry.end.is_none()).map(|entry| entry.process.key);
+        let keys: Vec<_> = running.skip(nodes.measured).take(MOST).collect();
+        nodes.measured = if keys.len() < MOST { 0 } else { nodes.measured + MOST };
         keys
     }
-}
 
-impl App {
-    /// The processes to measure, once a second.
-    pub(in crate::app) fn next_to_measure(&mut self) -> Vec<ProcessKey> {
-        let wanted = self.views.shown == View::Tree && self.replay.is_none() && self.loaded().moment().is_none();
-        if wanted { self.views.tree.nodes.next_to_measure() } else { Vec::new() }
-    }
-
-    /// Stores what processes use.
+    /// Stores what processes use. Without a capture filter, one that uses much gets a row even if it has no events.
     pub fn measured(&mut self, usages: &[(ProcessKey, Usage)]) {
-        let nodes = &mut self.views.tree.nodes;
+        let (nodes, world) = (&mut self.views.tree.nodes, self.pipeline.world());
+        let all = self.settings.capture == "all";
         for (key, usage) in usages {
-            let Some(at) = nodes.place(*key) else { continue };
-            let Some(node) = nodes.get_mut(at) else { continue };
-            let used = Used::of(*usage, self.now, node.used);
-            node.used = Some(used);
-            if !node.busy && used.permille >= Some(BUSY) {
+            let used = Used::of(*usage, self.now, nodes.used.get(key).copied());
+            nodes.used.insert(*key, used);
+            let process =
+                world.processes.get(*key).map(|entry| &entry.process).filter(|_| all && used.permille >= Some(BUSY));
+            let place = process.and_then(|process| nodes.place_of(self.store.next_id(), process, world));
+            if let Some((at, node)) = place.and_then(|at| Some((at, nodes.get_mut(at).filter(|node| !node.busy)?))) {
                 node.busy = true;
                 nodes.flag(at);
             }
