@@ -230,6 +230,19 @@ impl Scanner {
         })
     }
 
+    /// The CPU time of a running process, and its resident memory in bytes. `None` if it ended or cannot be read.
+    pub fn used(&self, tgid: Tgid, start: BootNanos) -> Option<(Duration, u64)> {
+        let stat = stat_of(tgid).ok()?;
+        let (cpu, pages) = stat.used;
+        self.is_start(start, &stat).then(|| (Duration::from_nanos(cpu * self.tick_ns), pages * page_size() as u64))
+    }
+
+    /// Whether a process started at that time. The time may be rounded down to a clock tick.
+    fn is_start(&self, start: BootNanos, stat: &Stat) -> bool {
+        let (cut, _) = self.start(stat.start_ticks, None);
+        start.0.wrapping_sub(cut.0) < self.tick_ns
+    }
+
     fn start(&self, ticks: u64, exact: Option<BootNanos>) -> (BootNanos, bool) {
         let cut = ticks.saturating_mul(self.tick_ns).saturating_add_signed(self.boot_offset_ns.saturating_neg());
         match exact {
@@ -271,10 +284,7 @@ pub(crate) fn lives(tgid: u32) -> bool {
 /// tick.
 pub fn runs(tgid: Tgid, start: BootNanos) -> bool {
     let Ok(scanner) = Scanner::new() else { return false };
-    stat_of(tgid).is_ok_and(|stat| {
-        let (cut, _) = scanner.start(stat.start_ticks, None);
-        !stat.ended() && start.0.wrapping_sub(cut.0) < scanner.tick_ns
-    })
+    stat_of(tgid).is_ok_and(|stat| !stat.ended() && scanner.is_start(start, &stat))
 }
 
 /// The used fields of a process's stat. An error if the process does not exist or may not be read.
@@ -325,14 +335,6 @@ impl Stat {
     fn ended(&self) -> bool {
         self.state == b'X' || (self.state == b'Z' && self.threads <= 1)
     }
-}
-
-/// The CPU time of a running process, and its resident memory in bytes. `None` if it ended or cannot be read.
-pub fn used(tgid: Tgid, start: BootNanos) -> Option<(Duration, u64)> {
-    let stat = Stat::parse(&read_bounded(format!("/proc/{}/stat", tgid.0), FIELDS_MAX as u64).ok()?)?;
-    let tick = 1_000_000_000 / clock_ticks_per_second().max(1);
-    let (cpu, pages) = stat.used;
-    (start.0 / tick == stat.start_ticks).then(|| (Duration::from_nanos(cpu * tick), pages * page_size() as u64))
 }
 
 /// The real ids from the lines `Uid:` and `Gid:` of /proc/PID/status, which contain the real, effective, saved and file
@@ -465,6 +467,7 @@ mod tests {
         let stat = Stat::parse(&text).expect("well formed");
         assert_eq!(stat.comm, comm);
         assert_eq!((stat.state, stat.ppid, stat.threads, stat.start_ticks), (b'S', Tgid(7), 3, 8837));
+        assert_eq!(stat.used, (3, 512));
         assert!(!stat.kernel_thread);
     }
 
@@ -584,6 +587,10 @@ mod tests {
         assert!(own.argv.starts_with(std::env::args().next().expect("a name").as_bytes()));
         assert!(own.start < clock::now_boot() && !own.start_exact && !own.kernel_thread);
         assert!(own.start.0.is_multiple_of(own.tick_ns));
+        let (_, resident) = scanner.used(own.tgid, own.start).expect("we run");
+        assert!(resident > 100_000, "{resident}");
+        let another = BootNanos(own.start.0 + own.tick_ns);
+        assert_eq!(scanner.used(own.tgid, another), None, "a process that had the id");
     }
 
     #[test]

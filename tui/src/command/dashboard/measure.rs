@@ -5,7 +5,7 @@ use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 use tracetui_events::event::process::ProcessKey;
-use tracetui_host::procfs;
+use tracetui_host::procfs::Scanner;
 
 /// The usage of tracetui.
 pub(super) fn own() -> Option<Usage> {
@@ -17,8 +17,9 @@ pub(super) fn own() -> Option<Usage> {
 
 /// The usage of those of these processes that run.
 pub(super) fn of(keys: &[ProcessKey]) -> Vec<(ProcessKey, Usage)> {
+    let Ok(scanner) = Scanner::new() else { return Vec::new() };
     let used = |key: &ProcessKey| {
-        let (cpu, resident) = procfs::used(key.tgid, key.start)?;
+        let (cpu, resident) = scanner.used(key.tgid, key.start)?;
         Some((*key, Usage { cpu, resident }))
     };
     keys.iter().filter_map(used).collect()
