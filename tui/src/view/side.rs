@@ -180,8 +180,8 @@ fn new(seen: &EventContext<'_>, events: u64, width: usize, theme: Theme) -> Vec<
     let room = width.saturating_sub(who.width() + 1 + count.len());
     let cells = |what: &[Piece]| what.iter().map(Piece::width).sum::<usize>();
     let mut what = detail(seen, skip, theme);
-    // The place says more than its type.
-    if skip > 0 && cells(&what) > room {
+    // The place says more than its type, and both say more than the program.
+    if skip > 0 && cells(what.get(..3).unwrap_or_default()) > room {
         what = detail(seen, skip + 2, theme);
     }
     let whole = cells(&what);
