@@ -144,6 +144,8 @@ fields! {
     SignalGroupExitCode = "signal_struct" "group_exit_code";
     MmArgStart = "mm_struct" "arg_start";
     MmArgEnd = "mm_struct" "arg_end";
+    MmEnvStart = "mm_struct" "env_start";
+    MmEnvEnd = "mm_struct" "env_end";
     MmExeFile = "mm_struct" "exe_file";
     BprmFilename = "linux_binprm" "filename";
     BprmInterp = "linux_binprm" "interp";
@@ -384,7 +386,7 @@ widths! {
         SiginfoCode SignalStatsSequence TaskLoginuid;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
-        TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
+        TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmEnvStart MmEnvEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
         FilePrivate FileCount FileRef PathMnt PathDentry DentryParent DentryName DentryHashPprev DentrySb SbMagic SbType FsTypeName MountParent
         MountMountpoint VfsmountRoot NsproxyMntNs MntNsRoot UpidNs CssSetDflCgrp CgroupKn KernfsNodeId ProgTag ProgAux
         AuxProg AuxUser AuxAttachFuncName LinkProg RawTpLinkBtp RawEventMapTp PerfLinkFile PerfEventProg
@@ -530,6 +532,8 @@ pub enum Const {
     Stacks,
     /// 1: `io_uring_complete` passes the completion (`struct io_uring_cqe`), else its fields.
     UringCqe,
+    /// 1: execs carry the environment.
+    Environment,
     /// The kinds that are requested, as a [`crate::kind::KindSet`].
     Kinds,
     /// The architecture: one of [`arch`].

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`frame`] | frames as bytes: batches, references, host frames |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |
+//! | [`environment`] | which values of environments are kept, and what an exec changes |
 //! | [`bpf`] | facts about BPF programs, links and attachments, and the report of them |
 //! | [`symbols`] | the symbols of the kernel, through time |
 //! | [`terminal`] | the screen of COMMAND's terminal, from the bytes that it writes |
@@ -55,6 +56,7 @@ pub mod budget;
 pub mod capture;
 pub mod diff;
 pub mod enrich;
+pub mod environment;
 pub mod event;
 pub mod fifo;
 pub mod filter;

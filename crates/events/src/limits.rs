@@ -268,6 +268,9 @@ pub const WINDOWS: usize = 10_000;
 /// The minimum of `--max-size` and `--rotate` in bytes: each file begins and ends with the state of all processes.
 pub const FILE_MIN: u64 = 64 << 10;
 
+/// Bytes of an environment that are kept.
+pub const KEPT_ENV: usize = 256 << 10;
+
 /// Bytes at the start of the first block of a recording with which its states are compressed.
 pub const STATE_BASE: usize = 512 << 10;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order of the data flow. [`lib.rs`](../src/lib.rs) describes them.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "fifo",
     "limits",
     "budget",
@@ -16,6 +16,7 @@ const ORDER: [&str; 22] = [
     "symbols",
     "bpf",
     "terminal",
+    "environment",
     "event",
     "enrich",
     "recording",

@@ -31,6 +31,7 @@ mod capture;
 mod changes;
 mod elements;
 pub mod engine;
+mod environment;
 mod helpers;
 pub mod inspector;
 mod inventory;
@@ -74,6 +75,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tracetui_events::capture::CaptureFilter;
+use tracetui_events::environment::EnvMode;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::Cgroup;
 use tracetui_events::frame::host::HostFrame;
@@ -102,6 +104,8 @@ pub struct LiveOptions {
     /// The kinds whose failed events are requested too. Without failed execs, no program is at the end of system calls for them.
     pub failing: KindSet,
     pub stacks: KindSet,
+    /// What execs tell of the environment.
+    pub environment: EnvMode,
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
     pub tree_size: u32,
@@ -548,7 +552,7 @@ impl Prepared {
         let helpers = HashMap::try_from(maps.take("HELPER_CALLS")?)?;
         let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
         freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
-        let rings = ring::Rings::new(maps.take_rings()?, options.ring_size)?;
+        let rings = ring::Rings::new(maps.take_rings()?, options.ring_size, options.environment)?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         maps.freeze()?;

@@ -6,6 +6,7 @@ use super::{CaptureError, LiveOptions, attach_names};
 use aya::maps::MapError;
 use rustix::param::page_size;
 use std::io;
+use tracetui_events::environment::EnvMode;
 use tracetui_events::limits;
 use tracetui_host::arch::{self, Arch};
 use tracetui_host::btf::resolve::{
@@ -347,6 +348,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
         put(constant, value.unwrap_or(absent));
     }
     put(Const::Stacks, options.stacks.bits());
+    put(Const::Environment, u32::from(options.environment != EnvMode::Off));
     put(Const::Kinds, options.kinds.bits());
     put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
     put(Const::PageSize, u32::try_from(page_size()).unwrap_or(4096));
@@ -406,6 +408,7 @@ mod tests {
             kinds: KindSet::NONE,
             failing: KindSet::ALL,
             stacks: KindSet::NONE,
+            environment: EnvMode::Names,
             capture: tracetui_events::capture::CaptureFilter::NOTHING,
             tree_size: tracetui_shared::capture::MAX_TREE,
             connections: tracetui_shared::record::tcp::MAX_CONNECTIONS,

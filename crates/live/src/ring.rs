@@ -10,6 +10,7 @@
 //! record too ([`Ring::wait`]). The next record wakes it, and only this one.
 
 use super::load::StartError;
+use crate::environment::Environments;
 use crate::wake::Waker;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
@@ -22,6 +23,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
+use tracetui_events::environment::EnvMode;
 use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_host::ksymbols::online_cpus;
@@ -67,16 +69,18 @@ pub(super) struct Rings {
     /// Becomes readable by a wake-up, whatever is in the rings: an edge-triggered epoll(7).
     woken: OwnedFd,
     waker: Waker,
+    environments: Environments,
 }
 
 impl Rings {
     /// Maps rings of `size` bytes each.
-    pub(super) fn new(maps: Vec<OwnedFd>, size: u32) -> Result<Rings, StartError> {
+    pub(super) fn new(maps: Vec<OwnedFd>, size: u32, mode: EnvMode) -> Result<Rings, StartError> {
         let system = |call| move |error: Errno| StartError::System { call, error: error.into() };
         let woken = woken_by(&maps).map_err(system("epoll of the ring"))?;
         let rings = maps.into_iter().map(|map| Ring::new(map, size)).collect::<Result<_, _>>();
         let waker = Waker::new().map_err(|error| StartError::System { call: "eventfd", error })?;
-        Ok(Rings { rings: rings.map_err(system("mmap of the ring"))?, heads: BinaryHeap::new(), woken, waker })
+        let rings = rings.map_err(system("mmap of the ring"))?;
+        Ok(Rings { rings, heads: BinaryHeap::new(), woken, waker, environments: Environments::new(mode) })
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -134,7 +138,7 @@ impl Rings {
         {
             let Reverse((_, index)) = *head;
             let ring = &mut self.rings[index];
-            ring.take(batch);
+            ring.take(&mut self.environments, batch);
             match ring.head(until) {
                 Some(time) => *head = Reverse((time, index)),
                 None => drop(PeekMut::pop(head)),
@@ -193,13 +197,16 @@ impl Ring {
     }
 
     /// Moves the next record, which [`head`](Self::head) has found, into `batch`.
-    fn take(&mut self, batch: &mut Batch) {
+    fn take(&mut self, environments: &mut Environments, batch: &mut Batch) {
         let at = self.at();
         let header = self.producer.half(at).load(Ordering::Relaxed);
         let len = u64::from(header & !DISCARD);
         if header & DISCARD == 0 {
             // SAFETY: the record is complete, and its space is not returned yet.
-            batch.push_raw(unsafe { self.producer.bytes(at + HEADER as usize, len as usize) });
+            let record = unsafe { self.producer.bytes(at + HEADER as usize, len as usize) };
+            if !environments.take(record, batch) {
+                batch.push_raw(record);
+            }
         }
         self.last = Some(self.read);
         self.read += HEADER + len.next_multiple_of(8);
@@ -271,7 +278,8 @@ mod tests {
     fn rings(rings: Vec<OwnedFd>) -> Rings {
         let rings = rings.into_iter().map(|ring| Ring::new(ring, SIZE as u32).expect("it is mapped")).collect();
         let woken = eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor");
-        Rings { rings, heads: BinaryHeap::new(), woken, waker: Waker::new().expect("a descriptor") }
+        let (environments, waker) = (Environments::new(EnvMode::Off), Waker::new().expect("a descriptor"));
+        Rings { rings, heads: BinaryHeap::new(), woken, waker, environments }
     }
 
     /// The times of the records of one call, and whether there are more.

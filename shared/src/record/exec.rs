@@ -3,7 +3,7 @@
 use super::session::Session;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Limit of argument bytes that an event carries. The kernel's own limit is a quarter of the stack rlimit, 2 MiB by
+/// Limit of the bytes of arguments and environment that an event carries. The kernel's own limit is a quarter of the stack rlimit, 2 MiB by
 /// default.
 pub const ARGV_MAX: u32 = 2 << 20;
 /// Limit of argument bytes in the first record.
@@ -15,11 +15,15 @@ pub const ARGV_CHUNK: u32 = 16 << 10;
 /// the event, so arguments or long paths are cut.
 pub const NO_ROOM: u8 = 16;
 
+/// Bits of [`ExecChunk::marks`]: the bytes are of the environment, and they are its last ones.
+pub const ENVIRONMENT: u32 = 32;
+pub const LAST: u32 = 64;
+
 /// Fixed part of `exec`. The variable parts are: [`Stdio`] of stdin, stdout and stderr, filename, interp, names of `exe`,
 /// names of `cwd` (lengths below), names of the three, then as much of argv as the first record holds.
 ///
-/// Continuations ([`ExecChunk`]) carry the rest, up to `argv_len` or up to one that marks the end. A bookkeeping record
-/// has none: its `argv_len` is the length in the first record.
+/// Continuations ([`ExecChunk`]) carry the rest, up to `argv_len` or up to one that marks the end, and then the environment.
+/// A bookkeeping record has none: its `argv_len` is the length in the first record.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExecRecord {
@@ -56,8 +60,13 @@ pub struct ExecRecord {
     pub filename_marks: u8,
     /// Bytes of the [`Stdio`]s: those of [`STDIO`], or 0.
     pub stdio_len: u16,
-    /// Not used; 0.
-    pub reserved: [u16; 3],
+    /// The reason why the environment, which was requested, is not in the event or not whole: bits of [`super::mark`], and
+    /// [`NO_ROOM`]. Else 0.
+    pub env_marks: u8,
+    /// 1: all records of the event are joined, and the bytes after the arguments are the environment.
+    pub env_joined: u8,
+    /// Bytes of the environment (`mm->env_start..env_end`) in continuations. 0: none follow.
+    pub env_len: u32,
     /// The session of the process.
     pub session: Session,
 }
@@ -111,11 +120,12 @@ pub mod stdio {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExecChunk {
-    /// Offset of these bytes in argv, in bytes.
+    /// Offset of these bytes in argv, or behind it for the environment, in bytes.
     pub offset: u32,
     /// Number of bytes. May be 0 if `marks` give the reason.
     pub len: u32,
-    /// The reason if these bytes are the last: `FAULT` if the next ones could not be read, or [`NO_ROOM`]. Else 0.
+    /// The reason if these bytes are the last because the next ones are missing: `FAULT` if they could not be read, or
+    /// [`NO_ROOM`]. Also [`ENVIRONMENT`] and [`LAST`].
     pub marks: u32,
     /// Not used; 0.
     pub reserved: u32,

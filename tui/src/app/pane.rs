@@ -75,7 +75,7 @@ impl Detail {
                 };
                 files.newest(at).map(Subject::Event)
             }
-            Tab::Raw => None,
+            Tab::Env | Tab::Raw => None,
         }
     }
 }
@@ -143,7 +143,7 @@ impl App {
 
     /// Selects the next row that has a target. Beyond the last one, and on a page without any, scrolls instead.
     fn move_in_pane(&mut self, down: bool) {
-        let has_rows = self.views.shown == View::Events && self.detail.tab != Tab::Raw;
+        let has_rows = self.views.shown == View::Events && !matches!(self.detail.tab, Tab::Env | Tab::Raw);
         if has_rows {
             self.stay();
             self.detail.belong_to(self.events.selected());

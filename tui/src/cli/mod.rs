@@ -16,6 +16,7 @@ pub use record::{AroundArgs, Record, Rotate};
 use size::{ByteSize, RingCount, RingSize};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use tracetui_events::environment::EnvMode;
 use tracetui_events::filter::Glob;
 use tracetui_events::limits;
 use tracetui_events::sink::FormatName;
@@ -465,6 +466,31 @@ impl Attach {
     }
 }
 
+/// What execs tell of the environment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
+pub enum Env {
+    /// Nothing
+    Off,
+    /// The names of variables that are new or gone
+    #[default]
+    Names,
+    /// Also the values of new and changed ones, except those that look secret
+    Diff,
+    /// All values
+    All,
+}
+
+impl Env {
+    pub fn mode(self) -> EnvMode {
+        match self {
+            Env::Off => EnvMode::Off,
+            Env::Names => EnvMode::Names,
+            Env::Diff => EnvMode::Values,
+            Env::All => EnvMode::All,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceArgs {
     /// Size of the kernel's ring buffers together, rounded up to a power of two [default: 16 MiB, or 4 MiB each]
@@ -482,6 +508,9 @@ pub struct TraceArgs {
     /// Kinds that also get kernel stacks (bpf always does); none turns all stacks off
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, stack_words), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
+    /// What execs tell of the environment, against that of the process's last program or its parent
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t, hide_default_value = true)]
+    pub env: Env,
     #[command(flatten)]
     pub btf: BtfOption,
     // Last: its heading would stand above what follows.

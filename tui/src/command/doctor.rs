@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
+use tracetui_events::environment::EnvMode;
 use tracetui_events::frame::host::Probe;
 use tracetui_events::limits;
 use tracetui_events::text::paint::{Look, Paint};
@@ -109,6 +110,7 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         kinds,
         failing: KindSet::ALL,
         stacks: KindSet::from(Kind::Bpf),
+        environment: EnvMode::Off,
         capture,
         btf: btf.map(Path::to_owned),
         filter: String::new(),

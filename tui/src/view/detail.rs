@@ -1,5 +1,6 @@
 //! The detail pane: the selected event and its process.
 
+mod env;
 mod files;
 mod info;
 mod parents;
@@ -56,6 +57,7 @@ fn of_event(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, extent: 
         }
         Tab::Info => page_of.info(subject),
         Tab::Parents => page_of.parents(),
+        Tab::Env => (page_of.env(), None),
         Tab::Raw => (page_of.raw(subject), None),
     };
     place(extent, &app.detail, selected, lines.len(), body.height.into());

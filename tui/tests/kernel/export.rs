@@ -66,7 +66,7 @@ fn check_parquet(file: &str, out: &str, lines: &[Value]) {
                 ("time" | "user", _) => continue,
                 (name, line) => {
                     let of = |object: &str| line.get(object)?.get(name.strip_prefix(object)?.strip_prefix('_')?);
-                    let inner = || ["killed_by", "stdin", "stdout", "stderr"].into_iter().find_map(of);
+                    let inner = || ["killed_by", "stdin", "stdout", "stderr", "env"].into_iter().find_map(of);
                     line.get(name).or_else(inner).cloned().unwrap_or_default()
                 }
             };

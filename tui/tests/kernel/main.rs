@@ -26,6 +26,7 @@ mod cut;
 mod diff;
 mod doctor;
 mod endings;
+mod environment;
 mod execs;
 mod exhaustion;
 mod exits;

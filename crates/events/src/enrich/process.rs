@@ -7,6 +7,7 @@ pub(crate) mod state;
 
 use super::pairing::Pairing;
 use crate::budget::Budget;
+use crate::environment::EnvChange;
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::event::{Body, Components, Event, exec::Exec};
 use crate::frame::host::ProcessSeed;
@@ -33,6 +34,8 @@ pub struct ProcessEntry {
     /// The number of its events other than fork, exec and exit.
     pub others: u64,
     last: BootNanos,
+    /// The environment of its program, as an exec passed it; `None` if unknown, or if the process ended.
+    env: Option<Arc<[u8]>>,
 }
 
 impl ProcessEntry {
@@ -63,7 +66,15 @@ const ENTRY: usize = 5 * (size_of::<(ProcessKey, ProcessEntry)>() + size_of::<(T
 /// that keeps them.
 fn bytes_of(process: &Process) -> usize {
     let image = &process.image;
-    ENTRY + process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len()
+    let texts = process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len();
+    ENTRY + texts + image.env.as_ref().map_or(0, |env| size_of::<EnvChange>() + env.bytes())
+}
+
+impl ProcessEntry {
+    /// Bytes of the entry in the table.
+    fn bytes(&self) -> usize {
+        bytes_of(&self.process) + self.env.as_ref().map_or(0, |env| env.len())
+    }
 }
 
 /// What the table keeps of the COMMAND, even if its process was evicted.
@@ -319,6 +330,7 @@ impl ProcessTable {
                 exe: seed.exe.as_slice().into(),
                 argv: kept(&seed.argv).into(),
                 cwd: seed.cwd.as_slice().into(),
+                env: None,
             }),
             uid: seed.uid,
             gid: seed.gid,
@@ -488,7 +500,11 @@ impl ProcessTable {
             // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
             of_command: caller.of_command,
         };
+        let env = self.entries.get(&caller.key).and_then(|entry| entry.env.clone());
         self.insert(Arc::new(child), header.time);
+        if let Some(entry) = self.entries.get(&key).filter(|_| env.is_some()) {
+            self.put(ProcessEntry { env, ..entry.clone() });
+        }
     }
 
     /// Sets the parent of a child that the process scan found before its fork was read: the scan knows the parent only
@@ -513,11 +529,24 @@ impl ProcessTable {
             self.pairing.tid_not_pid += 1;
         }
         let before = self.met(header);
+        let old = self.entries.get(&before.key).and_then(|entry| entry.env.clone());
+        // A part says nothing of what is not in it.
+        let whole = exec.env.filter(|_| exec.record.env_marks == 0);
+        let env = whole.map(|env| old.clone().filter(|old| **old == *env).unwrap_or_else(|| env.into()));
+        let change = exec.env.map(|env| {
+            let change = EnvChange::between(old.as_deref(), env);
+            Box::new(if whole.is_some() { change } else { change.of_part() })
+        });
         let first = before.held_ns == 0 && self.is_held(&before);
         let after = Arc::new(Process {
             held_ns: if first { header.time.since(before.key.start) } else { before.held_ns },
             comm: header.comm().into(),
-            image: Arc::new(Image { exe: path(exec.exe), argv: kept(exec.argv).into(), cwd: path(exec.cwd) }),
+            image: Arc::new(Image {
+                exe: path(exec.exe),
+                argv: kept(exec.argv).into(),
+                cwd: path(exec.cwd),
+                env: change,
+            }),
             uid: header.uid,
             gid: header.gid,
             execs: before.execs + 1,
@@ -526,9 +555,8 @@ impl ProcessTable {
         if self.entries.get(&before.key).is_some_and(|entry| entry.end.is_some()) {
             self.pairing.exit_before_exec += 1;
         }
-        self.replace(before.key, Arc::clone(&after));
-        if let Some(entry) = self.entries.get_mut(&before.key) {
-            entry.last = header.time;
+        if let Some(entry) = self.entries.get(&before.key).cloned() {
+            self.put(ProcessEntry { process: Arc::clone(&after), last: header.time, env, ..entry });
         }
         self.make_room();
         after
@@ -547,7 +575,9 @@ impl ProcessTable {
         if process.origin == Origin::FirstSeen {
             self.pairing.unpaired_exit += 1;
         }
-        entry.end = Some(ProcessEnd { time: header.time, status });
+        let end = Some(ProcessEnd { time: header.time, status });
+        let ended = ProcessEntry { end, env: None, ..entry.clone() };
+        self.put(ended);
         self.bury(process.key);
         process
     }
@@ -582,7 +612,7 @@ impl ProcessTable {
     }
 
     fn hold(&mut self, process: Arc<Process>, last: BootNanos) {
-        self.put(ProcessEntry { process, end: None, others: 0, last });
+        self.put(ProcessEntry { process, end: None, others: 0, last, env: None });
         self.make_room();
     }
 
@@ -595,9 +625,9 @@ impl ProcessTable {
     /// Adds an entry, or replaces the one with the same key.
     fn put(&mut self, entry: ProcessEntry) {
         let process = Arc::clone(&entry.process);
-        self.bytes += bytes_of(&process);
+        self.bytes += entry.bytes();
         if let Some(before) = self.entries.insert(process.key, entry) {
-            self.bytes -= bytes_of(&before.process);
+            self.bytes -= before.bytes();
             self.unlink(&before.process);
         }
         self.link(&process);
@@ -619,7 +649,7 @@ impl ProcessTable {
 
     fn forget(&mut self, key: ProcessKey) {
         if let Some(entry) = self.entries.remove(&key) {
-            self.bytes -= bytes_of(&entry.process);
+            self.bytes -= entry.bytes();
             self.unlink(&entry.process);
         }
         if self.current.get(&key.tgid) == Some(&key) {

@@ -7,7 +7,8 @@ use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::session::{LOGIN_UID, SESSION, TTY};
 use super::stdio::Descriptor;
-use super::{Components, EventContext, Payload, Sections, exec, session, stdio};
+use super::{Body, Components, EventContext, Payload, Sections, exec, session, stdio};
+use crate::environment::EnvChange;
 use crate::text::paint::Look;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
@@ -26,6 +27,8 @@ pub struct Exec<'a> {
     pub(super) stdio: [&'a [u8]; 2],
     /// The arguments, each followed by NUL.
     pub argv: &'a [u8],
+    /// The environment ([`crate::environment`]); `None` if it is not in the record.
+    pub env: Option<&'a [u8]>,
 }
 
 // A record that grows may have a new text: redact it too, then change its size here.
@@ -41,7 +44,15 @@ impl<'a> Payload<'a> for Exec<'a> {
         let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
         let stdio = [stdio, parts.next(stdio::names_len(stdio))?];
         let record = ExecRecord { session: session::named(record.session), ..record };
-        Some(Exec { record, filename, interp, exe, cwd, stdio, argv: parts.rest() })
+        let rest = parts.rest();
+        let (argv, env) = match record.env_joined {
+            0 => (rest, None),
+            _ => {
+                let (argv, env) = rest.split_at(rest.len().min(record.argv_len as usize));
+                (argv, Some(env))
+            }
+        };
+        Some(Exec { record, filename, interp, exe, cwd, stdio, argv, env })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {
@@ -51,6 +62,7 @@ impl<'a> Payload<'a> for Exec<'a> {
             cwd_marks: mark::NOT_COLLECTED,
             argv_marks: mark::NOT_COLLECTED,
             filename_marks: mark::NOT_COLLECTED,
+            env_marks: mark::NOT_COLLECTED,
             ..ExecRecord::default()
         };
         vec![record.as_bytes().to_vec(), ExecChunk::default().as_bytes().to_vec()]
@@ -65,8 +77,9 @@ impl<'a> Payload<'a> for Exec<'a> {
         let exe = with.names_in(parts.next(record.exe_len.into())?, exec.exe);
         let cwd = with.names_in(parts.next(record.cwd_len.into())?, exec.cwd);
         let (stdio, files) = stdio::redacted(exec.stdio, with);
-        let mut argv = exec.argv.to_vec();
+        let (mut argv, mut env) = (exec.argv.to_vec(), exec.env.unwrap_or_default().to_vec());
         with.text(&mut argv);
+        with.text(&mut env);
         let resized = |length: u32| length.wrapping_sub(exec.argv.len() as u32).wrapping_add(argv.len() as u32);
         let record = ExecRecord {
             argv_total: resized(record.argv_total),
@@ -77,7 +90,7 @@ impl<'a> Payload<'a> for Exec<'a> {
             cwd_len: cwd.len() as u16,
             ..record
         };
-        Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &argv].concat())
+        Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &argv, &env].concat())
     }
 
     fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
@@ -114,7 +127,9 @@ impl<'a> Payload<'a> for Exec<'a> {
 
     /// Whether arguments or the end of the file name are missing, or any text that did not fit into the ring.
     fn cut(&self) -> bool {
-        self.record.filename_marks & mark::CUT != 0 || self.record.argv_marks & NO_ROOM != 0 || self.argv_cut()
+        self.record.filename_marks & mark::CUT != 0
+            || (self.record.argv_marks | self.record.env_marks) & NO_ROOM != 0
+            || self.argv_cut()
     }
 
     fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -166,6 +181,15 @@ impl<'a> Payload<'a> for Exec<'a> {
             self.result(out);
         }
     }
+}
+
+/// The record without the environment, which a process table has applied. `None` if it has none.
+pub(crate) fn without_environment(payload: &[u8]) -> Option<Vec<u8>> {
+    let exec = Exec::decode(payload)?;
+    let env = exec.env?;
+    let record = ExecRecord { env_joined: 0, ..Sections::fixed(payload)?.0 };
+    let texts = payload.get(size_of::<ExecRecord>()..payload.len() - env.len())?;
+    Some([record.as_bytes(), texts].concat())
 }
 
 impl Exec<'_> {
@@ -266,7 +290,59 @@ pub(crate) const FIELDS: &[Field] = &[
     SESSION,
     LOGIN_UID,
     STACK,
+    ENV,
 ];
+
+/// The change of the environment by an exec.
+fn of_env<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a EnvChange) -> Value<'a>) -> Value<'a> {
+    exec(seen, |exec| {
+        match seen.process.and_then(|process| process.image.env.as_deref()).filter(|_| exec.record.ret >= 0) {
+            Some(env) => get(env),
+            None => env_why(seen).map_or(Value::Omitted, Value::Unknown),
+        }
+    })
+}
+
+/// Why the environment, or a part of it, is missing.
+fn env_why(seen: &EventContext<'_>) -> Option<Why> {
+    let Body::Exec(exec) = &seen.event.body else { return None };
+    match exec.record.env_marks {
+        0 => None,
+        marks if marks & mark::NOT_COLLECTED != 0 => Some(Why::NotCollected),
+        marks if marks & mark::FAULT != 0 => Some(Why::Fault),
+        _ => Some(Why::Cut),
+    }
+}
+
+pub(crate) const ENV: Field = Field {
+    sub: &[
+        Field::new(
+            "set",
+            Shape::List,
+            "The names of the new variables; with --env diff or all, new and changed ones as NAME=VALUE. All if the earlier ones are unknown.",
+            |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
+        )
+        .with(props::LACKS | props::BYTES | props::LATER),
+        Field::new("unset", Shape::List, "The names of the variables that are gone.", |s| {
+            of_env(s, |env| match env.known {
+                true => Value::Args(&env.unset),
+                false => Value::Unknown(env_why(s).unwrap_or(Why::NotCollected)),
+            })
+        })
+        .with(props::LACKS | props::BYTES | props::LATER),
+        Field::new("count", Shape::Number, "The number of variables.", |s| {
+            of_env(s, |env| env_why(s).map_or(Value::Uint(env.count.into()), Value::Unknown))
+        })
+        .with(props::LACKS | props::LATER),
+    ],
+    ..Field::new(
+        "env",
+        Shape::Object,
+        "The environment, mm->env_start..env_end, against that of the process's last program, or of its parent.",
+        |s| of_env(s, |_| Value::Object),
+    )
+    .with(props::PROGRAM | props::LACKS | props::LATER)
+};
 
 impl<'a> Exec<'a> {
     /// stdin (0), stdout (1) or stderr (2). `None` if it is unknown.

@@ -1,5 +1,6 @@
 //! The process of an event, at the time of the event.
 
+use crate::environment::EnvChange;
 use std::sync::Arc;
 use tracetui_shared::id::{Gid, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
@@ -35,6 +36,8 @@ pub struct Image {
     pub argv: Box<[u8]>,
     /// The working directory at the exec; empty if unknown.
     pub cwd: Box<[u8]>,
+    /// What the exec changed in the environment; `None` if unknown.
+    pub env: Option<Box<EnvChange>>,
 }
 
 /// A process between two execs. Immutable.

@@ -40,6 +40,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, FilterError> {
     Ok(out)
 }
 
+/// The field that terms such as `env.CPATH=inc` denote.
+const ENV_SET: &str = "env.set";
+
 /// Whether a text, written unquoted after any term, is one bare word.
 pub(super) fn is_word(text: &str) -> bool {
     matches!(tokens(text).as_deref(), Ok([(Token::Word(word), at)])
@@ -177,10 +180,22 @@ impl<'t> Lexer<'t> {
     fn term(&mut self, name: &str, op_text: &str, op: Op) -> Result<Spanned, FilterError> {
         let start = self.pos;
         let field = self.take(name.len());
-        let Some(known) = fields::named(name) else { return Err(fields::unknown(name, field)) };
+        let (known, variable) = match (fields::named(name), name.strip_prefix("env.")) {
+            (Some(known), _) => (known, None),
+            (None, Some(variable)) if !variable.is_empty() => (ENV_SET.to_owned(), Some(variable)),
+            _ => return Err(fields::unknown(name, field)),
+        };
         self.skip_blanks();
         let spots = Spots { field, op: self.take(op_text.len()), value: 0..0 };
-        let test = |(value, at)| Test { field: known.clone(), op, value, spots: Spots { value: at, ..spots.clone() } };
+        let of_variable = |value: Vec<u8>| match (variable, op) {
+            (None, _) => value,
+            (Some(name), Op::Like | Op::NotLike) => [format!("^{name}=.*(?:").as_bytes(), &value, b")"].concat(),
+            (Some(name), _) => [name.as_bytes(), b"=", &value].concat(),
+        };
+        let test = |(value, at)| {
+            let (value, spots) = (of_variable(value), Spots { value: at, ..spots.clone() });
+            Test { field: known.clone(), op, value, spots }
+        };
         let mut tests: Vec<Test> = self.values(name, op)?.into_iter().map(test).collect();
         let term = if tests.len() == 1 { Expr::Test(tests.remove(0)) } else { Expr::List(tests) };
         Ok((Token::Term(term), start..self.pos))

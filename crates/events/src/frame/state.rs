@@ -61,6 +61,8 @@ wire_struct! {
         latest: BootNanos,
         /// For the COMMAND: how long it waited for its first exec, in nanoseconds.
         held_ns: u64,
+        /// The environment of its program.
+        env: Option<Vec<u8>>,
     }
 
     /// A pair of keys of the process table.

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use std::mem::offset_of;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::exec::{ENVIRONMENT, ExecChunk, ExecRecord, LAST, NO_ROOM};
 use tracetui_shared::record::{mark, stack};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
@@ -25,9 +25,11 @@ struct Waiting {
     payload: Vec<u8>,
     /// The stack; empty if the frame has none.
     stack: Vec<u8>,
-    /// Argument bytes received so far, and their total.
+    /// Bytes of arguments and environment received so far, and the total of the arguments.
     have: u32,
     want: u32,
+    /// Whether the environment, or a part of it, is yet to come.
+    env: bool,
 }
 
 /// The waiting execs, by (slot, CPU).
@@ -199,12 +201,16 @@ impl Waiting {
             + names_len(rest.get(..record.stdio_len.into())?);
         let have = payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;
-        let missing = record.argv_len.checked_sub(have).filter(|missing| *missing > 0)?;
+        let missing = record.argv_len.saturating_sub(have).saturating_add(record.env_len);
+        if missing == 0 {
+            return None;
+        }
         // Reserved at once: a growing buffer could take twice the memory. The length is untrusted, so it is limited.
         let whole = payload.len().saturating_add(missing as usize).min(limits::FRAME_MAX);
         let mut buffer = Vec::with_capacity(whole.max(payload.len()));
         buffer.extend_from_slice(payload);
-        Some(Waiting { header: frame.header, payload: buffer, stack: after.to_vec(), have, want: record.argv_len })
+        let (want, env) = (record.argv_len, record.env_len > 0);
+        Some(Waiting { header: frame.header, payload: buffer, stack: after.to_vec(), have, want, env })
     }
 
     fn bytes(&self) -> usize {
@@ -214,26 +220,42 @@ impl Waiting {
     fn add(&mut self, frame: &FrameRef<'_>) -> Piece {
         let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return Piece::Foreign };
         let fits = self.payload.len() + bytes.len() <= limits::FRAME_MAX;
-        if frame.header.seq != self.header.seq || chunk.offset != self.have || !fits {
+        let of_env = chunk.marks & ENVIRONMENT != 0;
+        let due = if of_env { self.env && self.have >= self.want } else { self.have < self.want };
+        if frame.header.seq != self.header.seq || chunk.offset != self.have || !fits || !due {
             return Piece::Foreign;
         }
         let Some(bytes) = bytes.get(..chunk.len as usize) else { return Piece::Foreign };
         self.payload.extend_from_slice(bytes);
-        let end = chunk.marks as u8 & (NO_ROOM | mark::FAULT);
-        // The marks of a continuation apply to all arguments.
-        if let Some(marks) = self.payload.get_mut(offset_of!(ExecRecord, argv_marks)) {
-            *marks |= chunk.marks as u8;
+        let end = chunk.marks as u8 & (NO_ROOM | mark::FAULT | mark::CUT);
+        let last = chunk.marks & LAST != 0;
+        // The marks of a continuation apply to all arguments, or to all of the environment.
+        self.mark(if of_env { offset_of!(ExecRecord, env_marks) } else { offset_of!(ExecRecord, argv_marks) }, end);
+        if of_env {
+            self.mark(offset_of!(ExecRecord, env_joined), 1);
         }
         self.have += chunk.len;
+        self.env &= !last;
         match end {
-            0 if bytes.is_empty() => Piece::Foreign,
-            0 if self.have < self.want => Piece::Next,
+            // A variable may begin in one continuation and end in a later one.
+            0 if bytes.is_empty() && !of_env => Piece::Foreign,
+            0 if self.have < self.want || self.env => Piece::Next,
             0 => Piece::Last,
             marks => Piece::End(marks),
         }
     }
 
+    /// Sets bits of a byte of the record.
+    fn mark(&mut self, at: usize, bits: u8) {
+        self.payload.get_mut(at).into_iter().for_each(|byte| *byte |= bits);
+    }
+
     fn push(mut self, made: &mut Batch) {
+        if self.env {
+            self.mark(offset_of!(ExecRecord, env_marks), mark::CUT);
+        }
+        let env_len = offset_of!(ExecRecord, env_len);
+        self.payload.get_mut(env_len..env_len + 4).into_iter().for_each(|bytes| bytes.fill(0));
         self.payload.append(&mut self.stack);
         made.push(self.header, &self.payload);
     }

@@ -6,9 +6,10 @@ use super::programs::ProgramReports;
 use super::{Disposition, Receiver, excerpt, programs};
 use crate::account::ledger::Ledger;
 use crate::enrich::World;
+use crate::event::exec::without_environment;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::Process;
-use crate::event::{Body, Event, EventContext};
+use crate::event::{Body, Event, EventContext, split};
 use crate::filter::{Filter, Scratch};
 use crate::frame::host::Trace;
 use crate::frame::{Batch, FrameRef};
@@ -59,7 +60,15 @@ impl Deliver<'_> {
         if whose != EventOwner::Commands || kind != Kind::Lost && !self.asked.contains(kind) {
             return self.ledger.rejected(kind, false);
         }
-        let disposition = (self.to)(&context(&event, self.world, process.as_ref()), frame);
+        let mut kept = Batch::default();
+        let record = split(frame).filter(|_| kind == Kind::Exec);
+        if let Some((record, _)) = record
+            && let Some(without) = without_environment(record)
+        {
+            kept.push(frame.header, &[&without, &frame.payload[record.len()..]].concat());
+        }
+        let kept = kept.frame_at(0);
+        let disposition = (self.to)(&context(&event, self.world, process.as_ref()), kept.as_ref().unwrap_or(frame));
         self.handed(&event, disposition);
     }
 

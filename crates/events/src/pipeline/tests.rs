@@ -19,7 +19,7 @@ use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, ProgId, Tgid, Tid};
 use tracetui_shared::kind::{KindSet, SLOTS, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, cmd, has, on};
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::exec::{ENVIRONMENT, ExecChunk, ExecRecord, LAST, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::mark;
@@ -348,6 +348,54 @@ fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
         ["exec 15 of 30 cut true", "exec 10 of 30 cut true", "exec 10 of 30 cut true"]
     );
     assert_eq!(pipeline.account().cut, 3);
+}
+
+/// Pushes an exec of the process `pid` with the arguments `a`, and continuations with its environment.
+fn exec_with(batch: &mut Batch, seq: u64, pid: u32, environment: &[u8], marks: u32) {
+    let env_len = environment.len() as u32;
+    let record = ExecRecord { argv_total: 2, argv_len: 2, argc: 1, env_len, ..ExecRecord::default() };
+    let of = FrameHeader {
+        tgid: Tgid(pid),
+        tid: Tid(pid),
+        start: BootNanos(u64::from(pid)),
+        ..header(Slot::ExecBtf, 0, seq, 10 + seq)
+    };
+    batch.push(of, &[record.as_bytes(), b"a\0"].concat());
+    let (first, second) = environment.split_at(environment.len() / 2);
+    for (offset, part, marks) in [(0, first, ENVIRONMENT), (first.len(), second, ENVIRONMENT | marks)] {
+        let chunk = ExecChunk { offset: 2 + offset as u32, len: part.len() as u32, marks, reserved: 0 };
+        batch.push(FrameHeader { flags: flag::CONTINUES, ..of }, &[chunk.as_bytes(), part].concat());
+    }
+}
+
+#[test]
+fn an_exec_tells_how_the_environment_changes() {
+    let mut pipeline = Pipeline::default();
+    let mut batch = Batch::default();
+    exec_with(&mut batch, 0, 7, b".A=1\0.B=2\0", LAST);
+    exec_with(&mut batch, 1, 7, b".B=3\0#C=0123456789abcdef\0", LAST);
+    // A part says nothing of what is not in it, and leaves nothing to compare with.
+    exec_with(&mut batch, 2, 7, b".B=3\0.D=4\0", mark::FAULT.into());
+    exec_with(&mut batch, 3, 7, b".B=3\0", LAST);
+    exec_with(&mut batch, 4, 7, b".B=3\0", LAST);
+    let execs = SlotCounters { wanted: 5, sent_chunks: 10, ..SlotCounters::ZERO };
+    count(&mut batch, 40, counters(Slot::ExecBtf, &[execs]));
+    pipeline.feed(batch);
+    let lines = json_of(&mut pipeline);
+    let env: Vec<_> = lines.iter().map(|line| line["env"].clone()).collect();
+    let not_known = "not_collected";
+    assert_eq!(
+        env,
+        [
+            serde_json::json!({"set": ["A=1", "B=2"], "unset": null, "unset_why": not_known, "count": 2}),
+            serde_json::json!({"set": ["B=3", "C"], "unset": ["A"], "count": 2}),
+            serde_json::json!({"set": ["D=4"], "set_why": "fault", "unset": null, "unset_why": "fault", "count": null, "count_why": "fault"}),
+            serde_json::json!({"set": ["B=3"], "unset": null, "unset_why": not_known, "count": 1}),
+            serde_json::json!({"set": [], "unset": [], "count": 1}),
+        ]
+    );
+    assert!(lines.iter().all(|line| line["argv"] == serde_json::json!(["a"]) && line["cut"] == false));
+    assert_eq!(pipeline.discrepancy(), None);
 }
 
 /// Checks that arguments with an unreadable page are delivered as far as they are known, and never as empty ones.

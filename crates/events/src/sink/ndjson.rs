@@ -518,8 +518,9 @@ mod tests {
         ];
         for (kind, payload) in payloads {
             let object = object(kind, &payload);
-            // A stack is there where it was asked for.
-            for field in describe::fields(kind).filter(|field| field.name != "stack" || kind == Kind::Bpf) {
+            // A stack and the environment are there where they were asked for.
+            let asked = |name: &str| name != "env" && (name != "stack" || kind == Kind::Bpf);
+            for field in describe::fields(kind).filter(|field| asked(field.name)) {
                 assert!(object.get(field.name).is_some(), "{} {}", kind.name(), field.name);
             }
         }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-pub(super) const FIELDS: &[Field] = &[TaskSignal, TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
+pub(super) const FIELDS: &[Field] =
+    &[TaskSignal, TaskMm, MmArgStart, MmArgEnd, MmEnvStart, MmEnvEnd, MmExeFile, CredEuid, CredEgid];
 const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
 /// The fields of stdin, stdout and stderr. Peers of sockets are optional.
 const STDIO: &[Field] = &[DentryInode, InodeMode, InodeIno, InodeRdev];

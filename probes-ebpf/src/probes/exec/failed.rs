@@ -91,6 +91,9 @@ unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &
         (*record).egid = ld(who.cred, field::CredEgid);
         session::describe(call.task, ld(call.task, field::TaskSignal), &raw mut (*record).session);
         (*record).interp_len = 0;
+        (*record).env_marks = if konst!(Environment) != 0 { mark::NOT_COLLECTED } else { 0 };
+        (*record).env_joined = 0;
+        (*record).env_len = 0;
         (*record).stdio_len = stdio::BYTES;
         stdio::clear_all(s);
         set(&raw mut (*s).off, 0);

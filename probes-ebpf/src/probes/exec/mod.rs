@@ -68,9 +68,13 @@ pub struct ExecScratch {
     end: u64,
     /// Not 0 if the caller's pointers have 4 bytes.
     narrow: u64,
-    /// The bytes of the arguments that are reported, of those in the first record, and of those that could be read.
+    /// The bytes that are reported of the arguments, and of them and the environment behind them; of the arguments those in the
+    /// first record, and those that could be read.
+    arguments: u64,
     carried: u64,
     first: u64,
+    /// 1 if the environment is empty.
+    empty: u64,
     have: u64,
     /// Not 0 if continuations follow.
     more: u64,

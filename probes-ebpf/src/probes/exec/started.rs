@@ -3,18 +3,18 @@
 use super::{ARGV_FEW, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send, stdio};
 use crate::emit::{Event, Frame, copy_header, is_bookkeeping};
 use crate::path;
-use crate::read::{at_most, get, ld, may_turn, rd, read_kernel_str, read_user, set};
+use crate::read::{at_most, get, konst, ld, may_turn, rd, read_kernel_str, read_user, set};
 use crate::session;
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use core::ffi::c_void;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, NO_ROOM};
+use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ENVIRONMENT, ExecChunk, LAST, NO_ROOM};
 use tracetui_shared::record::mark;
 
-/// Limit of continuations per event.
-const CHUNKS: u32 = (ARGV_MAX - ARGV_FIRST).div_ceil(ARGV_CHUNK);
+/// Limit of continuations per event. The arguments and the environment each end one early.
+const CHUNKS: u32 = ARGV_MAX.div_ceil(ARGV_CHUNK) + 1;
 
 /// The fields that the tracepoints supply in different ways.
 pub(super) struct Exec {
@@ -103,7 +103,7 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
     }
 }
 
-/// Appends the first arguments, sends the record, and sends the rest in continuations.
+/// Appends the first arguments, sends the record, and sends the rest and the environment in continuations.
 #[inline(always)]
 unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of this
@@ -111,12 +111,27 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     unsafe {
         let record = &raw mut (*s).frame.record.exec;
         let mm: u64 = ld(task, field::TaskMm);
-        let from: u64 = ld(mm, field::MmArgStart);
-        let total = ld::<u64>(mm, field::MmArgEnd).wrapping_sub(from);
-        let carried = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
-        set(&raw mut (*s).carried, carried);
+        let (from, end): (u64, u64) = (ld(mm, field::MmArgStart), ld(mm, field::MmArgEnd));
+        let total = end.wrapping_sub(from);
+        let arguments = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
+        set(&raw mut (*s).arguments, arguments);
+        set(&raw mut (*s).carried, arguments);
+        set(&raw mut (*s).empty, 0);
+        (*record).env_marks = 0;
+        (*record).env_joined = 0;
+        (*record).env_len = 0;
+        let frame = (&raw mut (*s).frame).cast();
+        // The loaders of all formats put the environment behind the arguments.
+        if konst!(Environment) != 0 && !is_bookkeeping(frame) && ld::<u64>(mm, field::MmEnvStart) == end {
+            let all = ld::<u64>(mm, field::MmEnvEnd).wrapping_sub(end);
+            let room = u64::from(ARGV_MAX) - get(&raw const (*s).arguments);
+            (*record).env_marks = if all > room { mark::CUT } else { 0 };
+            set(&raw mut (*s).empty, u64::from(all == 0));
+            set(&raw mut (*s).carried, get(&raw const (*s).arguments) + if all > room { room } else { all });
+        }
+        let arguments = get(&raw const (*s).arguments);
         let most = if large(s) { u64::from(ARGV_FIRST) } else { ARGV_FEW };
-        set(&raw mut (*s).first, if carried < most { carried } else { most });
+        set(&raw mut (*s).first, if arguments < most { arguments } else { most });
         let first = at_most(get(&raw const (*s).first), u64::from(ARGV_FIRST));
         let off = get(&raw const (*s).off) & MASK;
         let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
@@ -125,10 +140,19 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
             (get(&raw const (*s).carried), get(&raw const (*s).first), get(&raw const (*s).have));
         (*record).argv_total = total as u32;
         (*record).argv_marks = if have < first { mark::FAULT } else { 0 };
-        let frame = (&raw mut (*s).frame).cast();
         let more = carried > first && have == first && large(s) && !is_bookkeeping(frame);
         set(&raw mut (*s).more, u64::from(more));
-        (*record).argv_len = if more { carried as u32 } else { have as u32 };
+        let arguments = get(&raw const (*s).arguments);
+        (*record).argv_len = if more { arguments as u32 } else { have as u32 };
+        if more {
+            (*record).env_len = (carried - arguments) as u32;
+        }
+        if carried == arguments {
+            // An empty environment needs no continuation.
+            (*record).env_joined = get(&raw const (*s).empty) as u8;
+        } else if !more {
+            (*record).env_marks = if have < first { mark::FAULT } else { NO_ROOM };
+        }
         let len = FIXED + (get(&raw const (*s).off) & MASK) + get(&raw const (*s).have);
         if send(s, event, len, carried > first || any_cut(s)) && get(&raw const (*s).more) != 0 {
             chunks(s, event, from);
@@ -166,7 +190,7 @@ unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64
     }
 }
 
-/// Sends the arguments after the first [`ARGV_FIRST`] bytes, as far as the ring has room for them.
+/// Sends the arguments that are not in the first record, and the environment, as far as the ring has room for them.
 #[inline(always)]
 unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64) {
     const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
@@ -174,7 +198,7 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64) {
     unsafe {
         let header = &raw mut (*s).chunk.header;
         copy_header(header, &raw const (*s).frame.header);
-        set(&raw mut (*s).off, u64::from(ARGV_FIRST));
+        set(&raw mut (*s).off, get(&raw const (*s).first));
         let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
         let mut why = 0;
         let mut turn = 0;
@@ -184,12 +208,19 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64) {
             if at >= carried {
                 break;
             }
-            let len = at_most(carried - at, u64::from(ARGV_CHUNK));
+            let arguments = get(&raw const (*s).arguments);
+            let until = if at < arguments { arguments } else { carried };
+            let len = at_most(until - at, u64::from(ARGV_CHUNK));
             if read_user(dst, len, from.wrapping_add(at)) != 0 {
                 why = mark::FAULT;
                 break;
             }
-            (*s).chunk.record = ExecChunk { offset: at as u32, len: len as u32, marks: 0, reserved: 0 };
+            let marks = match () {
+                () if at < arguments => 0,
+                () if at + len < carried => ENVIRONMENT,
+                () => ENVIRONMENT | LAST,
+            };
+            (*s).chunk.record = ExecChunk { offset: at as u32, len: len as u32, marks, reserved: 0 };
             if !event.send_more(header, FIXED + len, FIXED + ARGV_CHUNK as u64) {
                 why = NO_ROOM;
                 break;
@@ -211,18 +242,22 @@ unsafe fn last_chunk(s: *mut ExecScratch, event: &Event, from: u64, carried: u64
     unsafe {
         let header = &raw mut (*s).chunk.header;
         let at = get(&raw const (*s).off);
+        let of = if at < get(&raw const (*s).arguments) { 0 } else { ENVIRONMENT };
         let mut have = 0;
         if why == mark::FAULT {
             let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
-            let len = at_most(carried.wrapping_sub(at), u64::from(ARGV_CHUNK));
+            let until = if of == 0 { get(&raw const (*s).arguments) } else { carried };
+            let len = at_most(until.wrapping_sub(at), u64::from(ARGV_CHUNK));
             have = read_as_far::<{ ARGV_CHUNK as u64 }>(dst, len, from.wrapping_add(at));
         }
-        (*s).chunk.record = ExecChunk { offset: at as u32, len: have as u32, marks: why.into(), reserved: 0 };
+        let marks = of | u32::from(why);
+        (*s).chunk.record = ExecChunk { offset: at as u32, len: have as u32, marks, reserved: 0 };
         if have > 0 && event.send_more(header, FIXED + have, FIXED + ARGV_CHUNK as u64) {
             return;
         }
         let why = if have > 0 { NO_ROOM } else { why };
-        (*s).chunk.record = ExecChunk { offset: at as u32, len: 0, marks: why.into(), reserved: 0 };
+        let marks = of | u32::from(why);
+        (*s).chunk.record = ExecChunk { offset: at as u32, len: 0, marks, reserved: 0 };
         if !event.send_end(header, FIXED) || why == NO_ROOM {
             event.count_cut_short();
         }

@@ -26,6 +26,8 @@ named! {
         /// The ancestors and children of the process.
         Parents "Parents",
         Raw "Raw",
+        /// What the program's exec changed in the environment.
+        Env "Env",
     }
 }
 

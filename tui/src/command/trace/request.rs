@@ -7,6 +7,7 @@ use rustix::process::Pid;
 use std::path::PathBuf;
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
+use tracetui_events::environment::EnvMode;
 use tracetui_events::filter::Compiled;
 use tracetui_events::frame::host::Label;
 use tracetui_live::Way;
@@ -21,6 +22,7 @@ pub(crate) struct TraceOptions {
     pub rings: u32,
     /// The preferred kind of attach points.
     pub way: Way,
+    pub environment: EnvMode,
     pub budget: Budget,
     pub kinds: KindSet,
     pub failing: KindSet,
@@ -70,6 +72,7 @@ impl Request {
             kinds,
             failing: filters.failing,
             stacks: args.stacks(),
+            environment: args.env.mode(),
             capture,
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),

@@ -146,6 +146,7 @@ pub(crate) fn attach(options: &TraceOptions, inspector: impl FnOnce() -> Option<
         kinds: options.kinds,
         failing: options.failing,
         stacks: options.stacks,
+        environment: options.environment,
         capture,
         tree_size: MAX_TREE,
         connections: MAX_CONNECTIONS,

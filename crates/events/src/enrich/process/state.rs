@@ -64,12 +64,13 @@ impl ProcessTable {
     }
 
     fn state_of(&self, entry: &ProcessEntry) -> ProcessState {
-        let ProcessEntry { process, end, others, last } = entry;
+        let ProcessEntry { process, end, others, last, env } = entry;
         ProcessState {
             current: self.current.get(&process.key.tgid) == Some(&process.key),
             end: end.map(|end| EndState { time: end.time, status: end.status }),
             others: *others,
             latest: *last,
+            env: env.as_deref().map(<[u8]>::to_vec),
             ..state_of(process)
         }
     }
@@ -112,7 +113,7 @@ impl ProcessTable {
             Some(entry) => self.put(ProcessEntry { process, ..entry }),
             None => {
                 self.current.insert(key.tgid, key);
-                self.put(ProcessEntry { process, end: None, others: 0, last: state.latest });
+                self.put(ProcessEntry { process, end: None, others: 0, last: state.latest, env: None });
             }
         }
         self.make_room();
@@ -125,7 +126,8 @@ impl ProcessTable {
         if state.current {
             self.current.insert(key.tgid, key);
         }
-        self.put(ProcessEntry { process: Arc::new(process), end, others: state.others, last: state.latest });
+        let env = state.env.as_deref().map(Arc::from);
+        self.put(ProcessEntry { process: Arc::new(process), end, others: state.others, last: state.latest, env });
         self.make_room();
     }
 }
@@ -151,6 +153,7 @@ pub(crate) fn state_of(process: &Process) -> ProcessState {
         others: 0,
         latest: BootNanos(0),
         held_ns: process.held_ns,
+        env: None,
     }
 }
 
@@ -165,6 +168,7 @@ fn process_of(state: &ProcessState) -> Process {
             exe: state.exe.as_slice().into(),
             argv: kept(&state.argv).into(),
             cwd: state.cwd.as_slice().into(),
+            env: None,
         }),
         uid: state.uid,
         gid: state.gid,

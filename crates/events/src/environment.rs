@@ -1,0 +1,209 @@
+//! Environments of programs: which values are kept, and what an exec changes.
+//!
+//! An environment is a list of variables, each followed by NUL. The first byte of a variable says what is kept of its value.
+
+use memchr::memmem;
+use rustc_hash::FxHashMap;
+use std::hash::{BuildHasher as _, RandomState};
+
+/// What execs tell of the environment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum EnvMode {
+    Off,
+    /// The names of the variables.
+    #[default]
+    Names,
+    /// Also their values, except secret ones, of which it is only known whether they change.
+    Values,
+    /// All values.
+    All,
+}
+
+/// The first byte of a variable whose value is kept.
+const VALUE: u8 = b'.';
+/// That of one whose value was not asked for: only the name follows.
+const NAME: u8 = b'#';
+/// That of one whose value looks secret. Instead of the value, its hash follows: 16 hexadecimal digits.
+const SECRET: u8 = b'*';
+
+/// Takes values out of environments, as the mode says.
+#[derive(Debug)]
+pub struct Keeper {
+    mode: EnvMode,
+    /// Random, so that a value cannot be guessed from its hash.
+    hasher: RandomState,
+}
+
+impl Keeper {
+    pub fn new(mode: EnvMode) -> Keeper {
+        Keeper { mode, hasher: RandomState::new() }
+    }
+
+    /// Appends a variable, `NAME=VALUE`, and NUL.
+    pub fn keep(&self, variable: &[u8], out: &mut Vec<u8>) {
+        let (name, value) = split(variable);
+        let sort = match self.mode {
+            EnvMode::All => VALUE,
+            EnvMode::Values if !is_secret(name, value.unwrap_or_default()) => VALUE,
+            EnvMode::Values => SECRET,
+            EnvMode::Off | EnvMode::Names => NAME,
+        };
+        out.push(sort);
+        match (sort, value) {
+            (VALUE, _) | (_, None) => out.extend_from_slice(variable),
+            (NAME, _) => out.extend_from_slice(name),
+            (_, Some(value)) => {
+                out.extend_from_slice(name);
+                out.extend_from_slice(format!("={:016x}", self.hasher.hash_one(value)).as_bytes());
+            }
+        }
+        out.push(0);
+    }
+}
+
+/// The name of a variable, and its value. Some have no `=`.
+fn split(variable: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let at = memchr::memchr(b'=', variable);
+    at.map_or((variable, None), |at| (&variable[..at], Some(&variable[at + 1..])))
+}
+
+/// Whether a value may be a secret, by its name, or because it is a URL with a password.
+fn is_secret(name: &[u8], value: &[u8]) -> bool {
+    let name = name.to_ascii_uppercase();
+    let says = [&b"PASSW"[..], b"PASSPHRASE", b"SECRET", b"TOKEN", b"CREDENTIAL", b"COOKIE", b"PRIVATE"];
+    let is_key = |part: &[u8]| part.ends_with(b"KEY") || matches!(part, b"PASS" | b"PWD" | b"AUTH" | b"DSN");
+    let parts = || name.split(|byte| !byte.is_ascii_alphanumeric());
+    // PWD and OLDPWD are directories, and SSH_AUTH_SOCK is a socket.
+    let is_place = name.ends_with(b"SOCK") || matches!(&name[..], b"PWD" | b"OLDPWD");
+    let in_url = || {
+        let after = memmem::find(value, b"://").map(|at| &value[at + 3..]);
+        after.is_some_and(|after| {
+            let user = after.split(|byte| *byte == b'@').next().filter(|user| user.len() < after.len());
+            user.is_some_and(|user| user.contains(&b':') && !user.contains(&b'/'))
+        })
+    };
+    says.iter().any(|word| memmem::find(&name, word).is_some()) || !is_place && parts().any(is_key) || in_url()
+}
+
+/// The variables of an environment.
+fn variables(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty())
+}
+
+fn name_of(variable: &[u8]) -> &[u8] {
+    split(variable.get(1..).unwrap_or_default()).0
+}
+
+/// What an exec changes in the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EnvChange {
+    /// The variables that are new or have another value, as far as values are kept, each followed by NUL: `NAME=VALUE`, `NAME=…`
+    /// for a secret one, or `NAME`. All of them if the environment before is not known.
+    pub set: Box<[u8]>,
+    /// The names of the variables that are gone, each followed by NUL.
+    pub unset: Box<[u8]>,
+    /// Whether the environment before is known.
+    pub known: bool,
+    /// The number of variables.
+    pub count: u32,
+}
+
+impl EnvChange {
+    /// The change from one environment, if it is known, to another. Of variables with the same name, getenv(3) finds the first.
+    pub fn between(before: Option<&[u8]>, after: &[u8]) -> EnvChange {
+        let count = variables(after).count() as u32;
+        if before == Some(after) {
+            return EnvChange { known: true, count, ..EnvChange::default() };
+        }
+        let (mut old, mut new) = (FxHashMap::default(), FxHashMap::default());
+        for variable in variables(before.unwrap_or_default()) {
+            old.entry(name_of(variable)).or_insert(variable);
+        }
+        let (mut set, mut unset) = (Vec::new(), Vec::new());
+        for variable in variables(after) {
+            let name = name_of(variable);
+            if new.insert(name, ()).is_none() && old.get(name) != Some(&variable) {
+                let shown = match variable[0] {
+                    VALUE => &[&variable[1..], b"\0"].concat(),
+                    SECRET => &[name, "=…\0".as_bytes()].concat(),
+                    _ => &[name, b"\0"].concat(),
+                };
+                set.extend_from_slice(shown);
+            }
+        }
+        for variable in variables(before.unwrap_or_default()) {
+            let name = name_of(variable);
+            if new.insert(name, ()).is_none() {
+                unset.extend_from_slice(name);
+                unset.push(0);
+            }
+        }
+        EnvChange { set: set.into(), unset: unset.into(), known: before.is_some(), count }
+    }
+
+    /// The change as far as a part of the environment shows it.
+    pub fn of_part(self) -> EnvChange {
+        EnvChange { unset: Box::default(), known: false, ..self }
+    }
+
+    /// Bytes in memory, without its own size.
+    pub fn bytes(&self) -> usize {
+        self.set.len() + self.unset.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(mode: EnvMode, variables: &[&str]) -> Vec<u8> {
+        let (keeper, mut out) = (Keeper { mode, hasher: RandomState::new() }, Vec::new());
+        variables.iter().for_each(|variable| keeper.keep(variable.as_bytes(), &mut out));
+        out
+    }
+
+    fn shown(list: &[u8]) -> Vec<String> {
+        variables(list).map(|variable| String::from_utf8_lossy(variable).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_change_names_what_differs() {
+        let keeper = Keeper::new(EnvMode::All);
+        let all = |variables: &[&str]| {
+            let mut out = Vec::new();
+            variables.iter().for_each(|variable| keeper.keep(variable.as_bytes(), &mut out));
+            out
+        };
+        let before = all(&["A=1", "B=2", "C", "=odd"]);
+        let after = all(&["A=1", "B=3", "D=4", "C", "D=5"]);
+        let change = EnvChange::between(Some(&before), &after);
+        assert_eq!((shown(&change.set), shown(&change.unset)), (vec!["B=3".to_owned(), "D=4".to_owned()], vec![]));
+        assert_eq!((change.known, change.count), (true, 5));
+        let back = EnvChange::between(Some(&after), &before);
+        assert_eq!(
+            (shown(&back.set), shown(&back.unset)),
+            (vec!["B=2".to_owned(), "=odd".to_owned()], vec!["D".to_owned()])
+        );
+        let first = EnvChange::between(None, &before);
+        assert_eq!((shown(&first.set), first.known), (["A=1", "B=2", "C", "=odd"].map(str::to_owned).to_vec(), false));
+    }
+
+    #[test]
+    fn values_are_kept_as_the_mode_says() {
+        let variables =
+            ["CPATH=inc", "API_KEY=k", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=postgres://u:p@h/d", "V=a:b@c://"];
+        let text = |mode| shown(&EnvChange::between(None, &kept(mode, &variables)).set);
+        assert_eq!(text(EnvMode::Names), ["CPATH", "API_KEY", "SSH_AUTH_SOCK", "PWD", "DB", "V"]);
+        let some = ["CPATH=inc", "API_KEY=…", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=…", "V=a:b@c://"];
+        assert_eq!(text(EnvMode::Values), some);
+        assert_eq!(text(EnvMode::All), variables);
+        let names = kept(EnvMode::Names, &variables);
+        assert!(memmem::find(&names, b"inc").is_none() && memmem::find(&names, b"postgres").is_none());
+    }
+
+    #[test]
+    fn a_variable_cannot_pass_for_another() {
+        let kept = kept(EnvMode::All, &["#LD_PRELOAD=x", "*A=b", "=X=1", "."]);
+        assert_eq!(shown(&EnvChange::between(None, &kept).set), ["#LD_PRELOAD=x", "*A=b", "=X=1", "."]);
+    }
+}

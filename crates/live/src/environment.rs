@@ -1,0 +1,147 @@
+//! Takes the values out of environments, as the records of execs come from the ring: nothing else gets to see them.
+
+use rustc_hash::FxHashMap;
+use tracetui_events::environment::{EnvMode, Keeper};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::limits;
+use tracetui_shared::header::flag;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exec::{ENVIRONMENT, ExecChunk};
+use tracetui_shared::record::mark;
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+pub(super) struct Environments {
+    keeper: Keeper,
+    /// By slot and CPU: the environment whose continuations come.
+    coming: FxHashMap<(u16, u32), Coming>,
+}
+
+#[derive(Default)]
+struct Coming {
+    /// The number of its exec.
+    seq: u64,
+    /// The offset of the next variable, and the bytes of the variables before it.
+    offset: u32,
+    kept: usize,
+    /// The beginning of a variable whose rest is in the next continuation.
+    begun: Vec<u8>,
+}
+
+impl Environments {
+    pub(super) fn new(mode: EnvMode) -> Environments {
+        Environments { keeper: Keeper::new(mode), coming: FxHashMap::default() }
+    }
+
+    /// Moves a record into `batch` if it has a part of an environment. Otherwise returns `false`.
+    pub(super) fn take(&mut self, record: &[u8], batch: &mut Batch) -> bool {
+        let Some((frame, _)) = FrameRef::first(record) else { return false };
+        let header = frame.header;
+        if header.kind != Kind::Exec as u16 || !header.has(flag::CONTINUES) {
+            return false;
+        }
+        let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return false };
+        if chunk.marks & ENVIRONMENT == 0 {
+            return false;
+        }
+        let key = (header.slot, header.cpu);
+        let coming = self.coming.entry(key).or_default();
+        if coming.seq != header.seq || coming.offset == 0 {
+            *coming = Coming { seq: header.seq, offset: chunk.offset, ..Coming::default() };
+        }
+        let mut out = vec![0; size_of::<ExecChunk>()];
+        let mut marks = chunk.marks;
+        for part in bytes.get(..chunk.len as usize).unwrap_or_default().split_inclusive(|byte| *byte == 0) {
+            coming.begun.extend_from_slice(part.strip_suffix(b"\0").unwrap_or(part));
+            if part.ends_with(b"\0") && coming.kept < limits::KEPT_ENV {
+                let variable = std::mem::take(&mut coming.begun);
+                let before = out.len();
+                if !variable.is_empty() {
+                    self.keeper.keep(&variable, &mut out);
+                }
+                coming.kept += out.len() - before;
+            }
+        }
+        let ends = marks & !ENVIRONMENT != 0;
+        if coming.kept >= limits::KEPT_ENV {
+            // What follows is left out.
+            marks = ENVIRONMENT | u32::from(mark::CUT);
+        }
+        let len = (out.len() - size_of::<ExecChunk>()) as u32;
+        let chunk = ExecChunk { offset: coming.offset, len, marks, ..chunk };
+        coming.offset += len;
+        out[..size_of::<ExecChunk>()].copy_from_slice(chunk.as_bytes());
+        batch.push(header, &out);
+        if ends {
+            self.coming.remove(&key);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_shared::header::FrameHeader;
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::exec::LAST;
+
+    /// The records after the values were taken out: the offset, the marks and the bytes of each.
+    fn taken(mode: EnvMode, parts: &[&[u8]]) -> Vec<(u32, u32, Vec<u8>)> {
+        let (mut environments, mut batch, mut offset) = (Environments::new(mode), Batch::default(), 7);
+        for (at, part) in parts.iter().enumerate() {
+            let last = if at + 1 == parts.len() { LAST } else { 0 };
+            let chunk = ExecChunk { offset, len: part.len() as u32, marks: ENVIRONMENT | last, reserved: 0 };
+            offset += chunk.len;
+            let (kind, slot) = (Kind::Exec as u16, Slot::ExecBtf as u16);
+            let header = FrameHeader { kind, slot, seq: 4, flags: flag::CONTINUES, ..FrameHeader::default() };
+            let mut record = Batch::default();
+            record.push(header, &[chunk.as_bytes(), part].concat());
+            assert!(environments.take(record.bytes(), &mut batch));
+        }
+        assert!(environments.coming.is_empty());
+        let read = |frame: FrameRef<'_>| {
+            let (chunk, bytes) = ExecChunk::read_from_prefix(frame.payload).expect("a continuation");
+            (chunk.offset, chunk.marks, bytes[..chunk.len as usize].to_vec())
+        };
+        batch.frames().map(read).collect()
+    }
+
+    #[test]
+    fn a_variable_in_several_records_is_one() {
+        let found = taken(EnvMode::All, &[b"A=1\0LONG=x", b"yz", b"w\0B=2\0"]);
+        let expected = [
+            (7, ENVIRONMENT, b".A=1\0".to_vec()),
+            (12, ENVIRONMENT, vec![]),
+            (12, ENVIRONMENT | LAST, b".LONG=xyzw\0.B=2\0".to_vec()),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn no_value_is_left_that_was_not_asked_for() {
+        let all: Vec<u8> =
+            taken(EnvMode::Names, &[b"A=sec", b"ret\0B=\0C\0\0"]).into_iter().flat_map(|part| part.2).collect();
+        let text = String::from_utf8(all).expect("ASCII");
+        let variables: Vec<_> = text.split('\0').map(|variable| variable.split('=').next()).collect();
+        assert_eq!(variables, [Some("#A"), Some("#B"), Some("#C"), Some("")]);
+        assert!(!text.contains("sec") && !text.contains("ret"), "{text}");
+    }
+
+    #[test]
+    fn what_exceeds_the_limit_is_cut() {
+        let many: Vec<u8> = (0..30_000).flat_map(|number| format!("VARIABLE{number:07}=\0").into_bytes()).collect();
+        let parts: Vec<&[u8]> = many.chunks(16 << 10).collect();
+        let found = taken(EnvMode::Names, &parts);
+        let kept: usize = found.iter().map(|part| part.2.len()).sum();
+        assert!((limits::KEPT_ENV..limits::KEPT_ENV + 64).contains(&kept), "{kept}");
+        assert_eq!(found.len(), parts.len(), "each record is counted");
+        assert!(found.iter().any(|part| part.1 & u32::from(mark::CUT) != 0));
+    }
+
+    #[test]
+    fn other_records_are_left_alone() {
+        let mut record = Batch::default();
+        record.push(FrameHeader { kind: Kind::Open as u16, ..FrameHeader::default() }, b"01234567");
+        assert!(!Environments::new(EnvMode::Names).take(record.bytes(), &mut Batch::default()));
+    }
+}
