@@ -385,14 +385,14 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let _alone = alone();
     let dir = Dir::new();
     let file = dir.at("whole.ttr");
-    let work = "for i in 1 2 3; do for j in $(seq 60); do cat /etc/hostname >/dev/null; done; sleep 4.5; done";
+    let work = "for i in 1 2 3; do for j in $(seq 1100); do cat /etc/hostname >/dev/null; done; sleep 1.2; done";
     if record(&file, &["--", "sh", "-c", work], |_| {}).is_none() {
         return;
     }
     // A file system whose file has one of its blocks beyond the end of the device. Only the first blocks are in the inode.
     let image = dir.at("image");
     let blocks = whole_blocks(&fs::read(&file).expect("there"));
-    // The rest of its stream, of 10 s, cannot be read without it. Earlier blocks have events too, and later streams the account.
+    // The rest of its stream, of 4 MiB of frames, cannot be read without it. Earlier blocks have events too, and later streams.
     let first = blocks.windows(2).find(|pair| pair[1].0 < 48 << 10 && pair[0].1 > 0);
     let page = first.map(|pair| (pair[0].0 + pair[1].0) / 2 / 4096).expect("blocks");
     let run = |program: &str, args: &[&str]| {
