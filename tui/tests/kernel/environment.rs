@@ -63,7 +63,8 @@ fn a_change_is_against_the_program_before_or_the_parent() {
     let _alone = alone();
     let dir = Dir::new();
     let script = dir.at("script");
-    let lines = "export A=1 B=2\nenv\nA=3 env\nunset B\nexec env -u PATH C=4 /bin/true\n";
+    // By its path, because a shell may run programs itself.
+    let lines = "export A=1 B=2\n/bin/true 1\nA=3 /bin/true 1\nunset B\nexec env -u PATH C=4 /bin/true 2\n";
     fs::write(&script, lines).expect("room");
     let Some(traced) = Traced::start(&["--kind", "exec", "--env", "diff", "--filter", "ret=0"]) else { return };
     let done =
@@ -84,10 +85,13 @@ fn a_change_is_against_the_program_before_or_the_parent() {
         (set, texts(&env["unset"]))
     };
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    let runs: Vec<_> =
-        run.lines().filter(|event| event["argv"] == json!(["env"])).map(|event| changed(&event["env"])).collect();
+    let runs: Vec<_> = run
+        .lines()
+        .filter(|event| event["argv"] == json!(["/bin/true", "1"]))
+        .map(|event| changed(&event["env"]))
+        .collect();
     assert_eq!(runs, [(set(&["A=1", "B=2"]), set(&[])), (set(&["A=3", "B=2"]), set(&[]))]);
-    let last = of(&["/bin/true"]);
+    let last = of(&["/bin/true", "2"]);
     assert_eq!(changed(&last), (set(&["C=4"]), set(&["PATH"])));
 }
 
