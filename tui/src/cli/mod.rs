@@ -508,9 +508,9 @@ pub struct TraceArgs {
     /// Kinds that also get kernel stacks (bpf always does); none turns all stacks off
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, stack_words), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
-    /// What execs tell of the environment, against that of the process's last program or its parent
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t, hide_default_value = true)]
-    pub env: Env,
+    /// What execs tell of the environment, against that of the process's last program or its parent [default: names; record: off]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub env: Option<Env>,
     #[command(flatten)]
     pub btf: BtfOption,
     // Last: its heading would stand above what follows.

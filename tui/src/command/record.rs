@@ -47,6 +47,8 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let streams = if cli::is_stream(&path) { Streams::StdoutToStderr } else { Streams::Inherited };
     let Request { filters, held, mut options } = Request::read(&args.trace, &args.run, streams, beside)?;
     options.labels = labels(&args.label)?;
+    // In a recording they take 20 bytes and more per exec.
+    options.environment = args.trace.env.unwrap_or(cli::Env::Off).mode();
     let signals = signals(held.is_some())?;
     args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);
     let recorder = match args.rotate {

@@ -72,7 +72,7 @@ impl Request {
             kinds,
             failing: filters.failing,
             stacks: args.stacks(),
-            environment: args.env.mode(),
+            environment: args.env.unwrap_or_default().mode(),
             capture,
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),
