@@ -64,10 +64,7 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
         command.current_dir(dir.path());
     };
     let kinds = "exec,exit,open,fork,bpf,lost";
-    let Some(done) = traced(&["record", "-o", &whole, "--env", "off", "--kind", kinds, "--", "sh", "-c", WORK], in_dir)
-    else {
-        return;
-    };
+    let Some(done) = traced(&["record", "-o", &whole, "--kind", kinds, "--", "sh", "-c", WORK], in_dir) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(has(&whole, b"SECRET-file") && has(&whole, b"SECRET-dir") && has(&whole, b"SECRET-script"));
     for filters in [&[][..], &["--failed"], &["--kind", "exec,exit"], &["--kind", "fork"], &["--filter", "path~lib"]] {
@@ -97,7 +94,7 @@ fn a_cut_keeps_the_places_of_losses() {
     let dir = Dir::new();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let storm = "for i in $(seq 400); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
-    let args = ["record", "-o", whole.as_str(), "--env", "off", "--ring-size", "64KiB", "--", "sh", "-c", storm];
+    let args = ["record", "-o", whole.as_str(), "--ring-size", "64KiB", "--", "sh", "-c", storm];
     if traced(&args, |_| {}).is_none() {
         return;
     }
@@ -117,7 +114,7 @@ fn a_cut_is_of_a_time() {
     let dir = Dir::new();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let work = "true; sleep 0.4; cat /etc/hostname >/dev/null; sleep 0.4; false";
-    if traced(&["record", "-o", &whole, "--env", "off", "--", "sh", "-c", work], |_| {}).is_none() {
+    if traced(&["record", "-o", &whole, "--", "sh", "-c", work], |_| {}).is_none() {
         return;
     }
     let done = read(&["cut", &whole, "-o", &cut, "--from", "200ms", "--to", "600ms"]);
