@@ -1,10 +1,11 @@
-//! Takes the values out of environments, as the records of execs come from the ring: nothing else gets to see them.
+//! Removes the values that `--env` does not ask for from the environments in exec records, as they come from the ring.
 
 use rustc_hash::FxHashMap;
+use std::mem::offset_of;
 use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::limits;
-use tracetui_shared::header::flag;
+use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exec::{ENVIRONMENT, ExecChunk};
 use tracetui_shared::record::mark;
@@ -34,9 +35,14 @@ impl Environments {
 
     /// Moves a record into `batch` if it has a part of an environment. Otherwise returns `false`.
     pub(super) fn take(&mut self, record: &[u8], batch: &mut Batch) -> bool {
+        // Most records are opens, and not even their header is read.
+        let kind = offset_of!(FrameHeader, kind);
+        if record.get(kind..kind + 2) != Some(&(Kind::Exec as u16).to_le_bytes()) {
+            return false;
+        }
         let Some((frame, _)) = FrameRef::first(record) else { return false };
         let header = frame.header;
-        if header.kind != Kind::Exec as u16 || !header.has(flag::CONTINUES) {
+        if !header.has(flag::CONTINUES) {
             return false;
         }
         let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return false };
@@ -51,8 +57,11 @@ impl Environments {
         let mut out = vec![0; size_of::<ExecChunk>()];
         let mut marks = chunk.marks;
         for part in bytes.get(..chunk.len as usize).unwrap_or_default().split_inclusive(|byte| *byte == 0) {
+            if coming.kept >= limits::KEPT_ENV {
+                break;
+            }
             coming.begun.extend_from_slice(part.strip_suffix(b"\0").unwrap_or(part));
-            if part.ends_with(b"\0") && coming.kept < limits::KEPT_ENV {
+            if part.ends_with(b"\0") {
                 let variable = std::mem::take(&mut coming.begun);
                 let before = out.len();
                 if !variable.is_empty() {
@@ -62,9 +71,8 @@ impl Environments {
             }
         }
         let ends = marks & !ENVIRONMENT != 0;
-        if coming.kept >= limits::KEPT_ENV {
-            // What follows is left out.
-            marks = ENVIRONMENT | u32::from(mark::CUT);
+        if ends && coming.kept >= limits::KEPT_ENV {
+            marks |= u32::from(mark::CUT);
         }
         let len = (out.len() - size_of::<ExecChunk>()) as u32;
         let chunk = ExecChunk { offset: coming.offset, len, marks, ..chunk };
@@ -81,7 +89,6 @@ impl Environments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Slot;
     use tracetui_shared::record::exec::LAST;
 
@@ -136,6 +143,9 @@ mod tests {
         assert!((limits::KEPT_ENV..limits::KEPT_ENV + 64).contains(&kept), "{kept}");
         assert_eq!(found.len(), parts.len(), "each record is counted");
         assert!(found.iter().any(|part| part.1 & u32::from(mark::CUT) != 0));
+        // A reader waits for the end, which may also say that the ring had no room.
+        let cut = found.iter().position(|part| part.1 & u32::from(mark::CUT) != 0);
+        assert_eq!((cut, found[parts.len() - 1].1 & LAST), (Some(parts.len() - 1), LAST));
     }
 
     #[test]
