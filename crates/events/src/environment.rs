@@ -1,14 +1,15 @@
 //! Environments of programs: which values are kept, and what an exec changes.
 //!
-//! An environment is a list of variables, each followed by NUL. The first byte of a variable says what is kept of its value.
+//! An environment is stored as a list of variables, each followed by NUL. The first byte of each one tells how its value is stored.
 
 use memchr::memmem;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
-/// What execs tell of the environment.
+/// Which variables of the environment exec events contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum EnvMode {
+    /// None.
     Off,
     /// The names of the variables.
     #[default]
@@ -102,27 +103,29 @@ pub struct EnvChange {
     pub set: Box<[u8]>,
     /// The names of the variables that are gone, each followed by NUL.
     pub unset: Box<[u8]>,
-    /// Whether the environment before is known.
+    /// Whether all variables before and after are known, and so those that are gone.
     pub known: bool,
     /// The number of variables.
     pub count: u32,
 }
 
 impl EnvChange {
-    /// The change from one environment, if it is known, to another. Of variables with the same name, getenv(3) finds the first.
-    pub fn between(before: Option<&[u8]>, after: &[u8]) -> EnvChange {
+    /// The change from one environment, if it is known, to another. Without the end of the new one (not `is_whole`), which variables
+    /// are gone is not known. Of variables with the same name, getenv(3) finds the first.
+    pub fn between(before: Option<&[u8]>, after: &[u8], is_whole: bool) -> EnvChange {
         let count = variables(after).count() as u32;
-        if before == Some(after) {
-            return EnvChange { known: true, count, ..EnvChange::default() };
+        let known = before.is_some() && is_whole;
+        if before == Some(after) && is_whole {
+            return EnvChange { known, count, ..EnvChange::default() };
         }
-        let (mut old, mut new) = (FxHashMap::default(), FxHashMap::default());
+        let (mut old, mut new) = (FxHashMap::default(), FxHashSet::default());
         for variable in variables(before.unwrap_or_default()) {
             old.entry(name_of(variable)).or_insert(variable);
         }
         let (mut set, mut unset) = (Vec::new(), Vec::new());
         for variable in variables(after) {
             let name = name_of(variable);
-            if new.insert(name, ()).is_none() && old.get(name) != Some(&variable) {
+            if new.insert(name) && old.get(name) != Some(&variable) {
                 let shown = match variable[0] {
                     VALUE => &[&variable[1..], b"\0"].concat(),
                     SECRET => &[name, "=…\0".as_bytes()].concat(),
@@ -131,19 +134,13 @@ impl EnvChange {
                 set.extend_from_slice(shown);
             }
         }
-        for variable in variables(before.unwrap_or_default()) {
-            let name = name_of(variable);
-            if new.insert(name, ()).is_none() {
+        for name in variables(before.unwrap_or_default()).map(name_of).filter(|_| known) {
+            if new.insert(name) {
                 unset.extend_from_slice(name);
                 unset.push(0);
             }
         }
-        EnvChange { set: set.into(), unset: unset.into(), known: before.is_some(), count }
-    }
-
-    /// The change as far as a part of the environment shows it.
-    pub fn of_part(self) -> EnvChange {
-        EnvChange { unset: Box::default(), known: false, ..self }
+        EnvChange { set: set.into(), unset: unset.into(), known, count }
     }
 
     /// Bytes in memory, without its own size.
@@ -157,7 +154,7 @@ mod tests {
     use super::*;
 
     fn kept(mode: EnvMode, variables: &[&str]) -> Vec<u8> {
-        let (keeper, mut out) = (Keeper { mode, hasher: RandomState::new() }, Vec::new());
+        let (keeper, mut out) = (Keeper::new(mode), Vec::new());
         variables.iter().for_each(|variable| keeper.keep(variable.as_bytes(), &mut out));
         out
     }
@@ -168,23 +165,18 @@ mod tests {
 
     #[test]
     fn a_change_names_what_differs() {
-        let keeper = Keeper::new(EnvMode::All);
-        let all = |variables: &[&str]| {
-            let mut out = Vec::new();
-            variables.iter().for_each(|variable| keeper.keep(variable.as_bytes(), &mut out));
-            out
-        };
+        let all = |variables: &[&str]| kept(EnvMode::All, variables);
         let before = all(&["A=1", "B=2", "C", "=odd"]);
         let after = all(&["A=1", "B=3", "D=4", "C", "D=5"]);
-        let change = EnvChange::between(Some(&before), &after);
+        let change = EnvChange::between(Some(&before), &after, true);
         assert_eq!((shown(&change.set), shown(&change.unset)), (vec!["B=3".to_owned(), "D=4".to_owned()], vec![]));
         assert_eq!((change.known, change.count), (true, 5));
-        let back = EnvChange::between(Some(&after), &before);
+        let back = EnvChange::between(Some(&after), &before, true);
         assert_eq!(
             (shown(&back.set), shown(&back.unset)),
             (vec!["B=2".to_owned(), "=odd".to_owned()], vec!["D".to_owned()])
         );
-        let first = EnvChange::between(None, &before);
+        let first = EnvChange::between(None, &before, true);
         assert_eq!((shown(&first.set), first.known), (["A=1", "B=2", "C", "=odd"].map(str::to_owned).to_vec(), false));
     }
 
@@ -192,7 +184,7 @@ mod tests {
     fn values_are_kept_as_the_mode_says() {
         let variables =
             ["CPATH=inc", "API_KEY=k", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=postgres://u:p@h/d", "V=a:b@c://"];
-        let text = |mode| shown(&EnvChange::between(None, &kept(mode, &variables)).set);
+        let text = |mode| shown(&EnvChange::between(None, &kept(mode, &variables), true).set);
         assert_eq!(text(EnvMode::Names), ["CPATH", "API_KEY", "SSH_AUTH_SOCK", "PWD", "DB", "V"]);
         let some = ["CPATH=inc", "API_KEY=…", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=…", "V=a:b@c://"];
         assert_eq!(text(EnvMode::Values), some);
@@ -204,6 +196,6 @@ mod tests {
     #[test]
     fn a_variable_cannot_pass_for_another() {
         let kept = kept(EnvMode::All, &["#LD_PRELOAD=x", "*A=b", "=X=1", "."]);
-        assert_eq!(shown(&EnvChange::between(None, &kept).set), ["#LD_PRELOAD=x", "*A=b", "=X=1", "."]);
+        assert_eq!(shown(&EnvChange::between(None, &kept, true).set), ["#LD_PRELOAD=x", "*A=b", "=X=1", "."]);
     }
 }

@@ -104,7 +104,7 @@ pub struct LiveOptions {
     /// The kinds whose failed events are requested too. Without failed execs, no program is at the end of system calls for them.
     pub failing: KindSet,
     pub stacks: KindSet,
-    /// What execs tell of the environment.
+    /// Which variables of the environment exec events contain.
     pub environment: EnvMode,
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.

@@ -3,8 +3,8 @@
 use super::session::Session;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Limit of the bytes of arguments and environment that an event carries. The kernel's own limit is a quarter of the stack rlimit, 2 MiB by
-/// default.
+/// Limit of the bytes of arguments and environment that an event carries. The kernel's own limit is a quarter of the
+/// stack rlimit, 2 MiB by default.
 pub const ARGV_MAX: u32 = 2 << 20;
 /// Limit of argument bytes in the first record.
 pub const ARGV_FIRST: u32 = 8 << 10;

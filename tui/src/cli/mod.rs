@@ -466,7 +466,7 @@ impl Attach {
     }
 }
 
-/// What execs tell of the environment.
+/// Which variables of the environment exec events contain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
 pub enum Env {
     /// Nothing
@@ -508,7 +508,7 @@ pub struct TraceArgs {
     /// Kinds that also get kernel stacks (bpf always does); none turns all stacks off
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, stack_words), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
-    /// What execs tell of the environment, against that of the process's last program or its parent [default: names; record: off]
+    /// Changes of the environment that exec events show, since the process's previous program or its parent [default: names; record: off]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub env: Option<Env>,
     #[command(flatten)]

@@ -3,8 +3,10 @@
 //! Entries are immutable: an exec makes a new one, so the process of an earlier event does not change. Only a fork, a
 //! successful exec and an exit change the table. A thread never changes the entry of its leader.
 
+mod size;
 pub(crate) mod state;
 
+use self::size::bytes_of;
 use super::pairing::Pairing;
 use crate::budget::Budget;
 use crate::environment::EnvChange;
@@ -48,33 +50,6 @@ impl ProcessEntry {
 
 fn key_of(header: &FrameHeader) -> ProcessKey {
     ProcessKey { tgid: header.tgid, start: header.start }
-}
-
-/// Bytes of an allocation beside its content, with the counters of an `Arc`.
-const ALLOCATION: usize = 16;
-
-/// Bytes of an entry beside its texts: its places in the tables, which may be less than half full, and in the list of
-/// ended processes; the process and its image; the overhead of the allocator.
-const ENTRY: usize = 5 * (size_of::<(ProcessKey, ProcessEntry)>() + size_of::<(Tgid, ProcessKey)>() + 2) / 2
-    + 2 * size_of::<ProcessKey>()
-    + 2 * size_of::<(ProcessKey, ProcessKey)>()
-    + size_of::<Process>()
-    + size_of::<Image>()
-    + 8 * ALLOCATION;
-
-/// Bytes of a process in the table. Texts that several processes share count for each of them: any one may be the last
-/// that keeps them.
-fn bytes_of(process: &Process) -> usize {
-    let image = &process.image;
-    let texts = process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len();
-    ENTRY + texts + image.env.as_ref().map_or(0, |env| size_of::<EnvChange>() + env.bytes())
-}
-
-impl ProcessEntry {
-    /// Bytes of the entry in the table.
-    fn bytes(&self) -> usize {
-        bytes_of(&self.process) + self.env.as_ref().map_or(0, |env| env.len())
-    }
 }
 
 /// What the table keeps of the COMMAND, even if its process was evicted.
@@ -500,11 +475,8 @@ impl ProcessTable {
             // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
             of_command: caller.of_command,
         };
-        let env = self.entries.get(&caller.key).and_then(|entry| entry.env.clone());
         self.insert(Arc::new(child), header.time);
-        if let Some(entry) = self.entries.get(&key).filter(|_| env.is_some()) {
-            self.put(ProcessEntry { env, ..entry.clone() });
-        }
+        self.set_env(key, self.env(caller.key));
     }
 
     /// Sets the parent of a child that the process scan found before its fork was read: the scan knows the parent only
@@ -529,14 +501,10 @@ impl ProcessTable {
             self.pairing.tid_not_pid += 1;
         }
         let before = self.met(header);
-        let old = self.entries.get(&before.key).and_then(|entry| entry.env.clone());
-        // A part says nothing of what is not in it.
-        let whole = exec.env.filter(|_| exec.record.env_marks == 0);
-        let env = whole.map(|env| old.clone().filter(|old| **old == *env).unwrap_or_else(|| env.into()));
-        let change = exec.env.map(|env| {
-            let change = EnvChange::between(old.as_deref(), env);
-            Box::new(if whole.is_some() { change } else { change.of_part() })
-        });
+        let (old, is_whole) = (self.env(before.key), exec.record.env_marks == 0);
+        let change = exec.env.map(|env| Box::new(EnvChange::between(old.as_deref(), env, is_whole)));
+        let same = |old: &Arc<[u8]>| exec.env == Some(&**old);
+        let env = exec.env.filter(|_| is_whole).map(|env| old.filter(same).unwrap_or_else(|| env.into()));
         let first = before.held_ns == 0 && self.is_held(&before);
         let after = Arc::new(Process {
             held_ns: if first { header.time.since(before.key.start) } else { before.held_ns },
@@ -555,9 +523,11 @@ impl ProcessTable {
         if self.entries.get(&before.key).is_some_and(|entry| entry.end.is_some()) {
             self.pairing.exit_before_exec += 1;
         }
-        if let Some(entry) = self.entries.get(&before.key).cloned() {
-            self.put(ProcessEntry { process: Arc::clone(&after), last: header.time, env, ..entry });
+        self.replace(before.key, Arc::clone(&after));
+        if let Some(entry) = self.entries.get_mut(&before.key) {
+            entry.last = header.time;
         }
+        self.set_env(before.key, env);
         self.make_room();
         after
     }
@@ -575,9 +545,8 @@ impl ProcessTable {
         if process.origin == Origin::FirstSeen {
             self.pairing.unpaired_exit += 1;
         }
-        let end = Some(ProcessEnd { time: header.time, status });
-        let ended = ProcessEntry { end, env: None, ..entry.clone() };
-        self.put(ended);
+        entry.end = Some(ProcessEnd { time: header.time, status });
+        self.set_env(process.key, None);
         self.bury(process.key);
         process
     }
@@ -631,6 +600,19 @@ impl ProcessTable {
             self.unlink(&before.process);
         }
         self.link(&process);
+    }
+
+    /// The environment of a process's program, if it is known.
+    fn env(&self, key: ProcessKey) -> Option<Arc<[u8]>> {
+        self.entries.get(&key)?.env.clone()
+    }
+
+    fn set_env(&mut self, key: ProcessKey, env: Option<Arc<[u8]>>) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            self.bytes -= entry.bytes();
+            entry.env = env;
+            self.bytes += entry.bytes();
+        }
     }
 
     fn bury(&mut self, key: ProcessKey) {

@@ -7,9 +7,11 @@ use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::session::{LOGIN_UID, SESSION, TTY};
 use super::stdio::Descriptor;
-use super::{Body, Components, EventContext, Payload, Sections, exec, session, stdio};
+use super::{Body, Components, EventContext, Payload, Sections, exec, session, split, stdio};
 use crate::environment::EnvChange;
+use crate::frame::FrameRef;
 use crate::text::paint::Look;
+use std::mem::offset_of;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
 use zerocopy::IntoBytes;
@@ -77,9 +79,8 @@ impl<'a> Payload<'a> for Exec<'a> {
         let exe = with.names_in(parts.next(record.exe_len.into())?, exec.exe);
         let cwd = with.names_in(parts.next(record.cwd_len.into())?, exec.cwd);
         let (stdio, files) = stdio::redacted(exec.stdio, with);
-        let (mut argv, mut env) = (exec.argv.to_vec(), exec.env.unwrap_or_default().to_vec());
+        let mut argv = exec.argv.to_vec();
         with.text(&mut argv);
-        with.text(&mut env);
         let resized = |length: u32| length.wrapping_sub(exec.argv.len() as u32).wrapping_add(argv.len() as u32);
         let record = ExecRecord {
             argv_total: resized(record.argv_total),
@@ -88,9 +89,11 @@ impl<'a> Payload<'a> for Exec<'a> {
             interp_len: interp.len() as u16,
             exe_len: exe.len() as u16,
             cwd_len: cwd.len() as u16,
+            // The pipeline has taken it out.
+            env_joined: 0,
             ..record
         };
-        Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &argv, &env].concat())
+        Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &argv].concat())
     }
 
     fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
@@ -183,16 +186,16 @@ impl<'a> Payload<'a> for Exec<'a> {
     }
 }
 
-/// The record without the environment, which a process table has applied. `None` if it has none.
-pub(crate) fn without_environment(payload: &[u8]) -> Option<Vec<u8>> {
-    let exec = Exec::decode(payload)?;
-    let env = exec.env?;
-    let record = ExecRecord { env_joined: 0, ..Sections::fixed(payload)?.0 };
-    let texts = payload.get(size_of::<ExecRecord>()..payload.len() - env.len())?;
-    Some([record.as_bytes(), texts].concat())
-}
-
 impl Exec<'_> {
+    /// The payload of its frame without the environment, which a process table has applied. `None` if it has none.
+    pub(crate) fn without_environment(&self, frame: &FrameRef<'_>) -> Option<Vec<u8>> {
+        let (env, (record, _)) = (self.env?, split(frame)?);
+        let mut payload = frame.payload.to_vec();
+        payload.drain(record.len() - env.len()..record.len());
+        payload[offset_of!(ExecRecord, env_joined)] = 0;
+        Some(payload)
+    }
+
     fn argv_cut(&self) -> bool {
         (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
     }
@@ -319,11 +322,11 @@ pub(crate) const ENV: Field = Field {
         Field::new(
             "set",
             Shape::List,
-            "The names of the new variables; with --env diff or all, new and changed ones as NAME=VALUE. All if the earlier ones are unknown.",
+            "New variables by name; with --env diff or all, new and changed ones as NAME=VALUE. All of them if the earlier environment is unknown.",
             |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
         )
         .with(props::LACKS | props::BYTES | props::LATER),
-        Field::new("unset", Shape::List, "The names of the variables that are gone.", |s| {
+        Field::new("unset", Shape::List, "The names of removed variables.", |s| {
             of_env(s, |env| match env.known {
                 true => Value::Args(&env.unset),
                 false => Value::Unknown(env_why(s).unwrap_or(Why::NotCollected)),
@@ -338,7 +341,7 @@ pub(crate) const ENV: Field = Field {
     ..Field::new(
         "env",
         Shape::Object,
-        "The environment, mm->env_start..env_end, against that of the process's last program, or of its parent.",
+        "What the exec changed in the environment (mm->env_start..env_end) of the process's previous program, or of its parent.",
         |s| of_env(s, |_| Value::Object),
     )
     .with(props::PROGRAM | props::LACKS | props::LATER)

@@ -79,6 +79,11 @@ pub fn named(written: &str) -> Option<String> {
     known(&name).then_some(name)
 }
 
+/// Of a name such as `env.CPATH`: the field with the list of variables, and the name of the variable.
+pub(super) fn of_variable(name: &str) -> Option<(&'static str, &str)> {
+    Some(("env.set", name.strip_prefix("env.").filter(|variable| !variable.is_empty())?))
+}
+
 fn field(kind: Kind, name: &str) -> Option<&'static Field> {
     match name.split_once('.') {
         Some((outer, inner)) => field(kind, outer)?.sub.iter().find(|field| field.name == inner),

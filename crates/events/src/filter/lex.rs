@@ -40,9 +40,6 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, FilterError> {
     Ok(out)
 }
 
-/// The field that terms such as `env.CPATH=inc` denote.
-const ENV_SET: &str = "env.set";
-
 /// Whether a text, written unquoted after any term, is one bare word.
 pub(super) fn is_word(text: &str) -> bool {
     matches!(tokens(text).as_deref(), Ok([(Token::Word(word), at)])
@@ -180,16 +177,18 @@ impl<'t> Lexer<'t> {
     fn term(&mut self, name: &str, op_text: &str, op: Op) -> Result<Spanned, FilterError> {
         let start = self.pos;
         let field = self.take(name.len());
-        let (known, variable) = match (fields::named(name), name.strip_prefix("env.")) {
+        let (known, variable) = match (fields::named(name), fields::of_variable(name)) {
             (Some(known), _) => (known, None),
-            (None, Some(variable)) if !variable.is_empty() => (ENV_SET.to_owned(), Some(variable)),
+            (None, Some((list, variable))) => (list.to_owned(), Some(variable)),
             _ => return Err(fields::unknown(name, field)),
         };
         self.skip_blanks();
         let spots = Spots { field, op: self.take(op_text.len()), value: 0..0 };
         let of_variable = |value: Vec<u8>| match (variable, op) {
             (None, _) => value,
-            (Some(name), Op::Like | Op::NotLike) => [format!("^{name}=.*(?:").as_bytes(), &value, b")"].concat(),
+            (Some(name), Op::Like | Op::NotLike) => {
+                [format!("^{}=.*(?:", regex::escape(name)).as_bytes(), &value, b")"].concat()
+            }
             (Some(name), _) => [name.as_bytes(), b"=", &value].concat(),
         };
         let test = |(value, at)| {

@@ -1973,3 +1973,16 @@ fn events_and_gaps_before_a_time_do_not_match() {
         assert_eq!(matches.count(), want, "{op}");
     }
 }
+
+#[test]
+fn a_variable_of_the_environment_is_written_like_a_field() {
+    let test = |text: &str| match parse::parse(text) {
+        Ok(Expr::Test(test)) => Some((test.field, String::from_utf8(test.value).expect("UTF-8"))),
+        _ => None,
+    };
+    let list = |value: &str| Some(("env.set".to_owned(), value.to_owned()));
+    assert_eq!(test("env.CPATH=inc*"), list("CPATH=inc*"));
+    assert_eq!(test("env.a.b~^x"), list(r"^a\.b=.*(?:^x)"));
+    assert_eq!(test("env.set=CPATH"), list("CPATH"));
+    assert_eq!((test("env.=x"), test("environment=x")), (None, None));
+}

@@ -7,9 +7,6 @@ use super::wire::{frames, wire_list, wire_struct};
 use tracetui_shared::id::{Gid, LinkId, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
-/// The kinds of [`StateFrame`]s.
-pub const STATES: std::ops::Range<u16> = 96..110;
-
 wire_struct! {
     /// The identity of a process.
     #[derive(PartialOrd, Ord)]

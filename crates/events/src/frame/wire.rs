@@ -166,6 +166,11 @@ macro_rules! frames {
         pub enum $all { $($(#[$doc])* $name($name),)* }
 
         impl $all {
+            /// Whether frames of a kind are among these.
+            pub fn has(kind: u16) -> bool {
+                [$($kind),*].contains(&kind)
+            }
+
             /// Reads a frame. `None` if its kind is not one of these.
             pub fn decode(frame: &$crate::frame::FrameRef<'_>) -> Option<$all> {
                 let mut payload = frame.payload;

@@ -6,10 +6,9 @@ use super::programs::ProgramReports;
 use super::{Disposition, Receiver, excerpt, programs};
 use crate::account::ledger::Ledger;
 use crate::enrich::World;
-use crate::event::exec::without_environment;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::Process;
-use crate::event::{Body, Event, EventContext, split};
+use crate::event::{Body, Event, EventContext};
 use crate::filter::{Filter, Scratch};
 use crate::frame::host::Trace;
 use crate::frame::{Batch, FrameRef};
@@ -61,11 +60,10 @@ impl Deliver<'_> {
             return self.ledger.rejected(kind, false);
         }
         let mut kept = Batch::default();
-        let record = split(frame).filter(|_| kind == Kind::Exec);
-        if let Some((record, _)) = record
-            && let Some(without) = without_environment(record)
+        if let Body::Exec(exec) = &event.body
+            && let Some(payload) = exec.without_environment(frame)
         {
-            kept.push(frame.header, &[&without, &frame.payload[record.len()..]].concat());
+            kept.push(frame.header, &payload);
         }
         let kept = kept.frame_at(0);
         let disposition = (self.to)(&context(&event, self.world, process.as_ref()), kept.as_ref().unwrap_or(frame));

@@ -7,7 +7,7 @@ use super::{Pipeline, programs};
 use crate::account::Shortage;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, Scanned, StatePart, Unfinished};
-use crate::frame::state::{PendingFrames, PendingLayout, Progress, STATES, StateFrame};
+use crate::frame::state::{PendingFrames, PendingLayout, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
@@ -67,11 +67,13 @@ impl Pipeline {
             _ => None,
         };
         let parts: Vec<_> = state.frames().filter_map(frames_of).collect();
-        let is_state = |frame: &FrameRef<'_>| STATES.contains(&frame.header.kind);
-        // Host frames also change what the states of stages say, so those come last, after the states of the tables.
+        // Host frames change stages too. Their saved states therefore come later, and those of the tables before the others.
         for (of_state, of_tables) in [(false, None), (true, Some(true)), (true, Some(false))] {
             let chosen = parts.iter().filter(|(tables, _)| of_tables.is_none_or(|of| of == *tables));
-            for frame in chosen.flat_map(|(_, frames)| frames.frames()).filter(|frame| is_state(frame) == of_state) {
+            for frame in chosen
+                .flat_map(|(_, frames)| frames.frames())
+                .filter(|frame| StateFrame::has(frame.header.kind) == of_state)
+            {
                 match (StateFrame::decode(&frame), &self.layout) {
                     (Some(StateFrame::PendingLayout(layout)), _) => converted = layout.own,
                     (Some(StateFrame::PendingFrames(pending)), layout) => {

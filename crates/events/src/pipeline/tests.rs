@@ -374,7 +374,7 @@ fn an_exec_tells_how_the_environment_changes() {
     let mut batch = Batch::default();
     exec_with(&mut batch, 0, 7, b".A=1\0.B=2\0", LAST);
     exec_with(&mut batch, 1, 7, b".B=3\0#C=0123456789abcdef\0", LAST);
-    // A part says nothing of what is not in it, and leaves nothing to compare with.
+    // A truncated environment is not a base for the next comparison.
     exec_with(&mut batch, 2, 7, b".B=3\0.D=4\0", mark::FAULT.into());
     exec_with(&mut batch, 3, 7, b".B=3\0", LAST);
     exec_with(&mut batch, 4, 7, b".B=3\0", LAST);

@@ -207,7 +207,7 @@ pub(super) mod codec {
     pub(in crate::recording) const INDEX: u16 = 5;
     /// In rows, then a part of such a stream.
     pub(in crate::recording) const ROWS: u16 = 6;
-    /// Zstd with the frames of the first block of the file as dictionary: a state.
+    /// Zstd with the frames of the first block of the file as dictionary: tables of a state.
     pub(in crate::recording) const BASED: u16 = 7;
 }
 
@@ -302,7 +302,7 @@ impl std::fmt::Debug for Unsealer {
 }
 
 impl Unsealer {
-    /// Takes the contents of the first block of the file, which states need. Empty if it is damaged.
+    /// Takes the contents of the first block of the file, which the tables of states need. Empty if it is damaged.
     pub fn begin(&mut self, first: &[u8]) {
         let base = &first[..first.len().min(limits::STATE_BASE)];
         self.based = (!base.is_empty()).then(|| zstd::bulk::Decompressor::with_dictionary(base).ok()).flatten();
@@ -434,7 +434,7 @@ pub enum Damage {
     NotABlock,
     #[error("bad checksum")]
     Checksum,
-    /// A part of a zstd stream whose earlier parts were not read, or a state without the first block of the file.
+    /// A part of a zstd stream whose earlier parts were not read, or tables without the first block of the file.
     #[error("follows a damaged block")]
     Base,
     /// The checksum is right, but the contents are not.

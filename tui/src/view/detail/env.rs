@@ -14,8 +14,8 @@ impl Page<'_> {
             return vec![Line::styled(why, self.theme.quiet())];
         };
         let against = match env.known {
-            true => "against the last program of the process, or its parent",
-            false => "those before are not known",
+            true => "compared with the previous program of the process, or its parent",
+            false => "the earlier environment is not known",
         };
         let all = format!(" {}, {against}", counted(env.count.into(), ["variable", "variables"]));
         let mut lines = vec![Line::styled(all, self.theme.quiet())];

@@ -107,7 +107,7 @@ impl Nodes {
         self.nodes.get(at as usize)?.as_ref()
     }
 
-    /// The number of places, also of those without a process.
+    /// The number of places, including unused ones.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
