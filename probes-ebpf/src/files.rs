@@ -1,8 +1,9 @@
 //! Open files: from a descriptor to `struct file` (include/linux/fs.h) and its fields.
 
 use crate::path::{Place, SCRATCH, Walk};
-use crate::read::{any, casts, has, ld, load_at, offset, rd, rd_field, read_kernel, typed, typed_as};
+use crate::read::{any, casts, has, ld, load_at, offset, rd, rd_field, read_kernel, set, typed, typed_as};
 use tracetui_shared::offsets::{field, sum};
+use tracetui_shared::record::identity::Identity;
 
 /// Bytes of a file that are read at once if path and flags lie close enough together.
 const FILE: usize = 64;
@@ -135,6 +136,48 @@ pub unsafe fn inode_of(file: u64) -> u64 {
     }
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe { rd_field(rd_field(rd_field(file, sum::FileDentry), field::DentryInode), field::InodeIno) }
+}
+
+/// Notes that nothing looked at a file. Word by word, because the compiler would call `memset`.
+#[inline(always)]
+pub unsafe fn not_identified(out: *mut Identity) {
+    let words = out.cast::<u64>();
+    // SAFETY: `out` points into a map value.
+    unsafe {
+        set(words, 0);
+        set(words.add(1), 0);
+        set(words.add(2), 0);
+        set(words.add(3), 0);
+    }
+}
+
+/// Describes the inode behind a dentry, if the kernel's fields are known.
+#[inline(always)]
+pub unsafe fn identify(dentry: u64, out: *mut Identity) {
+    if !has(field::InodeIno) || !has(field::InodeSize) || !has(field::InodeCtime) || !has(field::InodeSb) {
+        // SAFETY: `out` points into a map value.
+        return unsafe { not_identified(out) };
+    }
+    // SAFETY: kernel addresses are read through a cast pointer or by helper; both yield zeros on a fault. `out` points into a map
+    // value.
+    unsafe {
+        let inode: u64 = any(dentry, field::DentryInode);
+        (*out).ino = any(inode, field::InodeIno);
+        (*out).size = any(inode, field::InodeSize);
+        (*out).changed = any::<u64>(inode, field::InodeCtime) as i64;
+        (*out).changed_ns = any(inode, field::InodeCtimeNs);
+        (*out).device = any(any(inode, field::InodeSb), field::SbDev);
+    }
+}
+
+/// The open descriptors of the current task below 64, as bits.
+#[inline(always)]
+pub unsafe fn open_below_64(task: u64) -> u64 {
+    if !has(field::FdtableOpenFds) {
+        return 0;
+    }
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. The bits are read by helper.
+    unsafe { rd(ld(ld(ld(task, field::TaskFiles), field::FilesFdt), field::FdtableOpenFds)) }
 }
 
 /// Whether no other task can change the current task's table of descriptors: each is the same as at the start of the call.

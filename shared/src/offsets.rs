@@ -272,6 +272,10 @@ fields! {
     DentryInode = "dentry" "d_inode";
     InodeIno = "inode" "i_ino";
     InodeRdev = "inode" "i_rdev";
+    InodeSb = "inode" "i_sb";
+    InodeSize = "inode" "i_size";
+    InodeCtime = "inode" "i_ctime_sec" | "__i_ctime.tv_sec" | "i_ctime.tv_sec";
+    InodeCtimeNs = "inode" "i_ctime_nsec" | "__i_ctime.tv_nsec" | "i_ctime.tv_nsec";
     TaskSeccompFilter = "task_struct" "seccomp.filter";
     SeccompFilterProg = "seccomp_filter" "prog";
     SocketFile = "socket" "file";
@@ -352,6 +356,12 @@ fields! {
     SignalPids = "signal_struct" "pids";
     SignalTty = "signal_struct" "tty";
     TtyName = "tty_struct" "name";
+    FdtableOpenFds = "fdtable" "open_fds";
+    UnixPeer = "unix_sock" "peer";
+    UnixAddr = "unix_sock" "addr";
+    UnixAddressLen = "unix_address" "len";
+    UnixAddressName = "unix_address" "name";
+    SocketInode = "socket_alloc" "vfs_inode";
     TaskCfsRq = "task_struct" "se.cfs_rq";
     CfsRqRq = "cfs_rq" "rq";
     RqClock = "rq" "clock";
@@ -383,7 +393,7 @@ widths! {
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId SbDev MountId
         InodeRdev KiocbFd IoAcceptFileSlot TaskFlags SkDaddr SkSaddr SkErr SkOwned SkBacklogLen TcpTotalRetrans TcpSrtt
-        SiginfoCode SignalStatsSequence TaskLoginuid;
+        SiginfoCode SignalStatsSequence TaskLoginuid UnixAddressLen;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmEnvStart MmEnvEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
@@ -399,16 +409,17 @@ widths! {
         KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket SkBacklogHead TcpBytesReceived TcpBytesSent TcpBytesRetrans
         TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm
         SignalUtime SignalStime SignalRuntime SignalReadBytes SignalWriteBytes SignalMaxrss TaskUtime TaskStime TaskRuntime
-        TaskReadBytes TaskWriteBytes TaskExecStart TaskCfsRq CfsRqRq RqClock RqClockTask SignalTty;
+        TaskReadBytes TaskWriteBytes TaskExecStart TaskCfsRq CfsRqRq RqClock RqClockTask SignalTty
+        InodeSb InodeSize InodeCtime FdtableOpenFds UnixPeer UnixAddr;
     Bytes(16): TaskThreadNode SignalThreadHead;
-    Either(4, 8): TaskCompat KiocbFlags;
+    Either(4, 8): TaskCompat KiocbFlags InodeCtimeNs;
     AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6 TtyName;
     AtLeast(32): SignalPids;
     AtLeast(128): AuxKsymName;
     AtLeast(24): IoOpenHow NetDeviceXdpState;
     Any:
         FilePath DentryInline MountMnt FsRoot FsPwd PidNumbers ProgInsns TraceProbeEventCall TraceProbeList TraceKprobeTp
-        TraceUprobeTp UprobeMultiLink;
+        TraceUprobeTp UprobeMultiLink UnixAddressName SocketInode;
 }
 
 /// How many fields there are.
@@ -534,6 +545,10 @@ pub enum Const {
     UringCqe,
     /// 1: execs carry the environment.
     Environment,
+    /// 1: execs carry all descriptors below [`FDS`](crate::record::exec::FDS), not only the standard ones.
+    AllFds,
+    /// 1: opens carry the identity of the file.
+    Identities,
     /// The kinds that are requested, as a [`crate::kind::KindSet`].
     Kinds,
     /// The architecture: one of [`arch`].
@@ -570,6 +585,10 @@ pub const TYPES: &[&str] = &[
     "k_sigaction",
     "kernel_siginfo",
     "signal_struct",
+    "super_block",
+    "unix_sock",
+    "unix_address",
+    "socket_alloc",
 ];
 
 /// How many types there are.

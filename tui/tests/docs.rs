@@ -99,7 +99,9 @@ fn field_schema(field: &Field) -> Value {
 /// The JSON Schema of a line of `print --format json`.
 fn events_schema() -> Value {
     let of_kind = |kind: &Kind| {
-        let mut schema = object_schema(fields_of(*kind), &["stack", "env"], &[]);
+        // They are there where they were asked for.
+        let optional = [&["stack", "env", "fds"][..], if *kind == Kind::Open { &["file"] } else { &[] }].concat();
+        let mut schema = object_schema(fields_of(*kind), &optional, &[]);
         schema["$ref"] = "#/$defs/event".into();
         schema["properties"]["kind"] = json!({"const": kind.name()});
         schema

@@ -2,6 +2,7 @@
 //!
 //! An environment is stored as a list of variables, each followed by NUL. The first byte of each one tells how its value is stored.
 
+use crate::limits;
 use memchr::memmem;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -27,8 +28,9 @@ const NAME: u8 = b'#';
 /// That of one whose value looks secret. Instead of the value, its hash follows: 16 hexadecimal digits.
 const SECRET: u8 = b'*';
 
-/// Takes values out of environments, as the mode says.
-#[derive(Debug)]
+/// Takes values out of environments, as the mode says. Secret values can only be compared between environments of one keeper and its
+/// clones.
+#[derive(Clone, Debug)]
 pub struct Keeper {
     mode: EnvMode,
     /// Random, so that a value cannot be guessed from its hash.
@@ -38,6 +40,24 @@ pub struct Keeper {
 impl Keeper {
     pub fn new(mode: EnvMode) -> Keeper {
         Keeper { mode, hasher: RandomState::new() }
+    }
+
+    pub fn mode(&self) -> EnvMode {
+        self.mode
+    }
+
+    /// The environment of a running process, given its initial one as /proc/PID/environ shows it. `None` if it is not requested, too
+    /// long, or if the process has overwritten it, as servers do for a title.
+    pub fn running(&self, environ: &[u8]) -> Option<Vec<u8>> {
+        if self.mode == EnvMode::Off || environ.len() > limits::KEPT_ENV {
+            return None;
+        }
+        let mut out = Vec::new();
+        for variable in environ.split_inclusive(|byte| *byte == 0) {
+            let variable = variable.strip_suffix(b"\0").filter(|variable| variable.contains(&b'='))?;
+            self.keep(variable, &mut out);
+        }
+        Some(out)
     }
 
     /// Appends a variable, `NAME=VALUE`, and NUL.
@@ -191,6 +211,17 @@ mod tests {
         assert_eq!(text(EnvMode::All), variables);
         let names = kept(EnvMode::Names, &variables);
         assert!(memmem::find(&names, b"inc").is_none() && memmem::find(&names, b"postgres").is_none());
+    }
+
+    #[test]
+    fn an_overwritten_environment_is_unknown() {
+        let names = |environ: &[u8]| Keeper::new(EnvMode::Names).running(environ);
+        assert_eq!(names(b"A=1\0B=\0"), Some(b"#A\0#B\0".to_vec()));
+        assert_eq!(names(b""), Some(vec![]));
+        for overwritten in [&b"\0\0A=1\0"[..], b"sshd: user\0B=1\0", b"A=1\0\0\0", b"A=1", b"A=1\0C\0"] {
+            assert_eq!(names(overwritten), None);
+        }
+        assert_eq!(names(&b"A=1\0".repeat(limits::KEPT_ENV)), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
+use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::frame::host::ProcessSeed;
 use tracetui_events::limits;
 use tracetui_shared::id::{Gid, NsInum, Tgid, Uid};
@@ -89,46 +90,49 @@ pub fn pid_namespace(link: &str) -> Option<NsInum> {
     decimal(inum).map(NsInum)
 }
 
-/// How long the scan waits for the arguments of a process.
+/// How long the scan waits for the arguments or the environment of a process.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The maximum number of threads stuck in a read of arguments. Beyond it, no more arguments are read.
+/// The maximum number of threads stuck in a read. Beyond it, no more arguments and environments are read.
 const STUCK: usize = 8;
 
-/// Reads arguments on another thread, because the read may never return. A page of them may be on a file system that
+/// Where the thread that reads takes files and the bytes that are wanted of each, and what it read.
+type Reader = (Sender<(File, usize)>, Receiver<Vec<u8>>);
+
+/// Reads the memory of processes on another thread, because the read may never return. A page may be on a file system that
 /// never answers (FUSE), and a thread of the process that waits for such a page holds the lock of the memory. A thread
 /// that takes too long is abandoned. It ends when the process's own wait ends, or with tracetui.
 #[derive(Debug, Default)]
-struct Arguments {
-    reader: Option<(Sender<File>, Receiver<Vec<u8>>)>,
+struct Memory {
+    reader: Option<Reader>,
     stuck: usize,
     unread: u64,
 }
 
-impl Arguments {
-    /// The arguments of a process. Empty if they cannot be read. If the read takes too long, the process is counted.
-    fn read(&mut self, dir: &ProcessDir) -> Vec<u8> {
-        let Ok(file) = dir.open_file(c"cmdline") else { return Vec::new() };
+impl Memory {
+    /// The first `most` bytes of a file of a process. `None` if it cannot be read. If the read takes too long, the process is counted.
+    fn read(&mut self, dir: &ProcessDir, name: &CStr, most: usize) -> Option<Vec<u8>> {
+        let file = dir.open_file(name).ok()?;
         let read = self.reader().and_then(|(files, answers)| {
-            files.send(file).ok()?;
+            files.send((file, most)).ok()?;
             answers.recv_timeout(PATIENCE).ok()
         });
         if read.is_none() {
             self.unread += 1;
             self.stuck += usize::from(self.reader.take().is_some());
         }
-        terminated(read.unwrap_or_default())
+        read
     }
 
     /// The thread that reads. `None` if too many are stuck, or if it cannot be started.
-    fn reader(&mut self) -> Option<&(Sender<File>, Receiver<Vec<u8>>)> {
+    fn reader(&mut self) -> Option<&Reader> {
         if self.reader.is_none() && self.stuck < STUCK {
             let (files, todo) = channel();
             let (done, answers) = channel();
             let run = move || {
                 // The thread ends when nobody waits for it any more.
-                while let Ok(file) = todo.recv()
-                    && done.send(read_file(file, limits::KEPT_ARGV).unwrap_or_default()).is_ok()
+                while let Ok((file, most)) = todo.recv()
+                    && done.send(read_file(file, most).unwrap_or_default()).is_ok()
                 {}
             };
             std::thread::Builder::new().name("arguments".into()).spawn(run).ok()?;
@@ -141,7 +145,9 @@ impl Arguments {
 /// Reads processes from /proc.
 #[derive(Debug)]
 pub struct Scanner {
-    arguments: RefCell<Arguments>,
+    memory: RefCell<Memory>,
+    /// `None`: environments are not read.
+    keeper: Option<Keeper>,
     tick_ns: u64,
     /// The offset that tracetui's time namespace adds to the start times in /proc. If it is not a whole number of
     /// ticks, start times from /proc do not match the clock ticks of the probes. Only exact ones match.
@@ -153,12 +159,17 @@ impl Scanner {
     pub fn new() -> Result<Scanner, Unusable> {
         initial_self()?;
         let tick_ns = 1_000_000_000 / clock_ticks_per_second();
-        Ok(Scanner { arguments: RefCell::default(), tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
+        Ok(Scanner { memory: RefCell::default(), keeper: None, tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
     }
 
-    /// The number of processes whose arguments took too long.
+    /// The same scanner, which also reads environments.
+    pub fn with_environments(self, keeper: &Keeper) -> Scanner {
+        Scanner { keeper: Some(keeper.clone()).filter(|keeper| keeper.mode() != EnvMode::Off), ..self }
+    }
+
+    /// The number of processes whose arguments or environment took too long.
     pub fn unread(&self) -> u64 {
-        self.arguments.borrow().unread
+        self.memory.borrow().unread
     }
 
     /// Passes every process to `take`, parents before their children, until `take` returns `false`. Processes are read
@@ -212,6 +223,9 @@ impl Scanner {
         };
         let stat = stat.unwrap_or_default();
         let (uid, gid) = dir.owners();
+        let read = |name, most| self.memory.borrow_mut().read(&dir, name, most);
+        let keeper = self.keeper.as_ref().filter(|_| !stat.kernel_thread);
+        let env = keeper.and_then(|keeper| keeper.running(&read(c"environ", limits::KEPT_ENV + 1)?));
         Some(ProcessSeed {
             tgid,
             start,
@@ -223,10 +237,11 @@ impl Scanner {
             gid,
             comm: stat.comm,
             exe: dir.link(c"exe"),
-            argv: self.arguments.borrow_mut().read(&dir),
+            argv: terminated(read(c"cmdline", limits::KEPT_ARGV).unwrap_or_default()),
             cwd: dir.link(c"cwd"),
             cgroup: dir.read(c"cgroup", CGROUPS_MAX).map(|text| cgroup(&text).to_vec()).unwrap_or_default(),
             kernel_thread: stat.kernel_thread,
+            env,
         })
     }
 
@@ -534,7 +549,7 @@ mod tests {
 
     #[test]
     fn the_exact_start_counts_only_within_the_tick() {
-        let scanner = Scanner { arguments: RefCell::default(), tick_ns: 10, boot_offset_ns: 100 };
+        let scanner = Scanner { memory: RefCell::default(), keeper: None, tick_ns: 10, boot_offset_ns: 100 };
         assert_eq!(scanner.start(50, Some(BootNanos(409))), (BootNanos(409), true));
         assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
         assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));

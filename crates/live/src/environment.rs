@@ -2,7 +2,9 @@
 
 use rustc_hash::FxHashMap;
 use std::mem::offset_of;
-use tracetui_events::environment::{EnvMode, Keeper};
+use tracetui_events::environment::Keeper;
+use tracetui_events::event::exec::Exec;
+use tracetui_events::event::{Body, Event};
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::limits;
 use tracetui_shared::header::{FrameHeader, flag};
@@ -29,8 +31,8 @@ struct Coming {
 }
 
 impl Environments {
-    pub(super) fn new(mode: EnvMode) -> Environments {
-        Environments { keeper: Keeper::new(mode), coming: FxHashMap::default() }
+    pub(super) fn new(keeper: Keeper) -> Environments {
+        Environments { keeper, coming: FxHashMap::default() }
     }
 
     /// Moves a record into `batch` if it has a part of an environment. Otherwise returns `false`.
@@ -41,10 +43,29 @@ impl Environments {
             return false;
         }
         let Some((frame, _)) = FrameRef::first(record) else { return false };
-        let header = frame.header;
-        if !header.has(flag::CONTINUES) {
-            return false;
+        match frame.header.has(flag::CONTINUES) {
+            true => self.take_continuation(&frame, batch),
+            false => self.take_failed(&frame, batch),
         }
+    }
+
+    /// Moves the record of a failed exec, which has the whole environment. Its last variable may be cut.
+    fn take_failed(&self, frame: &FrameRef<'_>, batch: &mut Batch) -> bool {
+        let Ok(Event { body: Body::Exec(Exec { env: Some(env), .. }), .. }) = Event::decode(frame) else {
+            return false;
+        };
+        let at = env.as_ptr().addr() - frame.payload.as_ptr().addr();
+        let mut out = frame.payload[..at].to_vec();
+        for variable in env.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
+            self.keeper.keep(variable, &mut out);
+        }
+        out.extend_from_slice(&frame.payload[at + env.len()..]);
+        batch.push(frame.header, &out);
+        true
+    }
+
+    fn take_continuation(&mut self, frame: &FrameRef<'_>, batch: &mut Batch) -> bool {
+        let header = frame.header;
         let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return false };
         if chunk.marks & ENVIRONMENT == 0 {
             return false;
@@ -89,12 +110,13 @@ impl Environments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracetui_events::environment::EnvMode;
     use tracetui_shared::kind::Slot;
     use tracetui_shared::record::exec::LAST;
 
     /// The records after the values were taken out: the offset, the marks and the bytes of each.
     fn taken(mode: EnvMode, parts: &[&[u8]]) -> Vec<(u32, u32, Vec<u8>)> {
-        let (mut environments, mut batch, mut offset) = (Environments::new(mode), Batch::default(), 7);
+        let (mut environments, mut batch, mut offset) = (Environments::new(Keeper::new(mode)), Batch::default(), 7);
         for (at, part) in parts.iter().enumerate() {
             let last = if at + 1 == parts.len() { LAST } else { 0 };
             let chunk = ExecChunk { offset, len: part.len() as u32, marks: ENVIRONMENT | last, reserved: 0 };
@@ -152,6 +174,6 @@ mod tests {
     fn other_records_are_left_alone() {
         let mut record = Batch::default();
         record.push(FrameHeader { kind: Kind::Open as u16, ..FrameHeader::default() }, b"01234567");
-        assert!(!Environments::new(EnvMode::Names).take(record.bytes(), &mut Batch::default()));
+        assert!(!Environments::new(Keeper::new(EnvMode::Names)).take(record.bytes(), &mut Batch::default()));
     }
 }

@@ -75,7 +75,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tracetui_events::capture::CaptureFilter;
-use tracetui_events::environment::EnvMode;
+use tracetui_events::environment::Keeper;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::Cgroup;
 use tracetui_events::frame::host::HostFrame;
@@ -105,7 +105,11 @@ pub struct LiveOptions {
     pub failing: KindSet,
     pub stacks: KindSet,
     /// Which variables of the environment exec events contain.
-    pub environment: EnvMode,
+    pub environment: Keeper,
+    /// Whether execs contain all descriptors below 64, not only the standard ones.
+    pub fds: bool,
+    /// Whether opens contain the identity of the file.
+    pub identities: bool,
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
     pub tree_size: u32,
@@ -552,7 +556,7 @@ impl Prepared {
         let helpers = HashMap::try_from(maps.take("HELPER_CALLS")?)?;
         let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
         freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
-        let rings = ring::Rings::new(maps.take_rings()?, options.ring_size, options.environment)?;
+        let rings = ring::Rings::new(maps.take_rings()?, options.ring_size, options.environment.clone())?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         maps.freeze()?;

@@ -348,7 +348,9 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
         put(constant, value.unwrap_or(absent));
     }
     put(Const::Stacks, options.stacks.bits());
-    put(Const::Environment, u32::from(options.environment != EnvMode::Off));
+    put(Const::Environment, u32::from(options.environment.mode() != EnvMode::Off));
+    put(Const::AllFds, u32::from(options.fds));
+    put(Const::Identities, u32::from(options.identities));
     put(Const::Kinds, options.kinds.bits());
     put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
     put(Const::PageSize, u32::try_from(page_size()).unwrap_or(4096));
@@ -372,6 +374,7 @@ mod tests {
     use super::*;
     use crate::reach::reached;
     use aya_obj::{Object, ProgramSection};
+    use tracetui_events::environment::Keeper;
     use tracetui_shared::kind::{KindSet, Slot};
     use tracetui_shared::offsets::FARTHEST;
     use tracetui_shared::offsets::NUMBER_COUNT;
@@ -408,7 +411,9 @@ mod tests {
             kinds: KindSet::NONE,
             failing: KindSet::ALL,
             stacks: KindSet::NONE,
-            environment: EnvMode::Names,
+            environment: Keeper::new(EnvMode::Names),
+            fds: false,
+            identities: false,
             capture: tracetui_events::capture::CaptureFilter::NOTHING,
             tree_size: tracetui_shared::capture::MAX_TREE,
             connections: tracetui_shared::record::tcp::MAX_CONNECTIONS,

@@ -23,7 +23,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
-use tracetui_events::environment::EnvMode;
+use tracetui_events::environment::Keeper;
 use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_host::ksymbols::online_cpus;
@@ -74,13 +74,13 @@ pub(super) struct Rings {
 
 impl Rings {
     /// Maps rings of `size` bytes each.
-    pub(super) fn new(maps: Vec<OwnedFd>, size: u32, mode: EnvMode) -> Result<Rings, StartError> {
+    pub(super) fn new(maps: Vec<OwnedFd>, size: u32, keeper: Keeper) -> Result<Rings, StartError> {
         let system = |call| move |error: Errno| StartError::System { call, error: error.into() };
         let woken = woken_by(&maps).map_err(system("epoll of the ring"))?;
         let rings = maps.into_iter().map(|map| Ring::new(map, size)).collect::<Result<_, _>>();
         let waker = Waker::new().map_err(|error| StartError::System { call: "eventfd", error })?;
         let rings = rings.map_err(system("mmap of the ring"))?;
-        Ok(Rings { rings, heads: BinaryHeap::new(), woken, waker, environments: Environments::new(mode) })
+        Ok(Rings { rings, heads: BinaryHeap::new(), woken, waker, environments: Environments::new(keeper) })
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -254,6 +254,7 @@ mod tests {
     use rustix::event::{EventfdFlags, eventfd};
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use rustix::io::pwrite;
+    use tracetui_events::environment::EnvMode;
     use zerocopy::IntoBytes as _;
 
     const SIZE: usize = 1 << 16;
@@ -278,7 +279,7 @@ mod tests {
     fn rings(rings: Vec<OwnedFd>) -> Rings {
         let rings = rings.into_iter().map(|ring| Ring::new(ring, SIZE as u32).expect("it is mapped")).collect();
         let woken = eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor");
-        let (environments, waker) = (Environments::new(EnvMode::Off), Waker::new().expect("a descriptor"));
+        let (environments, waker) = (Environments::new(Keeper::new(EnvMode::Off)), Waker::new().expect("a descriptor"));
         Rings { rings, heads: BinaryHeap::new(), woken, waker, environments }
     }
 

@@ -277,6 +277,7 @@ unsafe fn begin(
         let record = &raw mut (*s).frame.record;
         asked(record, req, opcode);
         (*record).ret = 0;
+        files::not_identified(&raw mut (*record).file);
         (*record).names_len = 0;
         (*record).root_off = u16::MAX;
         (*record).names_marks = 0;

@@ -1,5 +1,6 @@
 //! `exec`: a program was started, or failed to start.
 
+use super::identity::Identity;
 use super::session::Session;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -20,7 +21,8 @@ pub const ENVIRONMENT: u32 = 32;
 pub const LAST: u32 = 64;
 
 /// Fixed part of `exec`. The variable parts are: [`Stdio`] of stdin, stdout and stderr, filename, interp, names of `exe`,
-/// names of `cwd` (lengths below), names of the three, then as much of argv as the first record holds.
+/// names of `cwd` (lengths below), names of the three, the other descriptors ([`Further`], each with its names), then as much of
+/// argv as the first record holds. Of a failed exec, the environment follows (`env_joined`).
 ///
 /// Continuations ([`ExecChunk`]) carry the rest, up to `argv_len` or up to one that marks the end, and then the environment.
 /// A bookkeeping record has none: its `argv_len` is the length in the first record.
@@ -69,9 +71,16 @@ pub struct ExecRecord {
     pub env_len: u32,
     /// The session of the process.
     pub session: Session,
+    /// The program's file.
+    pub file: Identity,
+    /// Bytes of the other descriptors.
+    pub fds_len: u32,
+    /// [`super::mark::NOT_COLLECTED`]: the other descriptors were not requested, or the program was not started. `CUT` or
+    /// [`NO_ROOM`]: some of them are missing.
+    pub fds_marks: u32,
 }
 
-const _: () = assert!(size_of::<ExecRecord>() == 72);
+const _: () = assert!(size_of::<ExecRecord>() == 112);
 
 /// Standard descriptors: stdin, stdout, stderr.
 pub const STDIO: usize = 3;
@@ -98,11 +107,27 @@ pub struct Stdio {
     pub family: u16,
     /// Of an IP socket: the peer's port, or 0.
     pub port: u16,
-    /// Of an IP socket: the peer's address. An IPv4 address has 4 bytes.
+    /// Of an IP socket: the peer's address. An IPv4 address has 4 bytes. Of a Unix socket: the inode of its peer, 8 bytes. The names
+    /// are then the address of the peer (`unix_sock.addr`), without a length or NUL.
     pub address: [u8; 16],
 }
 
 const _: () = assert!(size_of::<Stdio>() == 40);
+
+/// Limit of the other descriptors: those below this number.
+pub const FDS: u64 = 64;
+
+/// An open file of a new program other than stdin, stdout and stderr. The names of its file follow.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Further {
+    /// The descriptor.
+    pub number: u64,
+    /// Its file.
+    pub file: Stdio,
+}
+
+const _: () = assert!(size_of::<Further>() == 48);
 
 /// The values of [`Stdio::state`].
 pub mod stdio {

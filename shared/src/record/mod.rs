@@ -12,6 +12,7 @@ pub mod bpf;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+pub mod identity;
 pub mod open;
 pub mod session;
 pub mod stack;

@@ -1,5 +1,6 @@
 //! `open`: a file was opened, or failed to open.
 
+use super::identity::Identity;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Limit of a path as passed, in bytes with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
@@ -114,6 +115,8 @@ pub struct OpenRecord {
     pub how_marks: u8,
     /// Bits of [`uring`].
     pub uring: u8,
+    /// The opened file.
+    pub file: Identity,
 }
 
-const _: () = assert!(size_of::<OpenRecord>() == 40);
+const _: () = assert!(size_of::<OpenRecord>() == 72);

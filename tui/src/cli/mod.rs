@@ -491,6 +491,12 @@ impl Env {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceArgs {
     /// Size of the kernel's ring buffers together, rounded up to a power of two [default: 16 MiB, or 4 MiB each]
@@ -511,6 +517,12 @@ pub struct TraceArgs {
     /// Changes of the environment that exec events show, since the process's previous program or its parent [default: names; record: off]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub env: Option<Env>,
+    /// Also show the other descriptors below 64 that new programs inherit, not only stdin, stdout and stderr
+    #[arg(long)]
+    pub fds: bool,
+    /// Device, inode, size and change time of opened files; executed ones always have them [default: on; record: off]
+    #[arg(long, value_name = "SWITCH", value_enum)]
+    pub identity: Option<Switch>,
     #[command(flatten)]
     pub btf: BtfOption,
     // Last: its heading would stand above what follows.

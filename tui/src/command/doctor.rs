@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
-use tracetui_events::environment::EnvMode;
+use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::frame::host::Probe;
 use tracetui_events::limits;
 use tracetui_events::text::paint::{Look, Paint};
@@ -110,7 +110,9 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         kinds,
         failing: KindSet::ALL,
         stacks: KindSet::from(Kind::Bpf),
-        environment: EnvMode::Off,
+        environment: Keeper::new(EnvMode::Off),
+        fds: false,
+        identities: false,
         capture,
         btf: btf.map(Path::to_owned),
         filter: String::new(),

@@ -535,7 +535,7 @@ fn the_strip_of_a_live_trace_has_its_losses_and_marks() {
 #[test]
 fn rows_say_how_many_evicted_opens_they_stand_for() {
     let mut made = Maker::default();
-    let mut app = app(100, 24, 4 << 20);
+    let mut app = app(100, 24, 5 << 20);
     made.exec(7, "make", &["make"], 0);
     for at in 0..40_000 {
         match at % 2_000 {
@@ -559,7 +559,7 @@ fn rows_say_how_many_evicted_opens_they_stand_for() {
     // The pane says since when.
     keys(&mut app, "\n");
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains(" evicted   ") && shown.contains(" 885 opens of this process since 14:02:11.0"), "{shown}");
+    assert!(shown.contains(" evicted   ") && shown.contains(" 660 opens of this process since 14:02:11.0"), "{shown}");
 }
 
 #[test]

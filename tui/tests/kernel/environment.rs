@@ -2,12 +2,14 @@
 
 use crate::recording::{read, record};
 use crate::stdio::{is_sleep, wait_for};
-use crate::sys;
-use crate::traced::{Dir, Run, Traced, alone};
+use crate::sys::{self, c, fork};
+use crate::traced::{Dir, Run, Traced, alone, emulated};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 fn execed(run: &Run, pid: i32) -> Value {
     run.one("exec", pid, |event| event["ret"] == 0)["env"].clone()
@@ -43,6 +45,7 @@ fn environments_are_those_of_procfs() {
     ];
     cases.extend((1..100).map(|number| (0..number % 7).map(|at| variable(format!("N{at}"), number * at)).collect()));
     let Some(traced) = Traced::start(&["--kind", "exec", "--env", "all"]) else { return };
+    scanned();
     let mut all: Vec<_> = cases.iter().map(|case| sleeper(case)).collect();
     for (child, _) in &mut all {
         sys::kill(child.id() as i32, libc::SIGKILL);
@@ -50,11 +53,20 @@ fn environments_are_those_of_procfs() {
     }
     let run = traced.stop();
     run.check();
+    // The variables that the tests have, and a program does not.
+    let own = |shown: &BTreeSet<String>| {
+        let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+        let names: BTreeSet<_> = shown.iter().map(|variable| name(variable)).collect();
+        let environ = fs::read("/proc/self/environ").expect("its own");
+        let all = String::from_utf8(environ).expect("UTF-8");
+        let own = all.split_terminator('\0').map(name).filter(|name| !names.contains(name));
+        own.collect::<BTreeSet<_>>()
+    };
     for (child, shown) in &all {
         let env = execed(&run, child.id() as i32);
         assert_eq!((texts(&env["set"]) == *shown, &env["count"]), (true, &json!(shown.len())), "{}", shown.len());
-        // What the tests themselves got was before the trace.
-        assert_eq!((&env["unset"], &env["unset_why"]), (&Value::Null, &json!("not_collected")));
+        // The tests started before the trace, and the scan has found their environment.
+        assert_eq!((texts(&env["unset"]), env.get("unset_why")), (own(shown), None));
     }
 }
 
@@ -93,6 +105,98 @@ fn a_change_is_against_the_program_before_or_the_parent() {
     assert_eq!(runs, [(set(&["A=1", "B=2"]), set(&[])), (set(&["A=3", "B=2"]), set(&[]))]);
     let last = of(&["/bin/true", "2"]);
     assert_eq!(changed(&last), (set(&["C=4"]), set(&["PATH"])));
+}
+
+/// Waits until the scan of the processes that were there at the start of the trace has surely read them all.
+fn scanned() {
+    std::thread::sleep(Duration::from_secs(if emulated() { 5 } else { 1 }));
+}
+
+/// An exec of a path that does not exist, with an environment.
+fn fail(environment: &[CString]) -> i32 {
+    fork(|| {
+        let path = c("/nowhere/program");
+        let mut list: Vec<_> = environment.iter().map(|variable| variable.as_ptr()).collect();
+        list.push(std::ptr::null());
+        // SAFETY: the lists end, and they and their strings outlive the call.
+        unsafe { libc::execve(path.as_ptr(), [path.as_ptr(), std::ptr::null()].as_ptr(), list.as_ptr()) };
+    })
+}
+
+#[test]
+fn the_environment_of_a_failed_exec_is_what_was_passed() {
+    let _alone = alone();
+    let variables = |count: usize, length: usize| -> Vec<CString> {
+        (0..count).map(|number| c(format!("N{number}={}", "v".repeat(length)))).collect()
+    };
+    let cases =
+        [vec![], variables(1, 0), variables(100, 30), variables(1, 8000), variables(5, 8000), variables(5000, 1)];
+    let Some(traced) = Traced::start(&["--kind", "exec", "--env", "all"]) else { return };
+    scanned();
+    let pids = cases.each_ref().map(|case| fail(case));
+    // A list whose first or second pointer leads nowhere.
+    let faults = [0, 1].map(|good| {
+        fork(|| {
+            // Written by the child, so that the page is there.
+            let (path, text) = (c("/nowhere/program"), c("A=1"));
+            let list = [[1, 0, 0], [text.as_ptr().addr(), 8, 0]][good];
+            // SAFETY: the kernel refuses what cannot be read.
+            unsafe { libc::execve(path.as_ptr(), std::ptr::null(), list.as_ptr().cast()) };
+        })
+    });
+    for pid in pids.iter().chain(&faults) {
+        sys::wait(*pid);
+    }
+    let run = traced.stop();
+    run.check();
+    let failed = |pid: i32| run.one("exec", pid, |event| event["ret"] != 0)["env"].clone();
+    for (pid, case) in pids.iter().zip(&cases) {
+        let env = failed(*pid);
+        let passed: BTreeSet<_> = case.iter().map(|text| text.to_str().expect("ASCII").to_owned()).collect();
+        let bytes: usize = passed.iter().map(|text| text.len() + 1).sum();
+        if case.len() > 4096 || bytes > 30_000 {
+            assert_eq!(env["set_why"], "cut", "{env}");
+            assert!(texts(&env["set"]).len() < passed.len(), "{env}");
+        } else {
+            assert_eq!((texts(&env["set"]), &env["count"]), (passed, &json!(case.len())), "{env}");
+            assert!(texts(&env["unset"]).contains("PATH"), "{env}");
+        }
+    }
+    let [none, some] = faults.map(failed);
+    assert_eq!((&none["set"], &none["set_why"]), (&json!([]), &json!("fault")));
+    assert_eq!((&some["set"], &some["set_why"]), (&json!(["A=1"]), &json!("fault")));
+    // The environment of the process itself is another one.
+    assert!(run.lines().all(|event| event["ret"] == 0 || event["env"]["set"] != Value::Null));
+}
+
+#[test]
+fn a_process_that_is_older_than_the_trace_has_its_environment() {
+    let _alone = alone();
+    let shell = |title: &str| {
+        let script = format!("read line; {title} /bin/true older; exit 0");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env("OLD", "1").stdin(Stdio::piped()).spawn().expect("a shell")
+    };
+    let mut older = [shell("OLD=2"), shell("env -u OLD"), shell("")];
+    let Some(traced) = Traced::start(&["--kind", "exec", "--env", "diff"]) else { return };
+    scanned();
+    for shell in &mut older {
+        drop(shell.stdin.take());
+        shell.wait().expect("it ends");
+    }
+    let run = traced.stop();
+    run.check();
+    let is_old = |variable: &String| variable.starts_with("OLD=") || variable == "OLD";
+    let found: Vec<_> = run
+        .lines()
+        .filter(|event| event["argv"] == json!(["/bin/true", "older"]))
+        .map(|event| {
+            let [set, unset] = ["set", "unset"].map(|name| texts(&event["env"][name]));
+            [set, unset].map(|list| list.into_iter().filter(is_old).collect::<Vec<_>>())
+        })
+        .collect();
+    let wanted: [[&[&str]; 2]; 3] = [[&["OLD=2"], &[]], [&[], &["OLD"]], [&[], &[]]];
+    assert_eq!(found, wanted);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tracetui::command::selftest::SelfTest;
 use tracetui_events::account::{Account, ByKind};
 use tracetui_events::capture::CaptureFilter;
 use tracetui_events::enrich::pairing::Pairing;
-use tracetui_events::environment::EnvMode;
+use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::event::{Body, Event};
 use tracetui_events::filter::{self, FilterOptions};
 use tracetui_events::frame::host::Counters;
@@ -72,7 +72,9 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
         rings: rings(),
         kinds,
         failing: KindSet::ALL,
-        environment: EnvMode::Names,
+        environment: Keeper::new(EnvMode::Names),
+        fds: true,
+        identities: true,
         stacks: Kind::Bpf.into(),
         capture,
         tree_size,

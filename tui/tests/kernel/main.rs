@@ -39,6 +39,7 @@ mod formats;
 mod fuse;
 mod hide;
 mod hostile;
+mod identity;
 mod inspector;
 mod killers;
 mod lies;

@@ -2,13 +2,14 @@
 
 use crate::sys::{self, c, fork};
 use crate::tcp::net;
-use crate::traced::{Dir, Run, Traced, alone, n};
+use crate::traced::{Dir, Run, Traced, alone, n, release};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -208,6 +209,111 @@ fn every_type_of_file_is_that_of_procfs() {
     let six = six.map(|six| six.local_addr().expect("bound").to_string());
     assert_eq!(peers(pids[4]), [json!("127.0.0.1:9"), json!(six), Value::Null]);
     assert!(all[4][2][0] == "closed" && all[2][0][0] == "tty", "{all:?}");
+}
+
+/// The other descriptors of a waiting process: each with its path, and an operator by its access mode.
+fn others_shown(pid: i32) -> Vec<String> {
+    let names =
+        fs::read_dir(format!("/proc/{pid}/fd")).expect("it waits").map(|entry| entry.expect("listed").file_name());
+    let mut numbers: Vec<usize> = names.map(|name| name.to_str().expect("ASCII").parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    let text = |fd: &usize| {
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).expect("it is open");
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags").trim();
+        let flags = i32::from_str_radix(flags, 8).expect("octal");
+        let operator = match flags & libc::O_ACCMODE {
+            libc::O_RDONLY => "<",
+            libc::O_RDWR => "<>",
+            _ if flags & libc::O_APPEND != 0 => ">>",
+            _ => ">",
+        };
+        let [kind, path, ino] = shown(pid, *fd).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+        let file = if path == "null" { format!("{kind}:[{ino}]") } else { path };
+        format!("{fd}{operator}{file}")
+    };
+    numbers.iter().filter(|fd| (3..64).contains(*fd)).map(text).collect()
+}
+
+#[test]
+fn the_other_descriptors_are_those_of_procfs() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&["--kind", "exec", "--fds"]) else { return };
+    let file = |name: &str| dir.at(name);
+    let pids = [
+        start(|| {
+            open(&file("read"), libc::O_CREAT | libc::O_RDONLY);
+            let (write, append) = (libc::O_CREAT | libc::O_WRONLY, libc::O_WRONLY | libc::O_APPEND);
+            put(open(&file("write"), write), 40);
+            put(open(&file("read"), append), 63);
+            put(open(&file("read"), libc::O_RDWR), 64);
+            put(open("/dev/null", libc::O_RDWR | libc::O_CLOEXEC), 62);
+            let mut ends = [0; 2];
+            // SAFETY: the calls fill the array.
+            unsafe { assert!(libc::pipe(ends.as_mut_ptr()) == 0 && libc::socketpair(1, 1, 0, ends.as_mut_ptr()) == 0) };
+            // dup3 clears FD_CLOEXEC only without the flag.
+            // SAFETY: fcntl takes numbers.
+            unsafe { libc::fcntl(62, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }),
+        start(|| (3..64).for_each(sys::close)),
+    ];
+    pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
+    let shown = pids.map(others_shown);
+    for pid in pids {
+        sys::kill(pid, libc::SIGKILL);
+        sys::wait(pid);
+    }
+    let run = traced.stop();
+    run.check();
+    assert!(shown[0].len() >= 7 && shown[1].is_empty(), "{shown:?}");
+    for (pid, mut shown) in pids.into_iter().zip(shown) {
+        let event = execed(&run, pid);
+        // Where the verifier walks through each descriptor, they are the first eight.
+        if event["fds_why"] == "cut" {
+            assert!(release() < (6, 9), "{event}");
+            shown.truncate(8);
+        }
+        assert_eq!(event["fds"], json!(shown), "{event}");
+    }
+}
+
+#[test]
+fn the_peer_of_a_unix_socket_is_known() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
+    let path = dir.at("socket");
+    let (at_path, name) = (UnixListener::bind(&path).expect("a socket"), format!("tracetui-{}", std::process::id()));
+    let address = SocketAddr::from_abstract_name(&name).expect("short");
+    let abstracted = UnixListener::bind_addr(&address).expect("a socket");
+    let (first, second) =
+        (UnixStream::connect(&path).expect("it listens"), UnixStream::connect_addr(&address).expect("it listens"));
+    let accepted = at_path.accept().expect("connected").0;
+    let (one, other) = UnixStream::pair().expect("sockets");
+    let pid = start(|| {
+        put(first.as_raw_fd(), 0);
+        put(second.as_raw_fd(), 1);
+        put(one.as_raw_fd(), 2);
+    });
+    wait_for(|| is_sleep(pid).then_some(()));
+    sys::kill(pid, libc::SIGKILL);
+    sys::wait(pid);
+    let run = traced.stop();
+    run.check();
+    let event = execed(&run, pid);
+    let ino = |socket: &dyn AsFd| {
+        let file = fs::File::from(socket.as_fd().try_clone_to_owned().expect("a descriptor"));
+        json!(file.metadata().expect("a socket").ino())
+    };
+    let peers = NAMES.map(|name| [event[name]["peer"].clone(), event[name]["peer_ino"].clone()]);
+    let wanted = [
+        [json!(format!("unix:{path}")), ino(&accepted)],
+        // Nobody has accepted it, so its other end has no inode yet.
+        [json!(format!("abstract:{name}")), Value::Null],
+        [Value::Null, ino(&other)],
+    ];
+    assert_eq!(peers, wanted, "{event}");
+    drop(abstracted);
 }
 
 #[test]

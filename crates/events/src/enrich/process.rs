@@ -264,6 +264,7 @@ impl ProcessTable {
                     .is_some_and(|entry| matches!(entry.process.origin, Origin::FirstSeen | Origin::Older))
                 {
                     self.replace(known, seeded);
+                    self.found_env(known, seed);
                     self.make_room();
                 }
                 return;
@@ -282,6 +283,7 @@ impl ProcessTable {
             return;
         }
         self.insert(process, BootNanos(0));
+        self.found_env(key, seed);
         if !seed.start_exact {
             self.inexact.insert(seed.tgid, seed.tick_ns);
         }
@@ -306,6 +308,7 @@ impl ProcessTable {
                 argv: kept(&seed.argv).into(),
                 cwd: seed.cwd.as_slice().into(),
                 env: None,
+                fds: Box::default(),
             }),
             uid: seed.uid,
             gid: seed.gid,
@@ -339,6 +342,9 @@ impl ProcessTable {
                 Some(parent)
             }
             Body::Exec(exec) if exec.record.ret == 0 => Some(self.execed(&event.header, exec)),
+            Body::Exec(Exec { env: Some(env), record, .. }) => {
+                Some(self.tried(&event.header, env, record.env_marks == 0))
+            }
             Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
             _ => {
                 // Usually the table has it.
@@ -514,6 +520,7 @@ impl ProcessTable {
                 argv: kept(exec.argv).into(),
                 cwd: path(exec.cwd),
                 env: change,
+                fds: exec.fds.area(),
             }),
             uid: header.uid,
             gid: header.gid,
@@ -530,6 +537,17 @@ impl ProcessTable {
         self.set_env(before.key, env);
         self.make_room();
         after
+    }
+
+    /// The process of an exec that failed, as its environment would have changed.
+    fn tried(&mut self, header: &FrameHeader, env: &[u8], is_whole: bool) -> Arc<Process> {
+        let process = self.met(header);
+        if let Some(entry) = self.entries.get_mut(&process.key) {
+            entry.count(header);
+        }
+        let change = EnvChange::between(self.env(process.key).as_deref(), env, is_whole);
+        let image = Image { env: Some(Box::new(change)), ..(*process.image).clone() };
+        Arc::new(Process { image: Arc::new(image), ..(*process).clone() })
     }
 
     fn exited(&mut self, header: &FrameHeader, status: u32) -> Arc<Process> {
@@ -605,6 +623,15 @@ impl ProcessTable {
     /// The environment of a process's program, if it is known.
     fn env(&self, key: ProcessKey) -> Option<Arc<[u8]>> {
         self.entries.get(&key)?.env.clone()
+    }
+
+    /// Sets the environment that the process scan found, unless an event has set one or the process has executed another program since.
+    /// Processes share the one of their parent.
+    fn found_env(&mut self, key: ProcessKey, seed: &ProcessSeed) {
+        let Some(entry) = self.get(key).filter(|entry| entry.env.is_none() && entry.process.execs == 0) else { return };
+        let Some(found) = seed.env.as_deref() else { return };
+        let parent = entry.process.parent.and_then(|parent| self.env(self.exact(parent)));
+        self.set_env(key, Some(parent.filter(|env| **env == *found).unwrap_or_else(|| found.into())));
     }
 
     fn set_env(&mut self, key: ProcessKey, env: Option<Arc<[u8]>>) {

@@ -1,12 +1,13 @@
 //! `exec`: a program was started, or failed to start.
 
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::identity::FILE;
 use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::session::{LOGIN_UID, SESSION, TTY};
-use super::stdio::Descriptor;
+use super::stdio::{Descriptor, Others};
 use super::{Body, Components, EventContext, Payload, Sections, exec, session, split, stdio};
 use crate::environment::EnvChange;
 use crate::frame::FrameRef;
@@ -27,6 +28,8 @@ pub struct Exec<'a> {
     pub cwd: Components<'a>,
     /// The records of stdin, stdout and stderr, and the names of their files.
     pub(super) stdio: [&'a [u8]; 2],
+    /// The records of the other descriptors.
+    pub fds: Others<'a>,
     /// The arguments, each followed by NUL.
     pub argv: &'a [u8],
     /// The environment ([`crate::environment`]); `None` if it is not in the record.
@@ -34,7 +37,7 @@ pub struct Exec<'a> {
 }
 
 // A record that grows may have a new text: redact it too, then change its size here.
-const _: () = assert!(size_of::<ExecRecord>() == 72);
+const _: () = assert!(size_of::<ExecRecord>() == 112);
 
 impl<'a> Payload<'a> for Exec<'a> {
     fn decode(payload: &'a [u8]) -> Option<Exec<'a>> {
@@ -45,6 +48,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         let exe = Components::new(parts.next(record.exe_len.into())?, record.exe_marks);
         let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
         let stdio = [stdio, parts.next(stdio::names_len(stdio))?];
+        let fds = Others(parts.next(record.fds_len as usize)?);
         let record = ExecRecord { session: session::named(record.session), ..record };
         let rest = parts.rest();
         let (argv, env) = match record.env_joined {
@@ -54,7 +58,7 @@ impl<'a> Payload<'a> for Exec<'a> {
                 (argv, Some(env))
             }
         };
-        Some(Exec { record, filename, interp, exe, cwd, stdio, argv, env })
+        Some(Exec { record, filename, interp, exe, cwd, stdio, fds, argv, env })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {
@@ -65,6 +69,7 @@ impl<'a> Payload<'a> for Exec<'a> {
             argv_marks: mark::NOT_COLLECTED,
             filename_marks: mark::NOT_COLLECTED,
             env_marks: mark::NOT_COLLECTED,
+            fds_marks: mark::NOT_COLLECTED.into(),
             ..ExecRecord::default()
         };
         vec![record.as_bytes().to_vec(), ExecChunk::default().as_bytes().to_vec()]
@@ -79,6 +84,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         let exe = with.names_in(parts.next(record.exe_len.into())?, exec.exe);
         let cwd = with.names_in(parts.next(record.cwd_len.into())?, exec.cwd);
         let (stdio, files) = stdio::redacted(exec.stdio, with);
+        let fds = exec.fds.redacted(with);
         let mut argv = exec.argv.to_vec();
         with.text(&mut argv);
         let resized = |length: u32| length.wrapping_sub(exec.argv.len() as u32).wrapping_add(argv.len() as u32);
@@ -89,11 +95,12 @@ impl<'a> Payload<'a> for Exec<'a> {
             interp_len: interp.len() as u16,
             exe_len: exe.len() as u16,
             cwd_len: cwd.len() as u16,
+            fds_len: fds.len() as u32,
             // The pipeline has taken it out.
             env_joined: 0,
             ..record
         };
-        Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &argv].concat())
+        Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &fds, &argv].concat())
     }
 
     fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
@@ -234,6 +241,7 @@ pub(crate) const FIELDS: &[Field] = &[
     .with(props::PROGRAM | props::INDEXED | props::LACKS | props::BYTES),
     FS_PATH,
     FS,
+    FILE,
     Field::new("exe_deleted", Shape::Bool, "Whether this file was deleted: dentry.d_hash.pprev is null.", |s| {
         exec(s, |e| Value::Bool(e.exe.deleted()))
     }),
@@ -289,6 +297,20 @@ pub(crate) const FIELDS: &[Field] = &[
     STDIN,
     STDOUT,
     STDERR,
+    Field::new(
+        "fds",
+        Shape::List,
+        "The other open descriptors below 64, with --fds: the number, the operator of a shell, and the file: 3</etc/hosts.",
+        |s| {
+            exec(s, |e| match (e.record.fds_marks, s.process) {
+                (marks, _) if marks & u32::from(mark::NOT_COLLECTED) != 0 => Value::Omitted,
+                (_, None) => Value::Omitted,
+                (0, Some(process)) => Value::Args(&process.image.fds),
+                (_, Some(process)) => Value::SomeArgs(&process.image.fds, Why::Cut),
+            })
+        },
+    )
+    .with(props::PROGRAM | props::LACKS | props::BYTES | props::LATER),
     TTY,
     SESSION,
     LOGIN_UID,
@@ -299,7 +321,9 @@ pub(crate) const FIELDS: &[Field] = &[
 /// The change of the environment by an exec.
 fn of_env<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a EnvChange) -> Value<'a>) -> Value<'a> {
     exec(seen, |exec| {
-        match seen.process.and_then(|process| process.image.env.as_deref()).filter(|_| exec.record.ret >= 0) {
+        // A failed exec whose environment was read has a process of its own, with the change that it asked for.
+        let read = exec.record.ret >= 0 || exec.record.env_marks & mark::NOT_COLLECTED == 0;
+        match seen.process.and_then(|process| process.image.env.as_deref()).filter(|_| read) {
             Some(env) => get(env),
             None => env_why(seen).map_or(Value::Omitted, Value::Unknown),
         }
@@ -341,7 +365,7 @@ pub(crate) const ENV: Field = Field {
     ..Field::new(
         "env",
         Shape::Object,
-        "What the exec changed in the environment (mm->env_start..env_end) of the process's previous program, or of its parent.",
+        "What the exec changed in the environment (mm->env_start..env_end; of a failed exec, envp) of the process's previous program, or of its parent.",
         |s| of_env(s, |_| Value::Object),
     )
     .with(props::PROGRAM | props::LACKS | props::LATER)
@@ -363,7 +387,7 @@ fn of<'a>(seen: &EventContext<'a>, number: usize, get: impl FnOnce(&Descriptor<'
 }
 
 macro_rules! descriptor {
-    ($name:literal, $number:literal, $doc:literal, [$type:literal, $path:literal, $ino:literal, $peer:literal]) => {
+    ($name:literal, $number:literal, $doc:literal, [$type:literal, $path:literal, $ino:literal, $peer:literal, $peer_ino:literal]) => {
         Field {
             sub: &[
                 Field::new("type", Shape::Text, $type, |s| of(s, $number, |of| Value::Word(of.kind().word())))
@@ -374,8 +398,10 @@ macro_rules! descriptor {
                     of(s, $number, |of| of.ino().map_or(Value::Null, Value::Uint))
                 })
                 .with(props::LATER),
-                Field::new("peer", Shape::Text, $peer, |s| {
-                    of(s, $number, |of| of.peer().map_or(Value::Null, Value::Peer))
+                Field::new("peer", Shape::Text, $peer, |s| of(s, $number, Descriptor::peer_value))
+                    .with(props::BYTES | props::LATER),
+                Field::new("peer_ino", Shape::Number, $peer_ino, |s| {
+                    of(s, $number, |of| of.peer_ino().map_or(Value::Null, Value::Uint))
                 })
                 .with(props::LATER),
             ],
@@ -395,10 +421,19 @@ pub(crate) const STDIN: Field = descriptor!(
         "file (a regular one) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
         "The absolute path: file.f_path; null for a pipe without a name and a socket.",
         "The inode of a pipe or a socket: inode.i_ino. Both ends of a pipe have the same.",
-        "The address and port of the peer of an IP socket."
+        "The peer of a socket: an address and port, unix:PATH or abstract:NAME (unix_sock.addr).",
+        "The inode of the peer of a Unix socket."
     ]
 );
-pub(crate) const STDOUT: Field =
-    descriptor!("stdout", 1, "Descriptor 1.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);
-pub(crate) const STDERR: Field =
-    descriptor!("stderr", 2, "Descriptor 2.", ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer."]);
+pub(crate) const STDOUT: Field = descriptor!(
+    "stdout",
+    1,
+    "Descriptor 1.",
+    ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer.", "As stdin.peer_ino."]
+);
+pub(crate) const STDERR: Field = descriptor!(
+    "stderr",
+    2,
+    "Descriptor 2.",
+    ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer.", "As stdin.peer_ino."]
+);

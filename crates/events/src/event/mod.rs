@@ -11,6 +11,7 @@ pub mod describe;
 pub mod exec;
 pub mod exit;
 pub(crate) mod fork;
+pub mod identity;
 pub(crate) mod inside;
 mod layout;
 pub mod lost;

@@ -2,6 +2,7 @@
 
 use super::abi;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::identity::FILE;
 use super::inside::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
@@ -22,7 +23,7 @@ pub struct Open<'a> {
 }
 
 // A record that grows may have a new text: redact it too, then change its size here.
-const _: () = assert!(size_of::<OpenRecord>() == 40);
+const _: () = assert!(size_of::<OpenRecord>() == 72);
 
 impl<'a> Payload<'a> for Open<'a> {
     #[inline]
@@ -345,6 +346,7 @@ pub(crate) const FIELDS: &[Field] = &[
     ).with(props::INDEXED | props::LACKS | props::BYTES),
     FS_PATH,
     FS,
+    FILE,
     Field::new("deleted", Shape::Bool, "Whether the opened file was deleted: dentry.d_hash.pprev is null.", |s| {
         open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted()))
     }),

@@ -38,6 +38,8 @@ pub struct Image {
     pub cwd: Box<[u8]>,
     /// What the exec changed in the environment; `None` if unknown.
     pub env: Option<Box<EnvChange>>,
+    /// The descriptors other than stdin, stdout and stderr, as the field `fds` has them; empty if they were not requested.
+    pub fds: Box<[u8]>,
 }
 
 /// A process between two execs. Immutable.

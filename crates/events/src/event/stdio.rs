@@ -1,11 +1,13 @@
-//! stdin, stdout and stderr of a new program.
+//! stdin, stdout and stderr of a new program, and its other descriptors.
 
 use super::Components;
 use super::describe::Value;
-use super::redact::Redact;
-use libc::{AF_INET, AF_INET6, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
+use super::redact::{Redact, short};
+use libc::{
+    AF_INET, AF_INET6, AF_UNIX, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use tracetui_shared::record::exec::{STDIO, Stdio, stdio};
+use tracetui_shared::record::exec::{Further, STDIO, Stdio, stdio};
 use tracetui_shared::record::mark;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -72,12 +74,70 @@ pub(super) fn redacted(stdio: [&[u8]; 2], with: &mut Redact) -> (Vec<u8>, Vec<u8
     let [records, names] = stdio;
     let (Some(all), mut redacted) = (with_names(stdio), Vec::new()) else { return (records.to_vec(), names.to_vec()) };
     let stated = all.map(|(record, names)| {
-        let names = with.names_in(names, Components::new(names, record.names_marks));
+        let names = redacted_names(&record, names, with);
         redacted.extend_from_slice(&names);
         Stdio { names_len: names.len() as u16, ..record }
     });
     let rest = records.get(size_of_val(&stated)..).unwrap_or_default();
     ([stated.as_bytes(), rest].concat(), redacted)
+}
+
+/// The redacted names of a descriptor's file, or the redacted address of a socket's peer.
+fn redacted_names(record: &Stdio, names: &[u8], with: &mut Redact) -> Vec<u8> {
+    match is_socket(record) {
+        true => short(with.of(names)),
+        false => with.names_in(names, Components::new(names, record.names_marks)),
+    }
+}
+
+fn is_socket(record: &Stdio) -> bool {
+    u32::from(record.mode) & S_IFMT == S_IFSOCK
+}
+
+/// The other descriptors of a new program: records, each with the names of its file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Others<'a>(pub(super) &'a [u8]);
+
+impl<'a> Others<'a> {
+    fn records(self) -> impl Iterator<Item = (Further, &'a [u8])> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (record, after) = Further::read_from_prefix(rest).ok()?;
+            let (names, after) = after.split_at_checked(record.file.names_len.into())?;
+            rest = after;
+            Some((record, names))
+        })
+    }
+
+    /// Each with its number.
+    pub fn each(self) -> impl Iterator<Item = (usize, Descriptor<'a>)> {
+        self.records().map(|(record, names)| {
+            let names = Components::new(names, record.file.names_marks);
+            (record.number as usize, Descriptor { record: record.file, names, same: None })
+        })
+    }
+
+    /// `3</etc/hosts`, and a NUL after each.
+    pub(crate) fn area(self) -> Box<[u8]> {
+        let mut out = Vec::new();
+        for (number, of) in self.each() {
+            out.extend_from_slice(of.operator(number).as_bytes());
+            of.write(&mut out);
+            out.push(0);
+        }
+        out.into()
+    }
+
+    pub(super) fn redacted(self, with: &mut Redact) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (record, names) in self.records() {
+            let names = redacted_names(&record.file, names, with);
+            let file = Stdio { names_len: names.len() as u16, ..record.file };
+            out.extend_from_slice(Further { file, ..record }.as_bytes());
+            out.extend_from_slice(&names);
+        }
+        out
+    }
 }
 
 /// stdin (0), stdout (1) or stderr (2), given their records and the names after these. `None` if it is unknown.
@@ -135,6 +195,42 @@ impl<'a> Descriptor<'a> {
         matches!(self.kind(), Type::Pipe | Type::Socket).then_some(self.record.ino)
     }
 
+    /// The address of the peer of a Unix socket: the sort, and a path or the name of an abstract socket (unix(7)).
+    pub fn unix_peer(&self) -> Option<(&'static str, &'a [u8])> {
+        match self.names.bytes {
+            _ if self.kind() != Type::Socket || i32::from(self.record.family) != AF_UNIX => None,
+            [0, name @ ..] => Some(("abstract", name)),
+            [] => None,
+            path => Some(("unix", path.split(|byte| *byte == 0).next().unwrap_or_default())),
+        }
+    }
+
+    /// The inode of the peer of a Unix socket.
+    pub fn peer_ino(&self) -> Option<u64> {
+        let of_unix = self.kind() == Type::Socket && i32::from(self.record.family) == AF_UNIX;
+        let [ino, _]: [u64; 2] = zerocopy::transmute!(self.record.address);
+        (of_unix && ino != 0).then_some(ino)
+    }
+
+    /// The path, or what a descriptor without one leads to.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let unix = self.unix_peer();
+        match (self.path(), self.peer(), self.kind()) {
+            (Some(path), ..) => path.write(out),
+            (_, Some(peer), _) => out.extend_from_slice(format!("socket {peer}").as_bytes()),
+            (_, _, Type::Socket) if unix.is_some() => {
+                let (sort, address) = unix.unwrap_or_default();
+                out.extend_from_slice(&[b"socket ", sort.as_bytes(), b":", address].concat());
+            }
+            (_, _, kind) => {
+                out.extend_from_slice(kind.word().as_bytes());
+                if let Some(ino) = self.ino() {
+                    out.extend_from_slice(format!(":[{ino}]").as_bytes());
+                }
+            }
+        }
+    }
+
     /// The peer of an IP socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         let ([a, b, c, d, ..], port) = (self.record.address, self.record.port);
@@ -157,6 +253,14 @@ impl<'a> Descriptor<'a> {
             _ => (">", number == 1),
         };
         if plain { operator.to_owned() } else { format!("{number}{operator}") }
+    }
+
+    pub(super) fn peer_value(&self) -> Value<'a> {
+        match (self.peer(), self.unix_peer()) {
+            (Some(peer), _) => Value::Peer(peer),
+            (None, Some((sort, address))) => Value::Pair(sort.as_bytes(), address),
+            (None, None) => Value::Null,
+        }
     }
 
     pub(super) fn path_value(&self) -> Value<'a> {
@@ -202,10 +306,11 @@ mod tests {
 
     #[test]
     fn each_type_has_its_fields() {
-        let named = |kind: &str, path: &str| json!({"type": kind, "path": path, "ino": null, "peer": null});
+        let named =
+            |kind: &str, path: &str| json!({"type": kind, "path": path, "ino": null, "peer": null, "peer_ino": null});
         let pipe = Stdio { names_marks: mark::PSEUDO, ..opened(S_IFIFO, 0) };
         let got = json_of(&payload_of([opened(S_IFCHR, TTY), pipe, same(1)], [b"3\0pts\0dev\0", b"", b""]));
-        let unnamed = json!({"type": "pipe", "path": null, "ino": 77, "peer": null});
+        let unnamed = json!({"type": "pipe", "path": null, "ino": 77, "peer": null, "peer_ino": null});
         assert_eq!([&got["stdin"], &got["stdout"], &got["stderr"]], [&named("tty", "/dev/pts/3"), &unnamed, &unnamed]);
         assert_eq!(got["argv"], json!(["x"]));
         let v4 = Stdio {
@@ -215,15 +320,26 @@ mod tests {
             ..opened(S_IFSOCK, 0)
         };
         let v6 = Stdio { family: AF_INET6 as u16, ..v4 };
-        let unix = Stdio { family: libc::AF_UNIX as u16, port: 0, ..v4 };
+        let unix = Stdio { family: libc::AF_UNIX as u16, port: 0, address: [0; 16], ..v4 };
         let got = json_of(&payload_of([v4, v6, unix], [b""; 3]));
         let peers = ["stdin", "stdout", "stderr"].map(|name| got[name]["peer"].clone());
         assert_eq!(peers, [json!("10.0.0.7:443"), json!("[a00:7::]:443"), Json::Null]);
+        let mut address = [0; 16];
+        address[0] = 9;
+        let of_unix = |path: &[u8]| Stdio { names_len: path.len() as u16, address, ..unix };
+        let (path, name) = (b"/run/s\0", b"\0name");
+        let got = json_of(&payload_of([of_unix(path), of_unix(name), of_unix(b"")], [path, name, b""]));
+        let peers =
+            ["stdin", "stdout", "stderr"].map(|name| [got[name]["peer"].clone(), got[name]["peer_ino"].clone()]);
+        assert_eq!(
+            peers,
+            [[json!("unix:/run/s"), json!(9)], [json!("abstract:name"), json!(9)], [Json::Null, json!(9)]]
+        );
         let closed = Stdio { state: stdio::CLOSED, ..Stdio::default() };
         let got =
             json_of(&payload_of([opened(S_IFCHR, NULL), closed, opened(FILE, 0)], [b"null\0dev\0", b"", b"log\0"]));
         assert_eq!([&got["stdin"], &got["stderr"]], [&named("null", "/dev/null"), &named("file", "/log")]);
-        assert_eq!(got["stdout"], json!({"type": "closed", "path": null, "ino": null, "peer": null}));
+        assert_eq!(got["stdout"], json!({"type": "closed", "path": null, "ino": null, "peer": null, "peer_ino": null}));
         // A FIFO has a path, and an inode that is not unique.
         let fifo = payload_of([opened(S_IFIFO, 0); 3], [b"fifo\0"; 3]);
         let of = Exec::decode(&fifo).and_then(|exec| exec.descriptor(0)).expect("known");

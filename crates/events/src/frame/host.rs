@@ -42,6 +42,8 @@ wire_struct! {
         cgroup: Vec<u8>,
         /// PF_KTHREAD.
         kernel_thread: bool,
+        /// The environment of its program ([`crate::environment`]); absent if it is unknown or not requested.
+        env: Option<Vec<u8>>,
     }
 
     /// A user's name.

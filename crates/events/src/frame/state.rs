@@ -60,6 +60,8 @@ wire_struct! {
         held_ns: u64,
         /// The environment of its program.
         env: Option<Vec<u8>>,
+        /// An earlier process of this state that has the same environment. `env` is then absent.
+        env_as: Option<Key>,
     }
 
     /// A pair of keys of the process table.

@@ -198,6 +198,7 @@ impl Waiting {
             + usize::from(record.exe_len)
             + usize::from(record.cwd_len)
             + usize::from(record.stdio_len)
+            + record.fds_len as usize
             + names_len(rest.get(..record.stdio_len.into())?);
         let have = payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;

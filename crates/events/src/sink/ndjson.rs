@@ -458,12 +458,12 @@ mod tests {
         check_line(
             Kind::Open,
             &sample::opened(b"/usr/include/stdio.h"),
-            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","fs_path":null,"fs":null,"deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
+            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","fs_path":null,"fs":null,"file":{"dev":"254:1","ino":131,"size":1024,"ctime":"2023-11-14T22:13:20.000000005Z"},"deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
         );
         check_line(
             Kind::Exec,
             &sample::execed(b"cc\0-O2\0\0main.c\0"),
-            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001,"stdin":null,"stdin_why":"not_collected","stdout":null,"stdout_why":"not_collected","stderr":null,"stderr_why":"not_collected","tty":null,"tty_why":"not_collected","session":null,"session_why":"not_collected","login_uid":null,"login_uid_why":"not_collected""#,
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"file":null,"file_why":"not_collected","exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001,"stdin":null,"stdin_why":"not_collected","stdout":null,"stdout_why":"not_collected","stderr":null,"stderr_why":"not_collected","tty":null,"tty_why":"not_collected","session":null,"session_why":"not_collected","login_uid":null,"login_uid_why":"not_collected""#,
         );
         check_line(
             Kind::Exit,
@@ -518,8 +518,8 @@ mod tests {
         ];
         for (kind, payload) in payloads {
             let object = object(kind, &payload);
-            // A stack and the environment are there where they were asked for.
-            let asked = |name: &str| name != "env" && (name != "stack" || kind == Kind::Bpf);
+            // A stack, the environment and further descriptors are there where they were asked for.
+            let asked = |name: &str| !["env", "fds"].contains(&name) && (name != "stack" || kind == Kind::Bpf);
             for field in describe::fields(kind).filter(|field| asked(field.name)) {
                 assert!(object.get(field.name).is_some(), "{} {}", kind.name(), field.name);
             }

@@ -16,6 +16,8 @@ use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::exec::ExecRecord;
+use tracetui_shared::record::identity::Identity;
+use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
@@ -84,7 +86,9 @@ pub(crate) fn named(kind: Kind, name: &[u8]) -> FrameHeader {
 }
 
 pub(crate) fn opened(path: &[u8]) -> Vec<u8> {
-    let record = OpenRecord { ret: 3, dirfd: -100, flags: 0o2000000, via: 1, ..OpenRecord::default() };
+    let file =
+        Identity { ino: 131, size: 1024, changed: 1_700_000_000, changed_ns: 1 << 31 | 5, device: 254 << 20 | 1 };
+    let record = OpenRecord { ret: 3, dirfd: -100, flags: 0o2000000, via: 1, file, ..OpenRecord::default() };
     let names: Vec<u8> =
         path.rsplit(|b| *b == b'/').filter(|n| !n.is_empty()).flat_map(|n| [n, b"\0"].concat()).collect();
     payload::open(record, &names, path)
@@ -92,7 +96,8 @@ pub(crate) fn opened(path: &[u8]) -> Vec<u8> {
 
 /// A successful exec with these arguments.
 pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
-    let record = ExecRecord { argc: u32::MAX, euid: 1000, egid: 1001, ..ExecRecord::default() };
+    let fds_marks = mark::NOT_COLLECTED.into();
+    let record = ExecRecord { argc: u32::MAX, euid: 1000, egid: 1001, fds_marks, ..ExecRecord::default() };
     let (filename, exe, cwd) = (b"/usr/bin/cc", b"cc\0bin\0usr\0", b"app\0ana\0home\0");
     Exec { filename, exe, cwd, argv, ..Exec::default() }.of(record)
 }

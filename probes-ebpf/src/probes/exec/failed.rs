@@ -1,4 +1,4 @@
-//! Programs that failed to start. Path and arguments are read from the caller's memory.
+//! Programs that failed to start. Path, arguments and environment are read from the caller's memory.
 
 use super::{
     ARGV_FEW, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large,
@@ -8,6 +8,7 @@ use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::calls::exec::EXECVEAT;
 use crate::emit::Event;
+use crate::files;
 use crate::further::{self, further};
 use crate::maps::this_cpu;
 use crate::path::{self, Place};
@@ -42,16 +43,16 @@ pub(super) unsafe fn failed_exec(slot: Slot, scratch: &Array<ExecScratch>, call:
     if call.ret >= 0 {
         return;
     }
-    let [a, b, c, _] = call.args;
+    let [a, b, c, d] = call.args;
     // SAFETY: `call.regs` is a BTF pointer to `struct pt_regs`; `call.task` is the current task.
     unsafe {
         let asked = if call.which() == EXECVEAT {
             if call::fifth_argument(call) & AT_EXECVE_CHECK != 0 {
                 return;
             }
-            Asked { dirfd: a as i32, path: b, argv: c }
+            Asked { dirfd: a as i32, path: b, argv: c, envp: d }
         } else {
-            Asked { dirfd: AT_FDCWD, path: a, argv: b }
+            Asked { dirfd: AT_FDCWD, path: a, argv: b, envp: c }
         };
         failed(slot, scratch, call, &asked);
     }
@@ -63,11 +64,12 @@ struct Asked {
     dirfd: i32,
     /// The user address of the path.
     path: u64,
-    /// The user address of `argv[]`.
+    /// The user addresses of `argv[]` and `envp[]`.
     argv: u64,
+    envp: u64,
 }
 
-/// Reports an exec that failed. Path and arguments are read from the caller's memory after the call. What the kernel
+/// Reports an exec that failed. Path, arguments and environment are read from the caller's memory after the call. What the kernel
 /// did not read before it failed may lie in a page that is not present; the record marks this, and nothing is guessed.
 ///
 /// After the point of no return the caller's memory is freed, and the new program's has no arguments yet
@@ -91,9 +93,9 @@ unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &
         (*record).egid = ld(who.cred, field::CredEgid);
         session::describe(call.task, ld(call.task, field::TaskSignal), &raw mut (*record).session);
         (*record).interp_len = 0;
-        (*record).env_marks = if konst!(Environment) != 0 { mark::NOT_COLLECTED } else { 0 };
-        (*record).env_joined = 0;
-        (*record).env_len = 0;
+        files::not_identified(&raw mut (*record).file);
+        (*record).fds_len = 0;
+        (*record).fds_marks = mark::NOT_COLLECTED.into();
         (*record).stdio_len = stdio::BYTES;
         stdio::clear_all(s);
         set(&raw mut (*s).off, 0);
@@ -115,11 +117,13 @@ unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
         let start = get(&raw const (*s).off);
         set(&raw mut (*s).end, if large(s) { u64::MAX } else { start + ARGV_FEW });
-        asked_arguments(slot, s, asked.argv, abi::is_narrow(call.abi), gone);
+        asked_texts(slot, s, asked, abi::is_narrow(call.abi), gone);
         let end = get(&raw const (*s).off);
-        (*record).argv_total = (end - start) as u32;
-        (*record).argv_len = (end - start) as u32;
-        let cut = get(&raw const (*record).argv_marks) & mark::CUT != 0 || any_cut(s);
+        let arguments = get(&raw const (*s).arguments);
+        (*record).argv_total = (arguments - start) as u32;
+        (*record).argv_len = (arguments - start) as u32;
+        let cut =
+            (get(&raw const (*record).argv_marks) | get(&raw const (*record).env_marks)) & mark::CUT != 0 || any_cut(s);
         send(s, &event, FIXED + end, cut);
     }
 }
@@ -201,24 +205,28 @@ unsafe fn decimal(s: *mut ExecScratch, number: i32) {
     }
 }
 
-/// Appends the strings that the caller's `argv[]` points to, each with its NUL, as far as there is room: at least 16
-/// KiB. The rest is counted.
+/// Appends the strings that the caller's `argv[]` points to, each with its NUL, and then those of `envp[]` if they are requested, as
+/// far as there is room: at least 16 KiB. The rest of the arguments is counted.
 #[inline(always)]
-unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bool, gone: bool) {
+unsafe fn asked_texts(slot: Slot, s: *mut ExecScratch, asked: &Asked, narrow: bool, gone: bool) {
     // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
     // `buf`.
     unsafe {
         let record = &raw mut (*s).frame.record.exec;
-        (*record).argv_marks = mark::CUT;
-        set(&raw mut (*s).pointer, argv);
+        set(&raw mut (*record).env_marks, if konst!(Environment) != 0 { mark::NOT_COLLECTED } else { 0 });
+        (*record).env_joined = 0;
+        (*record).env_len = 0;
+        set(&raw mut (*record).argv_marks, if gone { mark::FAULT } else { mark::CUT });
+        set(&raw mut (*record).argc, u32::MAX);
+        set(&raw mut (*s).arguments, get(&raw const (*s).off));
+        set(&raw mut (*s).pointer, asked.argv);
+        set(&raw mut (*s).envp, asked.envp);
         set(&raw mut (*s).count, 0);
         set(&raw mut (*s).full, 0);
-        if argv == 0 || gone {
-            (*record).argc = if gone { u32::MAX } else { 0 };
-            (*record).argv_marks = if gone { mark::FAULT } else { 0 };
+        if gone {
             return;
         }
-        if !take_arguments(s, narrow) && konst!(MayGoto) == 0 {
+        if !take_texts(s, narrow) && konst!(MayGoto) == 0 {
             set(&raw mut (*s).narrow, u64::from(narrow));
             match slot {
                 Slot::ExecSysExit => arguments_btf(),
@@ -227,23 +235,25 @@ unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bo
                 _ => 0,
             };
         }
-        let whole = get(&raw const (*record).argv_marks) & mark::CUT == 0;
-        (*record).argc = if whole { get(&raw const (*s).count) as u32 } else { u32::MAX };
-        if get(&raw const (*s).full) != 0 {
-            (*record).argv_marks |= get(&raw const (*s).full) as u8;
+        let full = get(&raw const (*s).full) as u8;
+        if get(&raw const (*record).env_joined) != 0 {
+            (*record).env_marks |= full;
+        } else {
+            set(&raw mut (*s).arguments, get(&raw const (*s).off));
+            (*record).argv_marks |= full;
         }
     }
 }
 
-/// Takes all arguments, or as many as the loop's iterations permit: then `false`.
+/// Takes all strings, or as many as the loop's iterations permit: then `false`.
 #[inline(always)]
-unsafe fn take_arguments(s: *mut ExecScratch, narrow: bool) -> bool {
+unsafe fn take_texts(s: *mut ExecScratch, narrow: bool) -> bool {
     // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let mut turn = 0;
         loop {
             may_turn!(turn, ARGC_FEW);
-            if !asked_argument(s, narrow) {
+            if !asked_text(s, narrow) {
                 return true;
             }
         }
@@ -252,16 +262,16 @@ unsafe fn take_arguments(s: *mut ExecScratch, narrow: bool) -> bool {
 }
 
 further! {
-    /// Continues with the arguments of a failed exec for `sys_exit_btf`.
+    /// Continues with the strings of a failed exec for `sys_exit_btf`.
     arguments_btf, arguments_btf_piece: take_more(&EXEC_SYS_SCRATCH)
 }
 
 further! {
-    /// Continues with the arguments of a failed exec for `exec_fail_tp`.
+    /// Continues with the strings of a failed exec for `exec_fail_tp`.
     arguments_tp, arguments_tp_piece: take_more(&EXEC_FAIL_TP_SCRATCH)
 }
 
-/// Takes more arguments; `true` if there are no more.
+/// Takes more strings; `true` if there are no more.
 #[inline(always)]
 fn take_more(scratch: &Array<ExecScratch>) -> bool {
     let Some((cpu, _)) = this_cpu() else { return true };
@@ -271,7 +281,7 @@ fn take_more(scratch: &Array<ExecScratch>) -> bool {
         let narrow = get(&raw const (*s).narrow) != 0;
         let mut turn = 0;
         while turn < further::TURNS {
-            if !asked_argument(s, narrow) {
+            if !asked_text(s, narrow) {
                 return true;
             }
             turn += 1;
@@ -280,12 +290,11 @@ fn take_more(scratch: &Array<ExecScratch>) -> bool {
     false
 }
 
-/// Takes one argument; `false` at the end. Clears the mark `CUT` if that is the end of the caller's `argv[]`.
+/// Takes one string; `false` at the end.
 #[inline(always)]
-unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
+unsafe fn asked_text(s: *mut ExecScratch, narrow: bool) -> bool {
     // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper.
     unsafe {
-        let record = &raw mut (*s).frame.record.exec;
         let at = get(&raw const (*s).pointer);
         let count = get(&raw const (*s).count);
         let size = if narrow { 4 } else { 8 };
@@ -293,26 +302,51 @@ unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
         if count >= ARGC_MAX {
             return false;
         }
-        if read_passed::<8>((&raw mut (*s).word).cast(), size, at) != 0 {
+        // The kernel takes a null pointer for an empty list.
+        if at != 0 && read_passed::<8>((&raw mut (*s).word).cast(), size, at) != 0 {
             set(&raw mut (*s).full, u64::from(mark::FAULT));
             return false;
         }
         let string = get(&raw const (*s).word);
         if string == 0 {
-            set(&raw mut (*record).argv_marks, 0);
-            return false;
+            return end_list(s);
         }
         set(&raw mut (*s).pointer, at + size);
         set(&raw mut (*s).count, count + 1);
         if get(&raw const (*s).full) == 0 {
-            take_argument(s, string);
+            take_text(s, string);
         }
         true
     }
 }
 
+/// Notes the end of `argv[]`, after which `envp[]` may follow, or that of `envp[]`. Returns whether a list follows.
 #[inline(always)]
-unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
+unsafe fn end_list(s: *mut ExecScratch) -> bool {
+    // SAFETY: `s` is this CPU's element of this program's own map.
+    unsafe {
+        let record = &raw mut (*s).frame.record.exec;
+        let full = get(&raw const (*s).full) as u8;
+        if get(&raw const (*record).env_joined) != 0 {
+            set(&raw mut (*record).env_marks, full);
+            return false;
+        }
+        set(&raw mut (*record).argv_marks, full);
+        set(&raw mut (*record).argc, get(&raw const (*s).count) as u32);
+        if konst!(Environment) == 0 {
+            return false;
+        }
+        set(&raw mut (*s).arguments, get(&raw const (*s).off));
+        set(&raw mut (*record).env_marks, mark::CUT);
+        set(&raw mut (*record).env_joined, 1);
+        set(&raw mut (*s).pointer, get(&raw const (*s).envp));
+        set(&raw mut (*s).count, 0);
+        full == 0
+    }
+}
+
+#[inline(always)]
+unsafe fn take_text(s: *mut ExecScratch, string: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
     // `buf`. User memory is read by helper.
     unsafe {

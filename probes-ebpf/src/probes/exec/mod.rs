@@ -16,7 +16,7 @@ use failed::failed_exec;
 use started::{Exec, emit};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ExecChunk, ExecRecord, NO_ROOM, STDIO, Stdio};
+use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ExecChunk, ExecRecord, Further, NO_ROOM, STDIO, Stdio};
 use tracetui_shared::record::{mark, stack};
 
 mod failed;
@@ -35,7 +35,7 @@ const LARGEST: u64 = FIXED + MASK + 1 + ARGV_FIRST as u64;
 const FIXED: u64 = size_of::<Frame<Fixed>>() as u64;
 /// Limit in bytes of each string and path in a small record. [`ARGV_FEW`] is the limit of the arguments.
 const FEW: u64 = 256;
-const ARGV_FEW: u64 = 296;
+const ARGV_FEW: u64 = 256;
 /// Limit in bytes of the paths of stdin, stdout and stderr together in a small record.
 const STDIO_FEW: u64 = 104;
 const _: () = assert!(FIXED + 4 * FEW + STDIO_FEW + ARGV_FEW + stack::ROOM as u64 <= SMALL);
@@ -57,10 +57,10 @@ pub struct ExecScratch {
     chunk_buf: [u8; ARGV_CHUNK as usize],
     /// Offset in `buf` of the next part.
     off: u64,
-    /// For a failed exec: the address of the next pointer in the caller's `argv[]`, and the number of arguments so far.
+    /// For a failed exec: the address of the next pointer in the caller's `argv[]` or `envp[]`, and the number of strings so far.
     pointer: u64,
     count: u64,
-    /// Not 0 if further arguments are only counted.
+    /// Not 0, but a bit of [`mark`], if further strings are only counted.
     full: u64,
     /// Limit of a string or a path in bytes, and the offset in `buf` at which arguments must end. Both are smaller if
     /// the ring is half full.
@@ -83,6 +83,11 @@ pub struct ExecScratch {
     /// The next descriptor, and the files of those before it.
     fd: u64,
     files: [u64; STDIO],
+    /// The open descriptors that are not described yet, as bits, and the one that is being described.
+    open: u64,
+    further: Further,
+    /// For a failed exec: the address of the caller's `envp[]`.
+    envp: u64,
 }
 
 per_cpu! {

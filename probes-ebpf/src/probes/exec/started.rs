@@ -2,6 +2,7 @@
 
 use super::{ARGV_FEW, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send, stdio};
 use crate::emit::{Event, Frame, copy_header, is_bookkeeping};
+use crate::files;
 use crate::path;
 use crate::read::{at_most, get, konst, ld, may_turn, rd, read_kernel_str, read_user, set};
 use crate::session;
@@ -88,7 +89,8 @@ unsafe fn string(s: *mut ExecScratch, from: u64) -> (u16, u8) {
     }
 }
 
-/// Appends the names of the program's file (`exe`), of the working directory, and of stdin, stdout and stderr.
+/// Appends the names of the program's file (`exe`), of the working directory, and of stdin, stdout and stderr, and the other
+/// descriptors.
 #[inline(always)]
 unsafe fn paths(s: *mut ExecScratch, task: u64) {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
@@ -97,9 +99,12 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
         let record = &raw mut (*s).frame.record.exec;
         let fs: u64 = ld(task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(task));
-        ((*record).exe_len, (*record).exe_marks) = names(s, exe_of(s, task), root, top);
+        let exe = exe_of(s, task);
+        files::identify(exe.dentry, &raw mut (*record).file);
+        ((*record).exe_len, (*record).exe_marks) = names(s, exe, root, top);
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
         stdio::descriptors(s, task, root, top);
+        stdio::others(s, task, root, top);
     }
 }
 

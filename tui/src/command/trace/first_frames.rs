@@ -2,6 +2,7 @@
 
 use super::request::TraceOptions;
 use std::collections::BTreeSet;
+use tracetui_events::environment::Keeper;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{Cgroup, HostFrame, Layout, ProcessSeed, Scanned, Trace};
 use tracetui_host::clock;
@@ -40,32 +41,36 @@ pub(super) fn first_batch(
     batch
 }
 
-/// Sends the running processes in batches of about `size` bytes. Call it after the attach, so that no process is missed.
+/// What the scan of processes needs of the options.
+pub(super) struct ProcessScan {
+    pub(super) command: Option<Tgid>,
+    pub(super) environment: Keeper,
+    /// About the bytes of a batch.
+    pub(super) size: usize,
+}
+
+/// Sends the running processes in batches. Call it after the attach, so that no process is missed.
 ///
 /// If the kernel listed the processes at the attach, uses that list, with their parents. Later processes have a fork event, and
 /// events of processes that have ended since are still to come.
 ///
-/// With a COMMAND, only it and its ancestors have arguments and a directory: no event of the trace is about the others.
-pub(super) fn scan_processes(
-    started: &[Started],
-    command: Option<Tgid>,
-    size: usize,
-    send: &mut dyn FnMut(Batch) -> bool,
-) {
+/// With a COMMAND, only it and its ancestors have arguments, an environment and a directory: no event of the trace is about the others.
+pub(super) fn scan_processes(scan: &ProcessScan, started: &[Started], send: &mut dyn FnMut(Batch) -> bool) {
     let Ok(scanner) = Scanner::new() else { return };
+    let scanner = scanner.with_environments(&scan.environment);
     let mut batch = Batch::default();
     let mut unread = 0;
-    let kin = command.filter(|_| !started.is_empty()).map(|command| line_of(command, started));
+    let kin = scan.command.filter(|_| !started.is_empty()).map(|command| line_of(command, started));
     let mut take = |mut seed: ProcessSeed| {
         if kin.as_ref().is_some_and(|kin| !kin.contains(&seed.tgid)) {
-            (seed.argv, seed.cwd) = Default::default();
+            (seed.argv, seed.cwd, seed.env) = Default::default();
         }
         if scanner.unread() > unread {
             unread = scanner.unread();
             HostFrame::Scanned(Scanned { unread }).push(clock::now_boot(), &mut batch);
         }
         HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
-        batch.len() < size || send(std::mem::take(&mut batch))
+        batch.len() < scan.size || send(std::mem::take(&mut batch))
     };
     if started.is_empty() {
         // If /proc cannot be listed, there are no processes.
@@ -84,9 +89,10 @@ pub(super) fn scan_processes(
 }
 
 /// The processes of tracetui, its held COMMAND and the COMMAND's parent, which may end before the scan reaches them.
-pub(super) fn own_processes(command: Tgid, started: &[Started]) -> Batch {
+pub(super) fn own_processes(command: Tgid, environment: &Keeper, started: &[Started]) -> Batch {
     let mut batch = Batch::default();
     let Ok(scanner) = Scanner::new() else { return batch };
+    let scanner = scanner.with_environments(environment);
     let seed = |tgid| match started.iter().find(|process| process.tgid == tgid) {
         Some(process) => seed_of(process, &scanner),
         None => scanner.process(tgid, |_| None),

@@ -7,7 +7,7 @@ use rustix::process::Pid;
 use std::path::PathBuf;
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
-use tracetui_events::environment::EnvMode;
+use tracetui_events::environment::Keeper;
 use tracetui_events::filter::Compiled;
 use tracetui_events::frame::host::Label;
 use tracetui_live::Way;
@@ -22,7 +22,11 @@ pub(crate) struct TraceOptions {
     pub rings: u32,
     /// The preferred kind of attach points.
     pub way: Way,
-    pub environment: EnvMode,
+    pub environment: Keeper,
+    /// Whether execs have all descriptors below 64.
+    pub fds: bool,
+    /// Whether opens have the identity of the file.
+    pub identities: bool,
     pub budget: Budget,
     pub kinds: KindSet,
     pub failing: KindSet,
@@ -72,7 +76,9 @@ impl Request {
             kinds,
             failing: filters.failing,
             stacks: args.stacks(),
-            environment: args.env.unwrap_or_default().mode(),
+            environment: Keeper::new(args.env.unwrap_or_default().mode()),
+            fds: args.fds,
+            identities: args.identity.unwrap_or(cli::Switch::On) == cli::Switch::On,
             capture,
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),

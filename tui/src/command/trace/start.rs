@@ -1,6 +1,6 @@
 //! The start of a trace: the attach and the threads.
 
-use super::first_frames::{first_batch, own_processes, scan_processes};
+use super::first_frames::{ProcessScan, first_batch, own_processes, scan_processes};
 use super::remarks::size_of_memory;
 use super::request::TraceOptions;
 use crate::cli::size::ByteSize;
@@ -91,12 +91,14 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     }
     let mut first = vec![first_batch(options, &machine, live.probes(), known)];
     let starts = live.take_started();
-    let (budget, size) = (options.budget, options.budget.batch());
+    let budget = options.budget;
+    let (command, environment) = (options.command, options.environment.clone());
+    let processes = ProcessScan { command, environment, size: budget.batch() };
     let scan: Option<Scan> = match live.asks_for_cgroups() {
         // If the v2 hierarchy is not in use, only the scan finds the cgroup that a filter asks for. So scan before any event.
         true => {
             let mut room = budget.processes();
-            scan_processes(&starts, options.command, size, &mut |batch| {
+            scan_processes(&processes, &starts, &mut |batch| {
                 room = room.saturating_sub(batch.len());
                 first.push(batch);
                 room > 0
@@ -110,12 +112,11 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
             None
         }
         false => {
-            first.extend(options.command.map(|command| own_processes(command, &starts)));
-            let command = options.command;
+            first.extend(command.map(|command| own_processes(command, &options.environment, &starts)));
             Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
                 give_up_raised();
                 if enter(Role::Processes).is_ok() {
-                    scan_processes(&starts, command, size, send);
+                    scan_processes(&processes, &starts, send);
                 }
             }))
         }
@@ -146,7 +147,9 @@ pub(crate) fn attach(options: &TraceOptions, inspector: impl FnOnce() -> Option<
         kinds: options.kinds,
         failing: options.failing,
         stacks: options.stacks,
-        environment: options.environment,
+        environment: options.environment.clone(),
+        fds: options.fds,
+        identities: options.identities,
         capture,
         tree_size: MAX_TREE,
         connections: MAX_CONNECTIONS,

@@ -22,7 +22,7 @@ const ENTRY: usize = 5 * (size_of::<(ProcessKey, ProcessEntry)>() + size_of::<(T
 pub(super) fn bytes_of(process: &Process) -> usize {
     let image = &process.image;
     let texts = process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len();
-    ENTRY + texts + image.env.as_ref().map_or(0, |env| size_of::<EnvChange>() + env.bytes())
+    ENTRY + texts + image.fds.len() + image.env.as_ref().map_or(0, |env| size_of::<EnvChange>() + env.bytes())
 }
 
 impl ProcessEntry {

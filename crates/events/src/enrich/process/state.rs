@@ -6,7 +6,9 @@ use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::frame::Batch;
 use crate::frame::state::{EndState, InexactStart, Key, KeyPair, ProcessLists, ProcessState, StateFrame, TableState};
 use crate::limits;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
@@ -35,8 +37,19 @@ impl ProcessTable {
         lists.inexact.sort_unstable();
         StateFrame::ProcessLists(lists).push(self.since, out);
         // The entries come after the list of replaced keys: the parent of an entry may have an old key.
+        let mut environments: FxHashMap<*const [u8], Key> = FxHashMap::default();
         for entry in needed.iter().filter_map(|key| self.entries.get(key)) {
-            StateFrame::ProcessState(self.state_of(entry)).push(self.since, out);
+            let mut state = self.state_of(entry);
+            if let Some(env) = &entry.env {
+                match environments.entry(Arc::as_ptr(env)) {
+                    Entry::Occupied(first) => state.env_as = Some(first.get().clone()),
+                    Entry::Vacant(first) => {
+                        first.insert(state.key.clone());
+                        state.env = Some(env.to_vec());
+                    }
+                }
+            }
+            StateFrame::ProcessState(state).push(self.since, out);
         }
         let table = TableState {
             since: self.since,
@@ -64,13 +77,12 @@ impl ProcessTable {
     }
 
     fn state_of(&self, entry: &ProcessEntry) -> ProcessState {
-        let ProcessEntry { process, end, others, last, env } = entry;
+        let ProcessEntry { process, end, others, last, .. } = entry;
         ProcessState {
             current: self.current.get(&process.key.tgid) == Some(&process.key),
             end: end.map(|end| EndState { time: end.time, status: end.status }),
             others: *others,
             latest: *last,
-            env: env.as_deref().map(<[u8]>::to_vec),
             ..state_of(process)
         }
     }
@@ -126,7 +138,8 @@ impl ProcessTable {
         if state.current {
             self.current.insert(key.tgid, key);
         }
-        let env = state.env.as_deref().map(Arc::from);
+        let same = || self.env(ProcessKey::from(state.env_as.as_ref()?));
+        let env = state.env.as_deref().map(Arc::from).or_else(same);
         self.put(ProcessEntry { process: Arc::new(process), end, others: state.others, last: state.latest, env });
         self.make_room();
     }
@@ -154,6 +167,7 @@ pub(crate) fn state_of(process: &Process) -> ProcessState {
         latest: BootNanos(0),
         held_ns: process.held_ns,
         env: None,
+        env_as: None,
     }
 }
 
@@ -169,6 +183,7 @@ fn process_of(state: &ProcessState) -> Process {
             argv: kept(&state.argv).into(),
             cwd: state.cwd.as_slice().into(),
             env: None,
+            fds: Box::default(),
         }),
         uid: state.uid,
         gid: state.gid,

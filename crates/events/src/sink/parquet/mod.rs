@@ -269,7 +269,7 @@ fn props_of(kind: Kind, column: &str) -> u16 {
 
 fn type_of(name: &str, shape: Shape) -> Type {
     match shape {
-        _ if name == "time" => Type::Time,
+        _ if name == "time" || name.ends_with("ctime") => Type::Time,
         Shape::Number | Shape::Duration | Shape::User | Shape::Group => Type::Int,
         Shape::Bool => Type::Bool,
         Shape::List => Type::List,

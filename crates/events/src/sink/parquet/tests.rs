@@ -3,6 +3,7 @@ use super::super::{Format, Sink, sample};
 use super::Parquet;
 use crate::frame::Batch;
 use crate::limits;
+use crate::text::time::Moment;
 use ::bytes::Bytes;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::file::statistics::Statistics;
@@ -68,17 +69,10 @@ fn flat(object: &Value, prefix: &str, out: &mut Map<String, Value>) {
 }
 
 fn unix_ns(time: &Value) -> i64 {
-    let mut text = Vec::new();
-    let ns = i128::from(sample::BOOT_UNIX_NS) + 3_731_500_000_001;
-    (0..4)
-        .map(|second| ns + second * 1_000_000_000)
-        .find(|ns| {
-            text.clear();
-            crate::text::time::rfc3339(*ns, &mut text);
-            time.as_str().map(str::as_bytes) == Some(&text)
-        })
-        .and_then(|ns| i64::try_from(ns).ok())
-        .expect("a time of the samples")
+    match time.as_str().and_then(Moment::parse) {
+        Some(Moment::At(ns)) => i64::try_from(ns).expect("a time of the samples"),
+        _ => panic!("{time}"),
+    }
 }
 
 #[track_caller]
@@ -90,8 +84,13 @@ fn check_rows(events: &Events) -> BTreeSet<String> {
     for (row, line) in rows.iter().zip(&lines) {
         let mut expected = Map::new();
         flat(line, "", &mut expected);
-        let time = unix_ns(&expected["time"]);
-        expected.insert("time".to_owned(), json!(time));
+        for name in ["time", "file_ctime"] {
+            expected
+                .get_mut(name)
+                .into_iter()
+                .filter(|time| time.is_string())
+                .for_each(|time| *time = json!(unix_ns(time)));
+        }
         for (name, found) in row {
             if ["host", "boot_id", "user"].contains(&&**name) {
                 continue;

@@ -103,7 +103,8 @@ fn quiet_opens_go_next_and_the_rest_by_age() {
 #[test]
 fn other_events_survive_a_storm_of_failures_with_new_names() {
     const STORM: u32 = 60_000;
-    let (mut store, mut world) = (Store::new(1 << 20), World::default());
+    const ROOM: usize = 3 << 19;
+    let (mut store, mut world) = (Store::new(ROOM), World::default());
     let mut made = Maker::default();
     for at in 0..100 {
         let pid = 1_000 + at;
@@ -117,7 +118,7 @@ fn other_events_survive_a_storm_of_failures_with_new_names() {
         made.open(7 + at % 3, "storm", &format!("/new/{at}"), -2);
         if at % 5_000 == 4_999 {
             fill(&mut store, &mut world, &mut made);
-            assert!(store.bytes() <= 1 << 20);
+            assert!(store.bytes() <= ROOM);
             check_sums(&store);
         }
     }

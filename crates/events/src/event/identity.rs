@@ -1,0 +1,61 @@
+//! What identifies the contents of an opened or executed file.
+
+use super::describe::{Field, Shape, Value, Why, props};
+use super::{Body, EventContext};
+use tracetui_shared::record::identity::Identity;
+use tracetui_shared::record::mark;
+
+/// The inode of the file that an event opened or executed, or the reason why it is unknown. `None` for events without one, and for
+/// opens of a trace without `--identity`.
+pub fn identity(body: &Body<'_>) -> Option<Result<Identity, Why>> {
+    // Every file has been changed once: when it was made.
+    let is_known = |file: &Identity| *file != Identity::default();
+    match body {
+        Body::Exec(exec) if exec.record.ret < 0 => Some(Err(Why::Failed)),
+        Body::Exec(exec) => Some(Some(exec.record.file).filter(is_known).ok_or(Why::NotCollected)),
+        Body::Open(open) => is_known(&open.record.file).then_some(match open.names.marks & mark::RACED {
+            0 => Ok(open.record.file),
+            _ => Err(Why::Raced),
+        }),
+        _ => None,
+    }
+}
+
+/// The time of the last change of the inode (ctime) in nanoseconds since 1970-01-01 UTC, until 2262. Not before 1970, when no kernel ran.
+pub fn changed_ns(file: &Identity) -> i64 {
+    /// `I_CTIME_QUERIED` (6.13+, include/linux/fs.h).
+    const QUERIED: u32 = 1 << 31;
+    file.changed.max(0).saturating_mul(1_000_000_000).saturating_add((file.changed_ns & !QUERIED).into())
+}
+
+fn of<'a>(seen: &EventContext<'a>, get: impl FnOnce(&Identity) -> Value<'a>) -> Value<'a> {
+    match identity(&seen.event.body) {
+        None => Value::Omitted,
+        Some(Ok(file)) => get(&file),
+        Some(Err(why)) => Value::Unknown(why),
+    }
+}
+
+pub(crate) const FILE: Field = Field {
+    sub: &[
+        Field::new("dev", Shape::Text, "The device of its file system: inode.i_sb->s_dev.", |s| {
+            of(s, |file| Value::Device(file.device))
+        })
+        .with(props::LACKS | props::LATER),
+        Field::new("ino", Shape::Number, "inode.i_ino.", |s| of(s, |file| Value::Uint(file.ino)))
+            .with(props::LACKS | props::UNSIGNED | props::LATER),
+        Field::new("size", Shape::Number, "Bytes: inode.i_size.", |s| of(s, |file| Value::Uint(file.size)))
+            .with(props::LACKS | props::UNSIGNED | props::LATER),
+        Field::new("ctime", Shape::Text, "The last change of the inode: inode.i_ctime.", |s| {
+            of(s, |file| Value::Time(changed_ns(file).into()))
+        })
+        .with(props::LACKS | props::LATER),
+    ],
+    ..Field::new(
+        "file",
+        Shape::Object,
+        "What identifies the contents of the file at the call; of opens, with --identity on. On overlay file systems and Btrfs, stat(2) may show other devices and inodes.",
+        |s| of(s, |_| Value::Object),
+    )
+    .with(props::LACKS | props::LATER)
+};
