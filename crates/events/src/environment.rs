@@ -111,6 +111,14 @@ fn variables(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
     environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty())
 }
 
+/// The variables of an environment: each name, and the value if it is kept.
+pub fn named(environment: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    variables(environment).map(|variable| {
+        let (name, value) = split(&variable[1..]);
+        (name, value.filter(|_| variable[0] == VALUE))
+    })
+}
+
 fn name_of(variable: &[u8]) -> &[u8] {
     split(variable.get(1..).unwrap_or_default()).0
 }

@@ -1,6 +1,7 @@
 //! The differences between two trees, and which of them may follow from others.
 
 use super::access;
+use super::environment;
 use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::Gaps;
 use super::search::{Place, is_absent, searches};
@@ -48,7 +49,7 @@ fn lacking(a: Outcome, b: Outcome, lost: impl Fn(Side) -> Option<Side>) -> Optio
 }
 
 /// One difference in one role.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(super) enum What {
     /// A file or program was found on one side only, or the errors differ.
     Missing {
@@ -69,6 +70,12 @@ pub(super) enum What {
         added: Vec<u32>,
     },
     Cwd,
+    /// A variable of the environment differs: the name, and its text in each run.
+    Env {
+        name: u32,
+        a: Option<u32>,
+        b: Option<u32>,
+    },
     /// The user id at the exec.
     User {
         a: u32,
@@ -291,6 +298,11 @@ impl Comparison<'_> {
                 all.push(difference(at, What::Cwd, None));
             }
         }
+        if compares_execs {
+            let of_parent = self.variables(&self.pairs[pair.parent], strings);
+            let new = self.variables(&pair, strings).into_iter().filter(|what| !of_parent.contains(what));
+            all.extend(new.map(|what| difference(at, what, None)));
+        }
         let users = (a.uid, b.uid);
         if compares_execs && users.0 != users.1 && users.0.max(users.1) != u32::MAX {
             all.push(difference(at, What::User { a: users.0, b: users.1 }, None));
@@ -321,6 +333,13 @@ impl Comparison<'_> {
             };
             all.push(difference(at, What::Exit, side));
         }
+    }
+
+    /// The variables that differ between the roles of a pair.
+    fn variables(&self, pair: &Pair, strings: &StringTable) -> Vec<What> {
+        let (a, b) = self.trees;
+        let (Some(one), Some(other)) = (&a.nodes[pair.a].env, &b.nodes[pair.b].env) else { return Vec::new() };
+        environment::differences((one, &a.chance), (other, &b.chance), strings)
     }
 
     /// Whether the arguments differ only in process ids and random names.

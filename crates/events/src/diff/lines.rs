@@ -39,7 +39,7 @@ pub enum Which {
 /// A difference in one or more roles.
 #[derive(Clone, Debug)]
 pub struct DiffLine {
-    /// `missing argv cwd user exec bpf tcp exit opened tried access slower`.
+    /// `missing argv cwd env user exec bpf tcp exit opened tried access slower`.
     pub kind: &'static str,
     pub status: Status,
     pub which: Which,

@@ -8,6 +8,7 @@
 //! | `tree` | both runs as trees, and the pairs of roles that correspond |
 //! | `compare` | the differences of each pair |
 //! | `access` | how both runs used a file |
+//! | `environment` | the variables that each role had |
 //! | `search` | names that a process looked for in several directories |
 //! | `parallel` | differences that the order of processes makes |
 //! | `noise` | differences that do not count |
@@ -24,6 +25,7 @@
 mod access;
 mod compare;
 mod created;
+mod environment;
 mod label;
 mod lines;
 mod names;

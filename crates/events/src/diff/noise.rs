@@ -180,6 +180,7 @@ impl Comparison<'_> {
             }
             What::Bpf { what, .. } => vec![*what],
             What::Tcp { peer, .. } => vec![*peer],
+            What::Env { name, a, b } => [Some(*name), *a, *b].into_iter().flatten().collect(),
             // Of a role of one run, the processes below it count, if its program is ignored.
             What::Alone { .. } | What::Argv { .. } | What::Unrecorded { .. } => Vec::new(),
             What::Cwd | What::User { .. } | What::Count { .. } | What::Exit => Vec::new(),
@@ -232,6 +233,7 @@ impl Comparison<'_> {
             What::Missing { path, .. } | What::Access { path, .. } | What::Tcp { peer: path, .. } => both(&[*path]),
             What::Searched { name, .. } => both(&[*name]),
             What::Bpf { what, .. } => both(&[*what]),
+            What::Env { name, .. } => both(&[*name]),
             What::Argv { .. } | What::Cwd | What::User { .. } | What::Count { .. } | What::Exit => both(&[]),
         }
     }

@@ -44,6 +44,7 @@ impl Comparison<'_> {
         let made = self.made_differently(&facts);
         let stops = self.stops(&facts, &made, all, strings);
         let of = |at: usize| facts.get(at).copied().unwrap_or_default();
+        let passed_on = variables(all, strings);
         for (at, difference) in all.iter_mut().enumerate() {
             let Difference { pair, what, .. } = &*difference;
             let here = of(*pair);
@@ -62,6 +63,9 @@ impl Comparison<'_> {
                 }
                 What::Missing { .. } | What::Searched { .. } => Rank::Cause,
                 What::Argv { .. } | What::Cwd if *pair != 0 && above.changed => Rank::Follows,
+                What::Argv { removed, added } if passed_on.have(removed, added, strings) => Rank::Follows,
+                // Programs pass on arguments in the environment.
+                What::Env { .. } => by(here.changed, false),
                 What::User { a, b } => by(self.parent_has_users(*pair, (*a, *b)), above.changed),
                 What::Access { .. } => by(here.argv || here.exit || here.missing, here.changed || here.disturbed),
                 What::Tcp { a: Outcome::Untouched, .. } | What::Tcp { b: Outcome::Untouched, .. } => {
@@ -348,6 +352,30 @@ fn is_output(what: &What, made: &FxHashSet<u32>) -> bool {
         What::Searched { a: Place::At(path), b: Place::Nowhere { .. }, .. }
         | What::Searched { a: Place::Nowhere { .. }, b: Place::At(path), .. } => made.contains(path),
         _ => false,
+    }
+}
+
+/// The words in the values of the variables that differ, in A and in B.
+struct PassedOn<'s>([FxHashSet<&'s [u8]>; 2]);
+
+fn variables<'s>(all: &[Difference], strings: &'s StringTable) -> PassedOn<'s> {
+    let mut words = PassedOn(Default::default());
+    for one in all {
+        let What::Env { name, a, b } = one.what else { continue };
+        for (words, text) in words.0.iter_mut().zip([a, b]) {
+            let value = text.and_then(|text| strings.get(text).get(strings.get(name).len() + 1..));
+            words.extend(value.unwrap_or_default().split(u8::is_ascii_whitespace));
+        }
+    }
+    words
+}
+
+impl PassedOn<'_> {
+    /// Whether arguments that only one run has come from a variable.
+    fn have(&self, removed: &[u32], added: &[u32], strings: &StringTable) -> bool {
+        let [a, b] = &self.0;
+        let all = |words: &[u32], of: &FxHashSet<&[u8]>| words.iter().all(|word| of.contains(strings.get(*word)));
+        !(removed.is_empty() && added.is_empty()) && all(removed, a) && all(added, b)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::access;
 use super::compare::{Comparison, Difference, Outcome, Rank, What, exits};
+use super::environment;
 use super::label::{COMMAND, labels, name, shortened};
 use super::lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Status, Which};
 use super::run::Gaps;
@@ -32,6 +33,7 @@ enum Key {
     Argv { removed: Vec<u32>, added: Vec<u32> },
     Cwd { a: u32, b: u32 },
     User { a: u32, b: u32 },
+    Env { name: u32, a: Option<u32>, b: Option<u32> },
     Count { exe: u32, more: Side },
     Alone { exe: u32, side: Side, pair: usize, first: bool },
     Bpf { what: u32, exe: u32, more: Side },
@@ -222,6 +224,7 @@ impl<'a> Maker<'a> {
             What::Searched { name, a, b } => Key::Searched { name: *name, a: a.any_number(), b: b.any_number() },
             What::Argv { removed, added } => Key::Argv { removed: removed.clone(), added: added.clone() },
             What::User { a, b } => Key::User { a: *a, b: *b },
+            What::Env { name, a, b } => Key::Env { name: *name, a: *a, b: *b },
             What::Access { path, a, b } => Key::Access { path: *path, a: *a, b: *b },
             What::Cwd => Key::Cwd { a: a.cwd, b: b.cwd },
             What::Count { a: more, b: less } => {
@@ -319,6 +322,13 @@ impl<'a> Maker<'a> {
             Key::User { a, b } => {
                 (line.a, line.b) = (number(u64::from(*a)), number(u64::from(*b)));
                 line.how = join(&[b"user id ", &in_both(&line.a, &line.b)]);
+            }
+            Key::Env { name, a, b } => {
+                let of = |text: &Option<u32>| environment::describe(*name, *text, self.strings);
+                (line.a, line.b) = (of(a), of(b));
+                line.subject = vec![text(name).to_vec()];
+                let short = |value: &[u8]| shortened(value, 2 * COMMAND);
+                line.how = join(&[text(name), b": ", &in_both(&short(&line.a), &short(&line.b))]);
             }
             Key::Access { a, b, .. } => {
                 (line.a, line.b) = (access::describe(*a, *b), access::describe(*b, *a));
@@ -488,7 +498,7 @@ fn class(key: &Key) -> u8 {
         Key::Searched { a: Place::At(_), b: Place::At(_), .. } => 8,
         Key::Missing { .. } | Key::Searched { .. } => 1,
         Key::Argv { .. } => 2,
-        Key::Cwd { .. } | Key::User { .. } => 3,
+        Key::Cwd { .. } | Key::User { .. } | Key::Env { .. } => 3,
         Key::Count { .. } | Key::Alone { .. } => 4,
         Key::Bpf { .. } => 5,
         Key::Tcp { .. } => 6,
@@ -506,6 +516,7 @@ pub(super) fn word(what: &What) -> &'static str {
         What::Argv { .. } => "argv",
         What::Cwd => "cwd",
         What::User { .. } => "user",
+        What::Env { .. } => "env",
         What::Access { .. } => "access",
         What::Count { .. } | What::Alone { .. } => "exec",
         What::Bpf { .. } => "bpf",
@@ -533,6 +544,7 @@ fn which(what: &What) -> Which {
         What::Count { a, b } | What::Bpf { a, b, .. } => (*a > 0, *b > 0),
         What::Alone { side, .. } => (*side == Side::A, *side == Side::B),
         What::Unrecorded { side, .. } => (*side == Side::B, *side == Side::A),
+        What::Env { a, b, .. } => (a.is_some(), b.is_some()),
         What::Cwd | What::User { .. } | What::Access { .. } | What::Exit => (true, true),
     };
     match (a, b) {

@@ -1,5 +1,6 @@
 //! The activity of one run, by role: a fold over the events of a recording that keeps no events.
 
+use super::environment::Environments;
 use super::names::NameRules;
 use super::strings::StringTable;
 use super::uses::{Did, FileUses, HAS_MODE, Used, did};
@@ -48,6 +49,8 @@ pub(super) struct RunRole {
     pub(super) living: u64,
     /// The lowest user id at an exec; `u32::MAX` without one.
     pub(super) uid: u32,
+    /// The number of its environment, if the recording has it.
+    pub(super) env: Option<u32>,
     /// Wait statuses, each with its count.
     pub(super) exits: BTreeMap<u32, u64>,
     /// What the processes that ended in this role used.
@@ -127,6 +130,7 @@ pub struct Run {
     pub(super) names: NameRules,
     pub(super) strings: StringTable,
     pub(super) argvs: Vec<Box<[u32]>>,
+    pub(super) environments: Environments,
     pub(super) roles: Vec<RunRole>,
     pub(super) pids: FxHashSet<u32>,
     processes: u64,
@@ -165,6 +169,7 @@ impl Run {
             names: NameRules::default(),
             strings: StringTable::default(),
             argvs: Vec::new(),
+            environments: Environments::default(),
             roles: Vec::new(),
             pids: FxHashSet::default(),
             processes: 0,
@@ -214,6 +219,7 @@ impl Run {
                     role.execs += 1;
                     role.uid = role.uid.min(process.uid.0);
                 }
+                self.environment(role, process, seen);
             }
             Body::Exec(exec) => self.tried(role, process, exec),
             Body::Open(open) => self.opened(role, process, open),
@@ -257,6 +263,15 @@ impl Run {
         self.strings.close();
     }
 
+    /// Notes the environment of a process that executed a program.
+    fn environment(&mut self, role: RoleId, process: &Process, seen: &EventContext<'_>) {
+        let Some(env) = seen.world.environment(process.key).filter(|_| self.has_room()) else { return };
+        let env = self.environments.id(&env, &self.names, &mut self.strings);
+        if let Some(role) = self.roles.get_mut(role as usize) {
+            role.env = Some(role.env.map_or(env, |before| self.environments.merged(before, env)));
+        }
+    }
+
     /// Counts a process of a role that began or ended.
     fn lives(&mut self, role: RoleId, change: i64) {
         let base = self.base(role) as usize;
@@ -275,6 +290,7 @@ impl Run {
         let places = self.places + self.pids.len();
         let words: usize = 32 * self.argvs.len();
         let used = self.strings.bytes() + SETTLED * self.settled + PLACE * places + ROLE * self.roles.len() + words;
+        let used = used + self.environments.bytes();
         self.gaps.full |= used > self.memory;
         !self.gaps.full
     }
@@ -378,6 +394,7 @@ impl Run {
             execs,
             living: 0,
             uid,
+            env: None,
             exits,
             used,
             process,

@@ -1,5 +1,6 @@
 mod causes;
 mod count;
+mod environment;
 mod slower;
 mod wrappers;
 

@@ -1,5 +1,6 @@
 //! Both runs as trees of roles with common string numbers, and the pairs of roles that correspond.
 
+use super::environment::{Variables, merge};
 use super::names::{Chance, alike, leaf, shape};
 use super::run::{RoleImage, Run, RunRole, TOP};
 use super::strings::StringTable;
@@ -27,6 +28,8 @@ pub(super) struct RoleNode {
     pub(super) living: u64,
     /// The lowest user id at an exec; `u32::MAX` without one.
     pub(super) uid: u32,
+    /// Its environment, and that of the program from which it was forked. `None` if it is not known.
+    pub(super) env: Option<Variables>,
     pub(super) exits: Vec<(u32, u64)>,
     pub(super) used: Used,
     pub(super) opens: Vec<(u32, Did)>,
@@ -180,12 +183,13 @@ impl Tree {
     pub(super) fn of(mut run: Run, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Tree {
         let common = renumbered(std::mem::take(&mut run.strings), dirs, strings);
         let common = |id: u32| common.get(id as usize).copied().unwrap_or_default();
+        let environments = run.environments.renumbered(common);
         let mut nodes = vec![RoleNode::default()];
         let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::new();
         let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
         for role in run.roles {
             let RunRole { parent, image, execs, living, uid, exits, process, failed, orphan, .. } = role;
-            let RunRole { opens, tries, loads, peers, used, .. } = role;
+            let RunRole { opens, tries, loads, peers, used, env, .. } = role;
             let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
             let (forked, exe, cwd, argv) = match image {
                 RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
@@ -210,6 +214,7 @@ impl Tree {
             if id == nodes.len() - 1 && !nodes[parent].children.ends_with(&[id]) {
                 nodes[parent].children.push(id);
             }
+            let above = nodes[parent].env.clone().filter(|_| forked);
             let node = &mut nodes[id];
             if failed && node.exits.iter().all(|(status, _)| *status == 0) {
                 node.process = process;
@@ -217,6 +222,11 @@ impl Tree {
             node.execs += execs;
             node.living += living;
             node.uid = node.uid.min(uid);
+            let env = env.and_then(|env| environments.get(env as usize)).or(above.as_ref());
+            node.env = match (node.env.take(), env) {
+                (Some(one), Some(other)) if one != *other => Some(merge(&one, other).into()),
+                (one, other) => one.or_else(|| other.cloned()),
+            };
             node.exits.extend(exits);
             node.used.add(used);
             let files = |files: FileUses| files.into_iter().map(|(path, did)| (common(path), did));

@@ -317,6 +317,10 @@ impl Tables for World {
         self.symbols.find(address, at)
     }
 
+    fn environment(&self, key: ProcessKey) -> Option<Arc<[u8]>> {
+        self.processes.env(self.processes.exact(key))
+    }
+
     fn process(&self, key: ProcessKey) -> Option<&Arc<Process>> {
         self.processes.get(key).map(|entry| &entry.process)
     }

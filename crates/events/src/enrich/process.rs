@@ -191,7 +191,7 @@ impl ProcessTable {
     }
 
     /// A key with the exact start, if that has become known.
-    fn exact(&self, key: ProcessKey) -> ProcessKey {
+    pub(super) fn exact(&self, key: ProcessKey) -> ProcessKey {
         self.settled.get(&key).copied().unwrap_or(key)
     }
 
@@ -621,7 +621,7 @@ impl ProcessTable {
     }
 
     /// The environment of a process's program, if it is known.
-    fn env(&self, key: ProcessKey) -> Option<Arc<[u8]>> {
+    pub(super) fn env(&self, key: ProcessKey) -> Option<Arc<[u8]>> {
         self.entries.get(&key)?.env.clone()
     }
 

@@ -497,6 +497,9 @@ pub trait Tables: std::fmt::Debug {
     fn symbol(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol>;
 
     fn process(&self, key: ProcessKey) -> Option<&Arc<Process>>;
+
+    /// The environment of the program of a process ([`crate::environment`]), if it is known.
+    fn environment(&self, key: ProcessKey) -> Option<Arc<[u8]>>;
 }
 
 /// An absolute path as a probe walked it: components leaf first, each followed by NUL.

@@ -1,0 +1,174 @@
+//! The environments of roles, in comparable form.
+
+use super::compare::What;
+use super::names::{Chance, NameRules, alike};
+use super::strings::StringTable;
+use super::tree::each;
+use crate::environment;
+use foldhash::fast::RandomState;
+use rustc_hash::FxHashMap;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Variables, sorted by name: the name, and `NAME=VALUE`. If the recording does not have the value, the name again; [`VARIES`] if it
+/// is not the same in all processes of a role.
+pub(super) type Variables = Arc<[(u32, u32)]>;
+
+pub(super) const VARIES: u32 = u32::MAX;
+
+/// Variables that differ between shells, terminals and logins, and those that shells set for each command.
+const VOLATILE: [&[u8]; 30] = [
+    b"_",
+    b"PWD",
+    b"OLDPWD",
+    b"SHLVL",
+    b"COLUMNS",
+    b"LINES",
+    b"TERM",
+    b"COLORTERM",
+    b"TERM_PROGRAM",
+    b"TERM_SESSION_ID",
+    b"WINDOWID",
+    b"DISPLAY",
+    b"XAUTHORITY",
+    b"STY",
+    b"TMUX",
+    b"TMUX_PANE",
+    b"GPG_TTY",
+    b"SSH_AUTH_SOCK",
+    b"SSH_AGENT_PID",
+    b"SSH_CLIENT",
+    b"SSH_CONNECTION",
+    b"SSH_TTY",
+    b"XDG_SESSION_ID",
+    b"DBUS_SESSION_BUS_ADDRESS",
+    b"INVOCATION_ID",
+    b"JOURNAL_STREAM",
+    b"SYSTEMD_EXEC_PID",
+    b"MEMORY_PRESSURE_WATCH",
+    b"MEMORY_PRESSURE_WRITE",
+    b"SUDO_COMMAND",
+];
+
+/// The environments of a run. Each is kept once.
+#[derive(Debug, Default)]
+pub(super) struct Environments {
+    lists: Vec<Variables>,
+    ids: HashMap<Variables, u32>,
+    /// The numbers of the lists by the hash of the environment that the recording has.
+    known: FxHashMap<u64, u32>,
+    hasher: RandomState,
+    merged: FxHashMap<[u32; 2], u32>,
+    bytes: usize,
+}
+
+impl Environments {
+    /// The number of an environment.
+    pub(super) fn id(&mut self, raw: &[u8], names: &NameRules, strings: &mut StringTable) -> u32 {
+        let hash = self.hasher.hash_one(raw);
+        if let Some(id) = self.known.get(&hash) {
+            return *id;
+        }
+        let mut text = Vec::new();
+        let mut variables: Vec<_> = environment::named(raw)
+            .filter(|(name, _)| !VOLATILE.contains(name))
+            .map(|(name, value)| {
+                text.clear();
+                if let Some(value) = value {
+                    names.word(&[name, b"=", value].concat(), &mut text);
+                }
+                let name = strings.id(name);
+                (name, if text.is_empty() { name } else { strings.id(&text) })
+            })
+            .collect();
+        // getenv(3) finds the first of a name.
+        variables.sort_by_key(|(name, _)| *name);
+        variables.dedup_by_key(|(name, _)| *name);
+        let id = self.intern(variables);
+        self.known.insert(hash, id);
+        id
+    }
+
+    /// The number of the environment of a role whose processes have these two.
+    pub(super) fn merged(&mut self, one: u32, other: u32) -> u32 {
+        if one == other {
+            return one;
+        }
+        if let Some(id) = self.merged.get(&[one, other]) {
+            return *id;
+        }
+        let of = |id: u32| self.lists.get(id as usize).cloned().unwrap_or_default();
+        let id = self.intern(merge(&of(one), &of(other)));
+        self.merged.insert([one, other], id);
+        id
+    }
+
+    fn intern(&mut self, variables: Vec<(u32, u32)>) -> u32 {
+        let variables: Variables = variables.into();
+        *self.ids.entry(variables).or_insert_with_key(|variables| {
+            self.bytes += 128 + size_of_val(&**variables);
+            self.lists.push(Arc::clone(variables));
+            u32::try_from(self.lists.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Bytes in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The lists, with common numbers.
+    pub(super) fn renumbered(&mut self, common: impl Fn(u32) -> u32) -> Vec<Variables> {
+        let of = |(name, text): &(u32, u32)| (common(*name), if *text == VARIES { VARIES } else { common(*text) });
+        let list = |list: &Variables| {
+            let mut list: Vec<_> = list.iter().map(of).collect();
+            list.sort_unstable();
+            list.into()
+        };
+        std::mem::take(&mut self.lists).iter().map(list).collect()
+    }
+}
+
+/// The variables of two environments of one role.
+pub(super) fn merge(one: &[(u32, u32)], other: &[(u32, u32)]) -> Vec<(u32, u32)> {
+    let mut all = Vec::new();
+    each(one, other, |name, a, b| all.push((name, a.filter(|text| b == Some(*text)).unwrap_or(VARIES))));
+    all
+}
+
+/// The variables that differ between A and B. Of one whose value is not known in both, only whether it is set.
+pub(super) fn differences(
+    (a, of_a): (&Variables, &Chance),
+    (b, of_b): (&Variables, &Chance),
+    strings: &StringTable,
+) -> Vec<What> {
+    let mut all = Vec::new();
+    if !Arc::ptr_eq(a, b) && a != b {
+        each(a, b, |name, a, b| {
+            let is_known = |text: u32| text != VARIES && text != name;
+            let differ = match (a, b) {
+                (Some(a), Some(b)) => {
+                    a != b && is_known(a) && is_known(b) && !alike((strings.get(a), of_a), (strings.get(b), of_b))
+                }
+                (one, other) => one.or(other) != Some(VARIES),
+            };
+            if differ {
+                all.push(What::Env { name, a, b });
+            }
+        });
+    }
+    all
+}
+
+/// How a variable is set in one run: its value, or that it has one.
+pub(super) fn describe(name: u32, text: Option<u32>, strings: &StringTable) -> Vec<u8> {
+    match text {
+        None => b"not set".to_vec(),
+        Some(text) if text == name || text == VARIES => b"set".to_vec(),
+        Some(text) => match &strings.get(text)[(strings.get(name).len() + 1).min(strings.get(text).len())..] {
+            [] => b"empty".to_vec(),
+            value => value.to_vec(),
+        },
+    }
+}
