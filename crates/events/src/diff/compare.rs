@@ -5,8 +5,8 @@ use super::environment;
 use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::Gaps;
 use super::search::{Place, is_absent, searches};
-use super::strings::StringTable;
-use super::tree::{Alone, NodeId, Pair, RoleNode, Side, Tree, each, swapped, tokens};
+use super::strings::{StringTable, each};
+use super::tree::{Alone, NodeId, Pair, RoleNode, Side, Tree, swapped, tokens};
 use super::uses::{Did, did};
 use crate::filter::Glob;
 use crate::limits;
@@ -339,7 +339,8 @@ impl Comparison<'_> {
     fn variables(&self, pair: &Pair, strings: &StringTable) -> Vec<What> {
         let (a, b) = self.trees;
         let (Some(one), Some(other)) = (&a.nodes[pair.a].env, &b.nodes[pair.b].env) else { return Vec::new() };
-        environment::differences((one, &a.chance), (other, &b.chance), strings)
+        let all = environment::differences((one, &a.chance), (other, &b.chance), strings);
+        all.into_iter().map(|(name, a, b)| What::Env { name, a, b }).collect()
     }
 
     /// Whether the arguments differ only in process ids and random names.

@@ -5,8 +5,8 @@
 //! letters and digits alternate in them, or in others of the same form: `rustcogocov` beside `rustcMARM3e`.
 
 use super::names::{Chance, RANDOM, changes, is_word, leaf, runs};
-use super::strings::StringTable;
-use super::tree::{Tree, each};
+use super::strings::{StringTable, each};
+use super::tree::Tree;
 use super::uses::did;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};

@@ -1,9 +1,7 @@
 //! The environments of roles, in comparable form.
 
-use super::compare::What;
 use super::names::{Chance, NameRules, alike};
-use super::strings::StringTable;
-use super::tree::each;
+use super::strings::{StringTable, each};
 use crate::environment;
 use foldhash::fast::RandomState;
 use rustc_hash::FxHashMap;
@@ -137,12 +135,12 @@ pub(super) fn merge(one: &[(u32, u32)], other: &[(u32, u32)]) -> Vec<(u32, u32)>
     all
 }
 
-/// The variables that differ between A and B. Of one whose value is not known in both, only whether it is set.
+/// The variables that differ between A and B: the name, and its text in each. Of one whose value is not known in both, only whether it is set.
 pub(super) fn differences(
     (a, of_a): (&Variables, &Chance),
     (b, of_b): (&Variables, &Chance),
     strings: &StringTable,
-) -> Vec<What> {
+) -> Vec<(u32, Option<u32>, Option<u32>)> {
     let mut all = Vec::new();
     if !Arc::ptr_eq(a, b) && a != b {
         each(a, b, |name, a, b| {
@@ -154,7 +152,7 @@ pub(super) fn differences(
                 (one, other) => one.or(other) != Some(VARIES),
             };
             if differ {
-                all.push(What::Env { name, a, b });
+                all.push((name, a, b));
             }
         });
     }

@@ -1,8 +1,7 @@
 //! Names that a process looked for in several directories: headers, libraries, modules.
 
 use super::names::leaf;
-use super::strings::StringTable;
-use super::tree::each;
+use super::strings::{StringTable, each};
 use super::uses::{Did, did};
 use crate::limits;
 use rustc_hash::{FxBuildHasher, FxHashSet};

@@ -77,6 +77,21 @@ impl StringTable {
     }
 }
 
+/// Calls `with` for every number in two sorted lists.
+pub(super) fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Option<T>, Option<T>)) {
+    let (mut one, mut other) = (a.iter().peekable(), b.iter().peekable());
+    loop {
+        let id = match (one.peek(), other.peek()) {
+            (Some((x, _)), Some((y, _))) => *x.min(y),
+            (Some((x, _)), None) | (None, Some((x, _))) => *x,
+            (None, None) => return,
+        };
+        let left = one.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
+        let right = other.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
+        with(id, left, right);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
