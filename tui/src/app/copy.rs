@@ -3,8 +3,8 @@
 use tracetui_events::event::describe::args;
 use tracetui_events::event::exec::Exec;
 use tracetui_events::event::process::Process;
-use tracetui_events::event::stdio::Type;
-use tracetui_events::event::{Body, EventContext};
+use tracetui_events::event::stdio::{Descriptor, Type};
+use tracetui_events::event::{Body, Components, EventContext};
 use tracetui_events::sink::ndjson::Json;
 use tracetui_events::text::{Charset, escaped, shell};
 use tracetui_shared::record::exec::STDIO;
@@ -75,31 +75,38 @@ pub(crate) fn command(seen: &EventContext<'_>) -> Option<String> {
     }
 }
 
-/// The redirections of a program's stdin, stdout and stderr, each after a space, with the paths that the files have. Terminals, sockets
+/// The redirections of a program's descriptors, each after a space, with the paths that the files have. Terminals, sockets
 /// and pipes without a name have none.
 pub(crate) fn redirections(exec: &Exec<'_>) -> String {
     let (mut out, mut redirected) = (String::new(), [false; STDIO]);
     for number in 0..STDIO {
         let Some(of) = exec.descriptor(number) else { continue };
         let again = of.same.filter(|same| redirected[*same]);
-        let path =
-            of.path().filter(|path| path.absent().is_none() && !path.deleted() && path.marks & mark::PSEUDO == 0);
-        let operator = of.operator(number);
-        let word = match (of.kind(), again, path) {
+        let word = match (of.kind(), again, opened(number, &of)) {
             (Type::Closed, ..) => format!("{}&-", ["<", ">", "2>"][number]),
             (_, Some(same), _) => format!("{}>&{same}", if number == 1 { String::new() } else { number.to_string() }),
-            (Type::File | Type::Null | Type::Pipe | Type::Other, None, Some(path)) if of.same.is_none() => {
-                let mut bytes = Vec::new();
-                path.write(&mut bytes);
-                operator + &shell::word(&bytes)
-            }
+            (_, None, Some(word)) if of.same.is_none() => word,
             _ => continue,
         };
         redirected[number] = true;
         out.push(' ');
         out.push_str(&word);
     }
+    for word in exec.fds.each().filter_map(|(number, of)| opened(number, &of)) {
+        out.push(' ');
+        out.push_str(&word);
+    }
     out
+}
+
+/// The redirection that opens the file of a descriptor, if its path leads there.
+fn opened(number: usize, of: &Descriptor<'_>) -> Option<String> {
+    let is_there = |path: &Components<'_>| path.absent().is_none() && !path.deleted() && path.marks & mark::PSEUDO == 0;
+    let path = of.path().filter(is_there)?;
+    let mut bytes = Vec::new();
+    path.write(&mut bytes);
+    let is_file = matches!(of.kind(), Type::File | Type::Null | Type::Pipe | Type::Other);
+    is_file.then(|| of.operator(number) + &shell::word(&bytes))
 }
 
 /// The command that a process runs. `None` if unknown.

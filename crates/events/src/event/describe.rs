@@ -159,7 +159,7 @@ impl<'a> Value<'a> {
 }
 
 /// A device as `major:minor` (`MINORBITS`, include/linux/kdev_t.h).
-pub(crate) fn device(number: u32) -> String {
+pub fn device(number: u32) -> String {
     format!("{}:{}", number >> 20, number & 0xf_ffff)
 }
 

@@ -111,7 +111,9 @@ impl<'a> Others<'a> {
 
     /// Each with its number.
     pub fn each(self) -> impl Iterator<Item = (usize, Descriptor<'a>)> {
-        self.records().map(|(record, names)| {
+        // A descriptor without a file is reserved by another thread.
+        let open = self.records().filter(|(record, _)| record.file.state == stdio::OPEN);
+        open.map(|(record, names)| {
             let names = Components::new(names, record.file.names_marks);
             (record.number as usize, Descriptor { record: record.file, names, same: None })
         })

@@ -174,7 +174,7 @@ impl Page<'_> {
         lines
     }
 
-    /// stdin, stdout and stderr of a new program.
+    /// The descriptors of a new program.
     fn stdio(&self, exec: &Exec<'_>) -> Vec<Line<'static>> {
         let known: Vec<_> = (0..STDIO).filter_map(|number| Some((number, exec.descriptor(number)?))).collect();
         let pairs: Vec<_> = match known.as_slice() {
@@ -183,7 +183,10 @@ impl Page<'_> {
             }
             known => known.iter().map(|(at, of)| (NAMES[*at], self.descriptor(*at, of), Style::new())).collect(),
         };
-        self.pairs(&pairs)
+        let others = exec.fds.each().map(|(number, of)| (format!("fd {number}"), self.descriptor(number, &of)));
+        let others: Vec<_> = others.collect();
+        let others = others.iter().map(|(name, of)| (name.as_str(), of.clone(), Style::new()));
+        self.pairs(&pairs.into_iter().chain(others).collect::<Vec<_>>())
     }
 
     /// The file of a descriptor, and the process at the other end of a pipe.
@@ -196,6 +199,11 @@ impl Page<'_> {
         match (of.kind(), of.ino(), of.peer()) {
             _ if !path.is_empty() => safe(&path, self.theme),
             (_, _, Some(peer)) => format!("socket {peer}"),
+            _ if of.unix_peer().is_some() => {
+                let mut peer = Vec::new();
+                of.write(&mut peer);
+                safe(&peer, self.theme)
+            }
             (kind, Some(ino), _) => {
                 let other = of.pipe().and_then(|pipe| self.app.views.tree.at_pipe(pipe, number == 0));
                 let other = other.filter(|other| Some(other.process.key) != self.key());

@@ -1,5 +1,7 @@
 //! `tracetui files`: the files that a recorded run used, and the packages that they belong to.
 
+mod checksum;
+
 use super::say::{charset, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::cli::{self, FilesFormat};
@@ -10,6 +12,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use tracetui_events::budget::Budget;
+use tracetui_events::event::describe;
+use tracetui_events::event::identity;
 use tracetui_events::event::names::{O_DIRECTORY, O_TRUNC};
 use tracetui_events::event::open::File;
 use tracetui_events::event::{Body, EventContext};
@@ -17,11 +21,12 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{AtEnd, Playback, Step};
-use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, width};
+use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, time, width};
 use tracetui_host::clock;
 use tracetui_host::machine::Uname;
 use tracetui_host::packages::{self, Packages};
 use tracetui_shared::id::NsInum;
+use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::CREATED;
 
@@ -97,6 +102,8 @@ struct Use {
     created: bool,
     /// Successful opens and execs.
     count: u64,
+    /// What identified its contents at the last of them, if the recording has it.
+    identity: Option<Identity>,
 }
 
 /// The files that were used, by mount namespace and path.
@@ -138,6 +145,7 @@ impl Used {
         known.executed |= used.executed;
         known.created |= used.created;
         known.count += 1;
+        known.identity = identity::identity(&event.body).and_then(Result::ok).or(known.identity);
         true
     }
 
@@ -166,8 +174,14 @@ impl Used {
                 .is_some_and(|((mnt_ns, path), _)| *mnt_ns == key.0 && path.starts_with(&within.1));
             has_files || key.0 == main && packages.directories.contains(&key.1[..])
         };
+        let below = std::fs::File::open(root).with_context(|| format!("cannot open {}", root.display()))?;
+        let sum = |mnt_ns: NsInum, path: &[u8], used: &Use| match mnt_ns == main && !is_virtual(path) {
+            true => checksum::sha256(&below, path, used.identity.as_ref()),
+            false => Err("not_collected"),
+        };
         let files = files.into_iter().filter(|(key, _)| !is_directory(key)).map(|((mnt_ns, path), used)| Listing {
             path,
+            sha256: args.sha256.then(|| sum(*mnt_ns, path, used)),
             used: *used,
             mnt_ns: *mnt_ns,
             package: packages.owners.get(&path[..]).copied().filter(|_| *mnt_ns == main),
@@ -184,6 +198,8 @@ struct Listing<'a> {
     mnt_ns: NsInum,
     /// The number of its package.
     package: Option<usize>,
+    /// If it is requested.
+    sha256: Option<Result<String, checksum::Why>>,
 }
 
 #[derive(Debug)]
@@ -246,7 +262,7 @@ impl Listed<'_> {
         out += &format!("USE  {:>8} {} FILE\n", "COUNT", pad("PACKAGE"));
         for (name, file) in names.iter().zip(&self.files) {
             let letter = |is: bool, letter| if is { letter } else { '-' };
-            let Use { read, written, executed, created, count } = file.used;
+            let Use { read, written, executed, created, count, .. } = file.used;
             let path = escaped(file.path, charset().reversible());
             let [r, w, x] = [letter(read, 'r'), letter(written, 'w'), letter(executed, 'x')];
             let c = letter(created, 'c');
@@ -281,12 +297,14 @@ impl Listed<'_> {
             }
             false => {
                 let line = |file: &Listing<'_>| {
-                    let Use { read, written, executed, created, count } = file.used;
+                    let Use { read, written, executed, created, count, identity } = file.used;
                     format!(
                         "{{\"path\":{},{}\"read\":{read},\"written\":{written},\"executed\":{executed},\"created\":{created},\
-                         \"count\":{count},\"mnt_ns\":{},\"package\":{}}}\n",
+                         \"count\":{count},\"file\":{},{}\"mnt_ns\":{},\"package\":{}}}\n",
                         json::ascii(&String::from_utf8_lossy(file.path)),
                         path_hex(file.path),
+                        identity_json(identity),
+                        file.sha256.as_ref().map_or_else(String::new, sum_json),
                         file.mnt_ns.0,
                         self.package_json(file.package),
                     )
@@ -313,7 +331,6 @@ impl Listed<'_> {
                 json::ascii(&package.version),
             ));
         }
-        let is_virtual = |path: &[u8]| [&b"/dev/"[..], b"/proc/", b"/sys/"].iter().any(|dir| path.starts_with(dir));
         let unowned = |file: &&Listing<'_>| {
             let Use { read, executed, created, .. } = file.used;
             file.package.is_none() && (read || executed) && !created && !is_virtual(file.path)
@@ -324,7 +341,10 @@ impl Listed<'_> {
             let path = escaped(file.path, Charset::Utf8.reversible());
             let reference = json::ascii(&format!("{}:{path}", file.mnt_ns.0));
             let path = json::ascii(&path);
-            format!("{{\"type\":\"file\",\"bom-ref\":{reference},\"name\":{path}}}")
+            let sum = file.sha256.as_ref().and_then(|sum| sum.as_ref().ok());
+            let hash = |sum: &String| format!(",\"hashes\":[{{\"alg\":\"SHA-256\",\"content\":\"{sum}\"}}]");
+            let hashes = sum.map_or_else(String::new, hash);
+            format!("{{\"type\":\"file\",\"bom-ref\":{reference},\"name\":{path}{hashes}}}")
         }));
         let tool =
             format!("{{\"type\":\"application\",\"name\":\"tracetui\",\"version\":\"{}\"}}", env!("CARGO_PKG_VERSION"));
@@ -334,6 +354,28 @@ impl Listed<'_> {
              \"components\":[\n{components}\n]}}\n"
         )
         .into_bytes()
+    }
+}
+
+/// The fields that `print` calls `file`, or `null`.
+fn identity_json(identity: Option<Identity>) -> String {
+    let Some(file) = identity else { return "null".to_owned() };
+    let mut ctime = Vec::new();
+    time::rfc3339(identity::changed_ns(&file).into(), &mut ctime);
+    let (dev, ctime) = (describe::device(file.device), String::from_utf8_lossy(&ctime));
+    format!("{{\"dev\":\"{dev}\",\"ino\":{},\"size\":{},\"ctime\":\"{ctime}\"}}", file.ino, file.size)
+}
+
+/// Whether a path is below a directory whose files have no lasting contents.
+fn is_virtual(path: &[u8]) -> bool {
+    [&b"/dev/"[..], b"/proc/", b"/sys/"].iter().any(|dir| path.starts_with(dir))
+}
+
+/// The field of a checksum, or the reason why there is none.
+fn sum_json(sum: &Result<String, checksum::Why>) -> String {
+    match sum {
+        Ok(sum) => format!("\"sha256\":\"{sum}\","),
+        Err(why) => format!("\"sha256\":null,\"sha256_why\":\"{why}\","),
     }
 }
 
