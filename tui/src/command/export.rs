@@ -1,7 +1,6 @@
 //! `tracetui export`: recordings as files for other programs.
 
 use super::print::{Flow, Lines};
-use super::read::utc;
 use super::say::{charset, name, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::write::{self, Existing};
@@ -16,7 +15,7 @@ use std::process::ExitCode;
 use tracetui_events::budget::Budget;
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
-use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
+use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::sink::parquet::Parquet;
 use tracetui_events::sink::perfetto::{Perfetto, Room};
 use tracetui_events::sink::{self, FormatName, Sink};
@@ -59,7 +58,7 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
         }
     }
     if format == ExportFormat::Parquet {
-        lines.sink.set_metadata(metadata(playback, times));
+        lines.sink.set_metadata(playback.metadata(times));
     }
     lines.finish();
     lines.outcome().with_context(|| out.cannot_write())?;
@@ -98,30 +97,6 @@ fn lines_of<'o>(format: FormatName, several: bool, out: &'o Output<'_>) -> Resul
         true => sink::of_several(format, out.file(0)?),
         false => sink::to_writer(format, out.file(0)?),
     })
-}
-
-/// The metadata of a Parquet file: about the recordings, which must be read to their end, and the time of the events. Values that
-/// differ between recordings are separated by commas.
-fn metadata(playback: &Playback, times: Option<(i128, i128)>) -> Vec<(&'static str, String)> {
-    let each = |value: &dyn Fn(&Recording) -> String| {
-        let mut values: Vec<String> = playback.recordings().iter().map(value).collect();
-        values.sort();
-        values.dedup();
-        values.join(",")
-    };
-    let time = |ns: Option<i128>| ns.map(utc).unwrap_or_default();
-    vec![
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("host", each(&|recording| recording.start().host().name.clone())),
-        ("boot_id", each(&|recording| recording.start().host().boot_id.clone())),
-        ("complete", playback.is_complete().to_string()),
-        ("account", playback.account().object()),
-        ("filter", each(&Recording::filter_text)),
-        ("start", time(times.map(|(first, _)| first))),
-        ("end", time(times.map(|(_, last)| last))),
-        ("command", each(&Recording::command_json)),
-        ("labels", each(&Recording::labels_json)),
-    ]
 }
 
 struct Output<'a> {

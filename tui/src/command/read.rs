@@ -28,7 +28,7 @@ use tracetui_events::recording::follow::{self, Writing};
 use tracetui_events::recording::reader::Ending;
 use tracetui_events::sink::{self, FormatName, Sink as _};
 use tracetui_events::text::shell;
-use tracetui_events::text::time::{Moment, rfc3339};
+use tracetui_events::text::time::{Moment, utc};
 use tracetui_events::text::{grouped, without_codes};
 use tracetui_host::clock;
 use tracetui_shared::id::Tgid;
@@ -172,13 +172,6 @@ fn say_if_unknown(playback: &Playback, said: &mut bool) {
 pub fn replay_of(word: &str) -> Option<String> {
     let meant = word.ends_with(".ttr") || playback::is_recording(Path::new(word));
     meant.then(|| format!("tracetui replay {}", shell::word(word.as_bytes())))
-}
-
-/// The date and time of a moment in nanoseconds since 1970.
-pub(super) fn utc(unix_ns: i128) -> String {
-    let mut text = Vec::new();
-    rfc3339(unix_ns, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Waits until more events may be there, or a signal comes. Returns [`Flow::Closed`] if nobody reads stdout any more.

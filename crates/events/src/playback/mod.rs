@@ -11,6 +11,7 @@
 
 pub mod files;
 mod merge;
+mod metadata;
 mod recording;
 pub mod remarks;
 mod skip;

@@ -219,6 +219,13 @@ fn seconds_of(text: &str) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(decimals)
 }
 
+/// A time in nanoseconds since 1970 as RFC 3339, UTC.
+pub fn utc(unix_ns: i128) -> String {
+    let mut text = Vec::new();
+    rfc3339(unix_ns, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(super) enum Type {
     /// A time: nanoseconds since 1970, UTC.
     Time,
+    /// The same in microseconds, rounded down.
+    Micros,
     /// A signed integer of 64 bits.
     Int,
     /// An unsigned integer of 64 bits.
@@ -29,10 +31,8 @@ impl Type {
     /// The element of the schema for a column with this name.
     pub(super) fn element(self, name: &str, presence: Repetition) -> Result<TypePtr> {
         let (physical, logical) = match self {
-            Type::Time => {
-                let logical = LogicalType::timestamp(true, TimeUnit::NANOS);
-                (Physical::INT64, Some(logical))
-            }
+            Type::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS))),
+            Type::Micros => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
             Type::Int => (Physical::INT64, None),
             Type::Uint => (Physical::INT64, Some(LogicalType::integer(64, false))),
             Type::Bool => (Physical::BOOLEAN, None),
@@ -103,7 +103,7 @@ impl ParquetColumn {
     pub(super) fn int(&mut self, row: usize, value: i64) {
         self.begin(row);
         self.definitions.push(1);
-        self.ints.push(value);
+        self.ints.push(if self.of == Type::Micros { value.div_euclid(1000) } else { value });
     }
 
     pub(super) fn bool(&mut self, row: usize, value: bool) {
@@ -152,7 +152,7 @@ impl ParquetColumn {
         let levels = (self.presence != Repetition::REQUIRED).then_some(&*self.definitions);
         let repeated = (self.of == Type::List).then_some(&*self.repetitions);
         match self.of {
-            Type::Time | Type::Int | Type::Uint => to.typed::<Int64Type>().write_batch(&self.ints, levels, repeated)?,
+            Type::Time | Type::Micros | Type::Int | Type::Uint => to.typed::<Int64Type>().write_batch(&self.ints, levels, repeated)?,
             Type::Bool => to.typed::<BoolType>().write_batch(&self.bools, levels, repeated)?,
             Type::Text | Type::List => {
                 let texts = self.texts.take();

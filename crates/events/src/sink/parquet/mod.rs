@@ -37,6 +37,18 @@ const USER: &str = "user";
 /// Columns without nulls.
 const REQUIRED: &[&str] = &["kind", "time", "ns", HOST, BOOT_ID];
 
+/// Columns that queries compare with one value, for Bloom filters.
+const LOOKED_UP: &[&str] = &["path", "comm"];
+
+/// What a file is written for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Times in microseconds, for readers without nanoseconds (Spark).
+    pub micros: bool,
+    /// Bloom filters for paths and process names: a reader skips the row groups without a value.
+    pub bloom: bool,
+}
+
 /// Writes events as a Parquet file.
 pub struct Parquet<'w> {
     columns: Vec<ParquetColumn>,
@@ -93,7 +105,15 @@ impl<'w> Parquet<'w> {
     /// # Errors
     /// If the output cannot be written.
     pub fn new(out: impl Write + Send + 'w) -> io::Result<Parquet<'w>> {
-        let mut schema = Schema::default();
+        Parquet::with(out, Options::default())
+    }
+
+    /// Like [`new`](Self::new), with options.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn with(out: impl Write + Send + 'w, options: Options) -> io::Result<Parquet<'w>> {
+        let mut schema = Schema { micros: options.micros, ..Schema::default() };
         let mut plans = Vec::new();
         // The columns that every query needs come first.
         ["time", "ns", "kind"].into_iter().for_each(|name| drop(schema.common(name)));
@@ -119,7 +139,7 @@ impl<'w> Parquet<'w> {
         }
         let columns = schema.columns;
         let out: Box<dyn Write + Send + 'w> = Box::new(BufWriter::with_capacity(limits::SCRATCH, out));
-        let file = file(out, &columns).map_err(io_error)?;
+        let file = file(out, &columns, options).map_err(io_error)?;
         let extra = Extra { host, boot_id, user };
         Ok(Parquet { columns, plans, extra, group: Group::default(), file, scratch: Scratch::default() })
     }
@@ -141,7 +161,11 @@ impl<'w> Parquet<'w> {
 }
 
 /// Begins a file with these columns.
-fn file<W: Write + Send>(out: W, columns: &[ParquetColumn]) -> Result<SerializedFileWriter<W>, ParquetError> {
+fn file<W: Write + Send>(
+    out: W,
+    columns: &[ParquetColumn],
+    options: Options,
+) -> Result<SerializedFileWriter<W>, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("tracetui version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -153,11 +177,14 @@ fn file<W: Write + Send>(out: W, columns: &[ParquetColumn]) -> Result<Serialized
     let mut elements = Vec::new();
     for column in columns {
         // Ids, times and counters: few values are equal, and neighbours are close.
-        if matches!(column.of, Type::Time | Type::Int | Type::Uint) {
+        if matches!(column.of, Type::Time | Type::Micros | Type::Int | Type::Uint) {
             let path = ColumnPath::from(&*column.name);
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+        if options.bloom && LOOKED_UP.contains(&&*column.name) {
+            properties = properties.set_column_bloom_filter_enabled(ColumnPath::from(&*column.name), true);
         }
         elements.push(column.of.element(&column.name, column.presence)?);
     }
@@ -219,6 +246,8 @@ impl Sink for Parquet<'_> {
 struct Schema {
     columns: Vec<ParquetColumn>,
     numbers: HashMap<String, usize>,
+    /// Whether times are in microseconds.
+    micros: bool,
 }
 
 impl Schema {
@@ -246,6 +275,7 @@ impl Schema {
 
     /// The number of the column with this name. Kinds share it.
     fn column(&mut self, name: &str, of: Type) -> usize {
+        let of = if of == Type::Time && self.micros { Type::Micros } else { of };
         *self.numbers.entry(name.to_owned()).or_insert_with(|| {
             let presence = if REQUIRED.contains(&name) { Repetition::REQUIRED } else { Repetition::OPTIONAL };
             self.columns.push(ParquetColumn::new(name, of, presence));

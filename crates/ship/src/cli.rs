@@ -1,0 +1,108 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Ships closed recordings to object storage as Parquet.
+///
+/// Parts of `tracetui record --rotate` become TO/events/dt=YYYY-MM-DD/hour=HH/HOST-BOOT-TRACE-PART.parquet, each with a row in
+/// TO/manifest. Objects are created and never replaced, so that a retry changes nothing. It needs no root and traces nothing.
+///
+/// Credentials for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the profile AWS_PROFILE of
+/// AWS_SHARED_CREDENTIALS_FILE, from a web identity, or from the container or the machine. AWS_ENDPOINT_URL is another server.
+#[derive(Parser, Debug)]
+#[command(name = "tracetui-ship", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) ship: Option<Ship>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Ship {
+    /// The directory with the recordings
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: PathBuf,
+    /// Where the objects go: s3://BUCKET/PREFIX or file:///DIR
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: String,
+    /// Remove the oldest closed recordings above this size (such as 10GiB) or age (such as 12h), even if they were not shipped
+    ///
+    /// Each one removed before it was shipped has a row in the manifest. Without this option, ship removes nothing, and `record
+    /// --rotate` bounds the spool.
+    #[arg(long, value_name = "SIZE|TIME", value_parser = keep)]
+    pub(crate) keep: Option<Keep>,
+    /// Ship what is closed, then exit; the status is 1 if anything could not be shipped
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// The directory for what was shipped, and for the file that is being converted
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY")]
+    pub(crate) state: Option<PathBuf>,
+    /// The unit of times: ns, or us for Spark and Iceberg
+    #[arg(long, value_name = "UNIT", default_value = "ns", value_parser = ["ns", "us"])]
+    pub(crate) time: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Report hosts and minutes that are missing in the store
+    ///
+    /// The status is 1 if anything is missing.
+    Check(Check),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// The URL of the store, as in --to
+    pub(crate) url: String,
+    /// Only parts that begin from this time on (RFC 3339, or YYYY-MM-DD)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) from: Option<i64>,
+    /// Only parts that begin before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) to: Option<i64>,
+}
+
+/// The bound of the spool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Keep {
+    Bytes(u64),
+    Age(Duration),
+}
+
+fn keep(text: &str) -> Result<Keep, String> {
+    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let fault = || format!("'{text}' is no size (such as 10GiB) and no time (such as 12h), or too small");
+    for (unit, shift) in UNITS {
+        if let Some(number) = text.strip_suffix(unit) {
+            let bytes = number.trim_end().parse::<u64>().ok().and_then(|number| number.checked_shl(shift));
+            return bytes.filter(|bytes| *bytes >= 1 << 20).map(Keep::Bytes).ok_or_else(fault);
+        }
+    }
+    let age = humantime::parse_duration(text).map_err(|_| fault())?;
+    if age < Duration::from_secs(1) { Err(fault()) } else { Ok(Keep::Age(age)) }
+}
+
+/// Seconds since 1970.
+fn time(text: &str) -> Result<i64, String> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let time = humantime::parse_rfc3339_weak(&whole).map_err(|error| format!("'{text}': {error}"))?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("'{text}' is before 1970"))?;
+    Ok(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_of_keep() {
+        assert_eq!(keep("10GiB"), Ok(Keep::Bytes(10 << 30)));
+        assert_eq!(keep("12h"), Ok(Keep::Age(Duration::from_secs(43_200))));
+        for wrong in ["", "0GiB", "1KiB", "0s", "ten", "99999999999999999999TiB"] {
+            assert!(keep(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A closed recording as a Parquet file.
+
+use crate::part::Part;
+use anyhow::{Context, Result, anyhow};
+use std::fs::File;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use tracetui_events::budget::Budget;
+use tracetui_events::filter::FilterOptions;
+use tracetui_events::limits;
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::playback::{Playback, Step};
+use tracetui_events::recording::follow::RecordingFile;
+use tracetui_events::sink::Sink as _;
+use tracetui_events::sink::parquet::{Options, Parquet};
+
+/// The largest object that S3 takes in one request, in bytes. A part may become larger only if somebody made it for that.
+const MOST: u64 = 5 << 30;
+
+/// What a converted part contains.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) host: String,
+    pub(crate) boot_id: String,
+    /// Bytes of the Parquet file.
+    pub(crate) bytes: u64,
+    pub(crate) rows: u64,
+    pub(crate) seen: u64,
+    pub(crate) filtered: u64,
+    pub(crate) lost: u64,
+    /// Events of the trace in other files of its recording, as far as this part tells.
+    pub(crate) elsewhere: u64,
+    /// The times of the first and the last event, in nanoseconds since 1970.
+    pub(crate) times: Option<(i128, i128)>,
+    pub(crate) complete: bool,
+    pub(crate) damaged: bool,
+}
+
+/// Writes the events of a part to `out`. A fault of the recording itself is in the inner result.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub(crate) fn convert(
+    part: &Part,
+    recording: RecordingFile,
+    source: &str,
+    out: &File,
+    options: Options,
+) -> Result<Result<Contents>> {
+    let mut failed = None;
+    let limited = Limited { file: out, written: 0, failed: &mut failed };
+    let done = catch_unwind(AssertUnwindSafe(|| write(part, recording, source, limited, options)));
+    if let Some(error) = failed {
+        return Err(error).context("cannot write the converted part");
+    }
+    // The message of the panic was printed. The next part is not affected.
+    let mut contents = match done.unwrap_or_else(|_| Err(anyhow!("a bug in the conversion; please report it"))) {
+        Ok(contents) => contents,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    contents.bytes = out.metadata().context("cannot read the size of the converted part")?.len();
+    Ok(Ok(contents))
+}
+
+fn write(
+    part: &Part,
+    recording: RecordingFile,
+    source: &str,
+    out: Limited<'_>,
+    options: Options,
+) -> Result<Contents> {
+    let files = [(PathBuf::from(&part.name), recording)];
+    let mut playback = Playback::of(&files, &FilterOptions::default(), Budget::new(limits::MEMORY_DEFAULT))?;
+    let mut sink = Parquet::with(out, options)?;
+    let (mut times, mut rows, mut fault) = (None::<(i128, i128)>, 0u64, None);
+    let mut step = Step::More;
+    while step == Step::More && fault.is_none() {
+        step = playback.step(&mut |played| {
+            let now = played.context.unix_nanos();
+            times = Some(times.map_or((now, now), |(first, last)| (first.min(now), last.max(now))));
+            rows += 1;
+            fault = fault.take().or_else(|| sink.event(played.context).err());
+            Disposition::Delivered
+        })?;
+    }
+    if let Some(fault) = fault {
+        return Err(fault.into());
+    }
+    sink.set_metadata(playback.metadata(times));
+    sink.set_metadata(vec![("source", source.to_owned())]);
+    sink.finish()?;
+    let (account, world) = (playback.account(), playback.recordings().first().map(|one| one.start().host().clone()));
+    let (host, boot_id) = world.map(|host| (host.name, host.boot_id)).unwrap_or_default();
+    let sum = account.sum();
+    Ok(Contents {
+        host,
+        boot_id,
+        bytes: 0,
+        rows,
+        seen: sum.seen,
+        filtered: sum.filtered,
+        lost: sum.lost.sum(),
+        elsewhere: account.not_read,
+        times,
+        complete: playback.is_complete(),
+        damaged: playback.damaged(),
+    })
+}
+
+/// A file of at most [`MOST`] bytes.
+struct Limited<'f> {
+    file: &'f File,
+    written: u64,
+    /// An error of the file, as opposed to one of the recording.
+    failed: &'f mut Option<io::Error>,
+}
+
+impl Write for Limited<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.written.saturating_add(bytes.len() as u64) > MOST {
+            return Err(io::Error::other("it would be larger than 5 GiB as Parquet"));
+        }
+        let mut file = self.file;
+        match file.write(bytes) {
+            Ok(written) => {
+                self.written += written as u64;
+                Ok(written)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let kind = error.kind();
+                self.failed.get_or_insert(error);
+                Err(kind.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

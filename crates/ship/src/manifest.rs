@@ -1,0 +1,89 @@
+//! The rows of the manifest: one small JSON object for each part, and for each gap between parts.
+
+use crate::convert::Contents;
+use crate::part::{hour_of, stem};
+use serde_json::{Value, json};
+use tracetui_events::text::time::utc;
+
+/// What a row is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A part with an object under `events/`.
+    Part,
+    /// Parts that were removed before they were shipped.
+    Gap,
+    /// A file without a readable recording. Its events are lost.
+    Unreadable,
+    /// Another file for a part that was shipped. It was not shipped again.
+    Conflict,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Kind::Part => "part",
+            Kind::Gap => "gap",
+            Kind::Unreadable => "unreadable",
+            Kind::Conflict => "conflict",
+        }
+    }
+}
+
+/// A row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Row {
+    pub(crate) kind: Kind,
+    pub(crate) trace: String,
+    /// The number of the part, or of the first one of a gap.
+    pub(crate) part: u32,
+    /// How many parts the row is about.
+    pub(crate) parts: u32,
+    /// When the part was begun (of a gap: the part after it), in seconds since 1970.
+    pub(crate) created_s: i64,
+    /// Bytes of the recording.
+    pub(crate) recording_bytes: u64,
+    pub(crate) source: String,
+    pub(crate) contents: Contents,
+    pub(crate) note: String,
+}
+
+impl Row {
+    /// The name of the row's objects, without a directory and an extension.
+    fn name(&self) -> String {
+        let stem = stem(&self.contents.host, &self.contents.boot_id, &self.trace);
+        match self.kind {
+            Kind::Part => format!("{stem}-{:06}", self.part),
+            Kind::Gap => format!("{stem}-{:06}-gap-{}", self.part, self.parts),
+            Kind::Unreadable | Kind::Conflict => {
+                let sum = crc32fast::hash(self.source.as_bytes());
+                format!("{stem}-{:06}-{}-{sum:08x}", self.part, self.kind.name())
+            }
+        }
+    }
+
+    /// The name of the part's Parquet file, below the URL of the store.
+    pub(crate) fn events_key(&self) -> String {
+        format!("events/{}/{}.parquet", hour_of(self.created_s), self.name())
+    }
+
+    /// The name of the row's own object.
+    pub(crate) fn key(&self) -> String {
+        format!("manifest/{}/{}.json", hour_of(self.created_s), self.name())
+    }
+
+    /// The row as a line of JSON. Rows of all kinds have the same fields.
+    pub(crate) fn json(&self) -> String {
+        let Contents { host, boot_id, bytes, rows, seen, filtered, lost, elsewhere, times, complete, damaged } =
+            &self.contents;
+        let time = |ns: Option<i128>| ns.map_or(Value::Null, |ns| Value::from(utc(ns)));
+        let file = (self.kind == Kind::Part).then(|| self.events_key());
+        let row = json!({
+            "kind": self.kind.name(), "host": host, "boot_id": boot_id, "trace": self.trace, "part": self.part,
+            "parts": self.parts, "created": utc(i128::from(self.created_s) * 1_000_000_000), "file": file,
+            "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "rows": rows, "seen": seen,
+            "filtered": filtered, "lost": lost, "elsewhere": elsewhere, "first": time(times.map(|times| times.0)),
+            "last": time(times.map(|times| times.1)), "complete": complete, "damaged": damaged, "note": self.note,
+        });
+        format!("{row}\n")
+    }
+}

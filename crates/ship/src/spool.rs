@@ -1,0 +1,156 @@
+//! The directory with the recordings. What is in it may change at any time, and may be hostile.
+
+use crate::part::{Identity, Part};
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracetui_events::recording::follow::{RecordingFile, Writing, is_being_written};
+
+/// The most files of the directory that are read. A trace keeps far fewer.
+const FILES: usize = 100_000;
+
+/// After how long a file counts as closed if its file system does not show who writes it, and as unreadable without a header.
+const QUIET: Duration = Duration::from_secs(600);
+
+/// No links, and no wait for a FIFO.
+const OPEN: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// The open directory.
+#[derive(Debug)]
+pub(crate) struct Spool(OwnedFd);
+
+/// A file without a readable header.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) name: OsString,
+    pub(crate) identity: Identity,
+    pub(crate) fault: String,
+}
+
+/// The files of the directory at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Closed recordings: by trace, the oldest first, and in it by number.
+    pub(crate) parts: Vec<Part>,
+    pub(crate) unreadable: Vec<Unreadable>,
+    /// The numbers of the parts that a process is writing, by trace.
+    pub(crate) open: HashSet<(String, u32)>,
+}
+
+/// What a file is.
+enum Kind {
+    Closed(Part),
+    Open(Part),
+    Unreadable(Unreadable),
+    /// No recording, or none yet.
+    Other,
+}
+
+impl Spool {
+    /// # Errors
+    /// If the directory cannot be opened.
+    pub(crate) fn open(path: &Path) -> Result<Spool> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        Ok(Spool(opened.with_context(|| format!("cannot open the spool {}", path.display()))?))
+    }
+
+    /// Reads the directory. Files in `settled` are not opened again.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub(crate) fn scan(&self, settled: &HashMap<Identity, Part>) -> Result<Scan> {
+        let mut scan = Scan::default();
+        for entry in Dir::read_from(&self.0).context("cannot read the spool")?.take(FILES) {
+            let entry = entry.context("cannot read the spool")?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if !name.as_bytes().ends_with(b".ttr") {
+                continue;
+            }
+            match self.look(name, settled) {
+                Kind::Closed(part) => scan.parts.push(part),
+                Kind::Open(part) => _ = scan.open.insert((part.trace, part.number)),
+                Kind::Unreadable(file) => scan.unreadable.push(file),
+                Kind::Other => {}
+            }
+        }
+        let mut begun: HashMap<String, i64> = HashMap::new();
+        for part in &scan.parts {
+            let first = begun.entry(part.trace.clone()).or_insert(i64::MAX);
+            *first = part.created_s().min(*first);
+        }
+        scan.parts.sort_by_cached_key(|part| (begun.get(&part.trace).copied(), part.trace.clone(), part.number));
+        Ok(scan)
+    }
+
+    fn look(&self, name: &OsStr, settled: &HashMap<Identity, Part>) -> Kind {
+        let file = match openat(&self.0, name, OPEN, Mode::empty()) {
+            Ok(file) => File::from(file),
+            // Removed meanwhile, or a link.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Kind::Other,
+            Err(error) => return unreadable(name, Identity::NONE, error),
+        };
+        let identity = match Identity::of(&file) {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return Kind::Other,
+            Err(error) => return unreadable(name, Identity::NONE, error),
+        };
+        if let Some(part) = settled.get(&identity) {
+            return Kind::Closed(Part { name: name.to_owned(), ..part.clone() });
+        }
+        let part = |recording: &RecordingFile| Part::new(name.to_owned(), identity, *recording.header());
+        if is_being_written(&file).unwrap_or(false) {
+            return RecordingFile::open(file)
+                .map_or(Kind::Other, |recording| Kind::Open(part(&recording)));
+        }
+        match RecordingFile::open(file) {
+            Ok(recording) if recording.writing() == Writing::Unknown && !is_quiet(&identity) => {
+                Kind::Open(part(&recording))
+            }
+            Ok(recording) => Kind::Closed(part(&recording)),
+            Err(_) if !is_quiet(&identity) => Kind::Other,
+            Err(error) => unreadable(name, identity, error),
+        }
+    }
+
+    /// Opens a part again. `None` if it is gone, or another file has its name.
+    pub(crate) fn reopen(&self, part: &Part) -> Option<RecordingFile> {
+        let recording = RecordingFile::open(self.same(&part.name, &part.identity)?).ok()?;
+        (*recording.header() == part.header).then_some(recording)
+    }
+
+    fn same(&self, name: &OsStr, identity: &Identity) -> Option<File> {
+        let file = File::from(openat(&self.0, name, OPEN, Mode::empty()).ok()?);
+        (Identity::of(&file).ok()? == Some(*identity)).then_some(file)
+    }
+
+    /// Removes a file if it is still the same one. Returns `false` if it is another one, or gone.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub(crate) fn remove(&self, name: &OsStr, identity: &Identity) -> Result<bool> {
+        if self.same(name, identity).is_none() {
+            return Ok(false);
+        }
+        unlinkat(&self.0, name, AtFlags::empty()).context("cannot remove a recording from the spool")?;
+        Ok(true)
+    }
+}
+
+fn unreadable(name: &OsStr, identity: Identity, fault: impl std::fmt::Display) -> Kind {
+    Kind::Unreadable(Unreadable { name: name.to_owned(), identity, fault: fault.to_string() })
+}
+
+/// Whether nobody has written to the file for [`QUIET`].
+fn is_quiet(identity: &Identity) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    // A time in the future does not keep a file open for ever.
+    i64::try_from(now).unwrap_or(i64::MAX).abs_diff(identity.modified.0) >= QUIET.as_secs()
+}
