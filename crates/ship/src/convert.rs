@@ -63,6 +63,26 @@ pub(crate) fn convert(
     Ok(Ok(contents))
 }
 
+/// The host of a recording and its boot id.
+///
+/// # Errors
+/// If it is no readable recording.
+pub(crate) fn host_of(part: &Part, recording: RecordingFile) -> Result<(String, String)> {
+    let open = || open(part, recording);
+    let playback = catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(anyhow!("a bug; please report it")))?;
+    Ok(of_start(&playback))
+}
+
+fn open(part: &Part, recording: RecordingFile) -> Result<Playback> {
+    let files = [(PathBuf::from(&part.name), recording)];
+    Ok(Playback::of(&files, &FilterOptions::default(), Budget::new(limits::MEMORY_DEFAULT))?)
+}
+
+fn of_start(playback: &Playback) -> (String, String) {
+    let host = playback.recordings().first().map(|recording| recording.start().host());
+    host.map(|host| (host.name.clone(), host.boot_id.clone())).unwrap_or_default()
+}
+
 fn write(
     part: &Part,
     recording: RecordingFile,
@@ -70,8 +90,7 @@ fn write(
     out: Limited<'_>,
     options: Options,
 ) -> Result<Contents> {
-    let files = [(PathBuf::from(&part.name), recording)];
-    let mut playback = Playback::of(&files, &FilterOptions::default(), Budget::new(limits::MEMORY_DEFAULT))?;
+    let mut playback = open(part, recording)?;
     let mut sink = Parquet::with(out, options)?;
     let (mut times, mut rows, mut fault) = (None::<(i128, i128)>, 0u64, None);
     let mut step = Step::More;
@@ -90,8 +109,7 @@ fn write(
     sink.set_metadata(playback.metadata(times));
     sink.set_metadata(vec![("source", source.to_owned())]);
     sink.finish()?;
-    let (account, world) = (playback.account(), playback.recordings().first().map(|one| one.start().host().clone()));
-    let (host, boot_id) = world.map(|host| (host.name, host.boot_id)).unwrap_or_default();
+    let (account, (host, boot_id)) = (playback.account(), of_start(&playback));
     let sum = account.sum();
     Ok(Contents {
         host,

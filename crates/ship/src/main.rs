@@ -1,8 +1,27 @@
 //! `tracetui-ship`: closed recordings become Parquet files in object storage.
 
+mod agent;
 mod cli;
 mod convert;
+mod footer;
+mod keep;
+mod manifest;
+mod mapped;
 mod part;
+mod profile;
+mod run;
+mod say;
 mod spool;
+mod state;
+mod store;
 
-fn main() {}
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    run::run(&cli).unwrap_or_else(|error| {
+        say::say(format_args!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -67,6 +67,11 @@ impl Part {
         self.header.created_ns.div_euclid(1_000_000_000).clamp(0, LAST_S)
     }
 
+    /// The start of [`source`](Self::source), without reading the file.
+    pub(crate) fn source_start(&self) -> String {
+        format!("{}/{}/", hex(&self.header.id), self.identity.bytes)
+    }
+
     /// What identifies its contents: id, size and checksum.
     ///
     /// # Errors
@@ -82,9 +87,13 @@ impl Part {
                 read => hasher.update(buffer.get(..read).unwrap_or_default()),
             }
         }
-        let (id, bytes, crc) = (hex(&self.header.id), self.identity.bytes, hasher.finalize());
-        Ok(format!("{id}/{bytes}/{crc:08x}"))
+        Ok(format!("{}{:08x}", self.source_start(), hasher.finalize()))
     }
+}
+
+/// The name of this machine.
+pub(crate) fn own_host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn id_start(header: &FileHeader) -> String {

@@ -18,10 +18,11 @@ use crate::limits;
 use crate::text::json::hex;
 use ::parquet::basic::{Compression, Encoding, Repetition, ZstdLevel};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::types::{ColumnPath, Type as Element};
+use bytes::Bytes;
 use column::{ParquetColumn, Type};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -190,6 +191,20 @@ fn file<W: Write + Send>(
     }
     let schema = Element::group_type_builder("schema").with_fields(elements).build()?;
     SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties.build()))
+}
+
+/// The metadata `tracetui.NAME` of the Parquet file that ends in these bytes: from its footer on, or more. `None` if it has none.
+///
+/// # Errors
+/// If they are not the end of a Parquet file.
+pub fn metadata_of(end: &Bytes, name: &str) -> io::Result<Option<String>> {
+    let mut reader = ParquetMetaDataReader::new();
+    // Positions in the file do not matter: nothing but the footer is read.
+    reader.try_parse(end).map_err(io_error)?;
+    let metadata = reader.finish().map_err(io_error)?;
+    let values = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+    let found = values.filter(|value| value.key.strip_prefix("tracetui.") == Some(name)).find_map(|value| value.value.clone());
+    Ok(found)
 }
 
 /// Converts an error. An error of the output itself is returned unchanged.

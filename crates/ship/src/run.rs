@@ -1,0 +1,114 @@
+//! The commands: rights, signals and pauses.
+
+use crate::agent::{Agent, state_directory};
+use crate::cli::{Cli, Ship};
+use crate::say::say;
+use crate::spool::Spool;
+use crate::state::State;
+use crate::store::{Store, is_below};
+use anyhow::{Context, Result, bail};
+use std::hash::{BuildHasher as _, RandomState};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracetui_events::sink::parquet::Options;
+use tracetui_events::text::{grouped, size};
+
+/// The pause between two looks at the spool.
+const POLL: Duration = Duration::from_secs(5);
+
+/// The longest pause after failures.
+const PAUSE: Duration = Duration::from_secs(120);
+
+/// How often `--once` tries.
+const TRIES: u32 = 5;
+
+/// Runs a command.
+///
+/// # Errors
+/// If it cannot begin.
+pub(crate) fn run(cli: &Cli) -> Result<ExitCode> {
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    let code = match (&cli.command, &cli.ship) {
+        (None, Some(args)) => ship(&runtime, args),
+        _ => bail!("--spool DIR and --to URL are needed; see --help"),
+    };
+    // A conversion may still run.
+    runtime.shutdown_background();
+    code
+}
+
+fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
+    let store = Store::open(&args.to)?;
+    if store.directory.as_ref().is_some_and(|directory| is_below(&args.spool, directory)) {
+        bail!("--to contains the spool: use another directory");
+    }
+    let state = State::open(&state_directory(args))?;
+    let options = Options { micros: args.time == "us", bloom: true };
+    let mut agent = Agent::new(Spool::open(&args.spool)?, store, state, options, args.keep);
+    runtime.block_on(async {
+        let mut signals = Signals::take()?;
+        let code = tokio::select! {
+            code = rounds(&mut agent, args.once) => code,
+            () = signals.end() => ExitCode::SUCCESS,
+        };
+        report(&agent);
+        Ok(code)
+    })
+}
+
+async fn rounds(agent: &mut Agent, once: bool) -> ExitCode {
+    let mut failures = 0;
+    loop {
+        match agent.round().await {
+            Ok(()) if once => return ExitCode::SUCCESS,
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                say(format_args!("{error:#}"));
+                if once && failures >= TRIES {
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+        tokio::time::sleep(pause(failures)).await;
+    }
+}
+
+/// The pause after so many failures in a row. It is random, so that a fleet does not return at the same moment.
+fn pause(failures: u32) -> Duration {
+    let most = if failures == 0 { POLL } else { Duration::from_secs(1 << failures.min(7)).min(PAUSE) };
+    let random = RandomState::new().hash_one(failures) % 1_000;
+    most.mul_f64(0.5 + random as f64 / 2_000.0)
+}
+
+fn report(agent: &Agent) {
+    let crate::agent::Counts { parts, rows, bytes, missing, unreadable, conflicts, removed } = agent.counts;
+    say(format_args!(
+        "{} parts shipped: {} events, {}; {missing} missing, {unreadable} unreadable, {conflicts} conflicts; {removed} removed",
+        grouped(parts),
+        grouped(rows),
+        size(bytes),
+    ));
+}
+
+/// The signals that end the agent.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn take() -> Result<Signals> {
+        let take = |kind| signal(kind).context("cannot install signal handlers");
+        Ok(Signals { interrupt: take(SignalKind::interrupt())?, terminate: take(SignalKind::terminate())? })
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
