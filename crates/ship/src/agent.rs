@@ -1,6 +1,6 @@
 //! Ships what is closed, again and again.
 
-use crate::convert::{Contents, convert, host_of};
+use crate::convert::{Contents, convert, start_of};
 use crate::manifest::{Kind, Row};
 use crate::mapped;
 use crate::part::{Identity, Part, own_host};
@@ -91,11 +91,10 @@ impl Agent {
     /// Ships a part, unless it was shipped before or is gone.
     async fn ship(&mut self, part: &Part, next: u32) -> Result<()> {
         let Some(recording) = self.spool.reopen(part) else { return Ok(()) };
-        let (host, boot_id) = match host_of(part, recording.clone()) {
-            Ok(host) => host,
+        let contents = match start_of(part, recording.clone()) {
+            Ok(contents) => contents,
             Err(fault) => return self.unreadable_part(part, &fault).await,
         };
-        let contents = Contents { host, boot_id, ..Contents::default() };
         let mut row = Row {
             kind: Kind::Part,
             trace: part.trace.clone(),
@@ -107,15 +106,21 @@ impl Agent {
             contents,
             note: String::new(),
         };
+        match self.store.row(&row.key()).await? {
+            Some(found) => {
+                row.contents.seen = number_in(&found, "seen");
+                row.contents.seen_before = number_in(&found, "seen_before");
+                if !is_of(&found, part) {
+                    self.report_conflict(&row, part, &recording).await?;
+                }
+            }
+            None => self.store_part(&mut row, part, recording).await?,
+        }
+        // A shipper that was killed before this finds the row of the part, and comes here again.
         if part.number > next {
             self.report_gap(&row, next).await?;
         }
-        match self.store.row(&row.key()).await? {
-            Some(found) if is_of(&found, part) => {}
-            Some(_) => self.report_conflict(&mut row, part, &recording).await?,
-            None => self.store_part(&mut row, part, recording).await?,
-        }
-        self.settle(part)
+        self.settle(part, row.contents.seen_before.saturating_add(row.contents.seen))
     }
 
     async fn store_part(&mut self, row: &mut Row, part: &Part, recording: RecordingFile) -> Result<()> {
@@ -144,27 +149,30 @@ impl Agent {
         Ok(())
     }
 
-    fn settle(&mut self, part: &Part) -> Result<()> {
+    fn settle(&mut self, part: &Part, seen: u64) -> Result<()> {
         if self.settled.len() < SETTLED {
             self.settled.insert(part.identity, part.clone());
         }
-        self.state.settle(&part.trace, part.number.saturating_add(1))
+        self.state.settle(&part.trace, part.number.saturating_add(1), seen)
     }
 
     async fn report_gap(&mut self, after: &Row, next: u32) -> Result<()> {
         let parts = after.part - next;
         let note = "removed before they were shipped".to_owned();
-        let gap = Row { kind: Kind::Gap, part: next, parts, recording_bytes: 0, note, ..after.clone() };
+        let (before, seen_before) = (after.contents.seen_before, self.state.seen(&after.trace));
+        let seen = before.saturating_sub(seen_before);
+        let contents = Contents { seen, lost: seen, seen_before, ..after.contents.clone() };
+        let gap = Row { kind: Kind::Gap, part: next, parts, recording_bytes: 0, note, contents, ..after.clone() };
         self.store.create(&gap.key(), Bytes::from(gap.json())).await?;
         say(format_args!("{parts} parts of the trace {} were removed before they were shipped", gap.trace));
         self.counts.missing += u64::from(parts);
-        self.state.settle(&after.trace, after.part)
+        self.state.settle(&after.trace, after.part, before)
     }
 
-    async fn report_conflict(&mut self, row: &mut Row, part: &Part, recording: &RecordingFile) -> Result<()> {
-        row.kind = Kind::Conflict;
-        row.source = part.source(recording).context("cannot read the recording")?;
-        row.note = "another file was shipped as this part".to_owned();
+    async fn report_conflict(&mut self, row: &Row, part: &Part, recording: &RecordingFile) -> Result<()> {
+        let source = part.source(recording).context("cannot read the recording")?;
+        let note = "another file was shipped as this part".to_owned();
+        let row = Row { kind: Kind::Conflict, source, note, ..row.clone() };
         self.store.create(&row.key(), Bytes::from(row.json())).await?;
         say(format_args!("{}: not shipped: {}", part.name.display(), row.note));
         self.counts.conflicts += 1;
@@ -174,7 +182,7 @@ impl Agent {
     async fn unreadable_part(&mut self, part: &Part, fault: &anyhow::Error) -> Result<()> {
         let file = Unreadable { name: part.name.clone(), identity: part.identity, fault: format!("{fault:#}") };
         self.report_unreadable(&file).await?;
-        self.settle(part)
+        self.settle(part, self.state.seen(&part.trace))
     }
 
     /// Reports a file that is no readable recording, once.
@@ -209,6 +217,11 @@ fn is_of(row: &[u8], part: &Part) -> bool {
     let row: Option<serde_json::Value> = serde_json::from_slice(row).ok();
     let source = row.as_ref().and_then(|row| row.get("source")?.as_str());
     source.is_some_and(|source| source.starts_with(&part.source_start()))
+}
+
+fn number_in(row: &[u8], name: &str) -> u64 {
+    let row: Option<serde_json::Value> = serde_json::from_slice(row).ok();
+    row.as_ref().and_then(|row| row.get(name)?.as_u64()).unwrap_or_default()
 }
 
 /// Where the state is: beside the recordings, unless it is given.

@@ -29,8 +29,8 @@ pub(crate) struct Contents {
     pub(crate) seen: u64,
     pub(crate) filtered: u64,
     pub(crate) lost: u64,
-    /// Events of the trace in other files of its recording, as far as this part tells.
-    pub(crate) elsewhere: u64,
+    /// Events that the trace had seen before this part.
+    pub(crate) seen_before: u64,
     /// The times of the first and the last event, in nanoseconds since 1970.
     pub(crate) times: Option<(i128, i128)>,
     pub(crate) complete: bool,
@@ -63,11 +63,11 @@ pub(crate) fn convert(
     Ok(Ok(contents))
 }
 
-/// The host of a recording and its boot id.
+/// The contents of a recording as far as its start tells: the host, the boot id and what was seen before.
 ///
 /// # Errors
 /// If it is no readable recording.
-pub(crate) fn host_of(part: &Part, recording: RecordingFile) -> Result<(String, String)> {
+pub(crate) fn start_of(part: &Part, recording: RecordingFile) -> Result<Contents> {
     let open = || open(part, recording);
     let playback = catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(anyhow!("a bug; please report it")))?;
     Ok(of_start(&playback))
@@ -78,9 +78,10 @@ fn open(part: &Part, recording: RecordingFile) -> Result<Playback> {
     Ok(Playback::of(&files, &FilterOptions::default(), Budget::new(limits::MEMORY_DEFAULT))?)
 }
 
-fn of_start(playback: &Playback) -> (String, String) {
-    let host = playback.recordings().first().map(|recording| recording.start().host());
-    host.map(|host| (host.name.clone(), host.boot_id.clone())).unwrap_or_default()
+fn of_start(playback: &Playback) -> Contents {
+    let Some(recording) = playback.recordings().first() else { return Contents::default() };
+    let (host, seen_before) = (recording.start().host(), recording.seen_before());
+    Contents { host: host.name.clone(), boot_id: host.boot_id.clone(), seen_before, ..Contents::default() }
 }
 
 fn write(
@@ -109,20 +110,16 @@ fn write(
     sink.set_metadata(playback.metadata(times));
     sink.set_metadata(vec![("source", source.to_owned())]);
     sink.finish()?;
-    let (account, (host, boot_id)) = (playback.account(), of_start(&playback));
-    let sum = account.sum();
+    let sum = playback.account().sum();
     Ok(Contents {
-        host,
-        boot_id,
-        bytes: 0,
         rows,
         seen: sum.seen,
         filtered: sum.filtered,
         lost: sum.lost.sum(),
-        elsewhere: account.not_read,
         times,
         complete: playback.is_complete(),
         damaged: playback.damaged(),
+        ..of_start(&playback)
     })
 }
 

@@ -73,7 +73,7 @@ impl Row {
 
     /// The row as a line of JSON. Rows of all kinds have the same fields.
     pub(crate) fn json(&self) -> String {
-        let Contents { host, boot_id, bytes, rows, seen, filtered, lost, elsewhere, times, complete, damaged } =
+        let Contents { host, boot_id, bytes, rows, seen, filtered, lost, seen_before, times, complete, damaged } =
             &self.contents;
         let time = |ns: Option<i128>| ns.map_or(Value::Null, |ns| Value::from(utc(ns)));
         let file = (self.kind == Kind::Part).then(|| self.events_key());
@@ -81,7 +81,7 @@ impl Row {
             "kind": self.kind.name(), "host": host, "boot_id": boot_id, "trace": self.trace, "part": self.part,
             "parts": self.parts, "created": utc(i128::from(self.created_s) * 1_000_000_000), "file": file,
             "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "rows": rows, "seen": seen,
-            "filtered": filtered, "lost": lost, "elsewhere": elsewhere, "first": time(times.map(|times| times.0)),
+            "filtered": filtered, "lost": lost, "seen_before": seen_before, "first": time(times.map(|times| times.0)),
             "last": time(times.map(|times| times.1)), "complete": complete, "damaged": damaged, "note": self.note,
         });
         format!("{row}\n")

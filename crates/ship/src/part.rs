@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn hours_of_any_clock() {
-        assert_eq!(hour_of(1_795_458_000), "dt=2026-11-23/hour=17");
+        assert_eq!(hour_of(1_795_458_000), "dt=2026-11-23/hour=18");
         assert_eq!(hour_of(i64::MIN), "dt=1970-01-01/hour=00");
         assert_eq!(hour_of(i64::MAX), "dt=9999-12-31/hour=23");
     }

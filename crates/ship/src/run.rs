@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracetui_events::sink::parquet::Options;
 use tracetui_events::text::{grouped, size};
+use tracetui_host::confine::{ShipperDirectories, denied, enter_shipper};
 
 /// The pause between two looks at the spool.
 const POLL: Duration = Duration::from_secs(5);
@@ -44,16 +45,23 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
     if store.directory.as_ref().is_some_and(|directory| is_below(&args.spool, directory)) {
         bail!("--to contains the spool: use another directory");
     }
-    let state = State::open(&state_directory(args))?;
+    let place = state_directory(args);
+    let state = State::open(&place)?;
     let options = Options { micros: args.time == "us", bloom: true };
     let mut agent = Agent::new(Spool::open(&args.spool)?, store, state, options, args.keep);
     runtime.block_on(async {
         let mut signals = Signals::take()?;
+        // No thread may exist yet: the rights are those of a thread.
+        agent.store.load_resolvers();
+        let spool = args.keep.is_some().then_some(&*args.spool);
+        let target = agent.store.directory.as_deref();
+        enter_shipper(ShipperDirectories { spool, state: &place, target }).context("cannot give up rights")?;
         let code = tokio::select! {
             code = rounds(&mut agent, args.once) => code,
             () = signals.end() => ExitCode::SUCCESS,
         };
         report(&agent);
+        denied().iter().for_each(say);
         Ok(code)
     })
 }

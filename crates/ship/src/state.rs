@@ -14,12 +14,22 @@ const TRACES: usize = 1_000;
 /// The most bytes of the file that are read: a line has fewer than 100.
 const BYTES: u64 = 100 * TRACES as u64;
 
-/// The numbers of the next parts, by trace.
+/// What is settled of a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Settled {
+    /// The number of the next part.
+    next: u32,
+    /// How many events the trace had seen by then.
+    seen: u64,
+    /// When it was settled: the newest has the highest number.
+    touched: u64,
+}
+
+/// What is settled, by trace.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     directory: PathBuf,
-    /// With the order in which traces were touched, the newest highest.
-    next: HashMap<String, (u32, u64)>,
+    traces: HashMap<String, Settled>,
     touched: u64,
 }
 
@@ -39,11 +49,12 @@ impl State {
             Err(error) => return Err(error).with_context(fault),
         }
         for line in text.lines() {
-            if let Some((trace, next)) = line.split_once(' ')
+            let mut words = line.split(' ');
+            if let (Some(trace), Some(next), Some(seen)) = (words.next(), words.next(), words.next())
                 && trace.len() == 16
-                && let Ok(next) = next.parse()
+                && let (Ok(next), Ok(seen)) = (next.parse(), seen.parse())
             {
-                state.put(trace, next);
+                state.put(trace, next, seen);
             }
         }
         Ok(state)
@@ -55,35 +66,40 @@ impl State {
 
     /// The number of the first part of a trace that is not settled.
     pub(crate) fn next(&self, trace: &str) -> u32 {
-        self.next.get(trace).map_or(0, |(next, _)| *next)
+        self.traces.get(trace).map_or(0, |settled| settled.next)
     }
 
-    /// Remembers that all parts before `next` are settled.
+    /// How many events a trace had seen before that part.
+    pub(crate) fn seen(&self, trace: &str) -> u64 {
+        self.traces.get(trace).map_or(0, |settled| settled.seen)
+    }
+
+    /// Remembers that all parts before `next` are settled, and that the trace had seen so many events by then.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub(crate) fn settle(&mut self, trace: &str, next: u32) -> Result<()> {
+    pub(crate) fn settle(&mut self, trace: &str, next: u32, seen: u64) -> Result<()> {
         if next <= self.next(trace) {
             return Ok(());
         }
-        self.put(trace, next);
+        self.put(trace, next, seen);
         self.write().with_context(|| format!("cannot write the state in {}", self.directory.display()))
     }
 
-    fn put(&mut self, trace: &str, next: u32) {
+    fn put(&mut self, trace: &str, next: u32, seen: u64) {
         self.touched += 1;
-        self.next.insert(trace.to_owned(), (next, self.touched));
-        if self.next.len() > TRACES
-            && let Some(oldest) = self.next.iter().min_by_key(|(_, (_, touched))| *touched).map(|(trace, _)| trace.clone())
+        self.traces.insert(trace.to_owned(), Settled { next, seen, touched: self.touched });
+        if self.traces.len() > TRACES
+            && let Some(oldest) = self.traces.iter().min_by_key(|(_, of)| of.touched).map(|(trace, _)| trace.clone())
         {
-            self.next.remove(&oldest);
+            self.traces.remove(&oldest);
         }
     }
 
     fn write(&self) -> std::io::Result<()> {
-        let mut lines: Vec<_> = self.next.iter().collect();
-        lines.sort_by_key(|(_, (_, touched))| *touched);
-        let text: String = lines.iter().map(|(trace, (next, _))| format!("{trace} {next}\n")).collect();
+        let mut lines: Vec<_> = self.traces.iter().collect();
+        lines.sort_by_key(|(_, of)| of.touched);
+        let text: String = lines.iter().map(|(trace, of)| format!("{trace} {} {}\n", of.next, of.seen)).collect();
         let new = self.directory.join("shipped.new");
         let mut file = File::create(&new)?;
         file.write_all(text.as_bytes())?;
@@ -116,14 +132,14 @@ mod tests {
     fn a_state_survives_damage_and_stays_small() {
         let directory = std::env::temp_dir().join(format!("tracetui-ship-state-{}", std::process::id()));
         let mut state = State::open(&directory).expect("state");
-        state.settle("00112233aabbccdd", 7).expect("written");
-        state.settle("00112233aabbccdd", 3).expect("written");
+        state.settle("00112233aabbccdd", 7, 70).expect("written");
+        state.settle("00112233aabbccdd", 3, 30).expect("written");
         assert_eq!(State::open(&directory).expect("state").next("00112233aabbccdd"), 7);
-        fs::write(directory.join("shipped"), "junk\n00112233aabbccdd x\n0011 3\n00112233aabbccde 4").expect("written");
+        fs::write(directory.join("shipped"), "junk\n00112233aabbccdd x\n0011 3\n00112233aabbccde 4 9").expect("written");
         let mut state = State::open(&directory).expect("state");
         assert_eq!((state.next("00112233aabbccdd"), state.next("00112233aabbccde")), (0, 4));
-        (0..2 * TRACES).for_each(|trace| state.put(&format!("{trace:016x}"), 1));
-        assert_eq!(state.next.len(), TRACES);
+        (0..2 * TRACES).for_each(|trace| state.put(&format!("{trace:016x}"), 1, 1));
+        assert_eq!(state.traces.len(), TRACES);
         fs::remove_dir_all(directory).expect("removed");
     }
 }

@@ -8,8 +8,9 @@ use futures_util::stream::BoxStream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, RetryConfig};
-use object_store::{PutMode, PutPayload};
+use object_store::{BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore};
+use object_store::{PutMode, PutPayload, RetryConfig};
+use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,6 +74,14 @@ impl Store {
         std::fs::create_dir_all(&directory).with_context(fault)?;
         let store = LocalFileSystem::new_with_prefix(&directory).with_context(fault)?.with_fsync(true);
         Ok(Store { store: Box::new(store), prefix: Key::default(), directory: Some(directory) })
+    }
+
+    /// Makes the C library load its modules for names of hosts, on this thread. They cannot be loaded later. The name exists
+    /// nowhere (RFC 2606), so each module is asked.
+    pub(crate) fn load_resolvers(&self) {
+        if self.directory.is_none() {
+            let _ = ("tracetui-ship.invalid", 443).to_socket_addrs();
+        }
     }
 
     fn key(&self, name: &str) -> Key {

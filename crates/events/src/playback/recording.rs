@@ -210,6 +210,11 @@ impl Recording {
         self.before.clone().and(&account.since(&self.elsewhere))
     }
 
+    /// How many events the trace had seen before the files that are read, by the state with which they begin.
+    pub fn seen_before(&self) -> u64 {
+        self.elsewhere.sum().seen
+    }
+
     /// The pipeline: host, processes, and the account of the whole trace.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline

@@ -127,6 +127,34 @@ const EVENTS_HERE: &[c_long] = &[libc::SYS_getpgrp];
 #[cfg(not(target_arch = "x86_64"))]
 const EVENTS_HERE: &[c_long] = &[];
 
+/// The calls of [`super::enter_shipper`]: sockets that connect, an event loop, and files of its directories.
+const SHIPPER: &[c_long] = &[
+    libc::SYS_connect,
+    // The C library binds the netlink socket, and sockets without a port.
+    libc::SYS_bind,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_shutdown,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_eventfd2,
+    libc::SYS_mkdirat,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+];
+
 /// Commands of fcntl(2) that every thread may use.
 const DESCRIPTORS: &[u64] = &[
     libc::F_DUPFD as u64,
@@ -175,6 +203,8 @@ pub(super) enum For<'a> {
     Role(Role),
     /// [`super::enter_files`].
     Files(FileAccess<'a>),
+    /// [`super::enter_shipper`].
+    Shipper,
 }
 
 /// The filter of the monitor, the process that watches over a COMMAND with a terminal. It waits, continues the COMMAND,
@@ -270,6 +300,7 @@ impl List {
         list.maps(matches!(what, For::Role(Role::Streams { .. })))?;
         match what {
             For::Files(work) => list.files(work)?,
+            For::Shipper => list.shipper()?,
             For::Role(Role::Events { signals, command }) => {
                 list.events()?;
                 if signals {
@@ -471,6 +502,20 @@ impl List {
         ]);
         #[cfg(target_arch = "x86_64")]
         self.calls(&[libc::SYS_unlink]);
+        Ok(())
+    }
+
+    /// Connects to others, and never listens. Of netlink, only the addresses of this machine, for the C library.
+    fn shipper(&mut self) -> Result<(), Error> {
+        self.opens(libc::O_TMPFILE & !libc::O_DIRECTORY)?;
+        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
+        for family in [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX] {
+            self.when(libc::SYS_socket, &[is(0, family as u64), is_not(1, libc::SOCK_RAW as u64)])?;
+        }
+        self.when(libc::SYS_socket, &[is(0, libc::AF_NETLINK as u64), is(2, libc::NETLINK_ROUTE as u64)])?;
+        self.calls(SHIPPER);
+        #[cfg(target_arch = "x86_64")]
+        self.calls(&[libc::SYS_unlink, libc::SYS_rename, libc::SYS_link, libc::SYS_mkdir]);
         Ok(())
     }
 

@@ -13,6 +13,8 @@
 //! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
 //!
+//! `tracetui-ship` is another program ([`enter_shipper`]), without capabilities.
+//!
 //! The inspector is a process of its own, with a thread `streams` and these:
 //!
 //! | thread | role | capabilities |
@@ -52,6 +54,7 @@ mod calls {
     pub(super) enum For<'a> {
         Role(super::Role),
         Files(super::FileAccess<'a>),
+        Shipper,
     }
 
     pub(super) fn restrict(_: For<'_>) -> std::io::Result<bool> {
@@ -72,14 +75,15 @@ mod calls {
         pub fn restrict(&self) {}
     }
 }
-mod writes;
-
+mod shipper;
 mod trial;
+mod writes;
 
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
 use super::{decimal, read_bounded};
 pub use calls::{MonitorCalls, denied};
+pub use shipper::{ShipperDirectories, enter_shipper};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{

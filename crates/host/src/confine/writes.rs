@@ -5,6 +5,7 @@
 //! [`Role::Inventory`](super::Role::Inventory)) therefore have no such restriction. Their filter of system calls only
 //! allows opening files for reading.
 
+use super::ShipperDirectories;
 use landlock::{
     ABI, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
 };
@@ -24,6 +25,30 @@ pub(super) enum WriteAccess<'a> {
     Removals(&'a Path),
     /// Files in this directory. The thread may create, write and remove them.
     Directory(&'a Path),
+    /// The directories of the shipper.
+    Shipper(ShipperDirectories<'a>),
+}
+
+/// The access to files of a directory that may be created, written and removed.
+fn changes() -> BitFlags<AccessFs> {
+    AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile
+}
+
+impl<'a> WriteAccess<'a> {
+    /// The places, and the access there.
+    fn places(self) -> Vec<(&'a Path, BitFlags<AccessFs>)> {
+        match self {
+            WriteAccess::Nowhere => Vec::new(),
+            WriteAccess::Terminal => vec![(Path::new("/dev/tty"), AccessFs::WriteFile | AccessFs::IoctlDev)],
+            WriteAccess::Removals(dir) => vec![(dir, AccessFs::RemoveFile.into())],
+            WriteAccess::Directory(dir) => vec![(dir, changes())],
+            WriteAccess::Shipper(ShipperDirectories { spool, state, target }) => {
+                let spool = spool.map(|dir| (dir, AccessFs::RemoveFile.into()));
+                let target = target.map(|dir| (dir, changes() | AccessFs::MakeDir));
+                spool.into_iter().chain([(state, changes())]).chain(target).collect()
+            }
+        }
+    }
 }
 
 /// Forbids the calling thread, and the threads that it starts, to write anywhere else, and to execute. Open files are
@@ -34,21 +59,11 @@ pub(super) fn restrict(place: WriteAccess<'_>) -> io::Result<bool> {
         // A directory of /proc identifies a process for pidfd_send_signal(2).
         restricted |= AccessFs::ReadDir;
     }
-    let (path, access): (_, BitFlags<AccessFs>) = match place {
-        WriteAccess::Nowhere => (None, BitFlags::EMPTY),
-        WriteAccess::Terminal => (Some(Path::new("/dev/tty")), AccessFs::WriteFile | AccessFs::IoctlDev),
-        WriteAccess::Removals(dir) => (Some(dir), AccessFs::RemoveFile.into()),
-        WriteAccess::Directory(dir) => {
-            (Some(dir), AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile)
-        }
-    };
     // If the place does not exist, nothing can be written there. The error of that write is then reported.
-    let rule = path.and_then(|path| PathFd::new(path).ok()).map(|place| PathBeneath::new(place, access));
+    let places = place.places().into_iter();
+    let rules = places.filter_map(|(path, access)| Some(PathBeneath::new(PathFd::new(path).ok()?, access)));
     let ruleset = Ruleset::default().handle_access(restricted).and_then(Ruleset::create);
-    let ruleset = ruleset.and_then(|ruleset| match rule {
-        Some(rule) => ruleset.add_rule(rule),
-        None => Ok(ruleset),
-    });
+    let ruleset = ruleset.and_then(|ruleset| ruleset.add_rules(rules.map(Ok::<_, landlock::RulesetError>)));
     let status = ruleset.and_then(|ruleset| ruleset.restrict_self()).map_err(io::Error::other)?;
     Ok(status.ruleset != RulesetStatus::NotEnforced)
 }

@@ -1,0 +1,30 @@
+//! The rights of `tracetui-ship`, a process of its own: it reads closed recordings and has a network, but traces nothing.
+
+use super::calls::{self, For};
+use super::writes::{self, WriteAccess};
+use super::{NONE, ROOT, hold_as};
+use std::io;
+use std::path::Path;
+
+/// The directories in which the shipper may write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShipperDirectories<'a> {
+    /// Files in it may be removed, if the shipper bounds it.
+    pub spool: Option<&'a Path>,
+    /// Files in it may be created, replaced and removed.
+    pub state: &'a Path,
+    /// The same, and directories may be made, if the store is a directory.
+    pub target: Option<&'a Path>,
+}
+
+/// Permanently gives up all capabilities and other rights, for the calling thread and the threads that it starts: no other places
+/// to write, no program to execute, no signals to others, no listening socket. Root keeps its ids for files. After an error, the
+/// process must not continue.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn enter_shipper(directories: ShipperDirectories<'_>) -> io::Result<()> {
+    hold_as(Some(ROOT), NONE)?;
+    writes::restrict(WriteAccess::Shipper(directories))?;
+    calls::restrict(For::Shipper).map(drop)
+}
