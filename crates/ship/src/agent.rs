@@ -228,4 +228,3 @@ fn number_in(row: &[u8], name: &str) -> u64 {
 pub(crate) fn state_directory(args: &crate::cli::Ship) -> PathBuf {
     args.state.clone().unwrap_or_else(|| args.spool.join(".tracetui-ship"))
 }
-

@@ -84,13 +84,7 @@ fn of_start(playback: &Playback) -> Contents {
     Contents { host: host.name.clone(), boot_id: host.boot_id.clone(), seen_before, ..Contents::default() }
 }
 
-fn write(
-    part: &Part,
-    recording: RecordingFile,
-    source: &str,
-    out: Limited<'_>,
-    options: Options,
-) -> Result<Contents> {
+fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, options: Options) -> Result<Contents> {
     let mut playback = open(part, recording)?;
     let mut sink = Parquet::with(out, options)?;
     let (mut times, mut rows, mut fault) = (None::<(i128, i128)>, 0u64, None);

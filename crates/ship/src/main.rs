@@ -1,6 +1,7 @@
 //! `tracetui-ship`: closed recordings become Parquet files in object storage.
 
 mod agent;
+mod check;
 mod cli;
 mod convert;
 mod footer;

@@ -1,7 +1,8 @@
 //! The commands: rights, signals and pauses.
 
 use crate::agent::{Agent, state_directory};
-use crate::cli::{Cli, Ship};
+use crate::check::check;
+use crate::cli::{Cli, Command, Ship};
 use crate::say::say;
 use crate::spool::Spool;
 use crate::state::State;
@@ -32,6 +33,7 @@ const TRIES: u32 = 5;
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     let code = match (&cli.command, &cli.ship) {
+        (Some(Command::Check(args)), _) => runtime.block_on(check(args)),
         (None, Some(args)) => ship(&runtime, args),
         _ => bail!("--spool DIR and --to URL are needed; see --help"),
     };

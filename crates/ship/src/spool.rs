@@ -107,8 +107,7 @@ impl Spool {
         }
         let part = |recording: &RecordingFile| Part::new(name.to_owned(), identity, *recording.header());
         if is_being_written(&file).unwrap_or(false) {
-            return RecordingFile::open(file)
-                .map_or(Kind::Other, |recording| Kind::Open(part(&recording)));
+            return RecordingFile::open(file).map_or(Kind::Other, |recording| Kind::Open(part(&recording)));
         }
         match RecordingFile::open(file) {
             Ok(recording) if recording.writing() == Writing::Unknown && !is_quiet(&identity) => {

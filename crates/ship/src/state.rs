@@ -135,7 +135,8 @@ mod tests {
         state.settle("00112233aabbccdd", 7, 70).expect("written");
         state.settle("00112233aabbccdd", 3, 30).expect("written");
         assert_eq!(State::open(&directory).expect("state").next("00112233aabbccdd"), 7);
-        fs::write(directory.join("shipped"), "junk\n00112233aabbccdd x\n0011 3\n00112233aabbccde 4 9").expect("written");
+        fs::write(directory.join("shipped"), "junk\n00112233aabbccdd x\n0011 3\n00112233aabbccde 4 9")
+            .expect("written");
         let mut state = State::open(&directory).expect("state");
         assert_eq!((state.next("00112233aabbccdd"), state.next("00112233aabbccde")), (0, 4));
         (0..2 * TRACES).for_each(|trace| state.put(&format!("{trace:016x}"), 1, 1));

@@ -180,9 +180,8 @@ fn s3(bucket: &str) -> Result<object_store::aws::AmazonS3> {
     // The second call of a process changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = AmazonS3Builder::from_env();
-    let plain = |key: AmazonS3ConfigKey| {
-        builder.get_config_value(&key).is_some_and(|url: String| url.starts_with("http://"))
-    };
+    let plain =
+        |key: AmazonS3ConfigKey| builder.get_config_value(&key).is_some_and(|url: String| url.starts_with("http://"));
     let http = plain(AmazonS3ConfigKey::Endpoint) || plain(AmazonS3ConfigKey::S3Endpoint);
     if let Some(keys) = profile::keys()? {
         builder = builder.with_access_key_id(keys.id).with_secret_access_key(keys.secret);

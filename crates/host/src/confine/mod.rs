@@ -83,13 +83,13 @@ use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
 use super::{decimal, read_bounded};
 pub use calls::{MonitorCalls, denied};
-pub use shipper::{ShipperDirectories, enter_shipper};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
+pub use shipper::{ShipperDirectories, enter_shipper};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

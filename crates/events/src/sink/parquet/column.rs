@@ -152,7 +152,9 @@ impl ParquetColumn {
         let levels = (self.presence != Repetition::REQUIRED).then_some(&*self.definitions);
         let repeated = (self.of == Type::List).then_some(&*self.repetitions);
         match self.of {
-            Type::Time | Type::Micros | Type::Int | Type::Uint => to.typed::<Int64Type>().write_batch(&self.ints, levels, repeated)?,
+            Type::Time | Type::Micros | Type::Int | Type::Uint => {
+                to.typed::<Int64Type>().write_batch(&self.ints, levels, repeated)?
+            }
             Type::Bool => to.typed::<BoolType>().write_batch(&self.bools, levels, repeated)?,
             Type::Text | Type::List => {
                 let texts = self.texts.take();

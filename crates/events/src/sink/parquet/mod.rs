@@ -203,7 +203,8 @@ pub fn metadata_of(end: &Bytes, name: &str) -> io::Result<Option<String>> {
     reader.try_parse(end).map_err(io_error)?;
     let metadata = reader.finish().map_err(io_error)?;
     let values = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-    let found = values.filter(|value| value.key.strip_prefix("tracetui.") == Some(name)).find_map(|value| value.value.clone());
+    let found =
+        values.filter(|value| value.key.strip_prefix("tracetui.") == Some(name)).find_map(|value| value.value.clone());
     Ok(found)
 }
 
