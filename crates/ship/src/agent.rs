@@ -9,7 +9,7 @@ use crate::spool::{Scan, Spool, Unreadable};
 use crate::state::State;
 use crate::store::{Created, Store};
 use crate::{footer, keep};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -79,7 +79,9 @@ impl Agent {
                 continue;
             }
             let next = self.state.next(&part.trace);
-            let waits = (next..part.number).any(|number| scan.open.contains(&(part.trace.clone(), number)));
+            let earlier =
+                |(trace, number): &(String, u32)| *trace == part.trace && (next..part.number).contains(number);
+            let waits = scan.open.iter().any(earlier);
             // An earlier part is being written.
             if !waits {
                 self.ship(part, next).await?;
@@ -142,7 +144,7 @@ impl Agent {
                 return self.report_conflict(row, part, &kept).await;
             }
         }
-        self.store.create(&row.key(), Bytes::from(row.json())).await?;
+        self.create_row(row).await?;
         self.counts.parts += 1;
         self.counts.rows += row.contents.rows;
         self.counts.bytes += length;
@@ -156,6 +158,14 @@ impl Agent {
         self.state.settle(&part.trace, part.number.saturating_add(1), seen)
     }
 
+    async fn create_row(&self, row: &Row) -> Result<()> {
+        let created = self.store.create(&row.key(), Bytes::from(row.json())).await?;
+        if created == Created::Before && self.store.row(&row.key()).await?.is_none() {
+            bail!("the server says that {} exists, and then that it does not", row.key());
+        }
+        Ok(())
+    }
+
     async fn report_gap(&mut self, after: &Row, next: u32) -> Result<()> {
         let parts = after.part - next;
         let note = "removed before they were shipped".to_owned();
@@ -163,7 +173,7 @@ impl Agent {
         let seen = before.saturating_sub(seen_before);
         let contents = Contents { seen, lost: seen, seen_before, ..after.contents.clone() };
         let gap = Row { kind: Kind::Gap, part: next, parts, recording_bytes: 0, note, contents, ..after.clone() };
-        self.store.create(&gap.key(), Bytes::from(gap.json())).await?;
+        self.create_row(&gap).await?;
         say(format_args!("{parts} parts of the trace {} were removed before they were shipped", gap.trace));
         self.counts.missing += u64::from(parts);
         self.state.settle(&after.trace, after.part, before)
@@ -173,7 +183,7 @@ impl Agent {
         let source = part.source(recording).context("cannot read the recording")?;
         let note = "another file was shipped as this part".to_owned();
         let row = Row { kind: Kind::Conflict, source, note, ..row.clone() };
-        self.store.create(&row.key(), Bytes::from(row.json())).await?;
+        self.create_row(&row).await?;
         say(format_args!("{}: not shipped: {}", part.name.display(), row.note));
         self.counts.conflicts += 1;
         Ok(())
@@ -202,7 +212,7 @@ impl Agent {
             contents: Contents { host: own_host(), ..Contents::default() },
             note: format!("{}: {}", file.name.display(), file.fault),
         };
-        self.store.create(&row.key(), Bytes::from(row.json())).await?;
+        self.create_row(&row).await?;
         say(format_args!("not shipped: {}", row.note));
         self.counts.unreadable += 1;
         if self.unreadable.len() < SETTLED {

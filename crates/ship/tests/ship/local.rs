@@ -1,0 +1,180 @@
+//! Shipping to a directory: resumption, bounds, and hostile spools.
+
+use crate::common::{Place, RUN, part, recording, text};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+use tracetui_events::sink::parquet::metadata_of;
+
+#[track_caller]
+fn check_ok(output: &std::process::Output) {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// The counts of rows of each kind.
+fn kinds(place: &Place, kind: &str) -> usize {
+    place.rows().iter().filter(|row| row["kind"] == kind).count()
+}
+
+#[test]
+fn parts_become_partitions_once() {
+    let place = Place::with_parts(0..3);
+    check_ok(&place.ship(&[]));
+    let stored = place.objects(".parquet");
+    assert_eq!(stored.len(), 3);
+    let first = stored[0].strip_prefix(place.store()).expect("below").to_string_lossy().into_owned();
+    assert_eq!(first, "events/dt=2026-11-22/hour=14/build7-e23656a3-ab01020304050607-000000.parquet");
+    let row = &place.rows()[0];
+    assert_eq!((&row["rows"], &row["seen"], &row["lost"]), (&551.into(), &2815.into(), &0.into()));
+    assert_eq!((&row["file"], &row["complete"]), (&first.into(), &true.into()));
+    // Neither a new run nor a lost state stores anything again.
+    let before: Vec<_> =
+        stored.iter().map(|path| fs::metadata(path).expect("it").modified().expect("a time")).collect();
+    check_ok(&place.ship(&[]));
+    fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
+    check_ok(&place.ship(&[]));
+    let after: Vec<_> = stored.iter().map(|path| fs::metadata(path).expect("it").modified().expect("a time")).collect();
+    assert_eq!((before, place.objects("").len()), (after, 6));
+    assert!(place.check().status.success());
+}
+
+#[test]
+fn a_part_whose_row_is_missing_gets_it() {
+    let place = Place::with_parts(0..1);
+    check_ok(&place.ship(&[]));
+    fs::remove_file(&place.objects(".json")[0]).expect("removed");
+    check_ok(&place.ship(&[]));
+    assert_eq!((kinds(&place, "part"), kinds(&place, "conflict"), place.objects(".parquet").len()), (1, 0, 1));
+}
+
+#[test]
+fn fifty_kills_store_each_part_once() {
+    let place = Place::with_parts(0..20);
+    for kill in 0..50u64 {
+        let mut child = place.start();
+        std::thread::sleep(Duration::from_millis(5 + kill * 37 % 90));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    check_ok(&place.ship(&[]));
+    let stored = place.objects(".parquet");
+    assert_eq!((stored.len(), kinds(&place, "part"), place.rows().len()), (20, 20, 20));
+    for path in stored {
+        let whole = fs::read(path).expect("it").into();
+        assert!(metadata_of(&whole, "source").expect("a whole Parquet file").is_some());
+    }
+    assert!(place.check().status.success());
+}
+
+#[test]
+fn parts_removed_before_they_were_shipped_are_reported() {
+    let place = Place::with_parts([2, 3, 5]);
+    check_ok(&place.ship(&[]));
+    let gaps: Vec<_> = place.rows().into_iter().filter(|row| row["kind"] == "gap").collect();
+    let numbers: Vec<_> = gaps.iter().map(|row| (row["part"].as_u64(), row["parts"].as_u64())).collect();
+    assert_eq!(numbers, [(Some(0), Some(2)), (Some(4), Some(1))]);
+    let checked = place.check();
+    assert!(!checked.status.success());
+    assert!(text(&checked.stdout).contains("parts 4 to 4 of the trace ab01020304050607 are missing"));
+}
+
+#[test]
+fn a_bound_removes_shipped_parts_first() {
+    // Each part has 38 kB.
+    let place = Place::with_parts(0..40);
+    check_ok(&place.ship(&["--keep", "1MiB"]));
+    let left = fs::read_dir(place.spool()).expect("it").count() - 1;
+    assert_eq!((left, place.objects(".parquet").len(), place.rows().len()), (27, 40, 40));
+    check_ok(&place.ship(&["--keep", "1MiB"]));
+    assert_eq!(place.rows().len(), 40);
+}
+
+#[test]
+fn a_bound_holds_without_a_store() {
+    let place = Place::with_parts(0..40);
+    check_ok(&place.ship(&[]));
+    place.put("h.000041.ttr", &part(RUN, 40));
+    // The store is gone: only the bound can make room, and the newest part is not shipped.
+    fs::remove_dir_all(place.store()).expect("removed");
+    fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
+    let mut child = place.command("s3://b/x", &["--keep", "1MiB"]);
+    child.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9").env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
+    let mut child = child.spawn().expect("it runs");
+    let parts = || fs::read_dir(place.spool()).expect("it").count() - 1;
+    for _ in 0..200 {
+        if parts() == 27 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert_eq!(parts(), 27);
+    // The next part tells what was dropped.
+    check_ok(&place.ship(&[]));
+    let gap = place.rows().into_iter().find(|row| row["kind"] == "gap").expect("a gap");
+    assert_eq!((gap["part"].as_u64(), gap["parts"].as_u64()), (Some(0), Some(14)));
+}
+
+#[test]
+fn a_second_file_for_a_part_is_reported_and_not_stored() {
+    let place = Place::with_parts(0..1);
+    check_ok(&place.ship(&[]));
+    let mut other = part(RUN, 0);
+    other.truncate(other.len() - 4096);
+    place.put("copy.ttr", &other);
+    check_ok(&place.ship(&[]));
+    assert_eq!((place.objects(".parquet").len(), kinds(&place, "conflict")), (1, 1));
+    assert!(!place.check().status.success());
+}
+
+#[test]
+fn hostile_files_hold_up_nothing() {
+    let place = Place::with_parts([1]);
+    let secret = place.0.join("secret.ttr");
+    fs::write(&secret, recording()).expect("written");
+    symlink(&secret, place.spool().join("link.ttr")).expect("a link");
+    symlink("/dev/zero", place.spool().join("zero.ttr")).expect("a link");
+    fs::create_dir(place.spool().join("directory.ttr")).expect("a directory");
+    let fifo = std::process::Command::new("mkfifo").arg(place.spool().join("fifo.ttr")).status().expect("mkfifo");
+    assert!(fifo.success());
+    // Damage anywhere but in the header: what can be read is shipped.
+    let mut damaged = part([9; 8], 0);
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 512].fill(0xff);
+    place.put("damaged.ttr", &damaged);
+    let mut short = part([8; 8], 0);
+    short.truncate(64);
+    place.put("short.ttr", &short);
+    place.put("\u{1b}[31m.ttr", &part([7; 8], u32::MAX));
+    let output = place.ship(&[]);
+    check_ok(&output);
+    let rows = place.rows();
+    let of = |trace: &str| rows.iter().find(|row| row["trace"] == trace && row["kind"] == "part");
+    assert_eq!(of("0909090909090909").expect("shipped")["damaged"], true);
+    assert_eq!(of("0707070707070707").expect("shipped")["part"], u32::MAX);
+    assert_eq!(of("0808080808080808").expect("shipped")["complete"], false);
+    assert!(rows.iter().all(|row| row["trace"] != "107ad690fb365d4e"), "a link was followed");
+    assert!(!output.stderr.contains(&0x1b), "a name reached the terminal");
+}
+
+#[test]
+fn a_target_inside_out_is_refused() {
+    let place = Place::with_parts(0..1);
+    for (to, part) in [
+        (format!("file://{}", place.0.display()), "contains the spool"),
+        ("file://relative".to_owned(), "absolute"),
+        ("https://x/y".to_owned(), "no URL of a store"),
+        ("s3://key:secret@b/x".to_owned(), "credentials"),
+    ] {
+        let output = place.command(&to, &["--once"]).output().expect("it runs");
+        assert!(!output.status.success() && text(&output.stderr).contains(part), "{to}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn microseconds_are_for_spark() {
+    let place = Place::with_parts(0..1);
+    check_ok(&place.ship(&["--time", "us"]));
+    assert_eq!(place.objects(".parquet").len(), 1);
+}

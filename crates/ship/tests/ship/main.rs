@@ -1,0 +1,5 @@
+//! Tests of the program.
+
+mod common;
+mod local;
+mod server;
