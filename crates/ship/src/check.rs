@@ -33,7 +33,7 @@ struct Row {
     part: u32,
     created: String,
     file: Option<String>,
-    rows: u64,
+    events: u64,
     seen: u64,
     seen_before: u64,
     lost: u64,
@@ -83,7 +83,7 @@ pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
     let (parts, events): (u64, u64) = hosts
         .values()
         .flat_map(|traces| traces.values().flatten())
-        .fold((0, 0), |sum, row| (sum.0 + 1, sum.1 + row.rows));
+        .fold((0, 0), |sum, row| (sum.0 + 1, sum.1 + row.events));
     let lost: u64 = hosts.values().flat_map(|traces| traces.values().flatten()).map(|row| row.lost).sum();
     for line in &report.lines {
         print(line)?;

@@ -80,7 +80,7 @@ impl Row {
         let row = json!({
             "kind": self.kind.name(), "host": host, "boot_id": boot_id, "trace": self.trace, "part": self.part,
             "parts": self.parts, "created": utc(i128::from(self.created_s) * 1_000_000_000), "file": file,
-            "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "rows": rows, "seen": seen,
+            "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "events": rows, "seen": seen,
             "filtered": filtered, "lost": lost, "seen_before": seen_before, "first": time(times.map(|times| times.0)),
             "last": time(times.map(|times| times.1)), "complete": complete, "damaged": damaged, "note": self.note,
         });

@@ -25,7 +25,7 @@ fn parts_become_partitions_once() {
     let first = stored[0].strip_prefix(place.store()).expect("below").to_string_lossy().into_owned();
     assert_eq!(first, "events/dt=2026-11-22/hour=14/build7-e23656a3-ab01020304050607-000000.parquet");
     let row = &place.rows()[0];
-    assert_eq!((&row["rows"], &row["seen"], &row["lost"]), (&551.into(), &2815.into(), &0.into()));
+    assert_eq!((&row["events"], &row["seen"], &row["lost"]), (&551.into(), &2815.into(), &0.into()));
     assert_eq!((&row["file"], &row["complete"]), (&first.into(), &true.into()));
     // Neither a new run nor a lost state stores anything again.
     let before: Vec<_> =

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# A fleet in small: records on three "hosts" (UTS namespaces), ships while shippers are killed, and asks ten questions in
+# ClickHouse (chdb), DuckDB, Spark and Iceberg. All give the same answers, or this fails. Needs root, and Java for Spark; what
+# Python needs is installed under target/fleet. Takes one to three minutes after the first time.
+# With TRACETUI and TRACETUI_SHIP set, these programs are used; otherwise they are built.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+here=$PWD/scripts/fleet place=$PWD/target/fleet
+step() { printf -- '-- %s (%ss)\n' "$1" "$SECONDS"; }
+
+step "programs"
+if [ -z "${TRACETUI_SHIP:-}" ]; then
+  cargo build --quiet --locked -p tracetui -p tracetui-ship
+  target=${CARGO_TARGET_DIR:-target}/debug
+  TRACETUI=$(realpath "$target/tracetui") TRACETUI_SHIP=$(realpath "$target/tracetui-ship")
+fi
+export TRACETUI TRACETUI_SHIP
+mkdir -p "$place"
+python=$place/venv/bin/python
+if ! [ -e "$place/venv/ready" ]; then
+  python3 -m venv "$place/venv"
+  "$place/venv/bin/pip" -q install -r "$here/requirements.txt"
+  touch "$place/venv/ready"
+fi
+
+work=$(mktemp -d)
+cleanup() {
+  kill "${moto:-}" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+step "server"
+port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$place/venv/bin/moto_server" -H 127.0.0.1 -p "$port" >"$work/moto.log" 2>&1 &
+moto=$!
+export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=id AWS_SECRET_ACCESS_KEY=secret AWS_REGION=us-east-1
+bucket=fleet
+"$python" "$here/bucket.py" make "$bucket"
+
+step "recordings"
+hosts=(1 2 3)
+for host in "${hosts[@]}"; do
+  mkdir -p "$work/$host/spool"
+  (cd "$work/$host" && unshare --uts bash -c '
+    hostname "web$0"
+    "$TRACETUI" record -o spool/web.ttr --rotate 64MiB,1s,100 -- sh "$1" "$0"' "$host" "$here/workload.sh" >out.log 2>&1) &
+  recorders+=($!)
+done
+# Shippers work meanwhile, and are killed again and again.
+for round in 1 2 3 4 5; do
+  for host in "${hosts[@]}"; do
+    timeout -s KILL "0.$((RANDOM % 8 + 1))" "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/ns" \
+      >/dev/null 2>&1 || true
+  done
+  sleep "0.$round"
+done
+wait "${recorders[@]}" || { cat "$work"/*/out.log && exit 1; }
+
+step "ship"
+for host in "${hosts[@]}"; do
+  "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/ns" --once
+  "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/us" --state "$work/$host/us" --time us --once
+done
+"$TRACETUI_SHIP" check "s3://$bucket/ns"
+"$python" "$here/bucket.py" copy "$bucket" "$work/copy"
+# Every event that was recorded is stored once: the sums of tracetui itself and of the manifest are equal.
+recorded=0
+for host in "${hosts[@]}"; do
+  recorded=$((recorded + $("$TRACETUI" print --format json "$work/$host"/spool/web.*.ttr 2>/dev/null | wc -l)))
+done
+stored=$(cat "$work"/copy/ns/manifest/*/*/*.json | "$python" -c 'import json, sys; print(sum(json.loads(line)["events"] for line in sys.stdin))')
+[ "$recorded" = "$stored" ] || { echo "$recorded events were recorded, $stored are stored" && exit 1; }
+echo "$stored events, each stored once"
+
+step "questions"
+answers=()
+for engine in clickhouse duckdb spark iceberg; do
+  "$python" "$here/ask.py" "$engine" "$work/copy" "$bucket" >"$work/$engine.json" 2>"$work/$engine.log" ||
+    { tail -30 "$work/$engine.log" && exit 1; }
+  tail -1 "$work/$engine.log"
+  answers+=("$work/$engine.json")
+done
+"$python" "$here/ask.py" compare "${answers[@]}"
+step "done"
