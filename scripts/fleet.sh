@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # A fleet in small: records on three "hosts" (UTS namespaces), ships while shippers are killed, and asks ten questions in
 # ClickHouse (chdb), DuckDB, Spark and Iceberg. All give the same answers, or this fails. Needs root, and Java for Spark; what
-# Python needs is installed under target/fleet. Takes one to three minutes after the first time.
+# Python needs is installed under target/fleet. Takes about two minutes once Python's packages (600 MB) are installed.
 # With TRACETUI and TRACETUI_SHIP set, these programs are used; otherwise they are built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD/scripts/fleet place=$PWD/target/fleet
 step() { printf -- '-- %s (%ss)\n' "$1" "$SECONDS"; }
+
+command -v java >/dev/null || { echo "Spark needs Java: apt-get install default-jre-headless" >&2 && exit 1; }
 
 step "programs"
 if [ -z "${TRACETUI_SHIP:-}" ]; then
@@ -40,22 +42,23 @@ bucket=fleet
 
 step "recordings"
 hosts=(1 2 3)
+# One after another: each tracer gets the machine that it needs. Shippers work meanwhile, and are killed again and again.
 for host in "${hosts[@]}"; do
   mkdir -p "$work/$host/spool"
   (cd "$work/$host" && unshare --uts bash -c '
     hostname "web$0"
     "$TRACETUI" record -o spool/web.ttr --rotate 64MiB,1s,100 -- sh "$1" "$0"' "$host" "$here/workload.sh" >out.log 2>&1) &
-  recorders+=($!)
-done
-# Shippers work meanwhile, and are killed again and again.
-for round in 1 2 3 4 5; do
-  for host in "${hosts[@]}"; do
-    timeout -s KILL "0.$((RANDOM % 8 + 1))" "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/ns" \
-      >/dev/null 2>&1 || true
+  recorder=$!
+  while kill -0 "$recorder" 2>/dev/null; do
+    "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/ns" >/dev/null 2>&1 &
+    shipper=$!
+    sleep "0.$((RANDOM % 8 + 1))"
+    kill -KILL "$shipper"
+    wait "$shipper" 2>/dev/null || true
+    sleep 0.5
   done
-  sleep "0.$round"
+  wait "$recorder" || { cat "$work/$host/out.log" && exit 1; }
 done
-wait "${recorders[@]}" || { cat "$work"/*/out.log && exit 1; }
 
 step "ship"
 for host in "${hosts[@]}"; do

@@ -11,6 +11,6 @@ for _ in 1 2 3; do
 done
 [ "$1" = 3 ] && cat /etc/missing-on-3
 # Attaches BPF programs.
-[ "$1" = 1 ] && "$TRACETUI" record -o inner.ttr --duration 1s -e exec
+[ "$1" = 1 ] && "$TRACETUI" record -o inner.ttr --duration 1s
 (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null || bash -c 'exec 3<>/dev/tcp/127.0.0.1/9'
 exit 0
