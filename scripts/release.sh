@@ -70,19 +70,21 @@ install_needs() {
 # Headers of the host's C library would do as well: the code calls few functions, and has no macros that differ.
 compiler() { if [ "$1" = "$host" ]; then echo musl-gcc; else echo "$1-linux-gnu-gcc"; fi; }
 
-# The binary of architecture $1. No path of this machine is in it. The sources of the standard library, where they are installed, have
+# The binaries of architecture $1, each with its own features of their dependencies. No path of this machine is in it. The sources of the standard library, where they are installed, have
 # the path that it has without them. `cargo auditable build` would set the wrapper to its own path, which cargo hashes into the names
 # of symbols; so this does what it does, with its name.
 build() {
-  local arch=$1 upper=${1^^} home=${CARGO_HOME:-$HOME/.cargo} sources
+  local arch=$1 upper=${1^^} home=${CARGO_HOME:-$HOME/.cargo} sources program
   sources=$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/$(rustc -vV | sed -n 's/^commit-hash: //p')
-  env "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_LINKER=rust-lld" \
-    "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_RUSTFLAGS=--remap-path-prefix=$root=. --remap-path-prefix=$home=cargo --remap-path-prefix=$sources" \
-    "CC_${arch}_unknown_linux_musl=$(compiler "$arch")" \
-    "CFLAGS_${arch}_unknown_linux_musl=-ffile-prefix-map=$root=. -ffile-prefix-map=$home=cargo -U_FORTIFY_SOURCE" \
-    "PATH=$tools/bin:$PATH" RUSTC_WORKSPACE_WRAPPER=cargo-auditable 'CARGO_AUDITABLE_ORIG_ARGS=["--locked"]' \
-    cargo build --quiet --profile dist --locked -p tracetui --target "$arch-unknown-linux-musl"
-  cp "target/$arch-unknown-linux-musl/dist/tracetui" "$work/tracetui.$arch"
+  for program in tracetui tracetui-ship; do
+    env "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_LINKER=rust-lld" \
+      "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_RUSTFLAGS=--remap-path-prefix=$root=. --remap-path-prefix=$home=cargo --remap-path-prefix=$sources" \
+      "CC_${arch}_unknown_linux_musl=$(compiler "$arch")" \
+      "CFLAGS_${arch}_unknown_linux_musl=-ffile-prefix-map=$root=. -ffile-prefix-map=$home=cargo -U_FORTIFY_SOURCE" \
+      "PATH=$tools/bin:$PATH" RUSTC_WORKSPACE_WRAPPER=cargo-auditable 'CARGO_AUDITABLE_ORIG_ARGS=["--locked"]' \
+      cargo build --quiet --profile dist --locked -p "$program" --target "$arch-unknown-linux-musl"
+    cp "target/$arch-unknown-linux-musl/dist/$program" "$work/$program.$arch"
+  done
 }
 
 # The texts that the licences of the crates in the binary demand, once each.
@@ -90,8 +92,8 @@ third_party() {
   local name manifest file
   cargo metadata --format-version 1 --locked --filter-platform x86_64-unknown-linux-musl |
     jq -r '. as $all | (.resolve.nodes | map({key: .id, value: [.deps[] | select(any(.dep_kinds[]; .kind == null)) | .pkg]}) | from_entries) as $deps
-      | (.packages[] | select(.name == "tracetui").id) as $start
-      | {seen: {}, next: [$start]}
+      | [.packages[] | select(.name == ("tracetui", "tracetui-ship")).id] as $start
+      | {seen: {}, next: $start}
       | until(.next == []; .next[0] as $id | .next |= .[1:]
           | if .seen[$id] then . else .seen[$id] = true | .next += $deps[$id] end) as {$seen}
       | $all.packages[] | select($seen[.id] and .source != null) | "\(.name) \(.version) (\(.license // "see below"))\t\(.manifest_path)"' |
@@ -126,6 +128,7 @@ tarball() {
   mkdir -p "$work/tar/$name"/{completions,systemd}
   cp packaging/systemd/*.service "$work/tar/$name/systemd/"
   cp "$work/tracetui.$arch" "$work/tar/$name/tracetui"
+  cp "$work/tracetui-ship.$arch" "$work/tar/$name/tracetui-ship"
   cp "$share/doc/tracetui/"* "$share/man/man1/tracetui.1" "$work/tar/$name/"
   cp "$share/bash-completion/completions/tracetui" "$work/tar/$name/completions/tracetui.bash"
   cp "$share/zsh/vendor-completions/_tracetui" "$share/fish/vendor_completions.d/tracetui.fish" "$work/tar/$name/completions/"
@@ -138,6 +141,7 @@ deb() {
   cp -a "$work/common" "$tree"
   doc=$tree/usr/share/doc/tracetui
   install -D "$work/tracetui.$1" "$tree/usr/bin/tracetui"
+  install -D "$work/tracetui-ship.$1" "$tree/usr/bin/tracetui-ship"
   install -Dm644 packaging/deb/lintian-overrides "$tree/usr/share/lintian/overrides/tracetui"
   rm "$doc/LICENSE-APACHE" "$doc/LICENSE-MIT"
   cp packaging/deb/copyright "$doc/copyright"
@@ -156,6 +160,7 @@ rpm() {
   local tree=$work/rpm-$1
   cp -a "$work/common" "$tree"
   install -D "$work/tracetui.$1" "$tree/usr/bin/tracetui"
+  install -D "$work/tracetui-ship.$1" "$tree/usr/bin/tracetui-ship"
   mv "$tree/usr/share/zsh/vendor-completions" "$tree/usr/share/zsh/site-functions"
   gzip -9n "$tree/usr/share/man/man1/tracetui.1"
   rpmbuild -bb --quiet --target "$1-linux" --define "_topdir $work/rpmbuild" --define "_rpmdir $work/rpms" --define "tree $tree" \
@@ -205,9 +210,12 @@ oci() {
   archive "$layout" . >"$out/tracetui-$version.oci.tar"
 }
 
-# What the binary says that it contains.
+# What the binaries say that they contain.
 sbom() {
-  "$tools/bin/auditable2cdx" "$work/tracetui.$1" >"$out/tracetui-$version-$1.cdx.json"
+  local program
+  for program in tracetui tracetui-ship; do
+    "$tools/bin/auditable2cdx" "$work/$program.$1" >"$out/$program-$version-$1.cdx.json"
+  done
 }
 
 step "tools"

@@ -5,7 +5,7 @@ pkgs.rustPlatform.buildRustPackage {
   version = (builtins.fromTOML (builtins.readFile ../../Cargo.toml)).workspace.package.version;
   src = pkgs.lib.cleanSource ../..;
   cargoLock.lockFile = ../../Cargo.lock;
-  cargoBuildFlags = [ "-p" "tracetui" ];
+  cargoBuildFlags = [ "-p" "tracetui" "-p" "tracetui-ship" ];
   # The tests need a kernel, and a terminal of their own.
   doCheck = false;
   nativeBuildInputs = [ pkgs.installShellFiles ];

@@ -30,6 +30,7 @@ printf 'all: copy\n\tcat missing.h\ncopy:\n\tcp Makefile copy\n' >/home/ann/Make
 echo "| $(uname -r), $(systemctl --version | head -1)"
 
 check "no unit is enabled" says '^disabled' bash -c 'systemctl is-enabled tracetui-record || true'
+check "no shipper is enabled" says '^disabled' bash -c 'systemctl is-enabled tracetui-ship || true'
 check "ann: doctor" ann "sudo tracetui doctor"
 check "ann: make's commands" says 'cp Makefile copy' ann 'sudo tracetui print --kind exec -- make copy'
 check "ann: make runs as ann" says '^ann' stat -c %U /home/ann/copy
@@ -64,6 +65,19 @@ check "nobody else reads them" says '^700|^750' stat -Lc %a /var/lib/tracetui
 systemd-analyze security --no-pager tracetui-record | tail -1 | sed 's/^/| /'
 check "exposure at most 2.5" systemd-analyze security --threshold=25 --no-pager tracetui-record
 journalctl -b -u tracetui-record --no-pager | sed 's/^/| /' | tail -20
+
+# Both units, with a directory in place of a bucket.
+echo 'TRACETUI_SHIP_TO=file:///var/lib/tracetui-ship/store' >/etc/default/tracetui-ship
+check "both units start" systemctl start tracetui-record tracetui-ship
+check "parts are shipped" until_true bash -c 'find /var/lib/private/tracetui-ship/store -name "*.parquet" | grep -q .'
+check "the shipper has no uid 0" says '^[^r]' ps -o user= -p "$(systemctl show -P MainPID tracetui-ship)"
+check "the shipper has no capabilities" says '^CapPrm:.0*$' cat "/proc/$(systemctl show -P MainPID tracetui-ship)/status"
+check "the shipper stops" systemctl stop tracetui-ship
+check "the shipper did not fail" says '^success' systemctl show -P Result tracetui-ship
+check "the shipper's exposure is at most 1.5" systemd-analyze security --threshold=15 --no-pager tracetui-ship
+journalctl -b -u tracetui-ship --no-pager | sed 's/^/| /' | tail -20
+systemctl stop tracetui-record
+rm -r /etc/default/tracetui-ship
 
 check "apt removes it" apt-get -y purge tracetui
 check "no file is left but recordings" bash -c '! find /etc /usr -name "*tracetui*" | grep .'

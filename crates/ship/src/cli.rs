@@ -37,8 +37,8 @@ pub(crate) struct Ship {
     /// Ship what is closed, then exit; the status is 1 if anything could not be shipped
     #[arg(long)]
     pub(crate) once: bool,
-    /// The directory for what was shipped, and for the file that is being converted
-    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY")]
+    /// The directory for what was shipped, and for the file that is being converted. Default: SPOOL/.tracetui-ship
+    #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// The unit of times: ns, or us for Spark and Iceberg
     #[arg(long, value_name = "UNIT", default_value = "ns", value_parser = ["ns", "us"])]

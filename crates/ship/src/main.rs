@@ -19,6 +19,11 @@ mod store;
 use clap::Parser as _;
 use std::process::ExitCode;
 
+// The allocator of musl is slow.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     run::run(&cli).unwrap_or_else(|error| {
