@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # A fleet in small: records on three "hosts" (UTS namespaces), ships while shippers are killed, and asks ten questions in
-# ClickHouse (chdb), DuckDB, Spark and Iceberg. All give the same answers, or this fails. Needs root, and Java for Spark; what
-# Python needs is installed under target/fleet. Takes about two minutes once Python's packages (600 MB) are installed.
+# ClickHouse (chdb), DuckDB, Spark and Iceberg. All give the same answers, or this fails. Needs root, and on Debian installs Java
+# and venv if they are missing; what Python needs is installed under target/fleet. Takes about two minutes once Python's packages (600 MB) are installed.
 # With TRACETUI and TRACETUI_SHIP set, these programs are used; otherwise they are built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD/scripts/fleet place=$PWD/target/fleet
 step() { printf -- '-- %s (%ss)\n' "$1" "$SECONDS"; }
 
-command -v java >/dev/null || { echo "Spark needs Java: apt-get install default-jre-headless" >&2 && exit 1; }
+need() { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$1" >/dev/null; }
+# Spark needs Java.
+command -v java >/dev/null || need default-jre-headless
+python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
 
 step "programs"
 if [ -z "${TRACETUI_SHIP:-}" ]; then
