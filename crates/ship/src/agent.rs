@@ -11,7 +11,7 @@ use crate::store::{Created, Store};
 use crate::{footer, keep};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use tracetui_events::recording::follow::RecordingFile;
 use tracetui_events::sink::parquet::Options;
@@ -28,7 +28,7 @@ pub(crate) struct Agent {
     pub(crate) keep: Option<crate::cli::Keep>,
     /// The files with a row in the manifest.
     settled: HashMap<Identity, Part>,
-    unreadable: HashMap<Identity, ()>,
+    unreadable: HashSet<Identity>,
     pub(crate) counts: Counts,
 }
 
@@ -53,7 +53,7 @@ impl Agent {
         options: Options,
         keep: Option<crate::cli::Keep>,
     ) -> Agent {
-        let (settled, unreadable) = (HashMap::new(), HashMap::new());
+        let (settled, unreadable) = (HashMap::new(), HashSet::new());
         Agent { spool, store, state, options, keep, settled, unreadable, counts: Counts::default() }
     }
 
@@ -87,7 +87,11 @@ impl Agent {
                 self.ship(part, next).await?;
             }
         }
-        Ok(())
+        // They do not hold up the others.
+        match scan.faults.first() {
+            Some(fault) => bail!("{fault}"),
+            None => Ok(()),
+        }
     }
 
     /// Ships a part, unless it was shipped before or is gone.
@@ -197,7 +201,7 @@ impl Agent {
 
     /// Reports a file that is no readable recording, once.
     async fn report_unreadable(&mut self, file: &Unreadable) -> Result<()> {
-        if self.unreadable.contains_key(&file.identity) {
+        if self.unreadable.contains(&file.identity) {
             return Ok(());
         }
         let Identity { inode, bytes, modified, .. } = file.identity;
@@ -216,7 +220,7 @@ impl Agent {
         say(format_args!("not shipped: {}", row.note));
         self.counts.unreadable += 1;
         if self.unreadable.len() < SETTLED {
-            self.unreadable.insert(file.identity, ());
+            self.unreadable.insert(file.identity);
         }
         Ok(())
     }

@@ -25,9 +25,6 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Of a file that cannot be opened.
-    pub(crate) const NONE: Identity = Identity { device: 0, inode: 0, bytes: 0, modified: (0, 0) };
-
     /// `None` if it is no regular file.
     ///
     /// # Errors

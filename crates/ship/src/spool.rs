@@ -40,6 +40,8 @@ pub(crate) struct Scan {
     /// Closed recordings: by trace, the oldest first, and in it by number.
     pub(crate) parts: Vec<Part>,
     pub(crate) unreadable: Vec<Unreadable>,
+    /// Messages about files that cannot be opened now.
+    pub(crate) faults: Vec<String>,
     /// The numbers of the parts that a process is writing, by trace.
     pub(crate) open: HashSet<(String, u32)>,
 }
@@ -49,6 +51,7 @@ enum Kind {
     Closed(Part),
     Open(Part),
     Unreadable(Unreadable),
+    Fault(String),
     /// No recording, or none yet.
     Other,
 }
@@ -78,6 +81,7 @@ impl Spool {
                 Kind::Closed(part) => scan.parts.push(part),
                 Kind::Open(part) => _ = scan.open.insert((part.trace, part.number)),
                 Kind::Unreadable(file) => scan.unreadable.push(file),
+                Kind::Fault(fault) => scan.faults.push(fault),
                 Kind::Other => {}
             }
         }
@@ -95,12 +99,15 @@ impl Spool {
             Ok(file) => File::from(file),
             // Removed meanwhile, or a link.
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Kind::Other,
-            Err(error) => return unreadable(name, Identity::NONE, error),
+            Err(error) => {
+                let remedy = "; the shipper needs the user of the recorder";
+                return Kind::Fault(format!("cannot open {}: {error}{remedy}", name.display()));
+            }
         };
         let identity = match Identity::of(&file) {
             Ok(Some(identity)) => identity,
             Ok(None) => return Kind::Other,
-            Err(error) => return unreadable(name, Identity::NONE, error),
+            Err(error) => return Kind::Fault(format!("cannot read {}: {error}", name.display())),
         };
         if let Some(part) = settled.get(&identity) {
             return Kind::Closed(Part { name: name.to_owned(), ..part.clone() });

@@ -4,7 +4,9 @@ use crate::common::{Place, RUN, part, recording, text};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
+use tracetui_events::recording::block::{FileHeader, HEADER};
 use tracetui_events::sink::parquet::metadata_of;
+use zerocopy::IntoBytes as _;
 
 #[track_caller]
 fn check_ok(output: &std::process::Output) {
@@ -170,6 +172,21 @@ fn a_target_inside_out_is_refused() {
         let output = place.command(&to, &["--once"]).output().expect("it runs");
         assert!(!output.status.success() && text(&output.stderr).contains(part), "{to}: {}", text(&output.stderr));
     }
+}
+
+#[test]
+fn clocks_that_jump_lose_nothing() {
+    let place = Place::new();
+    for (number, created) in [i64::MIN, i64::MAX, 0, -1, 1_795_458_000_000_000_000].into_iter().enumerate() {
+        let mut bytes = recording();
+        let header = FileHeader::read(&bytes).expect("a header");
+        let number = number as u32;
+        let header = FileHeader { created_ns: created, ..header }.part_of(RUN, number);
+        bytes[..HEADER].copy_from_slice(header.as_bytes());
+        place.put(&format!("{number}.ttr"), &bytes);
+    }
+    check_ok(&place.ship(&[]));
+    assert_eq!((place.objects(".parquet").len(), place.rows().len(), kinds(&place, "part")), (5, 5, 5));
 }
 
 #[test]
