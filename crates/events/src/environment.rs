@@ -88,22 +88,40 @@ fn split(variable: &[u8]) -> (&[u8], Option<&[u8]>) {
     at.map_or((variable, None), |at| (&variable[..at], Some(&variable[at + 1..])))
 }
 
-/// Whether a value may be a secret, by its name, or because it is a URL with a password.
+/// Whether a value may be a secret, by its name, by words in it, or because it is a URL with a user.
 fn is_secret(name: &[u8], value: &[u8]) -> bool {
-    let name = name.to_ascii_uppercase();
-    let says = [&b"PASSW"[..], b"PASSPHRASE", b"SECRET", b"TOKEN", b"CREDENTIAL", b"COOKIE", b"PRIVATE"];
-    let is_key = |part: &[u8]| part.ends_with(b"KEY") || matches!(part, b"PASS" | b"PWD" | b"AUTH" | b"DSN");
-    let parts = || name.split(|byte| !byte.is_ascii_alphanumeric());
+    const NAMES: [&[u8]; 9] =
+        [b"PASS", b"SECRET", b"TOKEN", b"CREDENTIAL", b"COOKIE", b"PRIVATE", b"AUTHORIZATION", b"BEARER", b"WEBHOOK"];
+    const WORDS: [&[u8]; 8] =
+        [b"password=", b"passwd=", b"pwd=", b"secret=", b"token=", b"accountkey=", b"private key-", b"authorization:"];
     // PWD and OLDPWD are directories, and SSH_AUTH_SOCK is a socket.
-    let is_place = name.ends_with(b"SOCK") || matches!(&name[..], b"PWD" | b"OLDPWD");
-    let in_url = || {
-        let after = memmem::find(value, b"://").map(|at| &value[at + 3..]);
-        after.is_some_and(|after| {
-            let user = after.split(|byte| *byte == b'@').next().filter(|user| user.len() < after.len());
-            user.is_some_and(|user| user.contains(&b':') && !user.contains(&b'/'))
-        })
+    if matches!(name, b"PWD" | b"OLDPWD" | b"SSH_AUTH_SOCK") {
+        return false;
+    }
+    let (name, value) = (name.to_ascii_uppercase(), value.to_ascii_lowercase());
+    let is_key = |part: &[u8]| {
+        let word = part.trim_ascii_end();
+        let digits = word.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let word = &word[..word.len() - digits];
+        let word = word.strip_suffix(b"S").unwrap_or(word);
+        word.ends_with(b"KEY")
+            || word.ends_with(b"PW")
+            || word.ends_with(b"PWD")
+            || word.ends_with(b"CRED")
+            || matches!(word, b"AUTH" | b"DSN" | b"PAT" | b"JWT" | b"OTP" | b"PIN" | b"SESSION")
     };
-    says.iter().any(|word| memmem::find(&name, word).is_some()) || !is_place && parts().any(is_key) || in_url()
+    let has = |text: &[u8], words: &[&[u8]]| words.iter().any(|word| memmem::find(text, word).is_some());
+    has(&name, &NAMES)
+        || name.split(|byte| !byte.is_ascii_alphanumeric()).any(is_key)
+        || has(&value, &WORDS)
+        || memmem::find_iter(&value, b"://").any(|at| has_user(&value[at + 3..]))
+}
+
+/// Whether a URL, after its scheme, has a user or a password before the host (RFC 3986, 3.2.1). A password may contain a slash.
+fn has_user(url: &[u8]) -> bool {
+    let end = url.iter().position(|byte| byte.is_ascii_whitespace() || b"\"'".contains(byte)).unwrap_or(url.len());
+    let user = memchr::memrchr(b'@', &url[..end]).map_or(&[][..], |at| &url[..at]);
+    !user.is_empty() && (user.contains(&b':') || !user.contains(&b'/'))
 }
 
 /// The variables of an environment.
@@ -210,15 +228,29 @@ mod tests {
 
     #[test]
     fn values_are_kept_as_the_mode_says() {
-        let variables =
-            ["CPATH=inc", "API_KEY=k", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=postgres://u:p@h/d", "V=a:b@c://"];
+        let variables = ["CPATH=inc", "API_KEY=k", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=postgres://u:p@h/d", "V=a:b@c"];
         let text = |mode| shown(&EnvChange::between(None, &kept(mode, &variables), true).set);
         assert_eq!(text(EnvMode::Names), ["CPATH", "API_KEY", "SSH_AUTH_SOCK", "PWD", "DB", "V"]);
-        let some = ["CPATH=inc", "API_KEY=…", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=…", "V=a:b@c://"];
+        let some = ["CPATH=inc", "API_KEY=…", "SSH_AUTH_SOCK=/run/s", "PWD=/", "DB=…", "V=a:b@c"];
         assert_eq!(text(EnvMode::Values), some);
         assert_eq!(text(EnvMode::All), variables);
         let names = kept(EnvMode::Names, &variables);
         assert!(memmem::find(&names, b"inc").is_none() && memmem::find(&names, b"postgres").is_none());
+    }
+
+    #[test]
+    fn common_secrets_are_found() {
+        let secret = |variable: &str| {
+            let (name, value) = split(variable.as_bytes());
+            is_secret(name, value.unwrap_or_default())
+        };
+        let found = "SSHPASS=x PGPASS=x MYSQL_PW=x LDAP_BINDPW=x HTTP_AUTHORIZATION=x BEARER=x GITHUB_PAT=x JWT=x AWS_CREDS=x \
+            API_KEYS=x API_KEY1=x RABBITMQ_PASS1=x pwd=x NODE_AUTH_SOCK_KEY=x D=postgres://u:a/SECRET@h/db X=https://TOKEN@h/x \
+            C=a;AccountKey=b J=-DkeyStorePassword=x G=AUTHORIZATION:x SLACK_WEBHOOK=x DB_PASSWORD=x TWO=http://a/b,https://u:p@h/";
+        found.split_whitespace().for_each(|variable| assert!(secret(variable), "{variable}"));
+        let plain = "PATH=/bin HOME=/root PWD=/ SSH_AUTH_SOCK=/run/s CFLAGS=-O2 LANG=C.UTF-8 KEYBOARD=us \
+            URL=https://host/@scope/x TZ=UTC";
+        plain.split_whitespace().for_each(|variable| assert!(!secret(variable), "{variable}"));
     }
 
     #[test]

@@ -49,16 +49,19 @@ impl Environments {
         }
     }
 
-    /// Moves the record of a failed exec, which has the whole environment. Its last variable may be cut.
+    /// Moves the record of a failed exec, which has the whole environment. A cut one is without its last variable, which may have
+    /// lost what shows that it is a secret.
     fn take_failed(&self, frame: &FrameRef<'_>, batch: &mut Batch) -> bool {
-        let Ok(Event { body: Body::Exec(Exec { env: Some(env), .. }), .. }) = Event::decode(frame) else {
+        let Ok(Event { body: Body::Exec(Exec { env: Some(env), record, .. }), .. }) = Event::decode(frame) else {
             return false;
         };
         let at = env.as_ptr().addr() - frame.payload.as_ptr().addr();
         let mut out = frame.payload[..at].to_vec();
-        for variable in env.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
-            self.keeper.keep(variable, &mut out);
+        let mut variables: Vec<_> = env.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()).collect();
+        if record.env_marks & mark::CUT != 0 {
+            variables.pop();
         }
+        variables.into_iter().for_each(|variable| self.keeper.keep(variable, &mut out));
         out.extend_from_slice(&frame.payload[at + env.len()..]);
         batch.push(frame.header, &out);
         true

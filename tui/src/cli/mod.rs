@@ -479,7 +479,7 @@ pub enum Env {
     Names,
     /// Also the values of new and changed ones, except those that look secret
     Diff,
-    /// All values
+    /// Also those that look secret
     All,
 }
 

@@ -39,6 +39,9 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     if let Some(note) = args.trace.ring_size.and_then(RingSize::note) {
         say(note);
     }
+    if args.format == FormatName::Text && (args.trace.env.is_some() || args.trace.fds) {
+        say("text has no environments and no other descriptors: use --format json, or the dashboard");
+    }
     let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
     let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
     started.notes.iter().for_each(say);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ fn a_change_is_against_the_program_before_or_the_parent() {
     let dir = Dir::new();
     let script = dir.at("script");
     // By its path, because a shell may run programs itself.
-    let lines = "export A=1 B=2\n/bin/true 1\nA=3 /bin/true 1\nunset B\nexec env -u PATH C=4 /bin/true 2\n";
+    let env = if Path::new("/usr/bin/env").exists() { "/usr/bin/env" } else { "/bin/env" };
+    let lines = format!("export A=1 B=2\n/bin/true 1\nA=3 /bin/true 1\nunset B\nexec {env} -u PATH C=4 /bin/true 2\n");
     fs::write(&script, lines).expect("room");
     let Some(traced) = Traced::start(&["--kind", "exec", "--env", "diff", "--filter", "ret=0"]) else { return };
     let done =

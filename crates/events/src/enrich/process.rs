@@ -85,8 +85,9 @@ pub struct ProcessTable {
     settled: FxHashMap<ProcessKey, ProcessKey>,
     /// The time when the probes were attached.
     since: BootNanos,
-    /// Bytes of all entries.
+    /// Bytes of all entries, and of the environments among them.
     bytes: usize,
+    env_bytes: usize,
     budget: Budget,
     /// The number of live processes that were evicted.
     evicted: u64,
@@ -612,9 +613,9 @@ impl ProcessTable {
     /// Adds an entry, or replaces the one with the same key.
     fn put(&mut self, entry: ProcessEntry) {
         let process = Arc::clone(&entry.process);
-        self.bytes += entry.bytes();
+        (self.bytes, self.env_bytes) = (self.bytes + entry.bytes(), self.env_bytes + entry.env_bytes());
         if let Some(before) = self.entries.insert(process.key, entry) {
-            self.bytes -= before.bytes();
+            (self.bytes, self.env_bytes) = (self.bytes - before.bytes(), self.env_bytes - before.env_bytes());
             self.unlink(&before.process);
         }
         self.link(&process);
@@ -634,11 +635,13 @@ impl ProcessTable {
         self.set_env(key, Some(parent.filter(|env| **env == *found).unwrap_or_else(|| found.into())));
     }
 
+    /// Sets the environment of a process. All together take a quarter of the table's memory at most: they must not cost processes.
     fn set_env(&mut self, key: ProcessKey, env: Option<Arc<[u8]>>) {
+        let most = self.budget.processes() / 4;
         if let Some(entry) = self.entries.get_mut(&key) {
-            self.bytes -= entry.bytes();
-            entry.env = env;
-            self.bytes += entry.bytes();
+            (self.bytes, self.env_bytes) = (self.bytes - entry.bytes(), self.env_bytes - entry.env_bytes());
+            entry.env = env.filter(|env| self.env_bytes + env.len() <= most);
+            (self.bytes, self.env_bytes) = (self.bytes + entry.bytes(), self.env_bytes + entry.env_bytes());
         }
     }
 
@@ -658,7 +661,7 @@ impl ProcessTable {
 
     fn forget(&mut self, key: ProcessKey) {
         if let Some(entry) = self.entries.remove(&key) {
-            self.bytes -= entry.bytes();
+            (self.bytes, self.env_bytes) = (self.bytes - entry.bytes(), self.env_bytes - entry.env_bytes());
             self.unlink(&entry.process);
         }
         if self.current.get(&key.tgid) == Some(&key) {

@@ -346,7 +346,7 @@ pub(crate) const ENV: Field = Field {
         Field::new(
             "set",
             Shape::List,
-            "New variables by name; with --env diff or all, new and changed ones as NAME=VALUE. All of them if the earlier environment is unknown.",
+            "New variables by name; with --env diff or all, new and changed ones as NAME=VALUE. All of them if the earlier environment is unknown: of the COMMAND, or after an exec that the filter left out.",
             |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
         )
         .with(props::LACKS | props::BYTES | props::LATER),
@@ -357,7 +357,7 @@ pub(crate) const ENV: Field = Field {
             })
         })
         .with(props::LACKS | props::BYTES | props::LATER),
-        Field::new("count", Shape::Number, "The number of variables.", |s| {
+        Field::new("count", Shape::Number, "The number of variables, without empty strings.", |s| {
             of_env(s, |env| env_why(s).map_or(Value::Uint(env.count.into()), Value::Unknown))
         })
         .with(props::LACKS | props::LATER),

@@ -222,7 +222,9 @@ impl<'a> Descriptor<'a> {
             (_, Some(peer), _) => out.extend_from_slice(format!("socket {peer}").as_bytes()),
             (_, _, Type::Socket) if unix.is_some() => {
                 let (sort, address) = unix.unwrap_or_default();
-                out.extend_from_slice(&[b"socket ", sort.as_bytes(), b":", address].concat());
+                out.extend_from_slice(&[b"socket ", sort.as_bytes(), b":"].concat());
+                // An abstract address may contain NUL, which ends an entry of the list.
+                out.extend(address.iter().map(|byte| if *byte == 0 { b'@' } else { *byte }));
             }
             (_, _, kind) => {
                 out.extend_from_slice(kind.word().as_bytes());
@@ -337,6 +339,9 @@ mod tests {
             peers,
             [[json!("unix:/run/s"), json!(9)], [json!("abstract:name"), json!(9)], [Json::Null, json!(9)]]
         );
+        let forged = Further { number: 5, file: of_unix(b"\0a\x007</etc/shadow") };
+        let listed = Others(&[forged.as_bytes(), b"\0a\x007</etc/shadow"].concat()).area();
+        assert_eq!(&*listed, b"5<socket abstract:a@7</etc/shadow\0");
         let closed = Stdio { state: stdio::CLOSED, ..Stdio::default() };
         let got =
             json_of(&payload_of([opened(S_IFCHR, NULL), closed, opened(FILE, 0)], [b"null\0dev\0", b"", b"log\0"]));

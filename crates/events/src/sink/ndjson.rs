@@ -518,8 +518,12 @@ mod tests {
         ];
         for (kind, payload) in payloads {
             let object = object(kind, &payload);
-            // A stack, the environment and further descriptors are there where they were asked for.
-            let asked = |name: &str| !["env", "fds"].contains(&name) && (name != "stack" || kind == Kind::Bpf);
+            // A stack, the environment, further descriptors and the identity of an opened file are there where they were asked for.
+            let asked = |name: &str| {
+                !["env", "fds"].contains(&name)
+                    && (name != "file" || kind == Kind::Exec)
+                    && (name != "stack" || kind == Kind::Bpf)
+            };
             for field in describe::fields(kind).filter(|field| asked(field.name)) {
                 assert!(object.get(field.name).is_some(), "{} {}", kind.name(), field.name);
             }

@@ -9,7 +9,7 @@ use crate::path::{self, Place};
 use crate::probes::tcp::sock;
 use crate::read::{any, at_most, get, has, konst, may_turn, offset, read_kernel, set, store_word};
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::exec::{Further, NO_ROOM, STDIO, Stdio, stdio};
+use tracetui_shared::record::exec::{FDS, Further, NO_ROOM, STDIO, Stdio, stdio};
 use tracetui_shared::record::mark;
 
 /// The bits of `i_mode` for the type, and two types (include/uapi/linux/stat.h).
@@ -146,12 +146,15 @@ pub(super) unsafe fn others(s: *mut ExecScratch, task: u64, root: Place, top: u6
         set(marks, u32::from(mark::CUT));
         set(&raw mut (*s).open, open_below_64(task) & !7);
         let start = get(&raw const (*s).off);
+        // Long paths must not take the room of the descriptors themselves.
+        set(&raw mut (*s).end, MASK - FDS * size_of::<Further>() as u64);
+        set(&raw mut (*s).full, 0);
         let mut turn = 0;
         loop {
             may_turn!(turn, FDS_FEW);
             let open = get(&raw const (*s).open);
             if open == 0 {
-                set(marks, 0);
+                set(marks, get(&raw const (*s).full) as u32);
                 break;
             }
             let number = u64::from(open.trailing_zeros());
@@ -181,6 +184,9 @@ unsafe fn other(s: *mut ExecScratch, task: u64, number: u64, root: Place, top: u
         clear(&raw mut (*further).file);
         (*further).file.state = stdio::OPEN;
         describe(s, &raw mut (*further).file, file_at(task, number), root, top);
+        if get(&raw const (*further).file.names_marks) & mark::CUT != 0 {
+            set(&raw mut (*s).full, mark::CUT.into());
+        }
         let (to, from) = ((&raw mut (*s).buf).cast::<u8>().add((at & MASK) as usize), further.cast::<u64>());
         let mut word = 0;
         while word < WORDS {

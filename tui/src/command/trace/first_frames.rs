@@ -62,6 +62,10 @@ pub(super) fn scan_processes(scan: &ProcessScan, started: &[Started], send: &mut
     let mut unread = 0;
     let kin = scan.command.filter(|_| !started.is_empty()).map(|command| line_of(command, started));
     let mut take = |mut seed: ProcessSeed| {
+        // A copy of tracetui. Its first program shows its whole environment.
+        if Some(seed.tgid) == scan.command {
+            seed.env = None;
+        }
         if kin.as_ref().is_some_and(|kin| !kin.contains(&seed.tgid)) {
             (seed.argv, seed.cwd, seed.env) = Default::default();
         }
@@ -97,7 +101,8 @@ pub(super) fn own_processes(command: Tgid, environment: &Keeper, started: &[Star
         Some(process) => seed_of(process, &scanner),
         None => scanner.process(tgid, |_| None),
     };
-    let command = seed(command);
+    // A copy of tracetui. Its first program shows its whole environment.
+    let command = seed(command).map(|command| ProcessSeed { env: None, ..command });
     // The COMMAND's parent may be its monitor, which ends when the COMMAND does.
     let own = [own_tgid(), command.as_ref().map(|command| command.ppid)];
     let own = own.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().filter_map(seed);

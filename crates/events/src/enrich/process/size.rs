@@ -28,6 +28,11 @@ pub(super) fn bytes_of(process: &Process) -> usize {
 impl ProcessEntry {
     /// Bytes of the entry in the table.
     pub(super) fn bytes(&self) -> usize {
-        bytes_of(&self.process) + self.env.as_ref().map_or(0, |env| env.len())
+        bytes_of(&self.process) + self.env_bytes()
+    }
+
+    /// Bytes of the environment.
+    pub(super) fn env_bytes(&self) -> usize {
+        self.env.as_ref().map_or(0, |env| env.len())
     }
 }
