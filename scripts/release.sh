@@ -70,9 +70,9 @@ install_needs() {
 # Headers of the host's C library would do as well: the code calls few functions, and has no macros that differ.
 compiler() { if [ "$1" = "$host" ]; then echo musl-gcc; else echo "$1-linux-gnu-gcc"; fi; }
 
-# The binaries of architecture $1, each with its own features of their dependencies. No path of this machine is in it. The sources of the standard library, where they are installed, have
-# the path that it has without them. `cargo auditable build` would set the wrapper to its own path, which cargo hashes into the names
-# of symbols; so this does what it does, with its name.
+# The binaries of architecture $1, each with its own features of their dependencies. No path of this machine is in them. The sources of
+# the standard library, where they are installed, have the path that it has without them. `cargo auditable build` would set the wrapper
+# to its own path, which cargo hashes into the names of symbols; so this does what it does, with its name.
 build() {
   local arch=$1 upper=${1^^} home=${CARGO_HOME:-$HOME/.cargo} sources program
   sources=$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/$(rustc -vV | sed -n 's/^commit-hash: //p')
@@ -81,7 +81,8 @@ build() {
       "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_RUSTFLAGS=--remap-path-prefix=$root=. --remap-path-prefix=$home=cargo --remap-path-prefix=$sources" \
       "CC_${arch}_unknown_linux_musl=$(compiler "$arch")" \
       "CFLAGS_${arch}_unknown_linux_musl=-ffile-prefix-map=$root=. -ffile-prefix-map=$home=cargo -U_FORTIFY_SOURCE" \
-      "PATH=$tools/bin:$PATH" RUSTC_WORKSPACE_WRAPPER=cargo-auditable 'CARGO_AUDITABLE_ORIG_ARGS=["--locked"]' \
+      "PATH=$tools/bin:$PATH" RUSTC_WORKSPACE_WRAPPER=cargo-auditable \
+      'CARGO_AUDITABLE_ORIG_ARGS={"config":[],"offline":false,"locked":true,"frozen":false}' \
       cargo build --quiet --profile dist --locked -p "$program" --target "$arch-unknown-linux-musl"
     cp "target/$arch-unknown-linux-musl/dist/$program" "$work/$program.$arch"
   done
