@@ -63,10 +63,10 @@ fn check_parquet(file: &str, out: &str, lines: &[Value]) {
             let expected = match (&**name, line) {
                 ("host", _) => host.trim().into(),
                 ("boot_id", _) => boot_id.trim().into(),
-                ("time" | "user", _) => continue,
+                ("time" | "file_ctime" | "user", _) => continue,
                 (name, line) => {
                     let of = |object: &str| line.get(object)?.get(name.strip_prefix(object)?.strip_prefix('_')?);
-                    let inner = || ["killed_by", "stdin", "stdout", "stderr", "env"].into_iter().find_map(of);
+                    let inner = || ["killed_by", "stdin", "stdout", "stderr", "env", "file"].into_iter().find_map(of);
                     line.get(name).or_else(inner).cloned().unwrap_or_default()
                 }
             };
