@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A fleet in small: records on three "hosts" (UTS namespaces), ships while shippers are killed, and asks ten questions in
 # ClickHouse (chdb), DuckDB, Spark and Iceberg. All give the same answers, or this fails. Needs root, and on Debian installs Java
-# and venv if they are missing; what Python needs is installed under target/fleet. Takes about two minutes once Python's packages (600 MB) are installed.
+# and venv if they are missing. Python's packages (600 MB) are installed under target/fleet. After that it takes about two minutes.
 # With TRACETUI and TRACETUI_SHIP set, these programs are used; otherwise they are built.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -47,7 +47,7 @@ impl Row {
         seconds(&self.created).unwrap_or_default()
     }
 
-    /// When it ended, as far as its events tell.
+    /// The time of its last event.
     fn ended_s(&self) -> i64 {
         self.last.as_deref().and_then(seconds).unwrap_or_default().max(self.created_s())
     }
@@ -104,7 +104,7 @@ fn print(line: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{line}").context("cannot write to stdout")
 }
 
-/// The directories of the days asked for, or the one of all.
+/// The directories of the requested days, or the directory of all.
 fn days(name: &str, args: &cli::Check) -> Vec<String> {
     match (args.from, args.to) {
         (Some(from), Some(to)) if to > from && (to - from) / DAY_S < 400 => (from.div_euclid(DAY_S)
@@ -208,7 +208,7 @@ impl Report {
         let mut before: Option<&Row> = None;
         for row in parts {
             let next = before.map_or(0, |before| before.part.saturating_add(1));
-            // The first parts may have been before the time asked for.
+            // The first parts may be earlier than the requested time.
             if row.part > next && !(before.is_none() && starts_later) {
                 let seen = before.map_or(0, |before| before.seen_before.saturating_add(before.seen));
                 let events = grouped(row.seen_before.saturating_sub(seen));

@@ -63,7 +63,7 @@ pub(crate) fn convert(
     Ok(Ok(contents))
 }
 
-/// The contents of a recording as far as its start tells: the host, the boot id and what was seen before.
+/// What the start of a recording says: the host, the boot id, and the number of events seen before.
 ///
 /// # Errors
 /// If it is no readable recording.

@@ -11,7 +11,7 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     let text = without_codes(&text.to_string());
     let bytes = text.as_bytes();
     let line = escaped(bytes.get(..MOST).unwrap_or(bytes), mode());
-    // Nobody can be told that nobody reads stderr.
+    // An error of stderr cannot be reported.
     let _ = writeln!(std::io::stderr(), "tracetui-ship: {line}");
 }
 

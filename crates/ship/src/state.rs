@@ -19,7 +19,7 @@ const BYTES: u64 = 100 * TRACES as u64;
 struct Settled {
     /// The number of the next part.
     next: u32,
-    /// How many events the trace had seen by then.
+    /// The number of events that the trace had seen before that part.
     seen: u64,
     /// When it was settled: the newest has the highest number.
     touched: u64,
@@ -74,7 +74,7 @@ impl State {
         self.traces.get(trace).map_or(0, |settled| settled.seen)
     }
 
-    /// Remembers that all parts before `next` are settled, and that the trace had seen so many events by then.
+    /// Records that all parts before `next` are settled, and the number of events that the trace had seen before `next`.
     ///
     /// # Errors
     /// If the file cannot be written.

@@ -132,7 +132,7 @@ impl Store {
         self.tail(&key, GetRange::Suffix(length)).await.map_err(fault).with_context(what)
     }
 
-    /// At most the bytes asked for, whatever the server sends.
+    /// Reads at most the requested bytes, even if the server sends more.
     async fn tail(&self, key: &Key, range: GetRange) -> Result<Bytes, Error> {
         let most = match &range {
             GetRange::Bounded(range) => range.end,
@@ -145,7 +145,7 @@ impl Store {
         while let Some(more) = stream.next().await {
             bytes.extend_from_slice(&more?);
             if bytes.len() as u64 > most {
-                let source = anyhow!("the server sent more than it was asked for").into();
+                let source = anyhow!("the server sent more bytes than were requested").into();
                 return Err(Error::Generic { store: "S3", source });
             }
         }

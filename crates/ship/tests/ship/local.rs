@@ -112,7 +112,7 @@ fn a_bound_holds_without_a_store() {
     child.kill().expect("killed");
     child.wait().expect("ended");
     assert_eq!(parts(), 27);
-    // The next part tells what was dropped.
+    // The next part says how many events were dropped.
     check_ok(&place.ship(&[]));
     let gap = place.rows().into_iter().find(|row| row["kind"] == "gap").expect("a gap");
     assert_eq!((gap["part"].as_u64(), gap["parts"].as_u64()), (Some(0), Some(14)));
