@@ -1,7 +1,7 @@
 //! The differences between two trees, and which of them may follow from others.
 
 use super::access;
-use super::environment;
+use super::environment::{self, Differing};
 use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::Gaps;
 use super::search::{Place, is_absent, searches};
@@ -49,7 +49,7 @@ fn lacking(a: Outcome, b: Outcome, lost: impl Fn(Side) -> Option<Side>) -> Optio
 }
 
 /// One difference in one role.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum What {
     /// A file or program was found on one side only, or the errors differ.
     Missing {
@@ -300,8 +300,8 @@ impl Comparison<'_> {
         }
         if compares_execs {
             let of_parent = self.variables(&self.pairs[pair.parent], strings);
-            let new = self.variables(&pair, strings).into_iter().filter(|what| !of_parent.contains(what));
-            all.extend(new.map(|what| difference(at, what, None)));
+            let new = self.variables(&pair, strings).into_iter().filter(|one| !of_parent.contains(one));
+            all.extend(new.map(|(name, a, b)| difference(at, What::Env { name, a, b }, None)));
         }
         let users = (a.uid, b.uid);
         if compares_execs && users.0 != users.1 && users.0.max(users.1) != u32::MAX {
@@ -336,11 +336,10 @@ impl Comparison<'_> {
     }
 
     /// The variables that differ between the roles of a pair.
-    fn variables(&self, pair: &Pair, strings: &StringTable) -> Vec<What> {
+    fn variables(&self, pair: &Pair, strings: &StringTable) -> Vec<Differing> {
         let (a, b) = self.trees;
         let (Some(one), Some(other)) = (&a.nodes[pair.a].env, &b.nodes[pair.b].env) else { return Vec::new() };
-        let all = environment::differences((one, &a.chance), (other, &b.chance), strings);
-        all.into_iter().map(|(name, a, b)| What::Env { name, a, b }).collect()
+        environment::differences((one, &a.chance), (other, &b.chance), strings)
     }
 
     /// Whether the arguments differ only in process ids and random names.

@@ -49,6 +49,9 @@ const VOLATILE: [&[u8]; 30] = [
     b"SUDO_COMMAND",
 ];
 
+/// Bytes of a place in the tables of known and merged environments, which may be less than half full.
+const KNOWN: usize = 32;
+
 /// The environments of a run. Each is kept once.
 #[derive(Debug, Default)]
 pub(super) struct Environments {
@@ -84,6 +87,7 @@ impl Environments {
         variables.sort_by_key(|(name, _)| *name);
         variables.dedup_by_key(|(name, _)| *name);
         let id = self.intern(variables);
+        self.bytes += KNOWN;
         self.known.insert(hash, id);
         id
     }
@@ -98,6 +102,7 @@ impl Environments {
         }
         let of = |id: u32| self.lists.get(id as usize).cloned().unwrap_or_default();
         let id = self.intern(merge(&of(one), &of(other)));
+        self.bytes += KNOWN;
         self.merged.insert([one, other], id);
         id
     }
@@ -109,6 +114,11 @@ impl Environments {
             self.lists.push(Arc::clone(variables));
             u32::try_from(self.lists.len() - 1).unwrap_or(u32::MAX)
         })
+    }
+
+    /// Removes the data that only [`id`](Self::id) and [`merged`](Self::merged) need.
+    pub(super) fn close(&mut self) {
+        (self.ids, self.known, self.merged) = Default::default();
     }
 
     /// Bytes in use.
@@ -128,6 +138,9 @@ impl Environments {
     }
 }
 
+/// A variable that differs: the name, and its text in A and in B.
+pub(super) type Differing = (u32, Option<u32>, Option<u32>);
+
 /// The variables of two environments of one role.
 pub(super) fn merge(one: &[(u32, u32)], other: &[(u32, u32)]) -> Vec<(u32, u32)> {
     let mut all = Vec::new();
@@ -135,12 +148,13 @@ pub(super) fn merge(one: &[(u32, u32)], other: &[(u32, u32)]) -> Vec<(u32, u32)>
     all
 }
 
-/// The variables that differ between A and B: the name, and its text in each. Of one whose value is not known in both, only whether it is set.
+/// The variables that differ between A and B: the name, and its text in each. If a value is not known in both, only whether the variable
+/// is set is compared.
 pub(super) fn differences(
     (a, of_a): (&Variables, &Chance),
     (b, of_b): (&Variables, &Chance),
     strings: &StringTable,
-) -> Vec<(u32, Option<u32>, Option<u32>)> {
+) -> Vec<Differing> {
     let mut all = Vec::new();
     if !Arc::ptr_eq(a, b) && a != b {
         each(a, b, |name, a, b| {
@@ -159,14 +173,19 @@ pub(super) fn differences(
     all
 }
 
+/// The value of a variable, if it is known.
+pub(super) fn value(name: u32, text: u32, strings: &StringTable) -> Option<&[u8]> {
+    (text != VARIES).then(|| strings.get(text).get(strings.get(name).len() + 1..))?
+}
+
 /// How a variable is set in one run: its value, or that it has one.
 pub(super) fn describe(name: u32, text: Option<u32>, strings: &StringTable) -> Vec<u8> {
     match text {
         None => b"not set".to_vec(),
-        Some(text) if text == name || text == VARIES => b"set".to_vec(),
-        Some(text) => match &strings.get(text)[(strings.get(name).len() + 1).min(strings.get(text).len())..] {
-            [] => b"empty".to_vec(),
-            value => value.to_vec(),
+        Some(text) => match value(name, text, strings) {
+            None => b"set".to_vec(),
+            Some([]) => b"empty".to_vec(),
+            Some(value) => value.to_vec(),
         },
     }
 }

@@ -2,6 +2,7 @@
 
 use super::compare::{Comparison, Difference, Outcome, Rank, What};
 use super::created::{bits_of, files};
+use super::environment;
 use super::names::is_message;
 use super::search::Place;
 use super::strings::StringTable;
@@ -363,7 +364,7 @@ fn variables<'s>(all: &[Difference], strings: &'s StringTable) -> PassedOn<'s> {
     for one in all {
         let What::Env { name, a, b } = one.what else { continue };
         for (words, text) in words.0.iter_mut().zip([a, b]) {
-            let value = text.and_then(|text| strings.get(text).get(strings.get(name).len() + 1..));
+            let value = text.and_then(|text| environment::value(name, text, strings));
             words.extend(value.unwrap_or_default().split(u8::is_ascii_whitespace));
         }
     }

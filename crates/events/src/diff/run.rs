@@ -261,6 +261,7 @@ impl Run {
     pub fn close(&mut self) {
         (self.live, self.index, self.known, self.argv_ids) = Default::default();
         self.strings.close();
+        self.environments.close();
     }
 
     /// Notes the environment of a process that executed a program.

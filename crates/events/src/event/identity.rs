@@ -21,7 +21,8 @@ pub fn identity(body: &Body<'_>) -> Option<Result<Identity, Why>> {
     }
 }
 
-/// The time of the last change of the inode (ctime) in nanoseconds since 1970-01-01 UTC, until 2262. Not before 1970, when no kernel ran.
+/// The time of the last change of the inode (ctime) in nanoseconds since 1970-01-01 UTC. Times before 1970 become 0, and those after
+/// 2262 the largest number.
 pub fn changed_ns(file: &Identity) -> i64 {
     /// `I_CTIME_QUERIED` (6.13+, include/linux/fs.h).
     const QUERIED: u32 = 1 << 31;
