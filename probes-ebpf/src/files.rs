@@ -1,7 +1,7 @@
 //! Open files: from a descriptor to `struct file` (include/linux/fs.h) and its fields.
 
 use crate::path::{Place, SCRATCH, Walk};
-use crate::read::{any, casts, has, ld, load_at, offset, rd, rd_field, read_kernel, set, typed, typed_as};
+use crate::read::{any, casts, has, ld, load_at, offset, rd, rd_field, read_kernel, typed, typed_as, zero};
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::identity::Identity;
 
@@ -138,25 +138,12 @@ pub unsafe fn inode_of(file: u64) -> u64 {
     unsafe { rd_field(rd_field(rd_field(file, sum::FileDentry), field::DentryInode), field::InodeIno) }
 }
 
-/// Notes that nothing looked at a file. Word by word, because the compiler would call `memset`.
-#[inline(always)]
-pub unsafe fn not_identified(out: *mut Identity) {
-    let words = out.cast::<u64>();
-    // SAFETY: `out` points into a map value.
-    unsafe {
-        set(words, 0);
-        set(words.add(1), 0);
-        set(words.add(2), 0);
-        set(words.add(3), 0);
-    }
-}
-
 /// Describes the inode behind a dentry, if the kernel's fields are known.
 #[inline(always)]
 pub unsafe fn identify(dentry: u64, out: *mut Identity) {
     if !has(field::InodeIno) || !has(field::InodeSize) || !has(field::InodeCtime) || !has(field::InodeSb) {
         // SAFETY: `out` points into a map value.
-        return unsafe { not_identified(out) };
+        return unsafe { zero(out) };
     }
     // SAFETY: kernel addresses are read through a cast pointer or by helper; both yield zeros on a fault. `out` points into a map
     // value.

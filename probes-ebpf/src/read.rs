@@ -258,6 +258,20 @@ pub unsafe fn set<T: Copy>(p: *mut T, value: T) {
     unsafe { write_volatile(p, value) }
 }
 
+/// Fills a structure of 8-byte words with zeros. Word by word, because the compiler would call `memset`.
+#[inline(always)]
+pub unsafe fn zero<T>(out: *mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
+    // SAFETY: `out` points into a map value, which the verifier checks. Zeros are a valid value of every `T` in use.
+    unsafe {
+        let mut word = 0;
+        while word < size_of::<T>() / 8 {
+            set(out.cast::<u64>().add(word), 0);
+            word += 1;
+        }
+    }
+}
+
 /// Limits a length to `most`, so that the verifier sees the bound. The origin of the length is hidden from the
 /// compiler, which would drop a test that it can prove redundant. Older verifiers cannot prove that.
 #[inline(always)]

@@ -7,7 +7,7 @@ use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, get, has, konst, ld, opaque, read_user_str, set};
+use crate::read::{any, get, has, konst, ld, opaque, read_user_str, set, zero};
 use crate::task::Who;
 use aya_ebpf::macros::{kprobe, tracepoint};
 use aya_ebpf::maps::Array;
@@ -192,7 +192,7 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
         let fs: u64 = ld(task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(task));
         (*record).names_len = 0;
-        files::not_identified(&raw mut (*record).file);
+        zero(&raw mut (*record).file);
         (*record).root_off = if is_open() || root.dentry == 0 { u16::MAX } else { 0 };
         set(&raw mut (*record).names_marks, 0);
         let from = if is_open() {

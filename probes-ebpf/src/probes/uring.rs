@@ -12,7 +12,7 @@ use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, Walk};
-use crate::read::{any, at_most, casts, field, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as};
+use crate::read::{any, at_most, casts, field, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as, zero};
 use crate::task::{Who, current};
 use aya_ebpf::macros::{btf_tracepoint, fexit, tracepoint};
 use aya_ebpf::maps::Array;
@@ -277,7 +277,7 @@ unsafe fn begin(
         let record = &raw mut (*s).frame.record;
         asked(record, req, opcode);
         (*record).ret = 0;
-        files::not_identified(&raw mut (*record).file);
+        zero(&raw mut (*record).file);
         (*record).names_len = 0;
         (*record).root_off = u16::MAX;
         (*record).names_marks = 0;

@@ -8,11 +8,10 @@ use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::calls::exec::EXECVEAT;
 use crate::emit::Event;
-use crate::files;
 use crate::further::{self, further};
 use crate::maps::this_cpu;
 use crate::path::{self, Place};
-use crate::read::{get, konst, ld, may_turn, read_user_str, set, store_word};
+use crate::read::{get, konst, ld, may_turn, read_user_str, set, store_word, zero};
 use crate::session;
 use crate::task::Who;
 use aya_ebpf::maps::Array;
@@ -93,11 +92,12 @@ unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &
         (*record).egid = ld(who.cred, field::CredEgid);
         session::describe(call.task, ld(call.task, field::TaskSignal), &raw mut (*record).session);
         (*record).interp_len = 0;
-        files::not_identified(&raw mut (*record).file);
+        zero(&raw mut (*record).file);
         (*record).fds_len = 0;
         (*record).fds_marks = mark::NOT_COLLECTED.into();
         (*record).stdio_len = stdio::BYTES;
-        stdio::clear_all(s);
+        // No descriptor was looked at.
+        zero(&raw mut (*s).frame.record.stdio);
         set(&raw mut (*s).off, 0);
         let fs: u64 = ld(call.task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(call.task));

@@ -7,7 +7,7 @@ use super::{ExecScratch, MASK, STDIO_FEW, large};
 use crate::files::{file_at, open_below_64, view_file};
 use crate::path::{self, Place};
 use crate::probes::tcp::sock;
-use crate::read::{any, at_most, get, has, konst, may_turn, offset, read_kernel, set, store_word};
+use crate::read::{any, at_most, get, has, konst, may_turn, offset, read_kernel, set, store_word, zero};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::exec::{FDS, Further, NO_ROOM, STDIO, Stdio, stdio};
 use tracetui_shared::record::mark;
@@ -25,35 +25,6 @@ const FDS_FEW: u32 = 8;
 
 /// Bytes of the records of all descriptors.
 pub(super) const BYTES: u16 = (STDIO * size_of::<Stdio>()) as u16;
-
-/// Clears the record of a descriptor: nothing looked at it. Word by word, because the compiler would call `memset`.
-#[inline(always)]
-unsafe fn clear(out: *mut Stdio) {
-    const WORDS: usize = size_of::<Stdio>() / 8;
-    const { assert!(WORDS == 5 && stdio::NOT_COLLECTED == 0) };
-    let words = out.cast::<u64>();
-    // SAFETY: `out` points into a map value.
-    unsafe {
-        set(words, 0);
-        set(words.add(1), 0);
-        set(words.add(2), 0);
-        set(words.add(3), 0);
-        set(words.add(4), 0);
-    }
-}
-
-/// Clears the records of all descriptors.
-#[inline(always)]
-pub(super) unsafe fn clear_all(s: *mut ExecScratch) {
-    const { assert!(STDIO == 3) };
-    // SAFETY: `s` is this CPU's element of the calling program's own map.
-    unsafe {
-        let all = (&raw mut (*s).frame.record.stdio).cast::<Stdio>();
-        clear(all);
-        clear(all.add(1));
-        clear(all.add(2));
-    }
-}
 
 /// Describes the standard descriptors of the current task, and appends the names of their files.
 #[inline(always)]
@@ -84,7 +55,7 @@ unsafe fn descriptor(s: *mut ExecScratch, task: u64, fd: usize, root: Place, top
     unsafe {
         let file = file_at(task, fd as u64);
         let out = (&raw mut (*s).frame.record.stdio).cast::<Stdio>().add(fd);
-        clear(out);
+        zero(out);
         set((&raw mut (*s).files).cast::<u64>().add(fd), file);
         let (first, second) = (get(&raw const (*s).files[0]), get(&raw const (*s).files[1]));
         (*out).state = match () {
@@ -181,7 +152,7 @@ unsafe fn other(s: *mut ExecScratch, task: u64, number: u64, root: Place, top: u
         set(&raw mut (*s).off, at + SIZE);
         let further = &raw mut (*s).further;
         set(&raw mut (*further).number, number);
-        clear(&raw mut (*further).file);
+        zero(&raw mut (*further).file);
         (*further).file.state = stdio::OPEN;
         describe(s, &raw mut (*further).file, file_at(task, number), root, top);
         if get(&raw const (*further).file.names_marks) & mark::CUT != 0 {
@@ -240,7 +211,11 @@ unsafe fn unix_peer(s: *mut ExecScratch, out: *mut Stdio, sk: u64) {
         let bytes = u64::from(any::<u32>(address, field::UnixAddressLen));
         let len = at_most(bytes.saturating_sub(FAMILY), UNIX_PATH_MAX);
         let off = get(&raw const (*s).off);
-        if address == 0 || off + len > get(&raw const (*s).end) {
+        if address == 0 {
+            return;
+        }
+        if off + len > get(&raw const (*s).end) {
+            (*out).names_marks = mark::CUT;
             return;
         }
         let to = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
