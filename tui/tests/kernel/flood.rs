@@ -17,6 +17,9 @@ const OURS: usize = 40;
 /// The maximum size of an argument in bytes (`MAX_ARG_STRLEN`), including its NUL.
 const LONGEST: usize = 128 << 10;
 
+/// More than the fields of an exec need without its arguments, in bytes.
+const REST: usize = 64 << 10;
+
 /// The duration of a flood.
 fn duration() -> Duration {
     Duration::from_secs(if emulated() { 20 } else { 8 })
@@ -75,9 +78,9 @@ fn read(stdout: ChildStdout) -> Found {
             continue;
         }
         found.execs += 1;
-        // The fields after the arguments are short.
-        found.cut += u64::from(has("\"cut\":true", &line[line.len().saturating_sub(1024)..]));
-        if line.len() < 4096 && has("tracetui-flood-", &line) {
+        // The fields after the arguments, with the names of variables, are not long.
+        found.cut += u64::from(has("\"cut\":true", &line[line.len().saturating_sub(REST)..]));
+        if line.len() < REST && has("tracetui-flood-", &line) {
             found.ours.push(serde_json::from_slice(&line).expect("JSON"));
         }
     }
