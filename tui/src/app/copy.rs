@@ -69,20 +69,19 @@ pub(crate) fn command(seen: &EventContext<'_>) -> Option<String> {
             } else {
                 exe.extend_from_slice(exec.filename);
             }
-            shell_words(exec.argv, &exe).map(|command| command + &redirections(exec))
+            shell_words(exec.argv, &exe).map(|command| command + &redirections(exec, opened))
         }
         _ => command_of(seen.process?),
     }
 }
 
-/// The redirections of a program's descriptors, each after a space, with the paths that the files have. Terminals, sockets
-/// and pipes without a name have none.
-pub(crate) fn redirections(exec: &Exec<'_>) -> String {
+/// The redirections of a program's descriptors, each after a space: what `word` returns for a number and its file.
+pub(crate) fn redirections(exec: &Exec<'_>, word: impl Fn(usize, &Descriptor<'_>) -> Option<String>) -> String {
     let (mut out, mut redirected) = (String::new(), [false; STDIO]);
     for number in 0..STDIO {
         let Some(of) = exec.descriptor(number) else { continue };
         let again = of.same.filter(|same| redirected[*same]);
-        let word = match (of.kind(), again, opened(number, &of)) {
+        let word = match (of.kind(), again, word(number, &of)) {
             (Type::Closed, ..) => format!("{}&-", ["<", ">", "2>"][number]),
             (_, Some(same), _) => format!("{}>&{same}", if number == 1 { String::new() } else { number.to_string() }),
             (_, None, Some(word)) if of.same.is_none() => word,
@@ -92,15 +91,22 @@ pub(crate) fn redirections(exec: &Exec<'_>) -> String {
         out.push(' ');
         out.push_str(&word);
     }
-    for word in exec.fds.each().filter_map(|(number, of)| opened(number, &of)) {
+    for word in exec.fds.each().filter_map(|(number, of)| word(number, &of)) {
         out.push(' ');
         out.push_str(&word);
     }
     out
 }
 
-/// The redirection that opens the file of a descriptor, if its path leads there.
-fn opened(number: usize, of: &Descriptor<'_>) -> Option<String> {
+/// The redirection that opens the file of a descriptor, or its operator and the peer of a socket.
+pub(crate) fn leads_to(number: usize, of: &Descriptor<'_>) -> Option<String> {
+    let unix = || of.unix_peer().map(|(sort, address)| shell::word(&[sort.as_bytes(), b":", address].concat()));
+    let peer = || of.peer().map(|peer| peer.to_string()).or_else(unix);
+    opened(number, of).or_else(|| peer().map(|peer| of.operator(number) + &peer))
+}
+
+/// The redirection that opens the file of a descriptor, if its path leads there. Terminals, sockets and pipes without a name have none.
+pub(crate) fn opened(number: usize, of: &Descriptor<'_>) -> Option<String> {
     let is_there = |path: &Components<'_>| path.absent().is_none() && !path.deleted() && path.marks & mark::PSEUDO == 0;
     let path = of.path().filter(is_there)?;
     let mut bytes = Vec::new();
@@ -186,7 +192,7 @@ mod tests {
         let of = |stdio, files| {
             let made = payload::Exec { argv: b"x\0", ..payload::Exec::default() };
             let payload = made.with(ExecRecord::default(), stdio, files);
-            redirections(&Exec::decode(&payload).expect("an exec"))
+            redirections(&Exec::decode(&payload).expect("an exec"), leads_to)
         };
         let (read, write, append) = (libc::O_RDONLY, libc::O_WRONLY, libc::O_WRONLY | libc::O_APPEND);
         let file = |flags| opened(FILE, flags);
@@ -203,6 +209,12 @@ mod tests {
         let pipe = Stdio { names_marks: mark::PSEUDO, ..opened(libc::S_IFIFO, write) };
         assert_eq!(of([tty, pipe, state(stdio::SAME)], [b"0\0pts\0dev\0", b"", b""]), "");
         assert_eq!(of([state(stdio::CLOSED); 3], [b""; 3]), " <&- >&- 2>&-");
+        let socket = opened(libc::S_IFSOCK, libc::O_RDWR);
+        let (family, port) = (libc::AF_INET as u16, 4444);
+        let remote = Stdio { family, port, address: [10; 16], ..socket };
+        assert_eq!(of([remote, state(stdio::SAME), state(stdio::SAME)], [b""; 3]), " <>10.10.10.10:4444 >&0 2>&0");
+        let local = Stdio { family: libc::AF_UNIX as u16, ..socket };
+        assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), " 1<>'unix:/run/a b'");
         assert_eq!(of([state(stdio::NOT_COLLECTED); 3], [b""; 3]), "");
     }
 }

@@ -4,7 +4,7 @@
 
 use super::node::{Counts, End, Flags, Links, NONE, Node, Place, Seen, Tried, Used, some};
 use super::pipes::{Ends, Pipes};
-use crate::app::copy::redirections;
+use crate::app::copy::{leads_to, redirections};
 use crate::app::views::state::Moment;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -246,7 +246,7 @@ impl Nodes {
             }
             Body::Exec(exec) => {
                 let (time, key, process) = (header.time, process.key, Arc::clone(process));
-                let (pipes, redirected) = (Pipes::of(exec), redirections(exec));
+                let (pipes, redirected) = (Pipes::of(exec), redirections(exec, leads_to));
                 self.ends.remove(node.pipes, key);
                 self.changed(at, |node| {
                     let before = std::mem::replace(&mut node.process, process);
