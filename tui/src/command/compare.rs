@@ -183,6 +183,7 @@ pub(super) fn compare(
     let filtered = filtered || sides.iter().any(|side| side.has_no_opens() || !side.filter.is_empty());
     let (whole, gaps) = (sides.iter().all(Side::is_whole), sides.iter().any(Side::has_gaps));
     let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
+    let environments = runs.iter().all(Run::has_environments);
     let (Some(b), a) = (runs.pop(), runs.remove(0)) else { bail!("no recordings") };
     let Some(report) = diff::compare_while(a, runs, b, ignored, goes_on) else { bail!("the comparison was stopped") };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -192,6 +193,9 @@ pub(super) fn compare(
             .iter()
             .map(|(here, there)| format!("treated as the same directory: {} in A, {} in B", text(here), text(there))),
     );
+    if !environments && !report.equal() {
+        notes.push("environments are not compared: record both runs with --env diff".to_owned());
+    }
     if filtered && !report.equal() {
         notes.push(
             "a filter may reject opens, which show random names: some differences may only be such names".to_owned(),

@@ -264,6 +264,11 @@ impl Run {
         self.environments.close();
     }
 
+    /// Whether the recording has the environment of a program.
+    pub fn has_environments(&self) -> bool {
+        self.environments.bytes() > 0
+    }
+
     /// Notes the environment of a process that executed a program.
     fn environment(&mut self, role: RoleId, process: &Process, seen: &EventContext<'_>) {
         let Some(env) = seen.world.environment(process.key).filter(|_| self.has_room()) else { return };

@@ -391,7 +391,12 @@ mod tests {
         assert_eq!(failed.report.count(Status::Unknown), 0);
         // What the processes of a running one that ended lack is certain.
         let running = compared(&dir, false, false);
-        assert_eq!(running.notes, ["B is still running: what its living processes lack may come", "the runs differ"]);
+        let notes = [
+            "B is still running: what its living processes lack may come",
+            "environments are not compared: record both runs with --env diff",
+            "the runs differ",
+        ];
+        assert_eq!(running.notes, notes);
         let first = running.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
         assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{running:?}");
         fs::create_dir(dir.join("sub")).expect("room");
