@@ -45,19 +45,21 @@ impl Environments {
         let Some((frame, _)) = FrameRef::first(record) else { return false };
         match frame.header.has(flag::CONTINUES) {
             true => self.take_continuation(&frame, batch),
-            false => self.take_failed(&frame, batch),
+            false => self.take_joined(&frame, batch),
         }
     }
 
-    /// Moves the record of a failed exec, which has the whole environment. A cut one is without its last variable, which may have
-    /// lost what shows that it is a secret.
-    fn take_failed(&self, frame: &FrameRef<'_>, batch: &mut Batch) -> bool {
+    /// Moves a record that has the whole environment. A cut one is without its last variable, which may have lost what shows that it
+    /// is a secret.
+    fn take_joined(&self, frame: &FrameRef<'_>, batch: &mut Batch) -> bool {
         let Ok(Event { body: Body::Exec(Exec { env: Some(env), record, .. }), .. }) = Event::decode(frame) else {
             return false;
         };
         let at = env.as_ptr().addr() - frame.payload.as_ptr().addr();
         let mut out = frame.payload[..at].to_vec();
-        let mut variables: Vec<_> = env.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()).collect();
+        let ended = env.iter().rposition(|byte| *byte == 0).map_or(0, |last| last + 1);
+        let mut variables: Vec<_> =
+            env[..ended].split(|byte| *byte == 0).filter(|variable| !variable.is_empty()).collect();
         if record.env_marks & mark::CUT != 0 {
             variables.pop();
         }
@@ -114,8 +116,9 @@ impl Environments {
 mod tests {
     use super::*;
     use tracetui_events::environment::EnvMode;
+    use tracetui_events::synthetic::payload;
     use tracetui_shared::kind::Slot;
-    use tracetui_shared::record::exec::LAST;
+    use tracetui_shared::record::exec::{ExecRecord, LAST};
 
     /// The records after the values were taken out: the offset, the marks and the bytes of each.
     fn taken(mode: EnvMode, parts: &[&[u8]]) -> Vec<(u32, u32, Vec<u8>)> {
@@ -171,6 +174,20 @@ mod tests {
         // A reader waits for the end, which may also say that the ring had no room.
         let cut = found.iter().position(|part| part.1 & u32::from(mark::CUT) != 0);
         assert_eq!((cut, found[parts.len() - 1].1 & LAST), (Some(parts.len() - 1), LAST));
+    }
+
+    #[test]
+    fn a_variable_without_its_end_is_no_variable() {
+        let made = payload::Exec { argv: b"x\0", ..payload::Exec::default() };
+        let record = ExecRecord { env_joined: 1, env_marks: mark::FAULT, ..ExecRecord::default() };
+        let (kind, slot) = (Kind::Exec as u16, Slot::ExecBtf as u16);
+        let (mut whole, mut batch) = (Batch::default(), Batch::default());
+        let mut payload = made.with(record, Default::default(), Default::default());
+        payload.extend_from_slice(b"A=1\0URL=https://user");
+        whole.push(FrameHeader { kind, slot, ..FrameHeader::default() }, &payload);
+        assert!(Environments::new(Keeper::new(EnvMode::Values)).take(whole.bytes(), &mut batch));
+        let frame = batch.frames().next().expect("a record");
+        assert!(frame.payload.ends_with(b"x\0.A=1\0"), "{:?}", frame.payload.escape_ascii());
     }
 
     #[test]

@@ -22,9 +22,9 @@ pub const LAST: u32 = 64;
 
 /// Fixed part of `exec`. The variable parts are: [`Stdio`] of stdin, stdout and stderr, filename, interp, names of `exe`,
 /// names of `cwd` (lengths below), names of the three, the other descriptors ([`Further`], each with its names), then as much of
-/// argv as the first record holds. Of a failed exec, the environment follows (`env_joined`).
+/// argv as the first record holds. If all of it and the environment fit, the environment follows (`env_joined`).
 ///
-/// Continuations ([`ExecChunk`]) carry the rest, up to `argv_len` or up to one that marks the end, and then the environment.
+/// Otherwise continuations ([`ExecChunk`]) carry the rest, up to `argv_len` or up to one that marks the end, and then the environment.
 /// A bookkeeping record has none: its `argv_len` is the length in the first record.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -65,7 +65,7 @@ pub struct ExecRecord {
     /// The reason why the environment, which was requested, is not in the event or not whole: bits of [`super::mark`], and
     /// [`NO_ROOM`]. Else 0.
     pub env_marks: u8,
-    /// 1: all records of the event are joined, and the bytes after the arguments are the environment.
+    /// 1: the bytes after the arguments are the environment. If it came in continuations, they are joined.
     pub env_joined: u8,
     /// Bytes of the environment (`mm->env_start..env_end`) in continuations. 0: none follow.
     pub env_len: u32,

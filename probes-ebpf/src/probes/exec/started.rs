@@ -108,7 +108,8 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
     }
 }
 
-/// Appends the first arguments, sends the record, and sends the rest and the environment in continuations.
+/// Appends the arguments and the environment, if both fit, or else the first arguments. Sends the record, and the rest in
+/// continuations.
 #[inline(always)]
 unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of this
@@ -134,27 +135,32 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
             set(&raw mut (*s).empty, u64::from(all == 0));
             set(&raw mut (*s).carried, get(&raw const (*s).arguments) + if all > room { room } else { all });
         }
-        let arguments = get(&raw const (*s).arguments);
+        let (arguments, carried) = (get(&raw const (*s).arguments), get(&raw const (*s).carried));
         let most = if large(s) { u64::from(ARGV_FIRST) } else { ARGV_FEW };
-        set(&raw mut (*s).first, if arguments < most { arguments } else { most });
+        // An environment is not split.
+        let some = if arguments < most { arguments } else { most };
+        set(&raw mut (*s).first, if carried <= most { carried } else { some });
         let first = at_most(get(&raw const (*s).first), u64::from(ARGV_FIRST));
         let off = get(&raw const (*s).off) & MASK;
         let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
         set(&raw mut (*s).have, read_as_far::<{ ARGV_FIRST as u64 }>(dst, first, from));
         let (carried, first, have) =
             (get(&raw const (*s).carried), get(&raw const (*s).first), get(&raw const (*s).have));
+        let arguments = get(&raw const (*s).arguments);
         (*record).argv_total = total as u32;
-        (*record).argv_marks = if have < first { mark::FAULT } else { 0 };
+        (*record).argv_marks = if have < first && have < arguments { mark::FAULT } else { 0 };
         let more = carried > first && have == first && large(s) && !is_bookkeeping(frame);
         set(&raw mut (*s).more, u64::from(more));
-        let arguments = get(&raw const (*s).arguments);
-        (*record).argv_len = if more { arguments as u32 } else { have as u32 };
+        (*record).argv_len = if more || have > arguments { arguments as u32 } else { have as u32 };
         if more {
             (*record).env_len = (carried - arguments) as u32;
         }
         if carried == arguments {
-            // An empty environment needs no continuation.
+            // An empty environment needs no bytes.
             (*record).env_joined = get(&raw const (*s).empty) as u8;
+        } else if have > arguments {
+            (*record).env_joined = 1;
+            (*record).env_marks = if have < first { mark::FAULT } else { 0 };
         } else if !more {
             (*record).env_marks = if have < first { mark::FAULT } else { NO_ROOM };
         }
@@ -195,7 +201,7 @@ unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64
     }
 }
 
-/// Sends the arguments that are not in the first record, and the environment, as far as the ring has room for them.
+/// Sends what is not in the first record: the other arguments, and the environment, as far as the ring has room for them.
 #[inline(always)]
 unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64) {
     const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
