@@ -155,7 +155,7 @@ Lines, causes first:
   missing  a file or program that was found in one run only
   argv     the arguments changed: those of A -> those of B
   cwd      the working directory changed
-  env      a variable of the environment changed; the recordings need --env names, diff or all
+  env      a variable of the environment changed; for its values, record with --env diff
   user     the user id changed
   exec     a program that was executed in one run only, or more often
   tcp      an address that only one run connected to, or a port accepted from

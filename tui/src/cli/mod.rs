@@ -517,7 +517,7 @@ pub struct TraceArgs {
     /// Kinds that also get kernel stacks (bpf always does); none turns all stacks off
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, stack_words), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
-    /// Changes of the environment that exec events show, since the process's previous program or its parent [default: names; record: off]
+    /// Changes of the environment that exec events show, since the process's previous program or its parent [default: names]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub env: Option<Env>,
     /// Also show the other descriptors below 64 that new programs inherit, not only stdin, stdout and stderr

@@ -183,7 +183,7 @@ pub(super) fn compare(
     let filtered = filtered || sides.iter().any(|side| side.has_no_opens() || !side.filter.is_empty());
     let (whole, gaps) = (sides.iter().all(Side::is_whole), sides.iter().any(Side::has_gaps));
     let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
-    let environments = runs.iter().all(Run::has_environments);
+    let values = runs.iter().all(Run::has_values);
     let (Some(b), a) = (runs.pop(), runs.remove(0)) else { bail!("no recordings") };
     let Some(report) = diff::compare_while(a, runs, b, ignored, goes_on) else { bail!("the comparison was stopped") };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -193,8 +193,8 @@ pub(super) fn compare(
             .iter()
             .map(|(here, there)| format!("treated as the same directory: {} in A, {} in B", text(here), text(there))),
     );
-    if !environments && !report.equal() {
-        notes.push("environments are not compared: record both runs with --env diff".to_owned());
+    if !values && !report.equal() {
+        notes.push("the values of environment variables are not compared: record both runs with --env diff".to_owned());
     }
     if filtered && !report.equal() {
         notes.push(

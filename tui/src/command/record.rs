@@ -20,7 +20,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tracetui_events::budget::Budget;
-use tracetui_events::environment::Keeper;
 use tracetui_events::filter::Compiled;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::Label;
@@ -48,8 +47,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let streams = if cli::is_stream(&path) { Streams::StdoutToStderr } else { Streams::Inherited };
     let Request { filters, held, mut options } = Request::read(&args.trace, &args.run, streams, beside)?;
     options.labels = labels(&args.label)?;
-    // In a recording they take 20 bytes and more per exec, and 2 bytes per open.
-    options.environment = Keeper::new(args.trace.env.unwrap_or(cli::Env::Off).mode());
+    // In a recording they take 2 bytes per open.
     options.identities = args.trace.identity == Some(cli::Switch::On);
     let signals = signals(held.is_some())?;
     args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);

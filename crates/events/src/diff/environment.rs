@@ -62,6 +62,8 @@ pub(super) struct Environments {
     hasher: RandomState,
     merged: FxHashMap<[u32; 2], u32>,
     bytes: usize,
+    /// Whether the recording has values, and not only names.
+    pub(super) values: bool,
 }
 
 impl Environments {
@@ -77,6 +79,7 @@ impl Environments {
             .map(|(name, value)| {
                 text.clear();
                 if let Some(value) = value {
+                    self.values = true;
                     names.word(&[name, b"=", value].concat(), &mut text);
                 }
                 let name = strings.id(name);

@@ -264,9 +264,9 @@ impl Run {
         self.environments.close();
     }
 
-    /// Whether the recording has the environment of a program.
-    pub fn has_environments(&self) -> bool {
-        self.environments.bytes() > 0
+    /// Whether the recording has values of variables of the environment.
+    pub fn has_values(&self) -> bool {
+        self.environments.values
     }
 
     /// Notes the environment of a process that executed a program.

@@ -393,7 +393,7 @@ mod tests {
         let running = compared(&dir, false, false);
         let notes = [
             "B is still running: what its living processes lack may come",
-            "environments are not compared: record both runs with --env diff",
+            "the values of environment variables are not compared: record both runs with --env diff",
             "the runs differ",
         ];
         assert_eq!(running.notes, notes);
