@@ -2,6 +2,7 @@
 //!
 //! An environment is stored as a list of variables, each followed by NUL. The first byte of each one tells how its value is stored.
 
+use crate::frame::state::EnvState;
 use crate::limits;
 use memchr::memmem;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -189,9 +190,36 @@ impl EnvChange {
         EnvChange { set: set.into(), unset: unset.into(), known, count }
     }
 
+    /// The change without the values that look secret.
+    pub fn without_secrets(&self) -> EnvChange {
+        let mut set = Vec::new();
+        for variable in variables(&self.set) {
+            match split(variable) {
+                (name, Some(value)) if is_secret(name, value) => {
+                    set.extend_from_slice(&[name, "=…".as_bytes()].concat())
+                }
+                _ => set.extend_from_slice(variable),
+            }
+            set.push(0);
+        }
+        EnvChange { set: set.into(), ..self.clone() }
+    }
+
     /// Bytes in memory, without its own size.
     pub fn bytes(&self) -> usize {
         self.set.len() + self.unset.len()
+    }
+}
+
+impl From<EnvState> for EnvChange {
+    fn from(EnvState { set, unset, known, count }: EnvState) -> EnvChange {
+        EnvChange { set: set.into(), unset: unset.into(), known, count }
+    }
+}
+
+impl From<EnvChange> for EnvState {
+    fn from(EnvChange { set, unset, known, count }: EnvChange) -> EnvState {
+        EnvState { set: set.into(), unset: unset.into(), known, count }
     }
 }
 

@@ -160,6 +160,7 @@ impl World {
     /// Applies the facts that an event of an excerpt contains beside its record.
     pub(crate) fn tell(&mut self, told: &Told) {
         self.clock_offset = told.clock_offset;
+        self.processes.told_env = told.env.clone().map(|env| Box::new(env.into()));
         if let Some(process) = &told.process {
             self.processes.tell(process);
         }

@@ -85,6 +85,8 @@ pub struct ProcessTable {
     settled: FxHashMap<ProcessKey, ProcessKey>,
     /// The time when the probes were attached.
     since: BootNanos,
+    /// What the next exec changes in the environment, if it is an event of an excerpt.
+    pub(super) told_env: Option<Box<EnvChange>>,
     /// Bytes of all entries, and of the environments among them.
     bytes: usize,
     env_bytes: usize,
@@ -343,9 +345,7 @@ impl ProcessTable {
                 Some(parent)
             }
             Body::Exec(exec) if exec.record.ret == 0 => Some(self.execed(&event.header, exec)),
-            Body::Exec(Exec { env: Some(env), record, .. }) => {
-                Some(self.tried(&event.header, env, record.env_marks == 0))
-            }
+            Body::Exec(exec) if exec.env.is_some() || self.told_env.is_some() => Some(self.tried(&event.header, exec)),
             Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
             _ => {
                 // Usually the table has it.
@@ -509,7 +509,7 @@ impl ProcessTable {
         }
         let before = self.met(header);
         let (old, is_whole) = (self.env(before.key), exec.record.env_marks == 0);
-        let change = exec.env.map(|env| Box::new(EnvChange::between(old.as_deref(), env, is_whole)));
+        let change = self.change(exec, old.as_deref());
         let same = |old: &Arc<[u8]>| exec.env == Some(&**old);
         let env = exec.env.filter(|_| is_whole).map(|env| old.filter(same).unwrap_or_else(|| env.into()));
         let first = before.held_ns == 0 && self.is_held(&before);
@@ -541,14 +541,20 @@ impl ProcessTable {
     }
 
     /// The process of an exec that failed, as its environment would have changed.
-    fn tried(&mut self, header: &FrameHeader, env: &[u8], is_whole: bool) -> Arc<Process> {
+    fn tried(&mut self, header: &FrameHeader, exec: &Exec<'_>) -> Arc<Process> {
         let process = self.met(header);
         if let Some(entry) = self.entries.get_mut(&process.key) {
             entry.count(header);
         }
-        let change = EnvChange::between(self.env(process.key).as_deref(), env, is_whole);
-        let image = Image { env: Some(Box::new(change)), ..(*process.image).clone() };
+        let old = self.env(process.key);
+        let image = Image { env: self.change(exec, old.as_deref()), ..(*process.image).clone() };
         Arc::new(Process { image: Arc::new(image), ..(*process).clone() })
+    }
+
+    /// What an exec changes in the environment, if that is known.
+    fn change(&mut self, exec: &Exec<'_>, before: Option<&[u8]>) -> Option<Box<EnvChange>> {
+        let between = |env| Box::new(EnvChange::between(before, env, exec.record.env_marks == 0));
+        exec.env.map(between).or(self.told_env.take())
     }
 
     fn exited(&mut self, header: &FrameHeader, status: u32) -> Arc<Process> {

@@ -203,6 +203,13 @@ impl Exec<'_> {
         Some(payload)
     }
 
+    /// What it changed in the environment.
+    pub(crate) fn change<'p>(&self, seen: &EventContext<'p>) -> Option<&'p EnvChange> {
+        // A failed exec whose environment was read has a process of its own, with the change that it asked for.
+        let read = self.record.ret >= 0 || self.record.env_marks & mark::NOT_COLLECTED == 0;
+        seen.process.filter(|_| read)?.image.env.as_deref()
+    }
+
     fn argv_cut(&self) -> bool {
         (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
     }
@@ -320,13 +327,9 @@ pub(crate) const FIELDS: &[Field] = &[
 
 /// The change of the environment by an exec.
 fn of_env<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a EnvChange) -> Value<'a>) -> Value<'a> {
-    exec(seen, |exec| {
-        // A failed exec whose environment was read has a process of its own, with the change that it asked for.
-        let read = exec.record.ret >= 0 || exec.record.env_marks & mark::NOT_COLLECTED == 0;
-        match seen.process.and_then(|process| process.image.env.as_deref()).filter(|_| read) {
-            Some(env) => get(env),
-            None => env_why(seen).map_or(Value::Omitted, Value::Unknown),
-        }
+    exec(seen, |exec| match exec.change(seen) {
+        Some(env) => get(env),
+        None => env_why(seen).map_or(Value::Omitted, Value::Unknown),
     })
 }
 

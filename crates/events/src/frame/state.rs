@@ -207,6 +207,16 @@ wire_struct! {
         clock_offset: i64,
         /// Its process before the event, if it changed since the previous event.
         process: Option<ProcessState>,
+        /// What an exec changed in the environment.
+        env: Option<EnvState>,
+    }
+
+    /// [`EnvChange`](crate::environment::EnvChange).
+    EnvState {
+        set: Vec<u8>,
+        unset: Vec<u8>,
+        known: bool,
+        count: u32,
     }
 
     /// The `lost` rows of a kind in an excerpt: the events that they count, by cause.

@@ -12,7 +12,7 @@ use crate::event::redact::Redact;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext};
 use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
-use crate::frame::state::{StateFrame, Told};
+use crate::frame::state::{EnvState, StateFrame, Told};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -196,7 +196,15 @@ impl Excerpt {
             }
             Some(state)
         });
-        (new_clock || process.is_some()).then_some(Told { clock_offset, process })
+        let env = self.changed(seen);
+        (new_clock || process.is_some() || env.is_some()).then_some(Told { clock_offset, process, env })
+    }
+
+    /// What an exec changed in the environment. An excerpt of only what events show has no values that look secret.
+    fn changed(&self, seen: &EventContext<'_>) -> Option<EnvState> {
+        let Body::Exec(exec) = &seen.event.body else { return None };
+        let change = exec.change(seen)?;
+        Some(if self.shown.is_some() { change.without_secrets() } else { change.clone() }.into())
     }
 
     /// Writes the symbols of the stack and of the attach point of an event, the first time that each occurs.
