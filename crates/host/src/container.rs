@@ -180,11 +180,15 @@ fn of_user(claim: &ContainerPath<'_>, user: u32, home: &Path) -> Option<Containe
 
 /// The home directory of a user, which root has chosen.
 fn home(user: u32) -> Option<PathBuf> {
-    let passwd = super::read_bounded("/etc/passwd", FILE_MAX).ok()?;
+    home_in(&super::read_bounded("/etc/passwd", FILE_MAX).ok()?, user)
+}
+
+fn home_in(passwd: &[u8], user: u32) -> Option<PathBuf> {
     passwd.split(|b| *b == b'\n').find_map(|line| {
         let mut fields = line.split(|b| *b == b':');
         (super::decimal::<u32>(fields.nth(2)?)? == user).then_some(())?;
-        let home = Path::new(OsStr::from_bytes(fields.nth(1)?));
+        // After the uid: the gid, the full name, the home directory.
+        let home = Path::new(OsStr::from_bytes(fields.nth(2)?));
         home.is_absolute().then(|| home.to_owned())
     })
 }
@@ -375,6 +379,15 @@ mod tests {
         assert_eq!(found("deb"), of_root(("nspawn", "deb")));
         assert_eq!(found("vm"), of_root(("libvirt-qemu", "vm")));
         assert_eq!((found(".."), found("other")), (None, None));
+    }
+
+    #[test]
+    fn the_home_is_the_sixth_field() {
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:/full/name:/home/ann:/bin/sh\nx:x:7:7::relative:\n";
+        let home = |user| home_in(passwd, user);
+        assert_eq!((home(0), home(1000)), (Some("/root".into()), Some("/home/ann".into())));
+        assert_eq!((home(7), home(8), home_in(b"a:x:9:9", 9)), (None, None, None));
     }
 
     #[test]
