@@ -7,6 +7,7 @@
 #          rpm                  rpm(8) in an empty root: install, verify, upgrade, erase
 #          image                the OCI image in podman, which sees the processes of the host
 #          machine              a whole Debian stable with systemd, booted in software emulation: sudo, dashboard, unit
+#          runtimes             such a machine with docker, podman (rootless too), containerd and systemd-nspawn: names of containers
 # Without any, all of them. Chroots are kept in target/packages and used again. Needs root, and Debian or a relative of it;
 # installs packages that are missing. Prints a line for each check; exit status 1 if one failed.
 set -euo pipefail
@@ -16,7 +17,7 @@ case ${1:--h} in -*) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" && exit 2 ;; e
 release=$(realpath "$1") && shift
 root=$(cd "$(dirname "$0")/.." && pwd)
 kept=$root/target/packages
-[ $# -gt 0 ] || set -- trixie forky sid lint rpm image machine
+[ $# -gt 0 ] || set -- trixie forky sid lint rpm image machine runtimes
 deb=$(echo "$release"/tracetui_*_"$(dpkg --print-architecture)".deb)
 rpm=$(echo "$release"/tracetui-*."$(uname -m)".rpm)
 version=$(dpkg-deb -f "$deb" Version)
@@ -188,21 +189,24 @@ image() {
   kill $!
 }
 
-# A whole Debian from a file system in memory: its service runs machine.sh, which prints the checks on the console.
-machine() {
-  local log=$kept/machine.log
-  need qemu-system-x86:qemu-system-x86_64 cpio:cpio
+# Debian stable with systemd, tracetui, the user ann and the packages $2…, in $merged. Its service runs $1.sh.
+whole() {
+  local name=$1
   "$root/scripts/kernel-matrix/fetch.sh" x86_64 "$root/target/kernels/x86_64" 6.12
-  debian trixie systemd systemd-sysv dbus sudo make tmux procps
+  debian trixie systemd systemd-sysv dbus sudo procps "${@:2}"
   cp "$deb" "$merged/root/tracetui.deb"
-  check machine "apt installs it" in_root apt-get install -y --no-install-recommends /root/tracetui.deb
+  check "$name" "apt installs it" in_root apt-get install -y --no-install-recommends /root/tracetui.deb
   in_root useradd --create-home --shell /bin/bash ann
   echo 'ann ALL=(ALL) NOPASSWD: ALL' >"$merged/etc/sudoers.d/ann"
   echo machine >"$merged/etc/hostname"
-  install -m755 "$root/scripts/packages/machine.sh" "$merged/root/machine.sh"
+  install -m755 "$root/scripts/packages/$name.sh" "$merged/root/machine.sh"
   install -m644 "$root/scripts/packages/machine.service" "$merged/etc/systemd/system/machine.service"
-  ln -s /sbin/init "$merged/init"
   in_root systemctl --quiet enable machine.service
+}
+# Boots $merged from a file system in memory. The script of the check $1 prints its checks on the console.
+boot() {
+  local name=$1 log=$kept/$1.log
+  need qemu-system-x86:qemu-system-x86_64 cpio:cpio
   umount "$merged/proc" "$merged/sys" "$merged/dev"
   rm -rf "$merged"/{var/cache/apt,var/lib/apt/lists,usr/share/{locale,i18n,zoneinfo},root/tracetui.deb}
   (cd "$merged" && find . -xdev | LC_ALL=C sort | cpio -o -H newc --quiet | gzip -1) >"$work/initramfs.gz"
@@ -211,9 +215,43 @@ machine() {
     -nodefaults -display none -monitor none -serial stdio -kernel "$root/target/kernels/x86_64/6.12" -initrd "$work/initramfs.gz" \
     -append "console=ttyS0 panic=-1 quiet systemd.show_status=0 systemd.mask=serial-getty@ttyS0.service" </dev/null 2>&1 | tr -d '\r' >"$log" || true
   grep -E '^(CHECK|\|) ' "$log" || true
-  check machine "reaches its end, see $log" grep -qx END "$log"
+  check "$name" "reaches its end, see $log" grep -qx END "$log"
   ! grep -q '^CHECK .*: FAIL' "$log" || failed=1
   leave
+}
+
+machine() {
+  whole machine make tmux
+  ln -s /sbin/init "$merged/init"
+  boot machine
+}
+
+runtimes() {
+  local image=srv/image applet
+  whole runtimes libpam-systemd dbus-user-session systemd-container docker.io docker-cli containerd podman crun uidmap jq
+  grep -q '^ann:' "$merged/etc/subuid" || in_root usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ann
+  in_root systemctl --quiet disable docker.service docker.socket containerd.service
+  # The root of all containers.
+  mkdir -p "$merged/$image"/{bin,dev,etc,proc,root,run,sys,tmp,usr,var}
+  install -m755 "$root/target/kernels/x86_64/busybox" "$merged/$image/bin/busybox"
+  for applet in sh sleep true; do ln -s busybox "$merged/$image/bin/$applet"; done
+  echo ID=image >"$merged/$image/etc/os-release"
+  tar -C "$merged/$image" -cf "$merged/srv/image.tar" .
+  # The kernel's modules are not there, among them overlay, veth and nf_tables.
+  mkdir -p "$merged/etc"/{docker,containers}
+  echo '{"storage-driver": "vfs", "iptables": false, "ip6tables": false, "bridge": "none"}' >"$merged/etc/docker/daemon.json"
+  printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n' >"$merged/etc/containers/storage.conf"
+  # pivot_root(2) refuses the root that the kernel has unpacked, but not a second mount of it.
+  printf '#!/%s/bin/sh\n' "$image" >"$merged/init"
+  cat >>"$merged/init" <<'X'
+export PATH=/srv/image/bin
+busybox mount -o bind / /mnt
+cd /mnt
+busybox mount -o move . /
+exec busybox chroot . /sbin/init
+X
+  chmod 755 "$merged/init"
+  boot runtimes
 }
 
 newer_deb
@@ -221,7 +259,7 @@ check deb "no maintainer scripts" no_scripts
 for name in "$@"; do
   case $name in
     trixie | forky | sid) chroot_of "$name" ;;
-    lint | image | machine) "$name" ;;
+    lint | image | machine | runtimes) "$name" ;;
     rpm) rpm_root ;;
     *) echo "unknown check $name; try --help" >&2 && exit 2 ;;
   esac
