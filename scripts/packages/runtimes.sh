@@ -29,7 +29,7 @@ work='while :; do /bin/busybox true "tracetui-$0"; /bin/busybox sleep 3; done'
 # Ann's own systemd runs it, outside the cgroups of root.
 ann() {
   runuser -u ann -- env -C /home/ann HOME=/home/ann XDG_RUNTIME_DIR=/run/user/1000 \
-    systemd-run --user --quiet --wait --pipe --property=KillMode=process --property=Delegate=yes --setenv=work="$work" "$@"
+    systemd-run --user --quiet --wait --pipe --expand-environment=no --property=KillMode=process --property=Delegate=yes --setenv=work="$work" "$@"
 }
 id_of() { sha256sum <<<"$1" | cut -c1-64; }
 
