@@ -19,6 +19,9 @@ use tracetui_events::sink::parquet::Options;
 /// The most files that are remembered as settled. Others cost a request each time.
 const SETTLED: usize = 100_000;
 
+/// The most names that are tried for a part. The second is taken only if the checksums of two recordings are equal.
+const NAMES: u32 = 4;
+
 /// Ships the recordings of one directory.
 pub(crate) struct Agent {
     pub(crate) spool: Spool,
@@ -41,7 +44,6 @@ pub(crate) struct Counts {
     /// Parts that nobody can read or ship any more.
     pub(crate) missing: u64,
     pub(crate) unreadable: u64,
-    pub(crate) conflicts: u64,
     pub(crate) removed: u64,
 }
 
@@ -111,48 +113,70 @@ impl Agent {
             source: String::new(),
             contents,
             note: String::new(),
+            copy: 0,
         };
-        match self.store.row(&row.key()).await? {
-            Some(found) => {
-                row.contents.seen = number_in(&found, "seen");
-                row.contents.seen_before = number_in(&found, "seen_before");
-                if !is_of(&found, part) {
-                    self.report_conflict(&row, part, &recording).await?;
+        // A settled recording is not read again after each start.
+        let is_settled = part.number < next
+            && self.store.row(&row.key()).await?.is_some_and(|found| row.take_account(&found, &part.source_start()));
+        if !is_settled {
+            row.source = part.source(&recording).context("cannot read the recording")?;
+            if !self.is_stored(&mut row).await? {
+                // Before the part: the gap of a part with a row is reported.
+                if part.number > next {
+                    self.report_gap(&row, next).await?;
+                }
+                if let Err(fault) = self.convert_and_store(&mut row, part, recording).await? {
+                    return self.unreadable_part(part, &fault).await;
                 }
             }
-            None => self.store_part(&mut row, part, recording).await?,
-        }
-        // A shipper that was killed before this finds the row of the part, and comes here again.
-        if part.number > next {
-            self.report_gap(&row, next).await?;
         }
         self.settle(part, row.contents.seen_before.saturating_add(row.contents.seen))
     }
 
-    async fn store_part(&mut self, row: &mut Row, part: &Part, recording: RecordingFile) -> Result<()> {
-        row.source = part.source(&recording).context("cannot read the recording")?;
+    /// Whether a part has a row. Otherwise its row gets the first name that is not another file's.
+    async fn is_stored(&self, row: &mut Row) -> Result<bool> {
+        while let Some(found) = self.store.row(&row.key()).await? {
+            let source = row.source.clone();
+            if row.take_account(&found, &source) {
+                return Ok(true);
+            }
+            next_name(row)?;
+        }
+        Ok(false)
+    }
+
+    /// Stores a part. A fault of the recording is in the inner result.
+    async fn convert_and_store(&mut self, row: &mut Row, part: &Part, recording: RecordingFile) -> Result<Result<()>> {
         let out = self.state.temporary()?;
-        let (of, source, options) = (part.clone(), row.source.clone(), self.options);
-        let (file, kept) = (out.try_clone()?, recording.clone());
+        let (of, source, options, file) = (part.clone(), row.source.clone(), self.options, out.try_clone()?);
         // The loop handles signals meanwhile.
         let done = tokio::task::spawn_blocking(move || convert(&of, recording, &source, &file, options)).await??;
         match done {
             Ok(contents) => row.contents = contents,
-            Err(fault) => return self.unreadable_part(part, &fault).await,
+            Err(fault) => return Ok(Err(fault)),
         }
         let bytes = mapped::map(&out).context("cannot read the converted part")?;
-        let length = bytes.len() as u64;
-        if self.store.create(&row.events_key(), bytes).await? == Created::Before {
-            let found = footer::source(&self.store.footer(&row.events_key()).await?)?;
-            if found.as_deref() != Some(&*row.source) {
-                return self.report_conflict(row, part, &kept).await;
-            }
+        while !self.create_part(row, bytes.clone()).await? {
+            next_name(row)?;
         }
         self.create_row(row).await?;
+        if row.copy > 0 {
+            say(format_args!("{}: shipped under another name: {}", part.name.display(), row.note));
+        }
         self.counts.parts += 1;
         self.counts.rows += row.contents.rows;
-        self.counts.bytes += length;
-        Ok(())
+        self.counts.bytes += bytes.len() as u64;
+        Ok(Ok(()))
+    }
+
+    /// Stores a Parquet file. Returns `false` if the object exists, with the events of another recording.
+    async fn create_part(&self, row: &Row, bytes: Bytes) -> Result<bool> {
+        let name = row.events_key();
+        if self.store.create(&name, bytes).await? == Created::Now {
+            return Ok(true);
+        }
+        let found = footer::source(&self.store.footer(&name).await?)?;
+        Ok(found.as_deref() == Some(&*row.source))
     }
 
     fn settle(&mut self, part: &Part, seen: u64) -> Result<()> {
@@ -173,24 +197,15 @@ impl Agent {
     async fn report_gap(&mut self, after: &Row, next: u32) -> Result<()> {
         let parts = after.part - next;
         let note = "removed before they were shipped".to_owned();
-        let (before, seen_before) = (after.contents.seen_before, self.state.seen(&after.trace));
-        let seen = before.saturating_sub(seen_before);
+        let seen_before = self.state.seen(&after.trace);
+        let before = after.contents.seen_before.max(seen_before);
+        let seen = before - seen_before;
         let contents = Contents { seen, lost: seen, seen_before, ..after.contents.clone() };
         let gap = Row { kind: Kind::Gap, part: next, parts, recording_bytes: 0, note, contents, ..after.clone() };
         self.create_row(&gap).await?;
         say(format_args!("{parts} parts of the trace {} were removed before they were shipped", gap.trace));
         self.counts.missing += u64::from(parts);
         self.state.settle(&after.trace, after.part, before)
-    }
-
-    async fn report_conflict(&mut self, row: &Row, part: &Part, recording: &RecordingFile) -> Result<()> {
-        let source = part.source(recording).context("cannot read the recording")?;
-        let note = "another file was shipped as this part".to_owned();
-        let row = Row { kind: Kind::Conflict, source, note, ..row.clone() };
-        self.create_row(&row).await?;
-        say(format_args!("{}: not shipped: {}", part.name.display(), row.note));
-        self.counts.conflicts += 1;
-        Ok(())
     }
 
     async fn unreadable_part(&mut self, part: &Part, fault: &anyhow::Error) -> Result<()> {
@@ -215,6 +230,7 @@ impl Agent {
             source: format!("{inode}/{bytes}/{}", modified.0),
             contents: Contents { host: own_host(), ..Contents::default() },
             note: format!("{}: {}", file.name.display(), file.fault),
+            copy: 0,
         };
         self.create_row(&row).await?;
         say(format_args!("not shipped: {}", row.note));
@@ -226,16 +242,15 @@ impl Agent {
     }
 }
 
-/// Whether a row of the manifest is about this part: the same id and size of the recording.
-fn is_of(row: &[u8], part: &Part) -> bool {
-    let row: Option<serde_json::Value> = serde_json::from_slice(row).ok();
-    let source = row.as_ref().and_then(|row| row.get("source")?.as_str());
-    source.is_some_and(|source| source.starts_with(&part.source_start()))
-}
-
-fn number_in(row: &[u8], name: &str) -> u64 {
-    let row: Option<serde_json::Value> = serde_json::from_slice(row).ok();
-    row.as_ref().and_then(|row| row.get(name)?.as_u64()).unwrap_or_default()
+/// Gives a part another name, from its contents: another machine with the same host name, boot and trace has the one before.
+fn next_name(row: &mut Row) -> Result<()> {
+    if row.copy == NAMES {
+        bail!("{} and other objects with its name exist, with other contents: remove them", row.events_key());
+    }
+    row.copy += 1;
+    row.note =
+        "another recording has the name of this part: a machine was cloned, or a recording was copied".to_owned();
+    Ok(())
 }
 
 /// Where the state is: beside the recordings, unless it is given.

@@ -29,6 +29,7 @@ const DAY_S: i64 = 86_400;
 struct Row {
     kind: String,
     host: String,
+    boot_id: String,
     trace: String,
     part: u32,
     created: String,
@@ -78,6 +79,7 @@ pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
         hosts.entry(&row.host).or_default().entry(&row.trace).or_default().push(row);
     }
     for (host, traces) in &mut hosts {
+        report.names(host, traces);
         report.host(host, traces, args.from, newest);
     }
     let (parts, events): (u64, u64) = hosts
@@ -85,7 +87,7 @@ pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
         .flat_map(|traces| traces.values().flatten())
         .fold((0, 0), |sum, row| (sum.0 + 1, sum.1 + row.events));
     let lost: u64 = hosts.values().flat_map(|traces| traces.values().flatten()).map(|row| row.lost).sum();
-    for line in &report.lines {
+    for line in report.lines.iter().chain(&report.notes) {
         print(line)?;
     }
     print(&format!(
@@ -162,6 +164,8 @@ async fn files(store: &Store, args: &cli::Check) -> Result<HashSet<String>> {
 #[derive(Default)]
 struct Report {
     lines: Vec<String>,
+    /// Hosts with one name. Nothing is missing for that.
+    notes: Vec<String>,
 }
 
 impl Report {
@@ -171,11 +175,33 @@ impl Report {
         self.lines.extend(gone.map(|file| format!("{file}: in the manifest, but not in the store")));
     }
 
+    /// Machines that share a name: a part exists twice, or two boots overlap. A clock may have jumped by a minute.
+    fn names(&mut self, host: &str, traces: &BTreeMap<&str, Vec<&Row>>) {
+        let mut boots: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+        let (mut numbers, mut twice) = (HashSet::new(), 0u64);
+        for row in traces.values().flatten() {
+            let span = boots.entry(&row.boot_id).or_insert((i64::MAX, i64::MIN));
+            *span = (span.0.min(row.created_s()), span.1.max(row.ended_s()));
+            twice += u64::from(!numbers.insert((&row.trace, row.part)));
+        }
+        let name = "several machines have this name, or recordings were copied";
+        if twice > 0 {
+            self.notes.push(format!("{host}: {name}: {} parts exist more than once, each is stored", grouped(twice)));
+        }
+        let mut spans: Vec<_> = boots.into_values().collect();
+        spans.sort_unstable();
+        let overlap = spans.windows(2).find(|pair| matches!(pair, [(_, end), (start, _)] if end - start > 60));
+        if let Some([(_, end), (start, last)]) = overlap {
+            let time = span(*start, *end.min(last));
+            self.notes.push(format!("{host}: {time}: several machines have this name: their boots overlap"));
+        }
+    }
+
     /// Files that could not be shipped, and damage.
     fn others(&mut self, rows: &[Row]) {
         for row in rows {
             match &*row.kind {
-                "unreadable" | "conflict" => self.lines.push(format!("{}: {}: {}", row.host, row.kind, row.note)),
+                "unreadable" => self.lines.push(format!("{}: unreadable: {}", row.host, row.note)),
                 _ if row.damaged => {
                     let file = row.file.as_deref().unwrap_or_default();
                     self.lines.push(format!("{file}: from a damaged recording, of which some events are missing"));

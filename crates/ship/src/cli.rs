@@ -49,7 +49,7 @@ pub(crate) struct Ship {
 pub(crate) enum Command {
     /// Report hosts and minutes that are missing in the store
     ///
-    /// The status is 1 if anything is missing.
+    /// The status is 1 if anything is missing. Machines with one host name are reported too.
     Check(Check),
 }
 

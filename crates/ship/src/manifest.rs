@@ -14,8 +14,6 @@ pub(crate) enum Kind {
     Gap,
     /// A file without a readable recording. Its events are lost.
     Unreadable,
-    /// Another file for a part that was shipped. It was not shipped again.
-    Conflict,
 }
 
 impl Kind {
@@ -24,7 +22,6 @@ impl Kind {
             Kind::Part => "part",
             Kind::Gap => "gap",
             Kind::Unreadable => "unreadable",
-            Kind::Conflict => "conflict",
         }
     }
 }
@@ -45,6 +42,8 @@ pub(crate) struct Row {
     pub(crate) source: String,
     pub(crate) contents: Contents,
     pub(crate) note: String,
+    /// Which of the names of a part: 0 is the plain one, and each other one has a suffix from the source.
+    pub(crate) copy: u32,
 }
 
 impl Row {
@@ -52,12 +51,15 @@ impl Row {
     fn name(&self) -> String {
         let stem = stem(&self.contents.host, &self.contents.boot_id, &self.trace);
         match self.kind {
-            Kind::Part => format!("{stem}-{:06}", self.part),
-            Kind::Gap => format!("{stem}-{:06}-gap-{}", self.part, self.parts),
-            Kind::Unreadable | Kind::Conflict => {
-                let sum = crc32fast::hash(self.source.as_bytes());
-                format!("{stem}-{:06}-{}-{sum:08x}", self.part, self.kind.name())
+            Kind::Part if self.copy == 0 => format!("{stem}-{:06}", self.part),
+            Kind::Part => format!("{stem}-{:06}-{:08x}", self.part, sum(&format!("{} {}", self.source, self.copy))),
+            // The number of the part after the gap, and of the events before it. A repetition has the same name even if the state was
+            // lost, and the gap of a cloned machine another one.
+            Kind::Gap => {
+                let seen = self.contents.seen_before.saturating_add(self.contents.seen);
+                format!("{stem}-{:06}-gap-{seen}", self.part.saturating_add(self.parts))
             }
+            Kind::Unreadable => format!("{stem}-{:06}-unreadable-{:08x}", self.part, sum(&self.source)),
         }
     }
 
@@ -69,6 +71,17 @@ impl Row {
     /// The name of the row's own object.
     pub(crate) fn key(&self) -> String {
         format!("manifest/{}/{}.json", hour_of(self.created_s), self.name())
+    }
+
+    /// Takes what a stored row says about the part's events, if it is about a recording whose source begins so.
+    pub(crate) fn take_account(&mut self, stored: &[u8], source: &str) -> bool {
+        let Ok(stored) = serde_json::from_slice::<Value>(stored) else { return false };
+        if !stored.get("source").and_then(Value::as_str).is_some_and(|of| of.starts_with(source)) {
+            return false;
+        }
+        let number = |name| stored.get(name).and_then(Value::as_u64).unwrap_or_default();
+        (self.contents.seen, self.contents.seen_before) = (number("seen"), number("seen_before"));
+        true
     }
 
     /// The row as a line of JSON. Rows of all kinds have the same fields.
@@ -86,4 +99,8 @@ impl Row {
         });
         format!("{row}\n")
     }
+}
+
+fn sum(text: &str) -> u32 {
+    crc32fast::hash(text.as_bytes())
 }

@@ -1,5 +1,6 @@
 //! A closed recording and the names of its objects.
 
+use ring::digest::{Context, SHA256};
 use rustix::fs::{FileType, fstat};
 use std::ffi::OsString;
 use std::fs::File;
@@ -69,7 +70,8 @@ impl Part {
         format!("{}/{}/", hex(&self.header.id), self.identity.bytes)
     }
 
-    /// What identifies its contents: id, size and checksum.
+    /// What identifies its contents: id, size, and the start of its SHA-256. A CRC would not do: blocks end in theirs, so that other
+    /// contents can have the same sum.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -77,14 +79,15 @@ impl Part {
         let mut file = recording.file().try_clone()?;
         file.seek(SeekFrom::Start(0))?;
         let mut file = file.take(self.identity.bytes);
-        let (mut hasher, mut buffer) = (crc32fast::Hasher::new(), vec![0; 1 << 16]);
+        let (mut hasher, mut buffer) = (Context::new(&SHA256), vec![0; 1 << 16]);
         loop {
             match file.read(&mut buffer)? {
                 0 => break,
                 read => hasher.update(buffer.get(..read).unwrap_or_default()),
             }
         }
-        Ok(format!("{}{:08x}", self.source_start(), hasher.finalize()))
+        let sum = hasher.finish();
+        Ok(format!("{}{}", self.source_start(), hex(sum.as_ref().get(..16).unwrap_or_default())))
     }
 }
 

@@ -94,9 +94,9 @@ fn pause(failures: u32) -> Duration {
 }
 
 fn report(agent: &Agent) {
-    let crate::agent::Counts { parts, rows, bytes, missing, unreadable, conflicts, removed } = agent.counts;
+    let crate::agent::Counts { parts, rows, bytes, missing, unreadable, removed } = agent.counts;
     say(format_args!(
-        "{} parts shipped: {} events, {}; {missing} missing, {unreadable} unreadable, {conflicts} conflicts; {removed} removed",
+        "{} parts shipped: {} events, {}; {missing} missing, {unreadable} unreadable; {removed} removed",
         grouped(parts),
         grouped(rows),
         size(bytes),

@@ -1,6 +1,7 @@
 //! Shipping to a directory: resumption, bounds, and hostile spools.
 
 use crate::common::{Place, RUN, part, recording, text};
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -46,7 +47,7 @@ fn a_part_whose_row_is_missing_gets_it() {
     check_ok(&place.ship(&[]));
     fs::remove_file(&place.objects(".json")[0]).expect("removed");
     check_ok(&place.ship(&[]));
-    assert_eq!((kinds(&place, "part"), kinds(&place, "conflict"), place.objects(".parquet").len()), (1, 0, 1));
+    assert_eq!((kinds(&place, "part"), place.objects(".parquet").len()), (1, 1));
 }
 
 #[test]
@@ -118,16 +119,56 @@ fn a_bound_holds_without_a_store() {
     assert_eq!((gap["part"].as_u64(), gap["parts"].as_u64()), (Some(0), Some(14)));
 }
 
+/// A part of the same trace with other contents, as a clone of the machine writes it.
+fn clone_of(number: u32) -> Vec<u8> {
+    let mut bytes = part(RUN, number);
+    // Its last block is missing.
+    bytes.truncate(bytes.len() - 4096);
+    bytes
+}
+
 #[test]
-fn a_second_file_for_a_part_is_reported_and_not_stored() {
-    let place = Place::with_parts(0..1);
+fn a_cloned_machine_is_stored_too() {
+    let (place, clone) = (Place::with_parts(0..3), Place::new());
+    (0..3).for_each(|number| clone.put(&format!("h.{number}.ttr"), &clone_of(number)));
+    let ship_clone = || {
+        check_ok(&clone.command(&place.url(), &["--once"]).output().expect("it runs"));
+        assert_eq!((place.objects(".parquet").len(), kinds(&place, "part"), place.rows().len()), (6, 6, 6));
+    };
     check_ok(&place.ship(&[]));
-    let mut other = part(RUN, 0);
-    other.truncate(other.len() - 4096);
-    place.put("copy.ttr", &other);
+    ship_clone();
+    // Neither a retry nor a lost state stores anything again.
+    ship_clone();
+    fs::remove_dir_all(clone.spool().join(".tracetui-ship")).expect("removed");
+    ship_clone();
+    let sources: HashSet<_> = place.rows().into_iter().map(|row| row["source"].to_string()).collect();
+    assert_eq!(sources.len(), 6);
+    let checked = place.check();
+    assert!(text(&checked.stdout).contains("build7: several machines have this name"), "{}", text(&checked.stdout));
+    assert!(checked.status.success());
+}
+
+#[test]
+fn a_clone_that_was_killed_stores_nothing_twice() {
+    let (place, clone) = (Place::with_parts(0..1), Place::new());
+    clone.put("h.ttr", &clone_of(0));
     check_ok(&place.ship(&[]));
-    assert_eq!((place.objects(".parquet").len(), kinds(&place, "conflict")), (1, 1));
-    assert!(!place.check().status.success());
+    check_ok(&clone.command(&place.url(), &["--once"]).output().expect("it runs"));
+    // The rows are written after the objects.
+    place.objects(".json").iter().for_each(|row| fs::remove_file(row).expect("removed"));
+    check_ok(&clone.command(&place.url(), &["--once"]).output().expect("it runs"));
+    check_ok(&place.ship(&[]));
+    assert_eq!((place.objects(".parquet").len(), kinds(&place, "part")), (2, 2));
+}
+
+#[test]
+fn a_gap_is_reported_once_even_if_the_state_is_lost() {
+    let place = Place::with_parts([2, 3, 5]);
+    check_ok(&place.ship(&[]));
+    fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
+    fs::remove_file(place.spool().join("h.000003.ttr")).expect("removed");
+    check_ok(&place.ship(&[]));
+    assert_eq!((kinds(&place, "gap"), kinds(&place, "part")), (2, 3));
 }
 
 #[test]
