@@ -43,6 +43,9 @@ pub(crate) struct Ship {
     /// The unit of times: ns, or us for Spark and Iceberg
     #[arg(long, value_name = "UNIT", default_value = "ns", value_parser = ["ns", "us"])]
     pub(crate) time: String,
+    /// The longest pause after failures, and at most this between two looks at the spool. For tests.
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration, hide = true)]
+    pub(crate) pause: Duration,
 }
 
 #[derive(Subcommand, Debug)]

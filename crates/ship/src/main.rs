@@ -1,6 +1,7 @@
 //! `tracetui-ship`: closed recordings become Parquet files in object storage.
 
 mod agent;
+mod bounded;
 mod check;
 mod cli;
 mod convert;

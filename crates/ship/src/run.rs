@@ -20,9 +20,6 @@ use tracetui_host::confine::{ShipperDirectories, denied, enter_shipper};
 /// The pause between two looks at the spool.
 const POLL: Duration = Duration::from_secs(5);
 
-/// The longest pause after failures.
-const PAUSE: Duration = Duration::from_secs(120);
-
 /// How often `--once` tries.
 const TRIES: u32 = 5;
 
@@ -59,7 +56,7 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
         let target = agent.store.directory.as_deref();
         enter_shipper(ShipperDirectories { spool, state: &place, target }).context("cannot give up rights")?;
         let code = tokio::select! {
-            code = rounds(&mut agent, args.once) => code,
+            code = rounds(&mut agent, args) => code,
             () = signals.end() => ExitCode::SUCCESS,
         };
         report(&agent);
@@ -68,7 +65,7 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
     })
 }
 
-async fn rounds(agent: &mut Agent, once: bool) -> ExitCode {
+async fn rounds(agent: &mut Agent, &Ship { once, pause: longest, .. }: &Ship) -> ExitCode {
     let mut failures = 0;
     loop {
         match agent.round().await {
@@ -82,13 +79,13 @@ async fn rounds(agent: &mut Agent, once: bool) -> ExitCode {
                 }
             }
         }
-        tokio::time::sleep(pause(failures)).await;
+        tokio::time::sleep(pause(failures, longest)).await;
     }
 }
 
 /// The pause after so many failures in a row. It is random, so that a fleet does not return at the same moment.
-fn pause(failures: u32) -> Duration {
-    let most = if failures == 0 { POLL } else { Duration::from_secs(1 << failures.min(7)).min(PAUSE) };
+fn pause(failures: u32, longest: Duration) -> Duration {
+    let most = if failures == 0 { POLL } else { Duration::from_secs(1 << failures.min(16)) }.min(longest);
     let random = RandomState::new().hash_one(failures) % 1_000;
     most.mul_f64(0.5 + random as f64 / 2_000.0)
 }
@@ -119,6 +116,20 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest_one() {
+        let longest = Duration::from_secs(120);
+        for (failures, most) in [(0, 5), (1, 2), (2, 4), (6, 64), (7, 120), (8, 120), (u32::MAX, 120)] {
+            let (pause, most) = (pause(failures, longest), Duration::from_secs(most));
+            assert!(most / 2 <= pause && pause <= most, "{failures}: {pause:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The object storage. Objects are created, and never replaced.
 
+use crate::bounded::Connector;
 use crate::profile;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
@@ -24,9 +25,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Requests are repeated this often at once. The agent repeats them later with its own pauses.
 const RETRIES: usize = 2;
 
-/// The most bytes of a manifest's row, and of the end of a Parquet file.
-const ROW: u64 = 64 << 10;
-const FOOTER: u64 = 64 << 20;
+/// The most bytes of a manifest's row or an error, and of the end of a Parquet file or any other answer.
+pub(crate) const ROW: u64 = 64 << 10;
+pub(crate) const FOOTER: u64 = 64 << 20;
 
 /// Where the objects go.
 #[derive(Debug)]
@@ -197,6 +198,7 @@ fn s3(bucket: &str) -> Result<object_store::aws::AmazonS3> {
         .with_http1_only();
     let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: REQUEST };
     let builder = builder.with_bucket_name(bucket).with_client_options(options).with_retry(retry);
+    let builder = builder.with_http_connector(Connector);
     builder.with_checksum_algorithm(Checksum::SHA256).build().context("the settings of AWS_ variables are wrong")
 }
 

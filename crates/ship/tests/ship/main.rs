@@ -1,5 +1,6 @@
 //! Tests of the program.
 
 mod common;
+mod faults;
 mod local;
 mod server;

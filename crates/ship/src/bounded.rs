@@ -1,0 +1,55 @@
+//! HTTP whose answers are bounded. object_store reads an error's body whole, however long it is.
+
+use crate::store::{FOOTER, ROW};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt as _, Limited};
+use object_store::ClientOptions;
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
+use object_store::client::{HttpResponseBody, HttpService, ReqwestConnector};
+
+/// Makes clients with bounded answers.
+#[derive(Debug)]
+pub(crate) struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        ReqwestConnector::default().connect(options).map(|client| HttpClient::new(Bounded(client)))
+    }
+}
+
+#[derive(Debug)]
+struct Bounded(HttpClient);
+
+impl HttpService for Bounded {
+    fn call<'s, 'f>(&'s self, request: HttpRequest) -> BoxFuture<'f, Result<HttpResponse, HttpError>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async {
+            let (head, body) = self.0.execute(request).await?.into_parts();
+            let body = if head.status.is_success() {
+                let long = |error| HttpError::new_boxed(HttpErrorKind::Decode, error);
+                let most = usize::try_from(FOOTER).unwrap_or(usize::MAX);
+                HttpResponseBody::new(Limited::new(body, most).map_err(long))
+            } else {
+                start_of(body).await?.into()
+            };
+            Ok(HttpResponse::from_parts(head, body))
+        })
+    }
+}
+
+/// The first bytes of an error's body, as text.
+async fn start_of(body: HttpResponseBody) -> Result<Bytes, HttpError> {
+    let (mut bytes, mut stream) = (Vec::new(), body.bytes_stream());
+    while (bytes.len() as u64) < ROW
+        && let Some(more) = stream.next().await
+    {
+        bytes.extend_from_slice(&more?);
+    }
+    bytes.truncate(usize::try_from(ROW).unwrap_or(usize::MAX));
+    Ok(String::from_utf8_lossy(&bytes).into_owned().into())
+}
