@@ -114,7 +114,7 @@ same_listing() { diff "$work/before" <(listing); }
 completes() { in_root bash -c '. /usr/share/bash-completion/completions/tracetui && complete -p tracetui'; }
 has_files() {
   local file
-  for file in man/man1/tracetui.1.gz bash-completion/completions/tracetui zsh/vendor-completions/_tracetui \
+  for file in man/man1/tracetui.1.gz man/man1/tracetui-ship.1.gz bash-completion/completions/tracetui zsh/vendor-completions/_tracetui \
     fish/vendor_completions.d/tracetui.fish doc/tracetui/copyright doc/tracetui/THIRD-PARTY.gz doc/tracetui/events.schema.json; do
     [ -s "$merged/usr/share/$file" ] || { echo "no $file" && return 1; }
   done

@@ -109,10 +109,11 @@ third_party() {
 
 # What is the same for every architecture, as it is installed below a root directory.
 common() {
-  local tree=$work/common/usr/share runs=$work/tracetui.$host
-  [ -x "$runs" ] || { build "$host" && mv "$work/tracetui.$host" "$work/runs" && runs=$work/runs; }
+  local tree=$work/common/usr/share runs=$work/tracetui.$host ships=$work/tracetui-ship.$host
+  [ -x "$runs" ] || { build "$host" && mv "$runs" "$work/runs" && mv "$ships" "$work/ships" && runs=$work/runs ships=$work/ships; }
   mkdir -p "$tree"/{man/man1,bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d,doc/tracetui}
   "$runs" man >"$tree/man/man1/tracetui.1"
+  "$ships" man >"$tree/man/man1/tracetui-ship.1"
   "$runs" completions bash >"$tree/bash-completion/completions/tracetui"
   "$runs" completions zsh >"$tree/zsh/vendor-completions/_tracetui"
   "$runs" completions fish >"$tree/fish/vendor_completions.d/tracetui.fish"
@@ -130,7 +131,7 @@ tarball() {
   cp packaging/systemd/*.service "$work/tar/$name/systemd/"
   cp "$work/tracetui.$arch" "$work/tar/$name/tracetui"
   cp "$work/tracetui-ship.$arch" "$work/tar/$name/tracetui-ship"
-  cp "$share/doc/tracetui/"* "$share/man/man1/tracetui.1" "$work/tar/$name/"
+  cp "$share/doc/tracetui/"* "$share/man/man1/"*.1 "$work/tar/$name/"
   cp "$share/bash-completion/completions/tracetui" "$work/tar/$name/completions/tracetui.bash"
   cp "$share/zsh/vendor-completions/_tracetui" "$share/fish/vendor_completions.d/tracetui.fish" "$work/tar/$name/completions/"
   archive "$work/tar" "$name" | gzip -9n >"$out/$name.tar.gz"
@@ -148,7 +149,7 @@ deb() {
   cp packaging/deb/copyright "$doc/copyright"
   printf 'tracetui (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' "$version" \
     "$(sed -n 's/^Maintainer: //p' packaging/deb/control)" "$(date -Rud "@$SOURCE_DATE_EPOCH")" >"$doc/changelog"
-  gzip -9n "$tree/usr/share/man/man1/tracetui.1" "$doc"/{changelog,CHANGELOG.md,THIRD-PARTY}
+  gzip -9n "$tree"/usr/share/man/man1/*.1 "$doc"/{changelog,CHANGELOG.md,THIRD-PARTY}
   mkdir "$tree/DEBIAN"
   sed -e "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$(du -sk --apparent-size "$tree" | cut -f1)/" \
     packaging/deb/control >"$tree/DEBIAN/control"
@@ -163,7 +164,7 @@ rpm() {
   install -D "$work/tracetui.$1" "$tree/usr/bin/tracetui"
   install -D "$work/tracetui-ship.$1" "$tree/usr/bin/tracetui-ship"
   mv "$tree/usr/share/zsh/vendor-completions" "$tree/usr/share/zsh/site-functions"
-  gzip -9n "$tree/usr/share/man/man1/tracetui.1"
+  gzip -9n "$tree"/usr/share/man/man1/*.1
   rpmbuild -bb --quiet --target "$1-linux" --define "_topdir $work/rpmbuild" --define "_rpmdir $work/rpms" --define "tree $tree" \
     --define "version_of_release $version" --define '_buildhost reproducible' --define 'use_source_date_epoch_as_buildtime 1' \
     --define 'clamp_mtime_to_source_date_epoch 1' --define '_build_id_links none' --define 'build_mtime_policy clamp_to_source_date_epoch' \

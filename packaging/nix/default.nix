@@ -11,7 +11,8 @@ pkgs.rustPlatform.buildRustPackage {
   nativeBuildInputs = [ pkgs.installShellFiles ];
   postInstall = ''
     $out/bin/tracetui man >tracetui.1
-    installManPage tracetui.1
+    $out/bin/tracetui-ship man >tracetui-ship.1
+    installManPage tracetui.1 tracetui-ship.1
     for shell in bash fish zsh; do
       installShellCompletion --cmd tracetui --$shell <($out/bin/tracetui completions $shell)
     done

@@ -54,6 +54,9 @@ pub(crate) enum Command {
     ///
     /// The status is 1 if anything is missing. Machines with one host name are reported too.
     Check(Check),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
 }
 
 #[derive(Args, Debug)]

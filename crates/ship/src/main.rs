@@ -7,6 +7,7 @@ mod cli;
 mod convert;
 mod footer;
 mod keep;
+mod man;
 mod manifest;
 mod mapped;
 mod part;

@@ -3,6 +3,7 @@
 use crate::agent::{Agent, state_directory};
 use crate::check::check;
 use crate::cli::{Cli, Command, Ship};
+use crate::man::man;
 use crate::say::say;
 use crate::spool::Spool;
 use crate::state::State;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     let code = match (&cli.command, &cli.ship) {
         (Some(Command::Check(args)), _) => runtime.block_on(check(args)),
+        (Some(Command::Man), _) => man(),
         (None, Some(args)) => ship(&runtime, args),
         _ => bail!("--spool DIR and --to URL are needed; see --help"),
     };

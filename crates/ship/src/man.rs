@@ -1,0 +1,48 @@
+//! The manual page, from the definition of the command line.
+
+use crate::cli::Cli;
+use anyhow::Result;
+use clap::CommandFactory as _;
+use clap_mangen::Man;
+use std::io::{Write as _, stdout};
+use std::process::ExitCode;
+
+/// Prints the page: one for both commands.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub(crate) fn man() -> Result<ExitCode> {
+    stdout().write_all(page()?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn page() -> Result<String> {
+    let mut command = Cli::command();
+    command.build();
+    let (man, mut out, mut check) = (Man::new(command.clone()), Vec::new(), Vec::new());
+    man.render_title(&mut out)?;
+    man.render_name_section(&mut out)?;
+    man.render_synopsis_section(&mut out)?;
+    man.render_description_section(&mut out)?;
+    man.render_options_section(&mut out)?;
+    for command in command.get_subcommands().filter(|command| command.get_name() == "check") {
+        let man = Man::new(command.clone());
+        man.render_description_section(&mut check)?;
+        man.render_options_section(&mut check)?;
+    }
+    let check = String::from_utf8(check)?;
+    let check = check.replace(".SH DESCRIPTION", ".SH CHECK URL").replace(".SH OPTIONS", ".SH OPTIONS OF CHECK");
+    Ok(String::from_utf8(out)? + &check)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_has_both_commands() {
+        let page = super::page().expect("in memory");
+        for part in [".TH tracetui-ship 1", "\\-\\-spool", ".SH CHECK URL", ".SH OPTIONS OF CHECK", "\\-\\-from"] {
+            assert!(page.contains(part), "{part} in\n{page}");
+        }
+        assert!(!page.contains("\\-\\-pause"), "a hidden option in\n{page}");
+    }
+}
