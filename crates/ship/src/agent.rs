@@ -99,9 +99,9 @@ impl Agent {
     /// Ships a part, unless it was shipped before or is gone.
     async fn ship(&mut self, part: &Part, next: u32) -> Result<()> {
         let Some(recording) = self.spool.reopen(part) else { return Ok(()) };
-        let contents = match start_of(part, recording.clone()) {
-            Ok(contents) => contents,
-            Err(fault) => return self.unreadable_part(part, &fault).await,
+        let (contents, fault) = match start_of(part, recording.clone()) {
+            Ok(contents) => (contents, None),
+            Err(fault) => (Contents { host: own_host(), ..Contents::default() }, Some(fault)),
         };
         let mut row = Row {
             kind: Kind::Part,
@@ -115,6 +115,12 @@ impl Agent {
             note: String::new(),
             copy: 0,
         };
+        if let Some(fault) = fault {
+            if part.number > next {
+                self.report_gap(&row, next).await?;
+            }
+            return self.unreadable_part(part, &fault).await;
+        }
         // A settled recording is not read again after each start.
         let is_settled = part.number < next
             && self.store.row(&row.key()).await?.is_some_and(|found| row.take_account(&found, &part.source_start()));
