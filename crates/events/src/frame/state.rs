@@ -211,7 +211,7 @@ wire_struct! {
         env: Option<EnvState>,
     }
 
-    /// [`EnvChange`](crate::environment::EnvChange).
+    /// What an exec changed in the environment: the fields of `EnvChange` (environment.rs). A NUL follows each text.
     EnvState {
         set: Vec<u8>,
         unset: Vec<u8>,
