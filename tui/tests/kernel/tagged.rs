@@ -3,8 +3,8 @@
 //! addresses with the matching tag.
 
 use crate::bpf::{self, Attr};
-use crate::sys::{self, Actor, Pages, page};
-use crate::traced::{self, Dir, Run, Traced, alone, not_checked, release};
+use crate::sys::{self, Pages, page};
+use crate::traced::{self, Dir, Run, alone, not_checked, release};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::os::fd::AsRawFd as _;
