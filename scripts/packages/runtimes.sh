@@ -66,7 +66,7 @@ list_nspawn() { machinectl list --no-legend | awk -v name="$1" '$1 == name { pri
 key() { [ "$1" = containerd ] && id_of "$2" || echo "$2"; }
 
 # The execs of the container $2 that the file $1 has.
-execs() { jq -c --arg word "tracetui-$2" 'select(.argv[2] == $word)' "$1"; }
+execs() { jq -c --arg word "tracetui-$2" 'select(.argv[1:] == ["true", $word])' "$1"; }
 named() { same "$(cat "$2.want")" "$(execs "$1" "$2" | jq -c '.container | [.runtime, .id, .name, .image]' | sort -u)"; }
 # The unit of the process that runs the container, as ps(1) has it, with the user's manager before it.
 unit_of() {
@@ -102,7 +102,7 @@ whole() {
 # shellcheck disable=SC2016  # ann's shell expands it
 forge() {
   ann sh -c 'cd "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)" && mkdir -p "$1" && echo $$ >"$1/cgroup.procs" &&
-    for n in 1 2 3; do /bin/true "tracetui-$2"; sleep 0.5; done' sh "$1" "$2"
+    for n in 1 2 3; do /srv/image/bin/busybox true "tracetui-$2"; sleep 0.5; done' sh "$1" "$2"
 }
 forged() { same "$2" "$(execs all.json "$1" | jq -c '[.container.name, .container_why]' | sort -u)"; }
 set +a
