@@ -76,12 +76,13 @@ unit_of() {
   [ "$unit" = - ] || echo "$unit"
 }
 in_unit() { same "$(cat "$2.unit")" "$(execs "$1" "$2" | jq -r '.unit // empty' | sort -u)"; }
-# Whether what the command $4… prints is of the container $1 alone: by the field $2, which is $3, and by what it ran.
+# Whether what the command $4… prints is of the container $1 alone: by the field $2, which is $3, and by what it ran. What ann moves
+# into a cgroup of hers with her container's name is her container's.
 only() {
   local printed
   printed=$("${@:4}") || return
   same "$3" "$(jq -r "$2" <<<"$printed" | sort -u)" &&
-    same "tracetui-$1" "$(jq -r '.argv[2] // empty | select(startswith("tracetui-"))' <<<"$printed" | sort -u)"
+    same "tracetui-$1" "$(jq -r '.argv[2] // empty | select(startswith("tracetui-") and . != "tracetui-forged-own")' <<<"$printed" | sort -u)"
 }
 # The recording, without any file of a runtime. Filters are further arguments.
 # shellcheck disable=SC2016,SC2119,SC2120  # the inner shell expands it
