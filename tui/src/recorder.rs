@@ -26,8 +26,9 @@ use tracetui_shared::time::BootNanos;
 #[cfg(test)]
 mod tests;
 
-/// How long a write to a file may take. After that it has failed: the disk or the mount does not respond.
-const STALLED: Duration = Duration::from_secs(2);
+/// How long a write to a file may take. After that it has failed: the disk or the mount does not respond. A busy disk, or a machine
+/// whose processors are all taken, needs seconds.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// How long a write to a stream may take. A network may pause, so this is longer.
 const STREAM_STALLED: Duration = Duration::from_secs(60);
