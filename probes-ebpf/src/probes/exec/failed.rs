@@ -96,7 +96,7 @@ unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &
         (*record).fds_len = 0;
         (*record).fds_marks = mark::NOT_COLLECTED.into();
         (*record).stdio_len = stdio::BYTES;
-        // No descriptor was looked at.
+        // Descriptors of failed execs are not collected.
         zero(&raw mut (*s).frame.record.stdio);
         set(&raw mut (*s).off, 0);
         let fs: u64 = ld(call.task, field::TaskFs);

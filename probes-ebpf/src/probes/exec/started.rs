@@ -137,7 +137,7 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
         }
         let (arguments, carried) = (get(&raw const (*s).arguments), get(&raw const (*s).carried));
         let most = if large(s) { u64::from(ARGV_FIRST) } else { ARGV_FEW };
-        // An environment is not split.
+        // The first record has the whole environment or nothing of it.
         let some = if arguments < most { arguments } else { most };
         set(&raw mut (*s).first, if carried <= most { carried } else { some });
         let first = at_most(get(&raw const (*s).first), u64::from(ARGV_FIRST));
@@ -201,7 +201,7 @@ unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64
     }
 }
 
-/// Sends what is not in the first record: the other arguments, and the environment, as far as the ring has room for them.
+/// Sends the remaining arguments, then the environment, in continuations, as far as the ring has room.
 #[inline(always)]
 unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64) {
     const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
