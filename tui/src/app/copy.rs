@@ -106,7 +106,7 @@ pub(crate) fn leads_to(number: usize, of: &Descriptor<'_>) -> Option<String> {
 }
 
 /// The redirection that opens the file of a descriptor, if its path leads there. Terminals, sockets and pipes without a name have none.
-pub(crate) fn opened(number: usize, of: &Descriptor<'_>) -> Option<String> {
+fn opened(number: usize, of: &Descriptor<'_>) -> Option<String> {
     let is_there = |path: &Components<'_>| path.absent().is_none() && !path.deleted() && path.marks & mark::PSEUDO == 0;
     let path = of.path().filter(is_there)?;
     let mut bytes = Vec::new();
