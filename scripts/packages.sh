@@ -199,7 +199,8 @@ whole() {
   in_root useradd --create-home --shell /bin/bash ann
   echo 'ann ALL=(ALL) NOPASSWD: ALL' >"$merged/etc/sudoers.d/ann"
   echo machine >"$merged/etc/hostname"
-  install -m755 "$root/scripts/packages/$name.sh" "$merged/root/machine.sh"
+  printf '#!/bin/bash\nmachine=%s\n' "$name" | cat - "$root/scripts/packages"/{checks,"$name"}.sh >"$merged/root/machine.sh"
+  chmod 755 "$merged/root/machine.sh"
   install -m644 "$root/scripts/packages/machine.service" "$merged/etc/systemd/system/machine.service"
   in_root systemctl --quiet enable machine.service
 }

@@ -4,27 +4,10 @@ export LC_ALL=C.UTF-8 TERM=xterm-256color PATH=/usr/sbin:/usr/bin
 says() { local said && said=$("${@:2}" 2>&1) && echo "$said" && grep -qE -- "$1" <<<"$said"; }
 # Ann runs $1, on a terminal of her own.
 ann() { runuser -l ann -c "script -qec '$1' /dev/null"; }
-# Waits until the command succeeds.
-until_true() {
-  for _ in {1..60}; do
-    ! "$@" || return 0
-    sleep 2
-  done
-  return 1
-}
 # Waits until ann's screen shows $1.
 screen() { until_true says "$1" runuser -l ann -c 'tmux capture-pane -p'; }
 keys() { runuser -l ann -c "tmux send-keys $1"; }
-export -f says ann screen keys until_true
-check() {
-  local said
-  if said=$(timeout 300 bash -c '"$@"' check "${@:2}" 2>&1 </dev/null); then
-    echo "CHECK machine: $1: pass"
-  else
-    printf '%s\n' "$said" | tail -30 | sed 's/^/| /'
-    echo "CHECK machine: $1: FAIL"
-  fi
-}
+export -f says ann screen keys
 
 printf 'all: copy\n\tcat missing.h\ncopy:\n\tcp Makefile copy\n' >/home/ann/Makefile
 echo "| $(uname -r), $(systemctl --version | head -1)"

@@ -5,22 +5,6 @@ export LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin TMPDIR=/tmp
 cd /tmp || exit 1
 # All functions, for check.
 set -a
-until_true() {
-  for _ in {1..60}; do
-    ! "$@" || return 0
-    sleep 2
-  done
-  return 1
-}
-check() {
-  local said
-  if said=$(timeout 300 bash -c '"$@"' check "${@:2}" 2>&1 </dev/null); then
-    echo "CHECK runtimes: $1: pass"
-  else
-    tail -30 <<<"$said" | cut -c1-400 | sed 's/^/| /'
-    echo "CHECK runtimes: $1: FAIL"
-  fi
-}
 same() { [ "$1" = "$2" ] || { printf 'want %s\nhave %s\n' "$1" "$2" && return 1; }; }
 
 # What each container runs: its name as an argument, again and again.
