@@ -36,9 +36,12 @@ pub struct Record {
     /// With --rotate: count the files of earlier traces with this name too, and remove the oldest
     #[arg(long, requires = "rotate")]
     pub resume: bool,
-    /// With --rotate: write metrics for Prometheus to NAME.prom beside the recordings, every 10 s
+    /// With --rotate: the group of the files may read them, too (mode 0640)
     #[arg(long, requires = "rotate")]
-    pub metrics: bool,
+    pub group_read: bool,
+    /// With --rotate: write metrics for Prometheus to NAME.prom in DIR, every 10 s. Default DIR: that of the recordings
+    #[arg(long, requires = "rotate", value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub metrics: Option<Option<PathBuf>>,
     /// Give the recording a label, shown by info and in Parquet metadata; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     pub label: Vec<Label>,

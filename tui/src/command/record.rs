@@ -52,7 +52,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let signals = signals(held.is_some())?;
     args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);
     let recorder = match args.rotate {
-        Some(rotate) => rotate::start(&path, rotate, args.resume)?,
+        Some(rotate) => rotate::start(&path, rotate, args)?,
         None => write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,
     };
     let started = write::or_withdraw(start(&options), Some(&recorder)).await?;
@@ -82,7 +82,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         limited: false,
         stopped: false,
         // A COMMAND writes to the same terminal, and so does what reads stdout.
-        metrics: args.metrics.then(|| interval_at(Instant::now().into(), METRICS_EVERY)),
+        metrics: args.metrics.is_some().then(|| interval_at(Instant::now().into(), METRICS_EVERY)),
         progress: Progress::new().filter(|_| args.run.command.is_empty() && !cli::is_stream(&path)),
     };
     recording.run(args.duration).await;

@@ -6,7 +6,7 @@
 use super::metrics;
 use super::say::name;
 use super::write::{locked, random_id};
-use crate::cli::Rotate;
+use crate::cli::{Record, Rotate};
 use crate::recorder::Recorder;
 use crate::recorder::RecordingFiles;
 use anyhow::{Context, Result, anyhow};
@@ -36,18 +36,21 @@ const IN_ORDER: u32 = 8;
 /// The lowest number that does not count as the number of an existing file. As many numbers follow it as can be tried.
 const LAST: u64 = 10u64.pow(DIGITS_MOST as u32) - (1 << TRIES);
 
-/// Starts a recording in several files. The next file begins when the current one has its size or its time. With `resume`, the files of
-/// earlier traces count as its own. Call it before privileges are dropped.
-pub(super) fn start(path: &Path, rotate: Rotate, resume: bool) -> Result<Recorder> {
+/// Starts a recording in several files. The next file begins when the current one has its size or its time. With `--resume`, the files
+/// of earlier traces count as its own. Call it before privileges are dropped.
+pub(super) fn start(path: &Path, rotate: Rotate, args: &Record) -> Result<Recorder> {
     let names = FileNames::of(path).ok_or_else(|| anyhow!("{}: not a file name", name(path)))?;
     let invoker = Invoker::of_environment()?;
-    let directory = PathBuf::from(&names.directory);
+    let metrics = args.metrics.clone().flatten();
+    let (directory, other) = (PathBuf::from(&names.directory), metrics.clone());
     let files = Series {
         directory: None,
+        metrics,
+        group_read: args.group_read,
         number: 0,
         names,
         rotate,
-        resume,
+        resume: args.resume,
         earlier: 0,
         existing: Vec::new(),
         id: random_id().context("cannot read random bytes")?,
@@ -61,7 +64,10 @@ pub(super) fn start(path: &Path, rotate: Rotate, resume: bool) -> Result<Recorde
         largest: 0,
         unwritten: None,
     };
-    let prepare = move || enter_files(invoker.as_ref(), FileAccess::Create(&directory));
+    let prepare = move || {
+        let directories: Vec<_> = [&*directory].into_iter().chain(other.as_deref()).collect();
+        enter_files(invoker.as_ref(), FileAccess::Create(&directories))
+    };
     let recorder = Recorder::start_files(files, name(path), prepare);
     recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }
@@ -108,6 +114,10 @@ impl From<Stat> for Identity {
 struct Series {
     /// The directory, opened as the user on the thread that writes.
     directory: Option<OwnedFd>,
+    /// The directory of the metrics, if it is another one.
+    metrics: Option<PathBuf>,
+    /// Whether the group may read the files.
+    group_read: bool,
     names: FileNames,
     rotate: Rotate,
     /// Whether files of earlier traces are still to be counted as its own.
@@ -141,14 +151,7 @@ struct Series {
 impl Series {
     fn directory(&mut self) -> io::Result<&OwnedFd> {
         if self.directory.is_none() {
-            let path = self.names.directory.as_os_str();
-            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let opened = match rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty()) {
-                // The user may not list the directory.
-                Err(rustix::io::Errno::ACCESS) => rustix::fs::open(path, flags | OFlags::PATH, Mode::empty()),
-                opened => opened,
-            };
-            let directory = opened.map_err(|error| failed("cannot open the directory", path, error))?;
+            let directory = open_directory(Path::new(&self.names.directory))?;
             // Numbers continue after the existing ones, so that names sort by time.
             self.existing = existing(&directory, &self.names);
             self.number = self.existing.last().copied().unwrap_or_default();
@@ -163,9 +166,9 @@ impl Series {
         let mut number = self.number;
         for tried in 0..TRIES {
             number = number.saturating_add(1 + among(if tried < IN_ORDER { 0 } else { tried })?);
-            let directory = self.directory()?;
+            let group = if self.group_read { Mode::RGRP } else { Mode::empty() };
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(directory, names.file(number), flags, Mode::RUSR | Mode::WUSR) {
+            match openat(self.directory()?, names.file(number), flags, Mode::RUSR | Mode::WUSR | group) {
                 Ok(file) => {
                     let stat = rustix::fs::fstat(&file)?;
                     let opened = Opened { number, device: stat.st_dev, inode: stat.st_ino };
@@ -215,7 +218,11 @@ impl Series {
     /// Replaces NAME.prom at once, so that nobody reads a part of it.
     fn write_metrics(&mut self, text: &str) -> io::Result<()> {
         let (file, made) = (self.names.beside("prom"), self.names.beside("prom.new"));
-        let directory = self.directory()?;
+        let other = self.metrics.as_deref().map(open_directory).transpose()?;
+        let directory = match &other {
+            Some(other) => other,
+            None => self.directory()?,
+        };
         // One that a killed recorder left.
         let _ = unlinkat(directory, &made, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -317,6 +324,16 @@ impl RecordingFiles for Series {
     }
 }
 
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty()) {
+        // The user may not list the directory.
+        Err(rustix::io::Errno::ACCESS) => rustix::fs::open(path, flags | OFlags::PATH, Mode::empty()),
+        opened => opened,
+    };
+    opened.map_err(|error| failed("cannot open the directory", path.as_os_str(), error))
+}
+
 /// The numbers of the existing files, in order.
 fn existing(directory: &OwnedFd, names: &FileNames) -> Vec<u64> {
     let Ok(entries) = Dir::read_from(directory) else { return Vec::new() };
@@ -369,6 +386,8 @@ mod tests {
         fn series(&self, count: u32) -> Series {
             Series {
                 directory: None,
+                metrics: None,
+                group_read: false,
                 names: FileNames::of(&self.0.join("a.ttr")).expect("a name"),
                 rotate: format!("64KiB,{count}").parse().expect("good usage"),
                 resume: false,
@@ -500,7 +519,7 @@ mod tests {
     #[test]
     fn metrics_are_replaced_as_a_whole() {
         let dir = Scratch::new("metrics");
-        let mut series = dir.series(3);
+        let mut series = Series { metrics: Some(dir.0.clone()), ..dir.series(3) };
         let mut current = None;
         go_on(&mut series, &mut current).expect("room");
         fs::write(dir.0.join("target"), "precious").expect("room");

@@ -296,7 +296,7 @@ impl Opener {
         let (requests, asked) = mpsc::channel::<Act>();
         let (ready, started) = mpsc::channel();
         let run = move || {
-            let ids = enter_files(invoker.as_ref(), FileAccess::Create(directory));
+            let ids = enter_files(invoker.as_ref(), FileAccess::Create(&[directory]));
             let fit = ids.is_ok();
             // An error means that nobody waits any more.
             let _ = ready.send(ids);

@@ -95,9 +95,12 @@ fn all_files_together_are_the_recording() {
 fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
     let _alone = alone();
     let dir = Dir::new();
-    let (out, metrics) = (dir.at("a.ttr"), dir.at("a.prom"));
+    let (out, metrics) = (dir.at("a.ttr"), dir.at("metrics/a.prom"));
+    fs::create_dir(dir.at("metrics")).expect("room");
     let work = ["--", "timeout", "60", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do cat /etc/hostname; sleep 0.5; done"];
-    let options = ["record", "-o", &out, "--rotate", "1MiB,1s,3", "--resume", "--metrics", "--label", "site=fra1"];
+    let beside = format!("--metrics={}", dir.at("metrics"));
+    let options =
+        ["record", "-o", &out, "--rotate", "1MiB,1s,3", "--resume", "--group-read", &beside, "--label", "site=fra1"];
     let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));
     let first = files(&dir.at(""));
@@ -106,7 +109,9 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
     for file in &first[..2] {
         let info = info(file);
         assert_eq!((&info["complete"], &info["labels"]["site"]), (&true.into(), &"fra1".into()));
-        assert!(number(&info["events"]["open"]) >= 1 && fs::metadata(file).expect("there").len() < 1 << 20);
+        let metadata = fs::metadata(file).expect("there");
+        assert!(number(&info["events"]["open"]) >= 1 && metadata.len() < 1 << 20);
+        assert_eq!(metadata.mode() & 0o777, 0o640);
     }
     let text_of = || fs::read_to_string(&metrics).expect("there");
     let metric = |name: &str| {

@@ -269,15 +269,16 @@ pub enum FileAccess<'a> {
     Read,
     /// Writes an open file. Can remove it from this directory if no trace begins.
     Remove(&'a Path),
-    /// Creates and removes files in a directory. Cannot open an existing file for writing.
-    Create(&'a Path),
+    /// Creates and removes files in these directories. Cannot open an existing file for writing.
+    Create(&'a [&'a Path]),
 }
 
 impl<'a> FileAccess<'a> {
-    fn directory(self) -> Option<&'a Path> {
+    fn directories(self) -> Vec<&'a Path> {
         match self {
-            FileAccess::Read => None,
-            FileAccess::Remove(dir) | FileAccess::Create(dir) => Some(dir),
+            FileAccess::Read => Vec::new(),
+            FileAccess::Remove(dir) => vec![dir],
+            FileAccess::Create(dirs) => dirs.to_vec(),
         }
     }
 }
@@ -296,7 +297,7 @@ pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Resul
     let Some(invoker) = invoker else {
         // Even root needs this capability to write into directories of others.
         hold_as(Some(ROOT), NONE.with(Capability::DacOverride))?;
-        if work.directory().is_none_or(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
+        if work.directories().iter().all(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
             hold(NONE)?;
         }
         return restrict_files(work);
@@ -309,7 +310,7 @@ fn restrict_files(work: FileAccess<'_>) -> io::Result<()> {
     writes::restrict(match work {
         FileAccess::Read => WriteAccess::Nowhere,
         FileAccess::Remove(dir) => WriteAccess::Removals(dir),
-        FileAccess::Create(dir) => WriteAccess::Directory(dir),
+        FileAccess::Create(dirs) => WriteAccess::Directories(dirs),
     })?;
     leave_signals_to_main()?;
     calls::restrict(calls::For::Files(work)).map(drop)
@@ -534,7 +535,7 @@ mod tests {
         std::os::unix::fs::chown(&of_another, Some(1234), None).expect("root");
         let overrides = NONE.with(Capability::DacOverride).0;
         for (dir, kept) in [(own, 0), (of_another.clone(), overrides)] {
-            let status = status_after(move || enter_files(None, FileAccess::Create(&dir)));
+            let status = status_after(move || enter_files(None, FileAccess::Create(&[&dir])));
             assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t0"));
             assert_eq!((hex(&status, "CapEff:"), hex(&status, "CapPrm:")), (kept, kept));
         }

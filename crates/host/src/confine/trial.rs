@@ -68,8 +68,8 @@ impl Trial {
         if let Ok(invoker) = Invoker::of_environment() {
             let root = root && invoker.is_none();
             let takes = Takes { secrets: root, root_files: root };
-            let work = FileAccess::Create(later_recordings());
-            threads.push(on_a_thread("recording, opener", takes, move || enter_files(invoker.as_ref(), work))?.0);
+            let work = move || enter_files(invoker.as_ref(), FileAccess::Create(&[later_recordings()]));
+            threads.push(on_a_thread("recording, opener", takes, work)?.0);
         }
         let (Enforced { writes, calls }, user) = main.ok_or(io::ErrorKind::NotFound)?;
         Ok(Trial { user, calls, writes, threads })

@@ -23,8 +23,8 @@ pub(super) enum WriteAccess<'a> {
     Terminal,
     /// Files that are already open. Files in this directory may be removed.
     Removals(&'a Path),
-    /// Files in this directory. The thread may create, write and remove them.
-    Directory(&'a Path),
+    /// Files in these directories. The thread may create, write and remove them.
+    Directories(&'a [&'a Path]),
     /// The directories of the shipper.
     Shipper(ShipperDirectories<'a>),
 }
@@ -41,7 +41,7 @@ impl<'a> WriteAccess<'a> {
             WriteAccess::Nowhere => Vec::new(),
             WriteAccess::Terminal => vec![(Path::new("/dev/tty"), AccessFs::WriteFile | AccessFs::IoctlDev)],
             WriteAccess::Removals(dir) => vec![(dir, AccessFs::RemoveFile.into())],
-            WriteAccess::Directory(dir) => vec![(dir, changes())],
+            WriteAccess::Directories(dirs) => dirs.iter().map(|dir| (*dir, changes())).collect(),
             WriteAccess::Shipper(ShipperDirectories { spool, state, target }) => {
                 let spool = spool.map(|dir| (dir, AccessFs::RemoveFile.into()));
                 let target = target.map(|dir| (dir, changes() | AccessFs::MakeDir));
