@@ -36,6 +36,7 @@ check "something happens" cp /etc/hostname /tmp/unusual-name
 sleep 5
 check "it is active" systemctl is-active tracetui-record
 check "it has no uid 0" says '^[^r]' ps -o user= -p "$(systemctl show -P MainPID tracetui-record)"
+check "everybody may read its metrics" until_true says '^tracetui_' runuser -u nobody -- sh -c 'cat /run/tracetui/*.prom'
 check "its memory" says 'Memory' bash -c 'systemctl status tracetui-record'
 check "it restarts" systemctl restart tracetui-record
 check "the parts are two" until_true bash -c '[ "$(parts | wc -l)" -ge 2 ]'
@@ -43,7 +44,6 @@ check "it stops" systemctl stop tracetui-record
 check "it did not fail" says '^success' systemctl show -P Result tracetui-record
 check "the parts have what happened" says 'unusual-name' in_parts
 check "the parts are whole" says 'lost 0' bash -c 'tracetui print /var/lib/tracetui/*.ttr --kind exec -n 1 2>&1 | tail -3; tracetui info /var/lib/tracetui/*.ttr'
-check "there are metrics" says '^tracetui_' bash -c 'cat /var/lib/tracetui/*.prom'
 check "nobody else reads them" says '^700|^750' stat -Lc %a /var/lib/tracetui
 systemd-analyze security --no-pager tracetui-record | tail -1 | sed 's/^/| /'
 check "exposure at most 2.5" systemd-analyze security --threshold=25 --no-pager tracetui-record
@@ -53,7 +53,15 @@ journalctl -b -u tracetui-record --no-pager | sed 's/^/| /' | tail -20
 echo 'TRACETUI_SHIP_TO=file:///var/lib/tracetui-ship/store' >/etc/default/tracetui-ship
 check "both units start" systemctl start tracetui-record tracetui-ship
 check "parts are shipped" until_true bash -c 'find /var/lib/private/tracetui-ship/store -name "*.parquet" | grep -q .'
-check "the shipper has no uid 0" says '^[^r]' ps -o user= -p "$(systemctl show -P MainPID tracetui-ship)"
+uid() { ps -o uid= -p "$(systemctl show -P MainPID "$1")" | tr -d ' '; }
+export -f uid
+check "the shipper has no uid 0" test "$(uid tracetui-ship)" -gt 0
+check "the shipper has another user than the recorder" bash -c '[ "$(uid tracetui-ship)" != "$(uid tracetui-record)" ]'
+in_shipper() { nsenter -t "$(systemctl show -P MainPID tracetui-ship)" -m setpriv --reuid="$(uid tracetui-ship)" --regid=tracetui --clear-groups "$@"; }
+export -f in_shipper
+check "its user can read recordings" in_shipper bash -c 'cat /var/lib/private/tracetui/*.ttr | grep -q .'
+check "its user cannot remove recordings" bash -c '! in_shipper bash -c "rm -f /var/lib/private/tracetui/*.ttr"'
+check "its user cannot change recordings" bash -c '! in_shipper bash -c "for part in /var/lib/private/tracetui/*.ttr; do echo >>\$part && exit; done; exit 1"'
 check "the shipper has no capabilities" says '^CapPrm:.0*$' cat "/proc/$(systemctl show -P MainPID tracetui-ship)/status"
 check "the shipper stops" systemctl stop tracetui-ship
 check "the shipper did not fail" says '^success' systemctl show -P Result tracetui-ship

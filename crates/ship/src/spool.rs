@@ -100,7 +100,7 @@ impl Spool {
             // Removed meanwhile, or a link.
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Kind::Other,
             Err(error) => {
-                let remedy = "; the shipper needs the user of the recorder";
+                let remedy = "; its user or group needs to be the shipper's (record --group-read)";
                 return Kind::Fault(format!("cannot open {}: {error}{remedy}", name.display()));
             }
         };
