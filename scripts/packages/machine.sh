@@ -53,11 +53,16 @@ journalctl -b -u tracetui-record --no-pager | sed 's/^/| /' | tail -20
 echo 'TRACETUI_SHIP_TO=file:///var/lib/tracetui-ship/store' >/etc/default/tracetui-ship
 check "both units start" systemctl start tracetui-record tracetui-ship
 check "parts are shipped" until_true bash -c 'find /var/lib/private/tracetui-ship/store -name "*.parquet" | grep -q .'
-uid() { ps -o uid= -p "$(systemctl show -P MainPID "$1")" | tr -d ' '; }
-export -f uid
+pid() { systemctl show -P MainPID "$1"; }
+uid() { ps -o uid= -p "$(pid "$1")" | tr -d ' '; }
+export -f pid uid
 check "the shipper has no uid 0" test "$(uid tracetui-ship)" -gt 0
 check "the shipper has another user than the recorder" bash -c '[ "$(uid tracetui-ship)" != "$(uid tracetui-record)" ]'
-in_shipper() { nsenter -t "$(systemctl show -P MainPID tracetui-ship)" -m setpriv --reuid="$(uid tracetui-ship)" --regid=tracetui --clear-groups "$@"; }
+in_shipper() {
+  local group
+  group=$(ps -o gid= -p "$(pid tracetui-ship)")
+  nsenter -t "$(pid tracetui-ship)" -m setpriv --reuid="$(uid tracetui-ship)" --regid="${group// /}" --clear-groups "$@"
+}
 export -f in_shipper
 check "its user can read recordings" in_shipper bash -c 'cat /var/lib/private/tracetui/*.ttr | grep -q .'
 check "its user cannot remove recordings" bash -c '! in_shipper bash -c "rm -f /var/lib/private/tracetui/*.ttr"'
