@@ -50,6 +50,15 @@ fn recordings_of_every_version_print_what_they_did() {
 }
 
 #[test]
+fn failures_that_were_answered_count_as_filtered() {
+    let printed =
+        tracetui(&["print", "--unanswered", concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")]);
+    let (lines, said) = (String::from_utf8_lossy(&printed.stdout), String::from_utf8_lossy(&printed.stderr));
+    let delivered = format!(" delivered {} ", lines.lines().count());
+    assert!(!lines.is_empty() && said.contains(&delivered), "{said}");
+}
+
+#[test]
 fn info_shows_one_recording_after_another() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
     let example = example.to_str().expect("UTF-8");

@@ -381,6 +381,18 @@ impl Account {
         }
     }
 
+    /// Counts delivered events as filtered.
+    pub fn filter(&mut self, events: &ByKind) {
+        for kind in Kind::PROBED {
+            let of = events.get(kind);
+            if let Some(account) = self.kind_mut(kind) {
+                account.delivered = account.delivered.saturating_sub(of.delivered);
+                account.filtered = add(account.filtered, of.delivered);
+            }
+            self.cut = self.cut.saturating_sub(of.cut);
+        }
+    }
+
     /// Turns the account into that of a recording that ended before the trace. Such a recording has events after the last counters.
     pub fn of_unfinished(&mut self) {
         for account in &mut self.kinds {

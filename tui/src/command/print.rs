@@ -291,8 +291,8 @@ pub(super) struct Lines<S> {
     /// Why nothing more is written; `None` while the output works.
     ended: Option<End>,
     unwritten: ByKind,
-    /// Failures that were answered while their lines waited.
-    answered: ByKind,
+    /// Failures that were answered while their lines waited. They count as filtered.
+    pub(super) answered: ByKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -113,7 +113,8 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     playback.remarks().iter().for_each(say);
     let damaged = playback.damaged();
     if all && !playback.ended_early() && !playback.goes_on() {
-        let account = playback.account();
+        let mut account = playback.account();
+        account.filter(&lines.answered);
         match args.format {
             FormatName::Json => say(account.json()),
             FormatName::Text | FormatName::Csv => say(account.line()),
