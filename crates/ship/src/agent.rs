@@ -1,7 +1,7 @@
 //! Ships what is closed, again and again.
 
 use crate::convert::{Contents, convert, start_of};
-use crate::manifest::{Kind, Row};
+use crate::manifest::{self, Kind, Row};
 use crate::mapped;
 use crate::part::{Identity, Part, own_host};
 use crate::say::say;
@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use tracetui_events::recording::follow::RecordingFile;
 use tracetui_events::sink::parquet::Options;
+use tracetui_events::text::{counted, size};
 
 /// The most files that are remembered as settled. Others cost a request each time.
 const SETTLED: usize = 100_000;
@@ -115,6 +116,7 @@ impl Agent {
             note: String::new(),
             copy: 0,
         };
+        let next = if next == 0 && part.number > 0 { self.recall(&row).await? } else { next };
         if let Some(fault) = fault {
             if part.number > next {
                 self.report_gap(&row, next).await?;
@@ -137,6 +139,22 @@ impl Agent {
             }
         }
         self.settle(part, row.contents.seen_before.saturating_add(row.contents.seen))
+    }
+
+    /// The number of the first part of a trace that has no row. It is 0 in the state of a trace that is new, or if the state was lost.
+    async fn recall(&mut self, row: &Row) -> Result<u32> {
+        let (hours, start) = row.earlier();
+        for hour in hours {
+            let mut last = None;
+            for name in self.store.names(&hour, &start).await? {
+                last = last.max(self.store.row(&name).await?.and_then(|row| manifest::after(&row)));
+            }
+            if let Some((next, seen)) = last {
+                self.state.settle(&row.trace, next, seen)?;
+                return Ok(next);
+            }
+        }
+        Ok(0)
     }
 
     /// Whether a part has a row. Otherwise its row gets the first name that is not another file's.
@@ -166,8 +184,10 @@ impl Agent {
             next_name(row)?;
         }
         self.create_row(row).await?;
+        let (name, events, size) = (part.name.display(), row.contents.rows, size(bytes.len() as u64));
+        say(format_args!("{name}: shipped, {}, {size}", counted(events, ["event", "events"])));
         if row.copy > 0 {
-            say(format_args!("{}: shipped under another name: {}", part.name.display(), row.note));
+            say(format_args!("{name}: shipped under another name: {}", row.note));
         }
         self.counts.parts += 1;
         self.counts.rows += row.contents.rows;
@@ -209,7 +229,8 @@ impl Agent {
         let contents = Contents { seen, lost: seen, seen_before, ..after.contents.clone() };
         let gap = Row { kind: Kind::Gap, part: next, parts, recording_bytes: 0, note, contents, ..after.clone() };
         self.create_row(&gap).await?;
-        say(format_args!("{parts} parts of the trace {} were removed before they were shipped", gap.trace));
+        let parts_were = counted(parts.into(), ["part was", "parts were"]);
+        say(format_args!("{parts_were} removed before being shipped, of the trace {}", gap.trace));
         self.counts.missing += u64::from(parts);
         self.state.settle(&after.trace, after.part, before)
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::Write as _;
 use std::process::ExitCode;
 use tracetui_events::text::time::utc;
-use tracetui_events::text::{Charset, escaped, grouped};
+use tracetui_events::text::{Charset, counted, escaped, grouped};
 
 /// Rows that are read at the same time.
 const AT_ONCE: usize = 64;
@@ -39,6 +39,7 @@ struct Row {
     seen_before: u64,
     lost: u64,
     last: Option<String>,
+    complete: bool,
     damaged: bool,
     note: String,
 }
@@ -67,7 +68,7 @@ pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
     let store = Store::open(&args.url)?;
     let rows = rows(&store, args).await?;
     if rows.is_empty() {
-        bail!("{}: no parts of this time; is the URL the one of --to?", args.url);
+        bail!("{}: no parts of this time; is this the URL that the shipper has?", args.url);
     }
     let files = files(&store, args).await?;
     let mut report = Report::default();
@@ -91,10 +92,10 @@ pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
         print(line)?;
     }
     print(&format!(
-        "{} hosts, {} parts, {} events, {} lost by the tracer; {} missing",
-        grouped(hosts.len() as u64),
-        grouped(parts),
-        grouped(events),
+        "{}, {}, {}, {} lost by the tracer; {} missing",
+        counted(hosts.len() as u64, ["host", "hosts"]),
+        counted(parts, ["part", "parts"]),
+        counted(events, ["event", "events"]),
         grouped(lost),
         grouped(report.lines.len() as u64)
     ))?;
@@ -237,14 +238,22 @@ impl Report {
             // The first parts may be earlier than the requested time.
             if row.part > next && !(before.is_none() && starts_later) {
                 let seen = before.map_or(0, |before| before.seen_before.saturating_add(before.seen));
-                let events = grouped(row.seen_before.saturating_sub(seen));
+                let events = counted(row.seen_before.saturating_sub(seen), ["event", "events"]);
                 let time = before.map_or_else(
                     || format!("until {}", minute(row.created_s())),
                     |b| span(b.ended_s(), row.created_s()),
                 );
+                let parts = match row.part - 1 {
+                    last if last == next => format!("part {last} of the trace {trace} is"),
+                    last => format!("parts {next} to {last} of the trace {trace} are"),
+                };
+                self.lines.push(format!("{host}: {time}: {parts} missing, with {events}"));
+            }
+            if !row.complete && !row.damaged {
                 self.lines.push(format!(
-                    "{host}: {time}: parts {next} to {} of the trace {trace} are missing, with {events} events",
-                    row.part - 1
+                    "{host}: from {}: part {} of the trace {trace} ends early: its recorder was killed, or the file was cut",
+                    minute(row.ended_s()),
+                    row.part
                 ));
             }
             before = Some(row);

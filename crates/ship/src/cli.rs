@@ -63,7 +63,7 @@ pub(crate) enum Command {
 pub(crate) struct Check {
     /// The URL of the store, as in --to
     pub(crate) url: String,
-    /// Only parts that begin from this time on (RFC 3339, or YYYY-MM-DD)
+    /// Only parts that begin from this time on: 2026-11-23, or 2026-11-23T18:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) from: Option<i64>,
     /// Only parts that begin before this time
@@ -94,7 +94,8 @@ fn keep(text: &str) -> Result<Keep, String> {
 /// Seconds since 1970.
 fn time(text: &str) -> Result<i64, String> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    let time = humantime::parse_rfc3339_weak(&whole).map_err(|error| format!("'{text}': {error}"))?;
+    let wanted = |error| format!("{error}: write 2026-11-23, or 2026-11-23T18:00:00Z");
+    let time = humantime::parse_rfc3339_weak(&whole).map_err(wanted)?;
     let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("'{text}' is before 1970"))?;
     Ok(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

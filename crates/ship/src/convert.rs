@@ -23,6 +23,8 @@ const MOST: u64 = 5 << 30;
 pub(crate) struct Contents {
     pub(crate) host: String,
     pub(crate) boot_id: String,
+    /// Of `record --label`: `site=fra1,role=web`.
+    pub(crate) labels: String,
     /// Bytes of the Parquet file.
     pub(crate) bytes: u64,
     pub(crate) rows: u64,
@@ -68,9 +70,13 @@ pub(crate) fn convert(
 /// # Errors
 /// If it is no readable recording.
 pub(crate) fn start_of(part: &Part, recording: RecordingFile) -> Result<Contents> {
-    let open = || open(part, recording);
-    let playback = catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(anyhow!("a bug; please report it")))?;
-    Ok(of_start(&playback))
+    let read = || -> Result<Contents> {
+        let mut playback = open(part, recording)?;
+        // The first step reads the state, with the counts of the events before it.
+        playback.step(&mut |_| Disposition::Delivered)?;
+        Ok(of_start(&playback))
+    };
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(anyhow!("a bug; please report it")))
 }
 
 fn open(part: &Part, recording: RecordingFile) -> Result<Playback> {
@@ -81,7 +87,15 @@ fn open(part: &Part, recording: RecordingFile) -> Result<Playback> {
 fn of_start(playback: &Playback) -> Contents {
     let Some(recording) = playback.recordings().first() else { return Contents::default() };
     let (host, seen_before) = (recording.start().host(), recording.seen_before());
-    Contents { host: host.name.clone(), boot_id: host.boot_id.clone(), seen_before, ..Contents::default() }
+    let labels: Vec<_> =
+        recording.trace().labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
+    Contents {
+        host: host.name.clone(),
+        boot_id: host.boot_id.clone(),
+        labels: labels.join(","),
+        seen_before,
+        ..Contents::default()
+    }
 }
 
 fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, options: Options) -> Result<Contents> {

@@ -5,6 +5,9 @@ use crate::part::{hour_of, stem};
 use serde_json::{Value, json};
 use tracetui_events::text::time::utc;
 
+/// How many hours may lie between two parts of a trace.
+const HOURS: i64 = 24;
+
 /// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -73,6 +76,13 @@ impl Row {
         format!("manifest/{}/{}.json", hour_of(self.created_s), self.name())
     }
 
+    /// The hours of the rows before this one, the latest first, as directories; and how the names of its trace begin.
+    pub(crate) fn earlier(&self) -> (impl Iterator<Item = String>, String) {
+        let created_s = self.created_s;
+        let hours = (0..=HOURS).map(move |hour| format!("manifest/{}", hour_of(created_s - hour * 3600)));
+        (hours, format!("{}-", stem(&self.contents.host, &self.contents.boot_id, &self.trace)))
+    }
+
     /// Takes what a stored row says about the part's events, if it is about a recording whose source begins so.
     pub(crate) fn take_account(&mut self, stored: &[u8], source: &str) -> bool {
         let Ok(stored) = serde_json::from_slice::<Value>(stored) else { return false };
@@ -86,12 +96,24 @@ impl Row {
 
     /// The row as a line of JSON. Rows of all kinds have the same fields.
     pub(crate) fn json(&self) -> String {
-        let Contents { host, boot_id, bytes, rows, seen, filtered, lost, seen_before, times, complete, damaged } =
-            &self.contents;
+        let Contents {
+            host,
+            boot_id,
+            labels,
+            bytes,
+            rows,
+            seen,
+            filtered,
+            lost,
+            seen_before,
+            times,
+            complete,
+            damaged,
+        } = &self.contents;
         let time = |ns: Option<i128>| ns.map_or(Value::Null, |ns| Value::from(utc(ns)));
         let file = (self.kind == Kind::Part).then(|| self.events_key());
         let row = json!({
-            "kind": self.kind.name(), "host": host, "boot_id": boot_id, "trace": self.trace, "part": self.part,
+            "kind": self.kind.name(), "host": host, "boot_id": boot_id, "labels": labels, "trace": self.trace, "part": self.part,
             "parts": self.parts, "created": utc(i128::from(self.created_s) * 1_000_000_000), "file": file,
             "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "events": rows, "seen": seen,
             "filtered": filtered, "lost": lost, "seen_before": seen_before, "first": time(times.map(|times| times.0)),
@@ -99,6 +121,14 @@ impl Row {
         });
         format!("{row}\n")
     }
+}
+
+/// The number of the part after a stored row, and of the events seen before that part.
+pub(crate) fn after(row: &[u8]) -> Option<(u32, u64)> {
+    let row = serde_json::from_slice::<Value>(row).ok()?;
+    let number = |name| row.get(name).and_then(Value::as_u64);
+    let next = number("part")?.checked_add(number("parts")?)?;
+    Some((u32::try_from(next).ok()?, number("seen_before")?.saturating_add(number("seen")?)))
 }
 
 fn sum(text: &str) -> u32 {

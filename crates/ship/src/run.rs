@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracetui_events::sink::parquet::Options;
-use tracetui_events::text::{grouped, size};
+use tracetui_events::text::{counted, size};
 use tracetui_host::confine::{ShipperDirectories, denied, enter_shipper};
 
 /// The pause between two looks at the spool.
@@ -50,6 +50,7 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
     let state = State::open(&place)?;
     let options = Options { micros: args.time == "us", bloom: true };
     let mut agent = Agent::new(Spool::open(&args.spool)?, store, state, options, args.keep);
+    say(format_args!("ships the closed recordings in {} to {}", args.spool.display(), args.to));
     runtime.block_on(async {
         let mut signals = Signals::take()?;
         // No thread may exist yet: the rights are those of a thread.
@@ -95,9 +96,9 @@ fn pause(failures: u32, longest: Duration) -> Duration {
 fn report(agent: &Agent) {
     let crate::agent::Counts { parts, rows, bytes, missing, unreadable, removed } = agent.counts;
     say(format_args!(
-        "{} parts shipped: {} events, {}; {missing} missing, {unreadable} unreadable; {removed} removed",
-        grouped(parts),
-        grouped(rows),
+        "{} shipped: {}, {}; {missing} missing, {unreadable} unreadable; {removed} removed",
+        counted(parts, ["part", "parts"]),
+        counted(rows, ["event", "events"]),
         size(bytes),
     ));
 }

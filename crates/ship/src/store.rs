@@ -158,6 +158,26 @@ impl Store {
         self.store.list(Some(&self.key(name)))
     }
 
+    /// The names of the objects in a directory that begin with `start`.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub(crate) async fn names(&self, directory: &str, start: &str) -> Result<Vec<String>> {
+        let first = format!("{directory}/{start}");
+        let mut found = self.store.list_with_offset(Some(&self.key(directory)), &self.key(&first));
+        let mut names = Vec::new();
+        while let Some(object) = found.next().await {
+            let object = object.map_err(fault).with_context(|| format!("cannot list {directory}"))?;
+            match self.name(&object.location) {
+                Some(name) if name.starts_with(&first) => names.push(name),
+                // S3 lists names in order.
+                _ if self.directory.is_none() => break,
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+
     /// The name of an object below the URL.
     pub(crate) fn name(&self, key: &Key) -> Option<String> {
         let parts: Vec<_> = key.prefix_match(&self.prefix)?.map(|part| part.as_ref().to_owned()).collect();
@@ -172,6 +192,10 @@ fn fault(error: Error) -> anyhow::Error {
             "; see AWS_ACCESS_KEY_ID, AWS_PROFILE and the policy of the bucket"
         }
         Error::NotFound { .. } => "; is the bucket right?",
+        // The metadata of a virtual machine at a cloud provider.
+        other if other.to_string().contains("/latest/api/token") => {
+            "; no credentials were found: see AWS_ACCESS_KEY_ID and AWS_PROFILE"
+        }
         _ => "",
     };
     anyhow!("{error}{remedy}")
@@ -199,7 +223,11 @@ fn s3(bucket: &str) -> Result<object_store::aws::AmazonS3> {
     let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: REQUEST };
     let builder = builder.with_bucket_name(bucket).with_client_options(options).with_retry(retry);
     let builder = builder.with_http_connector(Connector);
-    builder.with_checksum_algorithm(Checksum::SHA256).build().context("the settings of AWS_ variables are wrong")
+    builder.with_checksum_algorithm(Checksum::SHA256).build().map_err(|error| match error.to_string() {
+        // It has no type of its own.
+        text if text.contains("CA certificates") => anyhow!("no CA certificates: install the package ca-certificates"),
+        text => anyhow!("the settings of AWS_ variables are wrong: {text}"),
+    })
 }
 
 /// Whether a path is below the directory of the store.
