@@ -26,6 +26,7 @@ check "ann: 4, BPF programs" bash -c 'keys 4 && screen "cgroup"'
 check "ann: ?, the keys" bash -c 'keys ? && screen "quit"'
 check "ann: q" bash -c 'keys Escape && sleep 2 && keys q && until_true bash -c "! pgrep -x tracetui"'
 
+printf '%s\n' "TRACETUI_OPTIONS=--label site=fra1 --filter 'kind != tcp || err'" TRACETUI_ROTATE=64MiB,1m,5 >/etc/default/tracetui-record
 parts() { ls /var/lib/tracetui/*.ttr; }
 in_parts() { tracetui print /var/lib/tracetui/*.ttr --kind exec; }
 export -f parts in_parts
@@ -34,6 +35,7 @@ check "it writes a part" until_true parts
 check "it traces" until_true bash -c 'journalctl -u tracetui-record | grep -q tracing:'
 check "something happens" cp /etc/hostname /tmp/unusual-name
 sleep 5
+check "it has its options" says "'--filter' 'kind != tcp \|\| err'|kind != tcp \|\| err" cat "/proc/$(systemctl show -P MainPID tracetui-record)/cmdline"
 check "it is active" systemctl is-active tracetui-record
 check "it has no uid 0" says '^[^r]' ps -o user= -p "$(systemctl show -P MainPID tracetui-record)"
 check "everybody may read its metrics" until_true says '^tracetui_' runuser -u nobody -- sh -c 'cat /run/tracetui/*.prom'
@@ -73,7 +75,7 @@ check "the shipper did not fail" says '^success' systemctl show -P Result tracet
 check "the shipper's exposure is at most 1.5" systemd-analyze security --threshold=15 --no-pager tracetui-ship
 journalctl -b -u tracetui-ship --no-pager | sed 's/^/| /' | tail -20
 systemctl stop tracetui-record
-rm -r /etc/default/tracetui-ship
+rm /etc/default/tracetui-*
 
 check "apt removes it" apt-get -y purge tracetui
 check "no file is left but recordings" bash -c '! find /etc /usr -name "*tracetui*" | grep .'
