@@ -1,20 +1,19 @@
 //! Ships what is closed, again and again.
 
 use crate::convert::{Contents, convert, start_of};
+use crate::keep;
 use crate::manifest::{self, Kind, Row};
 use crate::mapped;
 use crate::part::{Identity, Part, own_host};
 use crate::say::say;
 use crate::spool::{Scan, Spool, Unreadable};
-use crate::state::State;
-use crate::store::{Created, Store};
-use crate::{footer, keep};
-use anyhow::{Context, Result, bail};
+use crate::state::{State, Trace};
+use crate::store::{Created, ROW, Store};
+use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use tracetui_events::recording::follow::RecordingFile;
-use tracetui_events::sink::parquet::Options;
+use tracetui_events::sink::parquet::{Options, metadata_of};
 use tracetui_events::text::{counted, size};
 
 /// The most files that are remembered as settled. Others cost a request each time.
@@ -60,47 +59,57 @@ impl Agent {
         Agent { spool, store, state, options, keep, settled, unreadable, counts: Counts::default() }
     }
 
-    /// Ships all closed parts, oldest first, then bounds the spool even if that failed.
+    /// Ships all closed parts, oldest first, then bounds the spool even if that failed, and reports what is gone.
     ///
     /// # Errors
     /// If a part could not be shipped now. The next round begins with it.
     pub(crate) async fn round(&mut self) -> Result<()> {
         let scan = self.spool.scan(&self.settled)?;
-        self.settled.retain(|identity, _| scan.parts.iter().any(|part| part.identity == *identity));
+        let found: HashSet<_> = scan.parts.iter().map(|part| part.identity).collect();
+        self.settled.retain(|identity, _| found.contains(identity));
+        for part in scan.parts.iter().chain(&scan.open) {
+            self.state.found(&part.trace, part.number, part.created_s())?;
+        }
         let shipped = self.ship_all(&scan).await;
         let removed = keep::bound(&self.spool, &scan.parts, self.keep, |identity| self.settled.contains_key(identity));
         self.counts.removed += removed.as_ref().copied().unwrap_or_default();
-        shipped.and(removed.map(drop))
+        let reported = self.report_ends().await;
+        shipped.and(removed.map(drop)).and(reported)
     }
 
+    /// A part that cannot be shipped holds up the later ones of its trace, and no others.
     async fn ship_all(&mut self, scan: &Scan) -> Result<()> {
+        let mut first = None;
         for file in &scan.unreadable {
-            self.report_unreadable(file).await?;
+            first = first.or(self.report_unreadable(file).await.err());
         }
+        let mut failed = HashSet::new();
         for part in &scan.parts {
-            if self.settled.contains_key(&part.identity) {
-                continue;
-            }
-            let next = self.state.next(&part.trace);
-            let earlier =
-                |(trace, number): &(String, u32)| *trace == part.trace && (next..part.number).contains(number);
-            let waits = scan.open.iter().any(earlier);
+            let next = self.state.of(&part.trace).next;
+            let earlier = |open: &Part| open.trace == part.trace && (next..part.number).contains(&open.number);
             // An earlier part is being written.
-            if !waits {
-                self.ship(part, next).await?;
+            let waits = scan.open.iter().any(earlier);
+            if !waits
+                && !failed.contains(&part.trace)
+                && !self.settled.contains_key(&part.identity)
+                && let Err(error) = self.ship(part, next).await
+            {
+                failed.insert(&part.trace);
+                first = first.or(Some(error));
             }
         }
-        // They do not hold up the others.
-        match scan.faults.first() {
-            Some(fault) => bail!("{fault}"),
-            None => Ok(()),
-        }
+        let fault = scan.faults.first().map(|fault| anyhow!("{fault}"));
+        first.or(fault).map_or(Ok(()), Err)
     }
 
     /// Ships a part, unless it was shipped before or is gone.
     async fn ship(&mut self, part: &Part, next: u32) -> Result<()> {
         let Some(recording) = self.spool.reopen(part) else { return Ok(()) };
-        let (contents, fault) = match start_of(part, recording.clone()) {
+        let (of, from) = (part.clone(), recording.clone());
+        // The loop handles signals meanwhile.
+        let read = move || (start_of(&of, from.clone()), of.source(&from));
+        let (start, source) = tokio::task::spawn_blocking(read).await?;
+        let (contents, fault) = match start {
             Ok(contents) => (contents, None),
             Err(fault) => (Contents { host: own_host(), ..Contents::default() }, Some(fault)),
         };
@@ -111,34 +120,25 @@ impl Agent {
             parts: 1,
             created_s: part.created_s(),
             recording_bytes: part.identity.bytes,
-            source: String::new(),
+            source: source.context("cannot read the recording")?,
             contents,
             note: String::new(),
             copy: 0,
         };
         let next = if next == 0 && part.number > 0 { self.recall(&row).await? } else { next };
-        if let Some(fault) = fault {
-            if part.number > next {
-                self.report_gap(&row, next).await?;
-            }
-            return self.unreadable_part(part, &fault).await;
+        let stored = fault.is_none() && self.is_stored(&mut row).await?;
+        // Before the part: the gap of a part with a row is reported.
+        if part.number > next && !stored {
+            self.report_gap(&row, next).await?;
         }
-        // A settled recording is not read again after each start.
-        let is_settled = part.number < next
-            && self.store.row(&row.key()).await?.is_some_and(|found| row.take_account(&found, &part.source_start()));
-        if !is_settled {
-            row.source = part.source(&recording).context("cannot read the recording")?;
-            if !self.is_stored(&mut row).await? {
-                // Before the part: the gap of a part with a row is reported.
-                if part.number > next {
-                    self.report_gap(&row, next).await?;
-                }
-                if let Err(fault) = self.convert_and_store(&mut row, part, recording).await? {
-                    return self.unreadable_part(part, &fault).await;
-                }
-            }
+        let fault = match fault {
+            None if !stored => self.convert_and_store(&mut row, part, recording).await?.err(),
+            fault => fault,
+        };
+        match fault {
+            Some(fault) => self.unreadable_part(part, &fault).await,
+            None => self.settle(part, row.contents.seen_before.saturating_add(row.contents.seen), &row.contents),
         }
-        self.settle(part, row.contents.seen_before.saturating_add(row.contents.seen))
     }
 
     /// The number of the first part of a trace that has no row. It is 0 in the state of a trace that is new, or if the state was lost.
@@ -149,8 +149,8 @@ impl Agent {
             for name in self.store.names(&hour, &start).await? {
                 last = last.max(self.store.row(&name).await?.and_then(|row| manifest::after(&row)));
             }
-            if let Some((next, seen)) = last {
-                self.state.settle(&row.trace, next, seen)?;
+            if let Some((next, seen, continues)) = last {
+                self.state.settle(&row.trace, next, seen, &Contents { continues, ..row.contents.clone() })?;
                 return Ok(next);
             }
         }
@@ -160,8 +160,7 @@ impl Agent {
     /// Whether a part has a row. Otherwise its row gets the first name that is not another file's.
     async fn is_stored(&self, row: &mut Row) -> Result<bool> {
         while let Some(found) = self.store.row(&row.key()).await? {
-            let source = row.source.clone();
-            if row.take_account(&found, &source) {
+            if row.take_account(&found) {
                 return Ok(true);
             }
             next_name(row)?;
@@ -173,9 +172,10 @@ impl Agent {
     async fn convert_and_store(&mut self, row: &mut Row, part: &Part, recording: RecordingFile) -> Result<Result<()>> {
         let out = self.state.temporary()?;
         let (of, source, options, file) = (part.clone(), row.source.clone(), self.options, out.try_clone()?);
-        // The loop handles signals meanwhile.
-        let done = tokio::task::spawn_blocking(move || convert(&of, recording, &source, &file, options)).await??;
-        match done {
+        let known = self.state.of(&part.trace);
+        let before = if known.next == part.number { known.seen } else { 0 };
+        let done = move || convert(&of, recording, &source, &file, options, before);
+        match tokio::task::spawn_blocking(done).await?? {
             Ok(contents) => row.contents = contents,
             Err(fault) => return Ok(Err(fault)),
         }
@@ -201,21 +201,28 @@ impl Agent {
         if self.store.create(&name, bytes).await? == Created::Now {
             return Ok(true);
         }
-        let found = footer::source(&self.store.footer(&name).await?)?;
+        let end = self.store.footer(&name).await?;
+        let found = end.and_then(|end| metadata_of(&end, "source").ok().flatten());
         Ok(found.as_deref() == Some(&*row.source))
     }
 
-    fn settle(&mut self, part: &Part, seen: u64) -> Result<()> {
+    fn settle(&mut self, part: &Part, seen: u64, contents: &Contents) -> Result<()> {
         if self.settled.len() < SETTLED {
             self.settled.insert(part.identity, part.clone());
         }
-        self.state.settle(&part.trace, part.number.saturating_add(1), seen)
+        self.state.settle(&part.trace, part.number.saturating_add(1), seen, contents)
     }
 
     async fn create_row(&self, row: &Row) -> Result<()> {
-        let created = self.store.create(&row.key(), Bytes::from(row.json())).await?;
-        if created == Created::Before && self.store.row(&row.key()).await?.is_none() {
-            bail!("the server says that {} exists, and then that it does not", row.key());
+        let (key, text) = (row.key(), row.json());
+        if text.len() as u64 >= ROW {
+            bail!("the row {key} would be too long");
+        }
+        if self.store.create(&key, text.into()).await? == Created::Before {
+            let found = self.store.row(&key).await?;
+            if !found.is_some_and(|found| row.clone().take_account(&found) || row.kind == Kind::Gap) {
+                bail!("{key} exists, with other contents: remove it");
+            }
         }
         Ok(())
     }
@@ -223,22 +230,62 @@ impl Agent {
     async fn report_gap(&mut self, after: &Row, next: u32) -> Result<()> {
         let parts = after.part - next;
         let note = "removed before they were shipped".to_owned();
-        let seen_before = self.state.seen(&after.trace);
+        let seen_before = self.state.of(&after.trace).seen;
         let before = after.contents.seen_before.max(seen_before);
         let seen = before - seen_before;
         let contents = Contents { seen, lost: seen, seen_before, ..after.contents.clone() };
         let gap = Row { kind: Kind::Gap, part: next, parts, recording_bytes: 0, note, contents, ..after.clone() };
         self.create_row(&gap).await?;
-        let parts_were = counted(parts.into(), ["part was", "parts were"]);
+        self.say_missing(&gap);
+        self.state.settle(&after.trace, after.part, before, &Contents { continues: true, ..after.contents.clone() })
+    }
+
+    /// Reports the parts at the end of traces that have no file any more. Files may be created and removed while the directory is read,
+    /// so it is read twice.
+    async fn report_ends(&mut self) -> Result<()> {
+        let mut gone = self.state.unsettled();
+        for _ in 0..2 {
+            if gone.is_empty() {
+                return Ok(());
+            }
+            let scan = self.spool.scan(&self.settled)?;
+            let left: HashSet<_> = scan.parts.iter().chain(&scan.open).map(|part| &part.trace).collect();
+            // A file that cannot be opened may be of any trace.
+            gone.retain(|trace| scan.faults.is_empty() && !left.contains(&trace.trace));
+        }
+        for Trace { trace, next, seen, known, created_s, host, boot_id } in gone {
+            let host = if host.is_empty() { own_host() } else { host };
+            let contents = Contents { host, boot_id, seen_before: seen, ..Contents::default() };
+            let row = Row {
+                kind: Kind::Gap,
+                trace,
+                part: next,
+                parts: known - next,
+                created_s,
+                recording_bytes: 0,
+                source: String::new(),
+                contents,
+                note: "removed before they were shipped, at the end of the trace: how many events they had is unknown"
+                    .to_owned(),
+                copy: 0,
+            };
+            self.create_row(&row).await?;
+            self.say_missing(&row);
+            self.state.settle(&row.trace, known, seen, &row.contents)?;
+        }
+        Ok(())
+    }
+
+    fn say_missing(&mut self, gap: &Row) {
+        let parts_were = counted(gap.parts.into(), ["part was", "parts were"]);
         say(format_args!("{parts_were} removed before being shipped, of the trace {}", gap.trace));
-        self.counts.missing += u64::from(parts);
-        self.state.settle(&after.trace, after.part, before)
+        self.counts.missing += u64::from(gap.parts);
     }
 
     async fn unreadable_part(&mut self, part: &Part, fault: &anyhow::Error) -> Result<()> {
         let file = Unreadable { name: part.name.clone(), identity: part.identity, fault: format!("{fault:#}") };
         self.report_unreadable(&file).await?;
-        self.settle(part, self.state.seen(&part.trace))
+        self.settle(part, self.state.of(&part.trace).seen, &Contents { host: own_host(), ..Contents::default() })
     }
 
     /// Reports a file that is no readable recording, once.
@@ -275,12 +322,6 @@ fn next_name(row: &mut Row) -> Result<()> {
         bail!("{} and other objects with its name exist, with other contents: remove them", row.events_key());
     }
     row.copy += 1;
-    row.note =
-        "another recording has the name of this part: a machine was cloned, or a recording was copied".to_owned();
+    row.note = "another object has the name of this part: a machine was cloned, or a recording was copied".to_owned();
     Ok(())
-}
-
-/// Where the state is: beside the recordings, unless it is given.
-pub(crate) fn state_directory(args: &crate::cli::Ship) -> PathBuf {
-    args.state.clone().unwrap_or_else(|| args.spool.join(".tracetui-ship"))
 }

@@ -1,13 +1,24 @@
-//! HTTP whose answers are bounded. object_store reads an error's body whole, however long it is.
+//! HTTP with bounded answers, and without redirects: object_store reads an error's body whole, however long it is, and reqwest sends
+//! the token of a session to whatever host a server names.
 
 use crate::store::{FOOTER, ROW};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt as _, Limited};
-use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
-use object_store::client::{HttpResponseBody, HttpService, ReqwestConnector};
+use object_store::client::{HttpResponseBody, HttpService};
+use object_store::{ClientConfigKey, ClientOptions};
+use reqwest::Client;
+use reqwest::redirect::Policy;
+use std::time::Duration;
+
+/// How long one request may take. A slow server takes a part of 30 MB at 50 kB/s.
+pub(crate) const REQUEST: Duration = Duration::from_secs(600);
+
+/// How long a server may send nothing, and take to connect.
+const SILENCE: Duration = Duration::from_secs(60);
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Makes clients with bounded answers.
 #[derive(Debug)]
@@ -15,7 +26,13 @@ pub(crate) struct Connector;
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        ReqwestConnector::default().connect(options).map(|client| HttpClient::new(Bounded(client)))
+        // That of a virtual machine's metadata is shorter.
+        let connect = options.get_config_value(&ClientConfigKey::ConnectTimeout);
+        let connect = connect.and_then(|time| humantime::parse_duration(&time).ok()).unwrap_or(CONNECT);
+        let client = Client::builder().redirect(Policy::none()).http1_only().timeout(REQUEST).read_timeout(SILENCE);
+        let client = client.connect_timeout(connect).build();
+        let client = client.map_err(|error| object_store::Error::Generic { store: "HTTP", source: error.into() })?;
+        Ok(HttpClient::new(Bounded(HttpClient::new(client))))
     }
 }
 

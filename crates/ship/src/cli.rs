@@ -30,11 +30,11 @@ pub(crate) struct Ship {
     pub(crate) to: String,
     /// Remove the oldest closed recordings above this size (such as 10GiB) or age (such as 12h), even if they were not shipped
     ///
-    /// Each one removed before it was shipped has a row in the manifest. Without this option, ship removes nothing, and `record
+    /// Those removed before they were shipped have a row in the manifest. Without this option, ship removes nothing, and `record
     /// --rotate` bounds the spool.
     #[arg(long, value_name = "SIZE|TIME", value_parser = keep)]
     pub(crate) keep: Option<Keep>,
-    /// Ship what is closed, then exit; the status is 1 if anything could not be shipped
+    /// Ship what is closed, then exit; the status is 1 if something waits because of an error
     #[arg(long)]
     pub(crate) once: bool,
     /// The directory for what was shipped, and for the file that is being converted. Default: SPOOL/.tracetui-ship

@@ -37,9 +37,23 @@ pub(crate) struct Contents {
     pub(crate) times: Option<(i128, i128)>,
     pub(crate) complete: bool,
     pub(crate) damaged: bool,
+    /// Whether the trace has another part.
+    pub(crate) continues: bool,
 }
 
-/// Writes the events of a part to `out`. A fault of the recording itself is in the inner result.
+impl Contents {
+    /// Makes the account of a damaged part add up. `before`: the events of the trace before it, or 0 if that is not known. The state at
+    /// its start, or the last counters, may be among what is damaged. What is left over counts as lost.
+    fn balance(&mut self, before: u64) {
+        self.seen = self.seen.saturating_sub(before.saturating_sub(self.seen_before)).max(self.rows);
+        self.seen_before = self.seen_before.max(before);
+        self.filtered = self.filtered.min(self.seen - self.rows);
+        self.lost = self.seen - self.rows - self.filtered;
+    }
+}
+
+/// Writes the events of a part to `out`. `before`: the events of the trace before it, or 0 if that is not known. A fault of the
+/// recording itself is in the inner result.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -49,6 +63,7 @@ pub(crate) fn convert(
     source: &str,
     out: &File,
     options: Options,
+    before: u64,
 ) -> Result<Result<Contents>> {
     let mut failed = None;
     let limited = Limited { file: out, written: 0, failed: &mut failed };
@@ -61,6 +76,9 @@ pub(crate) fn convert(
         Ok(contents) => contents,
         Err(fault) => return Ok(Err(fault)),
     };
+    if contents.damaged {
+        contents.balance(before);
+    }
     contents.bytes = out.metadata().context("cannot read the size of the converted part")?.len();
     Ok(Ok(contents))
 }
@@ -90,9 +108,9 @@ fn of_start(playback: &Playback) -> Contents {
     let labels: Vec<_> =
         recording.trace().labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
     Contents {
-        host: host.name.clone(),
-        boot_id: host.boot_id.clone(),
-        labels: labels.join(","),
+        host: clipped(&host.name, 255),
+        boot_id: clipped(&host.boot_id, 64),
+        labels: clipped(&labels.join(","), 4096),
         seen_before,
         ..Contents::default()
     }
@@ -127,8 +145,14 @@ fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, 
         times,
         complete: playback.is_complete(),
         damaged: playback.damaged(),
+        continues: playback.goes_on(),
         ..of_start(&playback)
     })
+}
+
+/// The start of a text, at most so many bytes.
+fn clipped(text: &str, most: usize) -> String {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default().to_owned()
 }
 
 /// A file of at most [`MOST`] bytes.

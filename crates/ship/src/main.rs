@@ -5,7 +5,6 @@ mod bounded;
 mod check;
 mod cli;
 mod convert;
-mod footer;
 mod keep;
 mod man;
 mod manifest;

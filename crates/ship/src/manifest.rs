@@ -83,14 +83,16 @@ impl Row {
         (hours, format!("{}-", stem(&self.contents.host, &self.contents.boot_id, &self.trace)))
     }
 
-    /// Takes what a stored row says about the part's events, if it is about a recording whose source begins so.
-    pub(crate) fn take_account(&mut self, stored: &[u8], source: &str) -> bool {
+    /// Takes what a stored row says about the part's events, if it is about the same recording.
+    pub(crate) fn take_account(&mut self, stored: &[u8]) -> bool {
         let Ok(stored) = serde_json::from_slice::<Value>(stored) else { return false };
-        if !stored.get("source").and_then(Value::as_str).is_some_and(|of| of.starts_with(source)) {
+        let text = |name| stored.get(name).and_then(Value::as_str);
+        if text("kind") != Some(self.kind.name()) || text("source") != Some(&self.source) {
             return false;
         }
         let number = |name| stored.get(name).and_then(Value::as_u64).unwrap_or_default();
         (self.contents.seen, self.contents.seen_before) = (number("seen"), number("seen_before"));
+        self.contents.continues = stored.get("continues").and_then(Value::as_bool).unwrap_or_default();
         true
     }
 
@@ -109,6 +111,7 @@ impl Row {
             times,
             complete,
             damaged,
+            continues,
         } = &self.contents;
         let time = |ns: Option<i128>| ns.map_or(Value::Null, |ns| Value::from(utc(ns)));
         let file = (self.kind == Kind::Part).then(|| self.events_key());
@@ -117,18 +120,19 @@ impl Row {
             "parts": self.parts, "created": utc(i128::from(self.created_s) * 1_000_000_000), "file": file,
             "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "events": rows, "seen": seen,
             "filtered": filtered, "lost": lost, "seen_before": seen_before, "first": time(times.map(|times| times.0)),
-            "last": time(times.map(|times| times.1)), "complete": complete, "damaged": damaged, "note": self.note,
+            "last": time(times.map(|times| times.1)), "complete": complete, "damaged": damaged, "continues": continues, "note": self.note,
         });
         format!("{row}\n")
     }
 }
 
-/// The number of the part after a stored row, and of the events seen before that part.
-pub(crate) fn after(row: &[u8]) -> Option<(u32, u64)> {
+/// The number of the part after a stored row, of the events seen before that part, and whether the trace has it.
+pub(crate) fn after(row: &[u8]) -> Option<(u32, u64, bool)> {
     let row = serde_json::from_slice::<Value>(row).ok()?;
     let number = |name| row.get(name).and_then(Value::as_u64);
     let next = number("part")?.checked_add(number("parts")?)?;
-    Some((u32::try_from(next).ok()?, number("seen_before")?.saturating_add(number("seen")?)))
+    let continues = row.get("continues").and_then(Value::as_bool)?;
+    Some((u32::try_from(next).ok()?, number("seen_before")?.saturating_add(number("seen")?), continues))
 }
 
 fn sum(text: &str) -> u32 {

@@ -4,13 +4,16 @@ use ring::digest::{Context, SHA256};
 use rustix::fs::{FileType, fstat};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::follow::RecordingFile;
 use tracetui_events::text::time::utc;
 
 /// The latest time that a name can have: the last second of 9999.
 const LAST_S: i64 = 253_402_300_799;
+
+/// The most bytes of a recording. It takes minutes to read so many.
+pub(crate) const MOST: u64 = 64 << 30;
 
 /// Bytes of a host's name in the name of an object.
 const HOST_MOST: usize = 64;
@@ -65,29 +68,31 @@ impl Part {
         self.header.created_ns.div_euclid(1_000_000_000).clamp(0, LAST_S)
     }
 
-    /// The start of [`source`](Self::source), without reading the file.
-    pub(crate) fn source_start(&self) -> String {
-        format!("{}/{}/", hex(&self.header.id), self.identity.bytes)
-    }
-
     /// What identifies its contents: id, size, and the start of its SHA-256. A CRC would not do: blocks end in theirs, so that other
-    /// contents can have the same sum.
+    /// contents can have the same sum. Unreadable places count as zeros.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub(crate) fn source(&self, recording: &RecordingFile) -> io::Result<String> {
-        let mut file = recording.file().try_clone()?;
-        file.seek(SeekFrom::Start(0))?;
-        let mut file = file.take(self.identity.bytes);
-        let (mut hasher, mut buffer) = (Context::new(&SHA256), vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer)? {
+        let (mut hasher, mut buffer, mut at) = (Context::new(&SHA256), vec![0; 1 << 16], 0);
+        while at < self.identity.bytes {
+            let most = usize::try_from(self.identity.bytes - at).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = buffer.get_mut(..most).unwrap_or_default();
+            match recording.read_at(at, piece, &mut |_, _| {})? {
                 0 => break,
-                read => hasher.update(buffer.get(..read).unwrap_or_default()),
+                read => {
+                    hasher.update(piece.get(..read).unwrap_or_default());
+                    at += read as u64;
+                }
             }
         }
         let sum = hasher.finish();
-        Ok(format!("{}{}", self.source_start(), hex(sum.as_ref().get(..16).unwrap_or_default())))
+        Ok(format!(
+            "{}/{}/{}",
+            hex(&self.header.id),
+            self.identity.bytes,
+            hex(sum.as_ref().get(..16).unwrap_or_default())
+        ))
     }
 }
 

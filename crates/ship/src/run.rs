@@ -1,6 +1,6 @@
 //! The commands: rights, signals and pauses.
 
-use crate::agent::{Agent, state_directory};
+use crate::agent::Agent;
 use crate::check::check;
 use crate::cli::{Cli, Command, Ship};
 use crate::man::man;
@@ -46,18 +46,18 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
     if store.directory.as_ref().is_some_and(|directory| is_below(&args.spool, directory)) {
         bail!("--to contains the spool: use another directory");
     }
-    let place = state_directory(args);
-    let state = State::open(&place)?;
+    let spool = Spool::open(&args.spool)?;
+    let state = State::open(args.state.as_deref(), spool.as_fd())?;
     let options = Options { micros: args.time == "us", bloom: true };
-    let mut agent = Agent::new(Spool::open(&args.spool)?, store, state, options, args.keep);
+    let mut agent = Agent::new(spool, store, state, options, args.keep);
     say(format_args!("ships the closed recordings in {} to {}", args.spool.display(), args.to));
     runtime.block_on(async {
         let mut signals = Signals::take()?;
         // No thread may exist yet: the rights are those of a thread.
         agent.store.load_resolvers();
-        let spool = args.keep.is_some().then_some(&*args.spool);
-        let target = agent.store.directory.as_deref();
-        enter_shipper(ShipperDirectories { spool, state: &place, target }).context("cannot give up rights")?;
+        let spool = args.keep.is_some().then_some(agent.spool.as_fd());
+        let (state, target) = (agent.state.as_fd(), agent.store.directory.as_deref());
+        enter_shipper(ShipperDirectories { spool, state, target }).context("cannot give up rights")?;
         let code = tokio::select! {
             code = rounds(&mut agent, args) => code,
             () = signals.end() => ExitCode::SUCCESS,

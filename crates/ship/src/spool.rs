@@ -1,17 +1,18 @@
 //! The directory with the recordings. What is in it may change at any time, and may be hostile.
 
-use crate::part::{Identity, Part};
+use crate::part::{Identity, MOST, Part};
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, DirEntry, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracetui_events::recording::follow::{RecordingFile, Writing, is_being_written};
+use tracetui_events::text::{grouped, size};
 
 /// The most files of the directory that are read. A trace keeps far fewer.
 const FILES: usize = 100_000;
@@ -42,8 +43,8 @@ pub(crate) struct Scan {
     pub(crate) unreadable: Vec<Unreadable>,
     /// Messages about files that cannot be opened now.
     pub(crate) faults: Vec<String>,
-    /// The numbers of the parts that a process is writing, by trace.
-    pub(crate) open: HashSet<(String, u32)>,
+    /// Those that a process is writing.
+    pub(crate) open: Vec<Part>,
 }
 
 /// What a file is.
@@ -65,21 +66,32 @@ impl Spool {
         Ok(Spool(opened.with_context(|| format!("cannot open the spool {}", path.display()))?))
     }
 
+    /// The directory.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Reads the directory. Files in `settled` are not opened again.
     ///
     /// # Errors
     /// If the directory cannot be read.
     pub(crate) fn scan(&self, settled: &HashMap<Identity, Part>) -> Result<Scan> {
         let mut scan = Scan::default();
-        for entry in Dir::read_from(&self.0).context("cannot read the spool")?.take(FILES) {
+        let entries = Dir::read_from(&self.0).context("cannot read the spool")?;
+        let recording = |entry: &Result<DirEntry, Errno>| {
+            entry.as_ref().map_or(true, |entry| entry.file_name().to_bytes().ends_with(b".ttr"))
+        };
+        for (number, entry) in entries.filter(recording).enumerate() {
             let entry = entry.context("cannot read the spool")?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if !name.as_bytes().ends_with(b".ttr") {
-                continue;
+            if number == FILES {
+                scan.faults
+                    .push(format!("the spool has more than {} recordings: the others wait", grouped(FILES as u64)));
+                break;
             }
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             match self.look(name, settled) {
                 Kind::Closed(part) => scan.parts.push(part),
-                Kind::Open(part) => _ = scan.open.insert((part.trace, part.number)),
+                Kind::Open(part) => scan.open.push(part),
                 Kind::Unreadable(file) => scan.unreadable.push(file),
                 Kind::Fault(fault) => scan.faults.push(fault),
                 Kind::Other => {}
@@ -109,6 +121,9 @@ impl Spool {
             Ok(None) => return Kind::Other,
             Err(error) => return Kind::Fault(format!("cannot read {}: {error}", name.display())),
         };
+        if identity.bytes > MOST {
+            return unreadable(name, identity, format_args!("larger than {}", size(MOST)));
+        }
         if let Some(part) = settled.get(&identity) {
             return Kind::Closed(Part { name: name.to_owned(), ..part.clone() });
         }

@@ -2,109 +2,163 @@
 //!
 //! Losing it only costs requests: a part whose object exists is not stored again.
 
-use anyhow::{Context, Result};
+use crate::convert::Contents;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, open, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The most traces that are remembered. A boot has few.
 const TRACES: usize = 1_000;
 
-/// The most bytes of the file that are read: a line has fewer than 100.
-const BYTES: u64 = 100 * TRACES as u64;
+/// The most bytes of the file that are read: a line has fewer than 1,000.
+const BYTES: u64 = 1_000 * TRACES as u64;
 
-/// What is settled of a trace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Settled {
-    /// The number of the next part.
-    next: u32,
+/// The directory of the state in the spool, if no other one is given.
+const IN_SPOOL: &str = ".tracetui-ship";
+
+const FILE: &str = "shipped";
+const NEW: &str = "shipped.new";
+const CONVERTING: &str = "converting";
+
+/// What is known of a trace. A line of the file is one as JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Trace {
+    /// 16 hex digits.
+    pub(crate) trace: String,
+    /// The number of the first part that is not settled.
+    pub(crate) next: u32,
     /// The number of events that the trace had seen before that part.
-    seen: u64,
-    /// When it was settled: the newest has the highest number.
-    touched: u64,
+    pub(crate) seen: u64,
+    /// How many parts the trace has had, as far as its files said.
+    pub(crate) known: u32,
+    /// When the newest of its files was begun, in seconds since 1970.
+    pub(crate) created_s: i64,
+    pub(crate) host: String,
+    pub(crate) boot_id: String,
 }
 
-/// What is settled, by trace.
-#[derive(Debug, Default)]
+/// What is settled, by trace. The number says which trace changed last.
+#[derive(Debug)]
 pub(crate) struct State {
-    directory: PathBuf,
-    traces: HashMap<String, Settled>,
+    place: PathBuf,
+    directory: OwnedFd,
+    traces: HashMap<String, (u64, Trace)>,
     touched: u64,
 }
 
 impl State {
-    /// Reads the file. A damaged line is ignored.
+    /// Opens the directory, and reads the file. A damaged line is ignored. Whoever can write to the spool has no influence on it.
     ///
     /// # Errors
-    /// If the directory cannot be made, or the file cannot be read.
-    pub(crate) fn open(directory: &Path) -> Result<State> {
-        let fault = || format!("cannot read the state in {}", directory.display());
-        fs::create_dir_all(directory).with_context(fault)?;
-        let mut state = State { directory: directory.to_owned(), ..State::default() };
-        let mut text = String::new();
-        match File::open(state.file()) {
-            Ok(file) => _ = file.take(BYTES).read_to_string(&mut text).with_context(fault)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+    /// If the directory cannot be made or belongs to others, or the file cannot be read.
+    pub(crate) fn open(given: Option<&Path>, spool: BorrowedFd<'_>) -> Result<State> {
+        let place = given.unwrap_or(Path::new(IN_SPOOL)).to_owned();
+        let fault = || format!("cannot open the state in {}", place.display());
+        let directory = directory(given, spool).with_context(fault)?;
+        let stat = fstat(&directory).with_context(fault)?;
+        let own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
+        if !own || stat.st_mode & 0o022 != 0 {
+            bail!("{}: others can write to the state: use another directory, by --state DIR", place.display());
+        }
+        let mut state = State { place: place.clone(), directory, traces: HashMap::new(), touched: 0 };
+        let mut text = Vec::new();
+        match state.file(FILE, OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(file) if file.metadata().is_ok_and(|file| file.is_file()) => {
+                _ = file.take(BYTES).read_to_end(&mut text).with_context(fault)?;
+            }
+            Ok(_) => bail!("{}/{FILE} is no file: remove it", place.display()),
+            Err(Errno::NOENT) => {}
             Err(error) => return Err(error).with_context(fault),
         }
-        for line in text.lines() {
-            let mut words = line.split(' ');
-            if let (Some(trace), Some(next), Some(seen)) = (words.next(), words.next(), words.next())
-                && trace.len() == 16
-                && let (Ok(next), Ok(seen)) = (next.parse(), seen.parse())
-            {
-                state.put(trace, next, seen);
-            }
-        }
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Trace>(line).ok());
+        let hex = |trace: &Trace| trace.trace.len() == 16 && trace.trace.bytes().all(|byte| byte.is_ascii_hexdigit());
+        lines.filter(hex).for_each(|trace| state.put(trace));
         Ok(state)
     }
 
-    fn file(&self) -> PathBuf {
-        self.directory.join("shipped")
+    /// The directory.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
     }
 
-    /// The number of the first part of a trace that is not settled.
-    pub(crate) fn next(&self, trace: &str) -> u32 {
-        self.traces.get(trace).map_or(0, |settled| settled.next)
+    fn file(&self, name: &str, flags: OFlags) -> Result<File, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
-    /// How many events a trace had seen before that part.
-    pub(crate) fn seen(&self, trace: &str) -> u64 {
-        self.traces.get(trace).map_or(0, |settled| settled.seen)
+    /// A new file. One that a killed process left is removed.
+    fn create(&self, name: &str, flags: OFlags) -> Result<File, Errno> {
+        let _ = unlinkat(&self.directory, name, AtFlags::empty());
+        self.file(name, flags | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    /// What is known of a trace.
+    pub(crate) fn of(&self, trace: &str) -> Trace {
+        let known = self.traces.get(trace).map(|(_, known)| known.clone());
+        known.unwrap_or_else(|| Trace { trace: trace.to_owned(), ..Trace::default() })
+    }
+
+    /// The traces with parts that are not settled.
+    pub(crate) fn unsettled(&self) -> Vec<Trace> {
+        self.traces.values().map(|(_, trace)| trace).filter(|trace| trace.next < trace.known).cloned().collect()
+    }
+
+    /// Records that a trace has a part with this number.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub(crate) fn found(&mut self, trace: &str, number: u32, created_s: i64) -> Result<()> {
+        let known = self.of(trace);
+        if number < known.known {
+            return Ok(());
+        }
+        self.write(Trace { known: number.saturating_add(1), created_s, ..known })
     }
 
     /// Records that all parts before `next` are settled, and the number of events that the trace had seen before `next`.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub(crate) fn settle(&mut self, trace: &str, next: u32, seen: u64) -> Result<()> {
-        if next <= self.next(trace) {
+    pub(crate) fn settle(&mut self, trace: &str, next: u32, seen: u64, contents: &Contents) -> Result<()> {
+        let known = self.of(trace);
+        if next <= known.next {
             return Ok(());
         }
-        self.put(trace, next, seen);
-        self.write().with_context(|| format!("cannot write the state in {}", self.directory.display()))
+        let (host, boot_id) = (contents.host.clone(), contents.boot_id.clone());
+        let parts = next.saturating_add(contents.continues.into()).max(known.known);
+        self.write(Trace { next, seen, known: parts, host, boot_id, ..known })
     }
 
-    fn put(&mut self, trace: &str, next: u32, seen: u64) {
+    fn put(&mut self, trace: Trace) {
         self.touched += 1;
-        self.traces.insert(trace.to_owned(), Settled { next, seen, touched: self.touched });
+        self.traces.insert(trace.trace.clone(), (self.touched, trace));
         if self.traces.len() > TRACES
-            && let Some(oldest) = self.traces.iter().min_by_key(|(_, of)| of.touched).map(|(trace, _)| trace.clone())
+            && let Some(oldest) =
+                self.traces.iter().min_by_key(|(_, (touched, _))| touched).map(|(name, _)| name.clone())
         {
             self.traces.remove(&oldest);
         }
     }
 
-    fn write(&self) -> std::io::Result<()> {
-        let mut lines: Vec<_> = self.traces.iter().collect();
-        lines.sort_by_key(|(_, of)| of.touched);
-        let text: String = lines.iter().map(|(trace, of)| format!("{trace} {} {}\n", of.next, of.seen)).collect();
-        let new = self.directory.join("shipped.new");
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
-        fs::rename(new, self.file())
+    fn write(&mut self, trace: Trace) -> Result<()> {
+        self.put(trace);
+        let mut traces: Vec<_> = self.traces.values().collect();
+        traces.sort_by_key(|(touched, _)| touched);
+        let lines = traces.into_iter().map(|(_, trace)| serde_json::to_string(trace));
+        let text: String = lines.map(|line| line.map(|line| line + "\n")).collect::<Result<_, _>>()?;
+        let replace = || {
+            let mut file = self.create(NEW, OFlags::WRONLY)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_data()?;
+            Ok::<_, std::io::Error>(renameat(&self.directory, NEW, &self.directory, FILE)?)
+        };
+        replace().with_context(|| format!("cannot write the state in {}", self.place.display()))
     }
 
     /// Creates the file for a conversion. It has no name, so a kill leaves nothing.
@@ -112,35 +166,92 @@ impl State {
     /// # Errors
     /// If it cannot be created.
     pub(crate) fn temporary(&self) -> Result<File> {
-        let path = self.directory.join("converting");
         let create = || {
-            // One that a killed process left.
-            let _ = fs::remove_file(&path);
-            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            fs::remove_file(&path)?;
-            Ok::<_, std::io::Error>(file)
+            let file = self.create(CONVERTING, OFlags::RDWR)?;
+            unlinkat(&self.directory, CONVERTING, AtFlags::empty())?;
+            Ok::<_, Errno>(file)
         };
-        create().with_context(|| format!("cannot create {}", path.display()))
+        create().with_context(|| format!("cannot create {}/{CONVERTING}", self.place.display()))
     }
+}
+
+/// Opens the directory, and makes it if it does not exist. In the spool, links are not followed.
+fn directory(given: Option<&Path>, spool: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let Some(path) = given else {
+        match mkdirat(spool, IN_SPOOL, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        return Ok(openat(spool, IN_SPOOL, flags | OFlags::NOFOLLOW, Mode::empty())?);
+    };
+    std::fs::create_dir_all(path)?;
+    Ok(open(path, flags, Mode::empty())?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    /// A spool that is removed at the end.
+    struct Spool(PathBuf, OwnedFd);
+
+    impl Spool {
+        fn new(name: &str) -> Spool {
+            let path = std::env::temp_dir().join(format!("tracetui-ship-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).expect("room");
+            let directory = File::open(&path).expect("there").into();
+            Spool(path, directory)
+        }
+
+        fn state(&self) -> Result<State> {
+            State::open(None, self.1.as_fd())
+        }
+    }
+
+    impl Drop for Spool {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
 
     #[test]
     fn a_state_survives_damage_and_stays_small() {
-        let directory = std::env::temp_dir().join(format!("tracetui-ship-state-{}", std::process::id()));
-        let mut state = State::open(&directory).expect("state");
-        state.settle("00112233aabbccdd", 7, 70).expect("written");
-        state.settle("00112233aabbccdd", 3, 30).expect("written");
-        assert_eq!(State::open(&directory).expect("state").next("00112233aabbccdd"), 7);
-        fs::write(directory.join("shipped"), "junk\n00112233aabbccdd x\n0011 3\n00112233aabbccde 4 9")
-            .expect("written");
-        let mut state = State::open(&directory).expect("state");
-        assert_eq!((state.next("00112233aabbccdd"), state.next("00112233aabbccde")), (0, 4));
-        (0..2 * TRACES).for_each(|trace| state.put(&format!("{trace:016x}"), 1, 1));
+        let spool = Spool::new("state");
+        let (trace, contents) = ("00112233aabbccdd", Contents { continues: true, ..Contents::default() });
+        let mut state = spool.state().expect("state");
+        state.settle(trace, 7, 70, &contents).expect("written");
+        state.settle(trace, 3, 30, &contents).expect("written");
+        let state = spool.state().expect("state");
+        assert_eq!((state.of(trace).next, state.of(trace).known, state.unsettled().len()), (7, 8, 1));
+        let file = spool.0.join(IN_SPOOL).join(FILE);
+        let mut text = fs::read(&file).expect("there");
+        text.extend(b"junk \xff\n{\"trace\": \"../../../../etc/\"}\n{}");
+        fs::write(&file, text).expect("written");
+        let mut state = spool.state().expect("state");
+        assert_eq!((state.of(trace).next, state.traces.len()), (7, 1));
+        (0..2 * TRACES).for_each(|trace| state.put(Trace { trace: format!("{trace:016x}"), ..Trace::default() }));
         assert_eq!(state.traces.len(), TRACES);
-        fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn whoever_writes_to_the_spool_has_no_influence_on_the_state() {
+        let spool = Spool::new("hostile");
+        let (place, victim) = (spool.0.join(IN_SPOOL), spool.0.join("victim"));
+        fs::write(&victim, "precious").expect("room");
+        symlink("/", &place).expect("room");
+        assert!(spool.state().is_err());
+        fs::remove_file(&place).expect("ours");
+        let mut state = spool.state().expect("state");
+        for name in [FILE, NEW, CONVERTING] {
+            symlink(&victim, place.join(name)).expect("room");
+        }
+        state.found("00112233aabbccdd", 7, 0).expect("written");
+        state.temporary().expect("room").write_all(b"x").expect("room");
+        assert_eq!(fs::read(&victim).expect("there"), b"precious");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).expect("ours");
+        assert!(spool.state().is_err());
     }
 }

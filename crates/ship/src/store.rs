@@ -1,26 +1,18 @@
 //! The object storage. Objects are created, and never replaced.
 
-use crate::bounded::Connector;
+use crate::bounded::{Connector, REQUEST};
 use crate::profile;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore};
+use object_store::{BackoffConfig, Error, GetOptions, GetRange, ObjectMeta, ObjectStore};
 use object_store::{PutMode, PutPayload, RetryConfig};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How long one request may take. A slow server takes a part of 30 MB at 50 kB/s.
-const REQUEST: Duration = Duration::from_secs(600);
-
-/// How long a server may send nothing, and take to connect.
-const SILENCE: Duration = Duration::from_secs(60);
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Requests are repeated this often at once. The agent repeats them later with its own pauses.
 const RETRIES: usize = 2;
@@ -60,7 +52,7 @@ impl Store {
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() || rest.contains(['@', '?', '#']) {
-            bail!("'{url}' is no s3://BUCKET/PREFIX; credentials come from the environment");
+            bail!("the URL is no s3://BUCKET/PREFIX; credentials come from the environment");
         }
         let prefix = Key::parse(prefix.trim_end_matches('/')).with_context(|| format!("'{url}' is no URL"))?;
         Ok(Store { store: Box::new(s3(bucket)?), prefix, directory: None })
@@ -115,22 +107,22 @@ impl Store {
         }
     }
 
-    /// Reads the end of a Parquet file, from its metadata on.
+    /// Reads the end of a Parquet file, from its metadata on. `None` if it is none.
     ///
     /// # Errors
-    /// If it cannot be read, or is no Parquet file.
-    pub(crate) async fn footer(&self, name: &str) -> Result<Bytes> {
+    /// If it cannot be read.
+    pub(crate) async fn footer(&self, name: &str) -> Result<Option<Bytes>> {
         let key = self.key(name);
         let what = || format!("cannot read {name}");
         let end = self.tail(&key, GetRange::Suffix(8)).await.map_err(fault).with_context(what)?;
         let length = match <[u8; 8]>::try_from(&*end) {
             Ok([a, b, c, d, b'P', b'A', b'R', b'1']) => u64::from(u32::from_le_bytes([a, b, c, d])) + 8,
-            _ => bail!("{name} exists and is no Parquet file: remove it"),
+            _ => return Ok(None),
         };
         if length > FOOTER {
-            bail!("{name} exists and is damaged: remove it");
+            return Ok(None);
         }
-        self.tail(&key, GetRange::Suffix(length)).await.map_err(fault).with_context(what)
+        Ok(Some(self.tail(&key, GetRange::Suffix(length)).await.map_err(fault).with_context(what)?))
     }
 
     /// Reads at most the requested bytes, even if the server sends more.
@@ -205,23 +197,14 @@ fn s3(bucket: &str) -> Result<object_store::aws::AmazonS3> {
     // The second call of a process changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = AmazonS3Builder::from_env();
-    let plain =
-        |key: AmazonS3ConfigKey| builder.get_config_value(&key).is_some_and(|url: String| url.starts_with("http://"));
-    let http = plain(AmazonS3ConfigKey::Endpoint) || plain(AmazonS3ConfigKey::S3Endpoint);
     if let Some(keys) = profile::keys()? {
         builder = builder.with_access_key_id(keys.id).with_secret_access_key(keys.secret);
         if let Some(token) = keys.token {
             builder = builder.with_token(token);
         }
     }
-    let options = ClientOptions::new()
-        .with_allow_http(http)
-        .with_timeout(REQUEST)
-        .with_read_timeout(SILENCE)
-        .with_connect_timeout(CONNECT)
-        .with_http1_only();
     let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: REQUEST };
-    let builder = builder.with_bucket_name(bucket).with_client_options(options).with_retry(retry);
+    let builder = builder.with_bucket_name(bucket).with_retry(retry);
     let builder = builder.with_http_connector(Connector);
     builder.with_checksum_algorithm(Checksum::SHA256).build().map_err(|error| match error.to_string() {
         // It has no type of its own.

@@ -509,8 +509,12 @@ impl List {
     fn shipper(&mut self) -> Result<(), Error> {
         self.opens(libc::O_TMPFILE & !libc::O_DIRECTORY)?;
         self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
-        for family in [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX] {
-            self.when(libc::SYS_socket, &[is(0, family as u64), is_not(1, libc::SOCK_RAW as u64)])?;
+        // glibc asks other programs for the names of hosts.
+        let local = cfg!(not(target_env = "musl")).then_some(libc::AF_UNIX);
+        for family in [libc::AF_INET, libc::AF_INET6].into_iter().chain(local) {
+            for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
+                self.when(libc::SYS_socket, &[is(0, family as u64), masked(1, SOCK_TYPE, kind)])?;
+            }
         }
         self.when(libc::SYS_socket, &[is(0, libc::AF_NETLINK as u64), is(2, libc::NETLINK_ROUTE as u64)])?;
         self.calls(SHIPPER);
@@ -553,6 +557,9 @@ impl List {
 
 /// From [asm-generic/socket.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/socket.h).
 const SO_RCVTIMEO_NEW: libc::c_int = 66;
+
+/// The type of a socket among the flags of socket(2) (`SOCK_TYPE_MASK` in include/linux/net.h).
+const SOCK_TYPE: i32 = 0xf;
 
 /// Flags of open(2) that create or truncate a file. `__O_TMPFILE` is without O_DIRECTORY, which it contains.
 const NEW: i32 = libc::O_CREAT | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY;

@@ -4,15 +4,16 @@ use super::calls::{self, For};
 use super::writes::{self, WriteAccess};
 use super::{NONE, ROOT, hold_as};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 /// The directories in which the shipper may write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ShipperDirectories<'a> {
     /// Files in it may be removed, if the shipper bounds it.
-    pub spool: Option<&'a Path>,
+    pub spool: Option<BorrowedFd<'a>>,
     /// Files in it may be created, replaced and removed.
-    pub state: &'a Path,
+    pub state: BorrowedFd<'a>,
     /// The same, and directories may be made, if the store is a directory.
     pub target: Option<&'a Path>,
 }

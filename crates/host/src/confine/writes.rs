@@ -7,9 +7,11 @@
 
 use super::ShipperDirectories;
 use landlock::{
-    ABI, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    ABI, AccessFs, BitFlags, PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
 };
+use rustix::fs::{Mode, OFlags};
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The newest version whose kinds of access are known here. An older kernel does not restrict some of them.
@@ -29,6 +31,21 @@ pub(super) enum WriteAccess<'a> {
     Shipper(ShipperDirectories<'a>),
 }
 
+/// A directory or file.
+enum Place<'a> {
+    Path(&'a Path),
+    Open(BorrowedFd<'a>),
+}
+
+impl Place<'_> {
+    fn open(&self) -> Option<OwnedFd> {
+        match self {
+            Place::Path(path) => rustix::fs::open(*path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok(),
+            Place::Open(directory) => directory.try_clone_to_owned().ok(),
+        }
+    }
+}
+
 /// The access to files of a directory that may be created, written and removed.
 fn changes() -> BitFlags<AccessFs> {
     AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile
@@ -36,16 +53,18 @@ fn changes() -> BitFlags<AccessFs> {
 
 impl<'a> WriteAccess<'a> {
     /// The places, and the access there.
-    fn places(self) -> Vec<(&'a Path, BitFlags<AccessFs>)> {
+    fn places(self) -> Vec<(Place<'a>, BitFlags<AccessFs>)> {
         match self {
             WriteAccess::Nowhere => Vec::new(),
-            WriteAccess::Terminal => vec![(Path::new("/dev/tty"), AccessFs::WriteFile | AccessFs::IoctlDev)],
-            WriteAccess::Removals(dir) => vec![(dir, AccessFs::RemoveFile.into())],
-            WriteAccess::Directories(dirs) => dirs.iter().map(|dir| (*dir, changes())).collect(),
+            WriteAccess::Terminal => {
+                vec![(Place::Path(Path::new("/dev/tty")), AccessFs::WriteFile | AccessFs::IoctlDev)]
+            }
+            WriteAccess::Removals(dir) => vec![(Place::Path(dir), AccessFs::RemoveFile.into())],
+            WriteAccess::Directories(dirs) => dirs.iter().map(|dir| (Place::Path(dir), changes())).collect(),
             WriteAccess::Shipper(ShipperDirectories { spool, state, target }) => {
-                let spool = spool.map(|dir| (dir, AccessFs::RemoveFile.into()));
-                let target = target.map(|dir| (dir, changes() | AccessFs::MakeDir));
-                spool.into_iter().chain([(state, changes())]).chain(target).collect()
+                let spool = spool.map(|dir| (Place::Open(dir), AccessFs::RemoveFile.into()));
+                let target = target.map(|dir| (Place::Path(dir), changes() | AccessFs::MakeDir));
+                spool.into_iter().chain([(Place::Open(state), changes())]).chain(target).collect()
             }
         }
     }
@@ -61,7 +80,7 @@ pub(super) fn restrict(place: WriteAccess<'_>) -> io::Result<bool> {
     }
     // If the place does not exist, nothing can be written there. The error of that write is then reported.
     let places = place.places().into_iter();
-    let rules = places.filter_map(|(path, access)| Some(PathBeneath::new(PathFd::new(path).ok()?, access)));
+    let rules = places.filter_map(|(place, access)| Some(PathBeneath::new(place.open()?, access)));
     let ruleset = Ruleset::default().handle_access(restricted).and_then(Ruleset::create);
     let ruleset = ruleset.and_then(|ruleset| ruleset.add_rules(rules.map(Ok::<_, landlock::RulesetError>)));
     let status = ruleset.and_then(|ruleset| ruleset.restrict_self()).map_err(io::Error::other)?;

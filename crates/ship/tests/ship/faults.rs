@@ -42,7 +42,7 @@ impl<'p> Small<'p> {
     #[allow(clippy::print_stderr, reason = "for whoever runs the tests")]
     fn mount(at: &'p Path) -> Option<Small<'p>> {
         fs::create_dir_all(at).expect("a directory");
-        let mounted = mount("size=16k", at);
+        let mounted = mount("size=16k,mode=700", at);
         if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
             eprintln!("not checked: no mount: {:?}", mounted.map(|output| text(&output.stderr)));
             return None;

@@ -186,6 +186,43 @@ fn parts_that_were_shipped_are_no_gap_if_the_state_is_lost() {
 }
 
 #[test]
+fn the_end_of_a_trace_that_was_removed_is_reported() {
+    let place = Place::with_parts(0..3);
+    check_ok(&place.ship(&[]));
+    (3..6).for_each(|number| place.put(&format!("h.{:06}.ttr", number + 1), &part(RUN, number)));
+    let mut away = place.command("s3://b/x", &["--once", "--pause", "1ms"]);
+    away.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9").env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
+    assert!(!away.output().expect("it runs").status.success());
+    (0..6).for_each(|number| fs::remove_file(place.spool().join(format!("h.{:06}.ttr", number + 1))).expect("removed"));
+    for _ in 0..2 {
+        check_ok(&place.ship(&[]));
+        let gaps: Vec<_> = place.rows().into_iter().filter(|row| row["kind"] == "gap").collect();
+        let numbers: Vec<_> = gaps.iter().map(|row| (row["part"].as_u64(), row["parts"].as_u64())).collect();
+        assert_eq!((numbers, &gaps[0]["host"]), (vec![(Some(3), Some(3))], &"build7".into()));
+    }
+    // They come back.
+    place.put("h.000005.ttr", &part(RUN, 4));
+    check_ok(&place.ship(&[]));
+    assert_eq!((kinds(&place, "gap"), kinds(&place, "part")), (1, 4));
+}
+
+#[test]
+fn recordings_of_one_id_and_size_are_compared() {
+    let place = Place::with_parts(0..1);
+    let mut other = part(RUN, 0);
+    let middle = other.len() / 2;
+    other[middle] ^= 1;
+    place.put("other.ttr", &other);
+    check_ok(&place.ship(&[]));
+    assert_eq!((place.objects(".parquet").len(), kinds(&place, "part")), (2, 2));
+    // The account of the damaged one adds up.
+    for row in place.rows() {
+        let number = |name: &str| row[name].as_u64().expect("a number");
+        assert_eq!(number("seen"), number("events") + number("filtered") + number("lost"), "{row}");
+    }
+}
+
+#[test]
 fn hostile_files_hold_up_nothing() {
     let place = Place::with_parts([1]);
     let secret = place.0.join("secret.ttr");

@@ -251,7 +251,7 @@ fn an_endless_answer_is_read_up_to_a_bound() {
 }
 
 #[test]
-fn a_damaged_object_is_an_error_with_a_remedy() {
+fn an_object_of_others_holds_up_nothing() {
     let place = Place::with_parts(0..1);
     let server = Server::start([]);
     assert!(server.ship(&place, &[]).status.success());
@@ -263,5 +263,6 @@ fn a_damaged_object_is_an_error_with_a_remedy() {
     }
     std::fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
     let output = server.ship(&place, &[]);
-    assert!(!output.status.success() && text(&output.stderr).contains("remove it"), "{}", text(&output.stderr));
+    assert!(output.status.success() && text(&output.stderr).contains("under another name"), "{}", text(&output.stderr));
+    assert_eq!((server.names(".parquet").len(), server.names(".json").len()), (2, 1));
 }
