@@ -265,7 +265,7 @@ impl Agent {
                 recording_bytes: 0,
                 source: String::new(),
                 contents,
-                note: "removed before they were shipped, at the end of the trace: how many events they had is unknown"
+                note: "removed before they were shipped, at the end of the trace: it may have had more, and how many events is unknown"
                     .to_owned(),
                 copy: 0,
             };
