@@ -67,9 +67,6 @@ impl Agent {
         let scan = self.spool.scan(&self.settled)?;
         let found: HashSet<_> = scan.parts.iter().map(|part| part.identity).collect();
         self.settled.retain(|identity, _| found.contains(identity));
-        for part in scan.parts.iter().chain(&scan.open) {
-            self.state.found(&part.trace, part.number, part.created_s())?;
-        }
         let shipped = self.ship_all(&scan).await;
         let removed = keep::bound(&self.spool, &scan.parts, self.keep, |identity| self.settled.contains_key(identity));
         self.counts.removed += removed.as_ref().copied().unwrap_or_default();
@@ -79,6 +76,9 @@ impl Agent {
 
     /// A part that cannot be shipped holds up the later ones of its trace, and no others.
     async fn ship_all(&mut self, scan: &Scan) -> Result<()> {
+        for part in scan.parts.iter().chain(&scan.open) {
+            self.state.found(&part.trace, part.number, part.created_s())?;
+        }
         let mut first = None;
         for file in &scan.unreadable {
             first = first.or(self.report_unreadable(file).await.err());
