@@ -115,7 +115,7 @@ completes() { in_root bash -c '. /usr/share/bash-completion/completions/tracetui
 has_files() {
   local file
   for file in man/man1/tracetui.1.gz man/man1/tracetui-ship.1.gz bash-completion/completions/tracetui zsh/vendor-completions/_tracetui \
-    fish/vendor_completions.d/tracetui.fish doc/tracetui/copyright doc/tracetui/THIRD-PARTY.gz doc/tracetui/events.schema.json; do
+    fish/vendor_completions.d/tracetui.fish doc/tracetui/copyright doc/tracetui/THIRD-PARTY.gz doc/tracetui/docs/events.schema.json; do
     [ -s "$merged/usr/share/$file" ] || { echo "no $file" && return 1; }
   done
   [[ $(gzip -dc "$merged/usr/share/man/man1/tracetui.1.gz") == *'.TH tracetui 1'* ]]

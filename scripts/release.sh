@@ -117,7 +117,9 @@ common() {
   "$runs" completions bash >"$tree/bash-completion/completions/tracetui"
   "$runs" completions zsh >"$tree/zsh/vendor-completions/_tracetui"
   "$runs" completions fish >"$tree/fish/vendor_completions.d/tracetui.fish"
-  cp README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE docs/events.schema.json "$tree/doc/tracetui/"
+  cp README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE "$tree/doc/tracetui/"
+  # Where README's links lead.
+  install -Dm644 -t "$tree/doc/tracetui/docs" docs/*.md docs/events.schema.json
   install -Dm644 -t "$work/common/usr/lib/systemd/system" packaging/systemd/*.service
   third_party >"$tree/doc/tracetui/THIRD-PARTY"
 }
@@ -131,7 +133,7 @@ tarball() {
   cp packaging/systemd/*.service "$work/tar/$name/systemd/"
   cp "$work/tracetui.$arch" "$work/tar/$name/tracetui"
   cp "$work/tracetui-ship.$arch" "$work/tar/$name/tracetui-ship"
-  cp "$share/doc/tracetui/"* "$share/man/man1/"*.1 "$work/tar/$name/"
+  cp -r "$share/doc/tracetui/"* "$share/man/man1/"*.1 "$work/tar/$name/"
   cp "$share/bash-completion/completions/tracetui" "$work/tar/$name/completions/tracetui.bash"
   cp "$share/zsh/vendor-completions/_tracetui" "$share/fish/vendor_completions.d/tracetui.fish" "$work/tar/$name/completions/"
   archive "$work/tar" "$name" | gzip -9n >"$out/$name.tar.gz"

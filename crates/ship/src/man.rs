@@ -32,7 +32,9 @@ fn page() -> Result<String> {
     }
     let check = String::from_utf8(check)?;
     let check = check.replace(".SH DESCRIPTION", ".SH CHECK URL").replace(".SH OPTIONS", ".SH OPTIONS OF CHECK");
-    Ok(String::from_utf8(out)? + &check)
+    Ok(String::from_utf8(out)?
+        + &check
+        + ".SH SEE ALSO\n.BR tracetui (1),\ntracetui-ship.service, /usr/share/doc/tracetui/docs/FLEET.md\n")
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub fn text() -> io::Result<Vec<u8>> {
         roff.control("SH", ["FILTERS, EXAMPLES, EXIT STATUS"]);
         roff.control("nf", []).text([roman(after.to_string())]).control("fi", []);
     }
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([bold("tracetui-ship"), roman("(1), tracetui-record.service, /usr/share/doc/tracetui")]);
     roff.to_writer(&mut out)?;
     man.render_version_section(&mut out)?;
     Ok(out)
