@@ -146,7 +146,8 @@ impl Agent {
         let (hours, start) = row.earlier();
         for hour in hours {
             let mut last = None;
-            for name in self.store.names(&hour, &start).await? {
+            let first = format!("{hour}/{start}");
+            for name in self.store.list(&hour, &first, &format!("{first}~")).await? {
                 last = last.max(self.store.row(&name).await?.and_then(|row| manifest::after(&row)));
             }
             if let Some((next, seen, continues)) = last {

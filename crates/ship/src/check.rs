@@ -1,64 +1,27 @@
 //! `tracetui-ship check`: which hosts and minutes are missing in a store.
 
+mod rows;
+
 use crate::cli;
-use crate::part::hour_of;
-use crate::say::say;
+use crate::manifest::Kind;
 use crate::store::Store;
 use anyhow::{Context as _, Result, bail};
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use serde::Deserialize;
-use std::collections::{BTreeMap, HashSet};
+use rows::Row;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::SystemTime;
 use tracetui_events::text::time::utc;
 use tracetui_events::text::{Charset, counted, escaped, grouped};
-
-/// Rows that are read at the same time.
-const AT_ONCE: usize = 64;
-
-/// The most rows of one check: they are held in memory.
-const MOST: usize = 2_000_000;
 
 /// A host without a newer part than this before the end counts as silent. Two pauses of a trace may be that far apart, too.
 const SILENT_S: i64 = 900;
 
-const DAY_S: i64 = 86_400;
+/// How far a clock may be ahead.
+const AHEAD_S: i64 = 3_600;
 
-/// What a check needs of a row.
-#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
-struct Row {
-    kind: String,
-    host: String,
-    boot_id: String,
-    trace: String,
-    part: u32,
-    created: String,
-    file: Option<String>,
-    events: u64,
-    seen: u64,
-    seen_before: u64,
-    lost: u64,
-    last: Option<String>,
-    complete: bool,
-    damaged: bool,
-    note: String,
-}
-
-impl Row {
-    fn created_s(&self) -> i64 {
-        seconds(&self.created).unwrap_or_default()
-    }
-
-    /// The time of its last event.
-    fn ended_s(&self) -> i64 {
-        self.last.as_deref().and_then(seconds).unwrap_or_default().max(self.created_s())
-    }
-}
-
-fn seconds(time: &str) -> Option<i64> {
-    let time = humantime::parse_rfc3339(time).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(time.as_secs()).ok()
-}
+/// The rows of a host, by trace.
+type Traces = BTreeMap<String, Vec<Row>>;
 
 /// Prints what is missing.
 ///
@@ -66,40 +29,27 @@ fn seconds(time: &str) -> Option<i64> {
 /// If the store cannot be read.
 pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
     let store = Store::open(&args.url)?;
-    let rows = rows(&store, args).await?;
-    if rows.is_empty() {
+    let mut hosts = rows::read(&store, args).await?;
+    if hosts.is_empty() {
         bail!("{}: no parts of this time; is this the URL that the shipper has?", args.url);
     }
-    let files = files(&store, args).await?;
-    let mut report = Report::default();
-    report.objects(&rows, &files);
-    report.others(&rows);
-    let newest = args.to.unwrap_or_else(|| rows.iter().map(Row::ended_s).max().unwrap_or_default());
-    let mut hosts: BTreeMap<&str, BTreeMap<&str, Vec<&Row>>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.kind == "part") {
-        hosts.entry(&row.host).or_default().entry(&row.trace).or_default().push(row);
-    }
+    let files = rows::files(&store, args).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    let now = i64::try_from(now.as_secs())?;
+    let end = args.to.map_or(now, |to| to.min(now));
+    let mut report = Report { from: args.from, end, latest: now + AHEAD_S, ..Report::default() };
     for (host, traces) in &mut hosts {
-        report.names(host, traces);
-        report.host(host, traces, args.from, newest);
-    }
-    let (parts, events): (u64, u64) = hosts
-        .values()
-        .flat_map(|traces| traces.values().flatten())
-        .fold((0, 0), |sum, row| (sum.0 + 1, sum.1 + row.events));
-    let lost: u64 = hosts.values().flat_map(|traces| traces.values().flatten()).map(|row| row.lost).sum();
-    for line in report.lines.iter().chain(&report.notes) {
-        print(line)?;
+        report.host(host, traces, &files)?;
     }
     print(&format!(
         "{}, {}, {}, {} lost by the tracer; {} missing",
         counted(hosts.len() as u64, ["host", "hosts"]),
-        counted(parts, ["part", "parts"]),
-        counted(events, ["event", "events"]),
-        grouped(lost),
-        grouped(report.lines.len() as u64)
+        counted(report.parts, ["part", "parts"]),
+        counted(report.events, ["event", "events"]),
+        grouped(report.lost),
+        grouped(report.missing)
     ))?;
-    Ok(if report.lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print(line: &str) -> Result<()> {
@@ -107,157 +57,201 @@ fn print(line: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{line}").context("cannot write to stdout")
 }
 
-/// The directories of the requested days, or the directory of all.
-fn days(name: &str, args: &cli::Check) -> Vec<String> {
-    match (args.from, args.to) {
-        (Some(from), Some(to)) if to > from && (to - from) / DAY_S < 400 => (from.div_euclid(DAY_S)
-            ..=(to - 1).div_euclid(DAY_S))
-            .map(|day| format!("{name}/{}", hour_of(day * DAY_S).split('/').next().unwrap_or_default()))
-            .collect(),
-        _ => vec![name.to_owned()],
-    }
-}
-
-fn is_asked(args: &cli::Check, created_s: i64) -> bool {
-    args.from.is_none_or(|from| created_s >= from) && args.to.is_none_or(|to| created_s < to)
-}
-
-async fn rows(store: &Store, args: &cli::Check) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for day in days("manifest", args) {
-        let found = store.list(&day).map(|object| async {
-            let key = store.name(&object?.location).unwrap_or_default();
-            anyhow::Ok((store.row(&key).await?, key))
-        });
-        let mut found = found.buffer_unordered(AT_ONCE);
-        while let Some((row, key)) = found.try_next().await.context("cannot read the manifest")? {
-            // Removed meanwhile.
-            let Some(row) = row else { continue };
-            match serde_json::from_slice::<Row>(&row) {
-                Ok(row) if is_asked(args, row.created_s()) => rows.push(row),
-                Ok(_) => {}
-                Err(error) => say(format_args!("{key}: no row of a manifest: {error}")),
-            }
-            if rows.len() > MOST {
-                bail!("more than {} rows: check less at once, by --from and --to", grouped(MOST as u64));
-            }
-        }
-    }
-    Ok(rows)
-}
-
-/// The names of the objects with events.
-async fn files(store: &Store, args: &cli::Check) -> Result<HashSet<String>> {
-    let mut names = HashSet::new();
-    for day in days("events", args) {
-        let mut found = store.list(&day);
-        while let Some(object) = found.try_next().await.context("cannot list the events")? {
-            names.extend(store.name(&object.location).filter(|name| name.ends_with(".parquet")));
-            if names.len() > MOST {
-                bail!("more than {} objects: check less at once, by --from and --to", grouped(MOST as u64));
-            }
-        }
-    }
-    Ok(names)
-}
-
-/// What is missing, a line each.
+/// Prints what is missing, a line each, and counts.
 #[derive(Default)]
 struct Report {
-    lines: Vec<String>,
-    /// Hosts with one name. Nothing is missing for that.
-    notes: Vec<String>,
+    /// The start of the requested time. Lines about an earlier time are left out.
+    from: Option<i64>,
+    end: i64,
+    /// A row with a later time has it from a clock that was ahead.
+    latest: i64,
+    missing: u64,
+    parts: u64,
+    events: u64,
+    lost: u64,
 }
 
 impl Report {
-    /// Rows without their object. An object without a row is one whose shipper was killed; its next start writes the row.
-    fn objects(&mut self, rows: &[Row], files: &HashSet<String>) {
-        let gone = rows.iter().filter_map(|row| row.file.as_ref()).filter(|file| !files.contains(*file));
-        self.lines.extend(gone.map(|file| format!("{file}: in the manifest, but not in the store")));
+    fn missing(&mut self, line: &str) -> Result<()> {
+        self.missing += 1;
+        print(line)
     }
 
-    /// Machines that share a name: a part exists twice, or two boots overlap. A clock may have jumped by a minute.
-    fn names(&mut self, host: &str, traces: &BTreeMap<&str, Vec<&Row>>) {
-        let mut boots: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-        let (mut numbers, mut twice) = (HashSet::new(), 0u64);
-        for row in traces.values().flatten() {
-            let span = boots.entry(&row.boot_id).or_insert((i64::MAX, i64::MIN));
-            *span = (span.0.min(row.created_s()), span.1.max(row.ended_s()));
-            twice += u64::from(!numbers.insert((&row.trace, row.part)));
-        }
-        let name = "several machines have this name, or recordings were copied";
-        if twice > 0 {
-            self.notes.push(format!("{host}: {name}: {} parts exist more than once, each is stored", grouped(twice)));
-        }
-        let mut spans: Vec<_> = boots.into_values().collect();
-        spans.sort_unstable();
-        let overlap = spans.windows(2).find(|pair| matches!(pair, [(_, end), (start, _)] if end - start > 60));
-        if let Some([(_, end), (start, last)]) = overlap {
-            let time = span(*start, *end.min(last));
-            self.notes.push(format!("{host}: {time}: several machines have this name: their boots overlap"));
-        }
+    fn is_asked(&self, time_s: i64) -> bool {
+        self.from.is_none_or(|from| time_s >= from)
     }
 
-    /// Files that could not be shipped, and damage.
-    fn others(&mut self, rows: &[Row]) {
+    fn is_ahead(&self, row: &Row) -> bool {
+        row.ended_s > self.latest
+    }
+
+    fn host(&mut self, host: &str, traces: &mut Traces, files: &HashSet<String>) -> Result<()> {
+        for (trace, rows) in &mut *traces {
+            rows.sort_by_key(|row| row.part);
+            for row in &*rows {
+                self.row(host, trace, row, files)?;
+            }
+            self.trace(host, trace, rows)?;
+        }
+        self.silences(host, traces)?;
+        self.names(host, traces)?;
+        let ahead = || traces.values().flatten().filter(|row| self.is_ahead(row));
+        if let Some(first) = ahead().map(|row| row.ended_s).min() {
+            let (rows, time) = (counted(ahead().count() as u64, ["row is", "rows are"]), minute(first));
+            print(&format!("{host}: {rows} later than now, from {time} on: its clock was ahead"))?;
+        }
+        Ok(())
+    }
+
+    /// Counts a row. Reports damage, and a part without its object. An object without a row is one whose shipper was killed; its next
+    /// start writes the row.
+    fn row(&mut self, host: &str, trace: &str, row: &Row, files: &HashSet<String>) -> Result<()> {
+        if row.kind == Kind::Gap || !self.is_asked(row.created_s) {
+            return Ok(());
+        }
+        if row.kind == Kind::Unreadable {
+            return self.missing(&format!("{host}: unreadable: {}", row.note));
+        }
+        self.parts += 1;
+        self.events = self.events.saturating_add(row.events);
+        self.lost = self.lost.saturating_add(row.lost);
+        let file = row.file();
+        if !files.contains(&file) {
+            self.missing(&format!("{file}: in the manifest, but not in the store"))?;
+        }
+        if row.damaged {
+            self.missing(&format!("{file}: from a damaged recording, of which some events are missing"))?;
+        } else if !row.complete {
+            let (time, part) = (minute(row.ended_s), row.part);
+            self.missing(&format!(
+                "{host}: from {time}: part {part} of the trace {trace} ends early: its recorder was killed, or the file was cut"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// The parts that are missing in a trace, by the numbers of others and by the rows of gaps.
+    fn trace(&mut self, host: &str, trace: &str, rows: &[Row]) -> Result<()> {
+        // Of the gaps since the part before, the first one and the one that reaches furthest.
+        let (mut before, mut gaps) = (None::<&Row>, None::<(&Row, &Row)>);
         for row in rows {
-            match &*row.kind {
-                "unreadable" => self.lines.push(format!("{}: unreadable: {}", row.host, row.note)),
-                _ if row.damaged => {
-                    let file = row.file.as_deref().unwrap_or_default();
-                    self.lines.push(format!("{file}: from a damaged recording, of which some events are missing"));
+            match row.kind {
+                Kind::Part => {
+                    self.hole(host, trace, before, gaps, Some(row))?;
+                    gaps = gaps.filter(|(_, last)| last.next() > row.next());
+                    before = Some(row);
                 }
-                _ => {}
+                Kind::Gap if before.is_none_or(|before| row.next() > before.next()) => {
+                    let (first, last) = gaps.unwrap_or((row, row));
+                    gaps = Some((first, if row.next() > last.next() { row } else { last }));
+                }
+                Kind::Gap | Kind::Unreadable => {}
             }
         }
+        self.hole(host, trace, before, gaps, None)
     }
 
-    /// The gaps of a host: numbers that are missing in a trace, and times without a trace.
-    fn host(&mut self, host: &str, traces: &mut BTreeMap<&str, Vec<&Row>>, from: Option<i64>, newest: i64) {
+    /// The parts between two others. Before the first one and after the last one, there may be gaps.
+    fn hole(
+        &mut self,
+        host: &str,
+        trace: &str,
+        before: Option<&Row>,
+        gaps: Option<(&Row, &Row)>,
+        after: Option<&Row>,
+    ) -> Result<()> {
+        let (first, seen_before) = match (before, gaps) {
+            (Some(before), _) => (before.next(), before.seen_until()),
+            (None, None) if self.from.is_none() => (0, 0),
+            (None, Some(_)) if self.from.is_none() && after.is_some() => (0, 0),
+            (None, Some((gap, _))) => (gap.part.into(), gap.seen_before),
+            // The first parts may be earlier than the requested time.
+            (None, None) => return Ok(()),
+        };
+        let (next, seen, end_s) = match (after, gaps) {
+            (Some(after), _) => (after.part.into(), Some(after.seen_before), after.created_s),
+            (None, Some((gap, last))) => {
+                let seen = (gap.seen > 0 && last.seen > 0).then(|| last.seen_until());
+                (last.next(), seen, last.created_s)
+            }
+            (None, None) => return Ok(()),
+        };
+        if first >= next || !self.is_asked(end_s) {
+            return Ok(());
+        }
+        let events = match seen.map(|seen| seen.saturating_sub(seen_before)) {
+            Some(events) => counted(events, ["event", "events"]),
+            None => "an unknown number of events".to_owned(),
+        };
+        let time = match (before, after) {
+            (Some(before), Some(after)) => span(before.ended_s, after.created_s),
+            (None, Some(after)) => format!("until {}", minute(after.created_s)),
+            (before, None) => format!("from {}", minute(before.map_or(end_s, |before| before.ended_s))),
+        };
+        let parts = match next - 1 {
+            last if last == first => format!("part {last} of the trace {trace} is"),
+            last => format!("parts {first} to {last} of the trace {trace} are"),
+        };
+        self.missing(&format!("{host}: {time}: {parts} missing, with {events}"))
+    }
+
+    /// The times without a trace, until the end.
+    fn silences(&mut self, host: &str, traces: &Traces) -> Result<()> {
         let mut times = Vec::new();
-        for (trace, parts) in traces {
-            parts.sort_by_key(|row| row.part);
-            self.trace(host, trace, parts, from.is_some());
-            let (first, last) = (parts.first(), parts.last());
-            times.extend(first.zip(last).map(|(first, last)| (first.created_s(), last.ended_s())));
+        for rows in traces.values() {
+            let mut whole = None::<(i64, i64)>;
+            for row in rows.iter().filter(|row| !self.is_ahead(row)) {
+                let time = (row.created_s, row.ended_s);
+                match row.kind {
+                    // They are of several traces.
+                    Kind::Unreadable => times.push(time),
+                    _ => whole = Some(whole.map_or(time, |whole| (whole.0.min(time.0), whole.1.max(time.1)))),
+                }
+            }
+            times.extend(whole);
         }
         times.sort_unstable();
-        let mut reached = times.first().map_or(newest, |(start, _)| *start);
-        for (start, end) in times.into_iter().chain([(newest, newest)]) {
-            if start - reached > SILENT_S {
-                self.lines.push(format!("{host}: {}: no recording", span(reached, start)));
+        let Some((first, _)) = times.first().copied() else { return Ok(()) };
+        // A host is new if its first part is number 0. Another one recorded before the time that was read.
+        let is_new = || !traces.values().flatten().any(|row| row.created_s == first && row.next() > 1);
+        let mut reached = self.from.filter(|from| *from < first && !is_new()).unwrap_or(first);
+        for (start, end) in times {
+            if start - reached > SILENT_S && self.is_asked(start) {
+                self.missing(&format!("{host}: {}: no recording", span(reached, start)))?;
             }
             reached = reached.max(end);
         }
+        if self.end - reached > SILENT_S {
+            self.missing(&format!("{host}: no recording since {}", minute(reached)))?;
+        }
+        Ok(())
     }
 
-    fn trace(&mut self, host: &str, trace: &str, parts: &[&Row], starts_later: bool) {
-        let mut before: Option<&Row> = None;
-        for row in parts {
-            let next = before.map_or(0, |before| before.part.saturating_add(1));
-            // The first parts may be earlier than the requested time.
-            if row.part > next && !(before.is_none() && starts_later) {
-                let seen = before.map_or(0, |before| before.seen_before.saturating_add(before.seen));
-                let events = counted(row.seen_before.saturating_sub(seen), ["event", "events"]);
-                let time = before.map_or_else(
-                    || format!("until {}", minute(row.created_s())),
-                    |b| span(b.ended_s(), row.created_s()),
-                );
-                let parts = match row.part - 1 {
-                    last if last == next => format!("part {last} of the trace {trace} is"),
-                    last => format!("parts {next} to {last} of the trace {trace} are"),
-                };
-                self.lines.push(format!("{host}: {time}: {parts} missing, with {events}"));
+    /// Machines that share a name: a part exists twice, or two boots overlap. A clock may have jumped by a minute.
+    fn names(&self, host: &str, traces: &Traces) -> Result<()> {
+        let (mut boots, mut twice) = (HashMap::<u32, (i64, i64)>::new(), 0);
+        for rows in traces.values() {
+            let mut before = None;
+            for row in rows.iter().filter(|row| row.kind == Kind::Part) {
+                if !self.is_ahead(row) {
+                    let span = boots.entry(row.boot).or_insert((i64::MAX, i64::MIN));
+                    *span = (span.0.min(row.created_s), span.1.max(row.ended_s));
+                }
+                twice += u64::from(before.replace(row.part) == Some(row.part) && self.is_asked(row.created_s));
             }
-            if !row.complete && !row.damaged {
-                self.lines.push(format!(
-                    "{host}: from {}: part {} of the trace {trace} ends early: its recorder was killed, or the file was cut",
-                    minute(row.ended_s()),
-                    row.part
-                ));
-            }
-            before = Some(row);
         }
+        let name = "several machines have this name, or recordings were copied";
+        if twice > 0 {
+            print(&format!("{host}: {name}: {} parts exist more than once, each is stored", grouped(twice)))?;
+        }
+        let mut spans: Vec<_> = boots.into_values().collect();
+        spans.sort_unstable();
+        let is_overlap = |a: (i64, i64), b: (i64, i64)| a.1 - b.0 > 60 && self.is_asked(a.1.min(b.1));
+        if let Some([a, b]) = spans.windows(2).find(|pair| matches!(pair, [a, b] if is_overlap(*a, *b))) {
+            let time = span(b.0, a.1.min(b.1));
+            print(&format!("{host}: {time}: several machines have this name: their boots overlap"))?;
+        }
+        Ok(())
     }
 }
 

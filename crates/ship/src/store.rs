@@ -2,17 +2,19 @@
 
 use crate::bounded::{Connector, REQUEST};
 use crate::profile;
+use crate::say::say;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
-use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
+use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::local::LocalFileSystem;
-use object_store::path::Path as Key;
-use object_store::{BackoffConfig, Error, GetOptions, GetRange, ObjectMeta, ObjectStore};
+use object_store::path::{Error as KeyError, Path as Key};
+use object_store::{BackoffConfig, Error, GetOptions, GetRange, ObjectStore};
 use object_store::{PutMode, PutPayload, RetryConfig};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
+use tracetui_events::text::grouped;
 
 /// Requests are repeated this often at once. The agent repeats them later with its own pauses.
 const RETRIES: usize = 2;
@@ -21,10 +23,23 @@ const RETRIES: usize = 2;
 pub(crate) const ROW: u64 = 64 << 10;
 pub(crate) const FOOTER: u64 = 64 << 20;
 
+/// The most objects of a listing, and of a page of it. A server may send pages without end: an empty page counts as half of the
+/// objects that it could have, and one that object_store refuses as `REFUSED` objects.
+const MOST: usize = 2_000_000;
+const PAGE: usize = 1_000;
+const REFUSED: usize = 20;
+
+const REPEATS: &str = "the server sends the same page again and again; is AWS_ENDPOINT_URL an S3 server?";
+
+/// The most directories in each other of a listing: `manifest/dt=…/hour=…`. Links can make a circle.
+const DEPTH: usize = 3;
+
 /// Where the objects go.
 #[derive(Debug)]
 pub(crate) struct Store {
     store: Box<dyn ObjectStore>,
+    /// The same store, for pages of a listing.
+    s3: Option<AmazonS3>,
     prefix: Key,
     /// The directory of a `file://` URL.
     pub(crate) directory: Option<PathBuf>,
@@ -55,7 +70,8 @@ impl Store {
             bail!("the URL is no s3://BUCKET/PREFIX; credentials come from the environment");
         }
         let prefix = Key::parse(prefix.trim_end_matches('/')).with_context(|| format!("'{url}' is no URL"))?;
-        Ok(Store { store: Box::new(s3(bucket)?), prefix, directory: None })
+        let s3 = s3(bucket)?;
+        Ok(Store { store: Box::new(s3.clone()), s3: Some(s3), prefix, directory: None })
     }
 
     fn directory(path: &str) -> Result<Store> {
@@ -66,7 +82,7 @@ impl Store {
         let fault = || format!("cannot open the directory {path}");
         std::fs::create_dir_all(&directory).with_context(fault)?;
         let store = LocalFileSystem::new_with_prefix(&directory).with_context(fault)?.with_fsync(true);
-        Ok(Store { store: Box::new(store), prefix: Key::default(), directory: Some(directory) })
+        Ok(Store { store: Box::new(store), s3: None, prefix: Key::default(), directory: Some(directory) })
     }
 
     /// Makes the C library load its modules for names of hosts, on this thread. They cannot be loaded later. The name exists
@@ -145,36 +161,137 @@ impl Store {
         Ok(bytes.into())
     }
 
-    /// The objects below a name.
-    pub(crate) fn list(&self, name: &str) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.store.list(Some(&self.key(name)))
-    }
-
-    /// The names of the objects in a directory that begin with `start`.
+    /// The names of the objects below a directory, from `first` to `last`. A name that no shipper gives, such as `a//b`, is skipped
+    /// with a message.
     ///
     /// # Errors
-    /// If the directory cannot be listed.
-    pub(crate) async fn names(&self, directory: &str, start: &str) -> Result<Vec<String>> {
-        let first = format!("{directory}/{start}");
-        let mut found = self.store.list_with_offset(Some(&self.key(directory)), &self.key(&first));
-        let mut names = Vec::new();
-        while let Some(object) = found.next().await {
-            let object = object.map_err(fault).with_context(|| format!("cannot list {directory}"))?;
-            match self.name(&object.location) {
-                Some(name) if name.starts_with(&first) => names.push(name),
-                // S3 lists names in order.
-                _ if self.directory.is_none() => break,
-                _ => {}
+    /// If the directory cannot be listed, or has too many objects.
+    pub(crate) async fn list(&self, directory: &str, first: &str, last: &str) -> Result<Vec<String>> {
+        let mut listing = Listing { first, last, names: Vec::new(), listed: 0 };
+        let listed = match (&self.s3, &self.directory) {
+            (Some(s3), _) => self.pages(s3, directory, &mut listing).await,
+            (None, Some(root)) => walk(&root.join(directory), directory, DEPTH, &mut listing),
+            (None, None) => Ok(()),
+        };
+        listed.with_context(|| format!("cannot list {directory}"))?;
+        Ok(listing.names)
+    }
+
+    /// Lists a bucket. object_store refuses a page with one name that it does not allow. The page is requested again with fewer
+    /// names, until that name is alone.
+    async fn pages(&self, s3: &AmazonS3, directory: &str, listing: &mut Listing<'_>) -> Result<()> {
+        let prefix = format!("{}/", self.key(directory));
+        let mut offset = (listing.first > directory).then(|| self.key(listing.first).to_string());
+        let (mut page_token, mut most) = (None, PAGE);
+        loop {
+            let (from, token) = (offset.clone(), page_token.clone());
+            let options =
+                PaginatedListOptions { offset: from, page_token: token, max_keys: Some(most), ..Default::default() };
+            let page = match s3.list_paginated(Some(&prefix), options).await {
+                Ok(page) => page,
+                Err(Error::InvalidPath {
+                    source: KeyError::EmptySegment { path } | KeyError::BadSegment { path, .. },
+                }) => {
+                    listing.count(REFUSED)?;
+                    if most == 1 {
+                        if offset.as_deref() >= Some(&*path) {
+                            bail!(REPEATS);
+                        }
+                        if path.contains(char::REPLACEMENT_CHARACTER) {
+                            bail!(
+                                "{path}: the server replaced characters of this name, so others may be before it: remove it"
+                            );
+                        }
+                        say(format_args!("{path}: skipped: no name of an object of tracetui-ship"));
+                        (offset, page_token) = (Some(path), None);
+                    }
+                    most = (most / 2).max(1);
+                    continue;
+                }
+                Err(error) => return Err(fault(error)),
+            };
+            let objects = page.result.objects;
+            listing.count(objects.len().max(most.div_ceil(2)))?;
+            let names = objects.iter().filter_map(|object| self.name(&object.location));
+            let is_over = listing.take(names);
+            if page.page_token.is_none() || is_over {
+                return Ok(());
             }
+            if page.page_token == page_token {
+                bail!(REPEATS);
+            }
+            (page_token, most) = (page.page_token, (most * 2).min(PAGE));
         }
-        Ok(names)
     }
 
     /// The name of an object below the URL.
-    pub(crate) fn name(&self, key: &Key) -> Option<String> {
+    fn name(&self, key: &Key) -> Option<String> {
         let parts: Vec<_> = key.prefix_match(&self.prefix)?.map(|part| part.as_ref().to_owned()).collect();
         Some(parts.join("/"))
     }
+}
+
+/// The names of a listing.
+struct Listing<'l> {
+    first: &'l str,
+    last: &'l str,
+    names: Vec<String>,
+    /// How many objects were listed, even if their names are not taken.
+    listed: usize,
+}
+
+impl Listing<'_> {
+    fn count(&mut self, objects: usize) -> Result<()> {
+        self.listed += objects;
+        if self.listed > MOST {
+            bail!("more than {} objects: check less at once, by --from and --to", grouped(MOST as u64));
+        }
+        Ok(())
+    }
+
+    /// Takes the names that are asked for. Returns whether all others come later. Servers may replace characters of a name, so other
+    /// than ASCII says nothing about the order.
+    fn take(&mut self, names: impl Iterator<Item = String>) -> bool {
+        let mut is_over = false;
+        for name in names {
+            is_over |= *name > *self.last && name.is_ascii();
+            if self.has(&name) {
+                self.names.push(name);
+            }
+        }
+        is_over
+    }
+
+    /// Whether a name, or one below it, is asked for.
+    fn has(&self, name: &str) -> bool {
+        name <= self.last && (name >= self.first || self.first.starts_with(name))
+    }
+}
+
+/// Lists a local directory. One that does not exist has no objects.
+fn walk(path: &Path, name: &str, depth: usize, listing: &mut Listing<'_>) -> Result<()> {
+    let entries = match path.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    };
+    for entry in entries {
+        let path = entry.with_context(|| path.display().to_string())?.path();
+        listing.count(1)?;
+        let Some(last) =
+            path.file_name().and_then(|last| last.to_str()).filter(|last| !last.contains(char::is_control))
+        else {
+            say(format_args!("{}: skipped: no name of an object of tracetui-ship", path.display()));
+            continue;
+        };
+        let name = format!("{name}/{last}");
+        if path.is_dir() && depth > 1 && listing.has(&name) {
+            walk(&path, &name, depth - 1, listing)?;
+        } else if path.is_file() {
+            listing.take([name].into_iter());
+        }
+    }
+    Ok(())
 }
 
 /// The message of an error. A server's answer may contain anything, so it is escaped where it is printed.

@@ -74,9 +74,16 @@ impl Place {
         self.command(&self.url(), &[]).spawn().expect("it runs")
     }
 
+    /// Checks the store until shortly after the recording.
     pub(crate) fn check(&self) -> Output {
+        let output = self.check_with(&["--to", "2026-11-22T14:10:00Z"]);
+        assert!(!text(&output.stderr).contains("no row of a manifest"), "{}", text(&output.stderr));
+        output
+    }
+
+    pub(crate) fn check_with(&self, more: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui-ship"));
-        command.args(["check", &self.url()]).output().expect("it runs")
+        command.args(["check", &self.url()]).args(more).env("RUST_BACKTRACE", "0").output().expect("it runs")
     }
 
     /// The names of the stored objects with this end, below the store.

@@ -1,5 +1,6 @@
 //! Tests of the program.
 
+mod check;
 mod common;
 mod faults;
 mod local;

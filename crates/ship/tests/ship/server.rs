@@ -40,6 +40,9 @@ struct Shared {
     away: usize,
     /// Bytes of endless answers that were sent.
     flooded: usize,
+    /// Listings have no end: of one page again and again, or of more and more pages.
+    endless: Option<&'static str>,
+    pages: usize,
 }
 
 pub(crate) struct Server {
@@ -68,9 +71,13 @@ impl Server {
 
     pub(crate) fn command(&self, place: &Place, more: &[&str]) -> Command {
         let mut command = place.command("s3://bucket/fleet", more);
-        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port));
-        command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "SECRET").env("AWS_REGION", "us-east-1");
+        self.with_environment(&mut command);
         command
+    }
+
+    fn with_environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port)).env("RUST_BACKTRACE", "0");
+        command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "SECRET").env("AWS_REGION", "us-east-1")
     }
 
     /// Answers none of the next requests.
@@ -78,6 +85,23 @@ impl Server {
         let server = Server::start([]);
         server.shared.lock().expect("the lock").away = requests;
         server
+    }
+
+    /// Stores an object.
+    pub(crate) fn put(&self, key: &str, body: &str) {
+        let mut shared = self.shared.lock().expect("the lock");
+        shared.objects.insert(format!("/bucket/{key}"), body.as_bytes().to_vec());
+    }
+
+    pub(crate) fn list_endlessly(&self, mode: &'static str) {
+        self.shared.lock().expect("the lock").endless = Some(mode);
+    }
+
+    /// Checks the bucket.
+    pub(crate) fn check(&self, more: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui-ship"));
+        command.args(["check", "s3://bucket/fleet"]).args(more);
+        self.with_environment(&mut command).output().expect("it runs")
     }
 
     pub(crate) fn names(&self, end: &str) -> Vec<String> {
@@ -113,6 +137,11 @@ fn answer(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<bool> {
     }
     let mut words = first.split(' ');
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(false) };
+    if let Some(query) = path.strip_prefix("/bucket?") {
+        let body = list(query, &mut shared.lock().expect("the lock"));
+        return reply(stream, "200 OK", "", body.as_bytes());
+    }
+    let path = &*decoded(path);
     if method == "PUT" {
         return put(stream, &mut input, path, length, creates, shared);
     }
@@ -133,6 +162,46 @@ fn answer(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<bool> {
             reply(stream, "206 Partial Content", &header, &bytes[from..to])
         }
     }
+}
+
+/// Replaces `%3D` and such.
+fn decoded(text: &str) -> String {
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        bytes.push(u8::from_str_radix(&piece[..2], 16).expect("hex digits"));
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+/// A page of a listing.
+fn list(query: &str, shared: &mut Shared) -> String {
+    let fields: HashMap<_, _> = query.split('&').filter_map(|field| field.split_once('=')).collect();
+    let field = |name| fields.get(name).map(|value| decoded(value));
+    shared.pages += 1;
+    let (after, token) = match shared.endless {
+        None => (field("continuation-token").or(field("start-after")).unwrap_or_default(), None),
+        Some("same") => (String::new(), Some("again".to_owned())),
+        Some(_) => ("~".to_owned(), Some(shared.pages.to_string())),
+    };
+    let most = field("max-keys").map_or(1_000, |most| most.parse().expect("a number"));
+    let prefix = field("prefix").unwrap_or_default();
+    let keys = shared.objects.keys().filter_map(|key| key.strip_prefix("/bucket/"));
+    let mut keys: Vec<_> = keys.filter(|key| key.starts_with(&prefix) && **key > *after).collect();
+    keys.sort_unstable();
+    let token = token.or_else(|| keys.get(most).map(|_| keys[most - 1].to_owned()));
+    let escaped = |key: &str| key.replace('\u{1b}', "&#27;");
+    let mut page: String = keys.iter().take(most).fold("<ListBucketResult>".to_owned(), |page, key| {
+        let key = escaped(key);
+        page + "<Contents><Key>"
+            + &key
+            + "</Key><Size>1</Size><LastModified>2026-11-23T18:00:00Z</LastModified></Contents>"
+    });
+    if let Some(token) = token {
+        page += &format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(&token));
+    }
+    page + "</ListBucketResult>"
 }
 
 fn put(
