@@ -197,11 +197,12 @@ impl Report {
 
     /// The times without a trace, until the end.
     fn silences(&mut self, host: &str, traces: &Traces) -> Result<()> {
-        let mut times = Vec::new();
+        let (mut times, mut longest) = (Vec::new(), 0);
         for rows in traces.values() {
             let mut whole = None::<(i64, i64)>;
             for row in rows.iter().filter(|row| !self.is_ahead(row)) {
                 let time = (row.created_s, row.ended_s);
+                longest = longest.max(row.ended_s - row.created_s);
                 match row.kind {
                     // They are of several traces.
                     Kind::Unreadable => times.push(time),
@@ -221,7 +222,8 @@ impl Report {
             }
             reached = reached.max(end);
         }
-        if self.end - reached > SILENT_S {
+        // The part that is being written may become as long as the others.
+        if self.end - reached > SILENT_S.saturating_add(longest) {
             self.missing(&format!("{host}: no recording since {}", minute(reached)))?;
         }
         Ok(())
