@@ -53,28 +53,32 @@ journalctl -b -u tracetui-record --no-pager | sed 's/^/| /' | tail -20
 
 # Both units, with a directory in place of a bucket.
 echo 'TRACETUI_SHIP_TO=file:///var/lib/tracetui-ship/store' >/etc/default/tracetui-ship
-check "both units start" systemctl start tracetui-record tracetui-ship
-check "parts are shipped" until_true bash -c 'find /var/lib/private/tracetui-ship/store -name "*.parquet" | grep -q .'
 pid() { systemctl show -P MainPID "$1"; }
-uid() { ps -o uid= -p "$(pid "$1")" | tr -d ' '; }
-export -f pid uid
-check "the shipper has no uid 0" test "$(uid tracetui-ship)" -gt 0
-check "the shipper has another user than the recorder" bash -c '[ "$(uid tracetui-ship)" != "$(uid tracetui-record)" ]'
+id_of() { ps -o "$2=" -p "$(pid "$1")" | tr -d ' '; }
 in_shipper() {
-  local group
-  group=$(ps -o gid= -p "$(pid tracetui-ship)")
-  nsenter -t "$(pid tracetui-ship)" -m setpriv --reuid="$(uid tracetui-ship)" --regid="${group// /}" --clear-groups "$@"
+  nsenter -t "$(pid tracetui-ship)" -m setpriv --reuid="$(id_of tracetui-ship uid)" --regid="$(id_of tracetui-ship gid)" --groups 65534 "$@"
 }
-export -f in_shipper
-check "its user can read recordings" in_shipper bash -c 'cat /var/lib/private/tracetui/*.ttr | grep -q .'
-check "its user cannot remove recordings" bash -c '! in_shipper bash -c "rm -f /var/lib/private/tracetui/*.ttr"'
-check "its user cannot change recordings" bash -c '! in_shipper bash -c "for part in /var/lib/private/tracetui/*.ttr; do echo >>\$part && exit; done; exit 1"'
-check "the shipper has no capabilities" says '^CapPrm:.0*$' cat "/proc/$(systemctl show -P MainPID tracetui-ship)/status"
-check "the shipper stops" systemctl stop tracetui-ship
-check "the shipper did not fail" says '^success' systemctl show -P Result tracetui-ship
+export -f pid id_of in_shipper
+ships() {
+  check "$1: both units start" systemctl start tracetui-record tracetui-ship
+  sleep 20
+  systemctl restart tracetui-record
+  check "$1: parts are shipped" until_true bash -c 'find /var/lib/private/tracetui-ship/store -name "*.parquet" | grep -q .'
+  check "$1: the shipper has no uid 0" test "$(id_of tracetui-ship uid)" -gt 0
+  check "$1: the shipper has another user than the recorder" bash -c '[ "$(id_of tracetui-ship uid)" != "$(id_of tracetui-record uid)" ]'
+  check "$1: its user can read recordings" in_shipper bash -c 'cat /var/lib/private/tracetui/*.ttr | grep -q .'
+  check "$1: its user cannot remove recordings" bash -c '! in_shipper bash -c "rm -f /var/lib/private/tracetui/*.ttr"'
+  check "$1: its user cannot change recordings" bash -c '! in_shipper bash -c "for part in /var/lib/private/tracetui/*.ttr; do echo >>\$part && exit; done; exit 1"'
+  check "$1: the shipper has no capabilities" says '^CapPrm:.0*$' cat "/proc/$(pid tracetui-ship)/status"
+  check "$1: the units stop" systemctl stop tracetui-ship tracetui-record
+  check "$1: the shipper did not fail" says '^success' systemctl show -P Result tracetui-ship
+}
+ships "a file system without ID-mapped mounts"
+mount -t tmpfs -o mode=700 private /var/lib/private
+ships "ID-mapped mounts"
 check "the shipper's exposure is at most 1.5" systemd-analyze security --threshold=15 --no-pager tracetui-ship
 journalctl -b -u tracetui-ship --no-pager | sed 's/^/| /' | tail -20
-systemctl stop tracetui-record
+umount /var/lib/private
 rm /etc/default/tracetui-*
 
 check "apt removes it" apt-get -y purge tracetui
