@@ -76,7 +76,9 @@ impl Agent {
 
     /// A part that cannot be shipped holds up the later ones of its trace, and no others.
     async fn ship_all(&mut self, scan: &Scan) -> Result<()> {
-        for part in scan.parts.iter().chain(&scan.open) {
+        // The first part is empty until the trace has begun, and removed if it does not begin.
+        let open = scan.open.iter().filter(|part| part.number > 0);
+        for part in scan.parts.iter().chain(open).filter(|part| !self.settled.contains_key(&part.identity)) {
             self.state.found(&part.trace, part.number, part.created_s())?;
         }
         let mut first = None;

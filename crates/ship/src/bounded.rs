@@ -13,11 +13,11 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 use std::time::Duration;
 
-/// How long one request may take. A slow server takes a part of 30 MB at 50 kB/s.
+/// How long one request may take. A slow server takes a part of 30 MB at 50 kB/s. reqwest's limit for silence would also apply while a
+/// part is sent.
 pub(crate) const REQUEST: Duration = Duration::from_secs(600);
 
-/// How long a server may send nothing, and take to connect.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Makes clients with bounded answers.
@@ -29,7 +29,7 @@ impl HttpConnector for Connector {
         // That of a virtual machine's metadata is shorter.
         let connect = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let connect = connect.and_then(|time| humantime::parse_duration(&time).ok()).unwrap_or(CONNECT);
-        let client = Client::builder().redirect(Policy::none()).http1_only().timeout(REQUEST).read_timeout(SILENCE);
+        let client = Client::builder().redirect(Policy::none()).http1_only().timeout(REQUEST);
         let client = client.connect_timeout(connect).build();
         let client = client.map_err(|error| object_store::Error::Generic { store: "HTTP", source: error.into() })?;
         Ok(HttpClient::new(Bounded(HttpClient::new(client))))

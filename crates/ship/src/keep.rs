@@ -25,7 +25,9 @@ pub(crate) fn bound(
         for part in parts.iter().filter(|part| is_shipped(&part.identity) == shipped) {
             let above = match keep {
                 Keep::Bytes(most) => bytes > most,
-                Keep::Age(most) => now.saturating_add_signed(-part.identity.modified.0) > most.as_secs(),
+                Keep::Age(most) => {
+                    now.saturating_add_signed(part.identity.modified.0.saturating_neg()) > most.as_secs()
+                }
             };
             if above && spool.remove(&part.name, &part.identity)? {
                 bytes -= part.identity.bytes;
