@@ -26,7 +26,7 @@ pub(crate) struct Connector;
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        // That of a virtual machine's metadata is shorter.
+        // object_store sets a shorter timeout for the metadata server.
         let connect = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let connect = connect.and_then(|time| humantime::parse_duration(&time).ok()).unwrap_or(CONNECT);
         let client = Client::builder().redirect(Policy::none()).http1_only().timeout(REQUEST);

@@ -103,8 +103,8 @@ impl Report {
         Ok(())
     }
 
-    /// Counts a row. Reports damage, and a part without its object. An object without a row is one whose shipper was killed; its next
-    /// start writes the row.
+    /// Counts a row. Reports damage, and a part without its object. An object without a row is one whose shipper was killed; its
+    /// next start writes the row, unless the recording is gone.
     fn row(&mut self, host: &str, trace: &str, row: &Row, files: &HashSet<String>) -> Result<()> {
         if row.kind == Kind::Gap || !self.is_asked(row.created_s) {
             return Ok(());

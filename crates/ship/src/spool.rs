@@ -43,7 +43,7 @@ pub(crate) struct Scan {
     pub(crate) unreadable: Vec<Unreadable>,
     /// Messages about files that cannot be opened now.
     pub(crate) faults: Vec<String>,
-    /// Those that a process is writing.
+    /// Recordings that are still being written.
     pub(crate) open: Vec<Part>,
 }
 

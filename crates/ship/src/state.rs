@@ -1,6 +1,6 @@
 //! Which parts of which trace were settled: shipped, or reported in the manifest. One small file, replaced at once.
 //!
-//! Losing it only costs requests: a part whose object exists is not stored again.
+//! If it is lost, no part is stored again, but parts that were removed may be reported as a gap.
 
 use crate::convert::Contents;
 use anyhow::{Context, Result, bail};
@@ -26,7 +26,7 @@ const FILE: &str = "shipped";
 const NEW: &str = "shipped.new";
 const CONVERTING: &str = "converting";
 
-/// What is known of a trace. A line of the file is one as JSON.
+/// The progress of one trace, and one JSON line of the file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Trace {
     /// 16 hex digits.
