@@ -4,7 +4,7 @@
 
 use crate::convert::Contents;
 use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, open, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -65,6 +65,9 @@ impl State {
         let own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
         if !own || stat.st_mode & 0o022 != 0 {
             bail!("{}: others can write to the state: use another directory, by --state DIR", place.display());
+        }
+        if flock(&directory, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            bail!("{}: another tracetui-ship uses this state: give each one its own, by --state DIR", place.display());
         }
         let mut state = State { place: place.clone(), directory, traces: HashMap::new(), touched: 0 };
         let mut text = Vec::new();
@@ -224,12 +227,15 @@ mod tests {
         let mut state = spool.state().expect("state");
         state.settle(trace, 7, 70, &contents).expect("written");
         state.settle(trace, 3, 30, &contents).expect("written");
+        assert!(spool.state().is_err(), "another one uses it");
+        drop(state);
         let state = spool.state().expect("state");
         assert_eq!((state.of(trace).next, state.of(trace).known, state.unsettled().len()), (7, 8, 1));
         let file = spool.0.join(IN_SPOOL).join(FILE);
         let mut text = fs::read(&file).expect("there");
         text.extend(b"junk \xff\n{\"trace\": \"../../../../etc/\"}\n{}");
         fs::write(&file, text).expect("written");
+        drop(state);
         let mut state = spool.state().expect("state");
         assert_eq!((state.of(trace).next, state.traces.len()), (7, 1));
         (0..2 * TRACES).for_each(|trace| state.put(Trace { trace: format!("{trace:016x}"), ..Trace::default() }));
@@ -251,6 +257,7 @@ mod tests {
         state.found("00112233aabbccdd", 7, 0).expect("written");
         state.temporary().expect("room").write_all(b"x").expect("room");
         assert_eq!(fs::read(&victim).expect("there"), b"precious");
+        drop(state);
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).expect("ours");
         assert!(spool.state().is_err());
     }
