@@ -83,7 +83,7 @@ fn keep(text: &str) -> Result<Keep, String> {
     let fault = || format!("'{text}' is no size (such as 10GiB) and no time (such as 12h), or too small");
     for (unit, shift) in UNITS {
         if let Some(number) = text.strip_suffix(unit) {
-            let bytes = number.trim_end().parse::<u64>().ok().and_then(|number| number.checked_shl(shift));
+            let bytes = number.trim_end().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
             return bytes.filter(|bytes| *bytes >= 1 << 20).map(Keep::Bytes).ok_or_else(fault);
         }
     }
