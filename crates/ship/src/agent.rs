@@ -1,4 +1,4 @@
-//! Ships what is closed, again and again.
+//! Ships closed recordings in rounds.
 
 use crate::convert::{Contents, convert, start_of};
 use crate::keep;
@@ -59,7 +59,7 @@ impl Agent {
         Agent { spool, store, state, options, keep, settled, unreadable, counts: Counts::default() }
     }
 
-    /// Ships all closed parts, oldest first, then bounds the spool even if that failed, and reports what is gone.
+    /// Ships all closed parts, oldest first. Then, even after an error, bounds the spool and reports parts that were removed.
     ///
     /// # Errors
     /// If a part could not be shipped now. The next round begins with it.
@@ -78,9 +78,8 @@ impl Agent {
     async fn ship_all(&mut self, scan: &Scan) -> Result<()> {
         // The first part is empty until the trace has begun, and removed if it does not begin.
         let open = scan.open.iter().filter(|part| part.number > 0);
-        for part in scan.parts.iter().chain(open).filter(|part| !self.settled.contains_key(&part.identity)) {
-            self.state.found(&part.trace, part.number, part.created_s())?;
-        }
+        let unsettled = |part: &&Part| !self.settled.contains_key(&part.identity);
+        self.state.found(scan.parts.iter().chain(open).filter(unsettled))?;
         let mut first = None;
         for file in &scan.unreadable {
             first = first.or(self.report_unreadable(file).await.err());
@@ -288,7 +287,8 @@ impl Agent {
     async fn unreadable_part(&mut self, part: &Part, fault: &anyhow::Error) -> Result<()> {
         let file = Unreadable { name: part.name.clone(), identity: part.identity, fault: format!("{fault:#}") };
         self.report_unreadable(&file).await?;
-        self.settle(part, self.state.of(&part.trace).seen, &Contents { host: own_host(), ..Contents::default() })
+        let Trace { seen, host, boot_id, .. } = self.state.of(&part.trace);
+        self.settle(part, seen, &Contents { host, boot_id, ..Contents::default() })
     }
 
     /// Reports a file that is no readable recording, once.

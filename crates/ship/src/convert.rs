@@ -43,7 +43,7 @@ pub(crate) struct Contents {
 
 impl Contents {
     /// Makes the account of a damaged part add up. `before`: the events of the trace before it, or 0 if that is not known. The state at
-    /// its start, or the last counters, may be among what is damaged. What is left over counts as lost.
+    /// its start, or the last counters, may be damaged. The rest counts as lost.
     fn balance(&mut self, before: u64) {
         self.seen = self.seen.saturating_sub(before.saturating_sub(self.seen_before)).max(self.rows);
         self.seen_before = self.seen_before.max(before);
@@ -150,8 +150,8 @@ fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, 
     })
 }
 
-/// The start of a text, at most so many bytes.
-fn clipped(text: &str, most: usize) -> String {
+/// The first `most` bytes of a text, or fewer, so that no character is cut.
+pub(crate) fn clipped(text: &str, most: usize) -> String {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default().to_owned()
 }
 

@@ -124,7 +124,7 @@ pub(crate) fn stem(host: &str, boot_id: &str, trace: &str) -> String {
 }
 
 /// A host's name as part of an object's name: letters, digits, `.`, `_` and `-`.
-pub(crate) fn safe(host: &str) -> String {
+fn safe(host: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let host: String = host.bytes().take(HOST_MOST).map(|b| if plain(b) { char::from(b) } else { '_' }).collect();
     if host.trim_matches('.').is_empty() { "unknown".to_owned() } else { host }

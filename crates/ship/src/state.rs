@@ -3,6 +3,7 @@
 //! If it is lost, no part is stored again, but parts that were removed may be reported as a gap.
 
 use crate::convert::Contents;
+use crate::part::Part;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
@@ -101,7 +102,7 @@ impl State {
         self.file(name, flags | OFlags::CREATE | OFlags::EXCL)
     }
 
-    /// What is known of a trace.
+    /// The progress of a trace.
     pub(crate) fn of(&self, trace: &str) -> Trace {
         let known = self.traces.get(trace).map(|(_, known)| known.clone());
         known.unwrap_or_else(|| Trace { trace: trace.to_owned(), ..Trace::default() })
@@ -112,16 +113,19 @@ impl State {
         self.traces.values().map(|(_, trace)| trace).filter(|trace| trace.next < trace.known).cloned().collect()
     }
 
-    /// Records that a trace has a part with this number.
+    /// Records that traces have these parts.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub(crate) fn found(&mut self, trace: &str, number: u32, created_s: i64) -> Result<()> {
-        let known = self.of(trace);
-        if number < known.known {
-            return Ok(());
+    pub(crate) fn found<'p>(&mut self, parts: impl Iterator<Item = &'p Part>) -> Result<()> {
+        let before = self.touched;
+        for part in parts {
+            let known = self.of(&part.trace);
+            if part.number >= known.known {
+                self.put(Trace { known: part.number.saturating_add(1), created_s: part.created_s(), ..known });
+            }
         }
-        self.write(Trace { known: number.saturating_add(1), created_s, ..known })
+        if self.touched == before { Ok(()) } else { self.write() }
     }
 
     /// Records that all parts before `next` are settled, and the number of events that the trace had seen before `next`.
@@ -135,7 +139,8 @@ impl State {
         }
         let (host, boot_id) = (contents.host.clone(), contents.boot_id.clone());
         let parts = next.saturating_add(contents.continues.into()).max(known.known);
-        self.write(Trace { next, seen, known: parts, host, boot_id, ..known })
+        self.put(Trace { next, seen, known: parts, host, boot_id, ..known });
+        self.write()
     }
 
     fn put(&mut self, trace: Trace) {
@@ -149,8 +154,7 @@ impl State {
         }
     }
 
-    fn write(&mut self, trace: Trace) -> Result<()> {
-        self.put(trace);
+    fn write(&self) -> Result<()> {
         let mut traces: Vec<_> = self.traces.values().collect();
         traces.sort_by_key(|(touched, _)| touched);
         let lines = traces.into_iter().map(|(_, trace)| serde_json::to_string(trace));
@@ -254,7 +258,7 @@ mod tests {
         for name in [FILE, NEW, CONVERTING] {
             symlink(&victim, place.join(name)).expect("room");
         }
-        state.found("00112233aabbccdd", 7, 0).expect("written");
+        state.settle("00112233aabbccdd", 7, 0, &Contents::default()).expect("written");
         state.temporary().expect("room").write_all(b"x").expect("room");
         assert_eq!(fs::read(&victim).expect("there"), b"precious");
         drop(state);

@@ -249,8 +249,8 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// Takes the names that are asked for. Returns whether all others come later. Servers may replace characters of a name, so other
-    /// than ASCII says nothing about the order.
+    /// Keeps the requested names. Returns whether all further names come after `last`. Servers may replace characters of a name, so a name
+    /// that is not ASCII does not show the order.
     fn take(&mut self, names: impl Iterator<Item = String>) -> bool {
         let mut is_over = false;
         for name in names {
@@ -262,7 +262,7 @@ impl Listing<'_> {
         is_over
     }
 
-    /// Whether a name, or one below it, is asked for.
+    /// Whether a name, or one below it, was requested.
     fn has(&self, name: &str) -> bool {
         name <= self.last && (name >= self.first || self.first.starts_with(name))
     }

@@ -1,6 +1,7 @@
 //! The rows of the manifest, as far as a check needs them.
 
 use crate::cli;
+use crate::convert::clipped;
 use crate::manifest::Kind;
 use crate::part::{hour_of, stem};
 use crate::say::say;
@@ -20,7 +21,7 @@ const NOTE: usize = 1 << 10;
 /// Rows that begin this long before the requested time are read too. They say which hosts and parts came before.
 pub(super) const BEFORE_S: i64 = 86_400;
 
-/// What is kept of a row.
+/// The fields of a row that the report needs.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) kind: Kind,
@@ -158,8 +159,8 @@ fn parse(row: &[u8], key: &str) -> Result<(String, String, Row)> {
     let ended_s = row.last.as_deref().and_then(seconds).unwrap_or_default().max(created_s);
     let Stored { part, parts, events, seen, seen_before, lost, complete, damaged, .. } = row;
     let boot = crc32fast::hash(row.boot_id.as_bytes());
-    let note = if kind == Kind::Unreadable { start(&row.note, NOTE) } else { String::new() };
-    let (host, trace) = (start(&row.host, HOST), row.trace);
+    let note = if kind == Kind::Unreadable { clipped(&row.note, NOTE) } else { String::new() };
+    let (host, trace) = (clipped(&row.host, HOST), row.trace);
     let row = Row {
         kind,
         boot,
@@ -177,11 +178,6 @@ fn parse(row: &[u8], key: &str) -> Result<(String, String, Row)> {
         note,
     };
     Ok((host, trace, row))
-}
-
-/// The first bytes of a text.
-fn start(text: &str, most: usize) -> String {
-    text.get(..text.floor_char_boundary(most)).unwrap_or_default().to_owned()
 }
 
 /// Seconds since 1970.
