@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Breaks fifty builds, each in one place, and checks that `tracetui diff` names the cause in its first line. Prints a row for each
-# kind, for docs/DIFF.md. Fails if fewer than 48 first lines, or any first three lines, name the cause.
+# kind, which docs/DIFF.md sums up. Fails if fewer than 48 first lines, or any first three lines, name the cause.
 # usage: scripts/diff-broken.sh [--tracetui FILE] [--keep DIR] [--only KIND]      (as root)
 #   --keep DIR   keep the recordings in DIR; those that are there already are compared again
 # Needs gcc, g++, make, cmake, ninja, meson, cargo, python3, perl, node.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Records pairs of clean builds and counts those that `tracetui diff` reports as equal. Prints a row for each tool, for docs/DIFF.md.
+# Records pairs of clean builds and counts those that `tracetui diff` reports as equal. Prints a row for each tool, which docs/DIFF.md sums up.
 # usage: scripts/diff-pairs.sh [--pairs N] [--good N] [--tracetui FILE] [TOOL…]   (as root; 10 pairs of each tool that is installed)
 #   --good N  compare each build with N good ones instead of one
 #   TOOL  cargo-debug cargo-release cargo-elsewhere make cmake meson go npm pip ccache apt unshare

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
-# Debian's kernels as plain files, and a static busybox; of each package only the one file is kept. For two kernels of x86-64,
-# also what a module is compiled with.
+# Debian's kernels as plain files, and a static busybox; of each package only the one file is kept.
 # usage: fetch.sh ARCH DIR LABEL…     ARCH: x86_64 or aarch64
 #   LABEL: a version such as 6.12, or `newest`: Debian's cloud kernel; with `-16k`: the one with pages of 16 KiB (aarch64)
-# Writes DIR/LABEL (the kernel), DIR/LABEL.package (where it came from), DIR/LABEL.headers and DIR/busybox. What cannot be had has
-# no file, or an empty folder.
+# Writes DIR/LABEL (the kernel), DIR/LABEL.package (where it came from) and DIR/busybox. What cannot be had has no file.
 # Packages are found by pattern, the highest version first, and the next one where that cannot be downloaded (archives
 # list some that are gone). apt works in DIR/apt with sources and an architecture of its own: nothing on the system
 # changes. What was fetched less than a week ago is kept. Exit status 0 also when some cannot be had.
@@ -82,25 +80,6 @@ content() {
   rm -f "$dir"/apt/download/*.deb
 }
 
-# Whether modules are compiled for the kernel $1.
-has_module() {
-  case $arch:$1 in
-    x86_64:6.12 | x86_64:newest) ;;
-    *) return 1 ;;
-  esac
-}
-
-# Unpacks the headers of the kernel DIR/$1. Kbuild itself is made for Debian's newest libraries.
-headers() {
-  local release to=$dir/$1.headers package
-  release=$(sed 's/^linux-[a-z]*-//; s/-unsigned$//' "$dir/$1.package")
-  rm -rf "$to"
-  mkdir "$to"
-  for package in "linux-headers-$release" "linux-headers-${release%-cloud-amd64}-common"; do
-    content "$package" -C "$to" --strip-components 3 './usr/src/*/include' || true
-  done
-}
-
 # Takes DIR/$1 from the first of the packages $2… that has it. The other words are in `files`.
 get() {
   local label=$1 package
@@ -120,7 +99,7 @@ get() {
 
 prepared=
 for label in busybox "$@"; do
-  if [ -s "$dir/$label" ] && [ -n "$(find "$dir/$label" -mtime -7)" ] && { ! has_module "$label" || [ -d "$dir/$label.headers" ]; }; then
+  if [ -s "$dir/$label" ] && [ -n "$(find "$dir/$label" -mtime -7)" ]; then
     echo "$arch $label: $(cat "$dir/$label.package") (fetched before)"
     continue
   fi
@@ -137,6 +116,5 @@ for label in busybox "$@"; do
     files=('./boot/vmlinuz*' './usr/lib/modules/*/vmlinuz*')
     # shellcheck disable=SC2046  # names are words
     get "$label" $(grep -E "$(pattern "$label")" "$dir/apt/kernels" || true)
-    ! has_module "$label" || [ ! -s "$dir/$label" ] || headers "$label"
   fi
 done
